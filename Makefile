@@ -1,0 +1,58 @@
+# make help lists what there is. Everything runs in .venv, which `make setup` fills from the lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# Torch on a busy machine is far quicker with one thread per process than with several.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup sweep search ui test test-all check format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with the locked versions and kdsweep in it
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+sweep: setup ## the nine-run T x alpha grid on digits
+	$(BIN)/python train.py -m loss=kl T=1,4,16 alpha=0.1,0.5,0.9
+
+search: setup ## a small Bayesian search over T and alpha on digits
+	$(BIN)/python train.py search=bayes hydra.sweeper.n_trials=16
+
+ui: setup ## browse the runs in MLflow, on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --host 127.0.0.1
+
+test: setup ## the fast tests
+	$(BIN)/python -m pytest -q
+
+test-all: setup ## every test, with the slow ones, a real server and a real browser
+	$(BIN)/python -m pytest -q -m "not gpu"
+
+check: setup ## format, lint, types, import floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## the measurements that docs/performance.md and the README quote
+	$(BIN)/python benchmarks/distillation.py
+	$(BIN)/python benchmarks/lockstep_ratio.py
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --group dev pyproject.toml \
+	  --no-emit-index-url --no-emit-find-links --prerelease if-necessary-or-explicit \
+	  --constraint constraints.txt --custom-compile-command 'make lock' --output-file requirements.lock
+
+clean: ## remove .venv and caches; sweeps, teachers and MLflow's files stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

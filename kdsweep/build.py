@@ -1,0 +1,337 @@
+"""From a config to live objects. The only place that instantiates what a config names."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from kdsweep.config import teacher_recipe
+from kdsweep.data.augment import Augment
+from kdsweep.data.split import Dataset, load_dataset
+from kdsweep.data.stream import Stream, evaluation_batches
+from kdsweep.errors import UserError
+from kdsweep.losses.objective import Objective
+from kdsweep.losses.term import Term
+from kdsweep.models.features import FeatureTap
+from kdsweep.seeding import derive
+from kdsweep.structures import Output
+from kdsweep.training.checkpoint import fit_weights, load_weights
+from kdsweep.training.evaluate import Split
+from kdsweep.training.schedule import Schedule
+from kdsweep.training.student import Student
+from kdsweep.training.teacher import Teacher
+
+# What a config may call. A `_target_` outside of these is refused by Hydra.
+EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*")
+
+Made = TypeVar("Made")
+
+EVALUATION_BATCH = 256  # at least this many images per forward when nothing is learnt
+
+
+def make(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
+    """Build the object that a config node describes.
+
+    Raises:
+        UserError: in one sentence that begins with the config key.
+    """
+    try:
+        return instantiate(
+            node, **kwargs, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST
+        )
+    except InstantiationException as error:
+        raise UserError(_with_key(key, error.__cause__ or error)) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(_with_key(key, error)) from error
+
+
+def _with_key(key: str, error: BaseException) -> str:
+    text = str(error).split("\nfull_key")[0].strip()
+    return text if text.startswith(key) else f"{key}: {text}"
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes the accelerator that is there, else `cpu`; other names must exist.
+
+    Raises:
+        UserError: if the device is unknown or not present.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator.type if accelerator else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"trainer.device must be auto, cpu or a device of this machine, got {name}"
+        ) from error
+    return name
+
+
+def build_source(dataset: dict[str, Any]) -> Any:
+    """The data source that a dataset node names, without reading its images."""
+    return make(dataset["source"], "dataset")
+
+
+def build_dataset(dataset: dict[str, Any], device: str) -> Dataset:
+    """Load, split and measure a data set, resident on the device.
+
+    Raises:
+        UserError: if the data is missing or damaged or cannot be split as asked.
+    """
+    keys = ("name", "val_fraction", "test_fraction", "split_seed", "train_fraction", "limit")
+    options = {key: dataset[key] for key in (*keys, "per_class", "mean", "std", "classes")}
+    try:
+        return load_dataset(build_source(dataset), **options, device=device)
+    except (ValueError, OSError) as error:
+        raise UserError(_with_key("dataset", error)) from error
+
+
+def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Stream:
+    """The cohort's stream of training batches."""
+    augment = _checked("dataset.augment", lambda: Augment(**values["dataset"]["augment"]))
+    return _checked(
+        "trainer.batch_size",
+        lambda: Stream(
+            dataset.train,
+            batch_size=values["trainer"]["batch_size"],
+            seed=values["seed"],
+            augment=augment,
+            mean=dataset.mean,
+            std=dataset.std,
+            device=device,
+        ),
+    )
+
+
+def _checked(key: str, make: Callable[[], Made]) -> Made:
+    try:
+        return make()
+    except (ValueError, TypeError) as error:
+        raise UserError(_with_key(key, error)) from error
+
+
+def build_splits(values: dict[str, Any], dataset: Dataset, device: str) -> dict[str, Split]:
+    """`val` (if there is one) and `test`, as they are measured."""
+    parts = {"val": dataset.val, "test": dataset.test}
+    size = max(values["trainer"]["batch_size"], EVALUATION_BATCH)
+
+    def split(name: str, part: Any) -> Split:
+        def batches() -> Any:
+            return evaluation_batches(
+                part, batch_size=size, mean=dataset.mean, std=dataset.std, device=device
+            )
+
+        return Split(name, batches, part.labels.to(device))
+
+    return {name: split(name, part) for name, part in parts.items() if part is not None}
+
+
+def build_model(
+    node: dict[str, Any], key: str, shape: tuple[int, ...], num_classes: int
+) -> nn.Module:
+    """A model for images of (channels, H, W) and a number of classes."""
+    model = make(node, f"{key}.model", in_shape=shape, num_classes=num_classes)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def load_checkpoint(model: nn.Module, path: str, key: str) -> None:
+    """Start a model from a file of weights.
+
+    Raises:
+        UserError: if the file is missing, damaged, a pickle, or does not fit the model.
+    """
+    try:
+        fit_weights(model, load_weights(Path(path)), path)
+    except ValueError as error:
+        raise UserError(f"{key}.checkpoint {error}") from error
+
+
+def build_terms(values: dict[str, Any]) -> dict[str, Term]:
+    """The loss terms in name order, each built right after seeding its own name."""
+    terms: dict[str, Term] = {}
+    for name, node in sorted(values["loss"].items()):
+        torch.manual_seed(derive("term", name, values["seed"]))
+        term = make(node, f"loss.{name}")
+        if not isinstance(term, Term):
+            raise UserError(f"loss.{name}._target_ must be a loss term, got {node['_target_']}")
+        terms[name] = term
+    return terms
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run's loss terms ask of the networks."""
+
+    needs_teacher: bool
+    student_features: tuple[str, ...]
+    teacher_features: tuple[str, ...]
+
+
+def asked(values: dict[str, Any]) -> Asked:
+    """What the loss terms of a run need, found by building them once."""
+    objective = build_objective(values)
+    return Asked(objective.needs_teacher, objective.student_features, objective.teacher_features)
+
+
+def build_objective(values: dict[str, Any]) -> Objective:
+    """The weighted sum of the run's terms, not yet bound to networks."""
+    with torch.random.fork_rng():
+        terms = build_terms(values)
+    return _checked(
+        "loss",
+        lambda: Objective(
+            terms,
+            hard_weight=values["hard_weight"],
+            alpha=values["alpha"] if values["alpha_weighted"] else None,
+            label_smoothing=values["hard"]["label_smoothing"],
+        ),
+    )
+
+
+def build_student(
+    values: dict[str, Any], dataset: Dataset, teacher: FeatureTap | None, steps_per_epoch: int
+) -> Student:
+    """One run's student, ready for its first step.
+
+    The order of random draws is part of the contract: the model right after seeding "student",
+    each term built and bound right after seeding its own name, so that no part's initialisation
+    depends on another's.
+
+    Args:
+        teacher: the cohort's teacher network (trained or not; only shapes are read), if a term
+            asks one.
+    """
+    trainer, seed = values["trainer"], values["seed"]
+    device = resolve_device(trainer["device"])
+    with torch.random.fork_rng():
+        torch.manual_seed(derive("student", seed))
+        model = build_model(
+            values["student"]["model"], "student", dataset.image_shape, dataset.num_classes
+        )
+        if (path := values["student"]["checkpoint"]) is not None:
+            load_checkpoint(model, path, "student")
+        objective = build_objective(values)
+        network = _tap(model, objective.student_features, "student", dataset)
+        bind(values, objective, network, teacher, dataset)
+    model.to(device)
+    objective.to(device)
+    trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
+    recipe = make(values["optimizer"], "optimizer")
+    optimizer = _checked("optimizer", lambda: recipe(trained))
+    schedule = make(values["schedule"], "schedule")
+    assert isinstance(schedule, Schedule)
+    return Student(
+        network,
+        objective,
+        optimizer,
+        _checked(
+            "schedule",
+            lambda: schedule.build(
+                optimizer, epochs=trainer["epochs"], steps_per_epoch=steps_per_epoch
+            ),
+        ),
+        seed=seed,
+        precision=trainer["precision"],
+        grad_clip=trainer["grad_clip"],
+        device=device,
+    )
+
+
+def bind(
+    values: dict[str, Any],
+    objective: Objective,
+    student: FeatureTap,
+    teacher: FeatureTap | None,
+    dataset: Dataset,
+) -> None:
+    """Show each term the outputs of one made batch, so that it can size its own parameters."""
+    if not objective.terms:
+        return
+    answers = _answer(student, dataset), _answer(teacher, dataset)
+    for name, term in objective.terms.items():
+        assert isinstance(term, Term)
+        torch.manual_seed(derive("term", name, values["seed"]))
+        try:
+            term.bind(*answers, num_train=len(dataset.train.labels))
+        except ValueError as error:
+            raise UserError(_with_key(f"loss.{name}", error)) from error
+
+
+def _answer(network: FeatureTap | None, dataset: Dataset) -> Output:
+    """The output for a made batch of two images, leaving the network as it was."""
+    if network is None:
+        return Output(torch.zeros(2, dataset.num_classes), {})
+    device = next(network.model.parameters()).device
+    was_training = network.model.training
+    network.model.eval()
+    with torch.no_grad():
+        output = network(torch.zeros(2, *dataset.image_shape, device=device))
+    network.model.train(was_training)
+    return Output(output.logits.cpu(), {k: v.cpu() for k, v in output.features.items()})
+
+
+def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> FeatureTap:
+    """The model, tapped; its logits are checked against the data's classes."""
+    tap = _checked(f"{key}.model", lambda: FeatureTap(model, names))
+    try:
+        logits = _answer(tap, dataset).logits
+    except (RuntimeError, ValueError) as error:
+        shape = " x ".join(map(str, dataset.image_shape))
+        raise UserError(f"{key}.model does not take images of {shape}: {error}") from error
+    if logits.shape != (2, dataset.num_classes):
+        raise UserError(
+            f"{key}.model must give {dataset.num_classes} logits, one a class of the data set,"
+            f" got an output of shape {tuple(logits.shape[1:])}"
+        )
+    return tap
+
+
+def build_teacher_network(
+    values: dict[str, Any], dataset: Dataset, features: Sequence[str]
+) -> FeatureTap:
+    """The teacher's architecture with its initial weights, tapped for the features."""
+    recipe = teacher_recipe(values)
+    assert recipe is not None
+    with torch.random.fork_rng():
+        torch.manual_seed(derive("student", recipe["seed"]))
+        model = build_model(
+            values["teacher"]["model"], "teacher", dataset.image_shape, dataset.num_classes
+        )
+    return _tap(model, features, "teacher", dataset)
+
+
+def build_teacher(
+    values: dict[str, Any], dataset: Dataset, features: Sequence[str], weights: Path, key: str
+) -> Teacher:
+    """The trained teacher, frozen on its device."""
+    network = build_teacher_network(values, dataset, features)
+    load_checkpoint(network.model, str(weights), key)
+    device = resolve_device(values["trainer"]["device"])
+    network.model.to(device)
+    return Teacher(network, precision=values["trainer"]["precision"], device=device)
+
+
+def digests(values: dict[str, Any]) -> dict[str, str]:
+    """Content digests of what the config only names: the data and given checkpoints.
+
+    Raises:
+        UserError: if something named is not there.
+    """
+    source = build_source(values["dataset"])
+    found = {"dataset": _checked("dataset", source.digest)}
+    for key in ("student", "teacher"):
+        if (path := values[key]["checkpoint"]) is not None:
+            if not Path(path).is_file():
+                raise UserError(
+                    f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
+                )
+            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return found

@@ -1,0 +1,94 @@
+"""The door: Hydra's `main` for training, and the console script `kdsweep`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import hydra
+import typer
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from kdsweep.config import register
+from kdsweep.errors import UserError
+
+PACKAGE = Path(__file__).parent
+# conf/ is shipped inside the wheel; in a source checkout it stands at the top.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+register()
+
+
+@hydra.main(
+    config_path=str(CONF),
+    config_name="train",
+    execution_whitelist=["kdsweep.*", "torch.optim.*"],
+)
+def train(cfg: DictConfig) -> float:
+    """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
+    from kdsweep.sweep.single import train_one
+
+    if cfg.debug:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    return train_one(cfg, HydraConfig.get())
+
+
+def main() -> None:
+    """What train.py and `kdsweep train` run."""
+    sys.excepthook = _say
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        train()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; the same command with resume=true goes on\n")
+        sys.exit(130)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """A sentence for what the user can put right, a traceback for everything else."""
+    if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        sys.stderr.write(f"{error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+app = typer.Typer(
+    help="Knowledge distillation sweeps, trained in lockstep, tracked in MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep `train` a sub-command while it is one of few."""
+
+
+@app.command(
+    "train",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train_command(context: typer.Context) -> None:
+    """Train a run, a grid (-m T=1,4,16) or a search (search=bayes): `kdsweep train --help`."""
+    sys.argv = ["kdsweep train", *context.args]
+    main()
+
+
+@app.command()
+def sync(folder: Path) -> None:
+    """Ship what an MLflow outage left behind: FOLDER is a sweep's or a run's folder."""
+    from kdsweep.sweep.single import sync_folder
+
+    try:
+        typer.echo(sync_folder(folder))
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,227 @@
+"""The skeleton of the configuration: names, types and ranges of the keys that kdsweep reads itself.
+
+Leaves (a model, a loss term, an optimizer) have no dataclass: the constructor of the object that
+uses them is their schema. Nothing here imports torch, so that `--help`, `--cfg job` and a wrong
+key answer at once. Nothing anywhere changes a config value after it was composed.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+PRECISIONS = ("fp32", "bf16")
+PLOTS = ("run", "sweep", "none")
+
+
+@dataclass
+class AugmentConfig:
+    crop_padding: int = 0
+    flip: bool = False
+
+
+@dataclass
+class DatasetConfig:
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    root: str | None = None
+    val_fraction: float = 0.1
+    test_fraction: float | None = None
+    split_seed: int = 0
+    train_fraction: float = 1.0
+    limit: int | None = None
+    per_class: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    classes: int | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass
+class HardConfig:
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class TrainerConfig:
+    epochs: int = 60
+    batch_size: int = 64
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int = 1
+    grad_clip: float | None = None
+    test_curve: bool = False
+
+
+@dataclass
+class StudentConfig:
+    name: str = MISSING
+    model: dict[str, Any] = MISSING
+    checkpoint: str | None = None
+
+
+@dataclass
+class TeacherConfig:
+    """A teacher's whole recipe. It follows no key of the root, so that a sweep has one teacher."""
+
+    name: str = MISSING
+    model: dict[str, Any] | None = None
+    checkpoint: str | None = None
+    store: str = "teachers"
+    seed: int = 0
+    hard: HardConfig = field(default_factory=HardConfig)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+@dataclass
+class TrackingConfig:
+    uri: str | None = None
+    experiment: str = "kdsweep"
+    artifacts: str = "mlartifacts"
+    plots: str = "sweep"
+    checkpoint_seconds: float = 1.0
+
+
+@dataclass
+class TrainConfig:
+    T: float = 4.0
+    alpha: float = 0.5
+    seed: int = 0
+    hard_weight: float | None = None
+    hard: HardConfig = field(default_factory=HardConfig)
+    resume: bool = False
+    dry_run: bool = False
+    debug: bool = False
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def register() -> None:
+    """Make the skeleton known to Hydra as `kdsweep_schema`, the first line of conf/train.yaml."""
+    # Twice in one process is normal: the launcher's entry point and the command line both ask.
+    ConfigStore.instance().store(
+        name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
+    )
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain Python values, interpolations followed.
+
+    `alpha_weighted` is added: whether some term's weight follows alpha, which only the
+    interpolations tell and which gives the hard term 1 - alpha.
+    """
+    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    assert isinstance(values, dict)
+    weighted = any(
+        path.endswith(".weight") and text == "${alpha}" for path, text in _interpolations(cfg.loss)
+    )
+    return {**{str(key): value for key, value in values.items()}, "alpha_weighted": weighted}
+
+
+def teacher_recipe(values: dict[str, Any]) -> dict[str, Any] | None:
+    """The config of the run that trains this run's teacher; None without a teacher.
+
+    A teacher is trained by the very path that trains a student on hard labels. It shares the data
+    set and its split, but sees all training images whatever the students see.
+    """
+    teacher = values["teacher"]
+    if teacher["model"] is None:
+        return None
+    whole = {"limit": None, "per_class": None, "train_fraction": 1.0}
+    return {
+        **values,
+        "dataset": {**values["dataset"], **whole},
+        "student": {"name": teacher["name"], "model": teacher["model"], "checkpoint": None},
+        "teacher": {**teacher, "model": None, "checkpoint": None},
+        "loss": {},
+        "alpha_weighted": False,
+        "hard_weight": None,
+        **{key: teacher[key] for key in ("hard", "optimizer", "schedule", "trainer", "seed")},
+    }
+
+
+def follows(cfg: DictConfig, key: str) -> bool:
+    """Whether the root key (`T` or `alpha`) is interpolated anywhere in the loss terms."""
+    return any(f"${{{key}}}" in text for _, text in _interpolations(cfg.loss))
+
+
+def _interpolations(loss: DictConfig) -> Iterator[tuple[str, str]]:
+    def walk(path: str, node: Any) -> Iterator[tuple[str, str]]:
+        if isinstance(node, dict):
+            for key, child in node.items():
+                yield from walk(f"{path}.{key}", child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from walk(path, child)
+        elif isinstance(node, str) and "${" in node:
+            yield path, node
+
+    yield from walk("loss", OmegaConf.to_container(loss, resolve=False))
+
+
+def problems(values: dict[str, Any]) -> list[str]:
+    """One sentence for every value of the skeleton that is out of range."""
+    found = [
+        *_range("T", values["T"], values["T"] > 0, "a finite number > 0"),
+        *_range("alpha", values["alpha"], 0 <= values["alpha"] <= 1, "a number in [0, 1]"),
+        *_range("seed", values["seed"], values["seed"] >= 0, "an integer >= 0"),
+        *_recipe_problems("", values),
+    ]
+    if values["hard_weight"] is not None:
+        weight = values["hard_weight"]
+        found += _range("hard_weight", weight, weight >= 0, "null or a finite number >= 0")
+    interval = values["tracking"]["checkpoint_seconds"]
+    found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
+    if values["tracking"]["plots"] not in PLOTS:
+        found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
+    if values["teacher"]["model"] is not None:
+        found += _recipe_problems("teacher.", values["teacher"])
+    return found
+
+
+def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
+    trainer, found = recipe["trainer"], []
+    for key in ("epochs", "batch_size", "threads"):
+        found += _range(f"{prefix}trainer.{key}", trainer[key], trainer[key] >= 1, "at least 1")
+    if trainer["precision"] not in PRECISIONS:
+        allowed = " | ".join(PRECISIONS)
+        found.append(_sentence(f"{prefix}trainer.precision", trainer["precision"], allowed))
+    if (clip := trainer["grad_clip"]) is not None:
+        found += _range(f"{prefix}trainer.grad_clip", clip, clip > 0, "null or a number > 0")
+    smoothing = recipe["hard"]["label_smoothing"]
+    key = f"{prefix}hard.label_smoothing"
+    found += _range(key, smoothing, 0 <= smoothing < 1, "a number in [0, 1)")
+    for name, allowed in (("lr", "a finite number > 0"), ("weight_decay", "a finite number >= 0")):
+        if name in recipe["optimizer"]:
+            found += _number(f"{prefix}optimizer.{name}", recipe["optimizer"][name], allowed)
+    return found
+
+
+def _number(key: str, value: Any, allowed: str) -> list[str]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return [_sentence(key, value, allowed)]
+    return _range(key, value, value >= 0 if ">=" in allowed else value > 0, allowed)
+
+
+def _range(key: str, value: float, inside: bool, allowed: str) -> list[str]:
+    return [] if inside and math.isfinite(value) else [_sentence(key, value, allowed)]
+
+
+def _sentence(key: str, value: Any, allowed: str) -> str:
+    return f"{key} must be {allowed}, got {number(value)}"
+
+
+def number(value: Any) -> str:
+    """A value as a person writes it: 4.0 as `4`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,83 @@
+"""Made images that can be learned: for trying things and for tests, without any file."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdsweep.data.labelled import Labelled, Raw
+from kdsweep.data.ranges import check_whole, shown
+from kdsweep.seeding import derive
+
+COARSE = (
+    4  # prototypes are smooth, made of 4 x 4 random values, so that a crop or a flip keeps them
+)
+
+
+class Fake:
+    """One smooth random prototype a class, plus noise of its own for each image.
+
+    Args:
+        num_train: training images; the classes take turns.
+        num_test: test images.
+        num_classes: at least 2.
+        shape: (channels, H, W).
+        noise: standard deviation of the noise in units of [0, 1] pixels; 0 shows bare prototypes.
+        seed: of prototypes and noise; the split has its own (dataset.split_seed).
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        num_train: int = 1000,
+        num_test: int = 200,
+        num_classes: int = 10,
+        shape: Sequence[int] = (3, 32, 32),
+        noise: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        check_whole("dataset.source.num_classes", num_classes, least=2)
+        check_whole("dataset.source.num_train", num_train, least=num_classes)
+        check_whole("dataset.source.num_test", num_test, least=1)
+        if len(shape) != 3:
+            raise ValueError(f"dataset.source.shape must be [channels, H, W], got {shown(shape)}")
+        for length in shape:
+            check_whole("dataset.source.shape", length, least=1)
+        if not 0 <= noise < float("inf"):
+            raise ValueError(f"dataset.source.noise must be a finite number >= 0, got {noise!r}")
+        self.num_train, self.num_test, self.num_classes = num_train, num_test, num_classes
+        self.shape = tuple(shape)
+        self.noise = noise
+        self.seed = seed
+
+    def load(self) -> Raw:
+        """Make the images."""
+        prototypes = self._prototypes()
+        return Raw(
+            self._labelled(prototypes, self.num_train, "train"),
+            self._labelled(prototypes, self.num_test, "test"),
+            tuple(f"class {label}" for label in range(self.num_classes)),
+        )
+
+    def digest(self) -> str:
+        """Constant: the arguments, which the config holds, decide the content."""
+        return "fake"
+
+    def _prototypes(self) -> Tensor:
+        """(C, channels, H, W) float32 in [0, 1]."""
+        channels, height, width = self.shape
+        coarse = torch.rand(
+            self.num_classes, channels, COARSE, COARSE, generator=self._generator("prototypes")
+        )
+        return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+
+    def _labelled(self, prototypes: Tensor, count: int, part: str) -> Labelled:
+        labels = torch.arange(count) % self.num_classes
+        noise = torch.randn(count, *self.shape, generator=self._generator(part)) * self.noise
+        pixels = ((prototypes[labels] + noise) * 255).round().clamp(0, 255)
+        return Labelled(pixels.to(torch.uint8), labels)
+
+    def _generator(self, name: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive("fake", name, self.seed))

@@ -1,0 +1,81 @@
+"""Images with their labels, and what a source of them looks like.
+
+Shapes: N images of (channels, H, W), B images in a batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+
+class DiskImages(Protocol):
+    """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """(N, channels, H, W), as of a tensor."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The pixels at ``index`` (B,), as uint8 (B, channels, H, W)."""
+
+    def take(self, index: Tensor) -> "DiskImages":
+        """The images at ``index``, still on disk."""
+
+    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """For each ``index`` (B,) in ``batches`` its pixels, as uint8 (B, channels, H, W)."""
+
+
+Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)
+
+
+class Labelled(NamedTuple):
+    """Images and their class numbers, in the same order."""
+
+    images: Images  # uint8 (N, channels, H, W)
+    labels: Tensor  # (N,) int64
+
+    def take(self, index: Tensor) -> "Labelled":
+        """Only the images at ``index`` (B,), in that order."""
+        images = self.images
+        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
+        return Labelled(chosen, self.labels[index])
+
+    def to(self, device: torch.device | str) -> "Labelled":
+        """The same on another device. Images that stay on disk stay there: their batches move."""
+        images = self.images
+        moved = images.to(device) if isinstance(images, Tensor) else images
+        return Labelled(moved, self.labels.to(device))
+
+
+def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
+    """All pixels, first to last, as uint8 (B, channels, H, W)."""
+    if isinstance(images, Tensor):
+        yield from images.split(batch_size)
+    else:
+        yield from images.read(torch.arange(len(images)).split(batch_size))
+
+
+class Raw(NamedTuple):
+    """What a source holds, before any split of ours."""
+
+    train: Labelled
+    test: Labelled | None  # None: the source has no test set of its own
+    class_names: tuple[str, ...]
+    val: Labelled | None = None  # a validation set of the source's own
+
+
+class Source(Protocol):
+    """Where images come from."""
+
+    name: str
+
+    def load(self) -> Raw:
+        """Read the images; a ``ValueError`` says what is wrong with them."""
+
+    def digest(self) -> str:
+        """What identifies the content: equal content, equal text, on every machine."""

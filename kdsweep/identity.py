@@ -1,0 +1,141 @@
+"""What a run is: its fingerprint (for machines) and its cell (for people)."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from kdsweep.config import follows, number, teacher_recipe
+
+# Raised whenever a change of ours alters the numbers that a config produces.
+NUMERICS = 1
+
+# Keys that say where, not what: they never alter a result.
+CONTROL = ("tracking", "resume", "dry_run", "debug", "experiment", "scale", "search", "hydra")
+
+
+def loss_name(values: dict[str, Any]) -> str:
+    """The terms joined by `+`, e.g. `fitnet+kl`; `ce` when there is no term beside the hard one."""
+    return "+".join(sorted(values["loss"])) or "ce"
+
+
+def fingerprint(
+    values: dict[str, Any],
+    *,
+    needs_teacher: bool,
+    digests: dict[str, str],
+    resolve_device: Callable[[str], str],
+) -> str:
+    """A hash of everything that decides a run's numbers, the same for `T=4` and `T=4.0`.
+
+    Args:
+        values: the resolved config.
+        needs_teacher: whether some loss term asks the teacher; if none does, it is left out.
+        digests: content digests of what the config only names: `dataset`, and the paths of given
+            checkpoints.
+        resolve_device: turns `auto` into the device that is there; only its kind counts.
+    """
+    keys = ("dataset", "student", "loss", "optimizer", "schedule", "hard", "hard_weight", "seed")
+    identity: dict[str, Any] = {key: values[key] for key in keys}
+    identity["dataset"] = _without_paths(values["dataset"])
+    device = resolve_device(values["trainer"]["device"]).split(":")[0]
+    identity["trainer"] = {**values["trainer"], "device": device}
+    identity["alpha"] = values["alpha"] if values["alpha_weighted"] else None
+    identity["digests"] = {"dataset": digests["dataset"]}
+    identity["student"] = _with_digest(values["student"], digests)
+    identity["numerics"] = NUMERICS
+    if needs_teacher:
+        identity["teacher"] = teacher_identity(values, digests, resolve_device)
+    text = json.dumps(_canonical(identity), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def teacher_identity(
+    values: dict[str, Any], digests: dict[str, str], resolve_device: Callable[[str], str]
+) -> dict[str, Any] | str | None:
+    """The fingerprint of the run that trains the teacher, or the content of a given checkpoint."""
+    path = values["teacher"]["checkpoint"]
+    if path is not None:
+        return {"model": values["teacher"]["model"], "checkpoint": digests[path]}
+    recipe = teacher_recipe(values)
+    if recipe is None:
+        return None
+    return fingerprint(recipe, needs_teacher=False, digests=digests, resolve_device=resolve_device)
+
+
+def _without_paths(dataset: dict[str, Any]) -> dict[str, Any]:
+    source = {key: value for key, value in dataset["source"].items() if key != "root"}
+    return {**dataset, "source": source, "root": None}
+
+
+def _with_digest(student: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+    path = student["checkpoint"]
+    return {**student, "checkpoint": None if path is None else digests[path]}
+
+
+def _canonical(value: Any) -> Any:
+    """Numbers in one form, so that 4, 4.0 and 4e0 are the same."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(child) for child in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def cell(cfg: DictConfig, values: dict[str, Any], swept: Sequence[str]) -> str:
+    """One point of the sweep without its seed, as people read it: `kl T=4 alpha=0.5`.
+
+    Args:
+        swept: the overrides of this run whose keys the sweep varies, as `key=value`.
+    """
+    parts = [loss_name(values)]
+    parts += [f"{key}={number(values[key])}" for key in ("T", "alpha") if follows(cfg, key)]
+    told = {"loss", "T", "alpha", "seed"}
+    for override in swept:
+        key, _, value = override.lstrip("+").partition("=")
+        if key not in told and key.split(".")[0] not in CONTROL:
+            parts.append(f"{key}={value}")
+    return " ".join(parts)
+
+
+def run_name(cell: str, seed: int) -> str:
+    """The name of a run everywhere people meet it: `kl T=4 alpha=0.5 seed=0`."""
+    return f"{cell} seed={seed}"
+
+
+def override_keys(overrides: Sequence[str]) -> dict[str, str]:
+    """key -> value of one job's overrides."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {
+        override.key_or_group: str(override.get_value_element_as_str())
+        for override in parsed
+        if not override.is_delete()
+    }
+
+
+def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose value is not the same in every job, in the order of the command line."""
+    values: dict[str, set[str | None]] = {}
+    settings = [override_keys(job) for job in jobs]
+    for key in dict.fromkeys(key for job in settings for key in job):
+        values[key] = {job.get(key) for job in settings}
+    return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def without_effect(jobs: Sequence[Sequence[str]], fingerprints: Sequence[str]) -> list[str]:
+    """The swept keys that change no run: whatever the other keys are, the fingerprint stays."""
+    settings = [override_keys(job) for job in jobs]
+    idle = []
+    for key in swept_keys(jobs):
+        groups: dict[tuple[tuple[str, str], ...], set[str]] = {}
+        for job, mark in zip(settings, fingerprints, strict=True):
+            rest = tuple(sorted((k, v) for k, v in job.items() if k != key))
+            groups.setdefault(rest, set()).add(mark)
+        if all(len(marks) == 1 for marks in groups.values()):
+            idle.append(key)
+    return idle

@@ -1,0 +1,26 @@
+"""Checks of the numbers a user may give a loss; every one ends in one clear sentence."""
+
+import math
+from typing import TypeGuard
+
+
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """True for ints and floats but not for bools, strings, None, infinity or nan."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value)
+
+
+def check_positive(name: str, value: object) -> None:
+    if not is_finite_number(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+
+
+def check_not_negative(name: str, value: object) -> None:
+    if not is_finite_number(value) or value < 0:
+        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+
+
+def check_fraction(name: str, value: object) -> None:
+    if not is_finite_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")

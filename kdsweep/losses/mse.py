@@ -1,0 +1,30 @@
+"""Mean squared error of the logits: Ba and Caruana 2014, arXiv 1312.6184; Kim et al. 2021,
+arXiv 2105.08919.
+
+    mse = 1 / (B C) * sum_ij (z_s - z_t)^2_ij
+
+Mean over images *and* classes, as PyTorch's ``mse_loss``; Ba and Caruana take half the sum over
+the classes. It has no temperature. KD_Lib's and KD-pytorch's MSE compare probabilities, not
+logits, and are other losses.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdsweep.losses.term import Term, at_least_float32
+from kdsweep.structures import Batch, Output
+
+
+class MSE(Term):
+    """Mean squared error of the logits. Raises ValueError unless ``weight`` is a number >= 0."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        return logit_mse(student.logits, teacher.logits)
+
+
+def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Mean over all elements; logits (B, C), no gradient to the teacher."""
+    return F.mse_loss(at_least_float32(student_logits), at_least_float32(teacher_logits.detach()))

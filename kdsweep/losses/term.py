@@ -1,0 +1,53 @@
+"""What every term of an objective is: one distillation method, unweighted.
+
+Shapes: B images in a batch, C classes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.losses.checks import check_not_negative
+from kdsweep.structures import Batch, Output
+
+
+class Term(nn.Module):
+    """One soft term. Its value is *unweighted*; ``weight`` is for the Objective to use.
+
+    A subclass gives ``forward``, and where it needs them:
+
+    - ``needs_teacher = False`` if it never looks at the teacher;
+    - ``student_features`` and ``teacher_features``, the module paths whose outputs it wants in
+      ``Output.features``;
+    - ``bind``, to make parameters or buffers whose shapes depend on both networks.
+    """
+
+    needs_teacher: bool = True
+    student_features: tuple[str, ...]
+    teacher_features: tuple[str, ...]
+
+    def __init__(self, weight: float) -> None:
+        """Raises ValueError unless ``weight`` is a finite number >= 0."""
+        super().__init__()
+        check_not_negative("weight", weight)
+        self.weight = float(weight)
+        self.student_features = ()
+        self.teacher_features = ()
+
+    def bind(self, student: Output, teacher: Output, num_train: int) -> None:
+        """Called once, before training, with the outputs of one made batch.
+
+        ``num_train`` is the number of training images. Random draws come from torch's default
+        generator, which the caller has seeded.
+        """
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        """The unweighted value, a scalar, mean over the batch; no gradient for the teacher."""
+        raise NotImplementedError
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """bf16 and fp16 become float32, float64 stays what it is.
+
+    Under bf16 autocast networks hand out bf16 logits, too coarse to take logarithms of.
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,39 @@
+"""A small convolutional network for images from 8x8 to 32x32: the default teacher on digits."""
+
+from torch import Tensor, nn
+
+from kdsweep.models.blocks import GlobalAveragePool, conv_bn_relu, initialise_convolutions
+from kdsweep.models.checks import Shape, check_dropout, check_image_size, check_task, check_units
+
+
+class CNN(nn.Module):
+    """Three stages of ``width``, 2 ``width`` and 4 ``width`` channels, a max-pool before the last.
+
+    Features: ``stage1`` (B, width, H, W), ``stage2`` (B, 2 width, H, W), ``stage3``
+    (B, 4 width, H/2, W/2) and ``pool`` (B, 4 width), taken before dropout. A second max-pool,
+    after ``stage1``, would halve the time and cost digits about 0.2 points of accuracy.
+    """
+
+    def __init__(
+        self, in_shape: Shape, num_classes: int, width: int = 32, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_task(in_shape, num_classes)
+        check_units(width)
+        check_dropout(dropout)
+        check_image_size("cnn", in_shape, smallest=2)
+        self.stage1 = conv_bn_relu(in_shape[0], width, bias=False)
+        self.stage2 = conv_bn_relu(width, 2 * width, bias=False)
+        self.stage3 = conv_bn_relu(2 * width, 4 * width, bias=False)
+        self.halve = nn.MaxPool2d(2)
+        self.pool = GlobalAveragePool()
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(4 * width, num_classes)
+        initialise_convolutions(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> logits (B, C)."""
+        maps = self.stage2(self.stage1(images))
+        maps = self.stage3(self.halve(maps))
+        logits: Tensor = self.head(self.dropout(self.pool(maps)))
+        return logits

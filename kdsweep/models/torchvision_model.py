@@ -1,0 +1,143 @@
+"""Any image classifier of torchvision, by name.
+
+torchvision takes over a second to import, so it is imported when the first one is built.
+"""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdsweep.models.checks import Shape, check_task
+
+
+def Torchvision(
+    name: str, in_shape: Shape, num_classes: int, weights: str | None = None
+) -> nn.Module:
+    """The torchvision classifier called ``name``, such as ``resnet34``, itself and unwrapped.
+
+    So features have torchvision's module paths (``layer3.1.conv2``) and checkpoints torchvision's
+    keys. ``weights`` is null or a name from torchvision, such as ``DEFAULT`` or ``IMAGENET1K_V1``;
+    a head of other classes is then replaced by a new one. Without weights the first convolution
+    takes the channels of ``in_shape``.
+
+    Raises ValueError for unknown names, weights that cannot be had, and images that the network
+    cannot take.
+    """
+    check_task(in_shape, num_classes)
+    check_name(name)
+    if weights is None:
+        model = untrained(name, in_shape, num_classes)
+    else:
+        model = pretrained(name, in_shape, num_classes, weights)
+    check_forward(model, name, in_shape)
+    return model
+
+
+def check_name(name: str) -> None:
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=4, cutoff=0.4)
+        nearest = f" (near to it: {', '.join(near)})" if near else ""
+        raise ValueError(
+            f"model.name must be one of torchvision's {len(names)} classifiers{nearest}, "
+            f"got {name!r}"
+        )
+
+
+def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:
+    """The network with fresh weights, for images of any size and number of channels."""
+    import torchvision
+
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if name in ("googlenet", "inception_v3"):
+        options |= {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_"):
+        options["image_size"] = in_shape[1]
+    if name == "maxvit_t":
+        options["input_size"] = in_shape[1:]
+    try:
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    except ValueError as error:
+        raise ValueError(cannot_take(name, in_shape, error)) from error
+    if in_shape[0] != 3:
+        replace_first_convolution(model, in_shape[0])
+    return model
+
+
+def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn.Module:
+    """The network with torchvision's weights, and a new head if the classes are others."""
+    import torchvision
+
+    known = torchvision.models.get_model_weights(name).__members__
+    if weights not in known:
+        raise ValueError(f"model.weights of {name} must be one of {list(known)}, got {weights!r}")
+    if in_shape[0] != 3:
+        raise ValueError(f"weights of {name} need images of 3 channels, got {in_shape[0]}")
+    try:
+        model: nn.Module = torchvision.models.get_model(name, weights=known[weights])
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"the weights {weights} of {name} could not be downloaded ({error}): "
+            "check the connection, or put the file into torch's hub folder by hand"
+        ) from error
+    if name == "inception_v3":  # its auxiliary head would come out as a second kind of logits
+        model.aux_logits, model.AuxLogits = False, None  # type: ignore[assignment]
+    pretrained_classes = len(known[weights].meta["categories"])
+    if num_classes != pretrained_classes:
+        replace_head(model, pretrained_classes, num_classes)
+    return model
+
+
+def replace_first_convolution(model: nn.Module, channels: int) -> None:
+    """Let the first convolution take images of ``channels`` channels, with fresh weights."""
+    path, first = next(
+        (path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d)
+    )
+    model.set_submodule(path, like_convolution(first, channels, first.out_channels))
+
+
+def replace_head(model: nn.Module, old: int, new: int) -> None:
+    """Put a fresh layer of ``new`` classes in place of the last one with ``old`` outputs.
+
+    A linear layer, or a 1x1 convolution (SqueezeNet).
+    """
+    for path, module in reversed(list(model.named_modules())):
+        if isinstance(module, nn.Linear) and module.out_features == old:
+            return model.set_submodule(path, nn.Linear(module.in_features, new))
+        if isinstance(module, nn.Conv2d) and module.out_channels == old:
+            return model.set_submodule(path, like_convolution(module, module.in_channels, new))
+    raise AssertionError(f"no layer with {old} outputs")
+
+
+def like_convolution(old: nn.Conv2d, in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A fresh convolution with the geometry of ``old``."""
+    geometry: dict[str, Any] = {
+        key: getattr(old, key)
+        for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    }
+    return nn.Conv2d(in_channels, out_channels, bias=old.bias is not None, **geometry)
+
+
+def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
+    """Refuse images that do not fit through the network, by sending one through.
+
+    One of zeros, in eval mode: this changes neither the weights nor the random state.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *in_shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(cannot_take(name, in_shape, error)) from error
+    finally:
+        model.train(was_training)
+
+
+def cannot_take(name: str, in_shape: Shape, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"

@@ -1,0 +1,421 @@
+"""From plans to results: data, teacher, cohort, run folders, MLflow."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from kdsweep.build import (
+    build_dataset,
+    build_splits,
+    build_stream,
+    build_student,
+    build_teacher,
+    resolve_device,
+)
+from kdsweep.config import TrackingConfig
+from kdsweep.data.split import Dataset
+from kdsweep.errors import UserError
+from kdsweep.identity import loss_name
+from kdsweep.plan import Plan, teacher_plan
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.plots import confusion as confusion_plot
+from kdsweep.tracking.plots import curves as curves_plot
+from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.run_folder import read_rows
+from kdsweep.tracking.shipper import Shipper
+from kdsweep.training import checkpoint
+from kdsweep.training.evaluate import Split, confusion, evaluating, predict
+from kdsweep.training.lockstep import fit, isolated, student_logits, with_teacher
+from kdsweep.training.student import Student
+from kdsweep.training.teacher import Teacher
+
+# How far a stored teacher's accuracy may be from what its record claims before it is refused.
+TOLERANCE = 0.005
+
+Result = dict[str, Any]
+
+
+class Session:
+    """What one process keeps while it trains: the store, the data sets, the teachers.
+
+    Args:
+        tracking: the `tracking` node; with `uri: null` only run folders are written.
+        progress: where the terminal is told what happens.
+
+    Raises:
+        UserError: if the MLflow store cannot be used.
+    """
+
+    def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
+        options = dict(tracking) if isinstance(tracking, dict) else vars(tracking)
+        self.plots: str = options["plots"]
+        self.checkpoint_seconds: float = options["checkpoint_seconds"]
+        self.progress = progress
+        self.store: MLflowStore | None = None
+        self.shipper: Shipper | None = None
+        if options["uri"] is not None:
+            try:
+                self.store = MLflowStore.open(
+                    options["uri"], options["experiment"], options["artifacts"]
+                )
+            except ValueError as error:
+                raise UserError(str(error)) from error
+            self.shipper = Shipper()
+        self.best: str | None = None  # the highest val/acc any run has shown so far, in words
+        self._best_acc = 0.0
+        self._datasets: dict[str, Dataset] = {}
+        self._teachers: dict[str, Teacher] = {}
+
+    def dataset(self, values: dict[str, Any]) -> Dataset:
+        """The data set of a run, loaded once."""
+        device = resolve_device(values["trainer"]["device"])
+        key = json.dumps([values["dataset"], device], sort_keys=True)
+        if key not in self._datasets:
+            self._datasets[key] = build_dataset(values["dataset"], device)
+        return self._datasets[key]
+
+    def teacher(self, plans: Sequence[Plan]) -> Teacher | None:
+        """The teacher of a cohort, trained if its store has none, with every feature asked for."""
+        plan = next((plan for plan in plans if plan.teacher is not None), None)
+        if plan is None:
+            return None
+        features = sorted({name for p in plans for name in p.asked.teacher_features})
+        trainer = plan.values["trainer"]
+        key = json.dumps([plan.teacher, features, trainer["precision"], trainer["device"]])
+        if key not in self._teachers:
+            self._teachers[key] = _teacher(plan, features, self)
+        return self._teachers[key]
+
+    def standing(self, name: str, acc: float | None) -> None:
+        """Take note of a run's val/acc for the display."""
+        if acc is not None and acc > self._best_acc:
+            self._best_acc, self.best = acc, f"{name} {acc:.2%}"
+
+    def flush(self) -> None:
+        """Wait until everything is shipped."""
+        if self.shipper is not None:
+            self.shipper.flush()
+
+    def close(self) -> None:
+        """Ship the rest and end the shipping thread."""
+        if self.shipper is not None:
+            self.shipper.close()
+
+
+def train_cohort(
+    plans: Sequence[Plan],
+    folders: Sequence[Path],
+    session: Session,
+    *,
+    parent_id: str | None = None,
+    resume: bool = False,
+) -> list[Result]:
+    """Train runs in lockstep, each into its own folder.
+
+    Args:
+        plans: runs that may share a cohort.
+        folders: one a plan; with `resume`, a folder's checkpoint and MLflow run are continued.
+        parent_id: MLflow run of the sweep.
+
+    Returns:
+        Each run's `result.json`, in the order of the plans. A run that failed alone has the
+        status FAILED; an exception of the teacher or the stream fails all of them and is raised.
+    """
+    values = plans[0].values
+    dataset, device = session.dataset(values), resolve_device(values["trainer"]["device"])
+    stream = build_stream(values, dataset, device)
+    teacher = session.teacher(plans)
+    network = teacher.network if teacher else None
+    students = [build_student(p.values, dataset, network, stream.steps_per_epoch) for p in plans]
+    runs = [
+        _Run(plan, student, folder, session, dataset)
+        for plan, student, folder in zip(plans, students, folders, strict=True)
+    ]
+    by_student = {run.student: run for run in runs}
+    splits = build_splits(values, dataset, device)
+    try:
+        for run in runs:
+            run.start(parent_id, resume)
+        fit(
+            students,
+            stream,
+            teacher=teacher,
+            splits=_measured_every_epoch(values, splits),
+            epochs=values["trainer"]["epochs"],
+            threads=values["trainer"]["threads"],
+            record=lambda student, metrics: by_student[student].epoch(metrics),
+        )
+        with isolated(values["trainer"]["threads"]):
+            _test(runs, with_teacher(splits["test"], teacher))
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        for run in runs:
+            run.end("KILLED" if killed else "FAILED", "interrupted" if killed else _say(error))
+        raise
+    return [run.result() for run in runs]
+
+
+def _measured_every_epoch(values: dict[str, Any], splits: dict[str, Split]) -> list[Split]:
+    """Validation; and the test set only where its curve was asked for, under a name of its own."""
+    measured = [splits["val"]] if "val" in splits else []
+    if values["trainer"]["test_curve"]:
+        test = splits["test"]
+        measured.append(Split("test_curve", test.batches, test.labels))
+    return measured
+
+
+def _test(runs: Sequence["_Run"], test: Split) -> None:
+    """Evaluate the test set, once, for every run that got to its end."""
+    alive = [run for run in runs if run.student.failure is None]
+    for run in runs:
+        if run.student.failure is not None:
+            run.end("FAILED", run.student.failure)
+    answers = student_logits([run.student for run in alive], test)
+    for run, logits in zip(alive, answers, strict=True):
+        run.finish(test.metrics(logits), confusion(logits, test.labels).tolist())
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class _Run:
+    """One student on its way into its folder."""
+
+    def __init__(
+        self, plan: Plan, student: Student, folder: Path, session: Session, dataset: Dataset
+    ) -> None:
+        self.plan, self.student, self.folder = plan, student, folder
+        self.session, self.dataset = session, dataset
+        self.recorder = Recorder(folder, store=session.store, shipper=session.shipper)
+        self.metrics: dict[str, float] = {}
+        self._saved = time.monotonic()
+        self.ended: Result | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoint"
+
+    def start(self, parent_id: str | None, resume: bool) -> None:
+        if resume:
+            checkpoint.load_latest(self.checkpoints, self.student, self.plan.fingerprint)
+        plan, values = self.plan, self.plan.values
+        identity = {
+            "name": plan.name if plan.role == "run" else plan.cell,
+            "role": plan.role,
+            "fingerprint": plan.fingerprint,
+            "cell": plan.cell,
+            "seed": values["seed"],
+        }
+        self.recorder.start(
+            identity,
+            config_yaml=plan.config_yaml,
+            overrides=list(plan.overrides),
+            params=self.params(),
+            tags={
+                "kdsweep.role": plan.role,
+                "kdsweep.fingerprint": plan.fingerprint,
+                "kdsweep.cell": plan.cell,
+            },
+            parent_id=parent_id,
+            dataset={
+                "name": values["dataset"]["name"],
+                "digest": self.dataset.digest[:16],
+                "context": "training",
+                "profile": {
+                    "train": len(self.dataset.train.labels),
+                    "val": len(self.dataset.val.labels) if self.dataset.val else 0,
+                    "test": len(self.dataset.test.labels),
+                    "classes": self.dataset.num_classes,
+                },
+            },
+            resume_epoch=self.student.epoch,
+        )
+        weights = " + ".join(f"{w:g} {name}" for name, w in self.student.objective.weights.items())
+        self.recorder.log(f"objective: {weights}")
+
+    def params(self) -> dict[str, object]:
+        """What MLflow shows as columns: flat, readable, complete."""
+        values = self.plan.values
+        asked = self.plan.teacher is not None
+        chosen: dict[str, object] = {
+            "loss": loss_name(values),
+            "T": values["T"],
+            "alpha": values["alpha"],
+            "seed": values["seed"],
+            "student": values["student"]["name"],
+            "teacher": values["teacher"]["name"] if asked else "none",
+            "dataset": values["dataset"]["name"],
+        }
+        weights = {f"weight.{k}": v for k, v in self.student.objective.weights.items()}
+        nodes = ("dataset", "student", "loss", "optimizer", "schedule", "trainer", "hard")
+        flat = {k: v for key in nodes for k, v in _flat(key, values[key])}
+        return {**chosen, **weights, **flat, "num_params": self.student.num_params}
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        self.metrics = metrics
+        number = self.student.epoch - 1
+        self.recorder.epoch(number, metrics)
+        line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
+        self.recorder.log(f"epoch {number}: {line}")
+        self._save()
+        if self.plan.role == "run":
+            self.session.standing(self.plan.name, metrics.get("val/acc"))
+        self.session.progress.epoch(self.student.epoch, self.session.best)
+
+    def _save(self) -> None:
+        """A checkpoint, unless the last one is so young that writing it would cost more than it saves.
+
+        Which epochs are kept never alters a number: going on from any of them gives the same bits.
+        """
+        now = time.monotonic()
+        if self.student.failure is None and now - self._saved >= self.session.checkpoint_seconds:
+            checkpoint.save(self.checkpoints, self.student, self.plan.fingerprint)
+            self._saved = now
+
+    def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
+        """The run got to its end: test metrics, final weights, pictures, result."""
+        self.metrics |= test
+        self.recorder.test(self.student.epoch - 1, test)
+        metadata = {
+            "fingerprint": self.plan.fingerprint,
+            "cell": self.plan.cell,
+            "seed": str(self.plan.values["seed"]),
+            "model": json.dumps(self.plan.values["student"]["model"]),
+            "classes": json.dumps(list(self.dataset.class_names)),
+        }
+        checkpoint.finish(self.checkpoints, self.student, metadata)
+        pictures = []
+        if self.session.plots == "run":
+            pictures = [self.folder / "curves.png", self.folder / "confusion.png"]
+            curves_plot(read_rows(self.folder), pictures[0])
+            confusion_plot(confusion, self.dataset.class_names, pictures[1])
+        self._close("FINISHED", None, checkpoint.sha256(self.student.model), pictures)
+
+    def end(self, status: str, reason: str | None) -> None:
+        """The run ended before its end, unless it had got there already."""
+        if self.ended is None:
+            self._close(status, reason, None, [])
+
+    def _close(
+        self, status: str, reason: str | None, digest: str | None, pictures: list[Path]
+    ) -> None:
+        measured = ("val/acc", "val/loss", "val/agreement")
+        tested = ("test/acc", "test/loss", "test/ece", "test/agreement")
+        values = self.plan.values
+        self.ended = {
+            "status": status,
+            "reason": reason,
+            "name": self.plan.name if self.plan.role == "run" else self.plan.cell,
+            "role": self.plan.role,
+            "fingerprint": self.plan.fingerprint,
+            "cell": self.plan.cell,
+            "seed": values["seed"],
+            "mlflow_run_id": self.recorder.run_id,
+            **{key: self.metrics.get(key) for key in (*measured, *tested)},
+            "val/acc_best": self.student.best_acc,
+            "epochs": self.student.epoch,
+            "seconds": round(self.student.seconds, 3),
+            "num_params": self.student.num_params,
+            "weights_sha256": digest,
+            "same_as": None,
+            "T": values["T"],
+            "alpha": values["alpha"],
+            "loss": loss_name(values),
+            "student": values["student"]["name"],
+            "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
+        }
+        if reason is not None:
+            self.recorder.log(f"{status}: {reason}")
+        self.recorder.finish(self.ended, pictures)
+
+    def result(self) -> Result:
+        assert self.ended is not None
+        return self.ended
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
+    """`student.model.width: 64` from nested mappings; empty ones vanish."""
+    if isinstance(value, dict):
+        return [pair for key, child in value.items() for pair in _flat(f"{prefix}.{key}", child)]
+    return [] if value is None else [(prefix, value)]
+
+
+def _teacher(plan: Plan, features: Sequence[str], session: Session) -> Teacher:
+    """The teacher of a plan: a given file, or the store's, or trained now."""
+    given = plan.values["teacher"]["checkpoint"]
+    dataset = session.dataset(plan.values)
+    if given is not None:
+        return build_teacher(plan.values, dataset, features, Path(given), "teacher")
+    recipe = teacher_plan(plan)
+    store = Path(plan.values["teacher"]["store"])
+    folder = store / recipe.fingerprint
+    _make_folder(store, "teacher.store")
+    with FileLock(store / f"{recipe.fingerprint}.lock"):
+        record = _record(folder)
+        if record is None:
+            record = _train_teacher(recipe, folder, session)
+    teacher = build_teacher(
+        plan.values, dataset, features, folder / "checkpoint" / "model.safetensors", "teacher"
+    )
+    _verify(recipe, folder, record, session)
+    return teacher
+
+
+def _record(folder: Path) -> Result | None:
+    """The result of a finished teacher, None if there is none."""
+    weights = folder / "checkpoint" / "model.safetensors"
+    if not weights.is_file() or not (folder / "result.json").is_file():
+        return None
+    result = read_json(folder / "result.json")
+    return result if result["status"] == "FINISHED" else None
+
+
+def _train_teacher(plan: Plan, folder: Path, session: Session) -> Result:
+    """Train a teacher as a run of its own. Its folder is its identity, so it is always resumed."""
+    session.progress.teacher(plan.values["student"]["name"], plan.values["trainer"]["epochs"])
+    (result,) = train_cohort([plan], [folder], session, resume=True)
+    if result["status"] != "FINISHED":
+        raise UserError(f"teacher {plan.values['student']['name']}: {result['reason']}")
+    session.progress.note(
+        f"teacher {plan.values['student']['name']}: test/acc {result['test/acc']:.2%},"
+        f" kept in {folder}"
+    )
+    return result
+
+
+def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> None:
+    """Measure a stored teacher again, as its own recipe would, against what its record claims."""
+    values = recipe.values
+    dataset = session.dataset(values)
+    device = resolve_device(values["trainer"]["device"])
+    splits = build_splits(values, dataset, device)
+    split = splits.get("val", splits["test"])
+    as_recipe = {**values, "teacher": {**values["teacher"], "model": values["student"]["model"]}}
+    weights = folder / "checkpoint" / "model.safetensors"
+    teacher = build_teacher(as_recipe, dataset, (), weights, "teacher")
+    with isolated(values["trainer"]["threads"]), evaluating([]):
+        (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
+    key = f"{split.name}/acc"
+    measured, claimed = split.metrics(logits)[key], record[key]
+    if claimed is None or abs(measured - claimed) > TOLERANCE:
+        raise UserError(
+            f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"
+            f" claims {claimed}; remove the folder to train it again"
+        )
+
+
+def _make_folder(folder: Path, key: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{key} must be a folder that can be written, got {folder}") from error

@@ -1,0 +1,153 @@
+"""A sweep's folder: claimed by one sweep alone, described by sweep.json, found again to resume."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from kdsweep.errors import UserError
+from kdsweep.plan import Plan
+from kdsweep.run import Result, Session
+from kdsweep.tracking.database import shown
+from kdsweep.tracking.files import read_json, write_json_atomic
+
+CLAIM = ".kdsweep"
+
+
+def claim(folder: Path, *, chosen: bool) -> Path:
+    """Take a folder for this sweep alone; two sweeps never share one.
+
+    Args:
+        folder: where the sweep would like to be.
+        chosen: whether the user named the folder. If not, the next free `-2`, `-3`, ... is taken.
+
+    Raises:
+        UserError: if a chosen folder holds another sweep, or the folder cannot be written.
+    """
+    candidate, number = folder, 1
+    while True:
+        try:
+            candidate.mkdir(parents=True, exist_ok=True)
+            (candidate / CLAIM).touch(exist_ok=False)
+            return candidate
+        except FileExistsError as error:
+            if chosen:
+                raise UserError(
+                    f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds a"
+                    " sweep (resume=true goes on with it)"
+                ) from error
+        except OSError as error:
+            raise UserError(
+                f"hydra.sweep.dir must be a folder that can be written, got {folder}"
+            ) from error
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+
+
+def release(folder: Path) -> None:
+    """Give a claimed folder back if nothing but Hydra's own note of the sweep is in it."""
+    if {path.name for path in folder.iterdir()} <= {CLAIM, "multirun.yaml"}:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+@dataclass
+class Sweep:
+    """A sweep that has begun: where it is, and its parent run in MLflow."""
+
+    folder: Path
+    parent_id: str | None
+
+    def run_folder(self, number: int) -> Path:
+        """The folder of the sweep's run with this number."""
+        return self.folder / str(number)
+
+
+def open_sweep(
+    folder: Path, session: Session, *, name: str, role: str, nested: bool, plans: Sequence[Plan]
+) -> Sweep:
+    """Describe the sweep in sweep.json and make its parent run, once, whoever comes first.
+
+    Args:
+        name: what the parent run is called.
+        role: `sweep` or `search`.
+        nested: whether there is a parent run at all; a sweep of one run has none.
+        plans: runs that this process is about to train; their fingerprints are added.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "sweep.json"
+    with FileLock(folder / ".sweep.lock"):
+        known = read_json(note) if note.is_file() else _describe(session, name, role, nested)
+        known |= {"pid": os.getpid(), "host": socket.gethostname(), "ended": False}
+        known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
+        write_json_atomic(note, known)
+    if session.store is not None and known["parent_run_id"] is not None:
+        session.store.reopen(known["parent_run_id"])
+    return Sweep(folder, known["parent_run_id"])
+
+
+def _describe(session: Session, name: str, role: str, nested: bool) -> dict[str, Any]:
+    store, parent = session.store, None
+    if store is not None and nested:
+        parent = store.create_run(
+            name=name, parent_id=None, tags={"kdsweep.role": role}, params={"command": name}
+        )
+    return {
+        "name": name,
+        "role": role,
+        "created": time.time(),
+        "parent_run_id": parent,
+        "experiment_id": store.experiment_id if store else None,
+        "tracking_uri": shown(store.uri) if store else None,
+        "fingerprints": {},
+    }
+
+
+def mark_ended(folder: Path) -> None:
+    """Note that no process is working on the sweep any more."""
+    write_json_atomic(folder / "sweep.json", {**read_json(folder / "sweep.json"), "ended": True})
+
+
+def find(root: Path, plans: Sequence[Plan]) -> Path | None:
+    """The latest sweep under `root` that consists of exactly these runs, None if there is none.
+
+    Raises:
+        UserError: if that sweep is still being trained by another process of this machine.
+    """
+    wanted = {str(plan.number): plan.fingerprint for plan in plans}
+    notes = [(path, read_json(path)) for path in root.rglob("sweep.json")]
+    same = [
+        (note["created"], path.parent, note)
+        for path, note in notes
+        if note["fingerprints"] == wanted
+    ]
+    if not same:
+        return None
+    _, folder, note = max(same, key=lambda entry: entry[0])
+    if not note["ended"] and note["host"] == socket.gethostname() and _alive(note["pid"]):
+        raise UserError(f"resume: {folder} is still being trained by process {note['pid']}")
+    return folder
+
+
+def _alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def result_of(folder: Path) -> Result | None:
+    """A run folder's result.json, None if the run has not ended."""
+    path = folder / "result.json"
+    return read_json(path) if path.is_file() else None

@@ -1,0 +1,196 @@
+"""What the lockstep launcher does with a batch of jobs, from plans to results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from kdsweep.build import build_stream
+from kdsweep.data.stream import samples
+from kdsweep.errors import UserError
+from kdsweep.identity import swept_keys, without_effect
+from kdsweep.plan import Plan, check, make_plans
+from kdsweep.run import Result, Session, train_cohort
+from kdsweep.sweep.answer import publish
+from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
+from kdsweep.tracking.files import write_json_atomic
+from kdsweep.tracking.plots import samples as samples_plot
+from kdsweep.tracking.progress import Progress
+from kdsweep.training.cohort import partition
+
+if TYPE_CHECKING:
+    from kdsweep.sweep.launcher import LockstepLauncher
+
+SAMPLES = 32  # images on the sheet that shows what the students see
+
+
+def launch(
+    launcher: "LockstepLauncher",
+    configs: Sequence[DictConfig],
+    jobs: Sequence[Sequence[str]],
+    first: int,
+) -> Sequence[JobReturn]:
+    """Train a batch of jobs in lockstep and return them in their order."""
+    searching = is_search(launcher.config)
+    swept = list(launcher.config.hydra.sweeper.params or {}) if searching else swept_keys(jobs)
+    plans = make_plans([_task(config) for config in configs], jobs, first, swept)
+    _refuse(plans, jobs, searching)
+    with Progress(total_runs=len(plans)) as progress:
+        if launcher.session is None:
+            launcher.session = Session(plans[0].values["tracking"], progress)
+        session = launcher.session
+        session.progress = progress
+        check(plans, session.dataset)
+        folder = _resumed(launcher.folder, plans) if plans[0].values["resume"] else None
+        if plans[0].values["dry_run"]:
+            _list(plans, folder, launcher)
+            release(launcher.folder)
+            return []
+        if folder is not None and folder != launcher.folder:
+            release(launcher.folder)
+            launcher.folder = folder
+        sweep = open_sweep(
+            launcher.folder,
+            session,
+            name=sweep_name(launcher.config),
+            role="search" if searching else "sweep",
+            nested=searching or len(plans) > 1,
+            plans=plans,
+        )
+        return _train(launcher, configs, plans, session, sweep)
+
+
+def is_search(config: DictConfig) -> bool:
+    """Whether the sweeper chooses the jobs itself (Optuna), rather than listing a grid."""
+    return "direction" in config.hydra.sweeper
+
+
+def sweep_name(config: DictConfig) -> str:
+    """The words of the command line, as the name of the sweep's parent run."""
+    words = list(config.hydra.overrides.task)
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    named = [word.split("=")[0] for word in words]
+    words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
+    return " ".join(words) or "defaults"
+
+
+def _task(config: DictConfig) -> DictConfig:
+    task = config.copy()
+    with open_dict(task):
+        del task["hydra"]
+    return task
+
+
+def _refuse(plans: Sequence[Plan], jobs: Sequence[Sequence[str]], searching: bool) -> None:
+    """Requests that are well-formed and still make no sense."""
+    if not searching:
+        if idle := without_effect(jobs, [plan.fingerprint for plan in plans]):
+            keys = " and ".join(idle)
+            raise UserError(f"{keys} must change some run of the sweep to be swept, got no effect")
+        return
+    if any(plan.values["dataset"]["val_fraction"] == 0 for plan in plans):
+        raise UserError(
+            "dataset.val_fraction must be > 0 in a search, got 0: there is nothing to choose by"
+        )
+    if plans[0].values["dry_run"]:
+        raise UserError("dry_run must be false in a search, got true: its runs are not known yet")
+
+
+def _train(
+    launcher: "LockstepLauncher",
+    configs: Sequence[DictConfig],
+    plans: Sequence[Plan],
+    session: Session,
+    sweep: Sweep,
+) -> list[JobReturn]:
+    returns = [launcher.open_job(config, sweep.folder) for config in configs]
+    results: dict[str, Result] = {}
+    _picture(plans[0], session, sweep)
+    try:
+        todo = _unfinished(plans, sweep, results)
+        cohorts = partition([plan.needs for plan in todo], launcher.cohort_size)
+        for number, members in enumerate(cohorts, start=1):
+            cohort = [todo[member] for member in members]
+            session.teacher(cohort)
+            session.progress.cohort(
+                number, len(cohorts), len(cohort), cohort[0].values["trainer"]["epochs"]
+            )
+            folders = [sweep.run_folder(plan.number) for plan in cohort]
+            ended = train_cohort(
+                cohort,
+                folders,
+                session,
+                parent_id=sweep.parent_id,
+                resume=bool(plans[0].values["resume"]),
+            )
+            results |= {plan.fingerprint: r for plan, r in zip(cohort, ended, strict=True)}
+        _share(plans, sweep, results)
+    finally:
+        session.flush()
+        publish(sweep.folder, session)
+    for config, job, plan in zip(configs, returns, plans, strict=True):
+        launcher.close_job(config, job, results[plan.fingerprint])
+    return returns
+
+
+def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:
+    """A sheet of augmented training images, as the students are about to see them."""
+    if session.plots == "none" or sweep.parent_id is None:
+        return
+    dataset = session.dataset(plan.values)
+    images, labels = samples(build_stream(plan.values, dataset, "cpu"), SAMPLES)
+    samples_plot(images, labels, dataset.class_names, sweep.folder / "samples.png")
+
+
+def _unfinished(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> list[Plan]:
+    """The runs to be trained: each fingerprint once, without those that are done already."""
+    todo: dict[str, Plan] = {}
+    for plan in plans:
+        done = result_of(sweep.run_folder(plan.number))
+        if done is not None and done["status"] == "FINISHED":
+            results.setdefault(plan.fingerprint, done)
+        else:
+            todo.setdefault(plan.fingerprint, plan)
+    return [plan for mark, plan in todo.items() if mark not in results]
+
+
+def _share(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> None:
+    """Give jobs that are the same run its result; `same_as` says whose it is."""
+    first: dict[str, int] = {}
+    for plan in plans:
+        owner = first.setdefault(plan.fingerprint, plan.number)
+        if owner != plan.number:
+            shared = {**results[plan.fingerprint], "same_as": str(owner)}
+            write_json_atomic(sweep.run_folder(plan.number) / "result.json", shared)
+
+
+def _resumed(folder: Path, plans: Sequence[Plan]) -> Path | None:
+    """The earlier sweep of these runs: in the chosen folder, else anywhere beside it."""
+    if (folder / "sweep.json").is_file():
+        return find(folder, plans)
+    root = Path("multirun") if Path("multirun").is_dir() else folder.parent
+    return find(root, plans)
+
+
+def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLauncher") -> None:
+    """What `dry_run=true` prints: every run, and what is there of it already."""
+    cohorts = partition([plan.needs for plan in plans], launcher.cohort_size)
+    console = Console()
+    seen: dict[str, int] = {}
+    for plan in plans:
+        state = _state(folder / str(plan.number)) if folder is not None else "missing"
+        if (owner := seen.setdefault(plan.fingerprint, plan.number)) != plan.number:
+            state = f"same as run {owner}"
+        console.print(f"{plan.number:>4}  {plan.name}  [dim]{plan.fingerprint}  {state}[/dim]")
+    console.print(f"{len(seen)} runs in {len(cohorts)} cohorts; nothing was trained")
+
+
+def _state(folder: Path) -> str:
+    result = result_of(folder)
+    if result is not None and result["status"] == "FINISHED":
+        return "done"
+    return "resumable" if any(folder.glob("checkpoint/epoch-*")) else "missing"

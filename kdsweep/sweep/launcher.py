@@ -1,0 +1,150 @@
+"""`hydra/launcher=lockstep`: takes the whole grid and trains it in as few cohorts as possible.
+
+Only this module and `kdsweep.config` are imported when Hydra looks for plugins; torch and MLflow
+come in with the first launch, so that `--help` and `--cfg job` stay quick.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    configure_log,
+    run_job,
+    setup_globals,
+)
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from kdsweep.config import register
+
+if TYPE_CHECKING:
+    from hydra._internal.callbacks import Callbacks
+
+    from kdsweep.run import Result, Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LockstepLauncherConf:
+    _target_: str = "kdsweep.sweep.launcher.LockstepLauncher"
+    cohort_size: int | None = None  # most students trained side by side; null: all that may be
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="lockstep", node=LockstepLauncherConf, provider="kdsweep"
+)
+register()
+
+
+class LockstepLauncher(Launcher):
+    """Composes the jobs, folds those that are the same run, trains the cohorts, returns the jobs.
+
+    Hydra's per-job folders and job callbacks are as with the basic launcher. `hydra.job.env_set`
+    and `hydra.job.chdir` have no effect on the training: all jobs share one process.
+    """
+
+    def __init__(self, cohort_size: int | None = None) -> None:
+        super().__init__()
+        self.cohort_size = cohort_size
+        self.session: Session | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from kdsweep.sweep.folder import claim
+
+        if OmegaConf.select(config, "debug"):
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+        self.context, self.config = hydra_context, config
+        self.folder = Path(str(config.hydra.sweep.dir))
+        chosen = any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
+        if not (OmegaConf.select(config, "resume") and self.folder.exists()):
+            self.folder = claim(self.folder, chosen=chosen)
+        # The sweeper holds this very config and writes its own notes into the folder named here.
+        _move(config, self.folder)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from kdsweep.sweep.jobs import launch
+
+        setup_globals()
+        configure_log(
+            self.config.hydra.hydra_logging,
+            self.config.hydra.verbose,
+            execution_whitelist=self.context.execution_whitelist,
+        )
+        configs = [
+            self._compose(number, overrides)
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        return launch(self, configs, job_overrides, initial_job_idx)
+
+    def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        return config
+
+    def open_job(self, config: DictConfig, folder: Path) -> JobReturn:
+        """Make a job's folder with Hydra's own files and call `on_job_start`."""
+        _move(config, folder)
+        return run_job(
+            hydra_context=replace(
+                self.context, callbacks=cast("Callbacks", _StartOnly(self.context.callbacks))
+            ),
+            task_function=lambda cfg: None,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            configure_logging=False,  # a log handler a job would leave the last job's behind
+        )
+
+    def close_job(self, config: DictConfig, job: JobReturn, result: "Result") -> None:
+        """Fill in a job's return value and call `on_job_end`."""
+        from kdsweep.errors import RunFailed
+
+        if result["status"] == "FINISHED":
+            job.return_value = objective(result)
+        else:
+            job.return_value = RunFailed(f"{result['name']}: {result['reason']}")
+            job.status = JobStatus.FAILED
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        try:
+            self.context.callbacks.on_job_end(config=config, job_return=job)
+        finally:
+            HydraConfig.instance().cfg = before
+
+
+def _move(config: DictConfig, folder: Path) -> None:
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+
+
+def objective(result: "Result") -> float:
+    """What a sweeper maximises: val/acc of the last epoch; nan where nothing is held out."""
+    return float("nan") if result["val/acc"] is None else float(result["val/acc"])
+
+
+class _StartOnly:
+    """Hydra's callbacks without `on_job_end`: a job has not ended when its folder is made."""
+
+    def __init__(self, callbacks: Any) -> None:
+        self._callbacks = callbacks
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._callbacks.on_job_start(config=config, **kwargs)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Left to `LockstepLauncher.close_job`."""

@@ -1,0 +1,225 @@
+"""Where MLflow's store is, and whether it can be used at all.
+
+Everything that could make a sweep lose its tracking is refused here, before training, in one
+sentence. mlflow itself would retry for minutes, or fill another program's database with tables.
+"""
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https")
+
+LOCK_SECONDS = 5.0  # how long another program may hold a sqlite file before we give up
+CREATION_SECONDS = 60.0  # how long another process may take to create the schema
+ANSWER_SECONDS = 5.0  # how long a tracking server may take to say anything
+
+
+def import_mlflow() -> ModuleType:
+    """mlflow (a second, so never at start-up), told to keep the terminal clean."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Rows wait in the run folder, so a dead server need not be asked for four minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    import mlflow
+
+    # One tells of every migration, and of every error with a traceback that we report ourselves.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return mlflow
+
+
+def resolve(uri: str, cwd: Path) -> str:
+    """The address with a relative sqlite path made absolute against ``cwd``.
+
+    Raises ValueError for an address MLflow has no usable store for.
+    """
+    scheme = scheme_of(uri)
+    if scheme not in DATABASES + SERVERS:
+        raise ValueError(
+            "tracking.uri must be sqlite:///FILE, another database or an http(s) server, "
+            f"got {shown(uri)}; try tracking.uri=sqlite:///mlflow.db"
+        )
+    if scheme != "sqlite":
+        return uri
+    head, _, place = uri.partition(":///")
+    name, mark, options = place.partition("?")
+    if not name or name == ":memory:":
+        raise ValueError(
+            f"tracking.uri must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
+        )
+    return f"{head}:///{os.path.abspath(cwd / Path(name).expanduser())}{mark}{options}"
+
+
+def scheme_of(uri: str) -> str:
+    """``sqlite`` of ``sqlite+pysqlite:///mlflow.db``; empty for a plain path."""
+    found = re.match(r"([a-z]+)(\+\w+)?:", uri)
+    return found.group(1) if found else ""
+
+
+def shown(uri: str) -> str:
+    """The address without its password."""
+    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+
+
+def sqlite_file(address: str) -> Path:
+    """The file of a resolved sqlite address."""
+    return Path(address.partition(":///")[2].partition("?")[0])
+
+
+@contextmanager
+def ready(uri: str, address: str) -> Iterator[None]:
+    """Inside, the store at ``address`` answers and has the schema of the installed mlflow.
+
+    A sqlite file stays locked against other kdsweep processes meanwhile, so that only one of them
+    creates what is missing. ``uri`` is the address as the user wrote it. Raises ValueError.
+    """
+    scheme = scheme_of(address)
+    if scheme == "sqlite":
+        file = sqlite_file(address)
+        with _creation_lock(uri, file):
+            if _is_fresh(uri, file):
+                _create(address, file)
+            yield
+        return
+    if scheme in SERVERS:
+        _check_server(address)
+    else:
+        _check_database(address)
+    yield
+
+
+@contextmanager
+def _creation_lock(uri: str, file: Path) -> Iterator[None]:
+    # Four processes that open a new sqlite file together break it for good.
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{file}.lock", timeout=CREATION_SECONDS)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise _refusal(uri, "another process is still creating it; try again later") from None
+    except OSError as error:
+        why = f"its folder {file.parent} cannot be written ({error.strerror}); name another file"
+        raise _refusal(uri, why) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_fresh(uri: str, file: Path) -> bool:
+    """Whether the schema has yet to be created. Raises ValueError for a file we must not touch."""
+    if file.is_dir():
+        raise _refusal(uri, "it is a folder; name a file")
+    try:
+        tables, revision = _look_into(file)
+    except sqlite3.OperationalError as error:
+        raise _refusal(uri, _why_not_open(str(error))) from error
+    except sqlite3.DatabaseError as error:
+        raise _refusal(uri, "it is no sqlite file; move it away or name another file") from error
+    if not tables:
+        return True
+    if not {"experiments", "runs", "alembic_version"} <= tables:
+        raise _refusal(uri, "it belongs to another program; name another file")
+    _check_revision(uri, file, revision)
+    return False
+
+
+def _look_into(file: Path) -> tuple[set[str], str | None]:
+    """The names of the tables, and the schema's revision if there is one."""
+    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")  # reading alone would not notice a writer's lock
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {name for (name,) in names}
+        if "alembic_version" not in tables:
+            return tables, None
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return tables, found[0] if found else None
+
+
+def _why_not_open(error: str) -> str:
+    if "locked" in error:
+        return f"another program keeps it locked (waited {LOCK_SECONDS:g} s); close that program"
+    return f"it cannot be written ({error}); name another file"
+
+
+def _check_revision(uri: str, file: Path, revision: str | None) -> None:
+    """Neither an older nor a newer schema is touched: mlflow would upgrade some without asking."""
+    mlflow = import_mlflow()
+    from alembic.script import ScriptDirectory
+
+    migrations = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
+    scripts = ScriptDirectory(str(migrations))
+    if revision == scripts.get_current_head():
+        return
+    if revision in {script.revision for script in scripts.walk_revisions()}:
+        raise _refusal(
+            uri,
+            f"its schema {revision} is older than mlflow {mlflow.__version__} needs; "
+            f"copy the file, then run `mlflow db upgrade sqlite:///{file}`, or name another file",
+        )
+    raise _refusal(
+        uri,
+        f"its schema {revision} is newer than mlflow {mlflow.__version__} knows; "
+        "update mlflow or name another file",
+    )
+
+
+def _create(address: str, file: Path) -> None:
+    """Create the schema beside the file and move it into place.
+
+    It takes seconds and is no transaction: an interrupted creation must not leave a broken file.
+    """
+    mlflow = import_mlflow()
+
+    draft = file.with_name(file.name + ".new")
+    for leftover in (draft, draft.with_name(draft.name + "-journal")):
+        leftover.unlink(missing_ok=True)
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft.replace(file)
+
+
+def _check_server(address: str) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(address.rstrip("/") + "/health", timeout=ANSWER_SECONDS):
+            pass
+    except HTTPError as error:
+        error.close()  # it answers; whether it lets us in is seen at the first real call
+    except (OSError, ValueError) as error:
+        raise _refusal(address, f"nothing answers there ({error}); start the server") from error
+
+
+def _check_database(address: str) -> None:
+    # mlflow would retry for a minute and a half before it says that nothing is there.
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(address)
+        with engine.connect():
+            pass
+        engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        why = f"it cannot be opened ({first_line(error)}); start it, or install its driver"
+        raise _refusal(address, why) from error
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in at most one line, with its type if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _refusal(uri: str, why: str) -> ValueError:
+    return ValueError(f"tracking.uri must be an MLflow store that works, got {shown(uri)}: {why}")

@@ -1,0 +1,65 @@
+"""JSON files that are either the old one or the new one, never half of one."""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_json_atomic(path: Path, obj: object) -> None:
+    """Write ``obj`` to ``path`` in one step: neither a reader nor a power cut meets half of it.
+
+    NaN and infinities become null: JSON knows neither. Raises OSError if it cannot be written.
+    """
+    write_text_atomic(path, json.dumps(without_nan(obj), indent=2, allow_nan=False) + "\n")
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in one step. Raises OSError if it cannot be written."""
+    # Two threads (training, shipping) may write the same file: each needs a name of its own.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``. Raises OSError, or ValueError naming a file that holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be a JSON file, got something else ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def without_nan(obj: object) -> object:
+    """The same nest of dicts, lists and plain values, with null for numbers JSON cannot say."""
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else None
+    if isinstance(obj, Mapping):
+        return {key: without_nan(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple):
+        return [without_nan(value) for value in obj]
+    return obj
+
+
+def _sync_folder(folder: Path) -> None:
+    # Only after this is the new *name* on the disk; Windows cannot open a folder.
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

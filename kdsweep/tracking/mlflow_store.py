@@ -1,0 +1,307 @@
+"""MLflow, through a client and explicit run ids only: no active run, no global tracking address.
+
+Importing mlflow takes a second, so it happens when a store is opened. After `MLflowStore.open`
+any method may raise; whoever must not be stopped by MLflow calls it through a `Shipper`.
+"""
+
+import functools
+import getpass
+import json
+import logging
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+from kdsweep.tracking import database
+from kdsweep.tracking.run_folder import Row
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Metric
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+PARAM_LENGTH = 6000  # mlflow cuts longer ones itself, with a warning
+TAG_LENGTH = 8000
+DIGEST_LENGTH = 36
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+class MLflowStore:
+    """One experiment of one MLflow store."""
+
+    def __init__(self, client: "MlflowClient", *, uri: str, experiment_id: str) -> None:
+        self.client = client
+        self.uri = uri  # absolute
+        self.experiment_id = experiment_id
+
+    @classmethod
+    def open(
+        cls, uri: str, experiment: str, artifacts: str = "mlartifacts", cwd: Path | None = None
+    ) -> Self:
+        """The store at ``uri``, created with its experiment if they are not there yet.
+
+        Relative paths of ``uri`` and ``artifacts`` (where a *new* experiment keeps its files; a
+        tracking server decides that itself) count from ``cwd``, the current folder by default.
+        Raises ValueError, naming key, value and cure, for a store that cannot be used.
+        """
+        cwd = cwd or Path.cwd()
+        address = database.resolve(uri, cwd)
+        if not experiment.strip():
+            raise ValueError("tracking.experiment must be a name, got an empty one")
+        is_server = database.scheme_of(address) in database.SERVERS
+        location = None if is_server else _artifact_location(artifacts, cwd)
+        with database.ready(uri, address):
+            client = database.import_mlflow().MlflowClient(tracking_uri=address)
+            try:
+                found = _find_or_create(client, experiment, location)
+            except Exception as error:
+                why = database.first_line(error)
+                raise ValueError(
+                    "tracking.uri must be an MLflow store that works, "
+                    f"got {database.shown(uri)}: {why}"
+                ) from error
+        if found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
+                f"it with `mlflow experiments restore -x {found.experiment_id}` or name another one"
+            )
+        if location is not None and found.artifact_location != location:
+            logger.warning(
+                "experiment %s keeps its files in %s, where it was created, not in %s",
+                experiment,
+                found.artifact_location,
+                location,
+            )
+        return cls(client, uri=address, experiment_id=found.experiment_id)
+
+    def runs_url(self) -> str:
+        """What follows the address of `mlflow ui` to open this experiment's runs."""
+        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+
+    def create_run(
+        self,
+        *,
+        name: str,
+        parent_id: str | None,
+        tags: Mapping[str, str],
+        params: Mapping[str, object],
+        start_time_ms: int | None = None,
+    ) -> str:
+        """Create a run with its params and return its id."""
+        own = {"mlflow.parentRunId": parent_id} if parent_id else {}
+        run = self.client.create_run(
+            self.experiment_id,
+            start_time=start_time_ms,
+            tags=_cut_tags({**_origin(), **tags, **own}),
+            run_name=name,
+        )
+        run_id = str(run.info.run_id)
+        self._log_params(run_id, params)
+        return run_id
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the run is in this store and not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return str(run.info.lifecycle_stage) == "active"
+
+    def reopen(self, run_id: str) -> None:
+        """Mark a run as running again."""
+        self.client.update_run(run_id, status="RUNNING")
+
+    def finish(self, run_id: str, status: Status, end_time_ms: int | None = None) -> None:
+        """Set a run's end state, and its end to now unless given."""
+        self.client.set_terminated(run_id, status=status, end_time=end_time_ms)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set or overwrite tags."""
+        from mlflow.entities import RunTag
+
+        entities = [RunTag(key, value) for key, value in _cut_tags(tags).items()]
+        for batch in _batches(entities, BATCH_PARAMS):
+            self.client.log_batch(run_id, tags=batch)
+
+    def log_metrics(
+        self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float | None]
+    ) -> None:
+        """Log one step's metrics in one batch; a value that is not finite (or None) as NaN."""
+        self.client.log_batch(run_id, metrics=_entities(metrics, step, time_ms))
+
+    def logged(self, run_id: str) -> set[tuple[str, int]]:
+        """Every (metric, step) the run has."""
+        keys = self.client.get_run(run_id).data.metrics
+        return {
+            (key, entry.step)
+            for key in keys
+            for entry in self.client.get_metric_history(run_id, key)
+        }
+
+    def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:
+        """Log what the run does not have yet; returns how many rows had something to add.
+
+        MLflow would show a (metric, step) twice that is logged twice, hence the comparison.
+        """
+        known = self.logged(run_id)
+        missing: list[Metric] = []
+        count = 0
+        for row in rows:
+            absent = {k: v for k, v in row["metrics"].items() if (k, row["epoch"]) not in known}
+            missing += _entities(absent, row["epoch"], row["time"])
+            known.update((key, row["epoch"]) for key in absent)
+            count += bool(absent)
+        for batch in _batches(missing, BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=batch)
+        return count
+
+    def log_artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Copy a file to the run's artifacts, into ``folder`` of theirs."""
+        self.client.log_artifact(run_id, str(path), folder)
+
+    def log_dataset(
+        self,
+        run_id: str,
+        name: str,
+        digest: str,
+        context: str,
+        profile: Mapping[str, object] | None = None,
+    ) -> None:
+        """Say which data the run used, and for what (``context``, e.g. training).
+
+        MLflow keeps the first 36 characters of ``digest``.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=digest[:DIGEST_LENGTH],
+            source_type="kdsweep",
+            source=json.dumps({"name": name, "digest": digest}),
+            profile=json.dumps(profile) if profile else None,
+        )
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+    def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        from mlflow.entities import Param
+
+        entities = [Param(key, _readable(value)) for key, value in params.items()]
+        for batch in _batches(entities, BATCH_PARAMS):
+            self.client.log_batch(run_id, params=batch)
+
+
+def _find_or_create(client: "MlflowClient", name: str, location: str | None) -> "Experiment":
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found
+    try:
+        return client.get_experiment(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    found = client.get_experiment_by_name(name)
+    assert found is not None, "another process was faster, so it is there"
+    return found
+
+
+def _artifact_location(artifacts: str, cwd: Path) -> str:
+    if "://" in artifacts:
+        return artifacts
+    root = (cwd / Path(artifacts).expanduser()).absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            "tracking.artifacts must be a folder that can be written, "
+            f"got {artifacts} ({error.strerror})"
+        ) from error
+    return root.as_uri()
+
+
+def _entities(metrics: Mapping[str, float | None], step: int, time_ms: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    # mlflow would store infinity as 1.8e308 and flatten the whole chart.
+    return [
+        Metric(
+            key, value if value is not None and math.isfinite(value) else math.nan, time_ms, step
+        )
+        for key, value in metrics.items()
+    ]
+
+
+def _readable(value: object) -> str:
+    """A param as one would write it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _cut(str(value), PARAM_LENGTH)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: _cut(str(value), TAG_LENGTH) for key, value in tags.items()}
+
+
+def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@functools.cache
+def _origin() -> dict[str, str]:
+    """Who ran what: the tags MLflow itself would set."""
+    tags = {
+        "mlflow.user": _user(),
+        "mlflow.source.name": Path(sys.argv[0]).name or "python",
+        "mlflow.source.type": "LOCAL",
+    }
+    commit = _git_commit()
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def _git_commit() -> str | None:
+    """The commit checked out in the current folder, if it is a git checkout."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def now_ms() -> int:
+    """Unix milliseconds, the clock of MLflow."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,172 @@
+"""The results of a sweep: read from its run folders, as a csv file and as a table to look at."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from kdsweep.tracking import run_folder
+from kdsweep.tracking.files import read_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Result = dict[str, Any]
+
+COLUMNS = (
+    "run",
+    "cell",
+    "seed",
+    "val/acc",
+    "val/loss",
+    "test/acc",
+    "test/loss",
+    "test/ece",
+    "val/agreement",
+    "test/agreement",
+    "val/acc_best",
+    "loss",
+    "T",
+    "alpha",
+    "student",
+    "teacher",
+    "status",
+    "reason",
+    "same_as",
+    "epochs",
+    "seconds",
+    "num_params",
+    "name",
+    "role",
+    "fingerprint",
+    "mlflow_run_id",
+    "weights_sha256",
+)
+
+
+def collect(sweep_folder: Path) -> list[Result]:
+    """One dict per run folder (a number), in the order of the numbers, with `COLUMNS` as keys.
+
+    A run without a result.json has status RUNNING and what its run.json knows.
+    """
+    folders = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    rows = []
+    for folder in sorted(folders, key=lambda path: int(path.name)):
+        if (folder / run_folder.RESULT).exists():
+            found = read_json(folder / run_folder.RESULT)
+        elif (folder / run_folder.RUN).exists():
+            found = read_json(folder / run_folder.RUN) | {"status": "RUNNING"}
+        else:
+            continue
+        found["run"] = int(folder.name)
+        rows.append({column: found.get(column) for column in COLUMNS})
+    return rows
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the rows with `COLUMNS` as header; what a run does not have stays empty."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def ranked(rows: Iterable[Result]) -> list[Result]:
+    """The best val/acc first, ties by val/loss; runs without a value last, in their order."""
+
+    def key(row: Result) -> tuple[bool, float, float]:
+        accuracy, loss = row.get("val/acc"), row.get("val/loss")
+        return (
+            accuracy is None,
+            -(accuracy or 0.0),
+            loss if loss is not None else float("inf"),
+        )
+
+    return sorted(rows, key=key)
+
+
+def table(rows: Sequence[Result]) -> "Table":
+    """The runs, best first, accuracies in percent.
+
+    "vs ce" is test/acc minus the mean test/acc of the plain cross-entropy runs with the same
+    student and seed, in points; the column is there only if the sweep has such runs. So is
+    "status", only if some run did not finish.
+    """
+    from rich.table import Table
+
+    baselines = _baselines(rows)
+    all_finished = all(row.get("status") == "FINISHED" for row in rows)
+    result = Table(caption=caption(rows), caption_justify="left")
+    result.add_column("run", justify="right", no_wrap=True)
+    result.add_column("cell", overflow="fold")
+    for name in ("seed", "val/acc", "test/acc", *(["vs ce"] if baselines else [])):
+        result.add_column(name, justify="right", no_wrap=True)
+    if not all_finished:
+        result.add_column("status", overflow="fold")
+    for row in ranked(rows):
+        cells = [
+            str(row["run"]),
+            _cell(row),
+            "" if row.get("seed") is None else str(row["seed"]),
+            _percent(row.get("val/acc")),
+            _percent(row.get("test/acc")),
+        ]
+        if baselines:
+            cells.append(_difference(row, baselines))
+        if not all_finished:
+            cells.append(_status(row))
+        result.add_row(*map(_escape, cells))
+    return result
+
+
+def caption(rows: Sequence[Result]) -> str:
+    """How to read the table."""
+    text = "Sorted by validation (val/acc, ties by val/loss); test/acc is for information only."
+    if len({row.get("seed") for row in rows}) == 1 and len(rows) > 1:
+        text += " One seed cannot rank cells."
+    return text
+
+
+def is_folded(row: Mapping[str, Any]) -> bool:
+    """Whether the run was not trained because another one of the sweep is the same."""
+    return row.get("same_as") is not None
+
+
+Baselines = dict[tuple[Any, Any], float]  # (student, seed) -> mean test/acc of loss=ce
+
+
+def _baselines(rows: Iterable[Result]) -> Baselines:
+    found = defaultdict(list)
+    for row in rows:
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_folded(row):
+            found[row.get("student"), row.get("seed")].append(row["test/acc"])
+    return {key: fmean(values) for key, values in found.items()}
+
+
+def _difference(row: Result, baselines: Baselines) -> str:
+    baseline = baselines.get((row.get("student"), row.get("seed")))
+    if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
+        return ""
+    return f"{100 * (row['test/acc'] - baseline):+.2f}"
+
+
+def _cell(row: Result) -> str:
+    name = str(row.get("cell") or row.get("name") or "")
+    return f"{name} (same as run {row['same_as']})" if is_folded(row) else name
+
+
+def _status(row: Result) -> str:
+    status, reason = str(row.get("status")), row.get("reason")
+    return f"{status}: {reason}" if reason else status
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,165 @@
+"""Weights and training state on disk: written whole or not at all, never a pickle.
+
+`epoch-0012.safetensors` holds the model, `epoch-0012.pt` the rest (objective, optimizer, schedule)
+in plain types that `torch.load(weights_only=True)` accepts. The last two epochs are kept, so that
+a file damaged by a power cut costs one epoch. No random state is stored: every draw of the loop
+follows from (seed, epoch, step).
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kdsweep.training.student import Student
+
+KEPT = 2
+
+
+def save(folder: Path, student: Student, fingerprint: str) -> None:
+    """Write the student as it is after `student.epoch` epochs, and drop older epochs but one.
+
+    Raises:
+        OSError: if the folder cannot be written or the disk is full; older files stay.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"epoch-{student.epoch:04d}"
+    rest = {
+        "fingerprint": fingerprint,
+        "epoch": student.epoch,
+        "seconds": student.seconds,
+        "best_acc": student.best_acc,
+        "objective": student.objective.state_dict(),
+        "optimizer": student.optimizer.state_dict(),
+        "schedule": student.schedule.state_dict(),
+    }
+    write_atomically(folder / f"{stem}.pt", lambda path: torch.save(rest, path))
+    save_weights(folder / f"{stem}.safetensors", student.model)
+    for stale in _stems(folder)[KEPT:]:
+        _remove(folder, stale)
+
+
+def load_latest(folder: Path, student: Student, fingerprint: str) -> bool:
+    """Bring the student to the latest epoch in the folder that can be read; False if none can.
+
+    Raises:
+        ValueError: if the folder belongs to a run with another fingerprint.
+    """
+    for stem in _stems(folder):
+        try:
+            rest = torch.load(folder / f"{stem}.pt", weights_only=True, map_location=student.device)
+            weights = load_file(folder / f"{stem}.safetensors")
+        except Exception:  # cut short by a crash: the epoch before it is still there
+            continue
+        if rest["fingerprint"] != fingerprint:
+            raise ValueError(
+                f"{folder} belongs to the run {rest['fingerprint']}, not to {fingerprint}"
+            )
+        student.model.load_state_dict(weights)
+        student.objective.load_state_dict(rest["objective"])
+        student.optimizer.load_state_dict(rest["optimizer"])
+        student.schedule.load_state_dict(rest["schedule"])
+        student.epoch, student.seconds = rest["epoch"], rest["seconds"]
+        student.best_acc = rest["best_acc"]
+        return True
+    return False
+
+
+def finish(folder: Path, student: Student, metadata: Mapping[str, str]) -> Path:
+    """Write the final weights as `model.safetensors`; drop what only resuming needs."""
+    path = folder / "model.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(path, student.model, metadata)
+    for stem in _stems(folder):
+        _remove(folder, stem)
+    return path
+
+
+def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a model's parameters and buffers as safetensors, with string metadata."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, lambda partial: save_file(tensors, partial, dict(metadata or {})))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Weights from a file a user gives: safetensors, or a `weights_only` state dict of torch.
+
+    Raises:
+        ValueError: if the file is missing, damaged, or would need unpickling arbitrary objects.
+    """
+    if not path.is_file():
+        raise ValueError(f"must be a file of weights, got {path}, which does not exist")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"must be a safetensors file, got {path}, which is damaged") from error
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ValueError(
+            f"must be a safetensors file or a plain state dict, got {path}, which is damaged or"
+            " holds pickled objects; those are never loaded"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"must hold a state dict of tensors, got {path}, which does not")
+    return state
+
+
+def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Load weights into a model that they must fit exactly.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    for name in sorted({*own, *weights}):
+        if name not in weights:
+            raise ValueError(f"{origin} lacks {name!r}, which the model has")
+        if name not in own:
+            raise ValueError(f"{origin} has {name!r}, which the model lacks")
+        if own[name].shape != weights[name].shape:
+            found, needed = tuple(weights[name].shape), tuple(own[name].shape)
+            raise ValueError(f"{origin} has {name!r} of shape {found}, the model needs {needed}")
+    model.load_state_dict(dict(weights))
+
+
+def sha256(model: nn.Module) -> str:
+    """A digest of names, types, shapes and bits of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path in the same folder, then put the file in its place."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _stems(folder: Path) -> list[str]:
+    """`epoch-0012` and so on, latest first."""
+    return sorted((path.stem for path in folder.glob("epoch-*.safetensors")), reverse=True)
+
+
+def _remove(folder: Path, stem: str) -> None:
+    for suffix in (".safetensors", ".pt"):
+        (folder / f"{stem}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""Learning-rate schedules, stepped once per batch, each with an optional linear warm-up.
+
+The curves are torch's own; these classes only translate epochs into steps.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    SequentialLR,
+)
+
+
+class Schedule(ABC):
+    """A recipe for a learning-rate curve; `build` ties it to an optimizer.
+
+    Args:
+        warmup_epochs: epochs of linear rise from 1/(steps + 1) of the learning rate, >= 0.
+
+    Raises:
+        ValueError: naming the schedule key that is out of range.
+    """
+
+    def __init__(self, *, warmup_epochs: int = 0) -> None:
+        if warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs must be at least 0, got {warmup_epochs}")
+        self.warmup_epochs = warmup_epochs
+
+    def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:
+        """The scheduler to be stepped after every batch of `epochs * steps_per_epoch` batches."""
+        if 0 < epochs <= self.warmup_epochs:
+            raise ValueError(
+                f"warmup_epochs must be less than trainer.epochs={epochs}, got {self.warmup_epochs}"
+            )
+        warmup = self.warmup_epochs * steps_per_epoch
+        curve = self.curve(optimizer, epochs * steps_per_epoch - warmup, warmup, steps_per_epoch)
+        if not warmup:
+            return curve
+        rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+        return SequentialLR(optimizer, [rise, curve], milestones=[warmup])
+
+    @abstractmethod
+    def curve(
+        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        """The curve after the warm-up: `steps` steps long, beginning at step `warmup`."""
+
+
+class Constant(Schedule):
+    """The optimizer's own learning rate throughout."""
+
+    def curve(
+        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        return ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+class MultiStep(Schedule):
+    """Multiplied by `gamma` whenever `milestones` epochs have been trained (warm-up included)."""
+
+    def __init__(
+        self, *, milestones: Sequence[int], gamma: float = 0.1, warmup_epochs: int = 0
+    ) -> None:
+        super().__init__(warmup_epochs=warmup_epochs)
+        if any(first >= second for first, second in pairwise([0, *milestones])):
+            raise ValueError(f"milestones must be rising epochs >= 1, got {list(milestones)}")
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+        self.milestones, self.gamma = list(milestones), gamma
+
+    def curve(
+        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        milestones = [epoch * steps_per_epoch - warmup for epoch in self.milestones]
+        return MultiStepLR(optimizer, milestones, gamma=self.gamma)
+
+
+class Cosine(Schedule):
+    """Half a cosine down to 0 (SGDR without restarts, Loshchilov & Hutter 2017)."""
+
+    def curve(
+        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        return CosineAnnealingLR(optimizer, T_max=steps)
+
+
+class OneCycle(Schedule):
+    """Up to the optimizer's learning rate and down to almost 0 (Smith & Topin 2018).
+
+    Momentum (beta1 of Adam) runs the other way, as in `torch.optim.lr_scheduler.OneCycleLR`.
+    """
+
+    def __init__(self, *, pct_start: float = 0.3, warmup_epochs: int = 0) -> None:
+        super().__init__(warmup_epochs=warmup_epochs)
+        if not 0 < pct_start < 1:
+            raise ValueError(f"pct_start must be in (0, 1), got {pct_start}")
+        self.pct_start = pct_start
+
+    def curve(
+        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # One step more than there are batches: the scheduler is stepped once after the last one.
+        return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=self.pct_start)

@@ -1,0 +1,126 @@
+"""A student: a network that is being trained, with everything that is its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from kdsweep.losses.objective import Objective
+from kdsweep.models.features import FeatureTap
+from kdsweep.seeding import reseed
+from kdsweep.structures import Batch, Output
+
+
+class Student:
+    """One run's network, objective, optimizer, schedule and meters.
+
+    A student's numbers depend on nothing but itself, the batches and the teacher's outputs:
+    whatever trains beside it, in whatever order, it ends with the same bits.
+
+    Args:
+        network: the model, tapped for the features that the objective asks of it.
+        objective: the weighted sum of loss terms; its parameters are trained too.
+        optimizer: over the parameters of model and objective.
+        schedule: stepped after every batch.
+        seed: of the run; dropout masks follow from (seed, epoch, step).
+        precision: "fp32" or "bf16" (autocast).
+        grad_clip: largest norm of the gradient; None for no clipping.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        network: FeatureTap,
+        objective: Objective,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        *,
+        seed: int,
+        precision: str = "fp32",
+        grad_clip: float | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.network, self.objective = network, objective
+        self.optimizer, self.schedule = optimizer, schedule
+        self.seed, self.precision, self.grad_clip = seed, precision, grad_clip
+        self.device = torch.device(device)
+        self.epoch = 0  # epochs trained
+        self.seconds = 0.0  # of training, summed over restarts
+        self.best_acc: float | None = None  # best val/acc of any epoch
+        self.failure: str | None = None
+        self._begin_epoch()
+
+    @property
+    def model(self) -> nn.Module:
+        """The bare model, without taps."""
+        return self.network.model
+
+    @property
+    def num_params(self) -> int:
+        """Number of the model's trainable parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def fail(self, reason: str) -> None:
+        """Take this student out of its cohort; the others go on."""
+        self.failure = self.failure or reason
+
+    def step(self, batch: Batch, target: Output | None, step: int) -> None:
+        """Train on one batch. Never waits for the device: meters are read once an epoch."""
+        reseed(self.device, "step", self.seed, self.epoch, step)
+        with self.autocast():
+            output = self.network(batch.images)
+            total, terms = self.objective(output, target, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if self.grad_clip is not None:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.grad_clip)
+        self._lr = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self.schedule.step()
+        self._meter(output.logits, total, terms, batch.labels)
+
+    def end_epoch(self) -> dict[str, float]:
+        """The epoch's training metrics; fails the student if it has become non-finite."""
+        names = ["train/loss", *(f"train/{name}" for name in self._terms), "train/acc"]
+        values = (self._sums / max(self._count, 1)).tolist()
+        metrics = {**dict(zip(names, values, strict=True)), "lr": self._lr}
+        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+            self.fail(f"non-finite parameters at the end of epoch {self.epoch}")
+        if not all(value == value and abs(value) != float("inf") for value in values):
+            self.fail(f"non-finite training loss in epoch {self.epoch}")
+        self.epoch += 1
+        self._begin_epoch()
+        return metrics
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The student's precision, opened anew for every forward.
+
+        One context round a whole cohort would keep its cache of bf16 weights across the optimizer
+        steps, and train on stale ones.
+        """
+        enabled = self.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
+            yield
+
+    def _begin_epoch(self) -> None:
+        self.network.model.train()
+        self._count, self._lr = 0, 0.0
+        self._terms: tuple[str, ...] = ()
+        self._sums = torch.zeros(0, dtype=torch.float64, device=self.device)
+
+    def _meter(
+        self, logits: Tensor, total: Tensor, terms: dict[str, Tensor], labels: Tensor
+    ) -> None:
+        with torch.no_grad():
+            correct = (logits.argmax(1) == labels).double().mean()
+            values = torch.stack([total.double(), *(t.double() for t in terms.values()), correct])
+            if not self._count:
+                self._terms = tuple(terms)
+                self._sums = torch.zeros_like(values)
+            self._sums += values * len(labels)
+            self._count += len(labels)

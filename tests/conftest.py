@@ -1,0 +1,83 @@
+"""What every test can use: the real command line in a folder of its own, and real configs."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+from commands import TINY, Command, Compose, Outcome, said
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ready MLflow database to copy; making one takes seconds."""
+    from kdsweep.tracking.mlflow_store import MLflowStore
+
+    folder = tmp_path_factory.mktemp("database")
+    MLflowStore.open("sqlite:///mlflow.db", "elsewhere", cwd=folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store of teachers for all tests, so that each is trained once."""
+    return tmp_path_factory.mktemp("teachers")
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path,
+    teachers: Path,
+    fresh_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Command]:
+    """`command("T=1,4", "loss=kl")`: run train.py with these words, in an empty folder."""
+    from kdsweep.cli import main
+
+    hook = sys.excepthook
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(*words: str, tracking: bool = False, tiny: bool = True) -> Outcome:
+        base = [f"teacher.store={teachers}"] if tiny else []
+        if tracking and not (tmp_path / "mlflow.db").exists():
+            shutil.copy(fresh_database, tmp_path / "mlflow.db")
+        if tiny and not tracking:
+            base.append("tracking=none")
+        if tiny:
+            base += [word for word in TINY if not said(word, words)]
+        monkeypatch.setattr(sys, "argv", ["train.py", *base, *words])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err, tmp_path)
+
+    yield run
+    sys.excepthook = hook
+
+
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """`compose("T=1", "loss=ce")`: the config of one run, without its `hydra` node."""
+    import hydra
+
+    from kdsweep.cli import CONF
+
+    def composed(*words: str) -> DictConfig:
+        with hydra.initialize_config_dir(str(CONF)):
+            return hydra.compose("train", list(words))
+
+    return composed

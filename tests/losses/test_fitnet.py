@@ -1,0 +1,161 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from kdsweep.losses.fitnet import FitNet, hint_loss, regressor_between
+from kdsweep.structures import Output
+
+
+def outputs(*shapes):
+    """An Output with features f0, f1, ... of the shapes given, and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    features = {
+        f"f{i}": torch.randn(shape, generator=generator, requires_grad=True)
+        for i, shape in enumerate(shapes)
+    }
+    return Output(torch.zeros(len(features["f0"]), 5), features)
+
+
+def bound(pairs, student, teacher):
+    torch.manual_seed(0)
+    term = FitNet(pairs=pairs, weight=100.0)
+    term.bind(student, teacher, num_train=100)
+    return term
+
+
+def test_golden_value_of_the_function(student, teacher):
+    value = hint_loss(student.features["ours"], teacher.features["theirs"])
+    assert value.item() == pytest.approx(0.4901060524, abs=1e-9)
+
+
+def test_golden_value_with_the_identity_as_regressor(student, teacher, batch):
+    term = bound([["ours", "theirs"]], student, teacher)
+    term.regressors[0] = nn.Identity()
+    assert term(student, teacher, batch).item() == pytest.approx(0.4901060524, abs=1e-9)
+
+
+def test_zero_when_the_regressed_feature_equals_the_teachers(student, batch):
+    term = FitNet([["ours", "ours"]], weight=1.0)
+    term.regressors.append(nn.Identity())
+    assert term(student, student, batch).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "convolution"),
+    [
+        ((2, 3, 8, 8), (2, 5, 4, 4), nn.Conv2d(3, 5, 3, stride=2, padding=1)),
+        ((2, 3, 4, 4), (2, 5, 8, 8), nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)),
+        ((2, 3, 8, 8), (2, 5, 8, 8), nn.Conv2d(3, 5, 1)),
+        ((2, 3, 8, 8), (2, 5, 6, 6), nn.Conv2d(3, 5, 3)),
+        ((2, 3, 9, 7), (2, 5, 8, 7), nn.Conv2d(3, 5, (2, 1))),
+    ],
+)
+def test_maps_get_the_convolution_of_conv_reg_then_batch_norm_and_relu(ours, theirs, convolution):
+    regressor = regressor_between(ours, theirs)
+    assert repr(regressor) == repr(nn.Sequential(convolution, nn.BatchNorm2d(5), nn.ReLU()))
+    assert regressor(torch.rand(ours)).shape == theirs
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [((2, 64), (2, 128)), ((2, 16, 64), (2, 16, 32)), ((2, 7), (2, 7))]
+)
+def test_vectors_and_tokens_get_a_linear_layer(ours, theirs):
+    regressor = regressor_between(ours, theirs)
+    assert isinstance(regressor, nn.Linear)
+    assert regressor(torch.rand(ours)).shape == theirs
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ((2, 3, 4, 4), (2, 3, 6, 6)),  # larger, but not twice as large
+        ((2, 3, 8, 4), (2, 3, 4, 8)),
+        ((2, 3), (2, 3, 4, 4)),
+        ((2, 16, 64), (2, 17, 64)),
+        ((2,), (2,)),
+    ],
+)
+def test_a_pair_that_cannot_be_matched_is_named(ours, theirs):
+    with pytest.raises(
+        ValueError, match=r"loss\.fitnet\.pairs \[f0, f0\]: features must be .* got"
+    ):
+        bound([["f0", "f0"]], outputs(ours), outputs(theirs))
+
+
+def test_the_value_is_the_mean_over_the_pairs(batch):
+    student, teacher = outputs((4, 6), (4, 6)), outputs((4, 6), (4, 6))
+    term = FitNet([["f0", "f0"], ["f1", "f1"]], weight=1.0)
+    term.regressors.extend([nn.Identity(), nn.Identity()])
+    first, second = (hint_loss(student.features[f], teacher.features[f]) for f in ("f0", "f1"))
+    torch.testing.assert_close(term(student, teacher, batch), (first + second) / 2)
+
+
+def test_the_features_it_needs_are_declared_once_each():
+    term = FitNet([["a", "x"], ["b", "x"], ["a", "y"]], weight=1.0)
+    assert term.student_features == ("a", "b")
+    assert term.teacher_features == ("x", "y")
+
+
+def test_gradients_reach_regressor_and_student_but_not_the_teacher(batch):
+    student, teacher = outputs((4, 3, 8, 8)), outputs((4, 5, 4, 4))
+    term = bound([["f0", "f0"]], student, teacher)
+    term(student, teacher, batch).backward()
+    assert all(parameter.grad is not None for parameter in term.parameters())
+    assert student.features["f0"].grad.abs().sum() > 0
+    assert teacher.features["f0"].grad is None
+
+
+def test_binding_is_seeded():
+    student, teacher = outputs((4, 6)), outputs((4, 3))
+    twins = [bound([["f0", "f0"]], student, teacher).regressors[0].weight for _ in range(2)]
+    assert torch.equal(*twins)
+
+
+def test_state_and_copies_hold_the_regressors(batch):
+    student, teacher = outputs((4, 3, 8, 8)), outputs((4, 5, 4, 4))
+    term = bound([["f0", "f0"]], student, teacher)
+    twin = copy.deepcopy(term)
+    assert list(twin.state_dict()) == list(term.state_dict())
+    assert any(name.endswith("running_mean") for name in term.state_dict())
+    assert torch.equal(term(student, teacher, batch), twin(student, teacher, batch))
+
+
+def test_training_lowers_it(batch):
+    student, teacher = outputs((4, 3, 8, 8)), outputs((4, 5, 4, 4))
+    term = bound([["f0", "f0"]], student, teacher)
+    optimizer = torch.optim.Adam(term.parameters(), lr=0.05)
+    values = []
+    for _ in range(20):
+        value = term(student, teacher, batch)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+def test_bf16_features_are_compared_in_float32(batch):
+    student, teacher = outputs((4, 3, 8, 8)), outputs((4, 5, 4, 4))
+    term = bound([["f0", "f0"]], student, teacher)
+    halved = [Output(o.logits, {"f0": o.features["f0"].bfloat16()}) for o in (student, teacher)]
+    outside = term(*halved, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = term(*halved, batch)
+    for value in (inside, outside):
+        assert value.dtype == torch.float32
+        assert torch.isfinite(value)
+
+
+def test_a_step_before_bind_is_a_mistake_of_ours(student, teacher, batch):
+    with pytest.raises(RuntimeError, match="bind must be called"):
+        FitNet([["ours", "theirs"]], weight=1.0)(student, teacher, batch)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[], None, "pool", ["pool", "pool"], [["a"]], [["a", "b", "c"]], [[1, 2]]]
+)
+def test_bad_pairs_are_refused(pairs):
+    with pytest.raises(ValueError, match=r"loss\.fitnet\.pairs must be \[\[student_feature, "):
+        FitNet(pairs, weight=1.0)

@@ -1,0 +1,243 @@
+"""What holds for every family of our own: a training step, bf16, seeding, named features."""
+
+import copy
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+
+from kdsweep.models.cifar_resnet import ResNet
+from kdsweep.models.cnn import CNN
+from kdsweep.models.convnet4 import ConvNet4
+from kdsweep.models.features import FeatureTap
+from kdsweep.models.mlp import MLP
+from kdsweep.models.vgg import VGG
+
+CONF = Path(__file__).parents[2] / "conf"
+SMALL, LARGE = (1, 8, 8), (3, 32, 32)
+
+# name -> (constructor, its own options, shape of an image, features by name without B)
+FAMILIES = {
+    "mlp": (MLP, {"width": 64}, SMALL, {"hidden1": (64,), "hidden2": (64,)}),
+    "cnn": (
+        CNN,
+        {"width": 8},
+        SMALL,
+        {"stage1": (8, 8, 8), "stage2": (16, 8, 8), "stage3": (32, 4, 4), "pool": (32,)},
+    ),
+    "resnet8": (
+        ResNet,
+        {"depth": 8},
+        LARGE,
+        {
+            "stem": (16, 32, 32),
+            "stage1": (16, 32, 32),
+            "stage2": (32, 16, 16),
+            "stage3": (64, 8, 8),
+            "stage3.0": (64, 8, 8),
+            "pool": (64,),
+        },
+    ),
+    "vgg16": (
+        VGG,
+        {"depth": 16, "width": 0.125},
+        LARGE,
+        {
+            "stage1": (8, 32, 32),
+            "stage2": (16, 16, 16),
+            "stage3": (32, 8, 8),
+            "stage4": (64, 4, 4),
+            "stage5": (64, 2, 2),
+            "pool": (64,),
+        },
+    ),
+    "convnet4": (
+        ConvNet4,
+        {"width": 16},
+        LARGE,
+        {
+            "stage1": (16, 32, 32),
+            "stage2": (16, 16, 16),
+            "stage3": (16, 8, 8),
+            "stage4": (16, 4, 4),
+            "flatten": (64,),
+        },
+    ),
+}
+
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def build(name, num_classes=10):
+    constructor, options, in_shape, _ = FAMILIES[name]
+    return constructor(in_shape=in_shape, num_classes=num_classes, **options)
+
+
+def made_batch(name):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(16, *FAMILIES[name][2], generator=generator), torch.arange(16) % 10
+
+
+@every_family
+def test_some_training_steps_lower_the_loss(name):
+    torch.manual_seed(0)
+    model, (images, labels) = build(name), made_batch(name)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(8):
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@every_family
+def test_every_parameter_gets_a_gradient(name):
+    model, (images, labels) = build(name), made_batch(name)
+    F.cross_entropy(model(images), labels).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@every_family
+def test_bf16_autocast_gives_finite_logits(name):
+    model, (images, _) = build(name), made_batch(name)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(images)
+    assert logits.dtype == torch.bfloat16
+    assert torch.isfinite(logits).all()
+
+
+@every_family
+def test_the_seed_decides_the_initial_weights(name):
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.nn.utils.parameters_to_vector(build(name).parameters())
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+@every_family
+def test_features_keep_their_names_and_shapes(name):
+    shapes = FAMILIES[name][3]
+    output = FeatureTap(build(name), shapes)(made_batch(name)[0])
+    assert {path: tuple(f.shape[1:]) for path, f in output.features.items()} == shapes
+
+
+@every_family
+def test_no_relu_works_in_place(name):
+    relus = [m for m in build(name).modules() if isinstance(m, torch.nn.ReLU)]
+    assert relus
+    assert not any(relu.inplace for relu in relus)
+
+
+@every_family
+def test_classes_decide_the_number_of_logits(name):
+    assert build(name, num_classes=7)(made_batch(name)[0]).shape == (16, 7)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@every_family
+def test_channels_come_from_in_shape(name, channels):
+    constructor, options, (_, height, width), _ = FAMILIES[name]
+    model = constructor(in_shape=(channels, height, width), num_classes=10, **options)
+    assert model(torch.rand(2, channels, height, width)).shape == (2, 10)
+
+
+@every_family
+def test_a_copy_is_on_its_own(name):
+    model = build(name)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        next(twin.parameters()).add_(1)
+    assert not torch.equal(next(model.parameters()), next(twin.parameters()))
+
+
+@every_family
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"width": 0}, "width must be .* > 0, got 0"),
+        ({"width": -1}, "width must be .* > 0, got -1"),
+        ({"width": "wide"}, "width must be .* > 0, got 'wide'"),
+        ({"width": float("nan")}, "width must be .* > 0, got nan"),
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        ({"in_shape": (3, 0, 32)}, "in_shape must be .*, got "),
+        ({"in_shape": (32, 32)}, "in_shape must be .*, got "),
+    ],
+)
+def test_bad_values_are_refused(name, change, sentence):
+    constructor, options, in_shape, _ = FAMILIES[name]
+    with pytest.raises(ValueError, match=sentence):
+        constructor(**({"in_shape": in_shape, "num_classes": 10} | options | change))
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest"), [("cnn", 2), ("resnet8", 4), ("vgg16", 32), ("convnet4", 16)]
+)
+def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
+    constructor, options, (channels, _, _), _ = FAMILIES[name]
+    model = constructor((channels, smallest, smallest), 10, **options)
+    assert model(torch.rand(2, channels, smallest, smallest)).shape == (2, 10)
+    too_small = f"{name} needs images of at least {smallest} x {smallest}, got 64 x {smallest - 1}"
+    with pytest.raises(ValueError, match=too_small):
+        constructor((channels, 64, smallest - 1), 10, **options)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan"), None])
+@pytest.mark.parametrize("constructor", [MLP, CNN])
+def test_bad_dropout_is_refused(constructor, dropout):
+    with pytest.raises(ValueError, match=r"dropout must be a number in \[0, 1\), got "):
+        constructor(SMALL, 10, dropout=dropout)
+
+
+@pytest.mark.parametrize("constructor", [MLP, CNN])
+def test_dropout_works_in_training_only(constructor):
+    model, images = constructor(SMALL, 10, dropout=0.5), torch.rand(4, *SMALL)
+    assert not torch.equal(model(images), model(images))
+    model.eval()
+    assert torch.equal(model(images), model(images))
+
+
+def models_of(group):
+    """(id, path) of every yaml of the group with a model of its own."""
+    return [
+        path
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if path.stem not in ("none", "torchvision")
+    ]
+
+
+def test_the_yaml_files_are_all_there():
+    students = {path.stem for path in models_of("student")}
+    teachers = {path.stem for path in models_of("teacher")}
+    resnets = {f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)}
+    assert students >= resnets | {"mlp", "cnn", "convnet4", "vgg16"}
+    assert teachers >= {"cnn", "resnet20", "resnet56", "resnet110", "vgg16", "convnet4"}
+
+
+@pytest.mark.parametrize(
+    "path", models_of("student") + models_of("teacher"), ids=lambda p: f"{p.parent.stem}-{p.stem}"
+)
+def test_every_yaml_builds_its_model(path):
+    config = OmegaConf.load(path)
+    assert config.name == path.stem
+    assert config.checkpoint is None
+    options = OmegaConf.to_container(config.model)
+    module, _, constructor = options.pop("_target_").rpartition(".")
+    model = getattr(importlib.import_module(module), constructor)(
+        in_shape=LARGE, num_classes=5, **options
+    )
+    assert model.eval()(torch.rand(1, *LARGE)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "teacher").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_teacher_follows_no_key_outside_its_recipe(path):
+    assert "${" not in path.read_text()
+    keys = {"name", "model", "checkpoint", "store", "seed", "hard"}
+    assert keys <= set(OmegaConf.load(path))

@@ -1,0 +1,55 @@
+"""The real command line, called in this process.
+
+A child process costs seconds of imports, so `run` calls the same `main` that train.py calls.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.results import collect
+
+# Small enough for seconds, real enough to train.
+TINY = [
+    "dataset=fake",
+    "trainer.epochs=2",
+    "trainer.batch_size=32",
+    "teacher.trainer.epochs=1",
+    "student.model.width=8",
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path  # where it was called
+
+    @property
+    def sweep(self) -> Path:
+        """The folder of the latest sweep."""
+        notes = sorted(
+            self.folder.glob("multirun/**/sweep.json"), key=lambda path: read_json(path)["created"]
+        )
+        return notes[-1].parent
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The latest sweep's results, one a run folder."""
+        return collect(self.sweep)
+
+
+Command = Callable[..., Outcome]
+Compose = Callable[..., DictConfig]
+
+
+def said(word: str, words: tuple[str, ...]) -> bool:
+    key = word.partition("=")[0]
+    return any(said.partition("=")[0] == key for said in words)

@@ -1,0 +1,84 @@
+"""A cohort to train in milliseconds: small networks, made images, real parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from kdsweep.data.augment import Augment
+from kdsweep.data.labelled import Labelled
+from kdsweep.data.stream import Stream, evaluation_batches
+from kdsweep.losses.kl import KL
+from kdsweep.losses.objective import Objective
+from kdsweep.losses.term import Term
+from kdsweep.models.cnn import CNN
+from kdsweep.models.features import FeatureTap
+from kdsweep.models.mlp import MLP
+from kdsweep.seeding import derive
+from kdsweep.training.evaluate import Split
+from kdsweep.training.lockstep import fit
+from kdsweep.training.schedule import OneCycle
+from kdsweep.training.student import Student
+from kdsweep.training.teacher import Teacher
+
+SHAPE, CLASSES, EPOCHS, BATCH = (1, 8, 8), 4, 3, 16
+MEAN, STD = (0.5,), (0.25,)
+
+
+def images(count: int, seed: int) -> Labelled:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    pixels = torch.randint(0, 60, (count, *SHAPE), generator=generator)
+    pixels += (labels * 50).view(-1, 1, 1, 1)  # learnable: the brightness tells the class
+    return Labelled(pixels.to(torch.uint8), labels)
+
+
+def make_stream(seed: int = 0) -> Stream:
+    augment = Augment(crop_padding=1, flip=True)
+    return Stream(images(40, 0), batch_size=BATCH, seed=seed, augment=augment, mean=MEAN, std=STD)
+
+
+def make_val() -> Split:
+    data = images(20, 1)
+    return Split(
+        "val", lambda: evaluation_batches(data, batch_size=8, mean=MEAN, std=STD), data.labels
+    )
+
+
+def make_teacher() -> Teacher:
+    torch.manual_seed(99)
+    return Teacher(FeatureTap(CNN(in_shape=SHAPE, num_classes=CLASSES, width=4)))
+
+
+def make_student(
+    *, T: float = 4.0, alpha: float = 0.5, seed: int = 0, model: str = "mlp", **options: Any
+) -> Student:
+    """A student as build.py makes it: model and terms right after seeding their names."""
+    lr, terms = options.pop("lr", 0.05), options.pop("terms", None)
+    torch.manual_seed(derive("student", seed))
+    keywords: dict[str, Any] = {"in_shape": SHAPE, "num_classes": CLASSES, "width": 8}
+    dropout = options.pop("dropout", 0.0)
+    network = {"mlp": MLP, "cnn": CNN}[model](**keywords, dropout=dropout)
+    made: dict[str, Term] = {"kl": KL(T=T, weight=alpha)} if terms is None else terms
+    objective = Objective(made, hard_weight=None, alpha=alpha if made else None)
+    kind = options.pop("optimizer", torch.optim.AdamW)
+    optimizer = kind(network.parameters(), lr=lr)
+    schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=3)
+    return Student(FeatureTap(network), objective, optimizer, schedule, seed=seed, **options)
+
+
+def train(
+    students: Sequence[Student], epochs: int = EPOCHS, record: Any = None, **options: Any
+) -> list[dict[str, float]]:
+    """Fit the students on the same stream; returns the metrics that were recorded."""
+    seen: list[dict[str, float]] = []
+    fit(
+        students,
+        options.pop("stream", None) or make_stream(),
+        teacher=options.pop("teacher", None) or make_teacher(),
+        splits=[make_val()],
+        epochs=epochs,
+        threads=1,
+        record=record or (lambda student, metrics: seen.append(metrics)),
+    )
+    return seen

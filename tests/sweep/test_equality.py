@@ -1,0 +1,66 @@
+"""The contract that carries the project: student i among N equals student i alone, bit for bit.
+
+Alone means under Hydra's basic launcher: one process-wide pass per run, through the other door.
+"""
+
+import pytest
+from commands import Command, Outcome
+
+
+def digests(outcome: Outcome) -> dict[str, str]:
+    """Name of the run -> digest of its weights."""
+    assert outcome.code == 0, outcome.err
+    found = {row["name"]: row["weights_sha256"] for row in outcome.rows}
+    assert all(found.values())
+    return found
+
+
+def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The digests of a sweep in lockstep, and of the same sweep one run at a time."""
+    together = digests(command(*words))
+    alone = digests(command(*words, "hydra/launcher=basic"))
+    return together, alone
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
+        (3, ["loss=ce,kl,[kl,fitnet]"]),
+        (2, ["student=mlp,cnn", "loss=[kl,fitnet]", "loss.fitnet.pairs=[]"]),
+        (2, ["T=1,4", "student.model.dropout=0.5"]),
+        (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+        (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
+        (4, ["T=1,4", "seed=0,1"]),
+    ],
+)
+def test_lockstep_gives_the_bits_of_separate_runs(
+    command: Command, runs: int, words: list[str]
+) -> None:
+    together, alone = both(command, *words)
+    assert len(together) == runs
+    assert together == alone
+
+
+def test_the_order_of_the_neighbours_does_not_matter(command: Command) -> None:
+    forward = digests(command("T=1,4,16"))
+    assert digests(command("T=16,4,1")) == forward
+
+
+def test_a_diverging_neighbour_changes_nothing(command: Command) -> None:
+    words = ["optimizer=sgd", "student.model.width=8"]
+    calm = digests(command("optimizer.lr=0.05,0.01", *words))
+    stormy = command("optimizer.lr=0.05,1e6,0.01", *words)
+    assert stormy.code == 1
+    rows = {row["name"]: row for row in stormy.rows}
+    (failed,) = [row for row in rows.values() if row["status"] == "FAILED"]
+    assert "lr=1e6" in failed["name"] or "1000000" in failed["name"]
+    assert "non-finite" in failed["reason"]
+    survivors = {n: r["weights_sha256"] for n, r in rows.items() if r["status"] == "FINISHED"}
+    assert survivors == calm
+    assert "Traceback" not in stormy.err
+
+
+def test_a_limited_cohort_gives_the_same_bits(command: Command) -> None:
+    whole = digests(command("T=1,2,4,8"))
+    assert digests(command("T=1,2,4,8", "hydra.launcher.cohort_size=3")) == whole

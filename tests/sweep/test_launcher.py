@@ -1,0 +1,123 @@
+"""The lockstep launcher as Hydra and its users see it."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command
+from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
+
+from kdsweep.tracking.files import read_json
+
+SEEN: list[tuple[str, int]] = []
+
+
+class Watcher(Callback):
+    """A user's own callback."""
+
+    def on_job_start(self, config: object, **kwargs: object) -> None:
+        SEEN.append(("start", config.hydra.job.num))  # type: ignore[attr-defined]
+
+    def on_job_end(self, config: object, job_return: object, **kwargs: object) -> None:
+        SEEN.append(("end", config.hydra.job.num))  # type: ignore[attr-defined]
+        assert job_return.return_value is not None  # type: ignore[attr-defined]
+
+
+def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
+    outcome = command("T=1,4")
+    for number in ("0", "1"):
+        folder = outcome.sweep / number
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {".hydra", "config.yaml", "overrides.yaml", "metrics.jsonl", "result.json"}
+        assert (folder / "checkpoint" / "model.safetensors").is_file()
+        assert (folder / ".hydra" / "overrides.yaml").is_file()
+    assert OmegaConf.load(outcome.sweep / "1" / "config.yaml").T == 4
+    assert (outcome.sweep / "multirun.yaml").is_file()
+
+
+def test_a_plain_command_is_a_sweep_of_one(command: Command) -> None:
+    outcome = command()
+    assert [row["cell"] for row in outcome.rows] == ["kl T=4 alpha=0.5"]
+
+
+def test_equal_runs_are_trained_once_and_say_so(command: Command) -> None:
+    rows = command("loss=ce,kl", "T=1,4").rows
+    assert [row["cell"] for row in rows] == [
+        "ce",
+        "ce",
+        "kl T=1 alpha=0.5",
+        "kl T=4 alpha=0.5",
+    ]
+    assert [row["same_as"] for row in rows] == [None, "0", None, None]
+    assert rows[0]["weights_sha256"] == rows[1]["weights_sha256"]
+
+
+def test_job_callbacks_fire_once_each_and_end_after_training(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SEEN.clear()
+    import kdsweep.sweep.answer as answer
+
+    monkeypatch.setattr(answer, "Watcher", Watcher, raising=False)
+    command("T=1,4", "+hydra.callbacks.watcher={_target_: kdsweep.sweep.answer.Watcher}")
+    assert SEEN == [("start", 0), ("start", 1), ("end", 0), ("end", 1)]
+
+
+def test_two_sweeps_of_the_same_second_do_not_share_a_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    # The second's name is fixed here, as the clock fixes it for two sweeps started together.
+    from kdsweep.sweep.folder import claim
+
+    first = claim(tmp_path / "multirun" / "12-00-00", chosen=False)
+    second = claim(tmp_path / "multirun" / "12-00-00", chosen=False)
+    assert first != second
+    assert second.name == "12-00-00-2"
+
+
+def test_a_folder_that_holds_a_sweep_is_refused(command: Command) -> None:
+    assert command("hydra.sweep.dir=multirun/mine").code == 0
+    again = command("hydra.sweep.dir=multirun/mine", "T=1")
+    assert again.code == 1
+    assert "hydra.sweep.dir must be a folder of its own, got multirun/mine" in again.err
+    assert "Traceback" not in again.err
+    assert [row["T"] for row in again.rows] == [4]
+
+
+def test_joblib_runs_the_same_program(command: Command) -> None:
+    outcome = command("T=1,4", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in outcome.rows] == ["FINISHED", "FINISHED"]
+
+
+def test_dry_run_lists_and_trains_nothing(command: Command) -> None:
+    outcome = command("loss=ce,kl", "T=1,4", "dry_run=true")
+    assert outcome.code == 0
+    assert "3 runs in 1 cohorts; nothing was trained" in outcome.out
+    assert "same as run 0" in outcome.out
+    assert not list(outcome.folder.glob("multirun/**/result.json"))
+    assert not list(outcome.folder.glob("multirun/**/sweep.json"))
+
+
+def test_the_sweep_is_described(command: Command) -> None:
+    outcome = command("T=1,4")
+    note = read_json(outcome.sweep / "sweep.json")
+    assert note["ended"] is True
+    assert set(note["fingerprints"]) == {"0", "1"}
+    assert "T=1,4" in note["name"]
+
+
+def test_results_csv_has_a_row_a_run(command: Command) -> None:
+    outcome = command("T=1,4", "alpha=0.1,0.9")
+    lines = (outcome.sweep / "results.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("run,cell,seed,val/acc")
+
+
+def test_the_table_is_sorted_by_validation_and_names_the_baseline(command: Command) -> None:
+    outcome = command("loss=ce,kl")
+    assert "vs ce" in outcome.out
+    order = [row["val/acc"] for row in sorted(outcome.rows, key=lambda row: -row["val/acc"])]
+    shown = [line for line in outcome.out.splitlines() if "alpha" in line or "│ ce" in line]
+    assert len(shown) == 2
+    assert f"{100 * order[0]:.2f}" in shown[0]

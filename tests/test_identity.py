@@ -1,0 +1,144 @@
+"""Fingerprints and cells."""
+
+import pytest
+from commands import Compose
+
+from kdsweep.config import resolved
+from kdsweep.identity import cell, fingerprint, loss_name, swept_keys, without_effect
+
+
+@pytest.fixture
+def mark(compose: Compose):
+    """`mark("T=1")`: the fingerprint of the run that these words describe."""
+
+    def of(*words: str, digest: str = "data") -> str:
+        values = resolved(compose(*words))
+        return fingerprint(
+            values,
+            needs_teacher=bool(values["loss"]),
+            digests={"dataset": digest, "weights.safetensors": "abc", "other": "def"},
+            resolve_device=lambda name: "cpu" if name == "auto" else name,
+        )
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["T=4"], ["T=4.0"]),
+        (["alpha=0.1"], ["alpha=0.10000000000000001"]),
+        (["optimizer.lr=0.005"], ["optimizer.lr=5e-3"]),
+        (["loss=kl"], ["loss=[kl]"]),
+        (["loss=[kl,fitnet]"], ["loss=[fitnet,kl]"]),
+        (["T=4"], ["loss.kl.T=4"]),
+        (["loss=ce", "T=1"], ["loss=ce", "T=16"]),
+        (["loss=ce", "alpha=0.1"], ["loss=ce", "alpha=0.9"]),
+        (["loss=ce"], ["loss=ce", "teacher=none"]),
+        (["trainer.device=auto"], ["trainer.device=cpu"]),
+        ([], ["tracking=none"]),
+        ([], ["tracking.experiment=other"]),
+        ([], ["resume=true", "debug=true"]),
+        ([], ["teacher.store=elsewhere"]),
+        ([], ["dataset.root=elsewhere"]),
+    ],
+)
+def test_the_same_run_said_otherwise(mark, one: list[str], other: list[str]) -> None:
+    assert mark(*one) == mark(*other)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["T=1"],
+        ["alpha=0.1"],
+        ["seed=1"],
+        ["hard_weight=0.3"],
+        ["hard.label_smoothing=0.1"],
+        ["loss=ce"],
+        ["loss.kl.weight=2"],
+        ["student.model.width=32"],
+        ["optimizer=sgd"],
+        ["optimizer.lr=0.1"],
+        ["schedule=cosine"],
+        ["trainer.epochs=3"],
+        ["trainer.threads=2"],
+        ["trainer.precision=bf16"],
+        ["trainer.device=cuda"],
+        ["dataset=fake"],
+        ["dataset.split_seed=1"],
+        ["dataset.limit=100"],
+        ["dataset.augment.flip=true"],
+        ["teacher.model.width=8"],
+        ["teacher.seed=1"],
+        ["teacher.optimizer.lr=0.1"],
+        ["student.checkpoint=weights.safetensors"],
+        ["teacher.checkpoint=weights.safetensors"],
+    ],
+)
+def test_another_run(mark, words: list[str]) -> None:
+    assert mark(*words) != mark()
+
+
+def test_other_data_is_another_run(mark) -> None:
+    assert mark(digest="data") != mark(digest="other data")
+
+
+def test_another_checkpoint_is_another_run(mark) -> None:
+    assert mark("teacher.checkpoint=weights.safetensors") != mark("teacher.checkpoint=other")
+
+
+def test_a_given_teacher_hides_its_recipe(mark) -> None:
+    given = ["teacher.checkpoint=other"]
+    assert mark(*given, "teacher.optimizer.lr=0.5") == mark(*given)
+
+
+def test_the_teacher_follows_no_key_of_the_root(compose: Compose) -> None:
+    plain = compose()
+    other = compose("optimizer=sgd", "trainer.epochs=3", "seed=4", "schedule=constant")
+    assert plain.teacher == other.teacher
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "kl T=4 alpha=0.5"),
+        (["T=2.50"], "kl T=2.5 alpha=0.5"),
+        (["loss=ce"], "ce"),
+        (["loss=mse"], "mse alpha=0.5"),
+        (["loss=[kl,fitnet]"], "fitnet+kl T=4 alpha=0.5"),
+        (["loss=fitnet"], "fitnet"),
+    ],
+)
+def test_a_cell_names_what_has_an_effect(compose: Compose, words: list[str], expected: str) -> None:
+    cfg = compose(*words)
+    assert cell(cfg, resolved(cfg), []) == expected
+
+
+def test_a_cell_names_what_else_is_swept_but_not_the_seed(compose: Compose) -> None:
+    words = ["student=cnn", "optimizer.lr=0.1", "seed=3", "tracking.plots=run"]
+    cfg = compose(*words)
+    found = cell(cfg, resolved(cfg), words)
+    assert found == "kl T=4 alpha=0.5 student=cnn optimizer.lr=0.1"
+
+
+def test_loss_name_does_not_depend_on_the_order(compose: Compose) -> None:
+    names = {loss_name(resolved(compose(f"loss={terms}"))) for terms in ("[kl,mse]", "[mse,kl]")}
+    assert names == {"kl+mse"}
+
+
+JOBS = [["loss=ce", "T=1"], ["loss=ce", "T=4"], ["loss=kl", "T=1"], ["loss=kl", "T=4"]]
+
+
+def test_swept_keys_are_those_that_vary() -> None:
+    assert swept_keys([["a=1", "b=2", "c=3"], ["a=1", "b=3", "c=4"]]) == ["b", "c"]
+    assert swept_keys([["a=1"]]) == []
+
+
+def test_a_key_that_alters_some_run_has_an_effect() -> None:
+    assert without_effect(JOBS, ["ce", "ce", "kl1", "kl4"]) == []
+
+
+def test_a_key_that_alters_no_run_has_none() -> None:
+    assert without_effect(JOBS, ["ce", "ce", "kl", "kl"]) == ["T"]
+    assert without_effect([["T=1"], ["T=4"]], ["same", "same"]) == ["T"]

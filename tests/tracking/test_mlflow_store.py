@@ -1,0 +1,183 @@
+import math
+import subprocess
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from kdsweep.tracking import mlflow_store
+from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.run_folder import make_row
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
+
+
+def new_run(store: MLflowStore, **changes: object) -> str:
+    arguments: dict = {"name": "kl T=4", "parent_id": None, "tags": {}, "params": {}}
+    return store.create_run(**arguments | changes)
+
+
+def test_opening_twice_gives_the_same_experiment(store: MLflowStore, tmp_path: Path) -> None:
+    again = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
+    assert again.experiment_id == store.experiment_id
+
+
+def test_an_experiment_made_by_a_faster_process_is_taken(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = mlflow.MlflowClient.get_experiment_by_name
+    answers = iter([lambda *_: None, real])
+    monkeypatch.setattr(
+        mlflow.MlflowClient, "get_experiment_by_name", lambda *args: next(answers)(*args)
+    )
+    again = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
+    assert again.experiment_id == store.experiment_id
+
+
+def test_artifacts_lie_in_the_given_folder(store: MLflowStore, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    run_id = new_run(store)
+    store.log_artifact(run_id, tmp_path / "a.txt", "config")
+    assert (tmp_path / "mlartifacts" / run_id / "artifacts/config/a.txt").read_text() == "hello"
+
+
+def test_an_experiment_that_keeps_its_files_elsewhere_is_mentioned(
+    store: MLflowStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    MLflowStore.open("sqlite:///mlflow.db", "kdsweep", "elsewhere", cwd=tmp_path)
+    assert "mlartifacts" in caplog.text
+    assert "elsewhere" in caplog.text
+
+
+def test_the_global_tracking_address_is_left_alone(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri()
+    new_run(MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path))
+    assert mlflow.get_tracking_uri() == before
+    assert mlflow.active_run() is None
+
+
+def test_a_child_is_nested_under_its_parent_and_tagged(store: MLflowStore) -> None:
+    parent = new_run(store, name="sweep", tags={"kdsweep.role": "sweep"})
+    child = new_run(store, parent_id=parent, tags={"kdsweep.role": "run"})
+    new_run(store)
+    found = store.client.search_runs(
+        [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+    )
+    assert [run.info.run_id for run in found] == [child]
+    tags = found[0].data.tags
+    assert tags["kdsweep.role"] == "run"
+    assert tags["mlflow.runName"] == "kl T=4"
+    assert tags["mlflow.user"]
+    assert tags["mlflow.source.name"]
+
+
+def test_the_commit_is_a_tag_only_in_a_git_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert mlflow_store._git_commit() is None
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert mlflow_store._git_commit() is None  # no commit yet
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    head = Path(".git/HEAD").read_text().removeprefix("ref: ").strip()
+    assert mlflow_store._git_commit() == Path(".git", head).read_text().strip()
+
+
+def test_params_read_as_on_the_command_line(store: MLflowStore) -> None:
+    params = {"T": 4.0, "alpha": None, "resume": True, "loss": "kl", "mean": [0.5, 0.1]}
+    run_id = new_run(store, params=params)
+    assert store.client.get_run(run_id).data.params == {
+        "T": "4.0",
+        "alpha": "null",
+        "resume": "true",
+        "loss": "kl",
+        "mean": "[0.5, 0.1]",
+    }
+
+
+def test_long_and_many_params_are_taken_without_a_warning(
+    store: MLflowStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = new_run(
+        store,
+        params={f"p{i}": i for i in range(150)} | {"long": "x" * 9000},
+        tags={"t": "y" * 9000},
+    )
+    run = store.client.get_run(run_id)
+    assert len(run.data.params) == 151
+    assert len(run.data.params["long"]) == 6000
+    assert run.data.params["long"].endswith("x…")
+    assert len(run.data.tags["t"]) == 8000
+    assert not caplog.records
+
+
+def test_what_is_not_finite_is_logged_as_nan(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    store.log_metrics(run_id, 0, 1, {"a": math.inf, "b": None, "c": math.nan, "d": 1.5})
+    metrics = store.client.get_run(run_id).data.metrics
+    assert [math.isnan(metrics[key]) for key in "abcd"] == [True, True, True, False]
+
+
+def test_only_what_is_missing_is_logged(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    store.log_metrics(run_id, 0, 1, {"val/acc": 0.1, "val/loss": 2.0})
+    store.log_metrics(run_id, 2, 3, {"val/acc": 0.3})
+    rows = [make_row(e, 9, {"val/acc": e / 5, "val/loss": 1.0}) for e in range(3)]
+    assert store.log_missing(run_id, rows) == 2
+    assert store.log_missing(run_id, rows) == 0
+    history = store.client.get_metric_history(run_id, "val/acc")
+    assert sorted((entry.step, entry.value) for entry in history) == [(0, 0.1), (1, 0.2), (2, 0.3)]
+    assert len(store.client.get_metric_history(run_id, "val/loss")) == 3
+
+
+def test_more_missing_metrics_than_mlflow_takes_at_once(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    rows = [make_row(epoch, 1, {"a": 0.5, "b": 0.5, "c": 0.5}) for epoch in range(400)]
+    assert store.log_missing(run_id, rows) == 400
+    assert len(store.logged(run_id)) == 1200
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_the_end_state_is_kept_and_a_run_can_be_reopened(store: MLflowStore, status: str) -> None:
+    run_id = new_run(store)
+    store.finish(run_id, status)
+    assert store.client.get_run(run_id).info.status == status
+    store.reopen(run_id)
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_a_deleted_or_unknown_run_is_not_there(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    assert store.has_run(run_id)
+    store.client.delete_run(run_id)
+    assert not store.has_run(run_id)
+    assert not store.has_run("0" * 32)
+
+
+def test_the_data_set_is_an_input_of_the_run_once(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    for _ in range(2):
+        store.log_dataset(run_id, "digits", "ab" * 32, "training", {"train": 862})
+    inputs = store.client.get_run(run_id).inputs.dataset_inputs
+    assert [(i.dataset.name, i.dataset.digest) for i in inputs] == [("digits", "ab" * 18)]
+    assert inputs[0].dataset.profile == '{"train": 862}'
+    assert [(tag.key, tag.value) for tag in inputs[0].tags] == [("mlflow.data.context", "training")]
+
+
+def test_tags_are_added(store: MLflowStore) -> None:
+    run_id = new_run(store, tags={"a": "1"})
+    store.set_tags(run_id, {"a": "2", "b": "3"})
+    tags = store.client.get_run(run_id).data.tags
+    assert (tags["a"], tags["b"]) == ("2", "3")
+
+
+def test_the_link_opens_the_runs_of_the_experiment(store: MLflowStore) -> None:
+    wanted = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
+    assert store.runs_url() == wanted

@@ -1,0 +1,377 @@
+"""The run folder first, MLflow second, and MLflow's trouble nowhere."""
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.recorder import Recorder, sync
+from kdsweep.tracking.run_folder import RESULT_KEYS, read_rows
+from kdsweep.tracking.shipper import Shipper
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
+
+IDENTITY = {
+    "name": "kl T=4 alpha=0.5 seed=0",
+    "role": "run",
+    "fingerprint": "f00d",
+    "cell": "kl T=4 alpha=0.5",
+    "seed": 0,
+}
+FINISHED = {"status": "FINISHED", "val/acc": 0.5, "T": 4.0, "alpha": 0.5, "loss": "kl"}
+
+
+@pytest.fixture
+def shipper() -> Iterator[Shipper]:
+    shipper = Shipper()
+    yield shipper
+    assert shipper.close(20)
+
+
+def start(recorder: Recorder, resume_epoch: int = 0, **changes: Any) -> None:
+    recorder.start(
+        IDENTITY | changes,
+        config_yaml="T: 4.0\n",
+        overrides=["T=4", "loss=[kl,fitnet]", "x=${T}: #"],
+        params={"T": 4.0},
+        tags={"kdsweep.role": "run", "kdsweep.fingerprint": "f00d"},
+        dataset={"name": "digits", "digest": "abc", "context": "training", "profile": {"n": 3}},
+        resume_epoch=resume_epoch,
+    )
+
+
+def train(recorder: Recorder, first: int, last: int) -> None:
+    for epoch in range(first, last):
+        recorder.epoch(epoch, {"train/loss": 1.0 / (epoch + 1), "val/acc": epoch / 10})
+
+
+def end(recorder: Recorder, last: int, result: dict[str, Any] = FINISHED) -> None:
+    recorder.test(last, {"test/acc": 0.5})
+    (recorder.folder / "checkpoint").mkdir(exist_ok=True)
+    (recorder.folder / "checkpoint/model.safetensors").write_bytes(b"weights")
+    (recorder.folder / "curves.png").write_bytes(b"picture")
+    recorder.finish(result, [recorder.folder / "curves.png"])
+
+
+def steps(store: MLflowStore, run_id: str, key: str) -> dict[int, int]:
+    """How often the run has the metric at each step."""
+    return Counter(entry.step for entry in store.client.get_metric_history(run_id, key))
+
+
+def artifacts(store: MLflowStore, run_id: str, folder: str = "") -> set[str]:
+    found = set()
+    for entry in store.client.list_artifacts(run_id, folder):
+        found |= artifacts(store, run_id, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def assert_complete(store: MLflowStore, folder: Path, epochs: int, status: str) -> None:
+    """MLflow says what the folder says, each thing once."""
+    run_id = read_json(folder / "run.json")["mlflow_run_id"]
+    assert read_json(folder / "result.json")["mlflow_run_id"] == run_id
+    once = dict.fromkeys(range(epochs), 1)
+    assert steps(store, run_id, "val/acc") == once
+    assert steps(store, run_id, "train/loss") == once
+    assert steps(store, run_id, "test/acc") == {epochs - 1: 1}
+    run = store.client.get_run(run_id)
+    assert run.info.status == status
+    assert run.data.params == {"T": "4.0"}
+    assert run.data.tags["kdsweep.fingerprint"] == "f00d"
+    assert len(run.inputs.dataset_inputs) == 1
+    assert artifacts(store, run_id) == {
+        "config/config.yaml",
+        "config/overrides.yaml",
+        "checkpoint/model.safetensors",
+        "result.json",
+        "curves.png",
+    }
+
+
+def test_the_folder_is_complete_without_mlflow(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "0")
+    start(recorder)
+    recorder.log("epoch 0")
+    train(recorder, 0, 2)
+    end(recorder, 1)
+    assert {path.name for path in recorder.folder.iterdir()} == {
+        "run.json",
+        "config.yaml",
+        "overrides.yaml",
+        "metrics.jsonl",
+        "train.log",
+        "checkpoint",
+        "curves.png",
+        "result.json",
+    }
+    run = read_json(recorder.folder / "run.json")
+    assert {key: run[key] for key in IDENTITY} == IDENTITY
+    assert run["mlflow_run_id"] is None
+    assert run["parent_run_id"] is None
+    assert [(row["epoch"], set(row["metrics"])) for row in read_rows(recorder.folder)] == [
+        (0, {"train/loss", "val/acc"}),
+        (1, {"train/loss", "val/acc"}),
+        (1, {"test/acc"}),
+    ]
+    assert (recorder.folder / "train.log").read_text().endswith("  epoch 0\n")
+    overrides = OmegaConf.load(recorder.folder / "overrides.yaml")
+    assert OmegaConf.to_container(overrides) == ["T=4", "loss=[kl,fitnet]", "x=${T}: #"]
+
+
+def test_result_json_has_every_key(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "0")
+    start(recorder)
+    recorder.finish({"status": "FAILED", "reason": "loss is nan", "val/loss": math.nan})
+    result = read_json(recorder.folder / "result.json")
+    assert tuple(result) == RESULT_KEYS
+    assert result["cell"] == "kl T=4 alpha=0.5"
+    assert result["reason"] == "loss is nan"
+    assert result["val/loss"] is None
+    assert result["test/acc"] is None
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_mlflow_gets_everything_once(
+    tmp_path: Path, store: MLflowStore, shipper: Shipper, status: str
+) -> None:
+    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    start(recorder)
+    train(recorder, 0, 5)
+    end(recorder, 4, FINISHED | {"status": status})
+    assert shipper.flush(20)
+    assert_complete(store, recorder.folder, 5, status)
+    assert not shipper.behind
+
+
+def test_a_run_has_its_mlflow_id_and_its_parent_from_the_start(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    parent = store.create_run(name="sweep", parent_id=None, tags={}, params={})
+    recorder = Recorder(tmp_path / "0", store=store)
+    recorder.start(IDENTITY, "", [], {}, {}, parent_id=parent)
+    run = read_json(recorder.folder / "run.json")
+    assert (run["mlflow_run_id"], run["parent_run_id"]) == (recorder.run_id, parent)
+    assert recorder.run_id is not None
+    assert store.client.get_run(recorder.run_id).data.tags["mlflow.parentRunId"] == parent
+
+
+def test_result_json_is_written_after_the_metrics_and_before_mlflow_hears_the_end(
+    tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, seen = Recorder(tmp_path / "0", store=store), []
+    start(recorder)
+    real = store.finish
+
+    def look(*args: Any) -> None:
+        rows = read_rows(recorder.folder)
+        seen.append((len(rows), read_json(recorder.folder / "result.json")["status"]))
+        assert recorder.run_id is not None
+        assert "result.json" in artifacts(store, recorder.run_id)
+        real(*args)
+
+    monkeypatch.setattr(store, "finish", look)
+    train(recorder, 0, 2)
+    assert not (recorder.folder / "result.json").exists()
+    end(recorder, 1)
+    assert seen == [(3, "FINISHED")]
+
+
+def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
+    tmp_path: Path, store: MLflowStore, shipper: Shipper
+) -> None:
+    first = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    start(first)
+    train(first, 0, 4)  # epochs 2 and 3 come after the last checkpoint
+    first.finish({"status": "KILLED"})
+    assert shipper.flush(20)
+    second = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    start(second, resume_epoch=2)
+    assert second.run_id == first.run_id
+    assert second.run_id is not None
+    assert not (second.folder / "result.json").exists()
+    assert store.client.get_run(second.run_id).info.status == "RUNNING"
+    train(second, 2, 6)
+    end(second, 5)
+    assert shipper.flush(20)
+    assert [row["epoch"] for row in read_rows(second.folder)] == [0, 1, 2, 3, 4, 5, 5]
+    assert_complete(store, second.folder, 6, "FINISHED")
+
+
+def test_a_resumed_run_ships_what_the_killed_process_could_not(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    offline = Recorder(tmp_path / "0", store=store)
+    start(offline)
+    offline.store = None
+    train(offline, 0, 3)
+    online = Recorder(tmp_path / "0", store=store)
+    start(online, resume_epoch=3)
+    assert online.run_id is not None
+    assert steps(store, online.run_id, "val/acc") == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_resumed_test_is_recorded_once(tmp_path: Path, store: MLflowStore) -> None:
+    for _ in range(2):
+        recorder = Recorder(tmp_path / "0", store=store)
+        start(recorder, resume_epoch=2 if (tmp_path / "0").exists() else 0)
+        if not read_rows(recorder.folder):
+            train(recorder, 0, 2)
+        end(recorder, 1)
+    assert len(read_rows(recorder.folder)) == 3
+    assert_complete(store, recorder.folder, 2, "FINISHED")
+
+
+def test_another_fingerprint_in_the_folder_is_another_mlflow_run(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    first, second = (Recorder(tmp_path / "0", store=store) for _ in range(2))
+    start(first)
+    start(second, fingerprint="beef")
+    assert first.run_id != second.run_id
+
+
+def test_a_resumed_run_whose_mlflow_run_is_gone_gets_a_new_one_with_all_rows(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    first = Recorder(tmp_path / "0", store=store)
+    start(first)
+    train(first, 0, 3)
+    assert first.run_id is not None
+    store.client.delete_run(first.run_id)
+    second = Recorder(tmp_path / "0", store=store)
+    start(second, resume_epoch=3)
+    assert second.run_id != first.run_id
+    end(second, 2)
+    assert_complete(store, second.folder, 3, "FINISHED")
+
+
+class Outage:
+    """Makes a call of the MLflow client fail while it lasts."""
+
+    def __init__(self, store: MLflowStore, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+        self.over = False
+        self.refused = 0
+        for call in calls:
+            monkeypatch.setattr(store.client, call, self._guard(getattr(store.client, call)))
+
+    def _guard(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.over:
+                return real(*args, **kwargs)
+            self.refused += 1
+            raise ConnectionError("no route to host")
+
+        return call
+
+
+def test_what_an_outage_swallowed_is_shipped_at_the_end(
+    tmp_path: Path,
+    store: MLflowStore,
+    shipper: Shipper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    start(recorder)
+    train(recorder, 0, 2)
+    assert shipper.flush(20)
+    outage = Outage(store, monkeypatch, "log_batch")
+    train(recorder, 2, 4)
+    assert shipper.flush(20)
+    assert outage.refused == 2
+    assert len(shipper.behind) == 1
+    outage.over = True
+    train(recorder, 4, 6)
+    end(recorder, 5)
+    assert shipper.flush(20)
+    assert_complete(store, recorder.folder, 6, "FINISHED")
+    assert not shipper.behind
+    assert caplog.text.count("kdsweep sync") == 1
+
+
+@pytest.mark.parametrize(
+    "calls", [("log_batch",), ("log_artifact",), ("create_run",), ("get_run",)]
+)
+def test_after_an_outage_that_does_not_end_sync_completes_the_run(
+    tmp_path: Path,
+    store: MLflowStore,
+    shipper: Shipper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    calls: tuple[str, ...],
+) -> None:
+    outage = Outage(store, monkeypatch, *calls)
+    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    start(recorder)
+    train(recorder, 0, 3)
+    shipper.behind.add(recorder._key)  # get_run alone is called only when catching up
+    end(recorder, 2)
+    assert shipper.flush(20)
+    assert len(shipper.behind) == 1
+    assert f"kdsweep sync {recorder.folder}" in caplog.text
+    assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
+    assert len(read_rows(recorder.folder)) == 4
+    outage.over = True
+    sync(recorder.folder, store)
+    assert_complete(store, recorder.folder, 3, "FINISHED")
+    assert sync(recorder.folder, store) == 0
+    assert_complete(store, recorder.folder, 3, "FINISHED")
+
+
+def test_sync_creates_the_run_of_a_folder_made_without_mlflow(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    recorder = Recorder(tmp_path / "0")
+    start(recorder)
+    train(recorder, 0, 3)
+    end(recorder, 2)
+    shutil.move(recorder.folder, tmp_path / "moved")
+    assert sync(tmp_path / "moved", store) == 4
+    assert_complete(store, tmp_path / "moved", 3, "FINISHED")
+
+
+def test_a_synced_run_lasted_as_long_as_it_trained(tmp_path: Path, store: MLflowStore) -> None:
+    recorder = Recorder(tmp_path / "0")
+    start(recorder)
+    train(recorder, 0, 1)
+    end(recorder, 0)
+    line = json.loads((recorder.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    sync(recorder.folder, store)
+    run = read_json(recorder.folder / "run.json")
+    info = store.client.get_run(run["mlflow_run_id"]).info
+    assert (info.start_time, info.end_time) == (run["started"], line["time"])
+
+
+def test_sync_leaves_a_run_that_may_still_train_running(tmp_path: Path, store: MLflowStore) -> None:
+    recorder = Recorder(tmp_path / "0")
+    start(recorder)
+    train(recorder, 0, 2)
+    assert sync(recorder.folder, store) == 2
+    run_id = read_json(recorder.folder / "run.json")["mlflow_run_id"]
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_sync_names_a_folder_that_is_no_run_folder(tmp_path: Path, store: MLflowStore) -> None:
+    with pytest.raises(ValueError, match=r"FOLDER must be a run folder"):
+        sync(tmp_path, store)
+
+
+def test_a_value_that_is_not_finite_reaches_mlflow_as_nan(
+    tmp_path: Path, store: MLflowStore
+) -> None:
+    recorder = Recorder(tmp_path / "0", store=store)
+    start(recorder)
+    recorder.epoch(0, {"train/loss": math.inf, "val/acc": math.nan})
+    assert recorder.run_id is not None
+    metrics = store.client.get_run(recorder.run_id).data.metrics
+    assert math.isnan(metrics["train/loss"])
+    assert math.isnan(metrics["val/acc"])

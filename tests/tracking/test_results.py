@@ -1,0 +1,125 @@
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kdsweep.tracking.files import write_json_atomic
+from kdsweep.tracking.results import COLUMNS, collect, ranked, table, write_csv
+
+
+def result(run: int, **changes: Any) -> dict[str, Any]:
+    row = dict.fromkeys(COLUMNS) | {
+        "run": run,
+        "cell": f"kl T={run}",
+        "seed": 0,
+        "loss": "kl",
+        "student": "mlp",
+        "status": "FINISHED",
+        "val/acc": 0.9,
+        "val/loss": 1.0,
+        "test/acc": 0.8,
+    }
+    return row | changes
+
+
+def rendered(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], str]:
+    """Header, rows and caption of the table as a wide terminal shows it."""
+    console = Console(file=io.StringIO(), width=200, record=True)
+    console.print(table(rows))
+    lines = console.export_text().splitlines()
+    cells = [
+        [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
+        for line in lines
+        if line.startswith(("│", "┃"))
+    ]
+    caption = " ".join(line.strip() for line in lines if line and line[0] not in "│┃┏┡└")
+    return cells[0], cells[1:], caption
+
+
+def test_runs_are_collected_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2):
+        (tmp_path / str(number)).mkdir()
+        write_json_atomic(
+            tmp_path / str(number) / "result.json", {"status": "FINISHED", "val/acc": 0.5}
+        )
+    (tmp_path / "3").mkdir()
+    write_json_atomic(tmp_path / "3" / "run.json", {"cell": "ce", "seed": 1, "params": {}})
+    (tmp_path / "4").mkdir()  # claimed, not started
+    (tmp_path / "plots").mkdir()
+    rows = collect(tmp_path)
+    assert [row["run"] for row in rows] == [2, 3, 10]
+    assert [row["status"] for row in rows] == ["FINISHED", "RUNNING", "FINISHED"]
+    assert (rows[1]["cell"], rows[1]["seed"], rows[1]["val/acc"]) == ("ce", 1, None)
+    assert all(tuple(row) == COLUMNS for row in rows)
+
+
+def test_the_csv_has_a_row_per_run_and_run_comes_first(tmp_path: Path) -> None:
+    rows = [result(0, cell='mse, "x"'), result(1, **{"test/acc": None})]
+    write_csv(rows, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        header, *found = list(csv.reader(file))
+    assert header[:4] == ["run", "cell", "seed", "val/acc"]
+    assert [row[:2] for row in found] == [["0", 'mse, "x"'], ["1", "kl T=1"]]
+    assert found[0][header.index("test/acc")] == "0.8"
+    assert found[1][header.index("test/acc")] == ""
+
+
+def test_the_best_run_comes_first_ties_by_loss_and_runs_without_a_value_last() -> None:
+    rows = [
+        result(0, **{"val/acc": None, "status": "FAILED"}),
+        result(1, **{"val/acc": 0.9, "val/loss": 0.5}),
+        result(2, **{"val/acc": 0.95}),
+        result(3, **{"val/acc": 0.9, "val/loss": 0.4}),
+        result(4, **{"val/acc": 0.9, "val/loss": None}),
+        result(5, **{"val/acc": 0.0}),
+    ]
+    assert [row["run"] for row in ranked(rows)] == [2, 3, 1, 4, 5, 0]
+
+
+def test_a_plain_table() -> None:
+    header, rows, _ = rendered([result(0), result(1, **{"val/acc": 0.98765, "test/acc": 0.5})])
+    assert header == ["run", "cell", "seed", "val/acc", "test/acc"]
+    assert rows == [["1", "kl T=1", "0", "98.77", "50.00"], ["0", "kl T=0", "0", "90.00", "80.00"]]
+
+
+def test_the_difference_to_ce_is_that_of_the_same_seed_and_student() -> None:
+    ce = {"loss": "ce", "cell": "ce", "val/acc": 0.1}
+    rows = [
+        result(0, **ce, seed=0, **{"test/acc": 0.70}),
+        result(1, **ce, seed=1, **{"test/acc": 0.60}),
+        result(2, **ce, seed=0, **{"test/acc": 0.20}, student="cnn"),
+        result(3, **ce, seed=0, **{"test/acc": 0.0}, same_as=1),
+        result(4, seed=0, **{"test/acc": 0.7123, "val/acc": 0.9}),
+        result(5, seed=1, **{"test/acc": 0.55, "val/acc": 0.8}),
+        result(6, seed=0, **{"test/acc": 0.25, "val/acc": 0.7}, student="cnn"),
+        result(7, seed=2, **{"val/acc": 0.6}),
+    ]
+    header, found, _ = rendered(rows)
+    column = header.index("vs ce")
+    assert [row[column] for row in found] == ["+1.23", "-5.00", "+5.00", "", "", "", "", ""]
+
+
+def test_a_status_column_appears_only_if_some_run_did_not_finish() -> None:
+    failed = result(1, **{"status": "FAILED", "reason": "loss is nan [epoch 3]", "val/acc": None})
+    assert "status" not in rendered([result(0)])[0]
+    header, rows, _ = rendered([result(0), failed])
+    assert [row[header.index("status")] for row in rows] == [
+        "FINISHED",
+        "FAILED: loss is nan [epoch 3]",
+    ]
+    assert rows[1][header.index("val/acc")] == ""
+
+
+def test_a_folded_run_is_marked() -> None:
+    rows = rendered([result(0), result(1, same_as=0)])[1]
+    assert rows[1][1] == "kl T=1 (same as run 0)"
+
+
+def test_the_caption_says_how_runs_were_chosen_and_warns_of_one_seed() -> None:
+    two_cells = [result(0), result(1)]
+    assert "Sorted by validation" in rendered([result(0)])[2]
+    assert "One seed" not in rendered([result(0)])[2]
+    assert "One seed cannot rank cells" in rendered(two_cells)[2]
+    assert "One seed" not in rendered([*two_cells, result(2, seed=1)])[2]

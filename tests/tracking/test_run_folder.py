@@ -1,0 +1,38 @@
+import math
+from pathlib import Path
+
+from kdsweep.tracking.run_folder import append_row, cut_rows, make_row, read_rows
+
+
+def test_rows_are_read_in_the_order_they_were_added(tmp_path: Path) -> None:
+    rows = [make_row(epoch, 1000 + epoch, {"val/acc": epoch / 10}) for epoch in range(3)]
+    for row in rows:
+        append_row(tmp_path, row)
+    assert read_rows(tmp_path) == rows
+
+
+def test_a_value_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    append_row(tmp_path, make_row(0, 1, {"train/loss": math.nan, "val/loss": math.inf}))
+    assert read_rows(tmp_path)[0]["metrics"] == {"train/loss": None, "val/loss": None}
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_half_written_line_is_passed_over(tmp_path: Path) -> None:
+    append_row(tmp_path, make_row(0, 1, {"val/acc": 0.5}))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 1, "ti')
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [0]
+
+
+def test_cutting_drops_the_epochs_and_tests_that_will_be_measured_again(tmp_path: Path) -> None:
+    for epoch in range(4):
+        append_row(tmp_path, make_row(epoch, 1, {"val/acc": 0.5}))
+    append_row(tmp_path, make_row(3, 1, {"test/acc": 0.5}))
+    cut_rows(tmp_path, 4)
+    assert [row["metrics"] for row in read_rows(tmp_path)] == [{"val/acc": 0.5}] * 4
+    cut_rows(tmp_path, 2)
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 1]
+
+
+def test_a_folder_without_rows_has_none(tmp_path: Path) -> None:
+    assert read_rows(tmp_path) == []

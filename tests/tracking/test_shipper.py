@@ -1,0 +1,96 @@
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kdsweep.tracking import shipper as shipper_module
+from kdsweep.tracking.shipper import Shipper
+
+
+def fail() -> None:
+    raise RuntimeError("the store is away\nand more")
+
+
+def test_work_is_done_in_order_by_another_thread() -> None:
+    shipper, done = Shipper(), []
+    for number in range(100):
+        shipper.submit("a", lambda n=number: done.append((n, threading.current_thread())))
+    assert shipper.flush(5)
+    assert [number for number, _ in done] == list(range(100))
+    assert {thread for _, thread in done}.isdisjoint({threading.current_thread()})
+    assert shipper.close()
+
+
+def test_submit_does_not_wait() -> None:
+    shipper, gate = Shipper(), threading.Event()
+    shipper.submit("a", gate.wait)
+    assert not shipper.flush(0.05)
+    gate.set()
+    assert shipper.close(5)
+
+
+def test_an_error_is_told_once_per_run_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shipper, done = Shipper(), []
+    for run in ("a", "b"):
+        for _ in range(3):
+            shipper.submit(run, fail, folder=Path("multirun/0"))
+        shipper.submit("c", lambda: done.append(1))
+    assert shipper.close(5)
+    assert shipper.behind == {"a", "b"}
+    assert len(done) == 2
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "(the store is away)" in caplog.text
+    assert "`kdsweep sync multirun/0`" in caplog.text
+
+
+def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", lambda: done.append(threading.current_thread()))
+    shipper.submit("b", fail)
+    assert done == [threading.current_thread()]
+    assert shipper.behind == {"b"}
+    assert shipper.flush()
+    assert shipper.close()
+
+
+def test_a_slow_error_puts_off_what_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipper_module, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(shipper_module, "PAUSE_SECONDS", 0.2)
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", fail)
+    shipper.submit("b", lambda: done.append("row"), can_wait=True)
+    shipper.submit("c", lambda: done.append("end"))
+    assert done == ["end"]
+    assert shipper.behind == {"a", "b"}
+    time.sleep(0.25)
+    shipper.submit("b", lambda: done.append("row"), can_wait=True)
+    assert done == ["end", "row"]
+
+
+def test_a_quick_error_puts_off_nothing() -> None:
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", fail)
+    shipper.submit("b", lambda: done.append("row"), can_wait=True)
+    assert done == ["row"]
+
+
+def test_closing_gives_up_after_its_time_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    shipper, gate = Shipper(), threading.Event()
+    shipper.submit("a", gate.wait)
+    assert not shipper.close(0.05)
+    assert "kdsweep sync" in caplog.text
+    gate.set()
+
+
+def test_what_comes_after_closing_is_behind() -> None:
+    shipper, done = Shipper(), []
+    shipper.close(5)
+    shipper.submit("a", lambda: done.append(1))
+    assert shipper.behind == {"a"}
+    assert not done
+    assert shipper.flush()
+    assert shipper.close()

@@ -1,0 +1,166 @@
+"""Checkpoints: exact continuation, atomic files, and no pickle."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from toys import make_student, train
+
+from kdsweep.training.checkpoint import (
+    finish,
+    fit_weights,
+    load_latest,
+    load_weights,
+    save,
+    sha256,
+    write_atomically,
+)
+
+RECIPES = [
+    {},
+    {"dropout": 0.5},
+    {"model": "cnn", "optimizer": torch.optim.SGD},
+    {"model": "cnn", "precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_resumed_student_ends_with_the_same_bits(
+    tmp_path: Path, recipe: dict[str, object]
+) -> None:
+    whole, first, second = make_student(**recipe), make_student(**recipe), make_student(**recipe)
+    train([whole])
+    train([first], epochs=1)
+    save(tmp_path, first, "mark")
+    assert load_latest(tmp_path, second, "mark")
+    assert second.epoch == 1
+    train([second])
+    assert sha256(second.model) == sha256(whole.model)
+    assert second.best_acc == whole.best_acc
+
+
+def test_the_last_two_epochs_are_kept(tmp_path: Path) -> None:
+    student = make_student()
+    train([student], record=lambda student, metrics: save(tmp_path, student, "mark"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "epoch-0002.pt",
+        "epoch-0002.safetensors",
+        "epoch-0003.pt",
+        "epoch-0003.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_damaged_file_costs_one_epoch(tmp_path: Path, suffix: str) -> None:
+    student = make_student()
+    train([student], record=lambda student, metrics: save(tmp_path, student, "mark"))
+    damaged = tmp_path / f"epoch-0003{suffix}"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    again = make_student()
+    assert load_latest(tmp_path, again, "mark")
+    assert again.epoch == 2
+
+
+def test_nothing_to_load_is_said(tmp_path: Path) -> None:
+    assert not load_latest(tmp_path / "missing", make_student(), "mark")
+
+
+def test_another_run_is_refused(tmp_path: Path) -> None:
+    student = make_student()
+    train([student], epochs=1)
+    save(tmp_path, student, "mark")
+    with pytest.raises(ValueError, match="belongs to the run mark, not to other"):
+        load_latest(tmp_path, make_student(), "other")
+
+
+def test_the_final_weights_stand_alone(tmp_path: Path) -> None:
+    student = make_student(model="cnn")
+    train([student], record=lambda student, metrics: save(tmp_path, student, "mark"))
+    path = finish(tmp_path, student, {"cell": "kl T=4"})
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    fresh = make_student(model="cnn", seed=9)
+    fit_weights(fresh.model, load_weights(path), str(path))
+    assert sha256(fresh.model) == sha256(student.model)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full_disk(partial: Path) -> None:
+        partial.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, full_disk)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_digest_tells_any_bit() -> None:
+    model = nn.Linear(3, 2)
+    before = sha256(model)
+    with torch.no_grad():
+        model.weight[0, 0] = torch.nextafter(model.weight[0, 0], torch.tensor(9.0))
+    assert sha256(model) != before
+
+
+def test_plain_state_dicts_of_torch_are_read(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    torch.save(model.state_dict(), tmp_path / "bare.pt")
+    torch.save({"state_dict": model.state_dict(), "epoch": 3}, tmp_path / "wrapped.pt")
+    for name in ("bare.pt", "wrapped.pt"):
+        assert torch.equal(load_weights(tmp_path / name)["weight"], model.weight)
+
+
+class Payload:
+    """What a hostile file would carry."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("/tmp/kdsweep-was-here"),)  # type: ignore[return-value]
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"weight": Payload()}))
+    torch.save({"weight": nn.Linear(2, 2)}, tmp_path / "module.pt")
+    for name in ("evil.pkl", "module.pt"):
+        with pytest.raises(ValueError, match="pickled objects; those are never loaded"):
+            load_weights(tmp_path / name)
+    assert not Path("/tmp/kdsweep-was-here").exists()
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"missing\.pt, which does not exist"):
+        load_weights(tmp_path / "missing.pt")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00")
+    with pytest.raises(ValueError, match=r"cut\.safetensors, which is damaged"):
+        load_weights(tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ({"weight": torch.zeros(2, 3)}, "lacks 'bias', which the model has"),
+        (
+            {"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "more": torch.zeros(1)},
+            "has 'more', which the model lacks",
+        ),
+        (
+            {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)},
+            r"has 'bias' of shape \(5,\), the model needs \(2,\)",
+        ),
+    ],
+)
+def test_weights_must_fit(weights: dict[str, torch.Tensor], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        fit_weights(nn.Linear(3, 2), weights, "the file")
+
+
+def test_safetensors_files_hold_only_tensors(tmp_path: Path) -> None:
+    student = make_student()
+    train([student], epochs=1)
+    save(tmp_path, student, "mark")
+    assert set(load_file(tmp_path / "epoch-0001.safetensors")) == set(student.model.state_dict())
