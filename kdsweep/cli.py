@@ -19,6 +19,17 @@ PACKAGE = Path(__file__).parent
 # conf/ is shipped inside the wheel; in a source checkout it stands at the top.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
+GROUPS = (
+    "dataset",
+    "teacher",
+    "student",
+    "loss",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "tracking",
+)
+
 register()
 
 
@@ -40,11 +51,21 @@ def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _say
     signal.signal(signal.SIGTERM, _terminate)
+    _refuse_empty_groups(sys.argv[1:])
     try:
         train()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command with resume=true goes on\n")
         sys.exit(130)
+
+
+def _refuse_empty_groups(words: list[str]) -> None:
+    """Hydra answers `loss=null` with a traceback that says nothing of the loss."""
+    for word in words:
+        group, _, option = word.partition("=")
+        if group in GROUPS and option == "null":
+            options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            sys.exit(f"{group} must name at least one option of {', '.join(options)}, got null")
 
 
 def _terminate(number: int, frame: object) -> None:

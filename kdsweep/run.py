@@ -1,6 +1,7 @@
 """From plans to results: data, teacher, cohort, run folders, MLflow."""
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from kdsweep.build import (
 )
 from kdsweep.config import TrackingConfig
 from kdsweep.data.split import Dataset
-from kdsweep.errors import UserError
+from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, teacher_plan
 from kdsweep.tracking.files import read_json
@@ -39,6 +40,8 @@ from kdsweep.training.teacher import Teacher
 TOLERANCE = 0.005
 
 Result = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -154,9 +157,9 @@ def train_cohort(
         with isolated(values["trainer"]["threads"]):
             _test(runs, with_teacher(splits["test"], teacher))
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        for run in runs:
-            run.end("KILLED" if killed else "FAILED", "interrupted" if killed else _say(error))
+        _end_all(runs, error)
+        if isinstance(error, OSError):  # a full disk, a folder taken away
+            raise RunFailed(f"cannot go on in {error.filename or folders[0]}: {error}") from error
         raise
     return [run.result() for run in runs]
 
@@ -181,8 +184,15 @@ def _test(runs: Sequence["_Run"], test: Split) -> None:
         run.finish(test.metrics(logits), confusion(logits, test.labels).tolist())
 
 
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
+    """End every run that is still open, whatever can still be written."""
+    killed = isinstance(error, KeyboardInterrupt | SystemExit)
+    reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
+    for run in runs:
+        try:
+            run.end("KILLED" if killed else "FAILED", reason)
+        except OSError as another:
+            log.warning("the end of %s could not be written: %s", run.folder, another)
 
 
 class _Run:

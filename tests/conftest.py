@@ -62,6 +62,11 @@ def command(
             main()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)  # as the interpreter does
+        except Exception as error:
+            code = 1
+            sys.excepthook(type(error), error, error.__traceback__)  # as the interpreter does
         out, err = capsys.readouterr()
         return Outcome(code, out, err, tmp_path)
 

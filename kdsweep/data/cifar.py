@@ -53,7 +53,7 @@ def _load(class_name: str, root: str) -> Raw:
     folder = Path(root).expanduser()
     try:
         with warnings.catch_warnings():
-            # NumPy and tarfile warn about how these old archives are written.
+            # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
             warnings.simplefilter("ignore")
             train, test = (archive(folder, train=part, download=True) for part in (True, False))
     except (OSError, RuntimeError, HTTPException, tarfile.TarError, EOFError, zlib.error) as error:

@@ -11,7 +11,8 @@ class CNN(nn.Module):
 
     Features: ``stage1`` (B, width, H, W), ``stage2`` (B, 2 width, H, W), ``stage3``
     (B, 4 width, H/2, W/2) and ``pool`` (B, 4 width), taken before dropout. A second max-pool,
-    after ``stage1``, would halve the time and cost digits about 0.2 points of accuracy.
+    after ``stage1``, would halve the time and cost about 0.14 points of accuracy on digits
+    (standard error 0.06, 16 splits).
     """
 
     def __init__(

@@ -38,6 +38,11 @@ def launch(
     swept = list(launcher.config.hydra.sweeper.params or {}) if searching else swept_keys(jobs)
     plans = make_plans([_task(config) for config in configs], jobs, first, swept)
     _refuse(plans, jobs, searching)
+    if launcher.cohort_size is not None and launcher.cohort_size < 1:
+        raise UserError(
+            "hydra.launcher.cohort_size must be null or at least 1, got"
+            f" {launcher.cohort_size}"
+        )
     with Progress(total_runs=len(plans)) as progress:
         if launcher.session is None:
             launcher.session = Session(plans[0].values["tracking"], progress)

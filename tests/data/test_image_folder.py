@@ -1,0 +1,334 @@
+import logging
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdsweep.data.augment import Augment
+from kdsweep.data.folder_images import FolderImages
+from kdsweep.data.image_folder import ImageFolder
+from kdsweep.data.split import load_dataset
+from kdsweep.data.stream import Stream, evaluation_batches
+
+ON_DISK = 1e-9  # GiB: nothing fits
+OPTIONS = {
+    "name": "image_folder",
+    "val_fraction": 0.25,
+    "test_fraction": None,
+    "split_seed": 0,
+    "train_fraction": 1.0,
+    "limit": None,
+    "per_class": None,
+    "mean": None,
+    "std": None,
+    "classes": None,
+}
+
+
+def write_images(folder, count, size=(6, 5), seed=0):
+    """``count`` random images of ``size`` (H, W) in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng([seed, *folder.name.encode(), *folder.parent.name.encode()])
+    for number in range(count):
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes, train/ and test/."""
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "train" / name, 12)
+        write_images(tmp_path / "test" / name, 3)
+    return tmp_path
+
+
+def load(root, **options):
+    return ImageFolder(str(root), **options).load()
+
+
+def refusal(root, **options):
+    with pytest.raises(ValueError, match=r"^dataset\.") as refused:
+        load(root, **options)
+    return str(refused.value)
+
+
+def test_images_and_labels_follow_the_sorted_folders(root):
+    raw = load(root)
+    assert raw.class_names == ("cat", "dog")
+    assert raw.train.images.shape == (24, 3, 6, 5)
+    assert raw.train.labels.tolist() == [0] * 12 + [1] * 12
+    assert raw.test.labels.tolist() == [0] * 3 + [1] * 3
+    third_dog = np.asarray(Image.open(root / "train" / "dog" / "02.png"))
+    assert np.array_equal(raw.train.images[14].permute(1, 2, 0).numpy(), third_dog)
+
+
+def test_only_val_is_the_test_set(root):
+    (root / "test").rename(root / "val")
+    raw = load(root)
+    assert raw.val is None
+    assert len(raw.test.labels) == 6
+
+
+def test_val_and_test_are_used_as_they_are(root):
+    for name in ("cat", "dog"):
+        write_images(root / "val" / name, 2)
+    data = load_dataset(ImageFolder(str(root)), **OPTIONS)
+    sizes = [len(part.labels) for part in (data.train, data.val, data.test)]
+    assert sizes == [24, 4, 6]
+
+
+def test_without_val_and_test_both_are_split_off(root):
+    for path in sorted((root / "test").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (root / "test").rmdir()
+    assert load(root).test is None
+    data = load_dataset(ImageFolder(str(root)), **{**OPTIONS, "test_fraction": 0.25})
+    sizes = [len(part.labels) for part in (data.train, data.val, data.test)]
+    assert sizes == [14, 4, 6]
+
+
+def test_hidden_and_other_files_are_not_looked_at(root):
+    (root / "train" / ".cache").mkdir()
+    (root / "train" / "cat" / ".hidden.png").write_text("no image")
+    (root / "train" / "cat" / "notes.txt").write_text("no image")
+    assert load(root).train.labels.tolist() == [0] * 12 + [1] * 12
+
+
+def test_images_are_found_at_any_depth_and_with_any_case(root):
+    write_images(root / "train" / "cat" / "deeper", 1)
+    (root / "train" / "dog" / "00.png").rename(root / "train" / "dog" / "00.PNG")
+    assert load(root).train.labels.tolist() == [0] * 13 + [1] * 12
+
+
+@pytest.mark.parametrize("size", [8, [8, 8]])
+def test_images_of_any_size_are_resized(root, size):
+    write_images(root / "train" / "cat" / "large", 1, size=(20, 30))
+    assert load(root, image_size=size).train.images.shape == (25, 3, 8, 8)
+
+
+def test_image_size_is_height_and_width(root):
+    assert load(root, image_size=[4, 9]).train.images.shape == (24, 3, 4, 9)
+
+
+def test_one_colour_stays_that_colour_when_resized(root):
+    for path in (root / "train" / "cat").iterdir():
+        Image.new("RGB", (40, 20), (10, 200, 30)).save(path)
+    images = load(root, image_size=7).train.images[:12]
+    assert torch.equal(images, torch.tensor([10, 200, 30]).byte().view(3, 1, 1).expand_as(images))
+
+
+def modes():
+    grey = Image.new("L", (5, 6), 100)
+    palette = grey.convert("P")
+    palette.info["transparency"] = b"\x00\x80"  # of which Pillow warns
+    return {
+        "L": (grey, 100),
+        "1": (Image.new("1", (5, 6), 1), 255),
+        "P": (palette, 100),
+        "LA": (grey.convert("LA"), 100),
+        "RGBA": (Image.new("RGBA", (5, 6), (100, 100, 100, 7)), 100),
+        "I;16": (Image.fromarray(np.full((6, 5), 100 * 256 + 9, dtype=np.uint16)), 100),
+    }
+
+
+@pytest.mark.parametrize("mode", list(modes()))
+@pytest.mark.parametrize("memory_gib", [4, ON_DISK])
+def test_every_mode_becomes_rgb_without_a_warning(root, mode, memory_gib):
+    image, value = modes()[mode]
+    image.save(root / "train" / "cat" / "00.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images = load(root, memory_gib=memory_gib, workers=0).train.images
+        assert (images[torch.tensor([0])] == value).all()
+
+
+def test_digest_follows_names_and_bytes_but_not_the_place(root, tmp_path_factory):
+    first = ImageFolder(str(root)).digest()
+    moved = root.rename(tmp_path_factory.mktemp("elsewhere") / "moved")
+    assert ImageFolder(str(moved)).digest() == first
+    image = moved / "train" / "cat" / "00.png"
+    Image.new("RGB", (5, 6)).save(image)
+    changed = ImageFolder(str(moved)).digest()
+    image.rename(image.with_name("99.png"))
+    assert len({first, changed, ImageFolder(str(moved)).digest()}) == 3
+
+
+def test_digest_on_disk_follows_names_and_sizes(root):
+    def digest():
+        return ImageFolder(str(root), memory_gib=ON_DISK).digest()
+
+    first, in_memory = digest(), ImageFolder(str(root)).digest()
+    assert first != in_memory
+    with (root / "train" / "cat" / "00.png").open("ab") as file:
+        file.write(b"more")
+    assert digest() != first
+
+
+def batches(root, memory_gib, workers):
+    """Two epochs of the stream and one of val, joined, and the data set."""
+    source = ImageFolder(str(root), memory_gib=memory_gib, workers=workers)
+    data = load_dataset(source, **OPTIONS)
+    normal = {"mean": data.mean, "std": data.std}
+    augment = Augment(crop_padding=2, flip=True)
+    stream = Stream(data.train, batch_size=5, seed=3, augment=augment, **normal)
+    shown = [*stream.epoch(0), *stream.epoch(1)]
+    shown += evaluation_batches(data.val, batch_size=4, **normal)
+    shown += evaluation_batches(data.test, batch_size=4, **normal)
+    return [torch.cat(parts) for parts in zip(*shown, strict=True)], data
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_on_disk_equals_in_memory_bitwise(root, workers):
+    expected, in_memory = batches(root, memory_gib=4, workers=0)
+    got, on_disk = batches(root, memory_gib=ON_DISK, workers=workers)
+    assert isinstance(on_disk.train.images, FolderImages)
+    assert isinstance(in_memory.train.images, torch.Tensor)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert (on_disk.mean, on_disk.std) == (in_memory.mean, in_memory.std)
+    assert on_disk.image_shape == in_memory.image_shape
+
+
+def test_workers_leave_the_global_generator_alone(root):
+    before = torch.get_rng_state()
+    batches(root, memory_gib=ON_DISK, workers=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_missing_root_is_refused(tmp_path):
+    missing = tmp_path / "none"
+    assert refusal(missing) == f"dataset.root must be an existing folder, got {missing}"
+
+
+def test_root_without_train_is_refused(tmp_path):
+    expected = f"dataset.root must hold a folder train/, got {tmp_path} without it"
+    assert refusal(tmp_path) == expected
+
+
+@pytest.mark.parametrize("names", [[], ["cat"]])
+def test_fewer_than_two_classes_are_refused(tmp_path, names):
+    train = tmp_path / "train"
+    train.mkdir()
+    for name in names:
+        write_images(train / name, 1)
+    assert refusal(tmp_path) == (
+        f"dataset.root must hold at least 2 class folders in train/, got {len(names)} in {train}"
+    )
+
+
+def test_empty_class_folder_is_refused(root):
+    empty = root / "train" / "bird"
+    empty.mkdir()
+    (root / "test" / "bird").mkdir()
+    assert refusal(root) == (
+        f"dataset.root must hold images in every class folder, got {empty} without any"
+    )
+
+
+def test_class_missing_in_test_is_refused(root):
+    write_images(root / "train" / "bird", 1)
+    assert refusal(root) == (
+        "dataset.root must hold the same class folders in test/ as in train/, "
+        f"got {root / 'test'} without 'bird'"
+    )
+
+
+def test_class_unknown_in_train_is_refused(root):
+    write_images(root / "test" / "bird", 1)
+    assert refusal(root) == (
+        "dataset.root must hold the same class folders in test/ as in train/, "
+        f"got {root / 'test'} with 'bird', unknown in train/"
+    )
+
+
+def test_images_of_different_sizes_need_an_image_size(root):
+    write_images(root / "test" / "dog" / "large", 1, size=(7, 9))
+    first, other = root / "train" / "cat" / "00.png", root / "test" / "dog" / "large" / "00.png"
+    assert refusal(root) == (
+        "dataset.source.image_size must be a number of pixels or [H, W] where images differ in "
+        f"size, got null for {first} (6 x 5) and {other} (7 x 9)"
+    )
+
+
+def not_an_image(path):
+    path.write_text("no image")
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:100])  # the header is whole, the pixels are not
+
+
+@pytest.mark.parametrize("damage", [not_an_image, cut_short])
+@pytest.mark.parametrize("image_size", [None, 6])
+def test_unreadable_image_is_refused_by_name(root, damage, image_size):
+    bad = root / "train" / "dog" / "05.png"
+    damage(bad)
+    sentence = refusal(root, image_size=image_size)
+    assert sentence.startswith("dataset.root must hold readable images ")
+    assert str(bad) in sentence
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_image_on_disk_that_turns_out_unreadable_is_named(root, workers):
+    bad = root / "train" / "dog" / "05.png"
+    cut_short(bad)
+    source = ImageFolder(str(root), memory_gib=ON_DISK, workers=workers)
+    with pytest.raises(ValueError, match=r"^dataset\.root must hold readable images ") as refused:
+        load_dataset(source, **{**OPTIONS, "val_fraction": 0})
+    assert str(bad) in str(refused.value)
+
+
+@pytest.mark.parametrize("damage", [not_an_image, cut_short])
+@pytest.mark.parametrize("memory_gib", [4, ON_DISK])
+def test_unreadable_image_is_skipped_on_request_with_a_warning(root, damage, memory_gib, caplog):
+    bad = root / "train" / "dog" / "05.png"
+    whole = load(root).train.images
+    damage(bad)
+    with caplog.at_level(logging.WARNING):
+        raw = load(root, memory_gib=memory_gib, workers=0, skip_unreadable=True)
+    assert raw.train.labels.tolist() == [0] * 12 + [1] * 11
+    expected = torch.cat((whole[:17], whole[18:]))
+    assert torch.equal(raw.train.images[torch.arange(23)], expected)
+    assert [record.getMessage().count(str(bad)) for record in caplog.records] == [1]
+
+
+def test_class_left_without_a_readable_image_is_refused(root):
+    for path in (root / "test" / "cat").iterdir():
+        not_an_image(path)
+    assert refusal(root, skip_unreadable=True) == (
+        "dataset.root must hold a readable image of every class, "
+        f"got {root / 'test' / 'cat'} without one"
+    )
+
+
+def test_folder_without_any_readable_image_is_refused(root):
+    for path in root.rglob("*.png"):
+        not_an_image(path)
+    sentence = f"dataset.root must hold readable images, got none in {root}"
+    assert refusal(root, skip_unreadable=True) == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"image_size": 0},
+            "dataset.source.image_size must be null, a number of pixels >= 1 or [H, W], got 0",
+        ),
+        (
+            {"image_size": [8, 8, 3]},
+            "dataset.source.image_size must be null, a number of pixels >= 1 or [H, W], "
+            "got [8, 8, 3]",
+        ),
+        (
+            {"image_size": "32"},
+            "dataset.source.image_size must be null, a number of pixels >= 1 or [H, W], got '32'",
+        ),
+        ({"memory_gib": 0}, "dataset.source.memory_gib must be a finite number > 0, got 0"),
+        ({"workers": -1}, "dataset.source.workers must be a whole number >= 0, got -1"),
+    ],
+)
+def test_bad_values_are_refused_in_one_sentence(root, options, sentence):
+    assert refusal(root, **options) == sentence

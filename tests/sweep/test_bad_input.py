@@ -1,0 +1,241 @@
+"""Bad input: one sentence with key, value and what is allowed, exit code 1, nothing trained."""
+
+import pickle
+import sqlite3
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Command
+from PIL import Image
+
+from kdsweep.training import checkpoint
+
+
+def refused(command: Command, *words: str, **options: bool) -> str:
+    """Run a command that must be refused, and return its sentence."""
+    outcome = command(*words, **options)
+    assert outcome.code == 1, outcome.out
+    assert "Traceback" not in outcome.err + outcome.out, outcome.err
+    assert not list(outcome.folder.glob("multirun/**/metrics.jsonl")), "something was trained"
+    return outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["T=0"], "T must be a finite number > 0, got 0"),
+        (["T=-1"], "T must be a finite number > 0, got -1"),
+        (["T=nan"], "T must be a finite number > 0, got nan"),
+        (["T=inf"], "T must be a finite number > 0, got inf"),
+        (["T=-1", "loss=ce"], "T must be a finite number > 0, got -1"),
+        (["loss.kl.T=null"], "T must be a finite number > 0, got None"),
+        (["alpha=2"], "alpha must be a number in [0, 1], got 2"),
+        (["alpha=-0.1"], "alpha must be a number in [0, 1], got -0.1"),
+        (["seed=-1"], "seed must be an integer >= 0, got -1"),
+        (["loss.kl.weight=-1"], "loss.kl: weight must be a finite number >= 0, got -1"),
+        (["hard_weight=-1"], "hard_weight must be null or a finite number >= 0, got -1"),
+        (["hard.label_smoothing=1"], "hard.label_smoothing must be a number in [0, 1), got 1"),
+        (["optimizer.lr=-0.1"], "optimizer.lr must be a finite number > 0, got -0.1"),
+        (["optimizer.lr=fast"], "optimizer.lr must be a finite number > 0, got fast"),
+        (["optimizer.weight_decay=-1"], "optimizer.weight_decay must be a finite number >= 0"),
+        (["trainer.epochs=0"], "trainer.epochs must be at least 1, got 0"),
+        (["trainer.batch_size=0"], "trainer.batch_size must be at least 1, got 0"),
+        (["trainer.threads=0"], "trainer.threads must be at least 1, got 0"),
+        (["trainer.batch_size=5000"], "trainer.batch_size must be at most the"),
+        (["trainer.precision=fp8"], "trainer.precision must be fp32 | bf16, got fp8"),
+        (["trainer.device=tpu9"], "trainer.device must be auto, cpu or a device"),
+        (["trainer.grad_clip=0"], "trainer.grad_clip must be null or a number > 0, got 0"),
+        (["schedule.warmup_epochs=9"], "warmup_epochs must be less than trainer.epochs=2, got 9"),
+        (["schedule=multistep", "schedule.milestones=[3,2]"], "milestones must be rising"),
+        (["teacher.optimizer.lr=-1"], "teacher.optimizer.lr must be a finite number > 0, got -1"),
+        (["teacher.trainer.epochs=0"], "teacher.trainer.epochs must be at least 1, got 0"),
+        (["loss=[kl,kl]"], "loss must name each option once, got [kl,kl]"),
+        (["loss=[]"], "loss must name at least one option"),
+        (["loss=null"], "loss must name at least one option"),
+        (["teacher=none"], "teacher must be a model for these loss terms, got none"),
+        (["loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"], "feature 'layer9' must be"),
+        (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet.pairs must be"),
+        (["dataset.classes=7"], "dataset.classes"),
+        (["dataset.val_fraction=1"], "dataset.val_fraction must be"),
+        (["dataset.train_fraction=0"], "dataset.train_fraction must be"),
+        (["dataset.limit=0"], "dataset.limit must be"),
+        (["student.model.width=0"], "width must be"),
+        (["student.checkpoint=nowhere.safetensors"], "student.checkpoint must be a file of weights"),
+        (["teacher.checkpoint=nowhere.pt"], "teacher.checkpoint must be a file of weights"),
+        (["teacher=vgg16", "dataset=digits"], "vgg16 needs images of at least 32 x 32, got 8 x 8"),
+        (["tracking.plots=all"], "tracking.plots must be run | sweep | none, got all"),
+        (["tracking.uri=file:./mlruns"], "tracking.uri must be"),
+        (["hydra.launcher.cohort_size=0"], "cohort_size must be null or at least 1, got 0"),
+    ],
+)
+def test_values(command: Command, words: list[str], sentence: str) -> None:
+    assert sentence in refused(command, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["loss=nope"], "Could not find 'loss/nope'"),
+        (["student=nope"], "Available options in 'student'"),
+        (["sed=1"], "Key 'sed' not in 'TrainConfig'"),
+        (["dataset.vall_fraction=0.1"], "vall_fraction"),
+        (["trainer.epochs=ten"], "Value 'ten' of type 'str' could not be converted to Integer"),
+        (["T=warm"], "Value 'warm' of type 'str' could not be converted to Float"),
+        (["search=nope"], "Available options in 'search'"),
+    ],
+)
+def test_names_and_types_are_hydras_own_errors(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    assert sentence in refused(command, *words)
+
+
+def test_a_sentence_is_said_once_and_names_the_runs(command: Command) -> None:
+    said = refused(command, "T=-1,4", "alpha=0.1,2")
+    assert said.count("T must be") == said.count("alpha must be") == 1
+    assert "T must be a finite number > 0, got -1 (run 0: T=-1 alpha=0.1; run 1: T=-1" in said
+
+
+def test_a_swept_key_without_effect_is_named(command: Command) -> None:
+    assert "T must change some run of the sweep" in refused(command, "loss=ce", "T=1,4")
+    assert "alpha must change" in refused(command, "loss=fitnet", "alpha=0.1,0.9")
+
+
+def test_a_swept_key_with_an_effect_on_some_run_is_no_error(command: Command) -> None:
+    assert command("loss=ce,kl", "T=1,4", "dry_run=true").code == 0
+
+
+def test_a_search_needs_validation(command: Command) -> None:
+    said = refused(command, "search=bayes", "dataset.val_fraction=0")
+    assert "dataset.val_fraction must be > 0 in a search, got 0" in said
+
+
+def test_debug_shows_the_traceback(command: Command) -> None:
+    outcome = command("T=-1", "debug=true")
+    assert outcome.code == 1
+    assert "Traceback" in outcome.err
+    assert "T must be a finite number > 0, got -1" in outcome.err
+
+
+def folder_of_images(root: Path) -> Path:
+    """A small image folder as a user has it."""
+    for split, count in (("train", 20), ("test", 4)):
+        for name, shade in (("cat", 60), ("dog", 200)):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = Image.new("RGB", (32, 32), (shade, number, 0))
+                image.save(root / split / name / f"{number}.png")
+    return root
+
+
+def image_folder(root: Path) -> list[str]:
+    return ["dataset=image_folder", f"dataset.root={root}", "trainer.batch_size=8"]
+
+
+def test_a_missing_folder(command: Command, tmp_path: Path) -> None:
+    said = refused(command, *image_folder(tmp_path / "nowhere"))
+    assert "dataset.root" in said
+    assert "nowhere" in said
+
+
+def test_an_empty_folder(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "dataset.root" in refused(command, *image_folder(tmp_path / "empty"))
+
+
+def test_an_empty_class_folder(command: Command, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    (root / "train" / "eel").mkdir()
+    assert "eel" in refused(command, *image_folder(root))
+
+
+def test_an_unreadable_image_is_named_and_skipped_on_request(
+    command: Command, tmp_path: Path
+) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    (root / "train" / "cat" / "3.png").write_bytes(b"not an image")
+    said = refused(command, *image_folder(root))
+    assert "3.png" in said
+    assert command(*image_folder(root), "dataset.source.skip_unreadable=true").code == 0
+
+
+def test_a_corrupt_checkpoint(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(b"\x08\x00")
+    assert "cut.safetensors, which is damaged" in refused(command, f"teacher.checkpoint={path}")
+
+
+def test_a_pickled_checkpoint(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"weights": Path("somewhere")}))
+    assert "pickled objects; those are never loaded" in refused(
+        command, f"student.checkpoint={path}"
+    )
+
+
+def test_a_foreign_checkpoint(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    checkpoint.save_weights(path, torch.nn.Linear(3, 2))
+    said = refused(command, f"teacher.checkpoint={path}")
+    assert "teacher.checkpoint" in said
+    assert "other.safetensors" in said
+
+
+def test_a_checkpoint_for_other_classes(command: Command, tmp_path: Path) -> None:
+    from kdsweep.models.cnn import CNN
+
+    path = tmp_path / "hundred.safetensors"
+    checkpoint.save_weights(path, CNN(in_shape=(3, 32, 32), num_classes=100, width=32))
+    said = refused(command, f"teacher.checkpoint={path}")
+    assert "teacher.checkpoint" in said
+    assert "(100" in said
+
+
+def test_an_output_folder_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+    # CI runs as root, whom permissions do not stop; nobody can make a folder inside a file.
+    (tmp_path / "file").touch()
+    said = refused(command, f"hydra.sweep.dir={tmp_path}/file/sweep")
+    assert "hydra.sweep.dir must be a folder that can be written" in said
+
+
+def test_a_store_of_teachers_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refused(command, f"teacher.store={tmp_path}/file/teachers", tiny=True)
+    assert "teacher.store must be a folder that can be written" in said
+
+
+def test_a_newer_mlflow_database(command: Command, tmp_path: Path, fresh_database: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(fresh_database.read_bytes())
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    connection.close()
+    assert "tracking.uri must be" in refused(command, tracking=True)
+
+
+@pytest.mark.slow
+def test_a_locked_mlflow_database(command: Command, tmp_path: Path, fresh_database: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(fresh_database.read_bytes())
+    connection = sqlite3.connect(path)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        assert "tracking.uri must be" in refused(command, tracking=True)
+    finally:
+        connection.close()
+
+
+def test_a_full_disk_at_a_checkpoint_ends_the_runs_with_the_reason(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, student: object, fingerprint: str) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    assert command("dry_run=true").code == 0  # the teacher is not what this is about
+    monkeypatch.setattr(checkpoint, "save", full)
+    outcome = command("T=1,4", "tracking.checkpoint_seconds=0", "loss=ce,kl", "teacher.seed=0")
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert {row["status"] for row in outcome.rows} == {"FAILED"}
