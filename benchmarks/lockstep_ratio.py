@@ -1,10 +1,10 @@
 """How much cheaper is a grid in lockstep than its runs one by one?
 
 Nine students (T in 1, 4, 16 x alpha in 0.1, 0.5, 0.9), a VGG16 teacher and the convnet4 student,
-batch 128, fp32: the training steps of the cohort against those of nine cohorts of one, each with its
-own stream and its own teacher forward. Both are the project's own objects and loop body. A round
-times both, in turn, so that a noisy machine disturbs them alike; the ratio of each round is printed,
-and their median.
+batch 128, fp32: the training steps of the cohort against those of nine cohorts of one, each with
+its own stream and its own teacher forward. Both are the project's own objects and loop body. A
+round times both, in turn, so that a noisy machine disturbs them alike; the ratio of each round is
+printed, and their median.
 
     python benchmarks/lockstep_ratio.py --data FOLDER   # a folder of class folders with train/
     python benchmarks/lockstep_ratio.py                 # made images of the same size

@@ -1,7 +1,7 @@
 """What a sweep is going to do, decided and checked before anything is made or trained."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,7 +139,7 @@ def teacher_plan(plan: Plan) -> Plan:
     )
 
 
-def check(plans: Sequence[Plan], datasets: Any) -> None:
+def check(plans: Sequence[Plan], datasets: Callable[[dict[str, Any]], Dataset]) -> None:
     """Build every run's parts once, and throw them away: nothing wrong may show up in the night.
 
     Args:
@@ -155,14 +155,15 @@ def check(plans: Sequence[Plan], datasets: Any) -> None:
             continue
         checked.add(plan.fingerprint)
         try:
-            _check(plan, datasets(plan.values))
+            _check(plan, datasets)
         except UserError as error:
             found.setdefault(str(error), []).append(_origin(plan.number, plan.swept))
     if found:
         raise UserError(_report(found, len(plans)))
 
 
-def _check(plan: Plan, dataset: Dataset) -> None:
+def _check(plan: Plan, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
+    dataset = datasets(plan.values)
     device = resolve_device(plan.values["trainer"]["device"])
     stream = build_stream(plan.values, dataset, device)
     teacher = None
@@ -171,15 +172,17 @@ def _check(plan: Plan, dataset: Dataset) -> None:
         if (path := plan.values["teacher"]["checkpoint"]) is not None:
             load_checkpoint(teacher.model, path, "teacher")
         else:
-            _check_recipe(teacher_plan(plan), dataset)
+            _check_recipe(teacher_plan(plan), datasets)
     build_student(plan.values, dataset, teacher, stream.steps_per_epoch)
 
 
-def _check_recipe(plan: Plan, dataset: Dataset) -> None:
+def _check_recipe(plan: Plan, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
+    dataset = datasets(plan.values)
     try:
-        build_student(plan.values, dataset, None, steps_per_epoch=1)
+        stream = build_stream(plan.values, dataset, "cpu")
+        build_student(plan.values, dataset, None, stream.steps_per_epoch)
     except UserError as error:
-        raise UserError(f"teacher: {error}") from error
+        raise UserError(f"teacher.{error}") from error
 
 
 def _repeated(job: Sequence[str]) -> list[str]:

@@ -280,7 +280,7 @@ class _Run:
         self.session.progress.epoch(self.student.epoch, self.session.best)
 
     def _save(self) -> None:
-        """A checkpoint, unless the last one is so young that writing it would cost more than it saves.
+        """Write a checkpoint, unless the last is so young that it would cost more than it saves.
 
         Which epochs are kept never alters a number: going on from any of them gives the same bits.
         """

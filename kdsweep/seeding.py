@@ -18,8 +18,8 @@ def derive(*parts: object) -> int:
 def reseed(device: torch.device, *parts: object) -> None:
     """Seed the default generators of the CPU and of `device` from the parts.
 
-    Not `torch.manual_seed`, which seeds every accelerator: for each that is not in use it queues the
-    call together with a formatted stack trace, which takes longer than a small student's step.
+    Not `torch.manual_seed`, which seeds every accelerator: for each that is not in use it queues
+    the call with a formatted stack trace, which takes longer than a small student's step.
     """
     seed = derive(*parts)
     torch.default_generator.manual_seed(seed)

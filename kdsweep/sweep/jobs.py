@@ -40,8 +40,7 @@ def launch(
     _refuse(plans, jobs, searching)
     if launcher.cohort_size is not None and launcher.cohort_size < 1:
         raise UserError(
-            "hydra.launcher.cohort_size must be null or at least 1, got"
-            f" {launcher.cohort_size}"
+            f"hydra.launcher.cohort_size must be null or at least 1, got {launcher.cohort_size}"
         )
     with Progress(total_runs=len(plans)) as progress:
         if launcher.session is None:

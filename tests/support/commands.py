@@ -16,6 +16,10 @@ from kdsweep.tracking.results import collect
 # Small enough for seconds, real enough to train.
 TINY = [
     "dataset=fake",
+    "dataset.source.shape=[1,8,8]",
+    "dataset.source.num_train=160",
+    "dataset.source.num_test=40",
+    "teacher.model.width=4",
     "trainer.epochs=2",
     "trainer.batch_size=32",
     "teacher.trainer.epochs=1",
@@ -52,4 +56,9 @@ Compose = Callable[..., DictConfig]
 
 def said(word: str, words: tuple[str, ...]) -> bool:
     key = word.partition("=")[0]
+    groups = {said.partition("=")[0] for said in words}
+    if key.startswith("dataset.source") and "dataset" in groups:
+        return True  # another data set has other keys
+    if key == "teacher.model.width" and "teacher" in groups:
+        return True
     return any(said.partition("=")[0] == key for said in words)

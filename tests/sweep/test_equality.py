@@ -27,7 +27,7 @@ def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]
     [
         (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
         (3, ["loss=ce,kl,[kl,fitnet]"]),
-        (2, ["student=mlp,cnn", "loss=[kl,fitnet]", "loss.fitnet.pairs=[]"]),
+        (2, ["student=mlp,cnn"]),
         (2, ["T=1,4", "student.model.dropout=0.5"]),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),

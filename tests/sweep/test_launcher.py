@@ -4,23 +4,11 @@ from pathlib import Path
 
 import pytest
 from commands import Command
-from hydra.experimental.callback import Callback
-from omegaconf import OmegaConf
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.sweep.answer import Answer
 from kdsweep.tracking.files import read_json
-
-SEEN: list[tuple[str, int]] = []
-
-
-class Watcher(Callback):
-    """A user's own callback."""
-
-    def on_job_start(self, config: object, **kwargs: object) -> None:
-        SEEN.append(("start", config.hydra.job.num))  # type: ignore[attr-defined]
-
-    def on_job_end(self, config: object, job_return: object, **kwargs: object) -> None:
-        SEEN.append(("end", config.hydra.job.num))  # type: ignore[attr-defined]
-        assert job_return.return_value is not None  # type: ignore[attr-defined]
 
 
 def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
@@ -55,12 +43,23 @@ def test_equal_runs_are_trained_once_and_say_so(command: Command) -> None:
 def test_job_callbacks_fire_once_each_and_end_after_training(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SEEN.clear()
-    import kdsweep.sweep.answer as answer
+    seen: list[tuple[str, int, bool]] = []
 
-    monkeypatch.setattr(answer, "Watcher", Watcher, raising=False)
-    command("T=1,4", "+hydra.callbacks.watcher={_target_: kdsweep.sweep.answer.Watcher}")
-    assert SEEN == [("start", 0), ("start", 1), ("end", 0), ("end", 1)]
+    def note(event: str, config: DictConfig) -> None:
+        folder = Path(config.hydra.runtime.output_dir)
+        seen.append((event, config.hydra.job.num, (folder / "result.json").is_file()))
+
+    def start(self: Answer, config: DictConfig, **kwargs: object) -> None:
+        note("start", config)
+
+    def end(self: Answer, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        note("end", config)
+        assert 0 <= job_return.return_value <= 1
+
+    monkeypatch.setattr(Answer, "on_job_start", start)
+    monkeypatch.setattr(Answer, "on_job_end", end)
+    command("T=1,4")
+    assert seen == [("start", 0, False), ("start", 1, False), ("end", 0, True), ("end", 1, True)]
 
 
 def test_two_sweeps_of_the_same_second_do_not_share_a_folder(

@@ -1,0 +1,143 @@
+"""What a sweep leaves in a real MLflow store, and how it goes on after an interruption."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Command, Outcome
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from safetensors.torch import load_file
+
+from kdsweep.training.student import Student
+
+
+def runs(outcome: Outcome) -> dict[str, list[Run]]:
+    """All runs of the store, by role."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    found: dict[str, list[Run]] = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        found.setdefault(run.data.tags["kdsweep.role"], []).append(run)
+    return found
+
+
+@pytest.fixture
+def own_teachers(tmp_path: Path) -> str:
+    return f"teacher.store={tmp_path}/teachers"
+
+
+def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
+    command: Command, own_teachers: str
+) -> None:
+    outcome = command("T=1,4", own_teachers, tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    (parent,), (teacher,) = found["sweep"], found["teacher"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in found["run"]} == {parent.info.run_id}
+    assert {run.info.run_name for run in found["run"]} == {
+        "kl T=1 alpha=0.5 seed=0",
+        "kl T=4 alpha=0.5 seed=0",
+    }
+    assert {r.info.status for r in [parent, teacher, *found["run"]]} == {"FINISHED"}
+    run = found["run"][0]
+    assert {"T", "alpha", "seed", "loss", "student", "teacher", "weight.kl"} <= set(run.data.params)
+    wanted = {"train/kl", "val/acc", "val/agreement", "lr", "test/acc", "test/ece"}
+    assert wanted <= set(run.data.metrics)
+    assert run.inputs.dataset_inputs[0].dataset.name == "fake"
+    client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
+    names = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert names == {"results.csv", "samples.png", "heatmap.png"}
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {
+        "checkpoint",
+        "config",
+        "result.json",
+    }
+
+
+def test_a_second_sweep_trains_no_teacher(command: Command, own_teachers: str) -> None:
+    command("T=1,4", own_teachers, tracking=True)
+    outcome = command("T=2,8", own_teachers, tracking=True)
+    assert len(runs(outcome)["teacher"]) == 1
+
+
+def test_a_single_run_has_no_parent(command: Command) -> None:
+    outcome = command("loss=ce", tracking=True)
+    assert set(runs(outcome)) == {"run"}
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, seed: int) -> None:
+    """Press Ctrl-C in the given epoch of the runs with this seed."""
+    step = Student.step
+
+    def until(self: Student, *arguments: object) -> None:
+        if self.epoch == epoch and self.seed == seed:
+            raise KeyboardInterrupt
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Student, "step", until)
+
+
+def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["T=1,4", "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=1)
+        stopped = command(*words, tracking=True)
+    assert stopped.code == 130
+    assert "resume=true goes on" in stopped.err
+    assert sorted(row["status"] for row in stopped.rows) == [
+        "FINISHED",
+        "FINISHED",
+        "KILLED",
+        "KILLED",
+    ]
+    assert sorted(run.info.status for run in runs(stopped)["run"]) == [
+        "FINISHED",
+        "FINISHED",
+        "KILLED",
+        "KILLED",
+    ]
+    before = {run.info.run_id for run in runs(stopped)["run"]}
+    resumed = command(*words, "resume=true", tracking=True)
+    assert resumed.code == 0, resumed.err
+    assert resumed.sweep == stopped.sweep
+    assert {row["name"]: row["weights_sha256"] for row in resumed.rows} == whole
+    found = runs(resumed)
+    assert {run.info.run_id for run in found["run"]} == before
+    assert {run.info.status for run in [*found["run"], *found["sweep"]]} == {"FINISHED"}
+    client = MlflowClient(tracking_uri=f"sqlite:///{resumed.folder}/mlflow.db")
+    for run_id in before:
+        steps = [point.step for point in client.get_metric_history(run_id, "val/acc")]
+        assert steps == [0, 1, 2]
+
+
+def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe = ["teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    command(*recipe, f"teacher.store={tmp_path}/whole")
+    mine = [*recipe, f"teacher.store={tmp_path}/mine"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        assert command(*mine).code == 130
+    assert command(*mine, "resume=true").code == 0
+    (one,) = (tmp_path / "whole").glob("*/checkpoint/model.safetensors")
+    (other,) = (tmp_path / "mine").glob("*/checkpoint/model.safetensors")
+    weights, again = load_file(one), load_file(other)
+    assert all(torch.equal(weights[name], again[name]) for name in weights | again)
+
+
+def test_a_bayesian_search_is_one_parent_of_its_runs(command: Command, tmp_path: Path) -> None:
+    outcome = command(
+        "search=bayes", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", tracking=True
+    )
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    assert len(found["search"]) == 1
+    assert len(found["run"]) == len({row["fingerprint"] for row in outcome.rows}) == 4
+    assert (tmp_path / "optuna.db").is_file()
+    assert (outcome.sweep / "optimization_results.yaml").is_file()
+    assert all(1 <= row["T"] <= 16 and 0 <= row["alpha"] <= 1 for row in outcome.rows)
