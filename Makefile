@@ -45,7 +45,7 @@ format: setup ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## the measurements that docs/performance.md and the README quote
+bench: setup ## the table of the README, and lockstep against separate runs
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/lockstep_ratio.py
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kdsweep.tracking.results import collect
 
@@ -78,7 +78,15 @@ def paired(cells: dict[str, list[Row]], cell: str) -> tuple[float, float]:
 
 def table(cells: dict[str, list[Row]]) -> Table:
     """Every cell with mean, sd and n, in percent and points, best on validation first."""
-    result = Table("cell", "n", "val/acc mean", "test/acc mean", "sd", "vs ce", "paired se")
+    result = Table(
+        Column("cell", no_wrap=True),
+        "n",
+        "val/acc mean",
+        "test/acc mean",
+        "sd",
+        "vs ce",
+        "paired se",
+    )
     order = sorted(cells, key=lambda c: (-mean(cells[c], "val/acc"), mean(cells[c], "val/loss")))
     for cell in order:
         runs = cells[cell]
