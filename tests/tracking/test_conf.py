@@ -3,7 +3,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parents[2] / "conf" / "tracking"
-KEYS = {"uri", "experiment", "artifacts", "plots"}
+KEYS = {"uri", "experiment", "artifacts", "plots", "checkpoint_seconds"}
 
 
 def test_every_tracking_option_has_the_same_keys() -> None:
