@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.tracking.files import read_json
@@ -58,12 +58,29 @@ class Answer(Callback):
         rows = collect(folder)
         if not rows:
             return
+        if not note["ended"]:
+            _publish_for_a_stock_launcher(folder)
         console = Console()
         console.print(table(rows))
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")
             console.print(f"         then {link(note)}", soft_wrap=True)
+
+
+def _publish_for_a_stock_launcher(folder: Path) -> None:
+    """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
+    from kdsweep.run import Session
+    from kdsweep.tracking.progress import Progress
+
+    first = next(path for path in sorted(folder.glob("*/config.yaml")))
+    tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
+    assert isinstance(tracking, dict)
+    session = Session({str(key): value for key, value in tracking.items()}, Progress())
+    try:
+        publish(folder, session)
+    finally:
+        session.close()
 
 
 def ui_command(uri: str) -> str:

@@ -118,7 +118,8 @@ def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe = ["teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]
-    command(*recipe, f"teacher.store={tmp_path}/whole")
+    uninterrupted = command(*recipe, f"teacher.store={tmp_path}/whole")
+    assert uninterrupted.code == 0, uninterrupted.err
     mine = [*recipe, f"teacher.store={tmp_path}/mine"]
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=2, seed=0)
@@ -141,3 +142,14 @@ def test_a_bayesian_search_is_one_parent_of_its_runs(command: Command, tmp_path:
     assert (tmp_path / "optuna.db").is_file()
     assert (outcome.sweep / "optimization_results.yaml").is_file()
     assert all(1 <= row["T"] <= 16 and 0 <= row["alpha"] <= 1 for row in outcome.rows)
+
+
+def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: Command) -> None:
+    outcome = command("T=1,4", "hydra/launcher=basic", tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    (parent,) = found["sweep"]
+    assert parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in found["run"]} == {parent.info.run_id}
+    client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
+    assert "results.csv" in {item.path for item in client.list_artifacts(parent.info.run_id)}
