@@ -68,7 +68,9 @@ class LockstepLauncher(Launcher):
         self.context, self.config = hydra_context, config
         self.folder = Path(str(config.hydra.sweep.dir))
         chosen = any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
-        if not (OmegaConf.select(config, "resume") and self.folder.exists()):
+        # Only a folder that the user named is gone on with as it is: one named by the clock may
+        # belong to another sweep of this very second.
+        if not (chosen and OmegaConf.select(config, "resume") and self.folder.exists()):
             self.folder = claim(self.folder, chosen=chosen)
         # The sweeper holds this very config and writes its own notes into the folder named here.
         _move(config, self.folder)
