@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from kdsweep.config import teacher_recipe
+from kdsweep.config import EXECUTION_WHITELIST, teacher_recipe
 from kdsweep.data.augment import Augment
 from kdsweep.data.split import Dataset, load_dataset
 from kdsweep.data.stream import Stream, evaluation_batches
@@ -26,9 +26,6 @@ from kdsweep.training.evaluate import Split
 from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
-
-# What a config may call. A `_target_` outside of these is refused by Hydra.
-EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*")
 
 Made = TypeVar("Made")
 

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from kdsweep.config import register
+from kdsweep.config import EXECUTION_WHITELIST, register
 from kdsweep.errors import UserError
 
 PACKAGE = Path(__file__).parent
@@ -36,7 +36,7 @@ register()
 @hydra.main(
     config_path=str(CONF),
     config_name="train",
-    execution_whitelist=["kdsweep.*", "torch.optim.*"],
+    execution_whitelist=EXECUTION_WHITELIST,
 )
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""

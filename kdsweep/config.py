@@ -13,6 +13,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+# What a config may call. A `_target_` outside of these is refused by Hydra.
+EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*")
+
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
 
