@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.tracking.files import read_json
-from kdsweep.tracking.results import collect, table, write_csv
+from kdsweep.tracking.results import caption, collect, table, write_csv
 
 
 def publish(folder: Path, session: Any) -> None:
@@ -62,6 +62,7 @@ class Answer(Callback):
             _publish_for_a_stock_launcher(folder)
         console = Console()
         console.print(table(rows))
+        console.print(caption(rows), style="dim")
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")

@@ -48,6 +48,8 @@ def launch(
         session = launcher.session
         session.progress = progress
         check(plans, session.dataset)
+        if searching:
+            _refuse_without_validation(plans, session)
         folder = _resumed(launcher.folder, plans) if plans[0].values["resume"] else None
         if plans[0].values["dry_run"]:
             _list(plans, folder, launcher)
@@ -96,12 +98,18 @@ def _refuse(plans: Sequence[Plan], jobs: Sequence[Sequence[str]], searching: boo
             keys = " and ".join(idle)
             raise UserError(f"{keys} must change some run of the sweep to be swept, got no effect")
         return
-    if any(plan.values["dataset"]["val_fraction"] == 0 for plan in plans):
-        raise UserError(
-            "dataset.val_fraction must be > 0 in a search, got 0: there is nothing to choose by"
-        )
     if plans[0].values["dry_run"]:
         raise UserError("dry_run must be false in a search, got true: its runs are not known yet")
+
+
+def _refuse_without_validation(plans: Sequence[Plan], session: Session) -> None:
+    """A data set may bring a validation set of its own, so it is the data that is asked."""
+    for plan in plans:
+        if session.dataset(plan.values).val is None:
+            raise UserError(
+                "dataset.val_fraction must be > 0 in a search, got"
+                f" {plan.values['dataset']['val_fraction']:g}: there is nothing to choose by"
+            )
 
 
 def _train(

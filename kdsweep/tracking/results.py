@@ -98,7 +98,7 @@ def table(rows: Sequence[Result]) -> "Table":
 
     baselines = _baselines(rows)
     all_finished = all(row.get("status") == "FINISHED" for row in rows)
-    result = Table(caption=caption(rows), caption_justify="left")
+    result = Table()
     result.add_column("run", justify="right", no_wrap=True)
     result.add_column("cell", overflow="fold")
     for name in ("seed", "val/acc", "test/acc", *(["vs ce"] if baselines else [])):

@@ -1,6 +1,7 @@
 """Bad input: one sentence with key, value and what is allowed, exit code 1, nothing trained."""
 
 import pickle
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -195,6 +196,17 @@ def test_a_checkpoint_for_other_classes(command: Command, tmp_path: Path) -> Non
     said = refused(command, f"teacher.checkpoint={path}")
     assert "teacher.checkpoint" in said
     assert "(100" in said
+
+
+def test_a_search_may_choose_by_the_validation_set_of_a_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    shutil.copytree(root / "train", root / "val")
+    words = ["search=bayes", "hydra.sweeper.n_trials=1", "dataset.val_fraction=0"]
+    outcome = command(*image_folder(root), *words)
+    assert outcome.code == 0, outcome.err
+    assert outcome.rows[0]["val/acc"] is not None
 
 
 def test_an_output_folder_that_cannot_be_written(command: Command, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from kdsweep.tracking.files import write_json_atomic
-from kdsweep.tracking.results import COLUMNS, collect, ranked, table, write_csv
+from kdsweep.tracking.results import COLUMNS, caption, collect, ranked, table, write_csv
 
 
 def result(run: int, **changes: Any) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def result(run: int, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def rendered(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], str]:
-    """Header, rows and caption of the table as a wide terminal shows it."""
+def rendered(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table as a wide terminal shows it."""
     console = Console(file=io.StringIO(), width=200, record=True)
     console.print(table(rows))
     lines = console.export_text().splitlines()
@@ -34,8 +34,7 @@ def rendered(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]], st
         for line in lines
         if line.startswith(("│", "┃"))
     ]
-    caption = " ".join(line.strip() for line in lines if line and line[0] not in "│┃┏┡└")
-    return cells[0], cells[1:], caption
+    return cells[0], cells[1:]
 
 
 def test_runs_are_collected_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_the_best_run_comes_first_ties_by_loss_and_runs_without_a_value_last() -
 
 
 def test_a_plain_table() -> None:
-    header, rows, _ = rendered([result(0), result(1, **{"val/acc": 0.98765, "test/acc": 0.5})])
+    header, rows = rendered([result(0), result(1, **{"val/acc": 0.98765, "test/acc": 0.5})])
     assert header == ["run", "cell", "seed", "val/acc", "test/acc"]
     assert rows == [["1", "kl T=1", "0", "98.77", "50.00"], ["0", "kl T=0", "0", "90.00", "80.00"]]
 
@@ -96,7 +95,7 @@ def test_the_difference_to_ce_is_that_of_the_same_seed_and_student() -> None:
         result(6, seed=0, **{"test/acc": 0.25, "val/acc": 0.7}, student="cnn"),
         result(7, seed=2, **{"val/acc": 0.6}),
     ]
-    header, found, _ = rendered(rows)
+    header, found = rendered(rows)
     column = header.index("vs ce")
     assert [row[column] for row in found] == ["+1.23", "-5.00", "+5.00", "", "", "", "", ""]
 
@@ -104,7 +103,7 @@ def test_the_difference_to_ce_is_that_of_the_same_seed_and_student() -> None:
 def test_a_status_column_appears_only_if_some_run_did_not_finish() -> None:
     failed = result(1, **{"status": "FAILED", "reason": "loss is nan [epoch 3]", "val/acc": None})
     assert "status" not in rendered([result(0)])[0]
-    header, rows, _ = rendered([result(0), failed])
+    header, rows = rendered([result(0), failed])
     assert [row[header.index("status")] for row in rows] == [
         "FINISHED",
         "FAILED: loss is nan [epoch 3]",
@@ -119,7 +118,7 @@ def test_a_folded_run_is_marked() -> None:
 
 def test_the_caption_says_how_runs_were_chosen_and_warns_of_one_seed() -> None:
     two_cells = [result(0), result(1)]
-    assert "Sorted by validation" in rendered([result(0)])[2]
-    assert "One seed" not in rendered([result(0)])[2]
-    assert "One seed cannot rank cells" in rendered(two_cells)[2]
-    assert "One seed" not in rendered([*two_cells, result(2, seed=1)])[2]
+    assert "Sorted by validation" in caption([result(0)])
+    assert "One seed" not in caption([result(0)])
+    assert "One seed cannot rank cells" in caption(two_cells)
+    assert "One seed" not in caption([*two_cells, result(2, seed=1)])
