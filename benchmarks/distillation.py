@@ -26,7 +26,7 @@ SWEEP = [
     "T=1,4,16",
     "alpha=0.1,0.5,0.9",
     f"seed=range({SEEDS})",
-    "dataset.split_seed=2026",  # the set-up was chosen on split 0 and looked at on two others
+    "dataset.split_seed=2027",  # the set-up was chosen on other splits: 0, 2026 and 11 to 14
 ]
 TRAIN = Path(__file__).parents[1] / "train.py"
 

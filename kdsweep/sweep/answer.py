@@ -91,8 +91,9 @@ def ui_command(uri: str) -> str:
 
 
 def link(note: dict[str, Any]) -> str:
-    """The page of this sweep's runs, under the address that `mlflow ui` serves."""
+    """The page of this sweep's runs, best on validation first, where `mlflow ui` serves it."""
     page = f"#/experiments/{note['experiment_id']}/runs?workflowType=machine_learning"
     if (parent := note["parent_run_id"]) is not None:
         page += "&searchFilter=" + quote(f"tags.mlflow.parentRunId = '{parent}'")
+        page += "&orderByKey=" + quote("metrics.`val/acc`") + "&orderByAsc=false"
     return f"http://127.0.0.1:5000/{page}"

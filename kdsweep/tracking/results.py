@@ -88,7 +88,7 @@ def ranked(rows: Iterable[Result]) -> list[Result]:
 
 
 def table(rows: Sequence[Result]) -> "Table":
-    """The runs, best first, accuracies in percent.
+    """The runs that were trained, best first, accuracies in percent.
 
     "vs ce" is test/acc minus the mean test/acc of the plain cross-entropy runs with the same
     student and seed, in points; the column is there only if the sweep has such runs. So is
@@ -105,10 +105,10 @@ def table(rows: Sequence[Result]) -> "Table":
         result.add_column(name, justify="right", no_wrap=True)
     if not all_finished:
         result.add_column("status", overflow="fold")
-    for row in ranked(rows):
+    for row in ranked(row for row in rows if not is_folded(row)):
         cells = [
             str(row["run"]),
-            _cell(row),
+            str(row.get("cell") or row.get("name") or ""),
             "" if row.get("seed") is None else str(row["seed"]),
             _percent(row.get("val/acc")),
             _percent(row.get("test/acc")),
@@ -126,7 +126,13 @@ def caption(rows: Sequence[Result]) -> str:
     text = "Sorted by validation (val/acc, ties by val/loss); test/acc is for information only."
     if len({row.get("seed") for row in rows}) == 1 and len(rows) > 1:
         text += " One seed cannot rank cells."
+    if folded := sum(is_folded(row) for row in rows):
+        text += f" Trained once: {_jobs(folded)} the same as a run shown here."
     return text
+
+
+def _jobs(number: int) -> str:
+    return "1 more job was" if number == 1 else f"{number} more jobs were"
 
 
 def is_folded(row: Mapping[str, Any]) -> bool:
@@ -150,11 +156,6 @@ def _difference(row: Result, baselines: Baselines) -> str:
     if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
         return ""
     return f"{100 * (row['test/acc'] - baseline):+.2f}"
-
-
-def _cell(row: Result) -> str:
-    name = str(row.get("cell") or row.get("name") or "")
-    return f"{name} (same as run {row['same_as']})" if is_folded(row) else name
 
 
 def _status(row: Result) -> str:

@@ -97,7 +97,7 @@ def test_the_difference_to_ce_is_that_of_the_same_seed_and_student() -> None:
     ]
     header, found = rendered(rows)
     column = header.index("vs ce")
-    assert [row[column] for row in found] == ["+1.23", "-5.00", "+5.00", "", "", "", "", ""]
+    assert [row[column] for row in found] == ["+1.23", "-5.00", "+5.00", "", "", "", ""]
 
 
 def test_a_status_column_appears_only_if_some_run_did_not_finish() -> None:
@@ -111,9 +111,11 @@ def test_a_status_column_appears_only_if_some_run_did_not_finish() -> None:
     assert rows[1][header.index("val/acc")] == ""
 
 
-def test_a_folded_run_is_marked() -> None:
-    rows = rendered([result(0), result(1, same_as=0)])[1]
-    assert rows[1][1] == "kl T=1 (same as run 0)"
+def test_a_folded_run_is_counted_but_not_shown_again() -> None:
+    rows = [result(0), result(1, same_as="0"), result(2)]
+    assert [cells[0] for cells in rendered(rows)[1]] == ["0", "2"]
+    assert "1 more job was the same as a run shown here" in caption(rows)
+    assert "more job" not in caption(rows[:1])
 
 
 def test_the_caption_says_how_runs_were_chosen_and_warns_of_one_seed() -> None:
