@@ -64,3 +64,13 @@ def test_a_diverging_neighbour_changes_nothing(command: Command) -> None:
 def test_a_limited_cohort_gives_the_same_bits(command: Command) -> None:
     whole = digests(command("T=1,2,4,8"))
     assert digests(command("T=1,2,4,8", "hydra.launcher.cohort_size=3")) == whole
+
+
+@pytest.mark.slow
+def test_processes_of_joblib_give_the_same_bits(command: Command) -> None:
+    together = digests(command("T=1,4", "alpha=0.1,0.9"))
+    apart = command(
+        "T=1,4", "alpha=0.1,0.9", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", tracking=True
+    )
+    assert digests(apart) == together
+    assert len({row["mlflow_run_id"] for row in apart.rows} - {None}) == 4
