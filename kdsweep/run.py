@@ -3,9 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
@@ -27,7 +27,7 @@ from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.plots import confusion as confusion_plot
 from kdsweep.tracking.plots import curves as curves_plot
 from kdsweep.tracking.progress import Progress
-from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.recorder import Recorder, is_shipped, sync
 from kdsweep.tracking.run_folder import read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.training import checkpoint
@@ -41,7 +41,18 @@ TOLERANCE = 0.005
 
 Result = dict[str, Any]
 
+# Asked at the end of every epoch (plan, epochs trained, metrics); a reason ends the run as PRUNED.
+Watch = Callable[[Plan, int, dict[str, float]], str | None]
+
 log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """A run and where it goes."""
+
+    plan: Plan
+    folder: Path
+    parent_id: str | None  # MLflow run of its sweep, or of its trial in a search
 
 
 class Session:
@@ -100,6 +111,12 @@ class Session:
         if acc is not None and acc > self._best_acc:
             self._best_acc, self.best = acc, f"{name} {acc:.2%}"
 
+    def catch_up(self, folder: Path) -> None:
+        """Ship a run that had ended when its process died, but was not in MLflow yet."""
+        store = self.store
+        if store is not None and self.shipper is not None and not is_shipped(folder):
+            self.shipper.submit(str(folder), lambda: sync(folder, store), folder=folder)
+
     def flush(self) -> None:
         """Wait until everything is shipped."""
         if self.shipper is not None:
@@ -112,24 +129,24 @@ class Session:
 
 
 def train_cohort(
-    plans: Sequence[Plan],
-    folders: Sequence[Path],
+    places: Sequence[Place],
     session: Session,
     *,
-    parent_id: str | None = None,
     resume: bool = False,
+    watch: Watch | None = None,
 ) -> list[Result]:
     """Train runs in lockstep, each into its own folder.
 
     Args:
-        plans: runs that may share a cohort.
-        folders: one a plan; with `resume`, a folder's checkpoint and MLflow run are continued.
-        parent_id: MLflow run of the sweep.
+        places: runs that may share a cohort; with `resume`, a folder's checkpoint and MLflow run
+            are continued.
+        watch: may end single runs early.
 
     Returns:
-        Each run's `result.json`, in the order of the plans. A run that failed alone has the
-        status FAILED; an exception of the teacher or the stream fails all of them and is raised.
+        Each run's `result.json`, in order. A run that failed or was pruned alone has the status
+        FAILED or PRUNED; an exception of the teacher or the stream fails all and is raised.
     """
+    plans = [place.plan for place in places]
     values = plans[0].values
     dataset, device = session.dataset(values), resolve_device(values["trainer"]["device"])
     stream = build_stream(values, dataset, device)
@@ -137,14 +154,14 @@ def train_cohort(
     network = teacher.network if teacher else None
     students = [build_student(p.values, dataset, network, stream.steps_per_epoch) for p in plans]
     runs = [
-        _Run(plan, student, folder, session, dataset)
-        for plan, student, folder in zip(plans, students, folders, strict=True)
+        _Run(place, student, session, dataset, watch)
+        for place, student in zip(places, students, strict=True)
     ]
     by_student = {run.student: run for run in runs}
     splits = build_splits(values, dataset, device)
     try:
         for run in runs:
-            run.start(parent_id, resume)
+            run.start(resume)
         fit(
             students,
             stream,
@@ -159,7 +176,9 @@ def train_cohort(
     except BaseException as error:
         _end_all(runs, error)
         if isinstance(error, OSError):  # a full disk, a folder taken away
-            raise RunFailed(f"cannot go on in {error.filename or folders[0]}: {error}") from error
+            raise RunFailed(
+                f"cannot go on in {error.filename or runs[0].folder}: {error}"
+            ) from error
         raise
     return [run.result() for run in runs]
 
@@ -178,7 +197,7 @@ def _test(runs: Sequence["_Run"], test: Split) -> None:
     alive = [run for run in runs if run.student.failure is None]
     for run in runs:
         if run.student.failure is not None:
-            run.end("FAILED", run.student.failure)
+            run.end("PRUNED" if run.pruned else "FAILED", run.student.failure)
     answers = student_logits([run.student for run in alive], test)
     for run, logits in zip(alive, answers, strict=True):
         run.finish(test.metrics(logits), confusion(logits, test.labels).tolist())
@@ -199,11 +218,17 @@ class _Run:
     """One student on its way into its folder."""
 
     def __init__(
-        self, plan: Plan, student: Student, folder: Path, session: Session, dataset: Dataset
+        self,
+        place: Place,
+        student: Student,
+        session: Session,
+        dataset: Dataset,
+        watch: Watch | None,
     ) -> None:
-        self.plan, self.student, self.folder = plan, student, folder
-        self.session, self.dataset = session, dataset
-        self.recorder = Recorder(folder, store=session.store, shipper=session.shipper)
+        self.plan, self.folder, self.parent_id = place
+        self.student, self.session, self.dataset = student, session, dataset
+        self.watch, self.pruned = watch, False
+        self.recorder = Recorder(self.folder, store=session.store, shipper=session.shipper)
         self.metrics: dict[str, float] = {}
         self._saved = time.monotonic()
         self.ended: Result | None = None
@@ -212,7 +237,7 @@ class _Run:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoint"
 
-    def start(self, parent_id: str | None, resume: bool) -> None:
+    def start(self, resume: bool) -> None:
         if resume:
             checkpoint.load_latest(self.checkpoints, self.student, self.plan.fingerprint)
         plan, values = self.plan, self.plan.values
@@ -230,10 +255,9 @@ class _Run:
             params=self.params(),
             tags={
                 "kdsweep.role": plan.role,
-                "kdsweep.fingerprint": plan.fingerprint,
                 "kdsweep.cell": plan.cell,
             },
-            parent_id=parent_id,
+            parent_id=self.parent_id,
             dataset={
                 "name": values["dataset"]["name"],
                 "digest": self.dataset.digest[:16],
@@ -274,10 +298,19 @@ class _Run:
         self.recorder.epoch(number, metrics)
         line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
         self.recorder.log(f"epoch {number}: {line}")
+        self._ask_watch(metrics)
         self._save()
         if self.plan.role == "run":
             self.session.standing(self.plan.name, metrics.get("val/acc"))
         self.session.progress.epoch(self.student.epoch, self.session.best)
+
+    def _ask_watch(self, metrics: dict[str, float]) -> None:
+        # Before the checkpoint is written: what was decided about an epoch is never asked twice.
+        if self.watch is None or self.student.failure is not None:
+            return
+        if (reason := self.watch(self.plan, self.student.epoch, metrics)) is not None:
+            self.pruned = True
+            self.student.fail(reason)
 
     def _save(self) -> None:
         """Write a checkpoint, unless the last is so young that it would cost more than it saves.
@@ -371,6 +404,8 @@ def _teacher(plan: Plan, features: Sequence[str], session: Session) -> Teacher:
         record = _record(folder)
         if record is None:
             record = _train_teacher(recipe, folder, session)
+        else:
+            session.catch_up(folder)
     teacher = build_teacher(
         plan.values, dataset, features, folder / "checkpoint" / "model.safetensors", "teacher"
     )
@@ -390,7 +425,7 @@ def _record(folder: Path) -> Result | None:
 def _train_teacher(plan: Plan, folder: Path, session: Session) -> Result:
     """Train a teacher as a run of its own. Its folder is its identity, so it is always resumed."""
     session.progress.teacher(plan.values["student"]["name"], plan.values["trainer"]["epochs"])
-    (result,) = train_cohort([plan], [folder], session, resume=True)
+    (result,) = train_cohort([Place(plan, folder, None)], session, resume=True)
     if result["status"] != "FINISHED":
         raise UserError(f"teacher {plan.values['student']['name']}: {result['reason']}")
     session.progress.note(

@@ -15,6 +15,8 @@ from kdsweep.plan import Plan
 from kdsweep.run import Result, Session
 from kdsweep.tracking.database import shown
 from kdsweep.tracking.files import read_json, write_json_atomic
+from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.recorder import FOLDER_TAG
 
 CLAIM = ".kdsweep"
 
@@ -83,29 +85,48 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "sweep.json"
     with FileLock(folder / ".sweep.lock"):
-        known = read_json(note) if note.is_file() else _describe(session, name, role, nested)
+        known = read_json(note) if note.is_file() else _describe(name, role, nested)
         known |= {"pid": os.getpid(), "host": socket.gethostname(), "ended": False}
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
-        write_json_atomic(note, known)
-    if session.store is not None and known["parent_run_id"] is not None:
-        session.store.reopen(known["parent_run_id"])
+        write_json_atomic(note, known)  # before MLflow: a sweep that dies here is found again
+        if session.store is not None:
+            known |= _in_mlflow(session.store, known, folder)
+            write_json_atomic(note, known)
     return Sweep(folder, known["parent_run_id"])
 
 
-def _describe(session: Session, name: str, role: str, nested: bool) -> dict[str, Any]:
-    store, parent = session.store, None
-    if store is not None and nested:
-        parent = store.create_run(
-            name=name, parent_id=None, tags={"kdsweep.role": role}, params={"command": name}
-        )
+def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
     return {
         "name": name,
         "role": role,
+        "nested": nested,
         "created": time.time(),
-        "parent_run_id": parent,
-        "experiment_id": store.experiment_id if store else None,
-        "tracking_uri": shown(store.uri) if store else None,
+        "parent_run_id": None,
+        "experiment_id": None,
+        "tracking_uri": None,
         "fingerprints": {},
+    }
+
+
+def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Where the sweep is in MLflow, with its parent run created or opened again."""
+    where = str(folder.absolute())
+    parent = known["parent_run_id"]
+    if parent is None and known["nested"]:
+        parent = store.find_run(
+            {FOLDER_TAG: where, "kdsweep.role": known["role"]}
+        ) or store.create_run(
+            name=known["name"],
+            parent_id=None,
+            tags={"kdsweep.role": known["role"], FOLDER_TAG: where},
+            params={"command": known["name"]},
+        )
+    if parent is not None:
+        store.reopen(parent)
+    return {
+        "parent_run_id": parent,
+        "experiment_id": store.experiment_id,
+        "tracking_uri": shown(store.uri),
     }
 
 

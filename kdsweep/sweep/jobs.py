@@ -13,8 +13,9 @@ from kdsweep.data.stream import samples
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans
-from kdsweep.run import Result, Session, train_cohort
+from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
+from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.plots import samples as samples_plot
@@ -50,11 +51,11 @@ def launch(
         check(plans, session.dataset)
         if searching:
             _refuse_without_validation(plans, session)
-        folder = _resumed(launcher.folder, plans) if plans[0].values["resume"] else None
         if plans[0].values["dry_run"]:
-            _list(plans, folder, launcher)
+            _list(plans, _resumed(launcher.folder, plans), launcher)
             release(launcher.folder)
             return []
+        folder = _resumed(launcher.folder, plans) if plans[0].values["resume"] else None
         if folder is not None and folder != launcher.folder:
             release(launcher.folder)
             launcher.folder = folder
@@ -123,23 +124,14 @@ def _train(
     results: dict[str, Result] = {}
     _picture(plans[0], session, sweep)
     try:
-        todo = _unfinished(plans, sweep, results)
-        cohorts = partition([plan.needs for plan in todo], launcher.cohort_size)
-        for number, members in enumerate(cohorts, start=1):
-            cohort = [todo[member] for member in members]
-            session.teacher(cohort)
-            session.progress.cohort(
-                number, len(cohorts), len(cohort), cohort[0].values["trainer"]["epochs"]
-            )
-            folders = [sweep.run_folder(plan.number) for plan in cohort]
-            ended = train_cohort(
-                cohort,
-                folders,
-                session,
-                parent_id=sweep.parent_id,
-                resume=bool(plans[0].values["resume"]),
-            )
-            results |= {plan.fingerprint: r for plan, r in zip(cohort, ended, strict=True)}
+        todo = _unfinished(plans, sweep, session, results)
+        places = [Place(plan, sweep.run_folder(plan.number), sweep.parent_id) for plan in todo]
+        results |= train(
+            places,
+            session,
+            capacity=launcher.cohort_size,
+            resume=bool(plans[0].values["resume"]),
+        )
         _share(plans, sweep, results)
     finally:
         session.flush()
@@ -158,13 +150,17 @@ def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:
     samples_plot(images, labels, dataset.class_names, sweep.folder / "samples.png")
 
 
-def _unfinished(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> list[Plan]:
+def _unfinished(
+    plans: Sequence[Plan], sweep: Sweep, session: Session, results: dict[str, Result]
+) -> list[Plan]:
     """The runs to be trained: each fingerprint once, without those that are done already."""
     todo: dict[str, Plan] = {}
     for plan in plans:
         done = result_of(sweep.run_folder(plan.number))
         if done is not None and done["status"] == "FINISHED":
             results.setdefault(plan.fingerprint, done)
+            if done["same_as"] is None:
+                session.catch_up(sweep.run_folder(plan.number))
         else:
             todo.setdefault(plan.fingerprint, plan)
     return [plan for mark, plan in todo.items() if mark not in results]

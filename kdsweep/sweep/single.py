@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.plan import check, make_plans
-from kdsweep.run import Session, train_cohort
+from kdsweep.run import Place, Session, train_cohort
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.jobs import is_search, sweep_name
 from kdsweep.sweep.launcher import objective
@@ -48,9 +48,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             )
             parent = sweep.parent_id
         try:
-            (result,) = train_cohort(
-                plans, [folder], session, parent_id=parent, resume=bool(cfg.resume)
-            )
+            place = Place(plans[0], folder, parent)
+            (result,) = train_cohort([place], session, resume=bool(cfg.resume))
         finally:
             session.close()
     if result["status"] != "FINISHED":

@@ -105,7 +105,7 @@ class MLflowStore:
             run_name=name,
         )
         run_id = str(run.info.run_id)
-        self._log_params(run_id, params)
+        self.log_params(run_id, params)
         return run_id
 
     def has_run(self, run_id: str) -> bool:
@@ -119,6 +119,15 @@ class MLflowStore:
                 return False
             raise
         return str(run.info.lifecycle_stage) == "active"
+
+    def find_run(self, tags: Mapping[str, str]) -> str | None:
+        """The run with these tags, None if there is none.
+
+        Raises ValueError for a value that MLflow's filters cannot say.
+        """
+        wanted = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
+        found = self.client.search_runs([self.experiment_id], wanted, max_results=1)
+        return str(found[0].info.run_id) if found else None
 
     def reopen(self, run_id: str) -> None:
         """Mark a run as running again."""
@@ -196,7 +205,8 @@ class MLflowStore:
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
-    def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+    def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        """Log what a run was asked to do; logging the same again changes nothing."""
         from mlflow.entities import Param
 
         entities = [Param(key, _readable(value)) for key, value in params.items()]
@@ -253,6 +263,12 @@ def _readable(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return _cut(str(value), PARAM_LENGTH)
+
+
+def _quoted(value: str) -> str:
+    if "'" in value and '"' in value:
+        raise ValueError(f"a tag to look for must not have both kinds of quotes, got {value}")
+    return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 def _cut(text: str, length: int) -> str:

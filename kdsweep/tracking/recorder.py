@@ -18,6 +18,9 @@ from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
 from kdsweep.tracking.run_folder import RESULT_KEYS, Row
 from kdsweep.tracking.shipper import Shipper
 
+FOLDER_TAG = "kdsweep.folder"  # where a run's (or a sweep's) folder is
+FINGERPRINT_TAG = "kdsweep.fingerprint"
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +60,7 @@ class Recorder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / run_folder.RESULT).unlink(missing_ok=True)  # it is running again
+        is_restart = (self.folder / run_folder.RUN).exists()
         before = self._run_id_before(identity.get("fingerprint"))
         kept = run_folder.cut_rows(self.folder, resume_epoch)
         run = {
@@ -73,7 +77,7 @@ class Recorder:
         write_text_atomic(self.folder / run_folder.OVERRIDES, _yaml_list(overrides))
         self._key = f"{identity.get('name', self.folder.name)} in {self.folder}"
         if self.store is not None:
-            self._open_run(self.store, kept)
+            self._open_run(self.store, kept, is_restart)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record one epoch's metrics."""
@@ -113,10 +117,10 @@ class Recorder:
         before = read_json(path)
         return before.get("mlflow_run_id") if before.get("fingerprint") == fingerprint else None
 
-    def _open_run(self, store: MLflowStore, kept: list[Row]) -> None:
+    def _open_run(self, store: MLflowStore, kept: list[Row], is_restart: bool) -> None:
         """Create the MLflow run at once (its id goes to run.json), or take up the old one."""
         try:
-            run_id, is_new = _ensure_run(store, self.folder)
+            run_id, is_new = _ensure_run(store, self.folder, may_exist=is_restart)
             if not is_new:
                 store.reopen(run_id)
                 self._already = store.logged(run_id)
@@ -154,6 +158,7 @@ class Recorder:
         try:
             _ship_results(store, self.run_id, self.folder, pictures)
             store.finish(self.run_id, _as_status(status))
+            _mark_shipped(self.folder)
         except Exception:
             self._catch_up(store, pictures)
 
@@ -176,6 +181,11 @@ class Recorder:
         self.shipper.submit(self._key, function, folder=self.folder, can_wait=can_wait)
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether MLflow has all of a run that has ended; a process may die before it is so."""
+    return bool(read_json(folder / run_folder.RUN).get("shipped"))
+
+
 def sync(folder: Path, store: MLflowStore) -> int:
     """Make MLflow agree with a run folder; returns how many rows it lacked.
 
@@ -188,7 +198,7 @@ def sync(folder: Path, store: MLflowStore) -> int:
 
 
 def _sync(folder: Path, store: MLflowStore, pictures: list[Path]) -> int:
-    run_id, _ = _ensure_run(store, folder)
+    run_id, _ = _ensure_run(store, folder, may_exist=True)
     _ship_start(store, run_id, folder)
     rows = run_folder.read_rows(folder)
     shipped = store.log_missing(run_id, rows)
@@ -200,20 +210,34 @@ def _sync(folder: Path, store: MLflowStore, pictures: list[Path]) -> int:
         _ship_results(store, run_id, folder, pictures)
         end = rows[-1]["time"] if rows else None
         store.finish(run_id, _as_status(result["status"]), end)
+        _mark_shipped(folder)
     return shipped
 
 
-def _ensure_run(store: MLflowStore, folder: Path) -> tuple[str, bool]:
-    """The MLflow run of a folder, and whether it had to be created (and noted in run.json)."""
+def _mark_shipped(folder: Path) -> None:
+    path = folder / run_folder.RUN
+    write_json_atomic(path, read_json(path) | {"shipped": True})
+
+
+def _ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
+    """The MLflow run of a folder, and whether it had to be created (and noted in run.json).
+
+    With `may_exist` a run is looked for that an earlier process created and could not note.
+    """
     path = folder / run_folder.RUN
     run = read_json(path)
     known = run.get("mlflow_run_id")
     if known and store.has_run(known):
         return str(known), False
+    own = {FOLDER_TAG: str(folder.absolute()), FINGERPRINT_TAG: str(run["fingerprint"])}
+    if may_exist and (lost := store.find_run(own)):
+        store.log_params(lost, run.get("params") or {})
+        write_json_atomic(path, run | {"mlflow_run_id": lost})
+        return lost, False
     run_id = store.create_run(
         name=run["name"],
         parent_id=run.get("parent_run_id"),
-        tags=run.get("tags") or {},
+        tags={**(run.get("tags") or {}), **own},
         params=run.get("params") or {},
         start_time_ms=run.get("started"),
     )
@@ -234,11 +258,15 @@ def _ship_results(store: MLflowStore, run_id: str, folder: Path, pictures: list[
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
     store.log_artifact(run_id, folder / run_folder.RESULT)
+    if read_json(folder / run_folder.RESULT).get("status") == "PRUNED":
+        store.set_tags(run_id, {"kdsweep.pruned": "true"})
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
 
 
 def _as_status(status: object) -> Status:
+    if status == "PRUNED":  # MLflow has no state of its own for it; the tag tells
+        return "KILLED"
     for known in get_args(Status):
         if status == known:
             return known  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ import torch
 
 from kdsweep.data.stream import Stream
 from kdsweep.training.evaluate import Split, evaluating, predict
+from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
 
@@ -106,10 +107,15 @@ def with_teacher(split: Split, teacher: Teacher | None) -> Split:
 
 @contextmanager
 def failing_alone(student: Student) -> Iterator[None]:
-    """Turn an exception of one student's step into that student's end."""
+    """Turn an exception of one student's step into that student's end.
+
+    A full memory is the cohort's, not the student's: a smaller cohort may well fit.
+    """
     try:
         yield
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         student.fail(f"{type(error).__name__} in epoch {student.epoch}: {error}")
 
 

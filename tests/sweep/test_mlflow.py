@@ -153,3 +153,25 @@ def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: C
     assert {run.data.tags["mlflow.parentRunId"] for run in found["run"]} == {parent.info.run_id}
     client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
     assert "results.csv" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+
+
+def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["T=1,2,4,8", "tracking.checkpoint_seconds=0"]
+    whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
+    step = Student.step
+    seen: list[Student] = []
+
+    def hungry(self: Student, *arguments: object) -> None:
+        if self.epoch == 1 and not seen:
+            seen.append(self)
+            raise torch.OutOfMemoryError("no memory left")
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Student, "step", hungry)
+    outcome = command(*words, tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert "4 students do not fit into memory, 2 at a time now" in outcome.err
+    assert {row["name"]: row["weights_sha256"] for row in outcome.rows} == whole
+    assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}

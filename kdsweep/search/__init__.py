@@ -1,0 +1,1 @@
+"""The search: which trials get how many seeds, and which cell is the answer."""

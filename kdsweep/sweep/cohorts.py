@@ -1,0 +1,64 @@
+"""Runs into cohorts, cohorts through the loop: what a grid and a search share."""
+
+from collections.abc import Sequence
+
+from kdsweep.run import Place, Result, Session, Watch, train_cohort
+from kdsweep.sweep.folder import result_of
+from kdsweep.training.cohort import partition
+from kdsweep.training.memory import is_out_of_memory
+
+
+def train(
+    places: Sequence[Place],
+    session: Session,
+    *,
+    capacity: int | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Result]:
+    """Train runs in as few cohorts as possible.
+
+    Args:
+        places: runs with different fingerprints.
+        capacity: most runs a cohort may hold; None for no limit.
+        resume: go on from the checkpoints in the folders.
+        watch: may end single runs early.
+
+    Returns:
+        Each run's result, by fingerprint.
+    """
+    results: dict[str, Result] = {}
+    cohorts = partition([place.plan.needs for place in places], capacity)
+    for number, members in enumerate(cohorts, start=1):
+        cohort = [places[member] for member in members]
+        session.teacher([place.plan for place in cohort])
+        epochs = cohort[0].plan.values["trainer"]["epochs"]
+        session.progress.cohort(number, len(cohorts), len(cohort), epochs)
+        ended = _train_or_split(cohort, session, resume, watch)
+        results |= {p.plan.fingerprint: r for p, r in zip(cohort, ended, strict=True)}
+    return results
+
+
+def _train_or_split(
+    cohort: Sequence[Place], session: Session, resume: bool, watch: Watch | None
+) -> list[Result]:
+    """Train a cohort; one that does not fit into memory goes on as two halves, to the same bits."""
+    try:
+        return train_cohort(cohort, session, resume=resume, watch=watch)
+    except Exception as error:
+        result = result_of(cohort[0].folder)
+        if not is_out_of_memory(error) or (len(cohort) == 1 and result is None):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if len(cohort) == 1:
+        assert result is not None
+        session.progress.note(f"{cohort[0].plan.name} does not fit into memory: {reason}")
+        return [result]
+    half = len(cohort) // 2
+    session.progress.note(f"{len(cohort)} students do not fit into memory, {half} at a time now")
+    session.flush()  # the end of this attempt must not reach MLflow after the start of the next
+    return [
+        result
+        for part in (cohort[:half], cohort[half:])
+        for result in _train_or_split(part, session, True, watch)
+    ]
