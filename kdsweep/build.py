@@ -277,7 +277,10 @@ def _answer(network: FeatureTap | None, dataset: Dataset) -> Output:
 
 def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> FeatureTap:
     """The model, tapped; its logits are checked against the data's classes."""
-    tap = _checked(f"{key}.model", lambda: FeatureTap(model, names))
+    try:
+        tap = FeatureTap(model, names)
+    except ValueError as error:
+        raise UserError(f"loss asks the {key} for a feature it does not have: {error}") from error
     try:
         logits = _answer(tap, dataset).logits
     except (RuntimeError, ValueError) as error:

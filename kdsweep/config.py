@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
-EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*")
+EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
@@ -205,7 +205,8 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     smoothing = recipe["hard"]["label_smoothing"]
     key = f"{prefix}hard.label_smoothing"
     found += _range(key, smoothing, 0 <= smoothing < 1, "a number in [0, 1)")
-    for name, allowed in (("lr", "a finite number > 0"), ("weight_decay", "a finite number >= 0")):
+    ranges = {"lr": "> 0", "weight_decay": ">= 0", "momentum": ">= 0"}
+    for name, allowed in ((name, f"a finite number {range}") for name, range in ranges.items()):
         if name in recipe["optimizer"]:
             found += _number(f"{prefix}optimizer.{name}", recipe["optimizer"][name], allowed)
     return found

@@ -66,8 +66,12 @@ def teacher_identity(
     return fingerprint(recipe, needs_teacher=False, digests=digests, resolve_device=resolve_device)
 
 
+# Of a data source: where its files are, and how they are read. Neither changes a pixel.
+READING = ("root", "memory_gib", "workers")
+
+
 def _without_paths(dataset: dict[str, Any]) -> dict[str, Any]:
-    source = {key: value for key, value in dataset["source"].items() if key != "root"}
+    source = {key: value for key, value in dataset["source"].items() if key not in READING}
     return {**dataset, "source": source, "root": None}
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,10 +18,11 @@ from kdsweep.build import (
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.config import problems, resolved, teacher_recipe
+from kdsweep.config import follows, problems, resolved, teacher_recipe
 from kdsweep.data.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.identity import cell, fingerprint, override_keys, run_name, teacher_identity
+from kdsweep.models.features import FeatureTap
 from kdsweep.training.cohort import Needs
 
 
@@ -37,6 +39,7 @@ class Plan:
     fingerprint: str
     asked: Asked
     teacher: str | None  # identity of the teacher, None if no term asks one
+    follows: tuple[str, ...]  # those of T and alpha that have an effect
     role: str = "run"
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -88,6 +91,8 @@ def _plan(
     number: int,
     seen: dict[str, dict[str, str]],
 ) -> Plan:
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError("\n".join(f"{key} must be given" for key in missing))
     values = resolved(cfg)
     if sentences := problems(values) + _repeated(job):
         raise UserError("\n".join(sentences))
@@ -114,6 +119,7 @@ def _plan(
         ),
         asked=needs,
         teacher=None if identity is None else _key(identity),
+        follows=tuple(key for key in ("T", "alpha") if follows(cfg, key)),
         digests=found,
     )
 
@@ -134,6 +140,7 @@ def teacher_plan(plan: Plan) -> Plan:
         ),
         asked=Asked(False, (), ()),
         teacher=None,
+        follows=(),
         role="teacher",
         digests=plan.digests,
     )
@@ -150,39 +157,67 @@ def check(plans: Sequence[Plan], datasets: Callable[[dict[str, Any]], Dataset]) 
     """
     found: dict[str, list[str]] = {}
     checked: set[str] = set()
+    checker = _Checker(datasets)
     for plan in plans:
         if plan.fingerprint in checked:
             continue
         checked.add(plan.fingerprint)
         try:
-            _check(plan, datasets)
+            checker.check(plan)
         except UserError as error:
             found.setdefault(str(error), []).append(_origin(plan.number, plan.swept))
     if found:
         raise UserError(_report(found, len(plans)))
 
 
-def _check(plan: Plan, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
-    dataset = datasets(plan.values)
-    device = resolve_device(plan.values["trainer"]["device"])
-    stream = build_stream(plan.values, dataset, device)
-    teacher = None
-    if plan.teacher is not None:
-        teacher = build_teacher_network(plan.values, dataset, plan.asked.teacher_features)
-        if (path := plan.values["teacher"]["checkpoint"]) is not None:
-            load_checkpoint(teacher.model, path, "teacher")
-        else:
-            _check_recipe(teacher_plan(plan), datasets)
-    build_student(plan.values, dataset, teacher, stream.steps_per_epoch)
+class _Checker:
+    """Builds what plans describe; what several plans share, such as a teacher, only once."""
+
+    def __init__(self, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
+        self.datasets = datasets
+        self._teachers: dict[str, FeatureTap] = {}
+
+    def check(self, plan: Plan) -> None:
+        dataset = self.datasets(plan.values)
+        device = resolve_device(plan.values["trainer"]["device"])
+        stream = build_stream(plan.values, dataset, device)
+        teacher = None if plan.teacher is None else self.teacher(plan, dataset)
+        build_student(plan.values, dataset, teacher, stream.steps_per_epoch)
+
+    def teacher(self, plan: Plan, dataset: Dataset) -> FeatureTap:
+        key = _key([plan.teacher, plan.asked.teacher_features])
+        if key not in self._teachers:
+            teacher = build_teacher_network(plan.values, dataset, plan.asked.teacher_features)
+            if (path := plan.values["teacher"]["checkpoint"]) is not None:
+                load_checkpoint(teacher.model, path, "teacher")
+            else:
+                make_folder(Path(plan.values["teacher"]["store"]), "teacher.store")
+                self.recipe(teacher_plan(plan))
+            self._teachers[key] = teacher
+        return self._teachers[key]
+
+    def recipe(self, plan: Plan) -> None:
+        dataset = self.datasets(plan.values)
+        try:
+            stream = build_stream(plan.values, dataset, "cpu")
+            build_student(plan.values, dataset, None, stream.steps_per_epoch)
+        except UserError as error:
+            raise UserError(f"teacher.{error}") from error
 
 
-def _check_recipe(plan: Plan, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
-    dataset = datasets(plan.values)
+def make_folder(folder: Path, key: str) -> None:
+    """Make a folder that a config key names.
+
+    Raises:
+        UserError: if it cannot be made or written.
+    """
     try:
-        stream = build_stream(plan.values, dataset, "cpu")
-        build_student(plan.values, dataset, None, stream.steps_per_epoch)
-    except UserError as error:
-        raise UserError(f"teacher.{error}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{key} must be a folder that can be written, got {folder}") from error
 
 
 def _repeated(job: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from kdsweep.config import TrackingConfig
 from kdsweep.data.split import Dataset
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
-from kdsweep.plan import Plan, teacher_plan
+from kdsweep.plan import Plan, make_folder, teacher_plan
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.plots import confusion as confusion_plot
@@ -81,8 +82,7 @@ class Session:
             except ValueError as error:
                 raise UserError(str(error)) from error
             self.shipper = Shipper()
-        self.best: str | None = None  # the highest val/acc any run has shown so far, in words
-        self._best_acc = 0.0
+        self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._teachers: dict[str, Teacher] = {}
 
@@ -107,9 +107,19 @@ class Session:
         return self._teachers[key]
 
     def standing(self, name: str, acc: float | None) -> None:
-        """Take note of a run's val/acc for the display."""
-        if acc is not None and acc > self._best_acc:
-            self._best_acc, self.best = acc, f"{name} {acc:.2%}"
+        """Take note of a run's latest val/acc for the display; None for a run that has failed."""
+        if acc is None:
+            self._standings.pop(name, None)
+        else:
+            self._standings[name] = acc
+
+    @property
+    def best(self) -> str | None:
+        """The run that stands best, in words."""
+        if not self._standings:
+            return None
+        name, acc = max(self._standings.items(), key=lambda entry: entry[1])
+        return f"{name} {acc:.2%}"
 
     def catch_up(self, folder: Path) -> None:
         """Ship a run that had ended when its process died, but was not in MLflow yet."""
@@ -200,7 +210,8 @@ def _test(runs: Sequence["_Run"], test: Split) -> None:
             run.end("PRUNED" if run.pruned else "FAILED", run.student.failure)
     answers = student_logits([run.student for run in alive], test)
     for run, logits in zip(alive, answers, strict=True):
-        run.finish(test.metrics(logits), confusion(logits, test.labels).tolist())
+        taught = run.student.objective.needs_teacher
+        run.finish(test.metrics(logits, agreement=taught), confusion(logits, test.labels).tolist())
 
 
 def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
@@ -271,6 +282,8 @@ class _Run:
             },
             resume_epoch=self.student.epoch,
         )
+        # A run that had only its test set to go finds its last epoch's metrics in the folder.
+        self.metrics = _last_metrics(self.folder)
         weights = " + ".join(f"{w:g} {name}" for name, w in self.student.objective.weights.items())
         self.recorder.log(f"objective: {weights}")
 
@@ -280,8 +293,7 @@ class _Run:
         asked = self.plan.teacher is not None
         chosen: dict[str, object] = {
             "loss": loss_name(values),
-            "T": values["T"],
-            "alpha": values["alpha"],
+            **plan_settings(self.plan),
             "seed": values["seed"],
             "student": values["student"]["name"],
             "teacher": values["teacher"]["name"] if asked else "none",
@@ -290,6 +302,7 @@ class _Run:
         weights = {f"weight.{k}": v for k, v in self.student.objective.weights.items()}
         nodes = ("dataset", "student", "loss", "optimizer", "schedule", "trainer", "hard")
         flat = {k: v for key in nodes for k, v in _flat(key, values[key])}
+        flat["trainer.device"] = resolve_device(values["trainer"]["device"])
         return {**chosen, **weights, **flat, "num_params": self.student.num_params}
 
     def epoch(self, metrics: dict[str, float]) -> None:
@@ -301,7 +314,8 @@ class _Run:
         self._ask_watch(metrics)
         self._save()
         if self.plan.role == "run":
-            self.session.standing(self.plan.name, metrics.get("val/acc"))
+            alive = self.student.failure is None
+            self.session.standing(self.plan.name, metrics.get("val/acc") if alive else None)
         self.session.progress.epoch(self.student.epoch, self.session.best)
 
     def _ask_watch(self, metrics: dict[str, float]) -> None:
@@ -368,8 +382,9 @@ class _Run:
             "num_params": self.student.num_params,
             "weights_sha256": digest,
             "same_as": None,
-            "T": values["T"],
-            "alpha": values["alpha"],
+            "T": None,
+            "alpha": None,
+            **plan_settings(self.plan),
             "loss": loss_name(values),
             "student": values["student"]["name"],
             "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
@@ -381,6 +396,18 @@ class _Run:
     def result(self) -> Result:
         assert self.ended is not None
         return self.ended
+
+
+def plan_settings(plan: Plan) -> dict[str, float]:
+    """T and alpha, where they have an effect on the run."""
+    return {key: plan.values[key] for key in plan.follows}
+
+
+def _last_metrics(folder: Path) -> dict[str, float]:
+    rows = read_rows(folder)
+    if not rows:
+        return {}
+    return {k: math.nan if v is None else v for k, v in rows[-1]["metrics"].items()}
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
@@ -399,7 +426,7 @@ def _teacher(plan: Plan, features: Sequence[str], session: Session) -> Teacher:
     recipe = teacher_plan(plan)
     store = Path(plan.values["teacher"]["store"])
     folder = store / recipe.fingerprint
-    _make_folder(store, "teacher.store")
+    make_folder(store, "teacher.store")
     with FileLock(store / f"{recipe.fingerprint}.lock"):
         record = _record(folder)
         if record is None:
@@ -448,19 +475,9 @@ def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> Non
     with isolated(values["trainer"]["threads"]), evaluating([]):
         (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
     key = f"{split.name}/acc"
-    measured, claimed = split.metrics(logits)[key], record[key]
+    measured, claimed = split.metrics(logits, agreement=False)[key], record[key]
     if claimed is None or abs(measured - claimed) > TOLERANCE:
         raise UserError(
             f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"
             f" claims {claimed}; remove the folder to train it again"
         )
-
-
-def _make_folder(folder: Path, key: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"{key} must be a folder that can be written, got {folder}") from error

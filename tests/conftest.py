@@ -1,5 +1,6 @@
 """What every test can use: the real command line in a folder of its own, and real configs."""
 
+import logging
 import os
 import shutil
 import sys
@@ -55,6 +56,7 @@ def command(
             base.append("tracking=none")
         if tiny:
             base += [word for word in TINY if not said(word, words)]
+        logging.getLogger("optuna").handlers.clear()  # they hold the stderr of an earlier test
         monkeypatch.setattr(sys, "argv", ["train.py", *base, *words])
         capsys.readouterr()
         code = 0

@@ -25,6 +25,7 @@ from kdsweep.data.ranges import check_positive, check_whole, shown
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
+DIGEST_GIB = 8  # files of a data set that are still read whole to name its content
 IMAGE_ENDINGS = (
     *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm"),
     *(".png", ".ppm", ".tif", ".tiff", ".webp"),
@@ -58,12 +59,14 @@ class ImageFolder:
 
     def __init__(
         self,
-        root: str,
+        root: str | None,
         image_size: int | Sequence[int] | None = None,
         memory_gib: float = 4.0,
         workers: int = 2,
         skip_unreadable: bool = False,
     ) -> None:
+        if root is None:
+            raise ValueError("dataset.root must be given: the folder that holds train/")
         check_positive("dataset.source.memory_gib", memory_gib)
         check_whole("dataset.source.workers", workers, least=0)
         self.root = Path(root).expanduser()
@@ -88,16 +91,18 @@ class ImageFolder:
     def digest(self) -> str:
         """sha256 over relative paths and bytes of the files, in hex.
 
-        If the images are to stay on disk it is over paths and file sizes: reading hundreds of
-        gigabytes before every sweep, only to name it, would cost more than it protects from.
+        Above 8 GiB of files it is over paths and file sizes: reading hundreds of gigabytes before
+        every sweep, only to name it, would cost more than it protects from.
         """
         digest = hashlib.sha256()
+        sizes = {p: p.stat().st_size for files in self._files.values() for p in files.paths}
+        reads_content = sum(sizes.values()) <= DIGEST_GIB * GIB
         for files in self._files.values():
             for path in files.paths:
                 content = (
                     hashlib.sha256(path.read_bytes()).digest()
-                    if self._fits_memory
-                    else str(path.stat().st_size).encode()
+                    if reads_content
+                    else str(sizes[path]).encode()
                 )
                 relative = path.relative_to(self.root).as_posix()
                 digest.update(os.fsencode(relative) + b"\0" + content + b"\0")

@@ -49,9 +49,13 @@ class Answer(Callback):
     """Prints the table of all runs and where to look next, when the sweep has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from kdsweep.sweep.folder import CLAIM, release
+
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():
-            return  # it ended before it began; the reason is on the screen
+            if (folder / CLAIM).is_file():
+                release(folder)  # it ended before it began; the reason is on the screen
+            return
         note = read_json(folder / "sweep.json")
         if note["pid"] != os.getpid() and "lockstep" in str(config.hydra.launcher._target_):
             return

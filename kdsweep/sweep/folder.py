@@ -110,17 +110,7 @@ def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
 
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Where the sweep is in MLflow, with its parent run created or opened again."""
-    where = str(folder.absolute())
-    parent = known["parent_run_id"]
-    if parent is None and known["nested"]:
-        parent = store.find_run(
-            {FOLDER_TAG: where, "kdsweep.role": known["role"]}
-        ) or store.create_run(
-            name=known["name"],
-            parent_id=None,
-            tags={"kdsweep.role": known["role"], FOLDER_TAG: where},
-            params={"command": known["name"]},
-        )
+    parent = _parent_run(store, known, folder)
     if parent is not None:
         store.reopen(parent)
     return {
@@ -128,6 +118,40 @@ def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[
         "experiment_id": store.experiment_id,
         "tracking_uri": shown(store.uri),
     }
+
+
+def _parent_run(store: MLflowStore, known: dict[str, Any], folder: Path) -> str | None:
+    """The sweep's parent run in this store: the noted one, one that was lost, or a new one."""
+    parent: str | None = known["parent_run_id"]
+    if not known["nested"] or (parent is not None and store.has_run(parent)):
+        return parent
+    tags = {FOLDER_TAG: str(folder.absolute()), "kdsweep.role": known["role"]}
+    return store.find_run(tags) or store.create_run(
+        name=known["name"],
+        parent_id=None,
+        tags=tags,
+        params={"command": known["name"]},
+        start_time_ms=int(1000 * known["created"]),
+    )
+
+
+def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
+    """The sweep's parent run in a store, created if need be and noted in sweep.json.
+
+    What else sweep.json says of MLflow stays: it is about the store that the sweep was trained with.
+    """
+    with FileLock(folder / ".sweep.lock"):
+        known = read_json(folder / "sweep.json")
+        parent = _parent_run(store, known, folder)
+        if parent != known["parent_run_id"]:
+            write_json_atomic(folder / "sweep.json", known | {"parent_run_id": parent})
+    return parent
+
+
+def may_be_training(note: dict[str, Any]) -> bool:
+    """Whether a process may still be working on a sweep, by its sweep.json."""
+    elsewhere = note["host"] != socket.gethostname()
+    return not note["ended"] and (elsewhere or _alive(note["pid"]))
 
 
 def mark_ended(folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
@@ -36,9 +37,9 @@ def launch(
 ) -> Sequence[JobReturn]:
     """Train a batch of jobs in lockstep and return them in their order."""
     searching = is_search(launcher.config)
-    swept = list(launcher.config.hydra.sweeper.params or {}) if searching else swept_keys(jobs)
+    swept = swept_by(launcher.config) if searching else swept_keys(jobs)
     plans = make_plans([_task(config) for config in configs], jobs, first, swept)
-    _refuse(plans, jobs, searching)
+    _refuse(plans, jobs, swept, searching)
     if launcher.cohort_size is not None and launcher.cohort_size < 1:
         raise UserError(
             f"hydra.launcher.cohort_size must be null or at least 1, got {launcher.cohort_size}"
@@ -52,13 +53,11 @@ def launch(
         if searching:
             _refuse_without_validation(plans, session)
         if plans[0].values["dry_run"]:
-            _list(plans, _resumed(launcher.folder, plans), launcher)
+            _list(plans, _earlier(launcher, plans), launcher)
             release(launcher.folder)
             return []
-        folder = _resumed(launcher.folder, plans) if plans[0].values["resume"] else None
-        if folder is not None and folder != launcher.folder:
-            release(launcher.folder)
-            launcher.folder = folder
+        if plans[0].values["resume"]:
+            _go_on(launcher, plans, progress)
         sweep = open_sweep(
             launcher.folder,
             session,
@@ -73,6 +72,14 @@ def launch(
 def is_search(config: DictConfig) -> bool:
     """Whether the sweeper chooses the jobs itself (Optuna), rather than listing a grid."""
     return "direction" in config.hydra.sweeper
+
+
+def swept_by(config: DictConfig) -> list[str]:
+    """The keys that the command line or the sweeper's params vary."""
+    words = list(config.hydra.overrides.task)
+    words += [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides(words)
+    return [override.key_or_group for override in parsed if override.is_sweep_override()]
 
 
 def sweep_name(config: DictConfig) -> str:
@@ -92,13 +99,19 @@ def _task(config: DictConfig) -> DictConfig:
     return task
 
 
-def _refuse(plans: Sequence[Plan], jobs: Sequence[Sequence[str]], searching: bool) -> None:
+def _refuse(
+    plans: Sequence[Plan], jobs: Sequence[Sequence[str]], swept: Sequence[str], searching: bool
+) -> None:
     """Requests that are well-formed and still make no sense."""
     if not searching:
         if idle := without_effect(jobs, [plan.fingerprint for plan in plans]):
             keys = " and ".join(idle)
             raise UserError(f"{keys} must change some run of the sweep to be swept, got no effect")
         return
+    if plans[0].values["resume"]:
+        raise UserError("resume must be false in a search, got true: searches start afresh")
+    if "seed" in swept:
+        raise UserError("seed must have one value in a search, got several: chance is no choice")
     if plans[0].values["dry_run"]:
         raise UserError("dry_run must be false in a search, got true: its runs are not known yet")
 
@@ -176,11 +189,23 @@ def _share(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> N
             write_json_atomic(sweep.run_folder(plan.number) / "result.json", shared)
 
 
-def _resumed(folder: Path, plans: Sequence[Plan]) -> Path | None:
-    """The earlier sweep of these runs: in the chosen folder, else anywhere beside it."""
-    if (folder / "sweep.json").is_file():
-        return find(folder, plans)
-    root = Path("multirun") if Path("multirun").is_dir() else folder.parent
+def _go_on(launcher: "LockstepLauncher", plans: Sequence[Plan], progress: Progress) -> None:
+    """Move into the folder of the earlier sweep of these runs, if there is one."""
+    folder = _earlier(launcher, plans)
+    if folder is None:
+        progress.note("resume: no earlier sweep of these runs, this one starts afresh")
+        return
+    progress.note(f"resume: goes on in {folder}")
+    if folder != launcher.folder:
+        release(launcher.folder)
+        launcher.move_to(folder)
+
+
+def _earlier(launcher: "LockstepLauncher", plans: Sequence[Plan]) -> Path | None:
+    """The earlier sweep of these runs: in the folder the user named, else in any beside it."""
+    if launcher.chosen:
+        return find(launcher.folder, plans)
+    root = Path("multirun") if Path("multirun").is_dir() else launcher.folder.parent
     return find(root, plans)
 
 

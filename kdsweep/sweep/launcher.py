@@ -67,13 +67,17 @@ class LockstepLauncher(Launcher):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
         self.folder = Path(str(config.hydra.sweep.dir))
-        chosen = any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
+        self.chosen = folder_is_chosen(config)
         # Only a folder that the user named is gone on with as it is: one named by the clock may
         # belong to another sweep of this very second.
-        if not (chosen and OmegaConf.select(config, "resume") and self.folder.exists()):
-            self.folder = claim(self.folder, chosen=chosen)
-        # The sweeper holds this very config and writes its own notes into the folder named here.
-        _move(config, self.folder)
+        if not (self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()):
+            self.folder = claim(self.folder, chosen=self.chosen)
+        self.move_to(self.folder)
+
+    def move_to(self, folder: Path) -> None:
+        """Work in another folder; sweeper and callbacks hold this very config, so they follow."""
+        self.folder = folder
+        _move(self.config, folder)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -127,6 +131,11 @@ class LockstepLauncher(Launcher):
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
+
+
+def folder_is_chosen(config: DictConfig) -> bool:
+    """Whether the user named the sweep's folder, rather than the clock."""
+    return any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
 
 
 def _move(config: DictConfig, folder: Path) -> None:

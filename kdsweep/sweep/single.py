@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from hydra.conf import HydraConf
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.errors import RunFailed, UserError
-from kdsweep.plan import check, make_plans
-from kdsweep.run import Place, Session, train_cohort
-from kdsweep.sweep.folder import open_sweep
-from kdsweep.sweep.jobs import is_search, sweep_name
-from kdsweep.sweep.launcher import objective
+from kdsweep.plan import Plan, check, make_plans
+from kdsweep.run import Place, Result, Session, train_cohort
+from kdsweep.sweep.folder import open_sweep, result_of
+from kdsweep.sweep.jobs import is_search, sweep_name, swept_by
+from kdsweep.sweep.launcher import folder_is_chosen, objective
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.progress import Progress
@@ -29,10 +28,13 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     folder = Path(hydra.runtime.output_dir)
     config = OmegaConf.create({"hydra": hydra})
     whole = _sweep_config(Path(str(hydra.sweep.dir))) or config
-    swept = _swept(whole)
+    swept = swept_by(whole)
     job = list(hydra.overrides.task)
     number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)
     plans = make_plans([cfg], [job], number, swept)
+    done = _refuse_or_find(plans[0], folder, whole)
+    if done is not None:
+        return objective(done)
     with Progress(total_runs=1) as progress:
         session = Session(plans[0].values["tracking"], progress)
         check(plans, session.dataset)
@@ -54,7 +56,34 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             session.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
+    if hydra.mode == RunMode.RUN:
+        print(f"{result['name']}: val/acc {objective(result):.4f}, all of it in {folder}")
     return objective(result)
+
+
+def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | None:
+    """The result of a run that `resume=true` finds done.
+
+    Raises:
+        UserError: for what only the lockstep launcher can do, and for a folder of another run.
+    """
+    if plan.values["dry_run"]:
+        raise UserError("dry_run=true needs hydra/launcher=lockstep, got another launcher")
+    resume = plan.values["resume"]
+    if resume and not folder_is_chosen(config):
+        raise UserError(
+            "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
+            " no job knows where the earlier sweep is"
+        )
+    if not (folder / "run.json").is_file():
+        return None
+    if read_json(folder / "run.json")["fingerprint"] != plan.fingerprint or not resume:
+        raise UserError(
+            f"hydra.sweep.dir must be a folder of its own, got {folder.parent}, which holds"
+            " another sweep (resume=true goes on with the same runs)"
+        )
+    result = result_of(folder)
+    return result if result is not None and result["status"] == "FINISHED" else None
 
 
 def _sweep_config(folder: Path) -> DictConfig | None:
@@ -65,14 +94,6 @@ def _sweep_config(folder: Path) -> DictConfig | None:
     config = OmegaConf.load(note)
     assert isinstance(config, DictConfig)
     return config
-
-
-def _swept(config: DictConfig) -> list[str]:
-    """The keys that the command line or the sweeper's params vary."""
-    words = list(config.hydra.overrides.task)
-    words += [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides(words)
-    return [override.key_or_group for override in parsed if override.is_sweep_override()]
 
 
 def sync_folder(folder: Path) -> str:

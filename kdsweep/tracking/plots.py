@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
+from kdsweep.tracking.results import without_soft_words
 from kdsweep.tracking.run_folder import Row
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
 DPI = 110
 MAX_WRITTEN_CLASSES = 20  # more counts than that cannot be read
 MAX_NAMED_CLASSES = 40
+MAX_PANELS_IN_A_ROW = 4
+TITLE_LETTERS = 10  # an inch
 MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
 Cells = Mapping[tuple[float, float], Sequence[float]]  # (T, alpha) -> val/acc of each run
@@ -92,30 +96,37 @@ def confusion(matrix: Any, class_names: Sequence[str], path: Path, title: str = 
 
 
 def heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
-    """Draw val/acc over T and alpha, a panel per loss and student: the mean over seeds, in percent.
+    """Draw val/acc over T and alpha, the mean over seeds, in percent.
 
-    ``results`` are rows of `kdsweep.tracking.results.collect`. Returns False, and writes nothing,
-    if fewer than two cells have both T and alpha.
+    There is a panel for everything else that the sweep varies: a loss, a learning rate.
+    ``results`` are rows of `kdsweep.tracking.results.collect`; those without an effect of T or of
+    alpha are left out, and so are panels of one point. Returns False, and writes nothing, if
+    nothing is left.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     panels = _cells_by_panel(results)
-    means = [100 * fmean(values) for cells in panels.values() for values in cells.values()]
-    if len(means) < 2:
+    if not panels:
         return False
+    means = [100 * fmean(values) for cells in panels.values() for values in cells.values()]
     low, high = min(means), max(means)
     if high - low < 0.1:  # ties are one colour, not noise blown up
         low, high = low - 0.05, high + 0.05
     colors = ScalarMappable(Normalize(low, high), "cividis")
-    widths = [max(3.2, 1.0 * _side(cells, 0) + 1.4) for cells in panels.values()]
-    height = max(3.4, max(0.75 * _side(cells, 1) for cells in panels.values()) + 2.0)
-    figure = _figure(sum(widths) + 1.2, height)
-    all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
-    for axes, (name, cells) in zip(all_axes, panels.items(), strict=True):
+    width = max(3.2, max(1.0 * _side(cells, 0) + 1.4 for cells in panels.values()))
+    height = max(3.0, max(0.75 * _side(cells, 1) + 1.6 for cells in panels.values()))
+    columns = min(len(panels), MAX_PANELS_IN_A_ROW)
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(columns * width + 1.2, rows * height + 0.4)
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, cells) in zip(all_axes, panels.items(), strict=False):
         draw = _draw_points if _is_scattered(cells) else _draw_table
         draw(axes, cells, colors)
-        axes.set(title=name, xlabel="T (temperature)", ylabel="alpha (soft weight)")
+        axes.set_title(fill(name, int(TITLE_LETTERS * width)), fontsize=10)
+        axes.set(xlabel="T (temperature)", ylabel="alpha (soft weight)")
+    for axes in all_axes[len(panels) :]:
+        axes.set_axis_off()
     figure.colorbar(colors, ax=list(all_axes), label="val/acc (%)")
     _save(figure, path, "Validation accuracy, mean over seeds (%)")
     return True
@@ -198,20 +209,17 @@ def _legend(axes: "Axes", place: Literal["lower right", "upper right"]) -> None:
 
 
 def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
-    """The cells of each loss, and of each student if there are several."""
-    usable = [
-        row
-        for row in results
-        if row.get("same_as") is None
-        and all(row.get(key) is not None for key in ("T", "alpha", "val/acc"))
-    ]
-    several = len({row.get("student") for row in usable}) > 1
+    """The points of each panel, by what its runs share beside T and alpha: `kl optimizer.lr=0.1`.
+
+    A single point shows no influence of T or alpha; in a search with further keys, every run is one.
+    """
     panels: dict[str, dict[tuple[float, float], list[float]]] = {}
-    for row in usable:
-        name = f"loss={row.get('loss')}" + (f", {row.get('student')}" if several else "")
-        cells = panels.setdefault(name, defaultdict(list))
-        cells[float(row["T"]), float(row["alpha"])].append(row["val/acc"])
-    return dict(sorted(panels.items()))
+    for row in results:
+        needed = [row.get(key) for key in ("T", "alpha", "val/acc")]
+        if row.get("same_as") is None and None not in needed:
+            cells = panels.setdefault(without_soft_words(row), defaultdict(list))
+            cells[float(row["T"]), float(row["alpha"])].append(row["val/acc"])
+    return {name: cells for name, cells in sorted(panels.items()) if len(cells) > 1}
 
 
 def _values(cells: Cells, axis: int) -> list[float]:

@@ -1,10 +1,9 @@
 """The results of a sweep: read from its run folders, as a csv file and as a table to look at."""
 
 import csv
-from collections import defaultdict
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.tracking import run_folder
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Result = dict[str, Any]
+
+# Swept keys that a run on the labels alone does not follow, as they begin a word of a cell.
+SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
 
 COLUMNS = (
     "run",
@@ -90,9 +92,9 @@ def ranked(rows: Iterable[Result]) -> list[Result]:
 def table(rows: Sequence[Result]) -> "Table":
     """The runs that were trained, best first, accuracies in percent.
 
-    "vs ce" is test/acc minus the mean test/acc of the plain cross-entropy runs with the same
-    student and seed, in points; the column is there only if the sweep has such runs. So is
-    "status", only if some run did not finish.
+    "vs ce" is test/acc minus that of the plain cross-entropy run which is the same in everything
+    that cross-entropy depends on, seed included, in points; the column is there only if the sweep
+    has such runs. So is "status", only if some run did not finish.
     """
     from rich.table import Table
 
@@ -140,19 +142,32 @@ def is_folded(row: Mapping[str, Any]) -> bool:
     return row.get("same_as") is not None
 
 
-Baselines = dict[tuple[Any, Any], float]  # (student, seed) -> mean test/acc of loss=ce
+Pair = tuple[Any, str]  # what a run shares with its baseline: the seed, and the rest of its cell
+Baselines = dict[Pair, float]  # test/acc of the ce run
 
 
 def _baselines(rows: Iterable[Result]) -> Baselines:
-    found = defaultdict(list)
-    for row in rows:
-        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_folded(row):
-            found[row.get("student"), row.get("seed")].append(row["test/acc"])
-    return {key: fmean(values) for key, values in found.items()}
+    return {
+        _pair(row): row["test/acc"]
+        for row in rows
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_folded(row)
+    }
+
+
+def _pair(row: Result) -> Pair:
+    """The row's seed and cell, without all that cross-entropy does not depend on."""
+    words = without_soft_words(row).split()[1:]  # the first is the loss
+    return row.get("seed"), " ".join(word for word in words if not SOFT_KEY.match(word))
+
+
+def without_soft_words(row: Mapping[str, Any]) -> str:
+    """A row's cell without T and alpha: `kl optimizer.lr=0.02`."""
+    words = str(row.get("cell") or "").split()
+    return " ".join(word for word in words if not word.startswith(("T=", "alpha=")))
 
 
 def _difference(row: Result, baselines: Baselines) -> str:
-    baseline = baselines.get((row.get("student"), row.get("seed")))
+    baseline = baselines.get(_pair(row))
     if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
         return ""
     return f"{100 * (row['test/acc'] - baseline):+.2f}"

@@ -25,14 +25,14 @@ class Split:
     labels: Tensor  # (N,)
     teacher_logits: Tensor | None = None  # (N, C)
 
-    def metrics(self, logits: Tensor) -> dict[str, float]:
-        """`val/acc`, `val/loss`, `val/ece` and `val/agreement` of logits (N, C)."""
+    def metrics(self, logits: Tensor, *, agreement: bool = True) -> dict[str, float]:
+        """`val/acc`, `val/loss`, `val/ece` and, if asked for, `val/agreement` of logits (N, C)."""
         found = {
             "acc": accuracy(logits, self.labels),
             "loss": F.cross_entropy(logits, self.labels).item(),
             "ece": calibration_error(logits, self.labels),
         }
-        if self.teacher_logits is not None:
+        if agreement and self.teacher_logits is not None:
             found["agreement"] = accuracy(logits, self.teacher_logits.argmax(1))
         return {f"{self.name}/{key}": value for key, value in found.items()}
 

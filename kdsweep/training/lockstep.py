@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from kdsweep.data.stream import Stream
+from kdsweep.training.allocator import keep_freed_memory
 from kdsweep.training.evaluate import Split, evaluating, predict
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.student import Student
@@ -42,9 +43,13 @@ def fit(
         splits = [with_teacher(split, teacher) for split in splits]
         for epoch in range(min((s.epoch for s in students), default=epochs), epochs):
             active = [s for s in students if s.epoch == epoch and s.failure is None]
+            if not active:
+                continue
             started = time.perf_counter()
             for step, batch in enumerate(stream.epoch(epoch)):
-                target = teacher(batch.images) if teacher and active else None
+                if not active:
+                    break
+                target = teacher(batch.images) if teacher else None
                 for student in active:
                     with failing_alone(student):
                         student.step(batch, target, step)
@@ -79,7 +84,8 @@ def measure(
     found: dict[Student, dict[str, float]] = {student: {} for student in students}
     for split in splits:
         for student, logits in zip(students, student_logits(students, split), strict=True):
-            found[student] |= split.metrics(logits)
+            # Only of a student that is taught: metrics, too, depend on a run's own config alone.
+            found[student] |= split.metrics(logits, agreement=student.objective.needs_teacher)
     return found
 
 
@@ -122,6 +128,7 @@ def failing_alone(student: Student) -> Iterator[None]:
 @contextmanager
 def isolated(threads: int) -> Iterator[None]:
     """A number of torch threads of its own, and a global random state that is given back."""
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

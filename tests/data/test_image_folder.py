@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.data import image_folder
 from kdsweep.data.augment import Augment
 from kdsweep.data.folder_images import FolderImages
 from kdsweep.data.image_folder import ImageFolder
@@ -156,12 +157,18 @@ def test_digest_follows_names_and_bytes_but_not_the_place(root, tmp_path_factory
     assert len({first, changed, ImageFolder(str(moved)).digest()}) == 3
 
 
-def test_digest_on_disk_follows_names_and_sizes(root):
-    def digest():
-        return ImageFolder(str(root), memory_gib=ON_DISK).digest()
+def test_digest_does_not_depend_on_where_images_are_kept(root):
+    assert ImageFolder(str(root), memory_gib=ON_DISK).digest() == ImageFolder(str(root)).digest()
 
-    first, in_memory = digest(), ImageFolder(str(root)).digest()
-    assert first != in_memory
+
+def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
+    def digest():
+        return ImageFolder(str(root)).digest()
+
+    whole = digest()
+    monkeypatch.setattr(image_folder, "DIGEST_GIB", 0)
+    first = digest()
+    assert first != whole
     with (root / "train" / "cat" / "00.png").open("ab") as file:
         file.write(b"more")
     assert digest() != first

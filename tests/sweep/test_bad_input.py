@@ -18,7 +18,8 @@ def refused(command: Command, *words: str, **options: bool) -> str:
     outcome = command(*words, **options)
     assert outcome.code == 1, outcome.out
     assert "Traceback" not in outcome.err + outcome.out, outcome.err
-    assert not list(outcome.folder.glob("multirun/**/metrics.jsonl")), "something was trained"
+    begun = [*outcome.folder.glob("multirun/**/run.json"), *outcome.folder.glob("**/.kdsweep")]
+    assert not begun, "a refused command left a sweep behind"
     return outcome.err
 
 
@@ -109,6 +110,45 @@ def test_a_swept_key_without_effect_is_named(command: Command) -> None:
 
 def test_a_swept_key_with_an_effect_on_some_run_is_no_error(command: Command) -> None:
     assert command("loss=ce,kl", "T=1,4", "dry_run=true").code == 0
+
+
+def test_a_folder_named_in_a_refused_command_is_free_again(command: Command) -> None:
+    refused(command, "hydra.sweep.dir=mine", "T=0")
+    assert command("hydra.sweep.dir=mine", "T=1", "loss=kl").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["dataset=image_folder"], "dataset.root must be given"),
+        (["teacher=torchvision"], "teacher.model.name must be given"),
+        (["search=bayes", "resume=true"], "resume must be false in a search"),
+        (["search=bayes", "seed=0,1"], "seed must have one value in a search"),
+        (["hydra/launcher=basic", "dry_run=true"], "dry_run=true needs hydra/launcher=lockstep"),
+        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER"),
+        (["optimizer=sgd", "optimizer.momentum=-1"], "optimizer.momentum must be a finite number"),
+        (
+            ["loss=fitnet", "loss.fitnet.pairs=[[nope,stage1]]"],
+            "loss asks the student for a feature it does not have",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_before_training(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    assert sentence in refused(command, *words)
+
+
+def test_a_stock_launcher_never_overwrites_another_run(command: Command) -> None:
+    words = ["hydra/launcher=basic", "hydra.sweep.dir=mine"]
+    first = command("T=1", *words)
+    assert first.code == 0, first.err
+    second = command("T=9", *words)
+    assert second.code == 1
+    assert "hydra.sweep.dir must be a folder of its own" in second.err
+    again = command("T=1", *words, "resume=true")
+    assert again.code == 0, again.err
+    assert "epochs" not in again.err, "a finished run was trained again"
 
 
 def test_a_search_needs_validation(command: Command) -> None:

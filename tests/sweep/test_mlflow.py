@@ -103,6 +103,8 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
     before = {run.info.run_id for run in runs(stopped)["run"]}
     resumed = command(*words, "resume=true", tracking=True)
     assert resumed.code == 0, resumed.err
+    assert f"resume: goes on in {stopped.sweep.relative_to(stopped.folder)}" in resumed.err
+    assert "kl T=4 alpha=0.5" in resumed.out, "the table is missing"
     assert resumed.sweep == stopped.sweep
     assert {row["name"]: row["weights_sha256"] for row in resumed.rows} == whole
     found = runs(resumed)
@@ -175,3 +177,23 @@ def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_b
     assert "4 students do not fit into memory, 2 at a time now" in outcome.err
     assert {row["name"]: row["weights_sha256"] for row in outcome.rows} == whole
     assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}
+
+
+def test_a_run_that_had_only_its_test_set_to_go_keeps_its_validation(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep import run as module
+
+    words = ["T=1,4", "tracking.checkpoint_seconds=0"]
+    whole = command(*words).rows
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_test", interrupted)
+        assert command(*words).code == 130
+    resumed = command(*words, "resume=true")
+    assert resumed.code == 0, resumed.err
+    for key in ("val/acc", "val/loss", "val/agreement", "test/acc", "weights_sha256"):
+        assert [row[key] for row in resumed.rows] == [row[key] for row in whole]

@@ -10,6 +10,7 @@ import torch
 from matplotlib.image import imread
 
 from kdsweep.tracking import plots
+from kdsweep.tracking.results import COLUMNS
 from kdsweep.tracking.run_folder import make_row
 
 
@@ -31,13 +32,23 @@ def pixels(path: Path) -> np.ndarray:
     return image
 
 
-def grid(**changes: Any) -> list[dict[str, Any]]:
+def result(loss: str = "kl", *, rest: str = "", **changes: Any) -> dict[str, Any]:
+    """A row as `kdsweep.tracking.results.collect` gives it; ``rest`` ends its cell."""
+    row = dict.fromkeys(COLUMNS) | {"loss": loss, "seed": 0, "status": "FINISHED", "val/acc": 0.9}
+    row |= changes
+    words = [loss, *(f"{key}={row[key]:g}" for key in ("T", "alpha") if row[key] is not None), rest]
+    return row | {"cell": " ".join(filter(None, words))}
+
+
+def grid(loss: str = "kl", *, rest: str = "", **changes: Any) -> list[dict[str, Any]]:
     return [
-        {"T": T, "alpha": alpha, "loss": "kl", "seed": seed, "val/acc": 0.9 + alpha / 20 + T / 999}
-        | changes
+        result(loss, rest=rest, **values | changes)
         for T in (1.0, 4.0, 16.0)
         for alpha in (0.1, 0.5, 0.9)
         for seed in (0, 1)
+        for values in [
+            {"T": T, "alpha": alpha, "seed": seed, "val/acc": 0.9 + alpha / 20 + T / 999}
+        ]
     ]
 
 
@@ -99,31 +110,82 @@ def test_confusion_of_many_classes_is_not_written_full(
     pixels(tmp_path / "a.png")
 
 
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the titles of a picture's panels."""
+    from matplotlib.axes import Axes
+
+    found: list[str] = []
+    real = Axes.set_title
+
+    def set_title(self: Axes, label: str, *rest: Any, **more: Any) -> Any:
+        found.append(label)
+        return real(self, label, *rest, **more)
+
+    monkeypatch.setattr(Axes, "set_title", set_title)
+    return found
+
+
 def test_the_heatmap_writes_the_mean_over_seeds_and_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = texts(monkeypatch)
     rows = [
-        {"T": 16, "alpha": 0.9, "loss": "kl", "val/acc": 0.96},
-        {"T": 16.0, "alpha": 0.9, "loss": "kl", "val/acc": 0.98},
-        {"T": 16.0, "alpha": 0.9, "loss": "kl", "val/acc": 0.1, "same_as": 0},
-        {"T": 1.0, "alpha": 0.1, "loss": "kl", "val/acc": 0.95},
-        {"T": 4.0, "alpha": 0.1, "loss": "kl", "val/acc": None},
-        {"T": None, "alpha": None, "loss": "ce", "val/acc": 0.9},
+        result(T=16, alpha=0.9, **{"val/acc": 0.96}),
+        result(T=16.0, alpha=0.9, seed=1, **{"val/acc": 0.98}),
+        result(T=16.0, alpha=0.9, **{"val/acc": 0.1}, same_as=0),
+        result(T=1.0, alpha=0.1, **{"val/acc": 0.95}),
+        result(T=4.0, alpha=0.1, **{"val/acc": None}),
     ]
     assert plots.heatmap(rows, tmp_path / "a.png") is True
     assert set(found) == {"0,0: 95.00\nn=1", "1,1: 97.00\nn=2"}
     pixels(tmp_path / "a.png")
 
 
-def test_the_heatmap_has_a_panel_for_each_loss_and_student(tmp_path: Path) -> None:
-    plots.heatmap(grid(), tmp_path / "one.png")
-    plots.heatmap(grid() + grid(loss="mse"), tmp_path / "two.png")
-    plots.heatmap(grid(student="mlp") + grid(student="cnn"), tmp_path / "students.png")
-    one, two, students = (
-        pixels(tmp_path / f"{name}.png").shape[1] for name in ("one", "two", "students")
-    )
-    assert min(two, students) > 1.5 * one
+def test_what_else_is_swept_has_a_panel_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, found = titles(monkeypatch), texts(monkeypatch)
+    rows = [
+        result(T=T, alpha=0.5, rest=f"optimizer.lr={lr}", **{"val/acc": acc})
+        for T, lr, acc in [(1, 0.001, 0.5), (1, 0.02, 0.9), (4, 0.001, 0.6), (4, 0.02, 0.8)]
+    ]
+    assert plots.heatmap(rows, tmp_path / "a.png") is True
+    assert names == ["kl optimizer.lr=0.001", "kl optimizer.lr=0.02"]
+    assert found == [
+        "0,0: 50.00\nn=1",
+        "1,0: 60.00\nn=1",
+        "0,0: 90.00\nn=1",
+        "1,0: 80.00\nn=1",
+    ]
+
+
+def test_a_run_that_does_not_follow_T_and_alpha_has_no_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = titles(monkeypatch)
+    rows = [*grid(), *grid("ce", T=None, alpha=None), *grid("mse", T=None)]
+    assert plots.heatmap(rows, tmp_path / "a.png") is True
+    assert names == ["kl"]
+
+
+def test_panels_of_one_point_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = titles(monkeypatch)
+    rows = [*grid(), result("soft_ce", T=4.0, alpha=0.5)]
+    assert plots.heatmap(rows, tmp_path / "a.png") is True
+    assert names == ["kl"]
+
+
+def test_many_panels_stand_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = titles(monkeypatch)
+    assert plots.heatmap(grid(), tmp_path / "one.png")
+    long = "student.model.dropout=0.5 optimizer.weight_decay=0.0005"
+    rows = [row for lr in range(5) for row in grid(rest=f"optimizer.lr={lr} {long}")]
+    assert plots.heatmap([*grid("mse"), *rows], tmp_path / "six.png")
+    assert names[-1].split() == ["mse"]
+    assert names[1].split() == ["kl", "optimizer.lr=0", *long.split()]
+    one, six = (pixels(tmp_path / f"{name}.png").shape for name in ("one", "six"))
+    assert 1.5 * one[0] < six[0] < 3 * one[0]
+    assert 3 * one[1] < six[1] < 5 * one[1]
 
 
 def test_text_can_be_read_on_dark_and_light_cells() -> None:
@@ -136,7 +198,7 @@ def test_text_can_be_read_on_dark_and_light_cells() -> None:
 
 
 def test_a_heatmap_of_ties_is_one_colour(tmp_path: Path) -> None:
-    rows = [{"T": T, "alpha": 0.5, "loss": "kl", "val/acc": 0.97} for T in (1, 2)]
+    rows = [result(T=T, alpha=0.5) for T in (1, 2)]
     assert plots.heatmap(rows, tmp_path / "a.png")
     pixels(tmp_path / "a.png")
 
@@ -146,7 +208,7 @@ def test_the_points_of_a_search_are_no_table(
 ) -> None:
     found = texts(monkeypatch)
     rows = [
-        {"T": 1 + n * 0.7, "alpha": (n * 37 % 100) / 100, "loss": "kl", "val/acc": 0.9 + n / 999}
+        result(T=1 + n * 0.7, alpha=(n * 37 % 100) / 100, **{"val/acc": 0.9 + n / 999})
         for n in range(20)
     ]
     assert plots.heatmap(rows, tmp_path / "a.png")
@@ -158,7 +220,8 @@ def test_the_points_of_a_search_are_no_table(
     "rows",
     [
         [],
-        [{"T": 4.0, "alpha": 0.5, "loss": "kl", "val/acc": 0.9, "seed": seed} for seed in (0, 1)],
+        [result(T=4.0, alpha=0.5, seed=seed) for seed in (0, 1)],
+        [result(T=T, alpha=0.5, rest=f"optimizer.lr={T}") for T in (1.0, 2.0)],
         grid(alpha=None),
         grid(T=None),
         grid(**{"val/acc": None}),

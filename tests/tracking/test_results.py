@@ -83,21 +83,54 @@ def test_a_plain_table() -> None:
     assert rows == [["1", "kl T=1", "0", "98.77", "50.00"], ["0", "kl T=0", "0", "90.00", "80.00"]]
 
 
-def test_the_difference_to_ce_is_that_of_the_same_seed_and_student() -> None:
-    ce = {"loss": "ce", "cell": "ce", "val/acc": 0.1}
-    rows = [
-        result(0, **ce, seed=0, **{"test/acc": 0.70}),
-        result(1, **ce, seed=1, **{"test/acc": 0.60}),
-        result(2, **ce, seed=0, **{"test/acc": 0.20}, student="cnn"),
-        result(3, **ce, seed=0, **{"test/acc": 0.0}, same_as=1),
-        result(4, seed=0, **{"test/acc": 0.7123, "val/acc": 0.9}),
-        result(5, seed=1, **{"test/acc": 0.55, "val/acc": 0.8}),
-        result(6, seed=0, **{"test/acc": 0.25, "val/acc": 0.7}, student="cnn"),
-        result(7, seed=2, **{"val/acc": 0.6}),
-    ]
+def ce(run: int, *, rest: str = "", **changes: Any) -> dict[str, Any]:
+    """A cross-entropy run, which stands below the others in the table."""
+    row = result(run, loss="ce", cell=f"ce {rest}".strip(), **{"val/acc": 0.1})
+    return row | changes
+
+
+def differences(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """run -> vs ce, without the ce runs."""
     header, found = rendered(rows)
     column = header.index("vs ce")
-    assert [row[column] for row in found] == ["+1.23", "-5.00", "+5.00", "", "", "", ""]
+    assert all(not row[column] for row in found if row[1].startswith("ce"))
+    return {row[0]: row[column] for row in found if not row[1].startswith("ce")}
+
+
+def test_the_difference_to_ce_is_that_of_the_same_seed() -> None:
+    rows = [
+        ce(0, seed=0, **{"test/acc": 0.70}),
+        ce(1, seed=1, **{"test/acc": 0.60}),
+        ce(2, seed=0, **{"test/acc": 0.0}, same_as="1"),
+        result(3, seed=0, cell="kl T=4 alpha=0.5", **{"test/acc": 0.7123}),
+        result(4, seed=1, cell="fitnet+kl T=1 alpha=0.9", loss="fitnet+kl", **{"test/acc": 0.55}),
+        result(5, seed=2),
+        result(6, seed=0, **{"test/acc": None}),
+    ]
+    assert differences(rows) == {"3": "+1.23", "4": "-5.00", "5": "", "6": ""}
+
+
+def test_the_difference_to_ce_is_that_of_the_same_cell_apart_from_the_loss() -> None:
+    rows = [
+        ce(0, rest="optimizer.lr=0.001", **{"test/acc": 0.5}),
+        ce(1, rest="optimizer.lr=0.02", **{"test/acc": 0.7}),
+        result(2, cell="kl T=4 alpha=0.5 optimizer.lr=0.001", **{"test/acc": 0.6}),
+        result(3, cell="kl T=4 alpha=0.5 optimizer.lr=0.02", **{"test/acc": 0.6}),
+        result(4, cell="kl T=4 alpha=0.5 optimizer.lr=0.1", **{"test/acc": 0.6}),
+    ]
+    assert differences(rows) == {"2": "+10.00", "3": "-10.00", "4": ""}
+
+
+def test_what_only_the_soft_terms_follow_does_not_part_a_run_from_its_baseline() -> None:
+    # ce is the same run under every teacher: it is trained once, under the first one's name.
+    rows = [
+        ce(0, rest="teacher=cnn student=mlp", **{"test/acc": 0.5}),
+        ce(1, rest="teacher=cnn student=mlp", **{"test/acc": 0.5}, same_as="0"),
+        result(2, cell="kl T=4 alpha=0.5 loss.kl.weight=2 teacher=vgg16 student=mlp"),
+        result(3, cell="kl T=4 alpha=0.5 teacher.seed=1 student=mlp"),
+        result(4, cell="kl T=4 alpha=0.5 student=cnn"),
+    ]
+    assert differences(rows) == {"2": "+30.00", "3": "+30.00", "4": ""}
 
 
 def test_a_status_column_appears_only_if_some_run_did_not_finish() -> None:

@@ -55,6 +55,14 @@ def test_metrics_too_depend_on_the_student_alone() -> None:
     assert found[alone] == found[students[1]]
 
 
+def test_a_student_that_is_not_taught_has_no_agreement_whatever_trains_beside_it() -> None:
+    seen: dict[Student, dict[str, float]] = {}
+    taught, untaught = make_student(), make_student(terms={})
+    train([taught, untaught], record=lambda student, metrics: seen.update({student: metrics}))
+    assert "val/agreement" in seen[taught]
+    assert "val/agreement" not in seen[untaught]
+
+
 def test_students_learn() -> None:
     seen = train([make_student(terms={}, lr=0.02)], epochs=EPOCHS)
     assert seen[-1]["train/loss"] < seen[0]["train/loss"]

@@ -1,0 +1,305 @@
+"""Where are a search's student trainings best spent: more seeds a trial, or more trials?
+
+A made landscape stands for validation accuracy over T, alpha and a term's weight: smooth, a few
+points from best to worst, its optimum elsewhere in every study. A training adds noise of
+`--noise` points, of which a part belongs to the seed and is common to all cells that use it. Every
+way of searching meets the same studies, and its cost is counted in student trainings, the fresh
+ones of its finalists included. Its regret is by how much the true accuracy of the cell it answers
+with falls short of the best.
+
+    python benchmarks/search_simulation.py                 # the tables of docs/search.md, 3 minutes
+    python benchmarks/search_simulation.py --noise 0.75    # a small or noisy validation set
+
+Nobody's choice depends on how much budget is left. So a search is simulated once, to the largest
+budget, and what it would have answered with less is read from the trainings it had done by then.
+"""
+
+import argparse
+import math
+import random
+import statistics
+import warnings
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from rich.console import Console
+from rich.table import Table
+
+from kdsweep.search.racing import incumbent, may_be_best, seed_noise
+from kdsweep.seeding import derive
+
+SPACE = {
+    "T": optuna.distributions.FloatDistribution(1, 32, log=True),
+    "alpha": optuna.distributions.FloatDistribution(0, 1),
+    "weight": optuna.distributions.FloatDistribution(0.1, 10, log=True),
+}
+BATCH = 8  # hydra.sweeper.n_jobs
+BUDGETS = (15, 30, 60, 120)
+GOALS = (30, 60, 120)  # what stock reaches with these, the others should reach with half
+SHARED = 0.36  # the part of the noise's variance that belongs to the seed
+FRESH = 1000  # finalists get seeds from here on; the search's own count from 0
+
+
+class Landscape:
+    """One study's truth and its noise, the same for every way of searching it."""
+
+    def __init__(self, study: int, noise: float) -> None:
+        draw = random.Random(derive("optimum", study)).uniform
+        self.study = study
+        self.noise = noise
+        self.optimum = (draw(0.35, 0.75), draw(0.45, 0.85), draw(0.3, 0.7))
+
+    def regret(self, params: dict[str, float]) -> float:
+        """Points below the best, without noise."""
+        t, a, w = (
+            x - best
+            for x, best in zip(
+                (
+                    math.log(params["T"], 32),
+                    params["alpha"],
+                    math.log10(params["weight"]) / 2 + 0.5,
+                ),
+                self.optimum,
+                strict=True,
+            )
+        )
+        return 6 * t * t + 3.5 * a * a + 2 * w * w + 3 * t * a
+
+    def accuracy(self, params: dict[str, float], trial: int, seed: int) -> float:
+        """What training this trial's cell with this seed gives, relative to the best truth."""
+        of_seed = random.Random(derive("seed", self.study, seed)).gauss()
+        rest = random.Random(derive("rest", self.study, trial, seed)).gauss()
+        noise = math.sqrt(SHARED) * of_seed + math.sqrt(1 - SHARED) * rest
+        return self.noise * noise - self.regret(params)
+
+
+class Way(NamedTuple):
+    """A way of searching."""
+
+    name: str
+    sampler: Callable[[int], BaseSampler]
+    seeds: int = 1
+    raced: bool = True  # False: every trial gets all seeds
+    reseeded: bool = True  # a new sampler for each trial, seeded from (study, trial)
+    finalists: tuple[tuple[int, int], ...] = ((2, 2), (3, 3))  # cells x fresh seeds, to compare
+    units: int = max(BUDGETS)
+
+
+class Search(NamedTuple):
+    """What a search did: its cells, and its trainings in the order in which they were run."""
+
+    land: Landscape
+    cells: list[dict[str, float]]
+    trainings: list[tuple[int, float]]
+
+
+class Answer(NamedTuple):
+    """What a search says with a budget, and how wrong the figures of its favourite are."""
+
+    regret: float  # of the cell it answers with
+    search_bias: float  # search mean - truth, of the cell with the best search mean
+    fresh_bias: float  # fresh mean - truth, of the same cell; nan without finalists
+
+
+def stock(seed: int) -> BaseSampler:
+    """As hydra-optuna-sweeper configures it."""
+    return TPESampler(seed=seed, multivariate=False, constant_liar=False, n_startup_trials=10)
+
+
+def tpe(seed: int) -> BaseSampler:
+    """As we configure it."""
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=8)
+
+
+def gp(seed: int) -> BaseSampler:
+    """A Gaussian process that estimates the noise; slow."""
+    return GPSampler(seed=seed, n_startup_trials=8, deterministic_objective=False)
+
+
+STOCK = Way("stock: TPE, 3 seeds", stock, 3, raced=False, reseeded=False, finalists=((0, 0),))
+WAYS = (
+    Way("TPE, 3 seeds raced", tpe, 3),
+    Way("TPE, 2 seeds raced", tpe, 2),
+    Way("TPE, 1 seed", tpe, finalists=((0, 0), (2, 2), (3, 2), (3, 3))),
+    Way("random, 1 seed", lambda seed: RandomSampler(seed=seed)),
+)
+GP = Way("GP, 1 seed", gp, units=60)
+
+
+def search(way: Way, land: Landscape) -> Search:
+    """Run a study in batches, each of which is asked, trained and told."""
+    study = optuna.create_study(direction="maximize")
+    only = way.sampler(derive("sampler", land.study) % 2**32)
+    cells: list[dict[str, float]] = []
+    values: list[list[float]] = []
+    trainings: list[tuple[int, float]] = []
+
+    def train(trial: int) -> None:
+        values[trial].append(land.accuracy(cells[trial], trial, len(values[trial])))
+        trainings.append((trial, values[trial][-1]))
+
+    while len(trainings) < way.units:
+        batch = []
+        for _ in range(BATCH):
+            seed = derive("sampler", land.study, len(cells)) % 2**32
+            study.sampler = way.sampler(seed) if way.reseeded else only
+            batch.append(study.ask(SPACE))
+            cells.append(batch[-1].params)
+            values.append([])
+        open = [trial.number for trial in batch]
+        if way.raced:
+            race(open, values, way.seeds, train)
+        else:
+            for trial in open:
+                for _ in range(way.seeds):
+                    train(trial)
+        for trial in batch:
+            study.tell(trial, statistics.fmean(values[trial.number]))
+    return Search(land, cells, trainings)
+
+
+def race(
+    open: list[int], values: list[list[float]], seeds: int, train: Callable[[int], None]
+) -> None:
+    """Give a batch its seeds one after the other, each to the trials that may still be best."""
+    for _ in range(seeds):
+        best, noise = incumbent(values, seeds), seed_noise(values)
+        open = [trial for trial in open if may_be_best(values[trial], best, noise)]
+        for trial in open:
+            train(trial)
+
+
+def answer(done: Search, budget: int, finalists: int, fresh_seeds: int) -> Answer:
+    """Rank by search mean, give the best ones fresh seeds, answer with the best fresh mean."""
+    land, cells, trainings = done
+    values: dict[int, list[float]] = {}
+    for trial, value in trainings[: budget - finalists * fresh_seeds]:
+        values.setdefault(trial, []).append(value)
+    means = {trial: statistics.fmean(found) for trial, found in values.items()}
+    ranked = sorted(means, key=lambda trial: -means[trial])
+    fresh = {
+        trial: statistics.fmean(
+            land.accuracy(cells[trial], trial, FRESH + i) for i in range(fresh_seeds)
+        )
+        for trial in ranked[:finalists]
+    }
+    first = ranked[0]
+    winner = max(fresh, key=lambda trial: fresh[trial], default=first)
+    truth = -land.regret(cells[first])
+    return Answer(
+        land.regret(cells[winner]), means[first] - truth, fresh.get(first, math.nan) - truth
+    )
+
+
+Curve = dict[int, list[Answer]]  # budget: one answer a study
+
+
+def curves(way: Way, studies: int, noise: float) -> dict[str, Curve]:
+    """Answers at every budget that leaves something to search with, for each finalist round."""
+    searches = [search(way, Landscape(study, noise)) for study in range(studies)]
+    found = {}
+    for finalists, fresh_seeds in way.finalists:
+        name = way.name + (f", finalists {finalists} x {fresh_seeds}" if finalists else "")
+        cost = finalists * fresh_seeds
+        found[name] = {
+            budget: [answer(done, budget, finalists, fresh_seeds) for done in searches]
+            for budget in range(cost + max(finalists, 1), way.units + 1)
+        }
+    return found
+
+
+def regret(curve: Curve, budget: int) -> float:
+    """Mean over the studies."""
+    return statistics.fmean(found.regret for found in curve[budget])
+
+
+def units_needed(curve: Curve, goal: float) -> int | None:
+    """The budget from which on the mean regret stays at or below the goal."""
+    enough = None
+    for budget in sorted(curve, reverse=True):
+        if regret(curve, budget) > goal:
+            break
+        enough = budget
+    return enough
+
+
+def with_error(values: list[float]) -> str:
+    """Mean and its standard error."""
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):.3f} ± {error:.3f}"
+
+
+def regret_table(found: dict[str, Curve]) -> Table:
+    """Mean regret at each budget."""
+    table = _table("Mean true regret in points, by student trainings", BUDGETS)
+    for name, curve in found.items():
+        cells = [
+            with_error([one.regret for one in curve[budget]]) if budget in curve else "-"
+            for budget in BUDGETS
+        ]
+        table.add_row(name, *cells)
+    return table
+
+
+def units_table(found: dict[str, Curve], reference: Curve) -> Table:
+    """Trainings until stock's regret is reached, and as a share of what stock took."""
+    goals = {units: regret(reference, units) for units in GOALS}
+    heads = [f"{units} ({goal:.3f})" for units, goal in goals.items()]
+    table = _table("Trainings needed for the regret that stock has after ...", heads)
+    for name, curve in found.items():
+        if curve is reference:
+            continue
+        cells = []
+        for units, goal in goals.items():
+            needed = units_needed(curve, goal)
+            cells.append("-" if needed is None else f"{needed} = {needed / units:.2f}")
+        table.add_row(name, *cells)
+    return table
+
+
+def bias_table(found: dict[str, Curve], budget: int) -> Table:
+    """What the search says of its best cell, and what fresh seeds say of the same cell."""
+    table = _table(
+        f"Selection bias: figure - truth of the search's best cell, {budget} trainings",
+        ["its search mean", "its fresh mean"],
+    )
+    for name, curve in found.items():
+        search_bias = with_error([one.search_bias for one in curve[budget]])
+        fresh = [one.fresh_bias for one in curve[budget]]
+        table.add_row(name, search_bias, "-" if math.isnan(fresh[0]) else with_error(fresh))
+    return table
+
+
+def _table(title: str, heads: Iterable[object]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="")
+    table.add_column("search", no_wrap=True, min_width=35)
+    for head in heads:
+        table.add_column(str(head), justify="right", no_wrap=True)
+    return table
+
+
+def main() -> None:
+    """Simulate all ways and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=40)
+    parser.add_argument("--noise", type=float, default=0.25, help="sd of one training, in points")
+    parser.add_argument("--no-gp", action="store_true", help="leave out the slow row")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+
+    ways = (STOCK, *WAYS) if options.no_gp else (STOCK, *WAYS, GP)
+    found: dict[str, Curve] = {}
+    for way in ways:
+        found |= curves(way, options.studies, options.noise)
+    console = Console(width=110)
+    console.print(f"{options.studies} studies, noise {options.noise:g} points, batches of {BATCH}")
+    console.print(regret_table(found))
+    console.print(units_table(found, found[STOCK.name]))
+    console.print(bias_table(found, 60))
+
+
+if __name__ == "__main__":
+    main()
