@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
 
 import hydra
 import typer
@@ -104,12 +105,22 @@ def train_command(context: typer.Context) -> None:
 
 
 @app.command()
-def sync(folder: Path) -> None:
-    """Ship what an MLflow outage left behind: FOLDER is a sweep's or a run's folder."""
-    from kdsweep.sweep.single import sync_folder
+def sync(
+    folder: Path,
+    uri: Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")] = None,
+    experiment: Annotated[str | None, typer.Option(help="name of the experiment")] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="where a new experiment keeps its files")
+    ] = None,
+) -> None:
+    """Make MLflow agree with FOLDER, a sweep's or a run's: after an outage, after tracking=none.
+
+    What is not given is as the run was configured.
+    """
+    from kdsweep.sweep.sync import Target, sync_folder
 
     try:
-        typer.echo(sync_folder(folder))
+        typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -91,6 +91,20 @@ class TrackingConfig:
 
 
 @dataclass
+class SearchConfig:
+    """What a search of ours knows beside the sweeper's own keys; set by conf/search/."""
+
+    name: str | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    objectives: list[str] = field(default_factory=lambda: ["val/acc"])
+    pruner: dict[str, Any] | None = None
+    finalists: int = 3
+    finalist_seeds: int = 3
+    max_failures: int = 10
+    timeout: str | None = None
+
+
+@dataclass
 class TrainConfig:
     T: float = 4.0
     alpha: float = 0.5
@@ -108,6 +122,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 def register() -> None:

@@ -51,6 +51,8 @@ class Answer(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release
 
+        if str(config.hydra.sweeper._target_).startswith("kdsweep.search."):
+            return  # a search says its answer itself
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():
             if (folder / CLAIM).is_file():

@@ -138,7 +138,7 @@ def _parent_run(store: MLflowStore, known: dict[str, Any], folder: Path) -> str 
 def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
     """The sweep's parent run in a store, created if need be and noted in sweep.json.
 
-    What else sweep.json says of MLflow stays: it is about the store that the sweep was trained with.
+    What else sweep.json says of MLflow stays: that is about the store the sweep was trained with.
     """
     with FileLock(folder / ".sweep.lock"):
         known = read_json(folder / "sweep.json")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.build import build_stream
@@ -18,6 +18,7 @@ from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
+from kdsweep.sweep.launcher import task_of
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.plots import samples as samples_plot
 from kdsweep.tracking.progress import Progress
@@ -38,7 +39,7 @@ def launch(
     """Train a batch of jobs in lockstep and return them in their order."""
     searching = is_search(launcher.config)
     swept = swept_by(launcher.config) if searching else swept_keys(jobs)
-    plans = make_plans([_task(config) for config in configs], jobs, first, swept)
+    plans = make_plans([task_of(config) for config in configs], jobs, first, swept)
     _refuse(plans, jobs, swept, searching)
     if launcher.cohort_size is not None and launcher.cohort_size < 1:
         raise UserError(
@@ -90,13 +91,6 @@ def sweep_name(config: DictConfig) -> str:
     named = [word.split("=")[0] for word in words]
     words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
     return " ".join(words) or "defaults"
-
-
-def _task(config: DictConfig) -> DictConfig:
-    task = config.copy()
-    with open_dict(task):
-        del task["hydra"]
-    return task
 
 
 def _refuse(

@@ -70,7 +70,8 @@ class LockstepLauncher(Launcher):
         self.chosen = folder_is_chosen(config)
         # Only a folder that the user named is gone on with as it is: one named by the clock may
         # belong to another sweep of this very second.
-        if not (self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()):
+        goes_on = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
+        if not goes_on and not searches(config):
             self.folder = claim(self.folder, chosen=self.chosen)
         self.move_to(self.folder)
 
@@ -91,20 +92,24 @@ class LockstepLauncher(Launcher):
             execution_whitelist=self.context.execution_whitelist,
         )
         configs = [
-            self._compose(number, overrides)
+            self.compose(number, overrides)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
         return launch(self, configs, job_overrides, initial_job_idx)
 
-    def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """The config of one job, as Hydra composes it."""
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
         return config
 
-    def open_job(self, config: DictConfig, folder: Path) -> JobReturn:
+    def open_job(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
         """Make a job's folder with Hydra's own files and call `on_job_start`."""
         _move(config, folder)
+        if subdir is not None:
+            with read_write(config.hydra):
+                config.hydra.sweep.subdir = subdir
         return run_job(
             hydra_context=replace(
                 self.context, callbacks=cast("Callbacks", _StartOnly(self.context.callbacks))
@@ -131,6 +136,19 @@ class LockstepLauncher(Launcher):
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
+
+
+def task_of(config: DictConfig) -> DictConfig:
+    """A copy without Hydra's own node."""
+    task = config.copy()
+    with open_dict(task):
+        del task["hydra"]
+    return task
+
+
+def searches(config: DictConfig) -> bool:
+    """Whether a search of ours drives this sweep: it shares its folder with its other starts."""
+    return str(config.hydra.sweeper._target_).startswith("kdsweep.search.")
 
 
 def folder_is_chosen(config: DictConfig) -> bool:

@@ -13,9 +13,7 @@ from kdsweep.sweep.folder import open_sweep, result_of
 from kdsweep.sweep.jobs import is_search, sweep_name, swept_by
 from kdsweep.sweep.launcher import folder_is_chosen, objective
 from kdsweep.tracking.files import read_json
-from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.progress import Progress
-from kdsweep.tracking.recorder import sync
 
 
 def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -94,32 +92,3 @@ def _sweep_config(folder: Path) -> DictConfig | None:
     config = OmegaConf.load(note)
     assert isinstance(config, DictConfig)
     return config
-
-
-def sync_folder(folder: Path) -> str:
-    """Ship what is missing of a run folder, or of every run of a sweep folder.
-
-    Raises:
-        UserError: if the folder holds no run, or its store cannot be used.
-    """
-    notes = sorted(folder.rglob("run.json"))
-    if not notes:
-        raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
-    stores: dict[str, MLflowStore] = {}
-    rows = 0
-    for note in notes:
-        tracking = OmegaConf.load(note.parent / "config.yaml").tracking
-        if tracking.uri is None:
-            raise UserError(f"tracking.uri must name a store to ship to, got null in {note.parent}")
-        key = f"{tracking.uri} {tracking.experiment}"
-        try:
-            if key not in stores:
-                stores[key] = MLflowStore.open(
-                    tracking.uri, tracking.experiment, tracking.artifacts
-                )
-            rows += sync(note.parent, stores[key])
-        except ValueError as error:
-            raise UserError(str(error)) from error
-    names = ", ".join(read_json(note)["name"] for note in notes[:3])
-    more = f" and {len(notes) - 3} more" if len(notes) > 3 else ""
-    return f"shipped {rows} rows that were missing of {names}{more}"

@@ -3,16 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.sweep.answer import parent_status
-from kdsweep.sweep.folder import ensure_parent, may_be_training
+from kdsweep.sweep.folder import ensure_parent, may_be_training, result_of
 from kdsweep.tracking import database, run_folder
 from kdsweep.tracking.files import read_json, write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow_store import MLflowStore, Status
 from kdsweep.tracking.recorder import sync
 from kdsweep.tracking.results import collect, write_csv
 
@@ -36,7 +36,7 @@ class _Address(NamedTuple):
     cwd: Path
 
 
-def sync_folder(folder: Path, target: Target = Target()) -> str:
+def sync_folder(folder: Path, target: Target) -> str:
     """Ship what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
 
     Returns:
@@ -49,73 +49,82 @@ def sync_folder(folder: Path, target: Target = Target()) -> str:
     runs = sorted(path.parent for path in folder.rglob(run_folder.RUN))
     if not runs:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
-    addresses = {run: _address(run, target) for run in runs}  # all that is wrong is said first
+    addresses = {run: _address(run, target) for run in runs}
     try:
-        stores = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
-        rows = sum(_sync_run(run, stores[addresses[run]]) for run in runs)
+        opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
+        stores = {run: opened[address] for run, address in addresses.items()}
+        sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
+        parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
+        above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
+        rows = sum(_sync_run(run, store, above.get(run)) for run, store in stores.items())
     except ValueError as error:
         raise UserError(str(error)) from error
-    sweeps = {run.parent: stores[addresses[run]] for run in runs if _is_in_a_sweep(run)}
     for sweep, store in sweeps.items():
-        _sync_sweep(sweep, store)
+        _sync_sweep(sweep, store, parents[sweep])
     return f"shipped {rows} rows that were missing of {_some_names(runs)}"
 
 
 def _address(run: Path, target: Target) -> _Address:
     """Where a run is to be shipped.
 
-    A relative path in its config counts from where its sweep was started. That is no longer known,
-    but the database that it led to is; a new experiment's files would lie beside it.
+    A relative path in its config counts from where the sweep was started. sweep.json knows which
+    database that was, and a new experiment's files go beside it.
     """
     tracking = OmegaConf.load(run / run_folder.CONFIG).tracking
     uri, cwd = target.uri or tracking.uri, Path.cwd()
     if uri is None:
         raise UserError(
-            f"--uri must name a store to ship to, got none, and {run} was trained without one;"
-            " try --uri sqlite:///mlflow.db"
+            "--uri must name a store to ship to (try --uri sqlite:///mlflow.db), got none, and"
+            f" {run} was trained without one"
         )
-    used = read_json(run.parent / SWEEP)["tracking_uri"] if _is_in_a_sweep(run) else None
+    sweep = _sweep_of(run)
+    used = read_json(sweep / SWEEP)["tracking_uri"] if sweep is not None else None
     if target.uri is None and used is not None and database.scheme_of(used) == "sqlite":
-        uri, cwd = used, database.sqlite_file(used).parent
-    return _Address(
-        uri,
-        target.experiment or tracking.experiment,
-        str(Path.cwd() / target.artifacts) if _is_path(target.artifacts) else target.artifacts or tracking.artifacts,
-        cwd,
-    )
+        uri = used
+        cwd = cwd if target.artifacts else database.sqlite_file(used).parent
+    experiment = target.experiment or tracking.experiment
+    return _Address(uri, experiment, target.artifacts or tracking.artifacts, cwd)
 
 
-def _is_in_a_sweep(run: Path) -> bool:
-    return (run.parent / SWEEP).is_file()
+def _sweep_of(run: Path) -> Path | None:
+    """The sweep's folder: just above a run's, in a search one above its trial's."""
+    return next((f for f in list(run.parents)[:2] if (f / SWEEP).is_file()), None)
 
 
-def _sync_run(run: Path, store: MLflowStore) -> int:
-    """Ship a run, under its sweep's parent run; returns how many rows were missing."""
-    if _is_in_a_sweep(run):
-        note, parent = read_json(run / run_folder.RUN), ensure_parent(run.parent, store)
-        if note.get("parent_run_id") != parent:
-            write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": parent})
+def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
+    """Ship a run, nested under its sweep; returns how many rows were missing."""
+    note = read_json(run / run_folder.RUN)
+    noted = note.get("parent_run_id")
+    # A search notes a trial, which is nested in the search itself.
+    if sweep != noted and not (noted and store.has_run(noted)):
+        write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": sweep})
     return sync(run, store)
 
 
-def _sync_sweep(folder: Path, store: MLflowStore) -> None:
-    """Ship what a sweep as a whole has, and close its parent run unless it is being trained."""
-    note, rows = read_json(folder / SWEEP), collect(folder)
-    write_csv(rows, folder / "results.csv")  # by now it can tell where each run is in MLflow
-    if (parent := note["parent_run_id"]) is None:
+def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
+    """Ship what a sweep as a whole has, and close its parent run unless it may be training."""
+    if rows := collect(folder):
+        write_csv(rows, folder / "results.csv")  # by now it can tell where each run is in MLflow
+    if parent is None:
         return
     for name in ("results.csv", "heatmap.png", "samples.png"):
         if (folder / name).is_file():
             store.log_artifact(parent, folder / name)
-    if not may_be_training(note):
-        status: Any = parent_status([row["status"] for row in rows])
-        store.finish(parent, status, _end(folder))
+    if not may_be_training(read_json(folder / SWEEP)):
+        runs = [path.parent for path in folder.rglob(run_folder.RUN)]
+        status = parent_status([_status(run) for run in runs])
+        store.finish(parent, cast("Status", status), _end(runs))
 
 
-def _end(sweep: Path) -> int | None:
-    """When the last of a sweep's runs wrote its last row."""
-    rows = [run_folder.read_rows(path.parent)[-1:] for path in sweep.glob(f"*/{run_folder.RUN}")]
-    return max((row["time"] for last in rows for row in last), default=None)
+def _status(run: Path) -> str:
+    result = result_of(run)
+    return "RUNNING" if result is None else str(result["status"])
+
+
+def _end(runs: Sequence[Path]) -> int | None:
+    """When the last of the runs wrote its last row."""
+    last = [row for run in runs for row in run_folder.read_rows(run)[-1:]]
+    return max((row["time"] for row in last), default=None)
 
 
 def _some_names(runs: Sequence[Path]) -> str:

@@ -12,7 +12,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
@@ -119,6 +119,10 @@ class MLflowStore:
                 return False
             raise
         return str(run.info.lifecycle_stage) == "active"
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run has not been closed."""
+        return str(self.client.get_run(run_id).info.status) == "RUNNING"
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """The run with these tags, None if there is none.
@@ -286,14 +290,13 @@ def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:
 
 @functools.cache
 def _origin() -> dict[str, str]:
-    """Who ran what: the tags MLflow itself would set."""
+    """Who ran what: the tags MLflow itself would set, and whether the code was as committed."""
     tags = {
         "mlflow.user": _user(),
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
     }
-    commit = _git_commit()
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+    return tags | _git_tags([Path(__file__).parent, Path.cwd()])
 
 
 def _user() -> str:
@@ -303,11 +306,23 @@ def _user() -> str:
         return "unknown"
 
 
-def _git_commit() -> str | None:
-    """The commit checked out in the current folder, if it is a git checkout."""
+def _git_tags(folders: Iterable[Path]) -> dict[str, str]:
+    """The commit checked out in the first of these folders that is in a git checkout."""
+    for folder in folders:
+        if commit := _git(folder, "rev-parse", "--verify", "HEAD"):
+            changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+            dirty = {"kdsweep.git.dirty": "true"} if changed else {}
+            return {"mlflow.source.git.commit": commit, **dirty}
+    return {}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says, None if it fails."""
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],
+            # A look must not lock the index against the user's own git.
+            ["git", "--no-optional-locks", *words],
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=5,

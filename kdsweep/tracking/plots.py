@@ -211,7 +211,7 @@ def _legend(axes: "Axes", place: Literal["lower right", "upper right"]) -> None:
 def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     """The points of each panel, by what its runs share beside T and alpha: `kl optimizer.lr=0.1`.
 
-    A single point shows no influence of T or alpha; in a search with further keys, every run is one.
+    A single point shows no influence of T or alpha. In a search with more keys each run is one.
     """
     panels: dict[str, dict[tuple[float, float], list[float]]] = {}
     for row in results:

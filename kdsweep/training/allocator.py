@@ -1,27 +1,26 @@
-"""How the process's memory comes from the system: kept and used again, rather than given back.
+"""Where freed memory goes: kept and used again, rather than given back to the system.
 
-glibc maps every block above 32 MB anew and unmaps it when it is freed, so that a step on larger
-activations has the kernel clear the same pages again and again: a third of the CPU time of a cohort
-of convnets. Told to keep them, the process holds on to the largest amount that it ever needed.
+glibc maps every block above 32 MB anew and unmaps it when it is freed. The activations of a convnet
+are such blocks, so at every step the kernel has to clear the same pages again, for a third of a
+cohort's CPU time. Told to keep them, the process holds on to the most it has ever needed at once.
 """
 
 import ctypes
 import functools
 import platform
 
-# From glibc's malloc.h
-M_TRIM_THRESHOLD = -1
-M_MMAP_THRESHOLD = -3
-LARGEST = 2**31 - 1  # a C int
+# From glibc's malloc.h. M_MMAP_THRESHOLD would do, too, but before glibc 2.35 not above 32 MB.
+M_TRIM_THRESHOLD, NEVER = -1, -1
+M_MMAP_MAX, NO_BLOCK = -4, 0
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory, once a process; returns False where that cannot be asked."""
+    """Ask glibc to keep freed memory, once a process; False where there is none to ask."""
     if platform.libc_ver()[0] != "glibc":
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return all([mallopt(option, LARGEST) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)])
+    return bool(mallopt(M_MMAP_MAX, NO_BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))

@@ -1,0 +1,114 @@
+"""A search in MLflow: search > trial > run. Nothing here may stop the search."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig
+from optuna.trial import TrialState
+
+from kdsweep.config import SearchConfig, number
+from kdsweep.run import Result
+from kdsweep.search.space import Space
+from kdsweep.tracking.database import first_line
+from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
+from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.run_folder import make_row
+
+log = logging.getLogger(__name__)
+
+
+class SearchRuns:
+    """The search's parent run and one run a trial; each is found again by its folder."""
+
+    def __init__(self, store: MLflowStore | None, parent_id: str | None, folder: Path) -> None:
+        self.store, self.parent_id, self.folder = store, parent_id, folder
+        self._trials: dict[int, str] = {}
+
+    def describe(self, space: Space, config: DictConfig, options: SearchConfig) -> None:
+        """Log what is searched, and how, as params of the search."""
+        sweeper = config.hydra.sweeper
+        params: dict[str, object] = {
+            "sampler": str(sweeper.sampler._target_).rpartition(".")[2],
+            "pruner": str((options.pruner or {}).get("_target_")).rpartition(".")[2],
+            "seeds": ",".join(map(str, options.seeds)),
+            **{f"space.{key}": value for key, value in space.describe().items()},
+        }
+        self._quietly(lambda store, parent: store.log_params(parent, params))
+
+    def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> str | None:
+        """The MLflow run of a trial, created if there is none."""
+        if trial not in self._trials:
+            self._quietly(lambda store, parent: self._ensure(store, parent, trial, name, values))
+        return self._trials.get(trial)
+
+    def _ensure(
+        self,
+        store: MLflowStore,
+        parent: str,
+        trial: int,
+        name: str,
+        values: Mapping[str, Any],
+    ) -> None:
+        own = {
+            FOLDER_TAG: str((self.folder / str(trial)).absolute()),
+            "kdsweep.role": "trial",
+        }
+        found = store.find_run(own)
+        self._trials[trial] = found or store.create_run(
+            name=f"trial {trial}: {name}",
+            parent_id=parent,
+            tags={**own, "kdsweep.cell": name},
+            params={key: number(value) for key, value in values.items()},
+        )
+
+    def trial_ended(self, trial: int, results: Sequence[Result], status: Status) -> None:
+        """Log a trial's mean over seeds and close it; saying it again changes nothing."""
+        run_id = self._trials.get(trial)
+        values = [float(r["val/acc"]) for r in results if r["val/acc"] is not None]
+        if run_id is None:
+            return
+        metrics = {"val/acc": fmean(values), "seeds": float(len(values))} if values else {}
+        if len(values) > 1:
+            metrics["val/acc_sd"] = stdev(values)
+
+        def ship(store: MLflowStore, parent: str) -> None:
+            store.log_missing(run_id, [make_row(0, now_ms(), metrics)])
+            store.finish(run_id, status)
+
+        self._quietly(ship)
+
+    def best_so_far(self, study: optuna.Study) -> None:
+        """Log the best value after each trial on the search's run, those it does not have yet."""
+        if len(study.directions) > 1:
+            return
+        best, rows = None, []
+        pick = max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min
+        for trial in study.trials:
+            if trial.state is TrialState.COMPLETE and trial.value is not None:
+                best = trial.value if best is None else pick(best, trial.value)
+                rows.append(make_row(trial.number, now_ms(), {"best": best}))
+        self._quietly(lambda store, parent: store.log_missing(parent, rows))
+
+    def finish(self, status: Status) -> None:
+        """Close the search's run; a search that was stopped closes its open trials, too."""
+
+        def ship(store: MLflowStore, parent: str) -> None:
+            if status != "FINISHED":
+                for run_id in self._trials.values():
+                    if store.is_running(run_id):
+                        store.finish(run_id, status)
+            store.finish(parent, status)
+
+        self._quietly(ship)
+
+    def _quietly(self, work: Callable[[MLflowStore, str], object]) -> None:
+        if self.store is None or self.parent_id is None:
+            return
+        try:
+            work(self.store, self.parent_id)
+        except Exception as error:
+            log.warning("MLflow did not take something of the search: %s", first_line(error))

@@ -1,0 +1,130 @@
+"""What a search may choose: from the words of the command line to a trial's overrides."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.trial import Trial
+
+from kdsweep.config import number
+from kdsweep.errors import UserError
+from kdsweep.search.hydra_optuna import create_optuna_distribution_from_override
+
+# (config key, option of the loss group) -> whether the key has an effect with that loss
+Applies = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched key.
+
+    Numbers in rising order (`T=1,2,4`) are searched by their position, so that a sampler knows
+    that 2 lies between 1 and 4.
+    """
+
+    key: str
+    distribution: BaseDistribution
+    ordered: tuple[Any, ...] | None = None  # the values, where positions are searched
+
+    @property
+    def name(self) -> str:
+        """What the study calls it."""
+        if self.ordered is None:
+            return self.key
+        return f"{self.key} (position in {', '.join(map(number, self.ordered))})"
+
+    def value(self, param: Any) -> Any:
+        """The config value of what the study holds."""
+        return param if self.ordered is None else self.ordered[param]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The searched keys, those that are fixed, and which of them matter for which loss."""
+
+    dimensions: tuple[Dimension, ...]
+    fixed: tuple[str, ...]  # overrides that hold for every trial
+    applies: Applies
+
+    @property
+    def keys(self) -> list[str]:
+        """The searched config keys."""
+        return [dimension.key for dimension in self.dimensions]
+
+    def describe(self) -> dict[str, str]:
+        """The space in words that can be stored and compared."""
+        return {d.name: distribution_to_json(d.distribution) for d in self.dimensions}
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """A trial's values by config key; keys that have no effect with its loss are left out."""
+        values: dict[str, Any] = {}
+        for dimension in sorted(self.dimensions, key=lambda d: d.key != "loss"):
+            if "loss" in values and not self.applies(dimension.key, str(values["loss"])):
+                continue
+            # the only call for a distribution that is not built from arguments
+            param = trial._suggest(dimension.name, dimension.distribution)
+            values[dimension.key] = dimension.value(param)
+        return values
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The values by config key of a trial that has been suggested."""
+        return {d.key: d.value(params[d.name]) for d in self.dimensions if d.name in params}
+
+    def overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The words that make a run of a trial's values."""
+        return (*self.fixed, *(f"{key}={value}" for key, value in values.items()))
+
+
+def parse(arguments: Sequence[str], applies: Applies) -> Space:
+    """The space that words in Hydra's override grammar describe; later words win.
+
+    Raises:
+        UserError: if nothing is left to be searched.
+    """
+    dimensions: dict[str, Dimension] = {}
+    fixed: dict[str, str] = {}
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        key = override.get_key_element()
+        dimensions.pop(key, None)
+        if override.is_delete() or not override.is_sweep_override():
+            fixed[key] = str(override.input_line)
+            continue
+        fixed.pop(key, None)
+        dimensions[key] = _dimension(key, create_optuna_distribution_from_override(override))
+    if not dimensions:
+        raise UserError(
+            "hydra.sweeper.params must leave at least one key to search, got only fixed values"
+        )
+    return Space(tuple(dimensions.values()), tuple(fixed.values()), applies)
+
+
+def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
+    if isinstance(distribution, CategoricalDistribution):
+        choices = distribution.choices
+        numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
+        if len(numbers) == len(choices) > 1 and list(choices) == sorted(set(numbers)):
+            return Dimension(key, IntDistribution(0, len(choices) - 1), tuple(choices))
+    return Dimension(key, distribution)
+
+
+def grid_size(space: Space) -> float:
+    """How many different points the space has; infinite if it is continuous."""
+    sizes = []
+    for dimension in space.dimensions:
+        described = json.loads(distribution_to_json(dimension.distribution))["attributes"]
+        if "choices" in described:
+            sizes.append(float(len(described["choices"])))
+        elif described.get("step"):
+            sizes.append(math.floor((described["high"] - described["low"]) / described["step"]) + 1)
+        else:
+            return math.inf
+    return math.prod(sizes)

@@ -1,0 +1,47 @@
+"""`hydra/sweeper=kdsweep`: Optuna searches that cannot be lost.
+
+Only light modules are imported here: Hydra imports this file whenever it looks for plugins.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf
+from omegaconf import DictConfig
+
+
+@dataclass
+class SearchSweeperConf(OptunaSweeperConf):
+    """The keys of the stock Optuna sweeper; `n_trials` is a total over all starts."""
+
+    _target_: str = "kdsweep.search.sweeper.SearchSweeper"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
+    direction: Any = Direction.maximize
+    n_trials: int = 60
+    n_jobs: int = 8  # trials that are trained together, in lockstep
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="kdsweep", node=SearchSweeperConf, provider="kdsweep"
+)
+
+
+class SearchSweeper(Sweeper):
+    """Hands everything to `kdsweep.search.search.Search`, imported with the first sweep."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from kdsweep.search.search import Search
+
+        self.search = Search(**self.options)
+        self.search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        self.search.sweep(arguments)
