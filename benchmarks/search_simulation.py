@@ -148,26 +148,26 @@ def search(way: Way, land: Landscape) -> Search:
             batch.append(study.ask(SPACE))
             cells.append(batch[-1].params)
             values.append([])
-        open = [trial.number for trial in batch]
+        numbers = [trial.number for trial in batch]
         if way.raced:
-            race(open, values, way.seeds, train)
+            race(numbers, values, way.seeds, train)
         else:
-            for trial in open:
+            for number in numbers:
                 for _ in range(way.seeds):
-                    train(trial)
+                    train(number)
         for trial in batch:
             study.tell(trial, statistics.fmean(values[trial.number]))
     return Search(land, cells, trainings)
 
 
 def race(
-    open: list[int], values: list[list[float]], seeds: int, train: Callable[[int], None]
+    batch: list[int], values: list[list[float]], seeds: int, train: Callable[[int], None]
 ) -> None:
     """Give a batch its seeds one after the other, each to the trials that may still be best."""
     for _ in range(seeds):
         best, noise = incumbent(values, seeds), seed_noise(values)
-        open = [trial for trial in open if may_be_best(values[trial], best, noise)]
-        for trial in open:
+        batch = [trial for trial in batch if may_be_best(values[trial], best, noise)]
+        for trial in batch:
             train(trial)
 
 

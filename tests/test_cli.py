@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from commands import Command
+from mlflow.entities import Run
 from typer.testing import CliRunner
 
 from kdsweep.cli import GROUPS, app
+from kdsweep.tracking.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
 
 
@@ -43,27 +46,133 @@ def test_kdsweep_names_its_words() -> None:
     assert "sync" in page
 
 
+def sync(*words: object) -> Result:
+    return CliRunner().invoke(app, ["sync", *map(str, words)])
+
+
+def runs_of(store: MLflowStore) -> dict[str, list[Run]]:
+    """The runs of an experiment, by role."""
+    found: dict[str, list[Run]] = {}
+    for run in store.client.search_runs([store.experiment_id]):
+        found.setdefault(run.data.tags["kdsweep.role"], []).append(run)
+    return found
+
+
+def assert_whole(store: MLflowStore) -> None:
+    """The store holds one sweep of T=1,4, nested and ended."""
+    found = runs_of(store)
+    (parent,) = found["sweep"]
+    assert sorted(run.info.run_name for run in found["run"]) == [
+        "kl T=1 alpha=0.5 seed=0",
+        "kl T=4 alpha=0.5 seed=0",
+    ]
+    assert {run.data.tags["mlflow.parentRunId"] for run in found["run"]} == {parent.info.run_id}
+    assert all("test/acc" in run.data.metrics for run in found["run"])
+    assert {run.info.status for run in [parent, *found["run"]]} == {"FINISHED"}
+    assert parent.info.start_time <= min(run.info.start_time for run in found["run"])
+    assert parent.info.end_time == max(run.info.end_time for run in found["run"])
+    artifacts = {item.path for item in store.client.list_artifacts(parent.info.run_id)}
+    assert artifacts - {"samples.png"} == {"results.csv", "heatmap.png"}
+
+
 def test_kdsweep_sync_ships_a_sweep_that_was_trained_without_a_store(
     command: Command, fresh_database: Path
 ) -> None:
     trained = command("T=1,4")
-    for config in trained.sweep.glob("*/config.yaml"):
-        text = config.read_text()
-        assert "uri: null" in text
-        config.write_text(text.replace("uri: null", "uri: sqlite:///mlflow.db"))
-    shutil.copy(fresh_database, trained.folder / "mlflow.db")
-    shipped = CliRunner().invoke(app, ["sync", str(trained.sweep)])
+    (trained.folder / "elsewhere").mkdir()
+    shutil.copy(fresh_database, trained.folder / "elsewhere" / "mlflow.db")
+    words = [trained.sweep, "--uri", "sqlite:///elsewhere/mlflow.db", "--experiment", "late"]
+    words += ["--artifacts", "elsewhere/files"]
+    shipped = sync(*words)
     assert shipped.exit_code == 0, shipped.output
+    assert "shipped 6 rows" in shipped.output
     assert "kl T=1 alpha=0.5 seed=0" in shipped.output
-    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", "mlartifacts")
-    runs = store.client.search_runs([store.experiment_id])
-    assert sorted(run.info.run_name for run in runs if run.data.metrics) == [
-        "kl T=1 alpha=0.5 seed=0",
-        "kl T=4 alpha=0.5 seed=0",
-    ]
+    store = MLflowStore.open("sqlite:///elsewhere/mlflow.db", "late", "elsewhere/files")
+    assert_whole(store)
+    (parent,) = runs_of(store)["sweep"]
+    files = trained.folder / "elsewhere" / "files" / parent.info.run_id / "artifacts"
+    results = (files / "results.csv").read_text()
+    assert all(run.info.run_id in results for run in runs_of(store)["run"])
+    again = sync(*words)
+    assert "shipped 0 rows" in again.output
+    assert_whole(store)
+    assert not (trained.folder / "mlflow.db").exists()
+
+
+def test_a_run_that_is_synced_alone_is_nested_too(command: Command, fresh_database: Path) -> None:
+    trained = command("T=1,4")
+    shutil.copy(fresh_database, trained.folder / "mlflow.db")
+    assert sync(trained.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
+    (parent,), (run,) = runs_of(store)["sweep"], runs_of(store)["run"]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert sync(trained.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
+    assert_whole(store)
+
+
+def test_the_runs_of_a_search_stay_under_their_trial(
+    command: Command, fresh_database: Path
+) -> None:
+    trained = command("T=1,4")
+    shutil.copy(fresh_database, trained.folder / "mlflow.db")
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
+    trial = store.create_run(
+        name="trial", parent_id=None, tags={"kdsweep.role": "trial"}, params={}
+    )
+    for number, parent in enumerate([trial, "0" * 32]):
+        (trained.sweep / str(number)).rename(trained.sweep / "moved")
+        (trained.sweep / str(number)).mkdir()
+        run = (trained.sweep / "moved").rename(trained.sweep / str(number) / "seed-0") / "run.json"
+        write_json_atomic(run, read_json(run) | {"parent_run_id": parent})
+    before = (trained.sweep / "results.csv").read_text()
+    assert sync(trained.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
+    found = runs_of(store)
+    (search,) = found["sweep"]
+    parents = {run.info.run_name: run.data.tags["mlflow.parentRunId"] for run in found["run"]}
+    assert parents == {
+        "kl T=1 alpha=0.5 seed=0": trial,
+        "kl T=4 alpha=0.5 seed=0": search.info.run_id,
+    }
+    assert search.info.status == "FINISHED"
+    assert (trained.sweep / "results.csv").read_text() == before
+
+
+def test_kdsweep_sync_finds_the_store_of_a_sweep_from_any_folder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = command("T=1,4", tracking=True)
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
+    for run in [run for runs in runs_of(store).values() for run in runs]:
+        store.client.delete_run(run.info.run_id)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert sync(trained.sweep).exit_code == 0
+    assert_whole(store)
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_kdsweep_sync_leaves_the_parent_of_a_sweep_that_is_being_trained_open(
+    command: Command, fresh_database: Path
+) -> None:
+    trained = command("T=1,4", tracking=True)
+    note = trained.sweep / "sweep.json"
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
+    (parent,) = runs_of(store)["sweep"]
+    store.reopen(parent.info.run_id)
+    write_json_atomic(note, read_json(note) | {"ended": False, "host": "another"})
+    assert sync(trained.sweep).exit_code == 0
+    assert store.client.get_run(parent.info.run_id).info.status == "RUNNING"
+
+
+def test_kdsweep_sync_asks_for_a_store_where_there_was_none(command: Command) -> None:
+    trained = command("loss=ce")
+    refused = sync(trained.sweep)
+    assert refused.exit_code == 1
+    assert "--uri must name a store to ship to" in refused.output
+    assert not (trained.folder / "mlflow.db").exists()
 
 
 def test_kdsweep_sync_refuses_a_folder_without_runs(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(app, ["sync", str(tmp_path)])
+    refused = sync(tmp_path)
     assert refused.exit_code == 1
     assert "FOLDER must be the folder of a run or a sweep" in refused.output

@@ -40,7 +40,7 @@ def _drop(values: dict[Any, Any], key: str) -> None:
     values.pop(last, None)
 
 
-def applies_with(context: HydraContext, config: DictConfig) -> Applies:
+def applies_with(context: HydraContext, config: DictConfig, fixed: Sequence[str]) -> Applies:
     """Whether a searched key has an effect with an option of the loss group.
 
     T and alpha have one where a term follows them, `loss.kl.weight` where there is such a term,
@@ -49,7 +49,7 @@ def applies_with(context: HydraContext, config: DictConfig) -> Applies:
 
     @cache
     def with_loss(option: str) -> DictConfig:
-        return base_config(context, config, [f"loss={option}"])
+        return base_config(context, config, [*fixed, f"loss={option}"])
 
     def applies(key: str, option: str) -> bool:
         if key in ("T", "alpha"):

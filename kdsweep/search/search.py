@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
@@ -54,7 +55,8 @@ class Search(OptunaSweeperImpl):
         self.options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
         self.words = [*self._parse_sweeper_params_config(), *config.hydra.overrides.task]
         self.hydra_context, self.config = hydra_context, config
-        self.space = parse(self.words, applies_with(hydra_context, config))
+        space = parse(self.words, lambda key, loss: True)
+        self.space = replace(space, applies=applies_with(hydra_context, config, space.fixed))
         base = base_config(hydra_context, config, self.space.fixed)
         self.name = self.options.name or search_name(config, base, self.space.keys)
         self.folder = Path("multirun") / self.name
@@ -265,6 +267,9 @@ class Search(OptunaSweeperImpl):
     ) -> str | None:
         """Report the first seed's epochs to the pruner; stop in time."""
         if time.monotonic() > self.deadline:
+            self.session.progress.note(
+                f"search.timeout={self.options.timeout} is over; the same command goes on"
+            )
             raise Parked(0)
         if trial is None or plan.values["seed"] != self.options.seeds[0]:
             return None

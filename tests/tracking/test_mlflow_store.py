@@ -76,18 +76,53 @@ def test_a_child_is_nested_under_its_parent_and_tagged(store: MLflowStore) -> No
     assert tags["mlflow.source.name"]
 
 
-def test_the_commit_is_a_tag_only_in_a_git_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git checkout with one commit, of one file."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "a.py").write_text("one")
+    git(folder, "init", "-q")
+    git(folder, "add", "a.py")
+    git(folder, "commit", "-q", "-m", "one")
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_commit_is_a_tag_only_in_a_git_checkout(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "empty").mkdir()
+    git(tmp_path / "empty", "init", "-q")  # no commit yet
+    commit = {"mlflow.source.git.commit": git(checkout, "rev-parse", "HEAD")}
+    assert mlflow_store._git_tags([tmp_path / "plain", tmp_path / "empty"]) == {}
+    assert mlflow_store._git_tags([tmp_path / "plain", checkout]) == commit
+    assert mlflow_store._git_tags([checkout, tmp_path / "plain"]) == commit
+
+
+def test_changes_of_tracked_files_are_a_tag(checkout: Path) -> None:
+    (checkout / "untracked").touch()
+    assert "kdsweep.git.dirty" not in mlflow_store._git_tags([checkout])
+    (checkout / "a.py").write_text("two")
+    assert mlflow_store._git_tags([checkout])["kdsweep.git.dirty"] == "true"
+
+
+def test_the_commit_is_that_of_our_code_wherever_one_stands(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert mlflow_store._git_commit() is None
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    assert mlflow_store._git_commit() is None  # no commit yet
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
-    head = Path(".git/HEAD").read_text().removeprefix("ref: ").strip()
-    assert mlflow_store._git_commit() == Path(".git", head).read_text().strip()
+    package = Path(mlflow_store.__file__).parent
+    ours = mlflow_store._git_tags([package])
+    monkeypatch.chdir(checkout)
+    mlflow_store._origin.cache_clear()
+    wanted = ours or mlflow_store._git_tags([checkout])  # an installed package has no checkout
+    assert mlflow_store._origin()["mlflow.source.git.commit"] == wanted["mlflow.source.git.commit"]
+    mlflow_store._origin.cache_clear()
 
 
 def test_params_read_as_on_the_command_line(store: MLflowStore) -> None:

@@ -1,0 +1,211 @@
+"""Searches through the real command line: total trials, seeds, pruning, failures, finalists."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from commands import Command, Outcome
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from kdsweep.tracking.files import read_json
+from kdsweep.training.student import Student
+
+SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0"]
+
+
+def study_of(outcome: Outcome) -> optuna.Study:
+    """The only study in the folder."""
+    storage = f"sqlite:///{outcome.folder}/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def states(outcome: Outcome) -> list[str]:
+    return [trial.state.name for trial in study_of(outcome).trials]
+
+
+def results(outcome: Outcome) -> dict[str, dict[str, object]]:
+    """Every run's result, by its place in the search: `3/seed-0`."""
+    paths = outcome.folder.glob("multirun/*/*/seed-*/result.json")
+    return {str(Path(*path.parts[-3:-1])): read_json(path) for path in sorted(paths)}
+
+
+def test_n_trials_is_a_total_and_a_finished_search_says_its_answer(command: Command) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=4"]
+    first = command(*words)
+    assert first.code == 0, first.err
+    weights = {place: result["weights_sha256"] for place, result in results(first).items()}
+    assert len(weights) == 4
+    again = command(*words)
+    assert again.code == 0, again.err
+    assert "epochs" not in again.err, "something was trained"
+    assert "4 trials complete" in again.out
+    assert {place: r["weights_sha256"] for place, r in results(again).items()} == weights
+    more = command(*SEARCH, "hydra.sweeper.n_trials=5")
+    assert states(more) == ["COMPLETE"] * 5
+    assert weights.items() <= {p: r["weights_sha256"] for p, r in results(more).items()}.items()
+
+
+def test_a_search_in_mlflow_is_a_tree_of_search_trial_and_run(command: Command) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=2", "search.seeds=[0,1]"]
+    outcome = command(*words, tracking=True)
+    assert outcome.code == 0, outcome.err
+    client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    roles: dict[str, list[str]] = {}
+    for run_id, run in runs.items():
+        roles.setdefault(run.data.tags["kdsweep.role"], []).append(run_id)
+    (search,), trials = roles["search"], roles["trial"]
+    assert len(trials) == 2
+    assert len(roles["run"]) == 4
+    parent = "mlflow.parentRunId"
+    assert {runs[trial].data.tags[parent] for trial in trials} == {search}
+    assert {runs[run].data.tags[parent] for run in roles["run"]} == set(trials)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    best = [point.value for point in client.get_metric_history(search, "best")]
+    assert best == sorted(best)
+    assert len(best) == 2
+    assert "space.T" in runs[search].data.params
+    assert {"val/acc", "val/acc_sd", "seeds"} <= set(runs[trials[0]].data.metrics)
+
+
+def test_the_objective_is_the_mean_over_the_seeds(command: Command) -> None:
+    outcome = command(*SEARCH, "hydra.sweeper.n_trials=2", "search.seeds=[3,5]")
+    assert outcome.code == 0, outcome.err
+    found = results(outcome)
+    for trial in study_of(outcome).trials:
+        runs = [found[f"{trial.number}/seed-{seed}"] for seed in (3, 5)]
+        values = [run["val/acc"] for run in runs]
+        assert trial.value == pytest.approx(sum(values) / 2)
+        assert trial.user_attrs["seeds"] == {"3": values[0], "5": values[1]}
+
+
+def test_finalists_are_run_again_with_seeds_that_chose_nothing(command: Command) -> None:
+    words = ["search=bayes", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
+    outcome = command(*words, "search.finalists=2", "search.finalist_seeds=2")
+    assert outcome.code == 0, outcome.err
+    found = results(outcome)
+    assert len(found) == 3 + 2 * 2
+    fresh: dict[str, list[float]] = {}
+    for place, result in found.items():
+        if result["seed"] != 0:
+            fresh.setdefault(place.split("/")[0], []).append(float(str(result["val/acc"])))
+    ranked = sorted(study_of(outcome).trials, key=lambda trial: -(trial.value or 0))
+    assert set(fresh) == {str(trial.number) for trial in ranked[:2]}
+    (answer,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
+    best = OmegaConf.load(answer).best_value
+    assert best == pytest.approx(max(sum(values) / 2 for values in fresh.values()))
+    assert "fresh" in outcome.out
+
+
+def test_a_pruned_student_leaves_its_cohort_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: dict[int, int] = {}
+    step = Student.step
+
+    def counted(self: Student, *arguments: object) -> None:
+        steps[id(self)] = steps.get(id(self), 0) + 1
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Student, "step", counted)
+    prune = ["search/pruner=median", "search.pruner.n_startup_trials=1"]
+    outcome = command(
+        *SEARCH,
+        *prune,
+        "search.pruner.n_warmup_steps=0",
+        "hydra.sweeper.n_trials=8",
+        "trainer.epochs=6",
+        tracking=True,
+    )
+    assert outcome.code == 0, outcome.err
+    pruned = [t for t in study_of(outcome).trials if t.state is TrialState.PRUNED]
+    assert pruned, "nothing was pruned"
+    runs = results(outcome)
+    for trial in pruned:
+        result = runs[f"{trial.number}/seed-0"]
+        assert result["status"] == "PRUNED"
+        assert result["epochs"] == trial.last_step < 6
+        assert "pruned after epoch" in str(result["reason"])
+    trained = sum(int(str(result["epochs"])) for result in runs.values())
+    assert sum(steps.values()) <= (trained + 1) * 5, "pruned students went on training"
+    client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    marked = client.search_runs([experiment.experiment_id], "tags.`kdsweep.pruned` = 'true'")
+    assert len(marked) == len(pruned)
+
+
+def test_failures_are_trials_with_a_reason_until_there_are_too_many(command: Command) -> None:
+    words = [*SEARCH, "optimizer=sgd", "student.model.width=8", "hydra.sweeper.n_trials=6"]
+    space = "optimizer.lr=choice(0.01,1e7)"
+    outcome = command(*words, space, "hydra.sweeper.sampler.seed=1", "search.max_failures=6")
+    assert outcome.code == 0, outcome.err
+    failed = [t for t in study_of(outcome).trials if t.state is TrialState.FAIL]
+    assert failed, "nothing failed"
+    assert all("non-finite" in trial.user_attrs["reason"] for trial in failed)
+    assert f"{len(failed)} failed" in outcome.out
+
+
+def test_too_many_failures_end_the_search_with_the_reason(command: Command) -> None:
+    space = "optimizer.lr=interval(1e6,1e7)"
+    words = [*SEARCH, "optimizer=sgd", space, "hydra.sweeper.n_trials=8"]
+    outcome = command(*words, "search.max_failures=3")
+    assert outcome.code == 1
+    assert "search.max_failures: 4 trials failed, more than 3" in outcome.err
+    assert "non-finite" in outcome.err
+    assert states(outcome)[4:] == ["WAITING"] * 4
+
+
+def test_a_search_over_losses_asks_each_only_what_it_listens_to(command: Command) -> None:
+    space = ["loss=choice(ce,kl,fitnet)", "loss.fitnet.weight=tag(log,interval(1.0,100.0))"]
+    outcome = command(*SEARCH, *space, "alpha=0.5", "hydra.sweeper.n_trials=6")
+    assert outcome.code == 0, outcome.err
+    asked = {"ce": {"loss"}, "kl": {"loss", "T"}, "fitnet": {"loss", "loss.fitnet.weight"}}
+    for trial in study_of(outcome).trials:
+        assert trial.state is TrialState.COMPLETE
+        assert set(trial.params) == asked[trial.params["loss"]]
+    found = results(outcome)
+    ce = [r for r in found.values() if r["loss"] == "ce"]
+    assert len({r["weights_sha256"] for r in ce}) <= 1
+    assert sum(r["same_as"] is None for r in ce) <= 1, "an equal point was trained twice"
+
+
+def test_a_changed_space_is_refused_with_both(command: Command) -> None:
+    words = [*SEARCH, "search.name=mine", "hydra.sweeper.n_trials=2"]
+    assert command(*words).code == 0
+    changed = command(*words, "T=tag(log,interval(1.0,32.0))")
+    assert changed.code == 1
+    assert "space of the search mine must stay" in changed.err
+    assert "16.0" in changed.err
+    assert "32.0" in changed.err
+    assert "Traceback" not in changed.err
+
+
+def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=2", "trainer.epochs=4"]
+    whole = command(*words, "search.name=whole")
+    with monkeypatch.context() as patch:
+        import time
+
+        from kdsweep.search import search as module
+
+        clock = iter(range(100_000))
+        patch.setattr(module.time, "monotonic", lambda: float(next(clock)) + time.time() * 0)
+        parked = command(*words, "search.name=parked", "search.timeout=4s", tracking=True)
+    assert parked.code == 0, parked.err
+    assert "search.timeout" in parked.err + parked.out
+    client = MlflowClient(f"sqlite:///{parked.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    assert "RUNNING" not in {r.info.status for r in client.search_runs([experiment.experiment_id])}
+    assert command(*words, "search.name=parked", tracking=True).code == 0
+
+    def weights(name: str) -> list[object]:
+        paths = sorted(whole.folder.glob(f"multirun/{name}/*/seed-*/result.json"))
+        return [read_json(path)["weights_sha256"] for path in paths]
+
+    assert weights("parked") == weights("whole") != []
