@@ -1,0 +1,143 @@
+"""Kill it anywhere: a sweep that is killed with -9 and started again ends as if it had not been.
+
+The sweeps are real ones in child processes, killed after a random number of recorded epochs and a
+random moment more, so that shipping, checkpoints and the study are hit too.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from commands import TINY
+from mlflow import MlflowClient
+
+from kdsweep.tracking.files import read_json
+
+TRAIN = Path(__file__).parents[2] / "train.py"
+LONGER = ["trainer.epochs=8", "tracking.checkpoint_seconds=0"]
+SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
+SEARCH = [
+    *["search=bayes", *SMALL, *LONGER, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=4"],
+    *["search.seeds=[0,1]", "search.finalists=2", "search.finalist_seeds=1"],
+    *["search/pruner=median", "search.pruner.n_startup_trials=2"],
+]
+GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
+
+
+def start(folder: Path, words: Sequence[str]) -> "subprocess.Popen[str]":
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(TRAIN), *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(folder: Path, words: Sequence[str]) -> str:
+    """Run a command to its end, and return what it said."""
+    process = start(folder, words)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def recorded(folder: Path) -> int:
+    """Epochs that all runs together have recorded, those of the teacher as well."""
+    return sum(path.read_text().count("\n") for path in folder.glob("**/metrics.jsonl"))
+
+
+def finish_with_kills(folder: Path, words: Sequence[str], kills: int, epochs: int) -> None:
+    """Kill a command so many times, each time in another part of its work, then let it finish."""
+    chance = random.Random(kills)
+    for kill in range(kills):
+        target = int(epochs * (kill + chance.random()) / kills)
+        process = start(folder, words)
+        while process.poll() is None and recorded(folder) < target:
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.4)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(folder, words)
+
+
+def trials(folder: Path) -> list[Any]:
+    """The study's table, without who worked on it and when."""
+    storage = f"sqlite:///{folder}/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    return [
+        (
+            *(trial.number, trial.state, trial.params, trial.values, trial.intermediate_values),
+            {key: value for key, value in trial.user_attrs.items() if key != "kdsweep.owner"},
+        )
+        for trial in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+
+
+def results(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """What each run ended with, by its place in the sweep."""
+    (sweep,) = {path.parent for path in folder.glob("multirun/**/sweep.json")}
+    keys = ("status", "epochs", "val/acc", "val/acc_best", "test/acc", "weights_sha256", "same_as")
+    return {
+        str(path.parent.relative_to(sweep)): tuple(read_json(path)[key] for key in keys)
+        for path in sweep.glob("**/result.json")
+    }
+
+
+def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
+    """As many runs as there should be, none running, no orphan, no twin, no metric step twice."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(found) == runs
+    assert "RUNNING" not in {run.info.status for run in found}
+    ids = {run.info.run_id for run in found}
+    assert {run.data.tags.get("mlflow.parentRunId") for run in found} <= ids | {None}
+    places = Counter((r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found)
+    assert set(places.values()) == {1}
+    for run in found:
+        for key in run.data.metrics:
+            steps = [p.step for p in client.get_metric_history(run.info.run_id, key)]
+            assert len(steps) == len(set(steps)), (run.info.run_name, key)
+
+
+def runs_of(folder: Path) -> int:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    return len(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+Compared = Callable[[Path], Any]
+
+
+@pytest.mark.parametrize(
+    ("words", "kills", "compared"),
+    [
+        pytest.param(SEARCH, 3, [trials, results], id="search"),
+        pytest.param(SEARCH, 20, [trials, results], id="search-often", marks=pytest.mark.slow),
+        pytest.param(GRID, 10, [results], id="grid", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_sweep_ends_as_if_it_had_not_been(
+    tmp_path: Path, words: list[str], kills: int, compared: list[Compared]
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(whole, words)
+    finish_with_kills(killed, words, kills, recorded(whole))
+    for view in compared:
+        assert view(killed) == view(whole)
+    assert_mlflow_is_tidy(killed, runs_of(whole))
+    assert_mlflow_is_tidy(whole, runs_of(whole))
