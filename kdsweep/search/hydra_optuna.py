@@ -40,6 +40,9 @@ class SearchStudy(optuna.Study):
         finally:
             self.learning = False
 
+    def stop(self) -> None:
+        """What a grid sampler calls at its end; a search ends when no trial waits any more."""
+
     def take(self, number: int) -> bool:
         """Make a waiting trial a running one; False if another process was faster."""
         trial_id = self.id_of(number)

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsweep.errors import UserError
 from kdsweep.search.hydra_optuna import SearchStudy
@@ -83,7 +83,7 @@ def enqueue(study: SearchStudy, n_trials: int, folder: Path) -> None:
     """Make trials wait until the study has `n_trials`."""
     with FileLock(folder / ".study.lock"):
         for _ in range(len(study.trials), n_trials):
-            study.enqueue_trial({})
+            study.add_trial(create_trial(state=TrialState.WAITING))
 
 
 def claim(study: SearchStudy, n_trials: int, block: int, folder: Path) -> list[int]:

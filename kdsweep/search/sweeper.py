@@ -9,8 +9,18 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf
+from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf, TPESamplerConfig
 from omegaconf import DictConfig
+
+
+@dataclass
+class JointTPEConf(TPESamplerConfig):
+    """TPE as searches here use it: keys together, and spread over a block's trials that run."""
+
+    seed: int | None = 0
+    n_startup_trials: int = 8  # random ones; one block
+    multivariate: bool = True
+    constant_liar: bool = True
 
 
 @dataclass
@@ -18,7 +28,7 @@ class SearchSweeperConf(OptunaSweeperConf):
     """The keys of the stock Optuna sweeper; `n_trials` is a total over all starts."""
 
     _target_: str = "kdsweep.search.sweeper.SearchSweeper"
-    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "joint_tpe"}])
     direction: Any = Direction.maximize
     n_trials: int = 60
     n_jobs: int = 8  # trials that are trained together, in lockstep
@@ -26,6 +36,9 @@ class SearchSweeperConf(OptunaSweeperConf):
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="kdsweep", node=SearchSweeperConf, provider="kdsweep"
+)
+ConfigStore.instance().store(
+    group="hydra/sweeper/sampler", name="joint_tpe", node=JointTPEConf, provider="kdsweep"
 )
 
 

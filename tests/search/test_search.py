@@ -209,3 +209,62 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
         return [read_json(path)["weights_sha256"] for path in paths]
 
     assert weights("parked") == weights("whole") != []
+
+
+@pytest.mark.parametrize("sampler", ["random", "gp", "nsgaii", "qmc"])
+def test_other_samplers_search(command: Command, sampler: str) -> None:
+    outcome = command(*SEARCH, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3")
+    assert outcome.code == 0, outcome.err
+    points = {tuple(trial.params.values()) for trial in study_of(outcome).trials}
+    assert len(points) == 3
+
+
+def test_a_grid_is_searched_once_and_in_positions(command: Command) -> None:
+    words = ["hydra/sweeper/sampler=grid", "T=1,2,4", "alpha=0.1,0.9", "hydra.sweeper.n_trials=99"]
+    outcome = command(*SEARCH, *words)
+    assert outcome.code == 0, outcome.err
+    points = {(r["T"], r["alpha"]) for r in results(outcome).values()}
+    assert points == {(T, alpha) for T in (1.0, 2.0, 4.0) for alpha in (0.1, 0.9)}
+    assert states(outcome) == ["COMPLETE"] * 6
+
+
+def test_two_objectives_end_in_the_trials_that_no_other_beats(command: Command) -> None:
+    outcome = command(
+        *SEARCH,
+        "hydra.sweeper.direction=[maximize,minimize]",
+        "search.objectives=[val/acc,num_params]",
+        "student.model.width=choice(4,8,16)",
+        "hydra.sweeper.n_trials=6",
+    )
+    assert outcome.code == 0, outcome.err
+    study = study_of(outcome)
+    (answer,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
+    solutions = OmegaConf.load(answer).solutions
+    assert [list(s["values"]) for s in solutions] == [t.values for t in study.best_trials]
+    assert {s.params["student.model.width"] for s in solutions} <= {4, 8, 16}
+
+
+def test_ctrl_c_parks_the_search_and_the_next_start_goes_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=4", "search.name=mine"]
+    step = Student.step
+
+    def until(self: Student, *arguments: object) -> None:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Student, "step", until)
+        stopped = command(*words, tracking=True)
+    assert stopped.code == 130
+    assert states(stopped) == ["RUNNING", "RUNNING", "WAITING", "WAITING"]
+    client = MlflowClient(f"sqlite:///{stopped.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    status = {r.info.status for r in client.search_runs([experiment.experiment_id])}
+    assert status == {"KILLED", "FINISHED"}, "FINISHED is the teacher"
+    assert command(*words, tracking=True).code == 0
+    assert states(stopped) == ["COMPLETE"] * 4
+    status = {r.info.status for r in client.search_runs([experiment.experiment_id])}
+    assert status == {"FINISHED"}

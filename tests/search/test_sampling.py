@@ -1,0 +1,189 @@
+"""What a search proposes: the same whether it was interrupted or not, and not what fails."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra_plugins.hydra_optuna_sweeper import config as nodes
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import Trial, TrialState
+from studies import Start
+
+from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.sampling import make_sampler
+from kdsweep.search.space import Space, parse
+from kdsweep.search.study import claim, enqueue
+
+SPACE = parse(["T=tag(log,interval(1.0,16.0))", "alpha=interval(0.0,1.0)"], lambda key, loss: True)
+N, BLOCK = 12, 4
+
+SAMPLERS = {
+    "tpe": nodes.TPESamplerConfig(
+        seed=0, n_startup_trials=4, multivariate=True, constant_liar=True
+    ),
+    "tpe alone": nodes.TPESamplerConfig(seed=0, n_startup_trials=4),
+    "gp": nodes.GPSamplerConfig(seed=0, n_startup_trials=4),
+    "random": nodes.RandomSamplerConfig(seed=0),
+    "nsgaii": nodes.NSGAIISamplerConfig(seed=0, population_size=4),
+    "qmc": nodes.QMCSamplerConfig(seed=0),
+}
+Values = dict[str, Any]
+
+
+def node(name: str, **changes: Any) -> DictConfig:
+    return OmegaConf.merge(OmegaConf.structured(SAMPLERS[name]), changes)
+
+
+def suggest(
+    study: SearchStudy, sampler: DictConfig, number: int, space: Space = SPACE
+) -> tuple[Trial, Values]:
+    """As a search does."""
+    study.sampler = make_sampler(sampler, space, number)
+    trial = study.go_on(number)
+    with study.learning_from_failures():
+        return trial, space.suggest(trial)
+
+
+def blocks(study: SearchStudy, total: int, size: int, folder: Path) -> Iterator[list[int]]:
+    enqueue(study, total, folder)
+    while block := claim(study, total, size, folder):
+        yield block
+
+
+def accuracy(values: Values) -> float:
+    return 0.9 - 0.05 * math.log(values["T"] / 4) ** 2 - 0.1 * (values["alpha"] - 0.7) ** 2
+
+
+def search(
+    start: Start, sampler: DictConfig, home: Path, *, restarts: str = "never"
+) -> list[Values]:
+    """What all trials of a search are given that is interrupted like this."""
+    home.mkdir()
+    study = start(home.name)
+    for block in blocks(study, N, BLOCK, home):
+        if restarts == "between":
+            study = start(home.name)
+        if restarts == "within":
+            for number in block[:2]:
+                suggest(study, sampler, number)
+            study = start(home.name)
+        found = {number: suggest(study, sampler, number) for number in block}
+        if restarts == "while telling":
+            for number in block[:2]:
+                study.tell(number, accuracy(found.pop(number)[1]))
+            study = start(home.name)
+        for number, (_, values) in found.items():
+            study.tell(number, accuracy(values))
+    return [SPACE.values(trial.params) for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_suggestions_do_not_depend_on_restarts(start: Start, tmp_path: Path, name: str) -> None:
+    whole = search(start, node(name), tmp_path / "whole")
+    assert len({str(values) for values in whole}) == N
+    for restarts in ("between", "within", "while telling"):
+        folder = tmp_path / restarts.replace(" ", "-")
+        assert search(start, node(name), folder, restarts=restarts) == whole
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_of_its_own_for_each_seed(start: Start, tmp_path: Path, name: str) -> None:
+    one, other = (
+        search(start, node(name, seed=seed), tmp_path / str(seed))[0] for seed in (0, 1)
+    )
+    assert one != other
+
+
+HALF = parse(["T=tag(log,interval(1.0,16.0))"], lambda key, loss: True)
+
+
+@pytest.mark.xfail(reason="search.py:178: alpha gets the draw that T would have had", strict=True)
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_a_trial_that_was_half_suggested_goes_on_alike(
+    start: Start, tmp_path: Path, name: str
+) -> None:
+    for home in ("whole", "killed"):
+        study = start(home)
+        enqueue(study, 1, tmp_path / home)
+        claim(study, 1, 1, tmp_path / home)
+        if home == "killed":
+            suggest(study, node(name), 0, HALF)
+            study = start(home)
+        suggest(study, node(name), 0)
+    assert start("whole").trials[0].params == start("killed").trials[0].params
+
+
+@pytest.mark.parametrize("words", [["T=1,2,4", "alpha=0.1,0.2"], ["T=1,2,4", "loss=kl,ce"]])
+@pytest.mark.xfail(
+    reason="study.py:87: enqueued trials get no grid point; sampling.py:30: each trial shuffles"
+    " the grid its own way; search.py:307: the last tell wants to stop a study.optimize",
+    strict=True,
+)
+def test_a_grid_has_each_point_once(start: Start, tmp_path: Path, words: list[str]) -> None:
+    space = parse(words, lambda key, loss: True)
+    sampler = OmegaConf.structured(nodes.GridSamplerConfig(seed=0))
+    study, points = start(), []
+    for block in blocks(study, 6, BLOCK, tmp_path):
+        study = start()
+        found = {number: suggest(study, sampler, number, space) for number in block}
+        points += [str(values) for _, values in found.values()]
+        for number in found:
+            study.tell(number, 0.5)
+    assert len(points) == len(set(points)) == 6
+
+
+def test_the_options_of_the_config_reach_the_sampler() -> None:
+    sampler = make_sampler(node("tpe", n_startup_trials=7), SPACE, 0)
+    assert sampler._n_startup_trials == 7
+
+
+@pytest.fixture(scope="module")
+def default() -> DictConfig:
+    """The sampler of conf/search/bayes.yaml."""
+    import hydra
+
+    from kdsweep.cli import CONF
+
+    with hydra.initialize_config_dir(str(CONF)):
+        config = hydra.compose("train", ["search=bayes"], return_hydra_config=True)
+    return config.hydra.sweeper.sampler
+
+
+def share_of_failing(
+    start: Start, sampler: DictConfig, home: Path, total: int = 40, n_jobs: int = 8
+) -> float:
+    """Of a search's proposals, those with T in [3, 5], where every trial fails."""
+    study, failed = start(home.name), 0
+    for block in blocks(study, total, n_jobs, home):
+        for trial, values in [suggest(study, sampler, number) for number in block]:
+            if 3 <= values["T"] <= 5:
+                failed += 1
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, 0.9 + 0.01 * values["alpha"])
+    return failed / total
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_region_that_fails_is_avoided(
+    start: Start, tmp_path: Path, default: DictConfig, seed: int
+) -> None:
+    # 18 % of this space, measured as the sampler draws T
+    share = share_of_failing(start, OmegaConf.merge(default, {"seed": seed}), tmp_path)
+    print("SHARE", share)
+    assert share < 0.15
+
+
+@pytest.mark.parametrize("group", ["cmaes", "gp", "grid", "nsgaii", "qmc", "random"])
+@pytest.mark.xfail(reason="bayes.yaml:24: keys of tpe are set for every sampler", strict=True)
+def test_a_bayesian_search_with_another_sampler(group: str) -> None:
+    import hydra
+
+    from kdsweep.cli import CONF
+
+    words = ["search=bayes", f"hydra/sweeper/sampler={group}"]
+    with hydra.initialize_config_dir(str(CONF)):
+        config = hydra.compose("train", words, return_hydra_config=True)
+    assert config.hydra.sweeper.sampler.seed == 0

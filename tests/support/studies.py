@@ -1,0 +1,7 @@
+"""What a test of the study is handed by tests/search/conftest.py."""
+
+from collections.abc import Callable
+
+from kdsweep.search.hydra_optuna import SearchStudy
+
+Start = Callable[..., SearchStudy]
