@@ -13,22 +13,22 @@ from kdsweep.search.space import Space
 from kdsweep.seeding import derive
 
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+ORDERED = ("QMCSampler", "GridSampler")
 
 
 def make_sampler(node: DictConfig, space: Space, number: int) -> optuna.samplers.BaseSampler:
     """The configured sampler for one trial.
 
     A sampler that lives through a whole search continues differently after a restart; one that is
-    made for (seed, trial) does not. Quasi-random sequences keep their one seed: the trial's place
-    in the sequence is in the storage.
+    made for (seed, trial) does not. Quasi-random sequences and grids keep their one seed: it
+    orders the points, and the trial's place in that order is in the storage.
     """
     options: dict[str, Any] = {str(k): v for k, v in OmegaConf.to_container(node).items()}  # type: ignore[union-attr]
-    seed = options.get("seed") or 0
-    if not str(options["_target_"]).endswith("QMCSampler"):
-        options["seed"] = derive("sampler", seed, number) % 2**32
+    kind, seed = str(options["_target_"]).rpartition(".")[2], options.get("seed") or 0
+    options["seed"] = seed if kind in ORDERED else derive("sampler", seed, number) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # qmc, group: chosen knowingly
-        if str(options["_target_"]).endswith("TPESampler") and "loss" in space.keys:
+        if kind == "TPESampler" and "loss" in space.keys:
             options["group"] = True  # keys that only some losses listen to
         made = instantiate(options, _convert_="all", _execution_whitelist_=WHITELIST)
     if isinstance(made, optuna.samplers.BaseSampler):
