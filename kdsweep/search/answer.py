@@ -15,6 +15,7 @@ from kdsweep.run import Result
 from kdsweep.search.space import Space
 from kdsweep.sweep.answer import link, ui_command
 from kdsweep.tracking.files import read_json
+from kdsweep.tracking.results import collect, write_csv
 
 
 class Finalist(NamedTuple):
@@ -42,7 +43,8 @@ class Finalist(NamedTuple):
 def publish(
     study: optuna.Study, space: Space, name: str, folder: Path, finalists: list[Finalist]
 ) -> None:
-    """Write optimization_results.yaml and print the answer."""
+    """Write results.csv and optimization_results.yaml, and print the answer."""
+    write_csv(collect(folder), folder / "results.csv")
     trials = study.trials
     counts = {state: sum(t.state is state for t in trials) for state in TrialState}
     console = Console()
@@ -71,7 +73,7 @@ def publish(
         f" {counts[TrialState.PRUNED]} pruned, {counts[TrialState.FAIL]} failed"
     )
     note = read_json(folder / "sweep.json")
-    console.print(f"results  {folder / 'optimization_results.yaml'}")
+    console.print(f"results  {folder / 'optimization_results.yaml'}, {folder / 'results.csv'}")
     if note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}")
         console.print(f"         then {link(note)}", soft_wrap=True)

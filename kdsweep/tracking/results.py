@@ -49,22 +49,31 @@ COLUMNS = (
 
 
 def collect(sweep_folder: Path) -> list[Result]:
-    """One dict per run folder (a number), in the order of the numbers, with `COLUMNS` as keys.
+    """One dict per run folder, in the order of the numbers, with `COLUMNS` as keys.
 
-    A run without a result.json has status RUNNING and what its run.json knows.
+    A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a result.json has status RUNNING and what its run.json knows.
     """
-    folders = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
     rows = []
-    for folder in sorted(folders, key=lambda path: int(path.name)):
+    for folder in _run_folders(sweep_folder):
         if (folder / run_folder.RESULT).exists():
             found = read_json(folder / run_folder.RESULT)
         elif (folder / run_folder.RUN).exists():
             found = read_json(folder / run_folder.RUN) | {"status": "RUNNING"}
         else:
             continue
-        found["run"] = int(folder.name)
+        run = folder.relative_to(sweep_folder).as_posix()
+        found["run"] = int(run) if run.isdigit() else run
         rows.append({column: found.get(column) for column in COLUMNS})
     return rows
+
+
+def _run_folders(sweep_folder: Path) -> list[Path]:
+    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    folders = []
+    for folder in sorted(numbered, key=lambda path: int(path.name)):
+        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
+        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
+    return folders
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:

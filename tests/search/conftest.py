@@ -1,12 +1,15 @@
 """A study in a real sqlite file for every test: one schema is made, each test gets a copy of it."""
 
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from studies import Start
 
 from kdsweep.search.hydra_optuna import SearchStudy
@@ -19,6 +22,19 @@ def fresh_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("storage") / "optuna.db"
     optuna.storages.RDBStorage(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hasty_sqlite() -> Iterator[None]:
+    """No test cuts the power, so none waits for the disk."""
+
+    def hurry(connection: Any, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hurry)
+    yield
+    event.remove(Engine, "connect", hurry)
 
 
 @pytest.fixture

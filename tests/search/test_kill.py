@@ -30,6 +30,11 @@ SEARCH = [
     *["search.seeds=[0,1]", "search.finalists=2", "search.finalist_seeds=1"],
     *["search/pruner=median", "search.pruner.n_startup_trials=2"],
 ]
+FEW = [
+    *["search=bayes", *SMALL, "trainer.epochs=4", "tracking.checkpoint_seconds=0"],
+    *["hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=1"],
+    *["search.finalist_seeds=1", "search/pruner=median", "search.pruner.n_startup_trials=1"],
+]
 GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
 
 
@@ -126,7 +131,7 @@ Compared = Callable[[Path], Any]
 @pytest.mark.parametrize(
     ("words", "kills", "compared"),
     [
-        pytest.param(SEARCH, 3, [trials, results], id="search"),
+        pytest.param(FEW, 3, [trials, results], id="search"),
         pytest.param(SEARCH, 20, [trials, results], id="search-often", marks=pytest.mark.slow),
         pytest.param(GRID, 10, [results], id="grid", marks=pytest.mark.slow),
     ],

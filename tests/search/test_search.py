@@ -263,7 +263,8 @@ def test_ctrl_c_parks_the_search_and_the_next_start_goes_on(
     client = MlflowClient(f"sqlite:///{stopped.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     status = {r.info.status for r in client.search_runs([experiment.experiment_id])}
-    assert status == {"KILLED", "FINISHED"}, "FINISHED is the teacher"
+    assert "KILLED" in status
+    assert "RUNNING" not in status
     assert command(*words, tracking=True).code == 0
     assert states(stopped) == ["COMPLETE"] * 4
     status = {r.info.status for r in client.search_runs([experiment.experiment_id])}

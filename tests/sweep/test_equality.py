@@ -18,7 +18,7 @@ def digests(outcome: Outcome) -> dict[str, str]:
 def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of a sweep in lockstep, and of the same sweep one run at a time."""
     together = digests(command(*words))
-    alone = digests(command(*words, "hydra/launcher=basic"))
+    alone = digests(command(*words, "hydra/launcher=basic", "hydra.sweep.dir=multirun/alone"))
     return together, alone
 
 

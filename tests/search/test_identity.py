@@ -1,0 +1,145 @@
+"""Which search this is, and which keys a loss listens to, from real configs."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from kdsweep.search.identity import applies_with, base_config, search_name
+from kdsweep.search.space import Space, parse
+
+Load = Callable[..., tuple[HydraContext, DictConfig]]
+
+
+@pytest.fixture(scope="session")
+def load() -> Load:
+    """`load("search=bayes")`: what Hydra hands to a sweeper."""
+    import hydra
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+
+    from kdsweep.cli import CONF
+
+    def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
+        with hydra.initialize_config_dir(str(CONF)):
+            loader: ConfigLoader = GlobalHydra.instance().config_loader()
+            config = hydra.compose("train", list(words), return_hydra_config=True)
+        return HydraContext(config_loader=loader, callbacks=Callbacks()), config
+
+    return loaded
+
+
+def search_of(load: Load, *words: str) -> tuple[DictConfig, DictConfig, Space]:
+    """What a search of these words makes of them: its config, its base and its space."""
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    plain = [str(word.input_line) for word in parsed if not word.is_sweep_override()]
+    context, config = load("search=bayes", *plain)
+    params = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+    task = ["search=bayes", *(word for word in words if not word.startswith("hydra."))]
+    space = parse([*params, *task], lambda key, loss: True)
+    return config, base_config(context, config, space.fixed), space
+
+
+def name_of(load: Load, *words: str) -> str:
+    config, base, space = search_of(load, *words)
+    return search_name(config, base, space.keys)
+
+
+def test_the_base_has_the_fixed_words_and_none_that_is_searched(load: Load) -> None:
+    _, base, space = search_of(load, "student.model.width=12", "seed=3", "T=2,8")
+    assert sorted(space.keys) == ["T", "alpha"]
+    assert (base.student.model.width, base.seed) == (12, 3)
+    assert (base.T, base.alpha) == (4.0, 0.5)  # as in conf/train.yaml
+    assert "hydra" not in base
+
+
+def test_a_name_is_the_option_and_a_hash(load: Load) -> None:
+    assert re.fullmatch(r"bayes-[0-9a-f]{8}", name_of(load))
+
+
+def test_another_option_of_the_search_group_is_named(load: Load) -> None:
+    context, config = load()
+    base = base_config(context, config, [])
+    assert re.fullmatch(r"search-[0-9a-f]{8}", search_name(config, base, ["T"]))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=7",
+        "T=interval(1.0,4.0)",
+        "alpha=0.1,0.5",
+        "tracking=none",
+        "tracking.experiment=other",
+        "debug=true",
+        "search.finalists=0",
+        "search.seeds=[0,1]",
+        "search/pruner=median",
+        "hydra.sweeper.n_trials=99",
+        "hydra/sweeper/sampler=random",
+    ],
+)
+def test_what_is_searched_or_changes_no_result_is_not_in_the_name(load: Load, word: str) -> None:
+    assert name_of(load, word) == name_of(load)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "trainer.epochs=5",
+        "loss=mse",
+        "student.model.width=12",
+        "dataset=fake",
+        "T=2",
+        "hard.label_smoothing=0.1",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+        "loss=kl,ce",
+    ],
+)
+def test_what_is_not_searched_is_in_the_name(load: Load, word: str) -> None:
+    assert name_of(load, word) != name_of(load)
+
+
+def test_the_order_of_the_words_is_not_in_the_name(load: Load) -> None:
+    words = ["trainer.epochs=5", "student.model.width=12"]
+    assert name_of(load, *words) == name_of(load, *reversed(words))
+
+
+def test_a_number_may_be_written_in_two_ways(load: Load) -> None:
+    assert name_of(load, "T=2") == name_of(load, "T=2.0")
+
+
+def test_keys_of_one_search_are_alike_whatever_their_values_were(load: Load) -> None:
+    width = "student.model.width"
+    one, other = (name_of(load, f"{width}={values}") for values in ("8,16", "16,32"))
+    assert one == other != name_of(load)
+
+
+LOSSES = ("ce", "fitnet", "kl", "mse", "soft_ce")
+
+
+@pytest.mark.parametrize(
+    ("key", "losses"),
+    [
+        ("T", ["kl", "soft_ce"]),
+        ("alpha", ["kl", "mse", "soft_ce"]),
+        ("loss.kl.weight", ["kl"]),
+        ("loss.fitnet.weight", ["fitnet"]),
+        ("optimizer.lr", [*LOSSES]),
+        ("student", [*LOSSES]),
+    ],
+)
+def test_which_losses_a_key_matters_for(load: Load, key: str, losses: list[str]) -> None:
+    applies = applies_with(*load("search=bayes"), ["search=bayes"])
+    assert [option for option in LOSSES if applies(key, option)] == losses
+
+
+def test_a_fixed_word_may_tie_a_loss_to_a_key(load: Load) -> None:
+    fixed = ["search=bayes", "+loss.mse.scale=${T}"]
+    applies = applies_with(*load("search=bayes"), fixed)
+    assert applies("T", "mse")
+    assert not applies_with(*load("search=bayes"), ["search=bayes"])("T", "mse")
