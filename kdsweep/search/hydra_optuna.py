@@ -16,6 +16,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import (
     create_optuna_distribution_from_override,
 )
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import NopPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -33,12 +34,20 @@ class SearchStudy(optuna.Study):
 
     @contextmanager
     def learning_from_failures(self) -> Iterator[None]:
-        """Inside, failed trials look as bad as the worst; else they look as they are."""
-        self.learning = True
+        """Inside, failed trials look as bad as the worst; else they look as they are.
+
+        Hyperband would show its sampler a study of its own, a bracket's, which knows nothing of
+        this: so inside there is no pruner.
+        """
+        pruner, self.pruner, self.learning = self.pruner, NopPruner(), True
         try:
             yield
         finally:
-            self.learning = False
+            self.pruner, self.learning = pruner, False
+
+    def as_they_are(self) -> list[FrozenTrial]:
+        """The trials, whoever looks."""
+        return super()._get_trials(False, None, False)
 
     def stop(self) -> None:
         """What a grid sampler calls at its end; a search ends when no trial waits any more."""

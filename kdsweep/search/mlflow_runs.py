@@ -35,7 +35,7 @@ class SearchRuns:
             "sampler": str(sweeper.sampler._target_).rpartition(".")[2],
             "pruner": str((options.pruner or {}).get("_target_")).rpartition(".")[2],
             "seeds": ",".join(map(str, options.seeds)),
-            **{f"space.{key}": value for key, value in space.describe().items()},
+            **{f"space.{d.key}": d.words for d in space.dimensions},
         }
         self._quietly(lambda store, parent: store.log_params(parent, params))
 

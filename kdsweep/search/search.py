@@ -174,9 +174,9 @@ class Search(OptunaSweeperImpl):
         trials = {number: self._suggest(number) for number in numbers}
         results: dict[int, list[Result]] = {number: [] for number in numbers}
         racing = list(numbers)
-        for seed in self.options.seeds:
+        for position, seed in enumerate(self.options.seeds):
             racing = [n for n in racing if all(r["status"] == "FINISHED" for r in results[n])]
-            racing = self._still_racing(racing, results)
+            racing = self._still_racing(racing, results, position)
             if not racing:
                 break
             ended = self._train_seed({number: trials[number] for number in racing}, seed)
@@ -193,17 +193,23 @@ class Search(OptunaSweeperImpl):
             self.space.suggest(trial)
         return trial
 
-    def _still_racing(self, racing: list[int], results: dict[int, list[Result]]) -> list[int]:
-        """The trials that get the next seed; `kdsweep.search.racing` has the rule."""
+    def _still_racing(
+        self, racing: list[int], results: dict[int, list[Result]], position: int
+    ) -> list[int]:
+        """The trials that get the seed at a position; `kdsweep.search.racing` has the rule."""
         if not self._is_race:
             return racing
-        earlier = [_by_seed(t) for t in self.study.trials if t.state is TrialState.COMPLETE]
+        # Block mates that were told before an interruption count as they did then.
+        number = next(iter(results)) // self.n_jobs
+        done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
+        mates = [_by_seed(t)[:position] for t in done if t.number // self.n_jobs == number]
+        earlier = [_by_seed(t) for t in done if t.number // self.n_jobs != number]
         block = {
             number: [r["val/acc"] for r in ended]
             for number, ended in results.items()
             if all(r["status"] == "FINISHED" for r in ended)
         }
-        noise = seed_noise([*earlier, *block.values()])
+        noise = seed_noise([*earlier, *mates, *block.values()])
         best = incumbent(earlier, len(self.options.seeds))
         return [number for number in racing if may_be_best(block[number], best, noise)]
 

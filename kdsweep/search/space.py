@@ -1,6 +1,5 @@
 """What a search may choose: from the words of the command line to a trial's overrides."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from kdsweep.config import number
 from kdsweep.errors import UserError
-from kdsweep.search.hydra_optuna import create_optuna_distribution_from_override
+from kdsweep.search.hydra_optuna import OptunaSweeperImpl, create_optuna_distribution_from_override
 
 # (config key, option of the loss group) -> whether the key has an effect with that loss
 Applies = Callable[[str, str], bool]
@@ -40,7 +38,12 @@ class Dimension:
         """What the study calls it."""
         if self.ordered is None:
             return self.key
-        return f"{self.key} (position in {', '.join(map(number, self.ordered))})"
+        return f"{self.key} (position in {', '.join(map(repr, self.ordered))})"
+
+    @property
+    def words(self) -> str:
+        """What is searched, to be read."""
+        return str(self.distribution if self.ordered is None else list(self.ordered))
 
     def value(self, param: Any) -> Any:
         """The config value of what the study holds."""
@@ -93,7 +96,7 @@ def parse(arguments: Sequence[str], applies: Applies) -> Space:
     dimensions: dict[str, Dimension] = {}
     fixed: dict[str, str] = {}
     for override in OverridesParser.create().parse_overrides(list(arguments)):
-        key = override.get_key_element()
+        key = override.get_key_element().lstrip("+~")
         dimensions.pop(key, None)
         if override.is_delete() or not override.is_sweep_override():
             fixed[key] = str(override.input_line)
@@ -118,13 +121,10 @@ def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
 
 def grid_size(space: Space) -> float:
     """How many different points the space has; infinite if it is continuous."""
-    sizes = []
-    for dimension in space.dimensions:
-        described = json.loads(distribution_to_json(dimension.distribution))["attributes"]
-        if "choices" in described:
-            sizes.append(float(len(described["choices"])))
-        elif described.get("step"):
-            sizes.append(math.floor((described["high"] - described["low"]) / described["step"]) + 1)
-        else:
-            return math.inf
-    return math.prod(sizes)
+    try:
+        sides = [
+            OptunaSweeperImpl._to_grid_sampler_choices(d.distribution) for d in space.dimensions
+        ]
+    except ValueError:
+        return math.inf
+    return math.prod(len(side) for side in sides)

@@ -46,35 +46,37 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with FileLock(folder / ".study.lock"):
         try:
+            opened = optuna.storages.get_storage(storage)
             optuna.create_study(
                 study_name=name,
-                storage=storage,
+                storage=opened,
                 directions=[StudyDirection[direction.upper()] for direction in directions],
                 load_if_exists=True,
             )
-            study = SearchStudy(name, storage, pruner=pruner)
+            study = SearchStudy(name, opened, pruner=pruner)
+            study.get_trials(deepcopy=False)  # the storage's cache must know them before it writes
         except Exception as error:
             raise UserError(
                 f"hydra.sweeper.storage must be a storage that works, got {storage}:"
                 f" {first_line(error)}"
             ) from error
-        known = study.user_attrs.get(IDENTITY)
-        wanted = {**identity, "directions": directions}
-        if known is None:
-            study.set_user_attr(IDENTITY, wanted)
-        else:
-            _refuse_change(name, known, wanted, [d.name.lower() for d in study.directions])
+        known = study.user_attrs.get(IDENTITY, {})
+        stored = [direction.name.lower() for direction in study.directions]
+        _refuse_change(
+            name, {**known, "directions": stored}, {**identity, "directions": directions}
+        )
+        if not known:
+            study.set_user_attr(IDENTITY, identity)
     return study
 
 
-def _refuse_change(
-    name: str, known: dict[str, Any], wanted: dict[str, Any], directions: list[str]
-) -> None:
-    known = {**known, "directions": directions}
+def _refuse_change(name: str, known: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key, value in wanted.items():
-        if json.dumps(known.get(key), sort_keys=True) != json.dumps(value, sort_keys=True):
+        if key in known and json.dumps(known[key], sort_keys=True) != json.dumps(
+            value, sort_keys=True
+        ):
             raise UserError(
-                f"{key} of the search {name} must stay {known.get(key)}, got {value};"
+                f"{key} of the search {name} must stay {known[key]}, got {value};"
                 " another search.name begins another search"
             )
 
@@ -99,14 +101,17 @@ def claim(study: SearchStudy, n_trials: int, block: int, folder: Path) -> list[i
             return []
         first = free[0].number // block
         mine = [t for t in free if t.number // block == first]
-        taken = [
-            trial.number
-            for trial in mine
-            if trial.state is TrialState.RUNNING or study.take(trial.number)
-        ]
-        for number in taken:
-            study.note(number, OWNER, owner())
-        return taken
+        return [trial.number for trial in mine if _take(study, trial)]
+
+
+def _take(study: SearchStudy, trial: FrozenTrial) -> bool:
+    # Noted before as well: a controller that shares the storage but not the lock must never see
+    # a trial that runs and belongs to nobody.
+    study.note(trial.number, OWNER, owner())
+    if trial.state is TrialState.WAITING and not study.take(trial.number):
+        return False
+    study.note(trial.number, OWNER, owner())
+    return True
 
 
 def park(study: SearchStudy, numbers: list[int]) -> None:

@@ -51,7 +51,8 @@ COLUMNS = (
 def collect(sweep_folder: Path) -> list[Result]:
     """One dict per run folder, in the order of the numbers, with `COLUMNS` as keys.
 
-    A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a result.json has status RUNNING and what its run.json knows.
+    A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
+    result.json has status RUNNING and what its run.json knows.
     """
     rows = []
     for folder in _run_folders(sweep_folder):

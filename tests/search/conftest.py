@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from studies import Start
@@ -22,6 +23,15 @@ def fresh_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("storage") / "optuna.db"
     optuna.storages.RDBStorage(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_to_open() -> Iterator[None]:
+    """Optuna reads its schema's migrations, which are many, once and not with every opening."""
+    with pytest.MonkeyPatch.context() as patch:
+        version = optuna.storages.RDBStorage("sqlite://").get_head_version()
+        patch.setattr(_VersionManager, "get_head_version", lambda self: version)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -272,7 +272,6 @@ def test_an_error_ends_the_learning(study: SearchStudy) -> None:
     assert study.trials[1].state is TrialState.FAIL
 
 
-@pytest.mark.xfail(reason="hydra_optuna.py:70: hyperband shows a study of its own", strict=True)
 def test_a_sampler_learns_under_hyperband_too(start: Start, tmp_path: Path) -> None:
     # one bracket, so that every trial is in it
     pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=1)

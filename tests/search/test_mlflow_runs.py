@@ -177,12 +177,7 @@ def test_several_objectives_have_no_best(store: MLflowStore, runs: SearchRuns, p
     "word",
     [
         "T=interval(1,4)",
-        pytest.param(
-            "T=1,2,4",
-            marks=pytest.mark.xfail(
-                reason="mlflow_runs.py:38: MLflow refuses the commas of a name", strict=True
-            ),
-        ),
+        "T=1,2,4",
     ],
 )
 def test_what_is_searched_and_how_are_params_of_the_search(

@@ -99,7 +99,6 @@ def test_a_deletion_is_an_override_of_every_trial() -> None:
     assert space.overrides({"T": 2.5}) == ("~schedule", "T=2.5")
 
 
-@pytest.mark.xfail(reason="space.py:102: `~T` and `++T` are other keys than `T`", strict=True)
 @pytest.mark.parametrize(("later", "fixed"), [("~T", ("~T",)), ("++T=2", ("++T=2",))])
 def test_a_later_deletion_or_addition_wins_too(later: str, fixed: tuple[str, ...]) -> None:
     space = parse(["T=interval(1,4)", "alpha=1,2", later], everywhere)
@@ -169,7 +168,6 @@ def test_another_space_has_another_description(word: str) -> None:
     )
 
 
-@pytest.mark.xfail(reason="space.py:46: six digits of the values are described", strict=True)
 def test_values_that_differ_in_the_seventh_digit_are_another_space() -> None:
     one, other = (parse([f"T=1,{x}"], everywhere).describe() for x in ("2.0000001", "2.0000002"))
     assert one != other
@@ -189,7 +187,6 @@ def test_values_that_differ_in_the_seventh_digit_are_another_space() -> None:
         pytest.param(
             ["T=range(0,0.4,0.1)"],
             4,
-            marks=pytest.mark.xfail(reason="space.py:129: 0.3 / 0.1 < 3", strict=True),
         ),
     ],
 )

@@ -68,7 +68,6 @@ def test_another_search_under_the_same_name_is_refused(
     start()  # the study has not taken the change over
 
 
-@pytest.mark.xfail(reason="study.py:60: a study without identity is not compared", strict=True)
 def test_a_study_of_the_stock_sweeper_keeps_its_direction(start: Start, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/optuna.db"
     made = optuna.create_study(study_name="night", storage=storage, direction="minimize")
