@@ -84,7 +84,12 @@ def search(
     return [SPACE.values(trial.params) for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+QUICK = ("tpe", "random", "nsgaii", "qmc")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SAMPLERS]
+)
 def test_suggestions_do_not_depend_on_restarts(start: Start, tmp_path: Path, name: str) -> None:
     whole = search(start, node(name), tmp_path / "whole")
     assert len({str(values) for values in whole}) > N / 2
@@ -174,7 +179,7 @@ def share_of_failing(
     return failed / total
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 2))])
 def test_a_region_that_fails_is_avoided(
     start: Start, tmp_path: Path, default: DictConfig, seed: int
 ) -> None:

@@ -211,7 +211,13 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
     assert weights("parked") == weights("whole") != []
 
 
-@pytest.mark.parametrize("sampler", ["random", "gp", "nsgaii", "qmc"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    ["random", *(pytest.param(name, marks=SLOW) for name in ("gp", "nsgaii", "qmc"))],
+)
 def test_other_samplers_search(command: Command, sampler: str) -> None:
     outcome = command(*SEARCH, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3")
     assert outcome.code == 0, outcome.err
