@@ -101,6 +101,7 @@ class SearchConfig:
     finalists: int = 3
     finalist_seeds: int = 3
     max_failures: int = 10
+    workers: int = 1
     timeout: str | None = None
 
 

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from omegaconf import DictConfig
 from optuna.trial import TrialState
 
@@ -91,7 +92,8 @@ class SearchRuns:
             if trial.state is TrialState.COMPLETE and trial.value is not None:
                 best = trial.value if best is None else pick(best, trial.value)
                 rows.append(make_row(trial.number, now_ms(), {"best": best}))
-        self._quietly(lambda store, parent: store.log_missing(parent, rows))
+        with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
+            self._quietly(lambda store, parent: store.log_missing(parent, rows))
 
     def finish(self, status: Status) -> None:
         """Close the search's run; a search that was stopped closes its open trials, too."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -27,6 +28,7 @@ from kdsweep.search.runs import Runs, TrialRun
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import grid_size, parse
 from kdsweep.search.study import BEAT_SECONDS, OWNER, claim, enqueue, open_study, owner, park
+from kdsweep.search.workers import is_worker, working
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
 from kdsweep.tracking.progress import Progress
@@ -87,7 +89,8 @@ class Search(OptunaSweeperImpl):
                 finalists = self._search(session)
             finally:
                 session.close()
-        publish(self.study, self.space, self.name, self.folder, finalists)
+        if finalists is not None:
+            publish(self.study, self.space, self.name, self.folder, finalists)
 
     def _refuse(self) -> None:
         """Requests that make no sense, before anything is made."""
@@ -99,6 +102,8 @@ class Search(OptunaSweeperImpl):
         for key in ("resume", "dry_run"):
             if self.config[key]:
                 raise UserError(f"{key} must be false in a search, got true: it always goes on")
+        if self.options.workers < 1:
+            raise UserError(f"search.workers must be at least 1, got {self.options.workers}")
         directions = self._get_directions()
         if len(directions) != len(self.options.objectives):
             raise UserError(
@@ -107,7 +112,7 @@ class Search(OptunaSweeperImpl):
             )
         self.deadline = time.monotonic() + seconds_of(self.options.timeout)
 
-    def _search(self, session: Session) -> list[Finalist]:
+    def _search(self, session: Session) -> list[Finalist] | None:
         self.session = session
         self.runs = Runs(self.launcher, session, self.space, self.folder)
         _, plan = self.runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
@@ -120,15 +125,31 @@ class Search(OptunaSweeperImpl):
         self.mlflow.describe(self.space, self.config, self.options)
         enqueue(self.study, self.n_trials, self.folder)
         try:
-            self._train_trials()
-            finalists = self._train_finalists()
+            finalists = self._train()
         except BaseException as error:
             session.flush()
             self.mlflow.finish("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         session.flush()
-        self.mlflow.finish("FINISHED")
+        if finalists is not None:
+            self.mlflow.finish("FINISHED")
         return finalists
+
+    def _train(self) -> list[Finalist] | None:
+        """All trials, then the finalists; None if other controllers are still at work."""
+        if is_worker():
+            self._train_trials()
+            return None
+        with working(self.options.workers - 1, self.folder) as workers:
+            self._train_trials()
+            for worker in workers:
+                worker.wait()
+        self._train_trials()  # what a worker that died has left
+        if any(trial.state is TrialState.RUNNING for trial in self.study.trials):
+            self.session.progress.note("other controllers are at work; the last says the answer")
+            return None
+        with FileLock(self.folder / ".finalists.lock"):
+            return self._train_finalists()
 
     def _open_study(self) -> SearchStudy:
         options = self.options

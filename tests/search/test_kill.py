@@ -7,24 +7,16 @@ random moment more, so that shipping, checkpoints and the study are hit too.
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from commands import TINY
-from mlflow import MlflowClient
+from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
-from kdsweep.tracking.files import read_json
-
-TRAIN = Path(__file__).parents[2] / "train.py"
 LONGER = ["trainer.epochs=8", "tracking.checkpoint_seconds=0"]
-SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
 SEARCH = [
     *["search=bayes", *SMALL, *LONGER, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=4"],
     *["search.seeds=[0,1]", "search.finalists=2", "search.finalist_seeds=1"],
@@ -36,27 +28,6 @@ FEW = [
     *["search.finalist_seeds=1", "search/pruner=median", "search.pruner.n_startup_trials=1"],
 ]
 GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
-
-
-def start(folder: Path, words: Sequence[str]) -> "subprocess.Popen[str]":
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(TRAIN), *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def finish(folder: Path, words: Sequence[str]) -> str:
-    """Run a command to its end, and return what it said."""
-    process = start(folder, words)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
 
 
 def recorded(folder: Path) -> int:
@@ -90,39 +61,6 @@ def trials(folder: Path) -> list[Any]:
         )
         for trial in optuna.load_study(study_name=name, storage=storage).trials
     ]
-
-
-def results(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """What each run ended with, by its place in the sweep."""
-    (sweep,) = {path.parent for path in folder.glob("multirun/**/sweep.json")}
-    keys = ("status", "epochs", "val/acc", "val/acc_best", "test/acc", "weights_sha256", "same_as")
-    return {
-        str(path.parent.relative_to(sweep)): tuple(read_json(path)[key] for key in keys)
-        for path in sweep.glob("**/result.json")
-    }
-
-
-def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
-    """As many runs as there should be, none running, no orphan, no twin, no metric step twice."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("kdsweep")
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(found) == runs
-    assert "RUNNING" not in {run.info.status for run in found}
-    ids = {run.info.run_id for run in found}
-    assert {run.data.tags.get("mlflow.parentRunId") for run in found} <= ids | {None}
-    places = Counter((r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found)
-    assert set(places.values()) == {1}
-    for run in found:
-        for key in run.data.metrics:
-            steps = [p.step for p in client.get_metric_history(run.info.run_id, key)]
-            assert len(steps) == len(set(steps)), (run.info.run_name, key)
-
-
-def runs_of(folder: Path) -> int:
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("kdsweep")
-    return len(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
 Compared = Callable[[Path], Any]

@@ -1,0 +1,71 @@
+"""The real command line in processes of its own, and what they leave behind."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from commands import TINY
+from mlflow import MlflowClient
+
+from kdsweep.tracking.files import read_json
+
+TRAIN = Path(__file__).parents[2] / "train.py"
+SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
+
+
+def start(folder: Path, words: Sequence[str]) -> "subprocess.Popen[str]":
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(TRAIN), *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(folder: Path, words: Sequence[str]) -> str:
+    """Run a command to its end, and return what it said."""
+    process = start(folder, words)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def results(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """What each run ended with, by its place in the sweep."""
+    (sweep,) = {path.parent for path in folder.glob("multirun/**/sweep.json")}
+    keys = ("status", "epochs", "val/acc", "val/acc_best", "test/acc", "weights_sha256", "same_as")
+    return {
+        str(path.parent.relative_to(sweep)): tuple(read_json(path)[key] for key in keys)
+        for path in sweep.glob("**/result.json")
+    }
+
+
+def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
+    """As many runs as there should be, none running, no orphan, no twin, no metric step twice."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(found) == runs
+    assert "RUNNING" not in {run.info.status for run in found}
+    ids = {run.info.run_id for run in found}
+    assert {run.data.tags.get("mlflow.parentRunId") for run in found} <= ids | {None}
+    places = Counter((r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found)
+    assert set(places.values()) == {1}
+    for run in found:
+        for key in run.data.metrics:
+            steps = [p.step for p in client.get_metric_history(run.info.run_id, key)]
+            assert len(steps) == len(set(steps)), (run.info.run_name, key)
+
+
+def runs_of(folder: Path) -> int:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    return len(client.search_runs([experiment.experiment_id], max_results=1000))
