@@ -30,7 +30,7 @@ ui: setup ## browse the runs in MLflow, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1
 
 test: setup ## the fast tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-all: setup ## every test, with the slow ones, a real server and a real browser
 	$(BIN)/python -m pytest -q -m "not gpu"
