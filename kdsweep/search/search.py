@@ -123,7 +123,6 @@ class Search(OptunaSweeperImpl):
         )
         self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder)
         self.mlflow.describe(self.space, self.config, self.options)
-        enqueue(self.study, self.n_trials, self.folder)
         try:
             finalists = self._train()
         except BaseException as error:
@@ -169,7 +168,7 @@ class Search(OptunaSweeperImpl):
 
     def _train_trials(self) -> None:
         """Work until no trial waits. Who is interrupted leaves the block to the next start."""
-        while block := claim(self.study, self.n_trials, self.n_jobs, self.folder):
+        while block := self._next_block():
             self.beat = time.monotonic()
             try:
                 self._train_block(block)
@@ -178,6 +177,16 @@ class Search(OptunaSweeperImpl):
                 raise
             self.mlflow.best_so_far(self.study)
             self._refuse_more_failures()
+
+    def _next_block(self) -> list[int]:
+        """Trials that are ours now: free ones if there are any, else the next ones."""
+        if free := claim(self.study, self.n_trials, self.n_jobs, self.folder):
+            return free
+        # No more at a time: a storage reads every trial that has not ended again and again.
+        made = len(self.study.get_trials(deepcopy=False))
+        total = min(self.n_trials, (made // self.n_jobs + 1) * self.n_jobs)
+        enqueue(self.study, total, self.folder)
+        return claim(self.study, self.n_trials, self.n_jobs, self.folder)
 
     def _refuse_more_failures(self) -> None:
         failed = [t for t in self.study.trials if t.state is TrialState.FAIL]

@@ -1,6 +1,6 @@
 """The study in its storage: the same space at every start, each trial owned by one process.
 
-Trials are made waiting, as many as asked for, before the first is trained: so a search has exactly
+Trials are made waiting and then taken, and never more than asked for: so a search has exactly
 `n_trials`, whoever starts it and however often.
 """
 
