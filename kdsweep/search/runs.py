@@ -7,11 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from kdsweep.errors import UserError
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session, Watch
 from kdsweep.search.space import Space
-from kdsweep.sweep.cohorts import train
+from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.folder import result_of
 from kdsweep.sweep.launcher import LockstepLauncher, task_of
 from kdsweep.tracking.files import read_json, write_json_atomic
@@ -58,12 +57,7 @@ class Runs:
             UserError: if a part cannot be built, or nothing is held out to choose by.
         """
         check(plans, self.session.dataset)
-        for plan in plans:
-            if self.session.dataset(plan.values).val is None:
-                raise UserError(
-                    "dataset.val_fraction must be > 0 in a search, got"
-                    f" {plan.values['dataset']['val_fraction']:g}: there is nothing to choose by"
-                )
+        refuse_without_validation(plans, self.session)
 
     def train(self, runs: Sequence[TrialRun], watch: Watch) -> list[Result]:
         """Train what is not done yet, in as few cohorts as possible; results in order."""

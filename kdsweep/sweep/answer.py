@@ -50,8 +50,9 @@ class Answer(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release
+        from kdsweep.sweep.launcher import searches
 
-        if str(config.hydra.sweeper._target_).startswith("kdsweep.search."):
+        if searches(config):
             return  # a search says its answer itself
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():

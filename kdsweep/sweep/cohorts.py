@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from kdsweep.errors import UserError
+from kdsweep.plan import Plan
 from kdsweep.run import Place, Result, Session, Watch, train_cohort
 from kdsweep.sweep.folder import result_of
 from kdsweep.training.cohort import partition
@@ -37,6 +39,20 @@ def train(
         ended = _train_or_split(cohort, session, resume, watch)
         results |= {p.plan.fingerprint: r for p, r in zip(cohort, ended, strict=True)}
     return results
+
+
+def refuse_without_validation(plans: Sequence[Plan], session: Session) -> None:
+    """A search chooses by validation; data may bring a set of its own, so the data is asked.
+
+    Raises:
+        UserError: if a run's data set holds nothing out.
+    """
+    for plan in plans:
+        if session.dataset(plan.values).val is None:
+            raise UserError(
+                "dataset.val_fraction must be > 0 in a search, got"
+                f" {plan.values['dataset']['val_fraction']:g}: there is nothing to choose by"
+            )
 
 
 def _train_or_split(

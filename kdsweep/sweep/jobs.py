@@ -16,7 +16,7 @@ from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
-from kdsweep.sweep.cohorts import train
+from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
 from kdsweep.sweep.launcher import task_of
 from kdsweep.tracking.files import write_json_atomic
@@ -52,7 +52,7 @@ def launch(
         session.progress = progress
         check(plans, session.dataset)
         if searching:
-            _refuse_without_validation(plans, session)
+            refuse_without_validation(plans, session)
         if plans[0].values["dry_run"]:
             _list(plans, _earlier(launcher, plans), launcher)
             release(launcher.folder)
@@ -103,21 +103,11 @@ def _refuse(
             raise UserError(f"{keys} must change some run of the sweep to be swept, got no effect")
         return
     if plans[0].values["resume"]:
-        raise UserError("resume must be false in a search, got true: searches start afresh")
+        raise UserError("resume must be false in a search of the stock sweeper, got true")
     if "seed" in swept:
         raise UserError("seed must have one value in a search, got several: chance is no choice")
     if plans[0].values["dry_run"]:
         raise UserError("dry_run must be false in a search, got true: its runs are not known yet")
-
-
-def _refuse_without_validation(plans: Sequence[Plan], session: Session) -> None:
-    """A data set may bring a validation set of its own, so it is the data that is asked."""
-    for plan in plans:
-        if session.dataset(plan.values).val is None:
-            raise UserError(
-                "dataset.val_fraction must be > 0 in a search, got"
-                f" {plan.values['dataset']['val_fraction']:g}: there is nothing to choose by"
-            )
 
 
 def _train(

@@ -83,10 +83,6 @@ class MLflowStore:
             )
         return cls(client, uri=address, experiment_id=found.experiment_id)
 
-    def runs_url(self) -> str:
-        """What follows the address of `mlflow ui` to open this experiment's runs."""
-        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
-
     def create_run(
         self,
         *,

@@ -211,8 +211,3 @@ def test_tags_are_added(store: MLflowStore) -> None:
     store.set_tags(run_id, {"a": "2", "b": "3"})
     tags = store.client.get_run(run_id).data.tags
     assert (tags["a"], tags["b"]) == ("2", "3")
-
-
-def test_the_link_opens_the_runs_of_the_experiment(store: MLflowStore) -> None:
-    wanted = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
-    assert store.runs_url() == wanted
