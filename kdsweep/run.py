@@ -33,6 +33,7 @@ from kdsweep.tracking.run_folder import read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluate import Split, confusion, evaluating, predict
+from kdsweep.training.latency import latency_ms
 from kdsweep.training.lockstep import fit, isolated, student_logits, with_teacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
@@ -209,9 +210,11 @@ def _test(runs: Sequence["_Run"], test: Split) -> None:
         if run.student.failure is not None:
             run.end("PRUNED" if run.pruned else "FAILED", run.student.failure)
     answers = student_logits([run.student for run in alive], test)
+    image = next(iter(test.batches())).images[:1]
     for run, logits in zip(alive, answers, strict=True):
-        taught = run.student.objective.needs_teacher
-        run.finish(test.metrics(logits, agreement=taught), confusion(logits, test.labels).tolist())
+        measured = test.metrics(logits, agreement=run.student.objective.needs_teacher)
+        measured["latency_ms"] = latency_ms(run.student, image)
+        run.finish(measured, confusion(logits, test.labels).tolist())
 
 
 def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
@@ -364,7 +367,7 @@ class _Run:
         self, status: str, reason: str | None, digest: str | None, pictures: list[Path]
     ) -> None:
         measured = ("val/acc", "val/loss", "val/agreement")
-        tested = ("test/acc", "test/loss", "test/ece", "test/agreement")
+        tested = ("test/acc", "test/loss", "test/ece", "test/agreement", "latency_ms")
         values = self.plan.values
         self.ended = {
             "status": status,

@@ -1,10 +1,7 @@
-"""The search itself: claim a block of trials, train it in lockstep, tell the study, until done."""
+"""The search: claim a block of trials, have it trained, until all are; then say the answer."""
 
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from hydra.core.plugins import Plugins
@@ -12,32 +9,28 @@ from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import TrialState
 
 from kdsweep.config import SearchConfig
 from kdsweep.errors import RunFailed, UserError
-from kdsweep.plan import Plan
-from kdsweep.run import Result, Session
+from kdsweep.run import Session
 from kdsweep.search.answer import Finalist, publish
-from kdsweep.search.duration import seconds_of
+from kdsweep.search.clock import Clock, TimeIsUp
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.identity import applies_with, base_config, search_name
 from kdsweep.search.mlflow_runs import SearchRuns
-from kdsweep.search.racing import incumbent, may_be_best, seed_noise
-from kdsweep.search.runs import Runs, TrialRun
-from kdsweep.search.sampling import make_sampler
+from kdsweep.search.runs import Runs
 from kdsweep.search.space import grid_size, parse
-from kdsweep.search.study import BEAT_SECONDS, OWNER, claim, enqueue, open_study, owner, park
+from kdsweep.search.study import claim, enqueue, open_study, park
+from kdsweep.search.trials import Trials
 from kdsweep.search.workers import is_worker, working
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
 from kdsweep.tracking.progress import Progress
 
 PRUNERS = ("optuna.pruners.*",)
-
-
-class Parked(SystemExit):
-    """The time of the search is up; what is open goes on at the next start."""
+# Of result.json. Nothing of the test set: what is chosen by it cannot be measured on it.
+OBJECTIVES = ("val/acc", "val/acc_best", "val/loss", "num_params", "latency_ms")
 
 
 class Search(OptunaSweeperImpl):
@@ -104,28 +97,45 @@ class Search(OptunaSweeperImpl):
                 raise UserError(f"{key} must be false in a search, got true: it always goes on")
         if self.options.workers < 1:
             raise UserError(f"search.workers must be at least 1, got {self.options.workers}")
+        if unknown := set(self.options.objectives) - set(OBJECTIVES):
+            raise UserError(
+                f"search.objectives must be of {', '.join(OBJECTIVES)},"
+                f" got {', '.join(sorted(unknown))}"
+            )
         directions = self._get_directions()
         if len(directions) != len(self.options.objectives):
             raise UserError(
                 "search.objectives must be one for each hydra.sweeper.direction, got"
                 f" {self.options.objectives} for {directions}"
             )
-        self.deadline = time.monotonic() + seconds_of(self.options.timeout)
+        self.clock = Clock(self.options.timeout)
 
     def _search(self, session: Session) -> list[Finalist] | None:
         self.session = session
-        self.runs = Runs(self.launcher, session, self.space, self.folder)
-        _, plan = self.runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
-        self.runs.check([plan])
+        runs = Runs(self.launcher, session, self.space, self.folder)
+        _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
+        runs.check([plan])
         self.study = self._open_study()
         sweep = open_sweep(
             self.folder, session, name=self.name, role="search", nested=True, plans=[]
         )
         self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder)
         self.mlflow.describe(self.space, self.config, self.options)
+        self.trials = Trials(
+            self.study,
+            self.space,
+            runs,
+            self.mlflow,
+            self.clock,
+            self.config,
+            is_race=self._is_race,
+        )
         try:
             finalists = self._train()
         except BaseException as error:
+            if isinstance(error, TimeIsUp):
+                over = f"search.timeout={self.options.timeout} is over"
+                session.progress.note(f"{over}; the same command goes on")
             session.flush()
             self.mlflow.finish("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
@@ -169,9 +179,8 @@ class Search(OptunaSweeperImpl):
     def _train_trials(self) -> None:
         """Work until no trial waits. Who is interrupted leaves the block to the next start."""
         while block := self._next_block():
-            self.beat = time.monotonic()
             try:
-                self._train_block(block)
+                self.trials.train_block(block)
             except BaseException:
                 park(self.study, block)
                 raise
@@ -196,127 +205,18 @@ class Search(OptunaSweeperImpl):
                 f" {self.options.max_failures}; the last one: {failed[-1].user_attrs.get('reason')}"
             )
 
-    def _train_block(self, numbers: Sequence[int]) -> None:
-        """Suggest, train seed by seed, and tell; the study hears of a block all at once.
-
-        So what a block's trials are compared with does not depend on when it was interrupted.
-        """
-        trials = {number: self._suggest(number) for number in numbers}
-        results: dict[int, list[Result]] = {number: [] for number in numbers}
-        racing = list(numbers)
-        for position, seed in enumerate(self.options.seeds):
-            racing = [n for n in racing if all(r["status"] == "FINISHED" for r in results[n])]
-            racing = self._still_racing(racing, results, position)
-            if not racing:
-                break
-            ended = self._train_seed({number: trials[number] for number in racing}, seed)
-            for number, result in zip(racing, ended, strict=True):
-                results[number].append(result)
-        self.session.flush()
-        for number, trial in trials.items():
-            self._tell(trial, results[number])
-
-    def _suggest(self, number: int) -> Trial:
-        self.study.sampler = make_sampler(self.config.hydra.sweeper.sampler, self.space, number)
-        trial = self.study.go_on(number)
-        with self.study.learning_from_failures():
-            self.space.suggest(trial)
-        return trial
-
-    def _still_racing(
-        self, racing: list[int], results: dict[int, list[Result]], position: int
-    ) -> list[int]:
-        """The trials that get the seed at a position; `kdsweep.search.racing` has the rule."""
-        if not self._is_race:
-            return racing
-        # Block mates that were told before an interruption count as they did then.
-        number = next(iter(results)) // self.n_jobs
-        done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
-        mates = [_by_seed(t)[:position] for t in done if t.number // self.n_jobs == number]
-        earlier = [_by_seed(t) for t in done if t.number // self.n_jobs != number]
-        block = {
-            number: [r["val/acc"] for r in ended]
-            for number, ended in results.items()
-            if all(r["status"] == "FINISHED" for r in ended)
-        }
-        noise = seed_noise([*earlier, *mates, *block.values()])
-        best = incumbent(earlier, len(self.options.seeds))
-        return [number for number in racing if may_be_best(block[number], best, noise)]
-
-    def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[Result]:
-        runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
-        self.runs.check([run.place.plan for run in runs])
-
-        def watch(plan: Plan, epochs: int, metrics: dict[str, float]) -> str | None:
-            self._stop_in_time(trials[plan.number])
-            is_first = seed == self.options.seeds[0]
-            return self._prune(trials[plan.number], plan, epochs, metrics) if is_first else None
-
-        return self.runs.train(runs, watch)
-
-    def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
-        values = self.space.values(params)
-        config, plan = self.runs.plan(number, values, seed)
-        return self.runs.at(config, plan, seed, self.mlflow.trial(number, plan.cell, values))
-
-    def _stop_in_time(self, trial: Trial | None = None) -> None:
-        now = time.monotonic()
-        if now > self.deadline:
-            self.session.progress.note(
-                f"search.timeout={self.options.timeout} is over; the same command goes on"
-            )
-            raise Parked(0)
-        if trial is not None and now - self.beat > BEAT_SECONDS:
-            self.beat = now
-            self.study.note(trial.number, OWNER, owner())
-
-    def _prune(
-        self, trial: Trial, plan: Plan, epochs: int, metrics: dict[str, float]
-    ) -> str | None:
-        """Report an epoch of a trial's first seed; a reason if the trial ends here."""
-        value, last = metrics.get("val/acc"), plan.values["trainer"]["epochs"]
-        if not self._is_race or value is None or value != value:
-            return None
-        if epochs not in self.study.trials[trial.number].intermediate_values:
-            trial.report(value, epochs)
-        if epochs < last and trial.should_prune():
-            return f"pruned after epoch {epochs} of {last}"
-        return None
-
-    def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
-        """MLflow first: a trial that the study knows to be done is done everywhere."""
-        failed = next((r for r in results if r["status"] == "FAILED"), None)
-        trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})
-        trial.set_user_attr("test/acc", {str(r["seed"]): r["test/acc"] for r in results})
-        if failed is not None:
-            trial.set_user_attr("reason", failed["reason"])
-        self.mlflow.trial_ended(trial.number, results, "FAILED" if failed else "FINISHED")
-        if failed is not None:
-            self.study.tell(trial, state=TrialState.FAIL)
-        elif any(r["status"] == "PRUNED" for r in results):
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self.study.tell(trial, [_mean(results, key) for key in self.options.objectives])
-
     def _train_finalists(self) -> list[Finalist]:
         """The best trials once more, with seeds that had no part in choosing them."""
         done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
-        if not self._is_race or self.options.finalists < 1:
+        if not self._is_race or self.options.finalists < 1 or not done:
             return []
         ranked = sorted(done, key=lambda t: -(t.value or 0.0))[: self.options.finalists]
         first = self.options.seeds[-1] + 1
-        found: dict[int, list[Result]] = {trial.number: [] for trial in ranked}
-        for seed in range(first, first + self.options.finalist_seeds if ranked else first):
-            runs = [self._run(trial.number, trial.params, seed) for trial in ranked]
-            results = self.runs.train(runs, lambda *_: self._stop_in_time())
-            for trial, result in zip(ranked, results, strict=True):
-                found[trial.number].append(result)
-        return [Finalist(trial, found[trial.number]) for trial in ranked]
-
-
-def _mean(results: Sequence[Result], key: str) -> Any:
-    return sum(float(r[key]) for r in results) / len(results)
-
-
-def _by_seed(trial: FrozenTrial) -> list[float]:
-    return [float(value) for value in trial.user_attrs.get("seeds", {}).values()]
+        by_seed = [
+            self.trials.train_again(ranked, seed)
+            for seed in range(first, first + self.options.finalist_seeds)
+        ]
+        return [
+            Finalist(trial, [results[place] for results in by_seed])
+            for place, trial in enumerate(ranked)
+        ]

@@ -97,6 +97,7 @@ def _refuse(
     plans: Sequence[Plan], jobs: Sequence[Sequence[str]], swept: Sequence[str], searching: bool
 ) -> None:
     """Requests that are well-formed and still make no sense."""
+    refuse_search_keys(plans[0])
     if not searching:
         if idle := without_effect(jobs, [plan.fingerprint for plan in plans]):
             keys = " and ".join(idle)
@@ -108,6 +109,14 @@ def _refuse(
         raise UserError("seed must have one value in a search, got several: chance is no choice")
     if plans[0].values["dry_run"]:
         raise UserError("dry_run must be false in a search, got true: its runs are not known yet")
+
+
+def refuse_search_keys(plan: Plan) -> None:
+    """Keys of our own search do nothing in a grid or under another sweeper."""
+    for word in plan.overrides:
+        if word.startswith("search."):
+            key, _, value = word.partition("=")
+            raise UserError(f"{key} must be left out unless search=bayes searches, got {value}")
 
 
 def _train(

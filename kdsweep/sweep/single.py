@@ -10,7 +10,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session, train_cohort
 from kdsweep.sweep.folder import open_sweep, result_of
-from kdsweep.sweep.jobs import is_search, sweep_name, swept_by
+from kdsweep.sweep.jobs import is_search, refuse_search_keys, sweep_name, swept_by
 from kdsweep.sweep.launcher import folder_is_chosen, objective
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.progress import Progress
@@ -65,6 +65,7 @@ def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | No
     Raises:
         UserError: for what only the lockstep launcher can do, and for a folder of another run.
     """
+    refuse_search_keys(plan)
     if plan.values["dry_run"]:
         raise UserError("dry_run=true needs hydra/launcher=lockstep, got another launcher")
     resume = plan.values["resume"]

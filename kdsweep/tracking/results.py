@@ -40,6 +40,7 @@ COLUMNS = (
     "epochs",
     "seconds",
     "num_params",
+    "latency_ms",
     "name",
     "role",
     "fingerprint",

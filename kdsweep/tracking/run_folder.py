@@ -40,6 +40,7 @@ RESULT_KEYS = (
     "epochs",
     "seconds",
     "num_params",
+    "latency_ms",
     "weights_sha256",
     "same_as",
     "T",

@@ -192,7 +192,7 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
     with monkeypatch.context() as patch:
         import time
 
-        from kdsweep.search import search as module
+        from kdsweep.search import clock as module
 
         clock = iter(range(100_000))
         patch.setattr(module.time, "monotonic", lambda: float(next(clock)) + time.time() * 0)
@@ -248,6 +248,22 @@ def test_two_objectives_end_in_the_trials_that_no_other_beats(command: Command) 
     solutions = OmegaConf.load(answer).solutions
     assert [list(s["values"]) for s in solutions] == [t.values for t in study.best_trials]
     assert {s.params["student.model.width"] for s in solutions} <= {4, 8, 16}
+
+
+def test_a_student_s_latency_may_be_an_objective(command: Command) -> None:
+    outcome = command(
+        *SEARCH,
+        "hydra.sweeper.direction=[maximize,minimize]",
+        "search.objectives=[val/acc,latency_ms]",
+        "student=choice(mlp,cnn)",
+        "hydra.sweeper.n_trials=4",
+    )
+    assert outcome.code == 0, outcome.err
+    found = results(outcome)
+    for trial in study_of(outcome).trials:
+        result = found[f"{trial.number}/seed-0"]
+        assert trial.values == [result["val/acc"], result["latency_ms"]]
+        assert float(str(result["latency_ms"])) > 0
 
 
 def test_ctrl_c_parks_the_search_and_the_next_start_goes_on(

@@ -72,6 +72,12 @@ def refused(command: Command, *words: str, **options: bool) -> str:
         (["teacher=vgg16", "dataset=digits"], "vgg16 needs images of at least 32 x 32, got 8 x 8"),
         (["tracking.plots=all"], "tracking.plots must be run | sweep | none, got all"),
         (["tracking.uri=file:./mlruns"], "tracking.uri must be"),
+        (["search.seeds=[0,1]"], "search.seeds must be left out unless search=bayes searches"),
+        (
+            ["search=bayes", "search.objectives=[test/acc]"],
+            "search.objectives must be of val/acc, val/acc_best, val/loss, num_params, latency_ms,"
+            " got test/acc",
+        ),
         (["hydra.launcher.cohort_size=0"], "cohort_size must be null or at least 1, got 0"),
     ],
 )

@@ -1,0 +1,155 @@
+"""One block of trials at a time: suggest, train seed by seed, prune, tell the study."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from kdsweep.plan import Plan
+from kdsweep.run import Result
+from kdsweep.search.clock import Clock
+from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.mlflow_runs import SearchRuns
+from kdsweep.search.racing import incumbent, may_be_best, seed_noise
+from kdsweep.search.runs import Runs, TrialRun
+from kdsweep.search.sampling import make_sampler
+from kdsweep.search.space import Space
+from kdsweep.search.study import OWNER, owner
+
+
+class Trials:
+    """The trials of one study. Who claims them, and when a search ends, is not decided here.
+
+    Args:
+        config: of the search: its sampler, its seeds and objectives.
+        is_race: whether trials compete by val/acc alone, the higher the better.
+    """
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        space: Space,
+        runs: Runs,
+        mlflow: SearchRuns,
+        clock: Clock,
+        config: DictConfig,
+        *,
+        is_race: bool,
+    ) -> None:
+        self.study, self.space, self.runs, self.mlflow = study, space, runs, mlflow
+        self.clock, self.is_race = clock, is_race
+        self.sampler = config.hydra.sweeper.sampler
+        self.block_size = int(config.hydra.sweeper.n_jobs)
+        self.seeds = list(config.search.seeds)
+        self.objectives = list(config.search.objectives)
+
+    def train_block(self, numbers: Sequence[int]) -> None:
+        """Suggest, train seed by seed, and tell; the study hears of a block all at once.
+
+        So what a block's trials are compared with does not depend on when it was interrupted.
+        """
+        trials = {number: self._suggest(number) for number in numbers}
+        results: dict[int, list[Result]] = {number: [] for number in numbers}
+        racing = list(numbers)
+        for position, seed in enumerate(self.seeds):
+            racing = [n for n in racing if all(r["status"] == "FINISHED" for r in results[n])]
+            racing = self._still_racing(racing, results, position)
+            if not racing:
+                break
+            ended = self._train_seed({number: trials[number] for number in racing}, seed)
+            for number, result in zip(racing, ended, strict=True):
+                results[number].append(result)
+        self.runs.session.flush()
+        for number, trial in trials.items():
+            self._tell(trial, results[number])
+
+    def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[Result]:
+        """Train trials that have ended with a seed of their own; nothing is told."""
+        runs = [self._run(trial.number, trial.params, seed) for trial in trials]
+        return self.runs.train(runs, lambda *_: self.clock.stop_in_time())
+
+    def _suggest(self, number: int) -> Trial:
+        self.study.sampler = make_sampler(self.sampler, self.space, number)
+        trial = self.study.go_on(number)
+        with self.study.learning_from_failures():
+            self.space.suggest(trial)
+        return trial
+
+    def _still_racing(
+        self, racing: list[int], results: dict[int, list[Result]], position: int
+    ) -> list[int]:
+        """The trials that get the seed at a position; `kdsweep.search.racing` has the rule."""
+        if not self.is_race:
+            return racing
+        # Block mates that were told before an interruption count as they did then.
+        number = next(iter(results)) // self.block_size
+        done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
+        mates = [_by_seed(t)[:position] for t in done if t.number // self.block_size == number]
+        earlier = [_by_seed(t) for t in done if t.number // self.block_size != number]
+        block = {
+            number: [r["val/acc"] for r in ended]
+            for number, ended in results.items()
+            if all(r["status"] == "FINISHED" for r in ended)
+        }
+        noise = seed_noise([*earlier, *mates, *block.values()])
+        best = incumbent(earlier, len(self.seeds))
+        return [number for number in racing if may_be_best(block[number], best, noise)]
+
+    def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[Result]:
+        runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
+        self.runs.check([run.place.plan for run in runs])
+
+        def watch(plan: Plan, epochs: int, metrics: dict[str, float]) -> str | None:
+            self.clock.stop_in_time()
+            if self.clock.beats():
+                self._show_alive(list(trials))
+            if seed != self.seeds[0]:
+                return None
+            return self._prune(trials[plan.number], plan, epochs, metrics)
+
+        return self.runs.train(runs, watch)
+
+    def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
+        values = self.space.values(params)
+        config, plan = self.runs.plan(number, values, seed)
+        return self.runs.at(config, plan, seed, self.mlflow.trial(number, plan.cell, values))
+
+    def _show_alive(self, numbers: Sequence[int]) -> None:
+        """Refresh the owner's beat of every trial that is being trained."""
+        for number in numbers:
+            self.study.note(number, OWNER, owner())
+
+    def _prune(
+        self, trial: Trial, plan: Plan, epochs: int, metrics: dict[str, float]
+    ) -> str | None:
+        """Report an epoch of a trial's first seed; a reason if the trial ends here."""
+        value, last = metrics.get("val/acc"), plan.values["trainer"]["epochs"]
+        if not self.is_race or value is None or value != value:
+            return None
+        if epochs not in self.study.trials[trial.number].intermediate_values:
+            trial.report(value, epochs)
+        if epochs < last and trial.should_prune():
+            return f"pruned after epoch {epochs} of {last}"
+        return None
+
+    def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
+        """MLflow first: a trial that the study knows to be done is done everywhere."""
+        failed = next((r for r in results if r["status"] == "FAILED"), None)
+        trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})
+        trial.set_user_attr("test/acc", {str(r["seed"]): r["test/acc"] for r in results})
+        if failed is not None:
+            trial.set_user_attr("reason", failed["reason"])
+        self.mlflow.trial_ended(trial.number, results, "FAILED" if failed else "FINISHED")
+        if failed is not None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif any(r["status"] == "PRUNED" for r in results):
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            means = [fmean(float(r[key]) for r in results) for key in self.objectives]
+            self.study.tell(trial, means)
+
+
+def _by_seed(trial: FrozenTrial) -> list[float]:
+    return [float(value) for value in trial.user_attrs.get("seeds", {}).values()]

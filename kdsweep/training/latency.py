@@ -1,0 +1,40 @@
+"""How long a student takes to answer for one image."""
+
+import time
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from kdsweep.training.evaluate import evaluating
+from kdsweep.training.student import Student
+
+WARM_UP = 3  # forwards that are not counted: caches fill, kernels are chosen
+REPEATS = 20
+SECONDS = 0.5  # after which a slow network is not asked again
+
+
+def latency_ms(student: Student, image: Tensor) -> float:
+    """Milliseconds of one forward in eval mode, the median of up to 20.
+
+    It is measured with the threads and the precision of training, beside whatever else the machine
+    does: good to tell networks apart that differ clearly, and no more.
+
+    Args:
+        image: (1, channels, H, W), normalised, on the student's device.
+    """
+    with evaluating([student.model]), torch.no_grad(), student.autocast():
+        for _ in range(WARM_UP):
+            _forward(student, image)
+        times: list[float] = []
+        while len(times) < REPEATS and sum(times) < SECONDS:
+            started = time.perf_counter()
+            _forward(student, image)
+            times.append(time.perf_counter() - started)
+    return 1000 * median(times)
+
+
+def _forward(student: Student, image: Tensor) -> None:
+    student.model(image)
+    if image.device.type != "cpu":
+        torch.accelerator.synchronize(image.device)
