@@ -19,6 +19,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import NopPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Engine
 
 __all__ = [
     "OptunaSweeperImpl",
@@ -31,6 +32,17 @@ class SearchStudy(optuna.Study):
     """A study whose trials wait for a worker, and whose sampler learns from failures."""
 
     learning = False  # whether a sampler is looking
+
+    @property
+    def engine(self) -> Engine:
+        """The way to the study's database."""
+        storage: Any = self._storage
+        engine: Engine = storage._backend.engine
+        return engine
+
+    def close(self) -> None:
+        """Give back the connections to the database."""
+        self.engine.dispose()
 
     @contextmanager
     def learning_from_failures(self) -> Iterator[None]:

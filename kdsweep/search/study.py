@@ -6,15 +6,20 @@ Trials are made waiting and then taken, and never more than asked for: so a sear
 
 import json
 import os
+import re
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import Engine, NullPool, create_engine, func, select
 
 from kdsweep.errors import UserError
 from kdsweep.search.hydra_optuna import SearchStudy
@@ -24,6 +29,7 @@ OWNER = "kdsweep.owner"
 BEAT_SECONDS = 30.0  # how often an owner on another host shows that it lives ...
 STALE_SECONDS = 1800.0  # ... and after how long a silence it is taken for dead
 IDENTITY = "kdsweep.identity"
+POSTGRES_LOCK = 0x6B6473  # the number of our advisory lock, "kds"; any that others do not use
 
 
 def open_study(
@@ -44,22 +50,15 @@ def open_study(
         UserError: if the storage cannot be used, or holds a study of another space or direction.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with FileLock(folder / ".study.lock"):
-        try:
-            opened = optuna.storages.get_storage(storage)
-            optuna.create_study(
-                study_name=name,
-                storage=opened,
-                directions=[StudyDirection[direction.upper()] for direction in directions],
-                load_if_exists=True,
-            )
-            study = SearchStudy(name, opened, pruner=pruner)
-            study.get_trials(deepcopy=False)  # the storage's cache must know them before it writes
-        except Exception as error:
-            raise UserError(
-                f"hydra.sweeper.storage must be a storage that works, got {storage}:"
-                f" {first_line(error)}"
-            ) from error
+    try:
+        with _alone(create_engine(storage, poolclass=NullPool), folder):
+            study = _create(storage, name, directions, pruner)
+    except Exception as error:
+        raise UserError(
+            f"hydra.sweeper.storage must be a storage that works, got {_shown(storage)}:"
+            f" {_why_not(storage, error)}"
+        ) from error
+    with _alone(study.engine, folder):
         known = study.user_attrs.get(IDENTITY, {})
         stored = [direction.name.lower() for direction in study.directions]
         _refuse_change(
@@ -68,6 +67,48 @@ def open_study(
         if not known:
             study.set_user_attr(IDENTITY, identity)
     return study
+
+
+@contextmanager
+def _alone(engine: Engine, folder: Path) -> Iterator[None]:
+    """Inside, no other process creates tables, makes trials or takes them.
+
+    The file keeps out whoever has the same folder, PostgreSQL also a host that has another one.
+    Both free the lock of a process that dies.
+    """
+    with FileLock(folder / ".study.lock"), engine.begin() as connection:
+        if engine.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(POSTGRES_LOCK)))
+        yield
+
+
+def _create(
+    storage: str, name: str, directions: list[str], pruner: optuna.pruners.BasePruner
+) -> SearchStudy:
+    """The study, made with its tables if they are not there yet."""
+    # Between two writes lie minutes of training; a server may have closed the connection.
+    opened = optuna.storages.get_storage(RDBStorage(storage, {"pool_pre_ping": True}))
+    optuna.create_study(
+        study_name=name,
+        storage=opened,
+        directions=[StudyDirection[direction.upper()] for direction in directions],
+        load_if_exists=True,
+    )
+    study = SearchStudy(name, opened, pruner=pruner)
+    study.get_trials(deepcopy=False)  # the storage's cache must know them before it writes
+    return study
+
+
+def _shown(storage: str) -> str:
+    """The address without its password, even if it is mistyped."""
+    hidden = re.sub(r":(?!//).*@", ":***@", storage)
+    return re.sub(r"(?<=password=)[^&]*", "***", hidden)
+
+
+def _why_not(storage: str, error: Exception) -> str:
+    if isinstance(error, ImportError) and storage.startswith("postgresql:"):
+        return "its driver is missing; pip install 'kdsweep[postgres]'"
+    return first_line(error)
 
 
 def _refuse_change(name: str, known: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -83,7 +124,7 @@ def _refuse_change(name: str, known: dict[str, Any], wanted: dict[str, Any]) -> 
 
 def enqueue(study: SearchStudy, n_trials: int, folder: Path) -> None:
     """Make trials wait until the study has `n_trials`."""
-    with FileLock(folder / ".study.lock"):
+    with _alone(study.engine, folder):
         for _ in range(len(study.trials), n_trials):
             study.add_trial(create_trial(state=TrialState.WAITING))
 
@@ -94,7 +135,7 @@ def claim(study: SearchStudy, n_trials: int, block: int, folder: Path) -> list[i
     Blocks are fixed ranges of trial numbers, so that a search that was killed goes on with the
     very batch it was at: its suggestions then do not depend on interruptions.
     """
-    with FileLock(folder / ".study.lock"):
+    with _alone(study.engine, folder):
         trials = study.get_trials(deepcopy=False)[:n_trials]
         free = [trial for trial in trials if _is_free(trial)]
         if not free:

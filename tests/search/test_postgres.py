@@ -1,0 +1,194 @@
+"""A study in PostgreSQL: shared by controllers, whether they share a folder or not."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from commands import Command
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from postgres import PASSWORD, Server, postgres
+from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
+
+from kdsweep.errors import UserError
+from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.study import claim, enqueue, open_study
+
+NOBODY_THERE = f"postgresql://me:{PASSWORD}@127.0.0.1:1/studies"
+
+
+def real(test: Callable[..., None]) -> Callable[..., None]:
+    """A test with a real server."""
+    return pytest.mark.slow(pytest.mark.server(test))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def storage(server: Server) -> str:
+    """An empty database for each test."""
+    return server.new_database()
+
+
+def search(storage: str, n_trials: int, epochs: int) -> list[str]:
+    return [
+        *["search=bayes", *SMALL, f"trainer.epochs={epochs}", f"hydra.sweeper.storage={storage}"],
+        *[f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.n_jobs=4"],
+        *["search.finalists=2", "search.finalist_seeds=1"],
+    ]
+
+
+def trials_in(storage: str) -> list[FrozenTrial]:
+    database = RDBStorage(storage)
+    (name,) = optuna.get_all_study_names(database)
+    with closing(SearchStudy(name, database)) as study:
+        return study.trials
+
+
+def assert_none_lost_none_twice(storage: str, n_trials: int) -> None:
+    trials = trials_in(storage)
+    assert [trial.number for trial in trials] == list(range(n_trials))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+
+
+def trained(folder: Path) -> Counter[int]:
+    """How many runs with the search's seed there are of each trial; each has ended well."""
+    found = results(folder)
+    assert {result[0] for result in found.values()} == {"FINISHED"}
+    return Counter(int(place.split("/")[0]) for place in found if place.endswith("seed-0"))
+
+
+@real
+def test_two_controllers_share_forty_trials(storage: str, tmp_path: Path) -> None:
+    words = search(storage, n_trials=40, epochs=5)
+    controllers = [start(tmp_path, words) for _ in range(2)]
+    said = [process.communicate()[0] for process in controllers]
+    assert [process.returncode for process in controllers] == [0, 0], said
+    assert any("40 trials complete, 0 pruned, 0 failed" in text for text in said), said
+    assert_none_lost_none_twice(storage, 40)
+    owners = {trial.user_attrs["kdsweep.owner"]["pid"] for trial in trials_in(storage)}
+    assert owners == {process.pid for process in controllers}, "one process did everything"
+    assert trained(tmp_path) == Counter(range(40))
+    assert len(results(tmp_path)) == 40 + 2
+    assert_mlflow_is_tidy(tmp_path, runs_of(tmp_path))
+
+
+@real
+def test_controllers_with_folders_of_their_own(storage: str, tmp_path: Path) -> None:
+    folders = [tmp_path / "here", tmp_path / "there"]
+    words = search(storage, n_trials=12, epochs=5)
+    controllers = [start(folder, words) for folder in folders]
+    said = [process.communicate()[0] for process in controllers]
+    assert [process.returncode for process in controllers] == [0, 0], said
+    assert_none_lost_none_twice(storage, 12)
+    assert trained(folders[0]) + trained(folders[1]) == Counter(range(12))
+
+
+@real
+def test_a_killed_controller_is_followed_by_another(storage: str, tmp_path: Path) -> None:
+    words = search(storage, n_trials=12, epochs=5)
+    process = start(tmp_path, words)
+    while process.poll() is None and len(list(tmp_path.glob("multirun/**/result.json"))) < 5:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert {trial.state for trial in trials_in(storage)} != {TrialState.COMPLETE}
+    assert "12 trials complete" in finish(tmp_path, words)
+    assert_none_lost_none_twice(storage, 12)
+    assert trained(tmp_path) == Counter(range(12))
+    assert_mlflow_is_tidy(tmp_path, runs_of(tmp_path))
+
+
+@real
+def test_nobody_but_hydra_notes_the_password(storage: str, command: Command) -> None:
+    outcome = command(*search(storage, n_trials=4, epochs=1), tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert PASSWORD not in outcome.out + outcome.err
+    files = [path for path in outcome.folder.rglob("*") if path.is_file()]
+    told = [path for path in files if PASSWORD in path.read_text(errors="replace")]
+    assert {path.parts[-2:] for path in told} == {(".hydra", "hydra.yaml")}
+    assert "mlartifacts" not in {part for path in told for part in path.parts}
+
+
+def opened(storage: str, folder: Path) -> SearchStudy:
+    folder.mkdir(exist_ok=True)
+    pruner = optuna.pruners.NopPruner()
+    return open_study(storage, "night", ["maximize"], {"space": "T"}, pruner, folder)
+
+
+@real
+@pytest.mark.parametrize("attempt", range(5))
+def test_hosts_that_begin_together(storage: str, tmp_path: Path, attempt: int) -> None:
+    hosts, n_trials, block = 6, 30, 4
+    together = threading.Barrier(hosts)
+
+    def work(host: int) -> list[int]:
+        folder = tmp_path / str(host)
+        together.wait()
+        mine: list[int] = []
+        with closing(opened(storage, folder)) as study:
+            for total in range(block, n_trials + block, block):
+                enqueue(study, min(total, n_trials), folder)
+                mine += claim(study, n_trials, block, folder)
+        return mine
+
+    with ThreadPoolExecutor(hosts) as pool:
+        claimed = list(pool.map(work, range(hosts)))
+    assert len(trials_in(storage)) == n_trials
+    assert sorted(number for mine in claimed for number in mine) == list(range(n_trials))
+
+
+@real
+def test_a_server_that_was_restarted(server: Server, storage: str, tmp_path: Path) -> None:
+    with closing(opened(storage, tmp_path)) as study:
+        enqueue(study, 4, tmp_path)
+        server.control("-mfast", "restart")
+        assert claim(study, 4, 4, tmp_path) == [0, 1, 2, 3]
+
+
+def test_a_server_that_is_not_there(command: Command) -> None:
+    outcome = command("search=bayes", f"hydra.sweeper.storage={NOBODY_THERE}")
+    assert outcome.code == 1
+    assert outcome.err.startswith(
+        "hydra.sweeper.storage must be a storage that works, got"
+        " postgresql://me:***@127.0.0.1:1/studies: "
+    ), outcome.err
+    assert "Connection refused" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert PASSWORD not in outcome.out + outcome.err
+
+
+def test_a_driver_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UserError, match=r"^hydra\.sweeper\.storage .* pip install 'kdsweep\[post"):
+        opened(NOBODY_THERE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        NOBODY_THERE,
+        f"postgresql://me:/{PASSWORD}@127.0.0.1:1/studies",
+        f"postgresql://me:{PASSWORD}@127.0.0.1:port/studies",
+        f"postgresql://127.0.0.1:1/studies?user=me&password={PASSWORD}",
+        f"postgresqle://me:{PASSWORD}@127.0.0.1/studies",
+        f"nonsense of me:{PASSWORD}@127.0.0.1",
+    ],
+)
+def test_a_refusal_hides_the_password(storage: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^hydra\.sweeper\.storage") as refused:
+        opened(storage, tmp_path)
+    assert PASSWORD not in str(refused.value)
