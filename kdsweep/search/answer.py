@@ -12,8 +12,10 @@ from rich.table import Table
 
 from kdsweep.config import number
 from kdsweep.run import Result
+from kdsweep.search.plots import PAGE
 from kdsweep.search.space import Space
 from kdsweep.sweep.answer import link, ui_command
+from kdsweep.sweep.folder import PLOTS
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import collect, write_csv
 
@@ -74,6 +76,8 @@ def publish(
     )
     note = read_json(folder / "sweep.json")
     console.print(f"results  {folder / 'optimization_results.yaml'}, {folder / 'results.csv'}")
+    if (page := folder / PLOTS / PAGE).is_file():
+        console.print(f"plots    {page}")
     if note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}")
         console.print(f"         then {link(note)}", soft_wrap=True)

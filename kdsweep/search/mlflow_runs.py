@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from kdsweep.config import SearchConfig, number
 from kdsweep.run import Result
 from kdsweep.search.space import Space
+from kdsweep.sweep.folder import log_own_files
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
 from kdsweep.tracking.recorder import FOLDER_TAG
@@ -94,6 +95,10 @@ class SearchRuns:
                 rows.append(make_row(trial.number, now_ms(), {"best": best}))
         with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
             self._quietly(lambda store, parent: store.log_missing(parent, rows))
+
+    def log_answer(self) -> None:
+        """Copy the results and the plots in the search's folder to its run."""
+        self._quietly(lambda store, parent: log_own_files(store, parent, self.folder))
 
     def finish(self, status: Status) -> None:
         """Close the search's run; a search that was stopped closes its open trials, too."""

@@ -1,5 +1,7 @@
 """The search: claim a block of trials, have it trained, until all are; then say the answer."""
 
+import warnings
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from kdsweep.config import SearchConfig
@@ -19,6 +22,7 @@ from kdsweep.search.clock import Clock, TimeIsUp
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.identity import applies_with, base_config, search_name
 from kdsweep.search.mlflow_runs import SearchRuns
+from kdsweep.search.plots import draw
 from kdsweep.search.runs import Runs
 from kdsweep.search.space import grid_size, parse
 from kdsweep.search.study import claim, enqueue, open_study, park
@@ -76,14 +80,16 @@ class Search(OptunaSweeperImpl):
         if is_grid:
             self.n_trials = int(min(self.n_trials, grid_size(self.space)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        with Progress(total_runs=self.n_trials) as progress:
-            session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
-            try:
-                finalists = self._search(session)
-            finally:
-                session.close()
-        if finalists is not None:
-            publish(self.study, self.space, self.name, self.folder, finalists)
+        with ExitStack() as stack:
+            with Progress(total_runs=self.n_trials) as progress:
+                session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
+                with closing(session):
+                    finalists = self._search(session, stack)
+            if finalists is not None:
+                if session.plots != "none":
+                    draw(self.study, self.space, self.options.objectives, self.folder)
+                publish(self.study, self.space, self.name, self.folder, finalists)
+                self.mlflow.log_answer()
 
     def _refuse(self) -> None:
         """Requests that make no sense, before anything is made."""
@@ -110,12 +116,14 @@ class Search(OptunaSweeperImpl):
             )
         self.clock = Clock(self.options.timeout)
 
-    def _search(self, session: Session) -> list[Finalist] | None:
+    def _search(self, session: Session, stack: ExitStack) -> list[Finalist] | None:
         self.session = session
         runs = Runs(self.launcher, session, self.space, self.folder)
         _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
         runs.check([plan])
-        self.study = self._open_study()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
+            self.study = stack.enter_context(closing(self._open_study()))
         sweep = open_sweep(
             self.folder, session, name=self.name, role="search", nested=True, plans=[]
         )
@@ -169,7 +177,9 @@ class Search(OptunaSweeperImpl):
             "search.objectives": options.objectives,
         }
         directions = [direction.lower() for direction in self._get_directions()]
-        return open_study(str(self.storage), self.name, directions, identity, pruner, self.folder)
+        study = open_study(str(self.storage), self.name, directions, identity, pruner, self.folder)
+        study.set_metric_names(options.objectives)  # what optuna-dashboard writes at its axes
+        return study
 
     @property
     def _is_race(self) -> bool:

@@ -19,21 +19,17 @@ def publish(folder: Path, session: Any) -> None:
     The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
     killed, else FINISHED.
     """
-    from kdsweep.sweep.folder import mark_ended
+    from kdsweep.sweep.folder import log_own_files, mark_ended
     from kdsweep.tracking.plots import heatmap
 
     rows = collect(folder)
     note = read_json(folder / "sweep.json")
-    files = [folder / "results.csv"]
-    write_csv(rows, files[0])
-    if session.plots != "none" and heatmap(rows, folder / "heatmap.png"):
-        files.append(folder / "heatmap.png")
-    if (folder / "samples.png").is_file():
-        files.append(folder / "samples.png")
+    write_csv(rows, folder / "results.csv")
+    if session.plots != "none":
+        heatmap(rows, folder / "heatmap.png")
     parent = note["parent_run_id"]
     if session.store is not None and parent is not None:
-        for file in files:
-            session.store.log_artifact(parent, file)
+        log_own_files(session.store, parent, folder)
         session.store.finish(parent, parent_status([row["status"] for row in rows]))
     mark_ended(folder)
 

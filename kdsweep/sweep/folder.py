@@ -19,6 +19,8 @@ from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.recorder import FOLDER_TAG
 
 CLAIM = ".kdsweep"
+PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
+OWN_FILES = ("results.csv", "optimization_results.yaml", "heatmap.png", "samples.png")
 
 
 def claim(folder: Path, *, chosen: bool) -> Path:
@@ -146,6 +148,15 @@ def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
         if parent != known["parent_run_id"]:
             write_json_atomic(folder / "sweep.json", known | {"parent_run_id": parent})
     return parent
+
+
+def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
+    """Copy what a sweep or a search as a whole has to its parent run, over what is there."""
+    for name in OWN_FILES:
+        if (folder / name).is_file():
+            store.log_artifact(parent, folder / name)
+    for plot in sorted((folder / PLOTS).glob("[!.]*")):
+        store.log_artifact(parent, plot, PLOTS)
 
 
 def may_be_training(note: dict[str, Any]) -> bool:

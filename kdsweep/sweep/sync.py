@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.sweep.answer import parent_status
-from kdsweep.sweep.folder import ensure_parent, may_be_training, result_of
+from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training, result_of
 from kdsweep.tracking import database, run_folder
 from kdsweep.tracking.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore, Status
@@ -107,9 +107,7 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
         write_csv(rows, folder / "results.csv")  # by now it can tell where each run is in MLflow
     if parent is None:
         return
-    for name in ("results.csv", "heatmap.png", "samples.png"):
-        if (folder / name).is_file():
-            store.log_artifact(parent, folder / name)
+    log_own_files(store, parent, folder)
     if not may_be_training(read_json(folder / SWEEP)):
         runs = [path.parent for path in folder.rglob(run_folder.RUN)]
         status = parent_status([_status(run) for run in runs])

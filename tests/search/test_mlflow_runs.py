@@ -198,6 +198,21 @@ def test_what_is_searched_and_how_are_params_of_the_search(
     assert any("FloatDistribution" in value for value in described)
 
 
+def test_the_answer_is_on_the_run_of_the_search_and_may_be_said_again(
+    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+) -> None:
+    runs.log_answer()  # nothing is there yet
+    files = ["optimization_results.yaml", "results.csv", "plots/history.png", "plots/search.html"]
+    (tmp_path / "bayes" / "plots").mkdir(parents=True)
+    for text in ("first", "second"):
+        for file in (*files, "plots/.half-written"):
+            (tmp_path / "bayes" / file).write_text(text)
+        runs.log_answer()
+    kept = Path(store.client.download_artifacts(parent, ""))
+    assert {str(path.relative_to(kept)) for path in kept.rglob("*.*")} == set(files)
+    assert {(kept / file).read_text() for file in files} == {"second"}
+
+
 def test_a_search_ends_finished(store: MLflowStore, runs: SearchRuns, parent: str) -> None:
     begun(runs)
     runs.trial_ended(0, results(0.5), "FINISHED")
@@ -237,6 +252,8 @@ def use_all(runs: SearchRuns) -> str | None:
     run_id = runs.trial(0, "kl", VALUES)
     runs.trial_ended(0, results(0.5, 0.75), "FINISHED")
     runs.best_so_far(study(0.5))
+    (runs.folder / "results.csv").touch()
+    runs.log_answer()
     options = SearchConfig()
     config = OmegaConf.create({"hydra": {"sweeper": {"sampler": {"_target_": "a.B"}}}})
     runs.describe(parse(["T=1,2"], lambda key, loss: True), config, options)

@@ -12,7 +12,9 @@ from optuna.trial import TrialState
 from kdsweep.tracking.files import read_json
 from kdsweep.training.student import Student
 
-SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0"]
+SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0", "tracking.plots=none"]
+
+ANSWER = {"results.csv", "optimization_results.yaml"}
 
 
 def study_of(outcome: Outcome) -> optuna.Study:
@@ -30,6 +32,14 @@ def results(outcome: Outcome) -> dict[str, dict[str, object]]:
     """Every run's result, by its place in the search: `3/seed-0`."""
     paths = outcome.folder.glob("multirun/*/*/seed-*/result.json")
     return {str(Path(*path.parts[-3:-1])): read_json(path) for path in sorted(paths)}
+
+
+def artifacts(client: MlflowClient, run_id: str) -> set[str]:
+    """The files of an MLflow run, those in its folders included."""
+    found = list(client.list_artifacts(run_id))
+    for entry in found:
+        found += client.list_artifacts(run_id, entry.path) if entry.is_dir else []
+    return {entry.path for entry in found if not entry.is_dir}
 
 
 def test_n_trials_is_a_total_and_a_finished_search_says_its_answer(command: Command) -> None:
@@ -70,6 +80,26 @@ def test_a_search_in_mlflow_is_a_tree_of_search_trial_and_run(command: Command) 
     assert len(best) == 2
     assert "space.T" in runs[search].data.params
     assert {"val/acc", "val/acc_sd", "seeds"} <= set(runs[trials[0]].data.metrics)
+    assert artifacts(client, search) == ANSWER
+
+
+def test_the_plots_of_a_search_are_in_its_folder_and_on_its_run(command: Command) -> None:
+    words = [*SEARCH, "tracking.plots=sweep", "hydra.sweeper.n_trials=4", "search.name=mine"]
+    outcome = command(*words, "tracking=none", "trainer.epochs=1")
+    assert outcome.code == 0, outcome.err
+    page = outcome.folder / "multirun/mine/plots/search.html"
+    assert str(page.relative_to(outcome.folder)) in outcome.out
+    files = {f"plots/{path.name}" for path in page.parent.iterdir()}
+    assert files >= {"plots/history.png", "plots/slice.png", "plots/contour.png"}
+    for _ in range(2):  # the same search, now with MLflow; and once more, when it has ended
+        page.unlink()
+        again = command(*words, "trainer.epochs=1", tracking=True)
+        assert again.code == 0, again.err
+        client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
+        experiment = client.get_experiment_by_name("kdsweep")
+        (search,) = client.search_runs([experiment.experiment_id], "tags.`kdsweep.role` = 'search'")
+        assert search.info.status == "FINISHED"
+        assert artifacts(client, search.info.run_id) == ANSWER | files
 
 
 def test_the_objective_is_the_mean_over_the_seeds(command: Command) -> None:
@@ -136,6 +166,21 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
     experiment = client.get_experiment_by_name("kdsweep")
     marked = client.search_runs([experiment.experiment_id], "tags.`kdsweep.pruned` = 'true'")
     assert len(marked) == len(pruned)
+
+
+@pytest.mark.parametrize(
+    ("pruner", "eager"),
+    [
+        ("hyperband", ["search.pruner.min_resource=1"]),
+        ("wilcoxon", ["search.pruner.n_startup_steps=1", "search.pruner.p_threshold=0.4"]),
+    ],
+)
+def test_other_pruners_prune_too(command: Command, pruner: str, eager: list[str]) -> None:
+    words = [f"search/pruner={pruner}", *eager, "hydra.sweeper.n_trials=6", "trainer.epochs=6"]
+    outcome = command(*SEARCH, *words)
+    assert outcome.code == 0, outcome.err
+    assert "Warning" not in outcome.err
+    assert {"PRUNED", "COMPLETE"} == set(states(outcome))
 
 
 def test_failures_are_trials_with_a_reason_until_there_are_too_many(command: Command) -> None:

@@ -1,25 +1,17 @@
 """What people see of a sweep in MLflow: its real server, a real browser."""
 
-import contextlib
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Command, Outcome
+from pages import chromium, left_edge, mlflow_ui, row, visit
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from kdsweep.tracking.files import read_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-PATIENCE = 60_000  # milliseconds; the first page takes long on a busy machine
 
 
 @pytest.fixture
@@ -31,52 +23,14 @@ def sweep(command: Command) -> Outcome:
 
 @pytest.fixture
 def server(sweep: Outcome) -> Iterator[str]:
-    """The address of `mlflow ui`, as a user starts it in the sweep's folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    with (sweep.folder / "ui.log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=sweep.folder, stdout=log, stderr=log, start_new_session=True
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address, process, sweep.folder / "ui.log")
+    with mlflow_ui(sweep.folder) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(120):
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
-            return
-        time.sleep(0.5)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        expect.set_options(timeout=PATIENCE)
-        yield browser
-        browser.close()
-
-
-def visit(browser: Browser, address: str) -> Page:
-    """Open an address as somebody who has not been there: MLflow remembers how runs were sorted."""
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    page.goto(address)
-    return page
+    with chromium() as started:
+        yield started
 
 
 def test_the_pages_of_a_sweep(sweep: Outcome, server: str, browser: Browser) -> None:
@@ -115,18 +69,6 @@ def test_the_printed_link_opens_the_runs_of_the_sweep(
     expect(page.get_by_text("2 matching runs")).to_be_visible()
     for T in (1, 4):
         expect(row(page, f"kl T={T} alpha=0.5 seed=0")).to_be_visible()
-
-
-def row(page: Page, name: str) -> Locator:
-    """The cell that names a run."""
-    return page.get_by_role("gridcell").filter(has_text=name)
-
-
-def left_edge(cell: Locator) -> float:
-    """Where the name of a run begins, in pixels."""
-    box = cell.get_by_role("link").bounding_box()
-    assert box is not None
-    return box["x"]
 
 
 def expect_picture(page: Page, file: Path) -> None:

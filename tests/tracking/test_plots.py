@@ -242,8 +242,9 @@ def test_samples(tmp_path: Path, count: int, channels: int) -> None:
     pixels(tmp_path / "a.png")
 
 
-def test_drawing_leaves_no_global_state(tmp_path: Path) -> None:
+def test_drawing_leaves_no_global_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # Optuna's plots use it
     plots.heatmap(grid(), tmp_path / "a.png")
     assert "matplotlib.pyplot" not in sys.modules

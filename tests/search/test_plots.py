@@ -1,0 +1,249 @@
+"""Optuna's plots of made studies: what is drawn, what is left out, and that a page is whole."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+
+from kdsweep.search import plots
+from kdsweep.search.plots import draw
+from kdsweep.search.space import Space, parse
+
+RANGES = ["T=tag(log,interval(1,16))", "alpha=interval(0,1)"]
+ALL = {"history", "importances", "slice", "contour"}
+FAIL = TrialState.FAIL
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def space_of(*words: str) -> Space:
+    return parse(words, lambda key, loss: loss != "ce")
+
+
+def searched(
+    space: Space, *told: float | Sequence[float] | TrialState, directions: Sequence[str] = ()
+) -> optuna.Study:
+    """A study of random points of a space, told these values."""
+    study = optuna.create_study(
+        directions=directions or ["maximize"], sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    for value in told:
+        trial = study.ask()
+        space.suggest(trial)
+        if isinstance(value, TrialState):
+            study.tell(trial, state=value)
+        else:
+            study.tell(trial, value)
+    return study
+
+
+def accuracies(count: int) -> list[float]:
+    return [0.8 + 0.01 * (7 * index % count) for index in range(count)]
+
+
+def drawn(folder: Path) -> set[str]:
+    """The names of the pictures, each of which must be one, and be on the page, too."""
+    pictures = sorted((folder / "plots").glob("*.png"))
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert min(image.size) > 200
+            assert len(image.convert("RGB").getcolors(1 << 20) or []) > 10, f"{picture} is blank"
+    names = {picture.stem for picture in pictures}
+    if names:
+        assert set(divisions(folder)) == names
+    return names
+
+
+def page(folder: Path) -> str:
+    return (folder / "plots" / "search.html").read_text(encoding="utf-8")
+
+
+def divisions(folder: Path) -> list[str]:
+    return re.findall(r'<div id="([^"]+)" class="plotly-graph-div"', page(folder))
+
+
+def own_part(folder: Path) -> str:
+    """The page without plotly's script."""
+    return page(folder).rpartition("<h1>")[2]
+
+
+def test_a_search_has_four_plots(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+    assert own_part(tmp_path).count(r'"text":"val\u002facc"') == len(ALL) - 1
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", own_part(tmp_path))
+    assert tags, "no script that draws"
+    assert not [tag for tag in tags if "src=" in tag or "href=" in tag]
+    assert "<script src" not in page(tmp_path)
+    assert page(tmp_path).count("plotly.js v") == 1, "plotly's script is not there once"
+
+
+def test_failed_and_pruned_trials_are_passed_over(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    told = [FAIL, *accuracies(6), TrialState.PRUNED, *accuracies(6), FAIL]
+    draw(searched(space, *told), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+
+
+@pytest.mark.parametrize("told", [[], [0.5], [FAIL] * 6, [FAIL, 0.5, FAIL]])
+def test_too_few_trials_have_no_plots(
+    tmp_path: Path, told: list[float | TrialState], caplog: pytest.LogCaptureFixture
+) -> None:
+    space = space_of(*RANGES)
+    draw(searched(space, *told), space, ["val/acc"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.text == ""
+
+
+def test_two_trials_are_enough(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    draw(searched(space, 0.5, 0.75), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+
+
+def test_equal_values_have_no_importances(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    draw(searched(space, *[0.5] * 6), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL - {"importances"}
+
+
+def test_one_key_has_no_contour(tmp_path: Path) -> None:
+    space = space_of(RANGES[0])
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL - {"contour"}
+
+
+def test_without_alpha_the_contour_is_over_the_first_two_numbers(tmp_path: Path) -> None:
+    space = space_of("optimizer=choice(adamw,sgd)", RANGES[0], "optimizer.lr=interval(0.1,1)")
+    study = searched(space, *accuracies(12))
+    (contour,) = [plot for plot in plots._plots(study, space, ["x"]) if plot.name == "contour"]
+    assert contour.options["params"] == ["T", "optimizer.lr"]
+    draw(study, space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+
+
+def test_keys_of_some_losses_only(tmp_path: Path) -> None:
+    space = space_of("loss=choice(ce,kl)", *RANGES)
+    study = searched(space, *accuracies(16))
+    assert {len(trial.params) for trial in study.trials} == {1, 3}
+    draw(study, space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+
+
+def test_keys_that_are_never_asked_together_have_no_contour(tmp_path: Path) -> None:
+    space = parse(
+        ["loss=choice(ce,kl)", *RANGES], lambda key, loss: key == {"ce": "T", "kl": "alpha"}[loss]
+    )
+    draw(searched(space, *accuracies(16)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL - {"contour"}
+
+
+def test_lists_are_labelled_with_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    written: dict[str, list[str]] = {}
+    save = Figure.savefig
+
+    def noted(self: Figure, path: Path, **options: object) -> None:
+        written[path.stem] = [label.get_text() for label in self.axes[0].get_xticklabels()]
+        save(self, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    space = space_of("T=1,2,4,16", "alpha=0.1,0.5,0.9")
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+    assert written["slice"] == written["contour"] == ["1", "2", "4", "16"]
+    assert own_part(tmp_path).count('"ticktext":["1","2","4","16"]') == 2
+    assert "position in" not in own_part(tmp_path)
+
+
+def test_several_objectives_have_a_front_and_plots_of_each(tmp_path: Path) -> None:
+    space = space_of(RANGES[0], "student.model.width=4,8,16")
+    told = [(acc, 100.0 + index) for index, acc in enumerate(accuracies(12))]
+    study = searched(space, *told, directions=["maximize", "minimize"])
+    draw(study, space, ["val/acc", "num_params"], tmp_path)
+    each = {f"{name}_{objective}" for name in ALL for objective in ("val-acc", "num_params")}
+    assert drawn(tmp_path) == {"pareto_front", *each}
+
+
+def test_importances_are_those_of_reaching_what_is_wanted() -> None:
+    """Optuna takes every objective of several for one that is to be low."""
+    space = space_of(*RANGES)
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    for _ in range(60):
+        trial = study.ask()
+        values = space.suggest(trial)
+        # High only where T is; low wherever alpha is.
+        study.tell(trial, (max(values["T"] - 12, 0.001 * values["alpha"]), 1.0))
+    found = {
+        plot.name: optuna.importance.get_param_importances(plot.study)
+        for plot in plots._plots(study, space, ["val/acc", "num_params"])
+        if plot.name.startswith("importances")
+    }
+    assert list(found) == ["importances_val-acc"], "num_params are all the same"
+    assert found["importances_val-acc"]["T"] > 0.9
+
+
+def test_drawing_again_writes_over_what_is_there(tmp_path: Path) -> None:
+    space = space_of(*RANGES)
+    for count in (6, 12):
+        draw(searched(space, *accuracies(count)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+    assert len(list((tmp_path / "plots").iterdir())) == 5
+
+
+def test_what_goes_wrong_is_mentioned_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ValueError("no such colour")
+
+    space = space_of(*RANGES)
+    monkeypatch.setattr("optuna.visualization.matplotlib.plot_slice", broken)
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert "slice" in caplog.text
+    assert "no such colour" in caplog.text
+    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == ALL - {"slice"}
+    assert "slice" in divisions(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "plots").write_text("in the way")
+    space = space_of(*RANGES)
+    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert "plots" in caplog.text
+
+
+def test_pyplot_is_left_as_it_was(tmp_path: Path) -> None:
+    from matplotlib import pyplot, rcParams
+
+    pyplot.switch_backend("agg")
+    mine, before = pyplot.figure(), dict(rcParams)
+    space = space_of(*RANGES)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
+    assert caught == []
+    assert pyplot.get_fignums() == [mine.number]
+    pyplot.close(mine)
+    assert dict(rcParams) == before
