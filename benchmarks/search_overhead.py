@@ -22,8 +22,8 @@ from kdsweep.tracking.files import write_json_atomic
 def empty(places, session, **options):
     for place in places:
         values, acc = place.plan.values, 1 / place.plan.values["T"]
-        result = {"status": "FINISHED", "same_as": None, "reason": None, "seed": values["seed"]}
-        result |= {"fingerprint": place.plan.fingerprint, "name": place.plan.name}
+        result = {"status": "FINISHED", "same_as": None, "reason": None, "with_cohort": False}
+        result |= {"fingerprint": place.plan.fingerprint, "name": place.plan.name, "seed": 0}
         result |= {"val/acc": acc, "test/acc": acc}
         write_json_atomic(place.folder / "result.json", result)
 

@@ -208,7 +208,7 @@ def _test(runs: Sequence["_Run"], test: Split) -> None:
     alive = [run for run in runs if run.student.failure is None]
     for run in runs:
         if run.student.failure is not None:
-            run.end("PRUNED" if run.pruned else "FAILED", run.student.failure)
+            run.end("PRUNED" if run.pruned else "FAILED", run.student.failure, with_cohort=False)
     answers = student_logits([run.student for run in alive], test)
     image = next(iter(test.batches())).images[:1]
     for run, logits in zip(alive, answers, strict=True):
@@ -223,7 +223,7 @@ def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
     reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
     for run in runs:
         try:
-            run.end("KILLED" if killed else "FAILED", reason)
+            run.end("KILLED" if killed else "FAILED", reason, with_cohort=True)
         except OSError as another:
             log.warning("the end of %s could not be written: %s", run.folder, another)
 
@@ -358,13 +358,23 @@ class _Run:
             confusion_plot(confusion, self.dataset.class_names, pictures[1])
         self._close("FINISHED", None, checkpoint.sha256(self.student.model), pictures)
 
-    def end(self, status: str, reason: str | None) -> None:
-        """The run ended before its end, unless it had got there already."""
+    def end(self, status: str, reason: str | None, *, with_cohort: bool) -> None:
+        """The run ended before its end, unless it had got there already.
+
+        Args:
+            with_cohort: whether it could go on, for not the run but its whole cohort was ended.
+        """
         if self.ended is None:
-            self._close(status, reason, None, [])
+            self._close(status, reason, None, [], with_cohort=with_cohort)
 
     def _close(
-        self, status: str, reason: str | None, digest: str | None, pictures: list[Path]
+        self,
+        status: str,
+        reason: str | None,
+        digest: str | None,
+        pictures: list[Path],
+        *,
+        with_cohort: bool = False,
     ) -> None:
         measured = ("val/acc", "val/loss", "val/agreement")
         tested = ("test/acc", "test/loss", "test/ece", "test/agreement", "latency_ms")
@@ -385,6 +395,7 @@ class _Run:
             "num_params": self.student.num_params,
             "weights_sha256": digest,
             "same_as": None,
+            "with_cohort": with_cohort,
             "T": None,
             "alpha": None,
             **plan_settings(self.plan),

@@ -27,8 +27,8 @@ class Finalist(NamedTuple):
     results: list[Result]
 
     def values(self, key: str) -> list[float]:
-        """The fresh runs' values that there are."""
-        return [float(r[key]) for r in self.results if r[key] is not None]
+        """What the fresh runs that got to their end have."""
+        return [float(r[key]) for r in self.results if r["status"] == "FINISHED"]
 
     @property
     def searched(self) -> float:
@@ -36,78 +36,120 @@ class Finalist(NamedTuple):
         return float(self.trial.value or 0.0)
 
     @property
-    def fresh(self) -> float:
-        """Mean val/acc over the fresh seeds; what the search saw if there are none."""
+    def fresh(self) -> float | None:
+        """Mean val/acc over the fresh seeds; None if no fresh run got to its end."""
         values = self.values("val/acc")
-        return fmean(values) if values else self.searched
+        return fmean(values) if values else None
 
 
-def publish(
-    study: optuna.Study, space: Space, name: str, folder: Path, finalists: list[Finalist]
-) -> None:
-    """Write results.csv and optimization_results.yaml, and print the answer."""
-    write_csv(collect(folder), folder / "results.csv")
-    trials = study.trials
-    counts = {state: sum(t.state is state for t in trials) for state in TrialState}
-    console = Console()
-    found: dict[str, Any] = {"name": "optuna"}
-    if len(study.directions) > 1:
-        found["solutions"] = [
-            {"params": space.values(t.params), "values": t.values} for t in study.best_trials
-        ]
-        console.print(pareto_table(study, space))
-    elif finalists:
-        best = max(finalists, key=lambda f: f.fresh)
-        found |= {"best_params": space.values(best.trial.params), "best_value": best.fresh}
-        console.print(finalist_table(finalists, space))
+class Answer:
+    """What the trials of a search say so far.
+
+    Args:
+        objectives: names of what the study's values are.
+        n_trials: how many the search is to have.
+    """
+
+    def __init__(
+        self, study: optuna.Study, space: Space, name: str, objectives: list[str], n_trials: int
+    ) -> None:
+        self.study, self.space, self.name, self.objectives = study, space, name, objectives
+        self.trials = study.get_trials(deepcopy=False)
+        self.n_trials = n_trials
+
+    def count(self, state: TrialState) -> int:
+        """How many trials have a state."""
+        return sum(trial.state is state for trial in self.trials)
+
+    def publish(self, folder: Path, finalists: list[Finalist], *, goes_on: bool) -> None:
+        """Write results.csv and optimization_results.yaml, and print what they come to.
+
+        Args:
+            goes_on: whether the search was stopped before its end.
+        """
+        console = Console()
+        write_csv(collect(folder), folder / "results.csv")
+        found = {"name": "optuna", **self._show_best(console, finalists)}
+        OmegaConf.save(OmegaConf.create(found), folder / "optimization_results.yaml")
         console.print(
-            "Sorted by the mean over fresh seeds. What the search itself saw is the mean over the"
-            " seeds it chose by, and too high.",
-            style="dim",
+            f"search {self.name}: {self.count(TrialState.COMPLETE)} trials complete,"
+            f" {self.count(TrialState.PRUNED)} pruned, {self.count(TrialState.FAIL)} failed"
         )
-    elif counts[TrialState.COMPLETE]:
-        top = study.best_trial
-        found |= {"best_params": space.values(top.params), "best_value": top.value}
-        console.print(f"best trial {top.number}: {_words(space, top)}, val/acc {top.value:.4f}")
-    OmegaConf.save(OmegaConf.create(found), folder / "optimization_results.yaml")
-    console.print(
-        f"search {name}: {counts[TrialState.COMPLETE]} trials complete,"
-        f" {counts[TrialState.PRUNED]} pruned, {counts[TrialState.FAIL]} failed"
-    )
-    note = read_json(folder / "sweep.json")
+        if goes_on:
+            console.print(f"stopped, of {self.n_trials} trials in all; the same command goes on")
+        _show_places(console, folder)
+
+    def _show_best(self, console: Console, finalists: list[Finalist]) -> dict[str, Any]:
+        """Print the best there is, and return what optimization_results.yaml says of it."""
+        if len(self.objectives) > 1:
+            return self._show_front(console)
+        if finalists:
+            console.print(self.finalist_table(finalists))
+            console.print(
+                "Sorted by the mean over fresh seeds. What the search itself saw is the mean over"
+                " the seeds it chose by, and too high.",
+                style="dim",
+            )
+            best = min(finalists, key=_order)
+            if best.fresh is not None:
+                return self._best(best.trial, best.fresh)
+        if not self.count(TrialState.COMPLETE):
+            return {}
+        top = self.study.best_trial
+        console.print(
+            f"best trial {top.number}: {self._words(top)}, {self.objectives[0]} {top.value:.5g},"
+            f" as the search saw it (n = {top.user_attrs.get('n', 1)})"
+        )
+        return self._best(top, top.value)
+
+    def _show_front(self, console: Console) -> dict[str, Any]:
+        trials = self.study.best_trials
+        console.print(self.pareto_table(trials))
+        solutions = [{"params": self.space.values(t.params), "values": t.values} for t in trials]
+        return {"solutions": solutions}
+
+    def _best(self, trial: FrozenTrial, value: float | None) -> dict[str, Any]:
+        return {"best_params": self.space.values(trial.params), "best_value": value}
+
+    def finalist_table(self, finalists: list[Finalist]) -> Table:
+        """The finalists, best fresh mean first, in percent."""
+        table = Table("trial", "cell", "val/acc in search", "fresh val/acc", "sd", "n", "test/acc")
+        for finalist in sorted(finalists, key=_order):
+            fresh, tested = finalist.values("val/acc"), finalist.values("test/acc")
+            table.add_row(
+                str(finalist.trial.number),
+                self._words(finalist.trial),
+                f"{100 * finalist.searched:.2f}",
+                f"{100 * fmean(fresh):.2f}" if fresh else "all failed",
+                f"{100 * stdev(fresh):.2f}" if len(fresh) > 1 else "",
+                str(len(fresh)),
+                f"{100 * fmean(tested):.2f}" if tested else "",
+            )
+        return table
+
+    def pareto_table(self, trials: list[FrozenTrial]) -> Table:
+        """The trials that no other beats in every objective."""
+        table = Table("trial", "cell", *self.objectives)
+        for trial in trials:
+            values = (f"{value:.5g}" for value in trial.values)
+            table.add_row(str(trial.number), self._words(trial), *values)
+        return table
+
+    def _words(self, trial: FrozenTrial) -> str:
+        return " ".join(f"{k}={number(v)}" for k, v in self.space.values(trial.params).items())
+
+
+def _order(finalist: Finalist) -> tuple[bool, float]:
+    """The best fresh mean first, those without one last."""
+    return finalist.fresh is None, -(finalist.fresh or 0.0)
+
+
+def _show_places(console: Console, folder: Path) -> None:
+    """Where the files are, and the pages."""
     console.print(f"results  {folder / 'optimization_results.yaml'}, {folder / 'results.csv'}")
     if (page := folder / PLOTS / PAGE).is_file():
         console.print(f"plots    {page}")
+    note = read_json(folder / "sweep.json")
     if note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}")
         console.print(f"         then {link(note)}", soft_wrap=True)
-
-
-def finalist_table(finalists: list[Finalist], space: Space) -> Table:
-    """The finalists, best fresh mean first, in percent."""
-    table = Table("trial", "cell", "val/acc in search", "fresh val/acc", "sd", "n", "test/acc")
-    for finalist in sorted(finalists, key=lambda f: -f.fresh):
-        fresh, tested = finalist.values("val/acc"), finalist.values("test/acc")
-        table.add_row(
-            str(finalist.trial.number),
-            _words(space, finalist.trial),
-            f"{100 * finalist.searched:.2f}",
-            f"{100 * finalist.fresh:.2f}",
-            f"{100 * stdev(fresh):.2f}" if len(fresh) > 1 else "",
-            str(len(fresh)),
-            f"{100 * fmean(tested):.2f}" if tested else "",
-        )
-    return table
-
-
-def pareto_table(study: optuna.Study, space: Space) -> Table:
-    """The trials that no other beats in every objective."""
-    table = Table("trial", "cell", "values")
-    for trial in study.best_trials:
-        values = ", ".join(f"{value:.5g}" for value in trial.values)
-        table.add_row(str(trial.number), _words(space, trial), values)
-    return table
-
-
-def _words(space: Space, trial: FrozenTrial) -> str:
-    return " ".join(f"{k}={number(v)}" for k, v in space.values(trial.params).items())

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from omegaconf import DictConfig
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig, number
 from kdsweep.run import Result
@@ -21,6 +23,19 @@ from kdsweep.tracking.recorder import FOLDER_TAG
 from kdsweep.tracking.run_folder import make_row
 
 log = logging.getLogger(__name__)
+
+
+# A pruned trial is as its runs are: ended by somebody, not by itself.
+ENDS: dict[TrialState, Status] = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.FAIL: "FAILED",
+    TrialState.PRUNED: "KILLED",
+}
+
+
+def ended(trial: FrozenTrial) -> tuple[datetime, int]:
+    """When a trial was complete, and its number where that is the same."""
+    return trial.datetime_complete or datetime.max, trial.number
 
 
 class SearchRuns:
@@ -67,32 +82,39 @@ class SearchRuns:
             params={key: number(value) for key, value in values.items()},
         )
 
-    def trial_ended(self, trial: int, results: Sequence[Result], status: Status) -> None:
-        """Log a trial's mean over seeds and close it; saying it again changes nothing."""
+    def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
+        """Log a trial's seeds and their mean, and close it; saying it again changes nothing."""
         run_id = self._trials.get(trial)
-        values = [float(r["val/acc"]) for r in results if r["val/acc"] is not None]
         if run_id is None:
             return
-        metrics = {"val/acc": fmean(values), "seeds": float(len(values))} if values else {}
+        values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
+        metrics = {"seeds": float(len(values))}
+        if values:
+            metrics["val/acc"] = fmean(values.values())
         if len(values) > 1:
-            metrics["val/acc_sd"] = stdev(values)
+            metrics["val/acc_sd"] = stdev(values.values())
+        rows = [make_row(0, now_ms(), metrics)]
+        rows += [make_row(seed, now_ms(), {"val/acc_of_seed": v}) for seed, v in values.items()]
 
         def ship(store: MLflowStore, parent: str) -> None:
-            store.log_missing(run_id, [make_row(0, now_ms(), metrics)])
-            store.finish(run_id, status)
+            store.log_missing(run_id, rows)
+            if state is TrialState.PRUNED:
+                store.set_tags(run_id, {"kdsweep.pruned": "true"})
+            store.finish(run_id, ENDS[state])
 
         self._quietly(ship)
 
     def best_so_far(self, study: optuna.Study) -> None:
-        """Log the best value after each trial on the search's run, those it does not have yet."""
+        """Log the best value after so many complete trials, in the order in which they ended."""
         if len(study.directions) > 1:
             return
-        best, rows = None, []
         pick = max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min
-        for trial in study.trials:
-            if trial.state is TrialState.COMPLETE and trial.value is not None:
-                best = trial.value if best is None else pick(best, trial.value)
-                rows.append(make_row(trial.number, now_ms(), {"best": best}))
+        done = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
+        values = [trial.value for trial in sorted(done, key=ended) if trial.value is not None]
+        rows = [
+            make_row(step, now_ms(), {"best": best})
+            for step, best in enumerate(accumulate(values, pick), start=1)
+        ]
         with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
             self._quietly(lambda store, parent: store.log_missing(parent, rows))
 

@@ -1,10 +1,12 @@
 """The runs of a search: one a trial and seed, each in its own folder, equal ones trained once."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from kdsweep.plan import Plan, check, make_plans
@@ -36,7 +38,8 @@ class Runs:
         self, launcher: LockstepLauncher, session: Session, space: Space, folder: Path
     ) -> None:
         self.launcher, self.session, self.space, self.folder = launcher, session, space, folder
-        self._known = _finished(folder)
+        self._known: dict[str, Path] = {}  # fingerprint -> folder of a run that got to its end
+        self._read: set[Path] = set()
 
     def plan(self, trial: int, values: dict[str, Any], seed: int) -> tuple[DictConfig, Plan]:
         """The config and plan of a trial's run."""
@@ -60,32 +63,64 @@ class Runs:
         refuse_without_validation(plans, self.session)
 
     def train(self, runs: Sequence[TrialRun], watch: Watch) -> list[Result]:
-        """Train what is not done yet, in as few cohorts as possible; results in order."""
-        todo: dict[str, TrialRun] = {}
-        for run in runs:
-            if self._is_done(run.place):
-                continue
-            if run.place.plan.fingerprint not in self._known:
-                todo.setdefault(run.place.plan.fingerprint, run)
-        jobs = [self._open_job(run) for run in todo.values()]
+        """Train what is not done yet, in as few cohorts as possible; results in order.
+
+        What another process is training at the moment is waited for, not trained again.
+        """
+        for run in self._train_free(runs, watch, wait=False):
+            self._train_free([run], watch, wait=True)
+        return [self._result(run.place) for run in runs]
+
+    def _train_free(self, runs: Sequence[TrialRun], watch: Watch, *, wait: bool) -> list[TrialRun]:
+        """Train the runs that are missing and return those that other processes are at."""
+        elsewhere: list[TrialRun] = []
+        mine: dict[str, TrialRun] = {}
+        with ExitStack() as locks:
+            for run in runs:
+                mark = run.place.plan.fingerprint
+                if mark in mine or self._is_done(run.place):
+                    continue
+                try:
+                    locks.enter_context(self._lock(mark).acquire(blocking=wait))
+                except Timeout:
+                    elsewhere.append(run)
+                else:
+                    mine[mark] = run
+            self._learn_of_others()
+            self._train([run for mark, run in mine.items() if mark not in self._known], watch)
+        return elsewhere
+
+    def _train(self, runs: Sequence[TrialRun], watch: Watch) -> None:
+        jobs = [self._open_job(run) for run in runs]
         train(
-            [run.place for run in todo.values()],
+            [run.place for run in runs],
             self.session,
             capacity=self.launcher.cohort_size,
             resume=True,
             watch=watch,
         )
-        for run, job in zip(todo.values(), jobs, strict=True):
+        for run, job in zip(runs, jobs, strict=True):
             result = result_of(run.place.folder)
             assert result is not None, "a run that was trained has a result"
-            if result["status"] == "FINISHED":
-                self._known[run.place.plan.fingerprint] = run.place.folder
+            self._known[run.place.plan.fingerprint] = run.place.folder
             self.launcher.close_job(run.config, job, result)
-        return [self._result(run.place) for run in runs]
+
+    def _lock(self, fingerprint: str) -> FileLock:
+        locks = self.folder / ".locks"
+        locks.mkdir(exist_ok=True)
+        return FileLock(locks / fingerprint)
+
+    def _learn_of_others(self) -> None:
+        """Read the results that this process has not seen; other controllers may have made them."""
+        for path in sorted(set(self.folder.glob("*/seed-*/result.json")) - self._read):
+            result = read_json(path)
+            if result["same_as"] is None and not result["with_cohort"]:
+                self._known.setdefault(result["fingerprint"], path.parent)
+                self._read.add(path)
 
     def _is_done(self, place: Place) -> bool:
         done = result_of(place.folder)
-        if done is None or done["status"] == "KILLED":
+        if done is None or done["with_cohort"]:
             return False
         if done["same_as"] is None:
             self.session.catch_up(place.folder)
@@ -98,7 +133,7 @@ class Runs:
     def _result(self, place: Place) -> Result:
         """A run's own result, or that of the equal run that was trained."""
         own = result_of(place.folder)
-        if own is not None and own["status"] != "KILLED":
+        if own is not None and not own["with_cohort"]:
             return own
         trained = self._known.get(place.plan.fingerprint)
         assert trained is not None, "an equal run was trained before"
@@ -107,13 +142,3 @@ class Runs:
         shared = {**read_json(trained / "result.json"), "same_as": same_as}
         write_json_atomic(place.folder / "result.json", shared)
         return shared
-
-
-def _finished(folder: Path) -> dict[str, Path]:
-    """Fingerprint -> folder of every run that has been trained to its end."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*/seed-*/result.json")):
-        result = read_json(path)
-        if result["status"] == "FINISHED" and result["same_as"] is None:
-            found[result["fingerprint"]] = path.parent
-    return found

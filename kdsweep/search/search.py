@@ -12,12 +12,12 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.run import Session
-from kdsweep.search.answer import Finalist, publish
+from kdsweep.search.answer import Answer, Finalist
 from kdsweep.search.clock import Clock, TimeIsUp
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.identity import applies_with, base_config, search_name
@@ -84,12 +84,14 @@ class Search(OptunaSweeperImpl):
             with Progress(total_runs=self.n_trials) as progress:
                 session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
                 with closing(session):
-                    finalists = self._search(session, stack)
-            if finalists is not None:
-                if session.plots != "none":
-                    draw(self.study, self.space, self.options.objectives, self.folder)
-                publish(self.study, self.space, self.name, self.folder, finalists)
-                self.mlflow.log_answer()
+                    self._open(session, stack)
+                    finalists, stopped = self._search()
+            if finalists is not None or (stopped is not None and not is_worker()):
+                self._say_answer(finalists or [], goes_on=stopped is not None)
+        if isinstance(stopped, KeyboardInterrupt):
+            raise SystemExit(130) from stopped  # the answer said how to go on
+        if stopped is not None:
+            raise stopped
 
     def _refuse(self) -> None:
         """Requests that make no sense, before anything is made."""
@@ -116,7 +118,8 @@ class Search(OptunaSweeperImpl):
             )
         self.clock = Clock(self.options.timeout)
 
-    def _search(self, session: Session, stack: ExitStack) -> list[Finalist] | None:
+    def _open(self, session: Session, stack: ExitStack) -> None:
+        """Everything a search has, opened and checked, before its first trial."""
         self.session = session
         runs = Runs(self.launcher, session, self.space, self.folder)
         _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
@@ -138,19 +141,37 @@ class Search(OptunaSweeperImpl):
             self.config,
             is_race=self._is_race,
         )
+
+    def _search(self) -> tuple[list[Finalist] | None, BaseException | None]:
+        """The finalists if the search is over, and what has stopped it if it is not."""
         try:
             finalists = self._train()
         except BaseException as error:
             if isinstance(error, TimeIsUp):
-                over = f"search.timeout={self.options.timeout} is over"
-                session.progress.note(f"{over}; the same command goes on")
-            session.flush()
+                self.session.progress.note(f"search.timeout={self.options.timeout} is over")
+            self.session.flush()
             self.mlflow.finish("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        session.flush()
+            return None, error
+        self.session.flush()
         if finalists is not None:
             self.mlflow.finish("FINISHED")
-        return finalists
+        return finalists, None
+
+    def _say_answer(self, finalists: list[Finalist], *, goes_on: bool) -> None:
+        """Print, draw and log what is known, be the search over or not.
+
+        Raises:
+            RunFailed: if the search is over and no trial is complete.
+        """
+        if self.session.plots != "none":
+            draw(self.study, self.space, self.options.objectives, self.folder)
+        answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
+        answer.publish(self.folder, finalists, goes_on=goes_on)
+        self.mlflow.log_answer()
+        if not goes_on and not answer.count(TrialState.COMPLETE):
+            raise RunFailed(
+                f"no trial of the search is complete; the last one: {self._last_reason}"
+            )
 
     def _train(self) -> list[Finalist] | None:
         """All trials, then the finalists; None if other controllers are still at work."""
@@ -159,8 +180,10 @@ class Search(OptunaSweeperImpl):
             return None
         with working(self.options.workers - 1, self.folder) as workers:
             self._train_trials()
-            for worker in workers:
-                worker.wait()
+            for number, worker in enumerate(workers, start=1):
+                if worker.wait() != 0:
+                    log = self.folder / f"worker-{number}.log"
+                    self.session.progress.note(f"worker {number} has stopped, {log} says why")
         self._train_trials()  # what a worker that died has left
         if any(trial.state is TrialState.RUNNING for trial in self.study.trials):
             self.session.progress.note("other controllers are at work; the last says the answer")
@@ -188,6 +211,7 @@ class Search(OptunaSweeperImpl):
 
     def _train_trials(self) -> None:
         """Work until no trial waits. Who is interrupted leaves the block to the next start."""
+        self._refuse_more_failures()
         while block := self._next_block():
             try:
                 self.trials.train_block(block)
@@ -208,19 +232,32 @@ class Search(OptunaSweeperImpl):
         return claim(self.study, self.n_trials, self.n_jobs, self.folder)
 
     def _refuse_more_failures(self) -> None:
-        failed = [t for t in self.study.trials if t.state is TrialState.FAIL]
+        failed = self._failed
         if len(failed) > self.options.max_failures:
             raise RunFailed(
                 f"search.max_failures: {len(failed)} trials failed, more than"
-                f" {self.options.max_failures}; the last one: {failed[-1].user_attrs.get('reason')}"
+                f" {self.options.max_failures}; the last one: {self._last_reason}"
             )
+
+    @property
+    def _failed(self) -> list[FrozenTrial]:
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state is TrialState.FAIL]
+
+    @property
+    def _last_reason(self) -> str | None:
+        return self._failed[-1].user_attrs.get("reason") if self._failed else None
 
     def _train_finalists(self) -> list[Finalist]:
         """The best trials once more, with seeds that had no part in choosing them."""
         done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
         if not self._is_race or self.options.finalists < 1 or not done:
             return []
-        ranked = sorted(done, key=lambda t: -(t.value or 0.0))[: self.options.finalists]
+        best_first = sorted(done, key=lambda t: -(t.value or 0.0))
+        by_cell: dict[tuple[str, ...], FrozenTrial] = {}
+        for trial in best_first:  # a point that was drawn twice is one cell
+            by_cell.setdefault(self.space.overrides(self.space.values(trial.params)), trial)
+        ranked = list(by_cell.values())[: self.options.finalists]
         first = self.options.seeds[-1] + 1
         by_seed = [
             self.trials.train_again(ranked, seed)

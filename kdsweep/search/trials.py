@@ -1,22 +1,24 @@
 """One block of trials at a time: suggest, train seed by seed, prune, tell the study."""
 
+import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from omegaconf import DictConfig
+from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdsweep.plan import Plan
 from kdsweep.run import Result
 from kdsweep.search.clock import Clock
+from kdsweep.search.heartbeat import beating
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.search.mlflow_runs import SearchRuns
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
 from kdsweep.search.runs import Runs, TrialRun
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space
-from kdsweep.search.study import OWNER, owner
 
 
 class Trials:
@@ -40,6 +42,7 @@ class Trials:
     ) -> None:
         self.study, self.space, self.runs, self.mlflow = study, space, runs, mlflow
         self.clock, self.is_race = clock, is_race
+        self.may_prune = is_race and not isinstance(study.pruner, NopPruner)
         self.sampler = config.hydra.sweeper.sampler
         self.block_size = int(config.hydra.sweeper.n_jobs)
         self.seeds = list(config.search.seeds)
@@ -50,7 +53,16 @@ class Trials:
 
         So what a block's trials are compared with does not depend on when it was interrupted.
         """
-        trials = {number: self._suggest(number) for number in numbers}
+        with beating(self.study, numbers):
+            trials = {number: self._suggest(number) for number in numbers}
+            results = self._train_seeds(trials)
+            self.runs.session.flush()
+        for number, trial in trials.items():
+            self._tell(trial, results[number])
+
+    def _train_seeds(self, trials: dict[int, Trial]) -> dict[int, list[Result]]:
+        """Every trial's results, as many as the race let it have."""
+        numbers = list(trials)
         results: dict[int, list[Result]] = {number: [] for number in numbers}
         racing = list(numbers)
         for position, seed in enumerate(self.seeds):
@@ -61,9 +73,7 @@ class Trials:
             ended = self._train_seed({number: trials[number] for number in racing}, seed)
             for number, result in zip(racing, ended, strict=True):
                 results[number].append(result)
-        self.runs.session.flush()
-        for number, trial in trials.items():
-            self._tell(trial, results[number])
+        return results
 
     def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[Result]:
         """Train trials that have ended with a seed of their own; nothing is told."""
@@ -103,9 +113,7 @@ class Trials:
 
         def watch(plan: Plan, epochs: int, metrics: dict[str, float]) -> str | None:
             self.clock.stop_in_time()
-            if self.clock.beats():
-                self._show_alive(list(trials))
-            if seed != self.seeds[0]:
+            if not self.may_prune or seed != self.seeds[0]:
                 return None
             return self._prune(trials[plan.number], plan, epochs, metrics)
 
@@ -116,19 +124,15 @@ class Trials:
         config, plan = self.runs.plan(number, values, seed)
         return self.runs.at(config, plan, seed, self.mlflow.trial(number, plan.cell, values))
 
-    def _show_alive(self, numbers: Sequence[int]) -> None:
-        """Refresh the owner's beat of every trial that is being trained."""
-        for number in numbers:
-            self.study.note(number, OWNER, owner())
-
     def _prune(
         self, trial: Trial, plan: Plan, epochs: int, metrics: dict[str, float]
     ) -> str | None:
         """Report an epoch of a trial's first seed; a reason if the trial ends here."""
         value, last = metrics.get("val/acc"), plan.values["trainer"]["epochs"]
-        if not self.is_race or value is None or value != value:
+        if value is None or math.isnan(value):
             return None
-        if epochs not in self.study.trials[trial.number].intermediate_values:
+        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        if epochs not in reported:  # a run that goes on says some epochs again
             trial.report(value, epochs)
         if epochs < last and trial.should_prune():
             return f"pruned after epoch {epochs} of {last}"
@@ -137,18 +141,29 @@ class Trials:
     def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
         """MLflow first: a trial that the study knows to be done is done everywhere."""
         failed = next((r for r in results if r["status"] == "FAILED"), None)
+        accs = [r["val/acc"] for r in results if r["val/acc"] is not None]
         trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})
+        trial.set_user_attr("n", len(accs))
+        trial.set_user_attr("sd", stdev(accs) if len(accs) > 1 else None)
         trial.set_user_attr("test/acc", {str(r["seed"]): r["test/acc"] for r in results})
         if failed is not None:
             trial.set_user_attr("reason", failed["reason"])
-        self.mlflow.trial_ended(trial.number, results, "FAILED" if failed else "FINISHED")
-        if failed is not None:
-            self.study.tell(trial, state=TrialState.FAIL)
-        elif any(r["status"] == "PRUNED" for r in results):
-            self.study.tell(trial, state=TrialState.PRUNED)
+        state = _state(results)
+        self.mlflow.trial_ended(trial.number, results, state)
+        if state is TrialState.COMPLETE:
+            self.study.tell(
+                trial, [fmean(float(r[key]) for r in results) for key in self.objectives]
+            )
         else:
-            means = [fmean(float(r[key]) for r in results) for key in self.objectives]
-            self.study.tell(trial, means)
+            self.study.tell(trial, state=state)
+
+
+def _state(results: Sequence[Result]) -> TrialState:
+    """A trial is as its worst run."""
+    ends = {result["status"] for result in results}
+    if "FAILED" in ends:
+        return TrialState.FAIL
+    return TrialState.PRUNED if "PRUNED" in ends else TrialState.COMPLETE
 
 
 def _by_seed(trial: FrozenTrial) -> list[float]:

@@ -6,6 +6,7 @@ from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Place, Result, Session, Watch, train_cohort
 from kdsweep.sweep.folder import result_of
+from kdsweep.tracking.files import write_json_atomic
 from kdsweep.training.cohort import partition
 from kdsweep.training.memory import is_out_of_memory
 
@@ -41,6 +42,13 @@ def train(
     return results
 
 
+def _failed_for_good(place: Place, result: Result) -> Result:
+    """The result of a run that does not even fit into memory alone."""
+    final = {**result, "with_cohort": False}
+    write_json_atomic(place.folder / "result.json", final)
+    return final
+
+
 def refuse_without_validation(plans: Sequence[Plan], session: Session) -> None:
     """A search chooses by validation; data may bring a set of its own, so the data is asked.
 
@@ -69,7 +77,7 @@ def _train_or_split(
     if len(cohort) == 1:
         assert result is not None
         session.progress.note(f"{cohort[0].plan.name} does not fit into memory: {reason}")
-        return [result]
+        return [_failed_for_good(cohort[0], result)]
     half = len(cohort) // 2
     session.progress.note(f"{len(cohort)} students do not fit into memory, {half} at a time now")
     session.flush()  # the end of this attempt must not reach MLflow after the start of the next

@@ -43,6 +43,7 @@ RESULT_KEYS = (
     "latency_ms",
     "weights_sha256",
     "same_as",
+    "with_cohort",  # whether it ended because its whole cohort did, and can go on
     "T",
     "alpha",
     "loss",

@@ -1,6 +1,7 @@
 """A search in a real MLflow store: search > trial, found again, nothing twice, nothing raised."""
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def history(store: MLflowStore, run_id: str, key: str) -> list[tuple[int, float]
 
 
 def results(*accuracies: float | None) -> list[Any]:
-    return [{"val/acc": accuracy} for accuracy in accuracies]
+    return [{"val/acc": acc, "seed": seed} for seed, acc in enumerate(accuracies)]
 
 
 @pytest.fixture(autouse=True)
@@ -109,36 +110,45 @@ def test_a_trial_ends_with_its_mean_its_spread_and_how_many(
     store: MLflowStore, runs: SearchRuns
 ) -> None:
     run_id = begun(runs)
-    runs.trial_ended(0, results(0.5, 0.75), "FINISHED")
+    runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     assert read(store, run_id).info.status == "FINISHED"
     assert read(store, run_id).data.metrics == {
         "val/acc": 0.625,
         "val/acc_sd": pytest.approx(0.125 * 2**0.5),
+        "val/acc_of_seed": 0.75,
         "seeds": 2,
     }
+    assert history(store, run_id, "val/acc_of_seed") == [(0, 0.5), (1, 0.75)]
+
+
+def test_a_pruned_trial_is_marked_as_its_runs_are(store: MLflowStore, runs: SearchRuns) -> None:
+    run_id = begun(runs)
+    runs.trial_ended(0, results(0.25), TrialState.PRUNED)
+    assert read(store, run_id).info.status == "KILLED"
+    assert read(store, run_id).data.tags["kdsweep.pruned"] == "true"
 
 
 def test_one_seed_has_no_spread(store: MLflowStore, runs: SearchRuns) -> None:
     run_id = begun(runs)
-    runs.trial_ended(0, results(0.5), "FINISHED")
-    assert read(store, run_id).data.metrics == {"val/acc": 0.5, "seeds": 1}
+    runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
+    assert read(store, run_id).data.metrics == {"val/acc": 0.5, "val/acc_of_seed": 0.5, "seeds": 1}
 
 
 def test_a_failed_trial_may_have_nothing_to_log(store: MLflowStore, runs: SearchRuns) -> None:
     run_id = begun(runs)
-    runs.trial_ended(0, results(None), "FAILED")
+    runs.trial_ended(0, results(None), TrialState.FAIL)
     assert read(store, run_id).info.status == "FAILED"
-    assert read(store, run_id).data.metrics == {}
+    assert read(store, run_id).data.metrics == {"seeds": 0}
 
 
 def test_ending_a_trial_twice_logs_it_once(
     store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
 ) -> None:
     run_id = begun(runs)
-    runs.trial_ended(0, results(0.5, 0.75), "FINISHED")
+    runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     again = SearchRuns(store, parent, tmp_path / "bayes")
     assert begun(again) == run_id
-    again.trial_ended(0, results(0.5, 0.75), "FINISHED")
+    again.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     assert history(store, run_id, "val/acc") == [(0, 0.625)]
     assert len(history(store, run_id, "val/acc_sd")) == 1
 
@@ -147,7 +157,23 @@ def test_the_best_so_far_is_a_curve_over_trials(
     store: MLflowStore, runs: SearchRuns, parent: str
 ) -> None:
     runs.best_so_far(study(0.5, TrialState.FAIL, 0.25, TrialState.PRUNED, 0.75))
-    assert history(store, parent, "best") == [(0, 0.5), (2, 0.5), (4, 0.75)]
+    assert history(store, parent, "best") == [(1, 0.5), (2, 0.5), (3, 0.75)]
+
+
+def test_a_block_that_ends_late_does_not_hide_its_best(
+    store: MLflowStore, runs: SearchRuns, parent: str
+) -> None:
+    late, early = create_trial(value=0.97), create_trial(value=0.90)
+    early.datetime_complete = datetime(2026, 1, 1)
+    late.datetime_complete = datetime(2026, 1, 2)
+    made = optuna.create_study(direction="maximize")
+    made.add_trial(create_trial(state=TrialState.RUNNING))
+    made.add_trial(early)
+    runs.best_so_far(made)
+    again = optuna.create_study(direction="maximize")
+    again.add_trials([late, early])
+    runs.best_so_far(again)
+    assert history(store, parent, "best") == [(1, 0.90), (2, 0.97)]
 
 
 def test_the_best_so_far_may_be_the_lowest(
@@ -163,7 +189,7 @@ def test_saying_the_best_again_adds_only_what_is_new(
     runs.best_so_far(study(0.5, 0.25))
     runs.best_so_far(study(0.5, 0.25))
     SearchRuns(store, parent, tmp_path / "bayes").best_so_far(study(0.5, 0.25, 0.75))
-    assert history(store, parent, "best") == [(0, 0.5), (1, 0.5), (2, 0.75)]
+    assert history(store, parent, "best") == [(1, 0.5), (2, 0.5), (3, 0.75)]
 
 
 def test_several_objectives_have_no_best(store: MLflowStore, runs: SearchRuns, parent: str) -> None:
@@ -215,7 +241,7 @@ def test_the_answer_is_on_the_run_of_the_search_and_may_be_said_again(
 
 def test_a_search_ends_finished(store: MLflowStore, runs: SearchRuns, parent: str) -> None:
     begun(runs)
-    runs.trial_ended(0, results(0.5), "FINISHED")
+    runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
     runs.finish("FINISHED")
     assert read(store, parent).info.status == "FINISHED"
 
@@ -225,7 +251,7 @@ def test_a_search_that_is_stopped_leaves_no_run_open(
     store: MLflowStore, runs: SearchRuns, parent: str, status: Any
 ) -> None:
     done, opened = begun(runs, 0), begun(runs, 1)
-    runs.trial_ended(0, results(0.5), "FINISHED")
+    runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
     runs.finish(status)
     ended = [read(store, run_id).info.status for run_id in (parent, opened, done)]
     assert ended == [status, status, "FINISHED"]
@@ -250,7 +276,7 @@ class DiesLater(Broken):
 
 def use_all(runs: SearchRuns) -> str | None:
     run_id = runs.trial(0, "kl", VALUES)
-    runs.trial_ended(0, results(0.5, 0.75), "FINISHED")
+    runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     runs.best_so_far(study(0.5))
     (runs.folder / "results.csv").touch()
     runs.log_answer()

@@ -1,5 +1,6 @@
 """Searches through the real command line: total trials, seeds, pruning, failures, finalists."""
 
+import errno
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from kdsweep.tracking.files import read_json
+from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
 
 SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0", "tracking.plots=none"]
@@ -161,11 +163,14 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
         assert result["epochs"] == trial.last_step < 6
         assert "pruned after epoch" in str(result["reason"])
     trained = sum(int(str(result["epochs"])) for result in runs.values())
-    assert sum(steps.values()) <= (trained + 1) * 5, "pruned students went on training"
+    teacher = 9  # steps, where this test is the first to need it
+    assert sum(steps.values()) <= trained * 5 + teacher, "pruned students went on training"
     client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     marked = client.search_runs([experiment.experiment_id], "tags.`kdsweep.pruned` = 'true'")
-    assert len(marked) == len(pruned)
+    roles = [run.data.tags["kdsweep.role"] for run in marked]
+    assert sorted(roles) == sorted(["run", "trial"] * len(pruned))
+    assert {run.info.status for run in marked} == {"KILLED"}
 
 
 @pytest.mark.parametrize(
@@ -202,6 +207,67 @@ def test_too_many_failures_end_the_search_with_the_reason(command: Command) -> N
     assert "search.max_failures: 4 trials failed, more than 3" in outcome.err
     assert "non-finite" in outcome.err
     assert states(outcome) == ["FAIL"] * 4
+
+
+def test_a_search_without_a_complete_trial_has_no_answer(command: Command) -> None:
+    space = "optimizer.lr=interval(1e6,1e7)"
+    outcome = command(*SEARCH, "optimizer=sgd", space, "hydra.sweeper.n_trials=2")
+    assert outcome.code == 1
+    assert "no trial of the search is complete" in outcome.err
+    assert "non-finite" in outcome.err
+
+
+def test_equal_points_that_fail_or_are_pruned_end_alike(command: Command) -> None:
+    failing = ["optimizer=sgd", "optimizer.lr=0.01,1e7", "T=2", "alpha=0.5"]
+    prune = ["search/pruner=median", "search.pruner.n_startup_trials=1", "T=1,2,4,8", "alpha=0,1"]
+    eager = ["search.pruner.n_warmup_steps=0", "trainer.epochs=6"]
+    for name, words, state in (("f", failing, "FAIL"), ("p", [*prune, *eager], "PRUNED")):
+        block = ["hydra.sweeper.n_jobs=4", "hydra.sweeper.n_trials=12", f"search.name={name}"]
+        outcome = command(*SEARCH, *words, *block, f"hydra.sweeper.storage=sqlite:///{name}.db")
+        assert outcome.code == 0, outcome.err
+        study = optuna.load_study(study_name=name, storage=f"sqlite:///{outcome.folder}/{name}.db")
+        ends: dict[str, set[str]] = {}
+        for trial in study.trials:
+            ends.setdefault(str(trial.params), set()).add(trial.state.name)
+        assert all(len(states) == 1 for states in ends.values())
+        assert {state} in ends.values()
+        assert len(ends) < 12, "no point was drawn twice"
+
+
+def test_a_full_disk_parks_the_block_and_the_next_start_goes_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=2", "tracking.checkpoint_seconds=0"]
+    whole = command(*words, "search.name=whole")
+    assert whole.code == 0, whole.err
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        stopped = command(*words, "search.name=parked")
+    assert stopped.code == 1
+    assert "No space left on device" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert "the same command goes on" in stopped.out
+    assert command(*words, "search.name=parked").code == 0
+
+    def weights(name: str) -> list[object]:
+        paths = sorted(whole.folder.glob(f"multirun/{name}/*/seed-*/result.json"))
+        return [read_json(path)["weights_sha256"] for path in paths]
+
+    assert weights("parked") == weights("whole")
+    assert None not in weights("parked")
+
+
+def test_finalists_are_different_cells(command: Command) -> None:
+    words = ["T=1,2", "alpha=0.1,0.9", "search.finalists=3", "search.finalist_seeds=1"]
+    outcome = command("search=bayes", "hydra.sweeper.n_jobs=4", "hydra.sweeper.n_trials=12", *words)
+    assert outcome.code == 0, outcome.err
+    fresh = [r for place, r in results(outcome).items() if place.endswith("seed-1")]
+    assert len(fresh) == 3
+    assert len({(r["T"], r["alpha"]) for r in fresh}) == 3
 
 
 def test_a_search_over_losses_asks_each_only_what_it_listens_to(command: Command) -> None:
@@ -244,6 +310,8 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
         parked = command(*words, "search.name=parked", "search.timeout=4s", tracking=True)
     assert parked.code == 0, parked.err
     assert "search.timeout" in parked.err + parked.out
+    assert "0 trials complete" in parked.out
+    assert "stopped, of 2 trials in all; the same command goes on" in parked.out
     client = MlflowClient(f"sqlite:///{parked.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     assert "RUNNING" not in {r.info.status for r in client.search_runs([experiment.experiment_id])}
@@ -326,6 +394,9 @@ def test_ctrl_c_parks_the_search_and_the_next_start_goes_on(
         patch.setattr(Student, "step", until)
         stopped = command(*words, tracking=True)
     assert stopped.code == 130
+    assert "0 trials complete" in stopped.out
+    assert "the same command goes on" in stopped.out
+    assert "resume" not in stopped.err
     assert states(stopped) == ["RUNNING", "RUNNING"]
     client = MlflowClient(f"sqlite:///{stopped.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
