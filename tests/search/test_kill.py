@@ -1,7 +1,8 @@
 """Kill it anywhere: a sweep that is killed with -9 and started again ends as if it had not been.
 
-The sweeps are real ones in child processes, killed after a random number of recorded epochs and a
-random moment more, so that shipping, checkpoints and the study are hit too.
+The sweeps are real ones in child processes. Two kills of three come after a random number of
+recorded epochs and a random moment more, so that shipping, checkpoints and the study are hit too;
+the third comes at a random moment after the start, so that imports, claiming and planning are.
 """
 
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
 LONGER = ["trainer.epochs=8", "tracking.checkpoint_seconds=0"]
@@ -39,13 +41,16 @@ def finish_with_kills(folder: Path, words: Sequence[str], kills: int, epochs: in
     """Kill a command so many times, each time in another part of its work, then let it finish."""
     chance = random.Random(kills)
     for kill in range(kills):
-        target = int(epochs * (kill + chance.random()) / kills)
+        target = int(epochs * (kill + chance.random()) / (kills + 1))
         process = start(folder, words)
-        while process.poll() is None and recorded(folder) < target:
-            time.sleep(0.01)
-        time.sleep(chance.random() * 0.4)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        if kill % 3 == 2:
+            time.sleep(chance.random() * 5)
+        else:
+            while process.poll() is None and recorded(folder) < target:
+                time.sleep(0.01)
+            time.sleep(chance.random() * 0.3)
+        assert process.poll() is None, f"it ended before kill {kill + 1} of {kills}"
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(folder, words)
 
@@ -84,3 +89,49 @@ def test_a_killed_sweep_ends_as_if_it_had_not_been(
         assert view(killed) == view(whole)
     assert_mlflow_is_tidy(killed, runs_of(whole))
     assert_mlflow_is_tidy(whole, runs_of(whole))
+
+
+TWO = [
+    *["search=bayes", *SMALL, "trainer.epochs=20", "tracking.checkpoint_seconds=0"],
+    *["hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=2", "search.workers=2"],
+    *["search.finalists=1", "search.finalist_seeds=1"],
+]
+
+
+def assert_whole(folder: Path) -> None:
+    """All trials of TWO, each once; a teacher, the search, and runs of trials and a finalist."""
+    assert [row[:2] for row in trials(folder)] == [(n, TrialState.COMPLETE) for n in range(12)]
+    found = results(folder)
+    assert sorted(place for place in found if place.endswith("seed-0")) == sorted(
+        f"{number}/seed-0" for number in range(12)
+    )
+    assert len(found) == 12 + 1
+    assert {result[0] for result in found.values()} == {"FINISHED"}
+    assert_mlflow_is_tidy(folder, 1 + 1 + 12 + 12 + 1)
+
+
+@pytest.mark.slow
+def test_two_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    finish_with_kills(tmp_path, TWO, kills=6, epochs=12 * 20)
+    assert_whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_leaves_is_done_by_the_others(tmp_path: Path) -> None:
+    process = start(tmp_path, TWO)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    log = "multirun/*/worker-1.log"
+    while process.poll() is None and not list(tmp_path.glob(log)):
+        time.sleep(0.05)
+    while process.poll() is None and recorded(tmp_path) < 60:
+        time.sleep(0.01)
+    worker = next(pid for pid in map(int, children.read_text().split()) if is_worker(pid))
+    os.kill(worker, signal.SIGKILL)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert "worker 1 has stopped" in said
+    assert_whole(tmp_path)
+
+
+def is_worker(pid: int) -> bool:
+    return b"KDSWEEP_WORKER=1" in Path(f"/proc/{pid}/environ").read_bytes()
