@@ -9,7 +9,6 @@ from filelock import FileLock
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
@@ -20,21 +19,25 @@ from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
 from kdsweep.search.clock import Clock, TimeIsUp
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
-from kdsweep.search.identity import applies_with, base_config, search_name
+from kdsweep.search.identity import (
+    applies_with,
+    base_config,
+    search_name,
+    settings,
+    without_idle,
+)
 from kdsweep.search.mlflow_runs import SearchRuns
 from kdsweep.search.plots import draw
+from kdsweep.search.pruning import make_pruner
+from kdsweep.search.refusals import refuse_choosing
 from kdsweep.search.runs import Runs
-from kdsweep.search.space import grid_size, parse
-from kdsweep.search.study import claim, enqueue, open_study, park
+from kdsweep.search.space import grid_size, parse, searched_keys
+from kdsweep.search.study import SETTINGS, claim, enqueue, open_study, park
 from kdsweep.search.trials import Trials
 from kdsweep.search.workers import is_worker, working
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
 from kdsweep.tracking.progress import Progress
-
-PRUNERS = ("optuna.pruners.*",)
-# Of result.json. Nothing of the test set: what is chosen by it cannot be measured on it.
-OBJECTIVES = ("val/acc", "val/acc_best", "val/loss", "num_params", "latency_ms")
 
 
 class Search(OptunaSweeperImpl):
@@ -50,11 +53,12 @@ class Search(OptunaSweeperImpl):
         """Find out which search this is, and where; everything else waits for `sweep`."""
         self.hydra_context, self.config = hydra_context, config
         self.options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
-        words = [*self._parse_sweeper_params_config(), *config.hydra.overrides.task]
-        space = parse(words, lambda key, loss: True)
-        self.space = replace(space, applies=applies_with(hydra_context, config, space.fixed))
-        base = base_config(hydra_context, config, self.space.fixed)
-        self.name = self.options.name or search_name(config, base, self.space.keys)
+        said = list(config.hydra.overrides.task)
+        space = parse([*self._parse_sweeper_params_config(), *said], lambda key, loss: True)
+        space = replace(space, applies=applies_with(hydra_context, config, space.fixed))
+        self.base = base_config(hydra_context, config, space.fixed)
+        self.space = without_idle(space, self.base, searched_keys(said))
+        self.name = self.options.name or search_name(config, self.base, self.space)
         self.folder = Path("multirun") / self.name
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
@@ -95,27 +99,8 @@ class Search(OptunaSweeperImpl):
 
     def _refuse(self) -> None:
         """Requests that make no sense, before anything is made."""
-        seeds = self.options.seeds
-        if not seeds or seeds != sorted(set(seeds)) or seeds[0] < 0:
-            raise UserError(f"search.seeds must be rising integers >= 0, got {seeds}")
-        if "seed" in self.space.keys:
-            raise UserError("seed must not be searched, got several; search.seeds are averaged")
-        for key in ("resume", "dry_run"):
-            if self.config[key]:
-                raise UserError(f"{key} must be false in a search, got true: it always goes on")
-        if self.options.workers < 1:
-            raise UserError(f"search.workers must be at least 1, got {self.options.workers}")
-        if unknown := set(self.options.objectives) - set(OBJECTIVES):
-            raise UserError(
-                f"search.objectives must be of {', '.join(OBJECTIVES)},"
-                f" got {', '.join(sorted(unknown))}"
-            )
-        directions = self._get_directions()
-        if len(directions) != len(self.options.objectives):
-            raise UserError(
-                "search.objectives must be one for each hydra.sweeper.direction, got"
-                f" {self.options.objectives} for {directions}"
-            )
+        self.pruner = make_pruner(self.options.pruner)
+        refuse_choosing(self.config, self.options, self.space, self.pruner)
         self.clock = Clock(self.options.timeout)
 
     def _open(self, session: Session, stack: ExitStack) -> None:
@@ -193,14 +178,16 @@ class Search(OptunaSweeperImpl):
 
     def _open_study(self) -> SearchStudy:
         options = self.options
-        pruner = instantiate(options.pruner, _convert_="all", _execution_whitelist_=PRUNERS)
         identity = {
             "space": self.space.describe(),
             "search.seeds": options.seeds,
             "search.objectives": options.objectives,
+            SETTINGS: settings(self.config, options, self.base, self.space),
         }
         directions = [direction.lower() for direction in self._get_directions()]
-        study = open_study(str(self.storage), self.name, directions, identity, pruner, self.folder)
+        study = open_study(
+            str(self.storage), self.name, directions, identity, self.pruner, self.folder
+        )
         study.set_metric_names(options.objectives)  # what optuna-dashboard writes at its axes
         return study
 

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -16,6 +17,7 @@ from optuna.trial import Trial
 
 from kdsweep.errors import UserError
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, create_optuna_distribution_from_override
+from kdsweep.tracking.database import first_line
 
 # (config key, option of the loss group) -> whether the key has an effect with that loss
 Applies = Callable[[str, str], bool]
@@ -45,6 +47,14 @@ class Dimension:
         """What is searched, to be read."""
         return str(self.distribution if self.ordered is None else list(self.ordered))
 
+    @property
+    def size(self) -> float:
+        """How many different values there are; infinite if it is continuous."""
+        try:
+            return len(OptunaSweeperImpl._to_grid_sampler_choices(self.distribution))
+        except ValueError:
+            return math.inf
+
     def value(self, param: Any) -> Any:
         """The config value of what the study holds."""
         return param if self.ordered is None else self.ordered[param]
@@ -62,6 +72,21 @@ class Space:
     def keys(self) -> list[str]:
         """The searched config keys."""
         return [dimension.key for dimension in self.dimensions]
+
+    @property
+    def losses(self) -> list[str]:
+        """The options of the loss group that are searched; none while the loss is fixed."""
+        return [
+            str(choice)
+            for dimension in self.dimensions
+            if isinstance(dimension.distribution, CategoricalDistribution)
+            and dimension.key == "loss"
+            for choice in dimension.distribution.choices
+        ]
+
+    def without(self, keys: Sequence[str]) -> "Space":
+        """The space in which these keys are not searched."""
+        return replace(self, dimensions=tuple(d for d in self.dimensions if d.key not in keys))
 
     def describe(self) -> dict[str, str]:
         """The space in words that can be stored and compared."""
@@ -91,23 +116,56 @@ def parse(arguments: Sequence[str], applies: Applies) -> Space:
     """The space that words in Hydra's override grammar describe; later words win.
 
     Raises:
-        UserError: if nothing is left to be searched.
+        UserError: if nothing is left to be searched, or a range has no values.
     """
     dimensions: dict[str, Dimension] = {}
     fixed: dict[str, str] = {}
-    for override in OverridesParser.create().parse_overrides(list(arguments)):
-        key = override.get_key_element().lstrip("+~")
+    for override in _overrides(arguments):
+        key = _key(override)
         dimensions.pop(key, None)
         if override.is_delete() or not override.is_sweep_override():
             fixed[key] = str(override.input_line)
             continue
         fixed.pop(key, None)
-        dimensions[key] = _dimension(key, create_optuna_distribution_from_override(override))
+        dimensions[key] = _dimension(key, _distribution(key, override))
     if not dimensions:
         raise UserError(
             "hydra.sweeper.params must leave at least one key to search, got only fixed values"
         )
     return Space(tuple(dimensions.values()), tuple(fixed.values()), applies)
+
+
+def fixed_keys(arguments: Sequence[str]) -> dict[str, str]:
+    """key -> value of the words that search nothing."""
+    return {
+        _key(override): str(override.get_value_element_as_str())
+        for override in _overrides(arguments)
+        if not override.is_delete() and not override.is_sweep_override()
+    }
+
+
+def searched_keys(arguments: Sequence[str]) -> list[str]:
+    """The keys that words search."""
+    return [_key(override) for override in _overrides(arguments) if override.is_sweep_override()]
+
+
+def _overrides(arguments: Sequence[str]) -> list[Override]:
+    return list(OverridesParser.create().parse_overrides(list(arguments)))
+
+
+def _key(override: Override) -> str:
+    return str(override.get_key_element().lstrip("+~"))
+
+
+def _distribution(key: str, override: Override) -> BaseDistribution:
+    try:
+        found: BaseDistribution = create_optuna_distribution_from_override(override)
+    except (ValueError, AssertionError, NotImplementedError) as error:
+        word = str(override.input_line).partition("=")[2]
+        raise UserError(
+            f"{key} must be a range with values, got {word}: {first_line(error)}"
+        ) from error
+    return found
 
 
 def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
@@ -121,10 +179,4 @@ def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
 
 def grid_size(space: Space) -> float:
     """How many different points the space has; infinite if it is continuous."""
-    try:
-        sides = [
-            OptunaSweeperImpl._to_grid_sampler_choices(d.distribution) for d in space.dimensions
-        ]
-    except ValueError:
-        return math.inf
-    return math.prod(len(side) for side in sides)
+    return math.prod(dimension.size for dimension in space.dimensions)

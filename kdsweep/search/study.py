@@ -16,19 +16,24 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine, NullPool, create_engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.errors import UserError
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.tracking.database import first_line
 
 OWNER = "kdsweep.owner"
-BEAT_SECONDS = 30.0  # how often an owner on another host shows that it lives ...
-STALE_SECONDS = 1800.0  # ... and after how long a silence it is taken for dead
+BEAT_SECONDS = 30.0  # how often an owner shows that it lives ...
+STALE_SECONDS = 1800.0  # ... and after how long a silence one elsewhere is taken for dead,
+RESTART_SECONDS = 120.0  # or one on a host of our name, which has started since
 IDENTITY = "kdsweep.identity"
+SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
+NAMED = 3  # keys of a refusal that are named
 POSTGRES_LOCK = 0x6B6473  # the number of our advisory lock, "kds"; any that others do not use
 
 
@@ -43,30 +48,47 @@ def open_study(
     """The study of a search, created with its storage if they are not there yet.
 
     Args:
-        identity: what must stay as it is over all starts (space, seeds, objectives).
+        identity: what must stay as it is over all starts (space, seeds, objectives, settings).
         folder: the search's; its lock keeps two processes from creating a database together.
 
     Raises:
-        UserError: if the storage cannot be used, or holds a study of another space or direction.
+        UserError: if the storage cannot be used, or holds a study of another search.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with _alone(create_engine(storage, poolclass=NullPool), folder):
-            study = _create(storage, name, directions, pruner)
-    except Exception as error:
-        raise UserError(
-            f"hydra.sweeper.storage must be a storage that works, got {_shown(storage)}:"
-            f" {_why_not(storage, error)}"
-        ) from error
+    with _storage_works(storage), _alone(engine_of(storage), folder):
+        study = _create(storage, name, directions, pruner)
     with _alone(study.engine, folder):
         known = study.user_attrs.get(IDENTITY, {})
         stored = [direction.name.lower() for direction in study.directions]
         _refuse_change(
             name, {**known, "directions": stored}, {**identity, "directions": directions}
         )
-        if not known:
-            study.set_user_attr(IDENTITY, identity)
+        if identity.keys() - known.keys():  # a new study, or one made before we compared as much
+            study.set_user_attr(IDENTITY, {**identity, **known})
     return study
+
+
+def engine_of(storage: str) -> Engine:
+    """The way to a database; it has not been gone yet.
+
+    Raises:
+        UserError: if the address is none, or its driver is missing.
+    """
+    with _storage_works(storage):
+        return create_engine(storage, poolclass=NullPool)
+
+
+@contextmanager
+def _storage_works(storage: str) -> Iterator[None]:
+    """Say in one sentence what a database, or Optuna of its tables, complains of."""
+    try:
+        yield
+    # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
+    except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"hydra.sweeper.storage must be a storage that works, got {_shown(storage)}:"
+            f" {_why_not(storage, error)}"
+        ) from error
 
 
 @contextmanager
@@ -112,14 +134,26 @@ def _why_not(storage: str, error: Exception) -> str:
 
 
 def _refuse_change(name: str, known: dict[str, Any], wanted: dict[str, Any]) -> None:
+    changed = list(_changes(known, json.loads(json.dumps(wanted, default=str))))
+    if not changed:
+        return
+    (key, old, new), *others = changed
+    said = [f"{key} of the search {name} must stay {old}, got {new}"]
+    said += [f"{key} must stay {old}, got {new}" for key, old, new in others[: NAMED - 1]]
+    if more := len(changed) - len(said):
+        said.append(f"and {more} more")
+    raise UserError(f"{'; '.join(said)}; another search.name begins another search")
+
+
+def _changes(known: dict[str, Any], wanted: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(key, old, new) of what differs; what a study was made without is no difference."""
     for key, value in wanted.items():
-        if key in known and json.dumps(known[key], sort_keys=True) != json.dumps(
-            value, sort_keys=True
-        ):
-            raise UserError(
-                f"{key} of the search {name} must stay {known[key]}, got {value};"
-                " another search.name begins another search"
-            )
+        if key != SETTINGS and key in known and known[key] != value:
+            yield key, known[key], value
+    old, new = (identity.get(SETTINGS, {}) for identity in (known, wanted))
+    for key in {**old, **new} if old else {}:
+        if old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
 
 
 def enqueue(study: SearchStudy, n_trials: int, folder: Path) -> None:
@@ -165,7 +199,34 @@ def park(study: SearchStudy, numbers: list[int]) -> None:
 def owner() -> dict[str, Any]:
     """This process, as other processes can recognise it."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "born": _born(pid), "beat": time.time()}
+    return {**_place(), "pid": pid, "born": _born(pid), "beat": time.time()}
+
+
+def _place() -> dict[str, str | None]:
+    """Where a pid means the same process: one kernel since it started, and one table of pids.
+
+    Containers and cloned machines may share a host's name. Without /proc the name is all there is.
+    """
+    return {
+        "host": socket.gethostname(),
+        "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
+        "pids": _pids(),
+    }
+
+
+def _pids() -> str | None:
+    """Which table of pids this process is in: `pid:[4026531836]`."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
 
 
 def _is_free(trial: FrozenTrial) -> bool:
@@ -177,8 +238,9 @@ def _is_free(trial: FrozenTrial) -> bool:
 def _is_alive(known: dict[str, Any] | None) -> bool:
     if known is None:
         return False
-    if known["host"] != socket.gethostname():
-        return bool(time.time() - known["beat"] < STALE_SECONDS)
+    if not _is_here(known):
+        silence = time.time() - known["beat"]
+        return bool(silence < (RESTART_SECONDS if _was_restarted(known) else STALE_SECONDS))
     if known["pid"] == os.getpid():
         return bool(known["born"] == _born(os.getpid()))
     try:
@@ -188,6 +250,19 @@ def _is_alive(known: dict[str, Any] | None) -> bool:
     except PermissionError:
         pass
     return bool(known["born"] == _born(known["pid"]))  # a new process may have the old number
+
+
+def _is_here(known: dict[str, Any]) -> bool:
+    """Whether an owner's pid is one of this process's own pids."""
+    # Owners noted by an older kdsweep have only their host.
+    return all(known.get(key, value) == value for key, value in _place().items())
+
+
+def _was_restarted(known: dict[str, Any]) -> bool:
+    """Whether an owner was last heard of before a host of its host's name started: this one."""
+    started = re.search(r"^btime (\d+)$", _text(Path("/proc/stat")) or "", re.MULTILINE)
+    same_name = known["host"] == socket.gethostname()
+    return started is not None and same_name and bool(known["beat"] < float(started[1]))
 
 
 def _born(pid: int) -> str | None:

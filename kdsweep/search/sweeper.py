@@ -30,6 +30,7 @@ class SearchSweeperConf(OptunaSweeperConf):
     _target_: str = "kdsweep.search.sweeper.SearchSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "joint_tpe"}])
     direction: Any = Direction.maximize
+    storage: Any | None = "sqlite:///optuna.db"
     n_trials: int = 60
     n_jobs: int = 8  # trials that are trained together, in lockstep
 
@@ -51,8 +52,10 @@ class SearchSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from kdsweep.search.refusals import refuse_values
         from kdsweep.search.search import Search
 
+        refuse_values(config)  # first: the stock sweeper's own checks are assertions
         self.search = Search(**self.options)
         self.search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from studies import Start
 
 from kdsweep.search.hydra_optuna import SearchStudy
-from kdsweep.search.study import open_study
+from kdsweep.search.study import SETTINGS, open_study
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,7 @@ def start(tmp_path: Path, fresh_storage: Path) -> Start:
         *,
         space: dict[str, str] | None = None,
         seeds: Sequence[int] = (0,),
+        settings: dict[str, Any] | None = None,
         directions: Sequence[str] = ("maximize",),
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> SearchStudy:
@@ -64,6 +65,8 @@ def start(tmp_path: Path, fresh_storage: Path) -> Start:
         if not (home / "optuna.db").exists():
             shutil.copy(fresh_storage, home / "optuna.db")
         identity: dict[str, Any] = {"space": space or {"T": "1 to 4"}, "search.seeds": list(seeds)}
+        if settings is not None:
+            identity[SETTINGS] = settings
         return open_study(
             f"sqlite:///{home}/optuna.db",
             "night",

@@ -25,6 +25,7 @@ SAMPLERS = {
     ),
     "tpe alone": nodes.TPESamplerConfig(seed=0, n_startup_trials=4),
     "gp": nodes.GPSamplerConfig(seed=0, n_startup_trials=4),
+    "cmaes": nodes.CmaEsSamplerConfig(seed=0, popsize=4),  # a generation a block
     "random": nodes.RandomSamplerConfig(seed=0),
     "nsgaii": nodes.NSGAIISamplerConfig(seed=0, population_size=4),
     "qmc": nodes.QMCSamplerConfig(seed=0),
@@ -84,7 +85,7 @@ def search(
     return [SPACE.values(trial.params) for trial in study.trials]
 
 
-QUICK = ("tpe", "random", "nsgaii", "qmc")
+QUICK = ("tpe", "cmaes", "random", "nsgaii", "qmc")
 
 
 @pytest.mark.parametrize(

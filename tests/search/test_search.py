@@ -115,6 +115,14 @@ def test_the_objective_is_the_mean_over_the_seeds(command: Command) -> None:
         assert trial.user_attrs["seeds"] == {"3": values[0], "5": values[1]}
 
 
+def test_other_objectives_have_all_seeds_and_no_finalists(command: Command) -> None:
+    loss = ["search.objectives=[val/loss]", "hydra.sweeper.direction=minimize"]
+    words = ["search=bayes", "hydra.sweeper.n_trials=8", "trainer.epochs=1", "tracking.plots=none"]
+    outcome = command(*words, *loss, "search.seeds=[0,1]", "search.finalists=3")
+    assert outcome.code == 0, outcome.err
+    assert sorted(results(outcome)) == [f"{n}/seed-{seed}" for n in range(8) for seed in (0, 1)]
+
+
 def test_finalists_are_run_again_with_seeds_that_chose_nothing(command: Command) -> None:
     words = ["search=bayes", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
     outcome = command(*words, "search.finalists=2", "search.finalist_seeds=2")
@@ -295,6 +303,66 @@ def test_a_changed_space_is_refused_with_both(command: Command) -> None:
     assert "Traceback" not in changed.err
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("trainer.epochs=3", "trainer.epochs of the search mine must stay 2, got 3"),
+        ("hydra.sweeper.n_jobs=4", "hydra.sweeper.n_jobs of the search mine must stay 2, got 4"),
+        ("hydra.sweeper.sampler.seed=1", "sampler.seed of the search mine must stay 0, got 1"),
+        ("hydra/sweeper/sampler=random", "sampler._target_ of the search mine must stay optuna.s"),
+        ("search/pruner=median", "search.pruner._target_ of the search mine must stay optuna.prun"),
+    ],
+)
+def test_another_search_under_the_same_name_is_refused(
+    command: Command, word: str, sentence: str
+) -> None:
+    words = [*SEARCH, "search.name=mine", "hydra.sweeper.n_trials=1", "trainer.epochs=2"]
+    assert command(*words).code == 0
+    changed = command(*words, word)
+    assert changed.code == 1
+    assert sentence in changed.err
+    assert "another search.name begins another search" in changed.err
+    assert "Traceback" not in changed.err
+
+
+def test_how_much_is_searched_may_change(command: Command) -> None:
+    words = [*SEARCH, "search.name=mine"]
+    assert command(*words, "hydra.sweeper.n_trials=1").code == 0
+    more = ["search.timeout=1h", "search.max_failures=3", "search.finalists=1"]
+    again = command(*words, *more, "search.finalist_seeds=1", "hydra.sweeper.n_trials=2")
+    assert again.code == 0, again.err
+    assert states(again) == ["COMPLETE"] * 2
+
+
+def test_what_the_loss_does_not_follow_is_not_searched(command: Command) -> None:
+    outcome = command(*SEARCH, "loss=mse", "hydra.sweeper.n_trials=2")
+    assert outcome.code == 0, outcome.err
+    assert {key for trial in study_of(outcome).trials for key in trial.params} == {"alpha"}
+
+
+def test_no_pruner_at_all_is_no_pruner(command: Command) -> None:
+    outcome = command(*SEARCH, "search.pruner=null", "hydra.sweeper.n_trials=8", "trainer.epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert states(outcome) == ["COMPLETE"] * 8
+
+
+def test_methods_are_searched_with_what_each_listens_to(command: Command) -> None:
+    words = [*SEARCH, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=10"]
+    outcome = command(*(word for word in words if word != "search=bayes"), "search=methods")
+    assert outcome.code == 0, outcome.err
+    asked = {
+        "kl": {"T", "alpha"},
+        "soft_ce": {"T", "alpha"},
+        "mse": {"alpha"},
+        "fitnet": {"loss.fitnet.weight"},
+        "[kl,fitnet]": {"T", "alpha", "loss.fitnet.weight"},
+    }
+    found = study_of(outcome).trials
+    assert len({trial.params["loss"] for trial in found}) > 2
+    for trial in found:
+        assert set(trial.params) == {"loss", *asked[trial.params["loss"]]}
+
+
 def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,7 +397,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "sampler",
-    ["random", *(pytest.param(name, marks=SLOW) for name in ("gp", "nsgaii", "qmc"))],
+    ["random", *(pytest.param(name, marks=SLOW) for name in ("gp", "cmaes", "nsgaii", "qmc"))],
 )
 def test_other_samplers_search(command: Command, sampler: str) -> None:
     outcome = command(*SEARCH, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3")

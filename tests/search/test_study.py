@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from studies import Start
 
 from kdsweep.errors import UserError
+from kdsweep.search import study as module
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.search.study import OWNER, STALE_SECONDS, claim, enqueue, open_study, owner, park
 
@@ -68,6 +69,49 @@ def test_another_search_under_the_same_name_is_refused(
     start()  # the study has not taken the change over
 
 
+OLD = {"a": 1, "b": "x", "c": None, "d": [1, 2], "e": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"a": 2}, "a of the search night must stay 1, got 2; another search.name"),
+        ({"c": 3}, "c of the search night must stay None, got 3; another search.name"),
+        ({"f": 3}, "f of the search night must stay None, got 3; another search.name"),
+        (
+            {"a": 2, "b": "y"},
+            "a of the search night must stay 1, got 2; b must stay x, got y; another search.name",
+        ),
+        (
+            {"a": 2, "b": "y", "c": 0, "d": [2], "e": 1},
+            "a of the search night must stay 1, got 2; b must stay x, got y;"
+            " c must stay None, got 0; and 2 more; another search.name",
+        ),
+    ],
+)
+def test_changed_settings_are_named_three_at_most(
+    start: Start, changed: dict[str, Any], sentence: str
+) -> None:
+    start(settings=OLD)
+    with pytest.raises(UserError) as refused:
+        start(settings=OLD | changed)
+    assert str(refused.value).startswith(sentence)
+    start(settings=OLD)
+
+
+@pytest.mark.parametrize("same", [{"a": 1.0}, {"f": None}, {"d": (1, 2)}])
+def test_settings_that_mean_the_same_are_the_same(start: Start, same: dict[str, Any]) -> None:
+    start(settings=OLD)
+    start(settings=OLD | same)
+
+
+def test_a_study_made_before_settings_were_noted_goes_on_and_notes_them(start: Start) -> None:
+    start()
+    start(settings=OLD)
+    with pytest.raises(UserError, match="a of the search night must stay 1, got 2"):
+        start(settings=OLD | {"a": 2})
+
+
 def test_a_study_of_the_stock_sweeper_keeps_its_direction(start: Start, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/optuna.db"
     made = optuna.create_study(study_name="night", storage=storage, direction="minimize")
@@ -83,6 +127,11 @@ def test_a_storage_that_cannot_work_is_named(storage: str, tmp_path: Path) -> No
     message = str(refused.value)
     assert message.startswith(f"hydra.sweeper.storage must be a storage that works, got {storage}:")
     assert "\n" not in message
+
+
+def test_what_is_no_fault_of_the_storage_is_not_blamed_on_it(start: Start) -> None:
+    with pytest.raises(KeyError, match="UP"):
+        start(directions=("up",))
 
 
 def test_the_number_of_trials_is_a_total(start: Start, tmp_path: Path) -> None:
@@ -162,6 +211,9 @@ def test_a_claim_that_died_half_way_is_made_whole(start: Start, tmp_path: Path) 
 
 BORN_LATER = {"born": "1"}  # the number of a dead process that another one has now
 ELSEWHERE = {"host": "another.example"}
+CONTAINER = {"pids": "pid:[1]"}  # of our name and kernel, with pids of its own
+TWIN = {"boot": "00000000-0000-0000-0000-000000000000"}  # a machine with our name
+RESTARTED = TWIN | {"beat": 0.0}  # this machine, before it last started
 SILENT = {"beat": time.time() - STALE_SECONDS - 60}
 BEATING = {"beat": time.time() - STALE_SECONDS + 600}
 
@@ -175,6 +227,9 @@ BEATING = {"beat": time.time() - STALE_SECONDS + 600}
         ELSEWHERE | SILENT,
         ELSEWHERE | DEAD | SILENT,
         DEAD | BEATING,
+        CONTAINER | SILENT,
+        TWIN | SILENT,
+        RESTARTED,
     ],
 )
 def test_the_trials_of_a_dead_owner_are_taken(
@@ -187,7 +242,13 @@ def test_the_trials_of_a_dead_owner_are_taken(
     assert claim(start(), N, BLOCK, tmp_path) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("held_by", [{}, SILENT, ELSEWHERE | BEATING, ELSEWHERE | DEAD | BEATING])
+@pytest.mark.parametrize(
+    "held_by",
+    [
+        *[{}, SILENT, ELSEWHERE | BEATING, ELSEWHERE | DEAD | BEATING],
+        *[CONTAINER | DEAD | BEATING, TWIN | DEAD | BEATING],
+    ],
+)
 def test_the_trials_of_a_living_owner_are_not(
     start: Start, tmp_path: Path, held_by: dict[str, Any]
 ) -> None:
@@ -196,6 +257,45 @@ def test_the_trials_of_a_living_owner_are_not(
     claim(study, N, BLOCK, tmp_path)
     abandon(study, [0, 1, 2], **held_by)
     assert claim(start(), N, BLOCK, tmp_path) == [3, 4, 5]
+
+
+def test_an_owner_noted_by_an_older_kdsweep_is_known_by_its_host(
+    start: Start, tmp_path: Path
+) -> None:
+    study = start()
+    enqueue(study, 2, tmp_path)
+    claim(study, 2, 2, tmp_path)
+    for number, changes in enumerate([{}, DEAD]):
+        known = {k: v for k, v in owner().items() if k not in ("boot", "pids")}
+        study.note(number, OWNER, known | changes)
+    assert claim(start(), 2, 2, tmp_path) == [1]
+
+
+def test_without_proc_a_host_is_its_name(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tell in ("_text", "_born", "_pids"):
+        monkeypatch.setattr(module, tell, lambda *_: None)
+    study = start()
+    enqueue(study, 3, tmp_path)
+    claim(study, 3, 3, tmp_path)
+    for number, changes in enumerate([{}, DEAD, ELSEWHERE | DEAD]):
+        study.note(number, OWNER, owner() | changes)
+    assert claim(start(), 3, 3, tmp_path) == [1]
+
+
+def test_after_a_restart_two_minutes_of_silence_are_enough(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = time.time() - 60
+    monkeypatch.setattr(module, "_text", lambda path: f"cpu 1\nbtime {started:.0f}\nctxt 2")
+    study = start()
+    enqueue(study, 3, tmp_path)
+    claim(study, 3, 3, tmp_path)
+    silences = (30, 90, 150)  # since the start; before it, but short; before it
+    for number, silence in enumerate(silences):
+        study.note(number, OWNER, owner() | TWIN | {"beat": time.time() - silence})
+    assert claim(start(), 3, 3, tmp_path) == [2]
 
 
 def claim_and_stay(storage: str, folder: Path, said: Connection) -> None:
