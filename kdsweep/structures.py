@@ -15,6 +15,13 @@ class Output(NamedTuple):
     features: dict[str, Tensor]  # module path -> (B, ...)
 
 
+class Mixed(NamedTuple):
+    """What else the images of a mixed batch show (mixup, CutMix)."""
+
+    labels: Tensor  # (B,) int64, of the images mixed in
+    share: float  # of `Batch.labels`, in [0.5, 1]; these have the rest
+
+
 class Batch(NamedTuple):
     """One step of a stream, the same for the teacher and every student of a cohort."""
 
@@ -22,3 +29,4 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     # (B,) int64, position of each image in the training split; hides tuple.index on purpose
     index: Tensor  # type: ignore[assignment]
+    mixed: Mixed | None = None
