@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +14,15 @@ from torch import nn
 
 from kdsweep.config import EXECUTION_WHITELIST, teacher_recipe
 from kdsweep.data.augment import Augment
+from kdsweep.data.mix import Mix
 from kdsweep.data.split import Dataset, load_dataset
 from kdsweep.data.stream import Stream, evaluation_batches
 from kdsweep.errors import UserError
 from kdsweep.losses.objective import Objective
 from kdsweep.losses.term import Term
+from kdsweep.losses.weight_schedule import WeightSchedule, weight_schedule
 from kdsweep.models.features import FeatureTap
+from kdsweep.models.normalisation import bridge
 from kdsweep.seeding import derive
 from kdsweep.structures import Output
 from kdsweep.training.checkpoint import fit_weights, load_weights
@@ -92,7 +96,11 @@ def build_dataset(dataset: dict[str, Any], device: str) -> Dataset:
 
 def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Stream:
     """The cohort's stream of training batches."""
-    augment = _checked("dataset.augment", lambda: Augment(**values["dataset"]["augment"]))
+    options = values["dataset"]["augment"]
+    mixing = {key: options[key] for key in ("mixup", "cutmix")}
+    moving = {key: options[key] for key in ("crop_padding", "flip")}
+    augment = _checked("dataset.augment", lambda: Augment(**moving))
+    mix = _checked("dataset.augment", lambda: Mix(**mixing))
     return _checked(
         "trainer.batch_size",
         lambda: Stream(
@@ -100,6 +108,7 @@ def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Strea
             batch_size=values["trainer"]["batch_size"],
             seed=values["seed"],
             augment=augment,
+            mix=mix,
             mean=dataset.mean,
             std=dataset.std,
             device=device,
@@ -139,6 +148,13 @@ def build_model(
     return model
 
 
+def _model_for(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
+    """A model for a data set's images, as the data set normalises them."""
+    model = build_model(node, key, dataset.image_shape, dataset.num_classes)
+    bridge(model, dataset.mean, dataset.std)
+    return model
+
+
 def load_checkpoint(model: nn.Module, path: str, key: str) -> None:
     """Start a model from a file of weights.
 
@@ -155,12 +171,23 @@ def build_terms(values: dict[str, Any]) -> dict[str, Term]:
     """The loss terms in name order, each built right after seeding its own name."""
     terms: dict[str, Term] = {}
     for name, node in sorted(values["loss"].items()):
+        if not isinstance(node, dict):
+            raise UserError(f"loss.{name} must be a term's options, got {node!r}")
         torch.manual_seed(derive("term", name, values["seed"]))
-        term = make(node, f"loss.{name}")
+        own = {key: value for key, value in node.items() if key != "schedule"}
+        term = make(own, f"loss.{name}")
         if not isinstance(term, Term):
             raise UserError(f"loss.{name}._target_ must be a loss term, got {node['_target_']}")
         terms[name] = term
     return terms
+
+
+def build_weight_schedules(values: dict[str, Any]) -> dict[str, WeightSchedule]:
+    """How the weight of each loss term changes over the epochs."""
+    return {
+        name: _checked(f"loss.{name}.schedule", partial(weight_schedule, node.get("schedule")))
+        for name, node in values["loss"].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -182,6 +209,13 @@ def build_objective(values: dict[str, Any]) -> Objective:
     """The weighted sum of the run's terms, not yet bound to networks."""
     with torch.random.fork_rng():
         terms = build_terms(values)
+    for name, term in terms.items():
+        if term.needs_labels and (mixing := _mixing(values)):
+            raise UserError(
+                f"{mixing} must be 0 with loss.{name}, which asks for the one class of an image,"
+                f" got {values['dataset']['augment'][mixing.rpartition('.')[2]]:g}"
+            )
+    schedules = build_weight_schedules(values)
     return _checked(
         "loss",
         lambda: Objective(
@@ -189,8 +223,16 @@ def build_objective(values: dict[str, Any]) -> Objective:
             hard_weight=values["hard_weight"],
             alpha=values["alpha"] if values["alpha_weighted"] else None,
             label_smoothing=values["hard"]["label_smoothing"],
+            schedules=schedules,
+            epochs=values["trainer"]["epochs"],
         ),
     )
+
+
+def _mixing(values: dict[str, Any]) -> str | None:
+    """The key that mixes images, if one does."""
+    augment = values["dataset"]["augment"]
+    return next((f"dataset.augment.{k}" for k in ("mixup", "cutmix") if augment[k]), None)
 
 
 def build_student(
@@ -210,9 +252,7 @@ def build_student(
     device = resolve_device(trainer["device"])
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", seed))
-        model = build_model(
-            values["student"]["model"], "student", dataset.image_shape, dataset.num_classes
-        )
+        model = _model_for(dataset, values["student"]["model"], "student")
         if (path := values["student"]["checkpoint"]) is not None:
             load_checkpoint(model, path, "student")
         objective = build_objective(values)
@@ -257,7 +297,7 @@ def bind(
         assert isinstance(term, Term)
         torch.manual_seed(derive("term", name, values["seed"]))
         try:
-            term.bind(*answers, num_train=len(dataset.train.labels))
+            term.bind(*answers, dataset.train.labels.cpu())
         except ValueError as error:
             raise UserError(_with_key(f"loss.{name}", error)) from error
 
@@ -302,9 +342,7 @@ def build_teacher_network(
     assert recipe is not None
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", recipe["seed"]))
-        model = build_model(
-            values["teacher"]["model"], "teacher", dataset.image_shape, dataset.num_classes
-        )
+        model = _model_for(dataset, values["teacher"]["model"], "teacher")
     return _tap(model, features, "teacher", dataset)
 
 

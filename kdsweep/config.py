@@ -12,18 +12,25 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
+
+from kdsweep.errors import UserError
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
+NETWORKS = ("student", "teacher")
+SAY_THE_PAIRS = "or say the pairs themselves, [[student,teacher],...]"
 
 
 @dataclass
 class AugmentConfig:
     crop_padding: int = 0
     flip: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass
@@ -60,9 +67,19 @@ class TrainerConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """What a network offers to loss terms: module paths, under names that all networks share."""
+
+    maps: list[str] | None = None
+    hint: str | None = None
+    embedding: str | None = None
+
+
+@dataclass
 class StudentConfig:
     name: str = MISSING
     model: dict[str, Any] = MISSING
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
 
 
@@ -72,6 +89,7 @@ class TeacherConfig:
 
     name: str = MISSING
     model: dict[str, Any] | None = None
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
     store: str = "teachers"
     seed: int = 0
@@ -127,11 +145,49 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make the skeleton known to Hydra as `kdsweep_schema`, the first line of conf/train.yaml."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
+    OmegaConf.register_resolver("pairs", pairs, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
+
+
+def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
+    """`${pairs:maps}` in a loss term: what the student offers beside what the teacher offers.
+
+    Args:
+        kinds: of `maps`, `last_map`, `hint` and `embedding`; the pairs come in this order.
+
+    Raises:
+        ValueError: if a network does not offer them, or if they are not equally many.
+    """
+    if _root_.teacher.model is None:
+        raise ValueError("teacher must be a model, got none")
+    return [pair for kind in kinds for pair in _pairs_of(kind, _root_)]
+
+
+def _pairs_of(kind: str, root: DictConfig) -> list[list[str]]:
+    ours, theirs = (_offered(root[network].features, network, kind) for network in NETWORKS)
+    if len(ours) != len(theirs):
+        raise ValueError(
+            f"student.features.{kind} must be as many as teacher.features.{kind}, "
+            f"got {len(ours)} and {len(theirs)}; {SAY_THE_PAIRS}"
+        )
+    return [list(pair) for pair in zip(ours, theirs, strict=True)]
+
+
+def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
+    key = "maps" if kind == "last_map" else kind
+    if key not in features:
+        allowed = " | ".join([*(str(key) for key in features), "last_map"])
+        raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
+    found = features[key]
+    if not found:
+        said = "null" if found is None else "[]"
+        raise ValueError(f"{network}.features.{key} must be given, got {said}; {SAY_THE_PAIRS}")
+    names = [found] if isinstance(found, str) else list(found)
+    return names[-1:] if kind == "last_map" else names
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -139,8 +195,16 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
     `alpha_weighted` is added: whether some term's weight follows alpha, which only the
     interpolations tell and which gives the hard term 1 - alpha.
+
+    Raises:
+        UserError: if an interpolation leads nowhere, such as to features that a network lacks.
     """
-    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    except InterpolationResolutionError as error:
+        # OmegaConf hides the resolver's own exception, and puts its words behind some of its own.
+        sentence = str(error).splitlines()[0].split("while resolving interpolation: ")[-1]
+        raise UserError(f"{error.full_key}: {sentence}") from error
     assert isinstance(values, dict)
     weighted = any(
         path.endswith(".weight") and text == "${alpha}" for path, text in _interpolations(cfg.loss)

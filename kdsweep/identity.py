@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from kdsweep.config import follows, number, teacher_recipe
 
 # Raised whenever a change of ours alters the numbers that a config produces.
-NUMERICS = 1
+NUMERICS = 2
 
 # Keys that say where, not what: they never alter a result.
 CONTROL = ("tracking", "resume", "dry_run", "debug", "experiment", "scale", "search", "hydra")
@@ -45,7 +45,7 @@ def fingerprint(
     identity["trainer"] = {**values["trainer"], "device": device}
     identity["alpha"] = values["alpha"] if values["alpha_weighted"] else None
     identity["digests"] = {"dataset": digests["dataset"]}
-    identity["student"] = _with_digest(values["student"], digests)
+    identity["student"] = _student(values["student"], digests)
     identity["numerics"] = NUMERICS
     if needs_teacher:
         identity["teacher"] = teacher_identity(values, digests, resolve_device)
@@ -75,9 +75,11 @@ def _without_paths(dataset: dict[str, Any]) -> dict[str, Any]:
     return {**dataset, "source": source, "root": None}
 
 
-def _with_digest(student: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+def _student(student: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+    """With the content of its checkpoint; its features count where a loss term names them."""
     path = student["checkpoint"]
-    return {**student, "checkpoint": None if path is None else digests[path]}
+    rest = {key: value for key, value in student.items() if key != "features"}
+    return {**rest, "checkpoint": None if path is None else digests[path]}
 
 
 def _canonical(value: Any) -> Any:

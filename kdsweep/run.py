@@ -284,8 +284,7 @@ class _Run:
         )
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
-        weights = " + ".join(f"{w:g} {name}" for name, w in self.student.objective.weights.items())
-        self.recorder.log(f"objective: {weights}")
+        self.recorder.log(f"objective: {self.student.objective.formula}")
 
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""

@@ -35,6 +35,11 @@ def mark(compose: Compose):
         (["loss=ce", "T=1"], ["loss=ce", "T=16"]),
         (["loss=ce", "alpha=0.1"], ["loss=ce", "alpha=0.9"]),
         (["loss=ce"], ["loss=ce", "teacher=none"]),
+        (["student.features.hint=hidden1"], ["teacher.features.hint=stage1"]),
+        (
+            ["loss=fitnet", "student.features.hint=hidden1"],
+            ["loss=fitnet", "loss.fitnet.pairs=[[hidden1,pool]]"],
+        ),
         (["trainer.device=auto"], ["trainer.device=cpu"]),
         ([], ["tracking=none"]),
         ([], ["tracking.experiment=other"]),

@@ -72,7 +72,7 @@ class Student:
         reseed(self.device, "step", self.seed, self.epoch, step)
         with self.autocast():
             output = self.network(batch.images)
-            total, terms = self.objective(output, target, batch)
+            total, terms = self.objective(output, target, batch, self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         if self.grad_clip is not None:

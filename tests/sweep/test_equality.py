@@ -30,6 +30,16 @@ def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]
         (2, ["student=mlp,cnn"]),
         (2, ["T=1,4", "student.model.dropout=0.5"]),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+        (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+        (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
+        (
+            4,
+            [
+                "student=cnn",
+                "student.model.width=4",  # as the teacher's: fsp compares channel by channel
+                "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,cosine],[ofd,fsp,review],[crd,kl]",
+            ],
+        ),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
         (4, ["T=1,4", "seed=0,1"]),
     ],
