@@ -9,10 +9,11 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What a network says about a batch."""
+    """What a network says about a batch, or several that teach together."""
 
     logits: Tensor  # (B, C)
-    features: dict[str, Tensor]  # module path -> (B, ...)
+    features: dict[str, Tensor]  # module path -> (B, ...); empty where there are members
+    members: tuple["Output", ...] = ()  # what each of several teachers says
 
 
 class Mixed(NamedTuple):

@@ -15,7 +15,7 @@ def mark(compose: Compose):
         values = resolved(compose(*words))
         return fingerprint(
             values,
-            needs_teacher=bool(values["loss"]),
+            needs_teacher=lambda values: bool(values["loss"]),
             digests={"dataset": digest, "weights.safetensors": "abc", "other": "def"},
             resolve_device=lambda name: "cpu" if name == "auto" else name,
         )
@@ -46,6 +46,10 @@ def mark(compose: Compose):
         ([], ["resume=true", "debug=true"]),
         ([], ["teacher.store=elsewhere"]),
         ([], ["dataset.root=elsewhere"]),
+        (
+            ["dataset=huggingface", "dataset.source.path=owner/name"],
+            ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
+        ),
     ],
 )
 def test_the_same_run_said_otherwise(mark, one: list[str], other: list[str]) -> None:

@@ -58,10 +58,10 @@ class Objective(nn.Module):
     def forward(
         self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total to minimise, and the unweighted values by name, "ce" first, detached.
+        """The total to minimise, and the unweighted values by name, "ce" first, in its graph.
 
-        A term of weight 0 in this epoch (from 0) is evaluated and reported, but is no part of the
-        total. ``teacher`` is None if no term needs one.
+        A term of weight 0 in this epoch (from 0) is evaluated and reported, but without a gradient
+        and no part of the total. ``teacher`` is None if no term needs one.
         """
         if teacher is None:
             if self.needs_teacher:
@@ -71,10 +71,9 @@ class Objective(nn.Module):
         values = {}
         for name, weight in self.weights_in(epoch).items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
-                value = self._value(name, student, teacher, batch)
-            values[name] = value.detach()
+                values[name] = self._value(name, student, teacher, batch)
             if weight > 0:
-                contributions.append(weight * value)
+                contributions.append(weight * values[name])
         return torch.stack(contributions).sum(), values
 
     @property

@@ -71,7 +71,16 @@ def test_values_are_unweighted_and_reported_whatever_the_weight(student, teacher
     _, values = kd(alpha=alpha)(student, teacher, batch)
     assert values["ce"].item() == pytest.approx(2.8682351622, abs=1e-9)
     assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
-    assert not any(value.requires_grad for value in values.values())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_values_are_in_the_graph_but_for_those_of_weight_0(student, teacher, batch, alpha):
+    leaf = student.logits.clone().requires_grad_()
+    _, values = kd(alpha=alpha)(Output(leaf, {}), teacher, batch)
+    assert {name: value.requires_grad for name, value in values.items()} == {
+        "ce": alpha < 1,
+        "kl": alpha > 0,
+    }
 
 
 def test_without_alpha_the_hard_weight_is_1(student, teacher, batch):

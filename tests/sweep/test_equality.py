@@ -4,22 +4,8 @@ Alone means under Hydra's basic launcher: one process-wide pass per run, through
 """
 
 import pytest
-from commands import Command, Outcome
-
-
-def digests(outcome: Outcome) -> dict[str, str]:
-    """Name of the run -> digest of its weights."""
-    assert outcome.code == 0, outcome.err
-    found = {row["name"]: row["weights_sha256"] for row in outcome.rows}
-    assert all(found.values())
-    return found
-
-
-def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The digests of a sweep in lockstep, and of the same sweep one run at a time."""
-    together = digests(command(*words))
-    alone = digests(command(*words, "hydra/launcher=basic", "hydra.sweep.dir=multirun/alone"))
-    return together, alone
+from commands import Command
+from outcomes import both, digests
 
 
 @pytest.mark.parametrize(
