@@ -53,7 +53,7 @@ def main() -> None:
     print(f"{len(dataset.train.labels)} images of {dataset.image_shape}, {len(plans)} students")
 
     def students() -> list[Student]:
-        return [build_student(p.values, dataset, network, stream.steps_per_epoch) for p in plans]
+        return [build_student(p.values, dataset, [network], stream.steps_per_epoch) for p in plans]
 
     together, alone = students(), students()
     ratios = []

@@ -1,8 +1,9 @@
 """From a config to live objects. The only place that instantiates what a config names."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,18 +12,25 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from kdsweep.config import EXECUTION_WHITELIST, teacher_recipe
+from kdsweep.config import EXECUTION_WHITELIST
 from kdsweep.data.augment import Augment
+from kdsweep.data.labelled import Source
+from kdsweep.data.mix import Mix
 from kdsweep.data.split import Dataset, load_dataset
 from kdsweep.data.stream import Stream, evaluation_batches
 from kdsweep.errors import UserError
+from kdsweep.losses.averaged import Averaged, parts
 from kdsweep.losses.objective import Objective
 from kdsweep.losses.term import Term
+from kdsweep.losses.weight_schedule import WeightSchedule, weight_schedule
 from kdsweep.models.features import FeatureTap
+from kdsweep.models.normalisation import bridge
 from kdsweep.seeding import derive
 from kdsweep.structures import Output
+from kdsweep.teaching import ITSELF, how_many_teach, peers
 from kdsweep.training.checkpoint import fit_weights, load_weights
 from kdsweep.training.evaluate import Split
+from kdsweep.training.peers import Peers
 from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
@@ -76,8 +84,11 @@ def build_source(dataset: dict[str, Any]) -> Any:
     return make(dataset["source"], "dataset")
 
 
-def build_dataset(dataset: dict[str, Any], device: str) -> Dataset:
+def build_dataset(dataset: dict[str, Any], device: str, source: Source | None = None) -> Dataset:
     """Load, split and measure a data set, resident on the device.
+
+    Args:
+        source: what its node names, where the caller has it already.
 
     Raises:
         UserError: if the data is missing or damaged or cannot be split as asked.
@@ -85,14 +96,18 @@ def build_dataset(dataset: dict[str, Any], device: str) -> Dataset:
     keys = ("name", "val_fraction", "test_fraction", "split_seed", "train_fraction", "limit")
     options = {key: dataset[key] for key in (*keys, "per_class", "mean", "std", "classes")}
     try:
-        return load_dataset(build_source(dataset), **options, device=device)
+        return load_dataset(source or build_source(dataset), **options, device=device)
     except (ValueError, OSError) as error:
         raise UserError(_with_key("dataset", error)) from error
 
 
 def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Stream:
     """The cohort's stream of training batches."""
-    augment = _checked("dataset.augment", lambda: Augment(**values["dataset"]["augment"]))
+    options = values["dataset"]["augment"]
+    mixing = {key: options[key] for key in ("mixup", "cutmix")}
+    moving = {key: options[key] for key in ("crop_padding", "flip")}
+    augment = _checked("dataset.augment", lambda: Augment(**moving))
+    mix = _checked("dataset.augment", lambda: Mix(**mixing))
     return _checked(
         "trainer.batch_size",
         lambda: Stream(
@@ -100,6 +115,7 @@ def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Strea
             batch_size=values["trainer"]["batch_size"],
             seed=values["seed"],
             augment=augment,
+            mix=mix,
             mean=dataset.mean,
             std=dataset.std,
             device=device,
@@ -110,7 +126,7 @@ def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Strea
 def _checked(key: str, make: Callable[[], Made]) -> Made:
     try:
         return make()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(_with_key(key, error)) from error
 
 
@@ -139,6 +155,13 @@ def build_model(
     return model
 
 
+def _model_for(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
+    """A model for a data set's images, as the data set normalises them."""
+    model = build_model(node, key, dataset.image_shape, dataset.num_classes)
+    bridge(model, dataset.mean, dataset.std)
+    return model
+
+
 def load_checkpoint(model: nn.Module, path: str, key: str) -> None:
     """Start a model from a file of weights.
 
@@ -153,14 +176,48 @@ def load_checkpoint(model: nn.Module, path: str, key: str) -> None:
 
 def build_terms(values: dict[str, Any]) -> dict[str, Term]:
     """The loss terms in name order, each built right after seeding its own name."""
-    terms: dict[str, Term] = {}
-    for name, node in sorted(values["loss"].items()):
-        torch.manual_seed(derive("term", name, values["seed"]))
-        term = make(node, f"loss.{name}")
+    return {name: _build_term(name, node, values) for name, node in sorted(values["loss"].items())}
+
+
+def _build_term(name: str, node: Any, values: dict[str, Any]) -> Term:
+    if not isinstance(node, dict):
+        raise UserError(f"loss.{name} must be a term's options, got {node!r}")
+    own = {key: value for key, value in node.items() if key != "schedule"}
+
+    def build(place: int) -> Term:
+        _seed_term(name, values, place)
+        term = make(own, f"loss.{name}")
         if not isinstance(term, Term):
             raise UserError(f"loss.{name}._target_ must be a loss term, got {node['_target_']}")
-        terms[name] = term
-    return terms
+        return term
+
+    teaching, first = how_many_teach(values), build(0)
+    if not teaching or not first.needs_teacher:
+        return first
+    return Averaged([first, *(build(place) for place in range(1, teaching))])
+
+
+def _seed_term(name: str, values: dict[str, Any], place: int) -> None:
+    """Seed a term by its name, and by the place of its teacher beyond the first of several."""
+    torch.manual_seed(derive("term", name, own_seed(values), *([place] if place else [])))
+
+
+def own_seed(values: dict[str, Any]) -> int:
+    """The seed of all that is drawn for one network of a run; beside the run's own, by its name.
+
+    No two start alike: they would say the same and have nothing to learn from each other.
+    """
+    if values["beside"] is None:
+        return int(values["seed"])
+    return derive("beside", values["seed"], values["beside"])
+
+
+def build_weight_schedules(values: dict[str, Any]) -> dict[str, WeightSchedule]:
+    """How the weight of each loss term changes over the epochs."""
+    return {
+        name: _checked(f"loss.{name}.schedule", partial(weight_schedule, node.get("schedule")))
+        for name, node in values["loss"].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -182,6 +239,13 @@ def build_objective(values: dict[str, Any]) -> Objective:
     """The weighted sum of the run's terms, not yet bound to networks."""
     with torch.random.fork_rng():
         terms = build_terms(values)
+    for name, term in terms.items():
+        if term.needs_labels and (mixing := _mixing(values)):
+            raise UserError(
+                f"{mixing} must be 0 with loss.{name}, which asks for the one class of an image,"
+                f" got {values['dataset']['augment'][mixing.rpartition('.')[2]]:g}"
+            )
+    schedules = build_weight_schedules(values)
     return _checked(
         "loss",
         lambda: Objective(
@@ -189,12 +253,26 @@ def build_objective(values: dict[str, Any]) -> Objective:
             hard_weight=values["hard_weight"],
             alpha=values["alpha"] if values["alpha_weighted"] else None,
             label_smoothing=values["hard"]["label_smoothing"],
+            schedules=schedules,
+            epochs=values["trainer"]["epochs"],
         ),
     )
 
 
+def _mixing(values: dict[str, Any]) -> str | None:
+    """The key that mixes images, if one does."""
+    augment = values["dataset"]["augment"]
+    return next((f"dataset.augment.{k}" for k in ("mixup", "cutmix") if augment[k]), None)
+
+
 def build_student(
-    values: dict[str, Any], dataset: Dataset, teacher: FeatureTap | None, steps_per_epoch: int
+    values: dict[str, Any],
+    dataset: Dataset,
+    teachers: Sequence[FeatureTap],
+    steps_per_epoch: int,
+    *,
+    features: Sequence[str] = (),
+    key: str = "student",
 ) -> Student:
     """One run's student, ready for its first step.
 
@@ -203,21 +281,22 @@ def build_student(
     depends on another's.
 
     Args:
-        teacher: the cohort's teacher network (trained or not; only shapes are read), if a term
-            asks one.
+        teachers: the networks of the cohort's teachers (trained or not; only shapes are read); none
+            if no term asks one, several for an ensemble.
+        features: what others ask of its network, beside its own terms.
+        key: where its network stands in the config.
     """
-    trainer, seed = values["trainer"], values["seed"]
+    trainer, seed = values["trainer"], own_seed(values)
     device = resolve_device(trainer["device"])
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", seed))
-        model = build_model(
-            values["student"]["model"], "student", dataset.image_shape, dataset.num_classes
-        )
+        model = _model_for(dataset, values["student"]["model"], key)
         if (path := values["student"]["checkpoint"]) is not None:
-            load_checkpoint(model, path, "student")
+            load_checkpoint(model, path, key)
         objective = build_objective(values)
-        network = _tap(model, objective.student_features, "student", dataset)
-        bind(values, objective, network, teacher, dataset)
+        asked_of_it = sorted({*objective.student_features, *features})
+        network = _tap(model, asked_of_it, key, dataset)
+        bind(values, objective, network, teachers, dataset)
     model.to(device)
     objective.to(device)
     trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
@@ -242,24 +321,63 @@ def build_student(
     )
 
 
+def build_unit(
+    values: dict[str, Any],
+    dataset: Dataset,
+    teachers: Sequence[FeatureTap],
+    steps_per_epoch: int,
+) -> Student | Peers:
+    """What a run trains: its student, or its student with the peers that learn with it."""
+    others = peers(values)
+    if not others:
+        return build_student(values, dataset, teachers, steps_per_epoch)
+    runs = {ITSELF: values, **others}
+    wanted = {name: asked(run).teacher_features for name, run in runs.items()}
+
+    def peer(name: str) -> Student:
+        rest = [other for other in runs if other != name]
+        shapes = [_shape_of(runs[other], dataset, wanted[name], _key(other)) for other in rest]
+        features = [feature for other in rest for feature in wanted[other]]
+        return build_student(
+            runs[name], dataset, shapes, steps_per_epoch, features=features, key=_key(name)
+        )
+
+    return Peers({name: peer(name) for name in runs})
+
+
+def _key(peer: str) -> str:
+    return "student" if peer == ITSELF else f"teacher.peers.{peer}"
+
+
+def _shape_of(
+    values: dict[str, Any], dataset: Dataset, features: Sequence[str], key: str
+) -> FeatureTap:
+    """A network like a run's own, to bind the terms of those to that it teaches."""
+    model = _model_for(dataset, values["student"]["model"], key)
+    return _tap(model, features, key, dataset)
+
+
 def bind(
     values: dict[str, Any],
     objective: Objective,
     student: FeatureTap,
-    teacher: FeatureTap | None,
+    teachers: Sequence[FeatureTap],
     dataset: Dataset,
 ) -> None:
     """Show each term the outputs of one made batch, so that it can size its own parameters."""
     if not objective.terms:
         return
-    answers = _answer(student, dataset), _answer(teacher, dataset)
+    answer = _answer(student, dataset)
+    # A term that asks nobody is shown logits all the same.
+    targets = [_answer(teacher, dataset) for teacher in teachers] or [_answer(None, dataset)]
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
-        torch.manual_seed(derive("term", name, values["seed"]))
-        try:
-            term.bind(*answers, num_train=len(dataset.train.labels))
-        except ValueError as error:
-            raise UserError(_with_key(f"loss.{name}", error)) from error
+        for place, (part, target) in enumerate(zip(parts(term), targets, strict=False)):
+            _seed_term(name, values, place)
+            try:
+                part.bind(answer, target, dataset.train.labels.cpu())
+            except ValueError as error:
+                raise UserError(_with_key(f"loss.{name}", error)) from error
 
 
 def _answer(network: FeatureTap | None, dataset: Dataset) -> Output:
@@ -295,24 +413,20 @@ def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> 
 
 
 def build_teacher_network(
-    values: dict[str, Any], dataset: Dataset, features: Sequence[str]
+    values: dict[str, Any], dataset: Dataset, features: Sequence[str], key: str = "teacher"
 ) -> FeatureTap:
     """The teacher's architecture with its initial weights, tapped for the features."""
-    recipe = teacher_recipe(values)
-    assert recipe is not None
     with torch.random.fork_rng():
-        torch.manual_seed(derive("student", recipe["seed"]))
-        model = build_model(
-            values["teacher"]["model"], "teacher", dataset.image_shape, dataset.num_classes
-        )
-    return _tap(model, features, "teacher", dataset)
+        torch.manual_seed(derive("student", values["teacher"]["seed"]))
+        model = _model_for(dataset, values["teacher"]["model"], key)
+    return _tap(model, features, key, dataset)
 
 
 def build_teacher(
     values: dict[str, Any], dataset: Dataset, features: Sequence[str], weights: Path, key: str
 ) -> Teacher:
     """The trained teacher, frozen on its device."""
-    network = build_teacher_network(values, dataset, features)
+    network = build_teacher_network(values, dataset, features, key)
     load_checkpoint(network.model, str(weights), key)
     device = resolve_device(values["trainer"]["device"])
     network.model.to(device)
@@ -327,11 +441,23 @@ def digests(values: dict[str, Any]) -> dict[str, str]:
     """
     source = build_source(values["dataset"])
     found = {"dataset": _checked("dataset", source.digest)}
-    for key in ("student", "teacher"):
-        if (path := values[key]["checkpoint"]) is not None:
-            if not Path(path).is_file():
-                raise UserError(
-                    f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
-                )
-            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    for key, path in _checkpoints(values):
+        if not Path(path).is_file():
+            raise UserError(
+                f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
+            )
+        found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found
+
+
+def _checkpoints(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The files of weights that a config names, those of its teachers included, by their key."""
+    nodes = [("student", values["student"]), ("teacher", values["teacher"])]
+    while nodes:
+        key, node = nodes.pop()
+        if node["checkpoint"] is not None:
+            yield key, node["checkpoint"]
+        if (below := node.get("teacher")) is not None:
+            nodes.append((f"{key}.teacher", below))
+        for kind in ("members", "peers"):
+            nodes += [(f"{key}.{kind}.{n}", child) for n, child in node.get(kind, {}).items()]

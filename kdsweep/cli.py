@@ -1,6 +1,7 @@
 """The door: Hydra's `main` for training, and the console script `kdsweep`."""
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from kdsweep.config import EXECUTION_WHITELIST, register
+from kdsweep.conventions.repositories import REPOSITORIES, translate
 from kdsweep.errors import UserError
 
 PACKAGE = Path(__file__).parent
@@ -124,3 +126,28 @@ def sync(
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def weights(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Option("--from", help=" | ".join(REPOSITORIES)),
+    ],
+) -> None:
+    """Say another repository's weights and temperature in overrides for train.py.
+
+    Its options follow as it names them, alpha=0.9 or --alpha 0.9; those not given are as there:
+    kdsweep weights --from torchdistill alpha=0.9 temperature=4
+    """
+    try:
+        found = translate(source, context.args)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(shlex.join(found.words))
+    for note in found.notes:
+        typer.echo(f"# {note}")

@@ -12,18 +12,25 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from kdsweep.errors import UserError
+from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
+SAY_THE_PAIRS = "or say the pairs themselves, [[student,teacher],...]"
 
 
 @dataclass
 class AugmentConfig:
     crop_padding: int = 0
     flip: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass
@@ -60,22 +67,50 @@ class TrainerConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """What a network offers to loss terms: module paths, under names that all networks share."""
+
+    maps: list[str] | None = None
+    hint: str | None = None
+    embedding: str | None = None
+
+
+@dataclass
 class StudentConfig:
     name: str = MISSING
     model: dict[str, Any] = MISSING
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
 
 
 @dataclass
 class TeacherConfig:
-    """A teacher's whole recipe. It follows no key of the root, so that a sweep has one teacher."""
+    """A teacher's whole recipe. It follows no key of the root, so that a sweep has one teacher.
+
+    ``teacher`` is a TeacherConfig itself (a structured config cannot say so): that of an assistant,
+    which learns by the terms of ``loss`` with ``T`` and ``alpha`` of its own. ``members`` are
+    TeacherConfigs by name: those of an ensemble, which has no model itself. ``peers`` are
+    StudentConfigs by name: those that learn with the student, and there is no trained teacher.
+    ``born_again`` makes a model, optimizer and schedule that are not said those of the root.
+    ``online`` trains it beside the students, with epochs, batches and seed of the root.
+    """
 
     name: str = MISSING
     model: dict[str, Any] | None = None
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
     store: str = "teachers"
     seed: int = 0
+    T: float = 4.0
+    alpha: float = 0.5
+    hard_weight: float | None = None
     hard: HardConfig = field(default_factory=HardConfig)
+    loss: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] | None = None
+    members: dict[str, Any] = field(default_factory=dict)
+    peers: dict[str, Any] = field(default_factory=dict)
+    born_again: bool = False
+    online: bool = False
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -87,6 +122,7 @@ class TrackingConfig:
     experiment: str = "kdsweep"
     artifacts: str = "mlartifacts"
     plots: str = "sweep"
+    tensorboard: bool = False
     checkpoint_seconds: float = 1.0
 
 
@@ -124,93 +160,260 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    published: dict[str, Any] = field(default_factory=dict)  # what the literature says; never read
 
 
 def register() -> None:
-    """Make the skeleton known to Hydra as `kdsweep_schema`, the first line of conf/train.yaml."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
+    OmegaConf.register_resolver("pairs", pairs, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
 
 
+def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
+    """`${pairs:maps}` in a loss term: what the student offers beside what the teacher offers.
+
+    An ensemble offers what its first member does, peers what the first of the others does.
+
+    Args:
+        kinds: of `maps`, `last_map`, `hint` and `embedding`; the pairs come in this order.
+
+    Raises:
+        ValueError: if a network does not offer them, or if they are not equally many.
+    """
+    networks = {"student": _root_.student, **_first_teacher(_root_.teacher)}
+    return [pair for kind in kinds for pair in _pairs_of(kind, networks)]
+
+
+def _first_teacher(teacher: DictConfig) -> dict[str, DictConfig]:
+    for kind in ("members", "peers"):
+        for name, node in teacher[kind].items():
+            return {f"teacher.{kind}.{name}": node}
+    if teacher.model is None:
+        raise ValueError("teacher must be a model, got none")
+    return {"teacher": teacher}
+
+
+def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
+    ours, theirs = (_offered(node.features, key, kind) for key, node in networks.items())
+    if len(ours) != len(theirs):
+        lacking, enough = (f"{key}.features.{kind}" for key in networks)
+        raise ValueError(
+            f"{lacking} must be as many as {enough}, "
+            f"got {len(ours)} and {len(theirs)}; {SAY_THE_PAIRS}"
+        )
+    return [list(pair) for pair in zip(ours, theirs, strict=True)]
+
+
+def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
+    key = "maps" if kind == "last_map" else kind
+    if key not in features:
+        allowed = " | ".join([*(str(key) for key in features), "last_map"])
+        raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
+    found = features[key]
+    if not found:
+        said = "null" if found is None else "[]"
+        raise ValueError(f"{network}.features.{key} must be given, got {said}; {SAY_THE_PAIRS}")
+    names = [found] if isinstance(found, str) else list(found)
+    return names[-1:] if kind == "last_map" else names
+
+
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain Python values, interpolations followed.
 
-    `alpha_weighted` is added: whether some term's weight follows alpha, which only the
-    interpolations tell and which gives the hard term 1 - alpha.
+    The loss terms of a teacher's recipe are those of a run of its own: `${T}`, `${alpha}` and
+    `${pairs:...}` in them mean the recipe's, not the root's. `alpha_weighted` is added to root and
+    recipes: whether some term's weight follows alpha, which only the interpolations tell and which
+    gives the hard term 1 - alpha. So is `beside`, the name of a
+    peer or of a teacher that trains beside the run itself, for which it is None.
+
+    Raises:
+        UserError: if an interpolation leads nowhere, such as to features that a network lacks.
     """
-    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    rest = cfg.copy()
+    for key, value in _prepared(_raw(cfg.teacher)).items():
+        rest.teacher[key] = value
+    values = {**_plain(rest), "alpha_weighted": _alpha_weighted(_raw(cfg.loss)), "beside": None}
+    values["teacher"] = _recipe(values, cfg.teacher, "teacher")
+    for name, peer in values["teacher"]["peers"].items():
+        whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
+        values["teacher"]["peers"][name] = whole
+    for name, own in peers(values).items():
+        scope = OmegaConf.create({**own, "loss": _raw(cfg.loss)})
+        values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
+    return values
+
+
+def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    except InterpolationResolutionError as error:
+        # OmegaConf hides the resolver's own exception, and puts its words behind some of its own.
+        sentence = str(error).splitlines()[0].split("while resolving interpolation: ")[-1]
+        raise UserError(f"{prefix}{error.full_key}: {sentence}") from error
     assert isinstance(values, dict)
-    weighted = any(
-        path.endswith(".weight") and text == "${alpha}" for path, text in _interpolations(cfg.loss)
-    )
-    return {**{str(key): value for key, value in values.items()}, "alpha_weighted": weighted}
+    return {str(key): value for key, value in values.items()}
 
 
-def teacher_recipe(values: dict[str, Any]) -> dict[str, Any] | None:
-    """The config of the run that trains this run's teacher; None without a teacher.
+def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What to change in a recipe and those below before its interpolations are followed.
 
-    A teacher is trained by the very path that trains a student on hard labels. It shares the data
-    set and its split, but sees all training images whatever the students see.
+    Terms that only the recipe itself can resolve are taken out. What is to be the student's is put
+    in here and not in a yaml: there an override of a key below would alter the student itself.
     """
-    teacher = values["teacher"]
-    if teacher["model"] is None:
-        return None
-    whole = {"limit": None, "per_class": None, "train_fraction": 1.0}
+    below = recipe.get("teacher")
+    members = recipe.get("members") or {}
     return {
-        **values,
-        "dataset": {**values["dataset"], **whole},
-        "student": {"name": teacher["name"], "model": teacher["model"], "checkpoint": None},
-        "teacher": {**teacher, "model": None, "checkpoint": None},
         "loss": {},
-        "alpha_weighted": False,
-        "hard_weight": None,
-        **{key: teacher[key] for key in ("hard", "optimizer", "schedule", "trainer", "seed")},
+        "teacher": below and {**below, **_prepared(below)},
+        "members": {name: {**node, **_prepared(node)} for name, node in members.items()},
+        "peers": {name: _as_student(peer) for name, peer in (recipe.get("peers") or {}).items()},
+        **(_as_root(recipe) if recipe.get("born_again") else {}),
     }
+
+
+def _as_student(peer: dict[str, Any] | None) -> dict[str, Any]:
+    """A peer, which is like the student in all that it does not say."""
+    said = {key: value for key, value in (peer or {}).items() if value is not None}
+    return {**{key: f"${{student.{key}}}" for key in ("name", "model", "features")}, **said}
+
+
+def _as_root(recipe: dict[str, Any]) -> dict[str, Any]:
+    origins = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
+    return {key: recipe.get(key) or origin for key, origin in origins.items()}
+
+
+def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
+    """The recipe `values["teacher"]` with every key there is, and its loss terms resolved."""
+    teacher = _complete(TeacherConfig, values["teacher"], key)
+    if (below := teacher["teacher"]) is not None:
+        teacher["teacher"] = _recipe({**values, "teacher": below}, node.teacher, f"{key}.teacher")
+    for name, member in teacher["members"].items():
+        teacher["members"][name] = _recipe(
+            {**values, "teacher": member}, node.members[name], f"{key}.members.{name}"
+        )
+    loss = _raw(node.get("loss"))
+    teacher["alpha_weighted"] = _alpha_weighted(loss)
+    scope = OmegaConf.create({**teacher_recipe({**values, "teacher": teacher}), "loss": loss})
+    teacher["loss"] = _plain(scope, f"{key}.")["loss"]
+    return teacher
+
+
+def _raw(node: DictConfig | None) -> dict[str, Any]:
+    """A node as it is written, interpolations not followed."""
+    found = {} if node is None else OmegaConf.to_container(node, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def _complete(skeleton: type, node: dict[str, Any], key: str) -> dict[str, Any]:
+    """A node of a dict with the keys it does not say; the skeleton types no deeper than that.
+
+    Raises:
+        UserError: for an unknown key, or a value of another type.
+    """
+    try:
+        whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
+        assert isinstance(whole, DictConfig)
+        return _plain(whole)
+    except OmegaConfBaseException as error:
+        where = f"{key}.{error.full_key}" if error.full_key else key
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
 
 
 def follows(cfg: DictConfig, key: str) -> bool:
     """Whether the root key (`T` or `alpha`) is interpolated anywhere in the loss terms."""
-    return any(f"${{{key}}}" in text for _, text in _interpolations(cfg.loss))
+    return any(f"${{{key}}}" in text for _, text in _interpolations(_raw(cfg.loss)))
 
 
-def _interpolations(loss: DictConfig) -> Iterator[tuple[str, str]]:
-    def walk(path: str, node: Any) -> Iterator[tuple[str, str]]:
-        if isinstance(node, dict):
-            for key, child in node.items():
-                yield from walk(f"{path}.{key}", child)
-        elif isinstance(node, list):
-            for child in node:
-                yield from walk(path, child)
-        elif isinstance(node, str) and "${" in node:
-            yield path, node
+def _alpha_weighted(loss: dict[str, Any]) -> bool:
+    return any(
+        path.endswith(".weight") and text == "${alpha}" for path, text in _interpolations(loss)
+    )
 
-    yield from walk("loss", OmegaConf.to_container(loss, resolve=False))
+
+def _interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((path, text) for path, text in _texts(loss, "loss") if "${" in text)
+
+
+def missing(cfg: DictConfig) -> list[str]:
+    """The keys that a config says must be given (`???`) and that nobody gave."""
+    return sorted(path for path, text in _texts(_raw(cfg), "") if text == MISSING)
+
+
+def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every string of a config, with the path of its key."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield from _texts(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for child in node:
+            yield from _texts(child, path)
+    elif isinstance(node, str):
+        yield path, node
 
 
 def problems(values: dict[str, Any]) -> list[str]:
     """One sentence for every value of the skeleton that is out of range."""
-    found = [
-        *_range("T", values["T"], values["T"] > 0, "a finite number > 0"),
-        *_range("alpha", values["alpha"], 0 <= values["alpha"] <= 1, "a number in [0, 1]"),
-        *_range("seed", values["seed"], values["seed"] >= 0, "an integer >= 0"),
-        *_recipe_problems("", values),
-    ]
-    if values["hard_weight"] is not None:
-        weight = values["hard_weight"]
-        found += _range("hard_weight", weight, weight >= 0, "null or a finite number >= 0")
+    found = _recipe_problems("", values)
     interval = values["tracking"]["checkpoint_seconds"]
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
     if values["tracking"]["plots"] not in PLOTS:
         found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
-    if values["teacher"]["model"] is not None:
-        found += _recipe_problems("teacher.", values["teacher"])
-    return found
+    return found + _teacher_problems("teacher.", values["teacher"])
+
+
+def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
+    if teacher is None:
+        return []
+    found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
+    if len(kinds) > 1:
+        found.append(f"{prefix}{kinds[1]} must be empty beside {prefix}{kinds[0]}, got both")
+    for name, member in teacher["members"].items():
+        key = f"{prefix}members.{name}"
+        if member["model"] is None:
+            found.append(f"{key} must be a model, got none")
+        found += _teacher_problems(f"{key}.", member)
+    if teacher["online"]:
+        found += _online_problems(prefix, teacher)
+    if teacher["peers"] and prefix != "teacher.":
+        found.append(f"{prefix}peers must be empty below the root: peers teach no one else")
+    if ITSELF in teacher["peers"]:
+        found.append(f"{prefix}peers must not be called {ITSELF}, which is the run's own")
+    return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
+
+
+def _online_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
+    """A teacher that trains beside the students begins with nothing and learns the labels."""
+    if prefix != "teacher.":
+        return [f"{prefix}online must be false below the root, got true"]
+    return [
+        f"{prefix}{key} must be empty with {prefix}online=true, got {said}: such a teacher begins"
+        " untrained and learns on hard labels alone"
+        for key in ("checkpoint", "teacher", "members", "peers", "loss")
+        if (said := _name_of(teacher[key]))
+    ]
+
+
+def _name_of(value: Any) -> str:
+    """What a key holds, in a word: the name of a recipe, the names of loss terms."""
+    if not isinstance(value, dict):
+        return str(value or "")
+    return str(value.get("name") or "+".join(value))
 
 
 def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
-    trainer, found = recipe["trainer"], []
+    T, alpha, seed, trainer = (recipe[key] for key in ("T", "alpha", "seed", "trainer"))
+    found = [
+        *_range(f"{prefix}T", T, T > 0, "a finite number > 0"),
+        *_range(f"{prefix}alpha", alpha, 0 <= alpha <= 1, "a number in [0, 1]"),
+        *_range(f"{prefix}seed", seed, seed >= 0, "an integer >= 0"),
+    ]
+    if (weight := recipe["hard_weight"]) is not None:
+        found += _range(f"{prefix}hard_weight", weight, weight >= 0, "null or a finite number >= 0")
     for key in ("epochs", "batch_size", "threads"):
         found += _range(f"{prefix}trainer.{key}", trainer[key], trainer[key] >= 1, "at least 1")
     if trainer["precision"] not in PRECISIONS:

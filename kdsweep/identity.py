@@ -8,13 +8,24 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from kdsweep.config import follows, number, teacher_recipe
+from kdsweep.config import follows, number
+from kdsweep.teaching import online_recipe, peers, teacher_recipe, teachers
 
 # Raised whenever a change of ours alters the numbers that a config produces.
-NUMERICS = 1
+NUMERICS = 2
 
 # Keys that say where, not what: they never alter a result.
-CONTROL = ("tracking", "resume", "dry_run", "debug", "experiment", "scale", "search", "hydra")
+CONTROL = (
+    "tracking",
+    "resume",
+    "dry_run",
+    "debug",
+    "experiment",
+    "scale",
+    "search",
+    "published",
+    "hydra",
+)
 
 
 def loss_name(values: dict[str, Any]) -> str:
@@ -25,7 +36,7 @@ def loss_name(values: dict[str, Any]) -> str:
 def fingerprint(
     values: dict[str, Any],
     *,
-    needs_teacher: bool,
+    needs_teacher: Callable[[dict[str, Any]], bool],
     digests: dict[str, str],
     resolve_device: Callable[[str], str],
 ) -> str:
@@ -33,7 +44,8 @@ def fingerprint(
 
     Args:
         values: the resolved config.
-        needs_teacher: whether some loss term asks the teacher; if none does, it is left out.
+        needs_teacher: whether some loss term of a config, this one or that of a teacher, asks a
+            teacher; if none does, the teacher is left out.
         digests: content digests of what the config only names: `dataset`, and the paths of given
             checkpoints.
         resolve_device: turns `auto` into the device that is there; only its kind counts.
@@ -45,29 +57,64 @@ def fingerprint(
     identity["trainer"] = {**values["trainer"], "device": device}
     identity["alpha"] = values["alpha"] if values["alpha_weighted"] else None
     identity["digests"] = {"dataset": digests["dataset"]}
-    identity["student"] = _with_digest(values["student"], digests)
+    identity["student"] = _student(values["student"], digests)
     identity["numerics"] = NUMERICS
-    if needs_teacher:
-        identity["teacher"] = teacher_identity(values, digests, resolve_device)
+    if values["beside"] is not None:
+        identity["beside"] = values["beside"]
+    if needs_teacher(values):
+        identity["teacher"] = teacher_identity(
+            values, needs_teacher=needs_teacher, digests=digests, resolve_device=resolve_device
+        )
     text = json.dumps(_canonical(identity), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def peer_fingerprint(run: str, name: str) -> str:
+    """The fingerprint of a peer of the run with this one."""
+    return hashlib.sha256(f"{run} peer {name}".encode()).hexdigest()[:16]
+
+
 def teacher_identity(
-    values: dict[str, Any], digests: dict[str, str], resolve_device: Callable[[str], str]
-) -> dict[str, Any] | str | None:
-    """The fingerprint of the run that trains the teacher, or the content of a given checkpoint."""
-    path = values["teacher"]["checkpoint"]
-    if path is not None:
-        return {"model": values["teacher"]["model"], "checkpoint": digests[path]}
-    recipe = teacher_recipe(values)
-    if recipe is None:
-        return None
-    return fingerprint(recipe, needs_teacher=False, digests=digests, resolve_device=resolve_device)
+    values: dict[str, Any],
+    *,
+    needs_teacher: Callable[[dict[str, Any]], bool],
+    digests: dict[str, str],
+    resolve_device: Callable[[str], str],
+) -> Any:
+    """The fingerprint of the run that trains the teacher, or the content of a given checkpoint.
+
+    Those of an ensemble's members or of the other peers, in their order; None without a teacher.
+    """
+
+    def trained(recipe: dict[str, Any]) -> str:
+        return fingerprint(
+            recipe, needs_teacher=needs_teacher, digests=digests, resolve_device=resolve_device
+        )
+
+    def identity(one: dict[str, Any]) -> dict[str, Any] | str:
+        path = one["teacher"]["checkpoint"]
+        if path is not None:
+            return {"model": one["teacher"]["model"], "checkpoint": digests[path]}
+        return trained(teacher_recipe(one))
+
+    if (online := online_recipe(values)) is not None:
+        return {"online": trained(online)}
+
+    if others := peers(values):
+        return {
+            "peers": [
+                [name, _student(other["student"], digests), other["loss"]]
+                for name, other in others.items()
+            ]
+        }
+    found = [identity(one) for one in teachers(values).values()]
+    if values["teacher"]["members"]:
+        return {"members": found}
+    return found[0] if found else None
 
 
 # Of a data source: where its files are, and how they are read. Neither changes a pixel.
-READING = ("root", "memory_gib", "workers")
+READING = ("root", "path", "memory_gib", "workers")
 
 
 def _without_paths(dataset: dict[str, Any]) -> dict[str, Any]:
@@ -75,9 +122,11 @@ def _without_paths(dataset: dict[str, Any]) -> dict[str, Any]:
     return {**dataset, "source": source, "root": None}
 
 
-def _with_digest(student: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+def _student(student: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+    """With the content of its checkpoint; its features count where a loss term names them."""
     path = student["checkpoint"]
-    return {**student, "checkpoint": None if path is None else digests[path]}
+    rest = {key: value for key, value in student.items() if key != "features"}
+    return {**rest, "checkpoint": None if path is None else digests[path]}
 
 
 def _canonical(value: Any) -> Any:

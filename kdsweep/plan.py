@@ -1,8 +1,9 @@
 """What a sweep is going to do, decided and checked before anything is made or trained."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,29 @@ from kdsweep.build import (
     Asked,
     asked,
     build_stream,
-    build_student,
     build_teacher_network,
+    build_unit,
     digests,
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.config import follows, problems, resolved, teacher_recipe
+from kdsweep.config import follows, missing, problems, resolved
 from kdsweep.data.split import Dataset
 from kdsweep.errors import UserError
-from kdsweep.identity import cell, fingerprint, override_keys, run_name, teacher_identity
+from kdsweep.identity import (
+    cell,
+    fingerprint,
+    loss_name,
+    override_keys,
+    peer_fingerprint,
+    run_name,
+    teacher_identity,
+)
 from kdsweep.models.features import FeatureTap
+from kdsweep.teaching import has_company, online_recipe, peers, teacher_recipe, teachers
 from kdsweep.training.cohort import Needs
+
+ADDED = ("alpha_weighted", "beside")  # to a config, by `resolved`
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,23 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """As people meet it: `kl T=4 alpha=0.5 seed=0`."""
+        """As people meet it: `kl T=4 alpha=0.5 seed=0`, `teacher cnn digits`."""
+        if self.role in ("teacher", "assistant") and self.values["beside"] is None:
+            return self.cell
         return run_name(self.cell, self.values["seed"])
 
     @property
     def needs(self) -> Needs:
         """What decides the run's company in a cohort."""
         keys = ("dataset", "trainer", "seed")
-        return Needs(_key({key: self.values[key] for key in keys}), self.teacher)
+        # Whoever the peers are, they ask no teacher of the cohort and suit each other's company.
+        teacher = "peers" if peers(self.values) else self.teacher
+        return Needs(_key({key: self.values[key] for key in keys}), teacher)
+
+    @property
+    def has_company(self) -> bool:
+        """Whether runs of other roles belong to this one, so that it needs a parent run."""
+        return self.teacher is not None and has_company(self.values)
 
 
 def make_plans(
@@ -91,59 +112,138 @@ def _plan(
     number: int,
     seen: dict[str, dict[str, str]],
 ) -> Plan:
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise UserError("\n".join(f"{key} must be given" for key in missing))
+    if absent := missing(cfg):
+        raise UserError("\n".join(f"{key} must be given" for key in absent))
     values = resolved(cfg)
     if sentences := problems(values) + _repeated(job):
         raise UserError("\n".join(sentences))
-    needs = asked(values)
-    if needs.needs_teacher and teacher_recipe(values) is None:
-        raise UserError(
-            "teacher must be a model for these loss terms, got none; loss=ce needs none"
-        )
+    needs = _asked_with_teachers(values)
     key = _key([values["dataset"], values["student"]["checkpoint"], values["teacher"]])
     found = seen[key] = seen.get(key) or digests(values)
-    identity = teacher_identity(values, found, resolve_device) if needs.needs_teacher else None
     return Plan(
         number=number,
         values=values,
-        config_yaml=OmegaConf.to_yaml(cfg, resolve=True),
+        config_yaml=_yaml(values),
         overrides=job,
         swept=swept,
         cell=cell(cfg, values, swept),
-        fingerprint=fingerprint(
-            values,
-            needs_teacher=needs.needs_teacher,
-            digests=found,
-            resolve_device=resolve_device,
-        ),
+        fingerprint=_fingerprint(values, found),
         asked=needs,
-        teacher=None if identity is None else _key(identity),
+        teacher=_teacher(values, needs, found),
         follows=tuple(key for key in ("T", "alpha") if follows(cfg, key)),
         digests=found,
     )
 
 
-def teacher_plan(plan: Plan) -> Plan:
-    """The run that trains a plan's teacher."""
-    recipe = teacher_recipe(plan.values)
-    assert recipe is not None
+def teacher_plan(values: dict[str, Any], digests: dict[str, str]) -> Plan:
+    """The run that trains the one teacher of a config: an assistant if it has a teacher itself."""
+    return _recipe_plan(teacher_recipe(values), digests)
+
+
+def online_plan(plan: Plan) -> Plan | None:
+    """The run of the teacher that trains beside a run; None if there is none."""
+    recipe = online_recipe(plan.values) if plan.teacher is not None else None
+    return None if recipe is None else _recipe_plan(recipe, plan.digests)
+
+
+def _recipe_plan(recipe: dict[str, Any], digests: dict[str, str]) -> Plan:
+    needs = asked(recipe)
+    role = "assistant" if needs.needs_teacher else "teacher"
     return Plan(
         number=0,
         values=recipe,
-        config_yaml=OmegaConf.to_yaml(OmegaConf.create(recipe)),
+        config_yaml=_yaml(recipe),
         overrides=(),
         swept=(),
-        cell=f"teacher {recipe['student']['name']} {recipe['dataset']['name']}",
-        fingerprint=fingerprint(
-            recipe, needs_teacher=False, digests=plan.digests, resolve_device=resolve_device
-        ),
-        asked=Asked(False, (), ()),
-        teacher=None,
+        cell=f"{role} {recipe['student']['name']} {recipe['dataset']['name']}",
+        fingerprint=_fingerprint(recipe, digests),
+        asked=needs,
+        teacher=_teacher(recipe, needs, digests),
         follows=(),
-        role="teacher",
-        digests=plan.digests,
+        role=role,
+        digests=digests,
     )
+
+
+def peer_plans(plan: Plan) -> dict[str, Plan]:
+    """The runs of the other peers of a run, by name."""
+    return {
+        name: replace(
+            plan,
+            values=values,
+            config_yaml=_yaml(values),
+            cell=f"{plan.cell} peer={name}",
+            fingerprint=peer_fingerprint(plan.fingerprint, name),
+            role="peer",
+        )
+        for name, values in peers(plan.values).items()
+    }
+
+
+def _asked_with_teachers(values: dict[str, Any]) -> Asked:
+    """What a run asks, once it is sure that it and every recipe below has whom to ask.
+
+    Raises:
+        UserError: if loss terms cannot be built, or need a teacher where there is none.
+    """
+    needs, found, others = asked(values), teachers(values), peers(values)
+    if others and not needs.needs_teacher:
+        raise UserError(
+            "loss must have a term that asks a teacher with teacher.peers, got"
+            f" {loss_name(values)}: peers would learn nothing from each other"
+        )
+    someone = found or others or online_recipe(values)
+    if needs.needs_teacher and not someone:
+        name = values["teacher"]["name"]
+        without = "" if name == "none" else " without a model or members"
+        raise UserError(
+            f"teacher must be a model for these loss terms, got {name}{without}; loss=ce needs none"
+        )
+    for key, one in found.items() if needs.needs_teacher else ():
+        with _below(key):
+            _asked_with_teachers(teacher_recipe(one))
+    return needs
+
+
+@contextmanager
+def _below(key: str) -> Iterator[None]:
+    """Put the key of a recipe in front of what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError("\n".join(f"{key}.{line}" for line in str(error).splitlines())) from error
+
+
+def _needs_teacher(values: dict[str, Any]) -> bool:
+    return asked(values).needs_teacher
+
+
+def _fingerprint(values: dict[str, Any], digests: dict[str, str]) -> str:
+    return fingerprint(
+        values, needs_teacher=_needs_teacher, digests=digests, resolve_device=resolve_device
+    )
+
+
+def _teacher(values: dict[str, Any], needs: Asked, digests: dict[str, str]) -> str | None:
+    """The identity of the teacher that a run asks, None if it asks none."""
+    if not needs.needs_teacher:
+        return None
+    return _key(
+        teacher_identity(
+            values, needs_teacher=_needs_teacher, digests=digests, resolve_device=resolve_device
+        )
+    )
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    """The resolved config as a file, without what only kdsweep itself adds."""
+
+    def told(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        return {key: told(child) for key, child in node.items() if key not in ADDED}
+
+    return OmegaConf.to_yaml(OmegaConf.create(told(values)))
 
 
 def check(plans: Sequence[Plan], datasets: Callable[[dict[str, Any]], Dataset]) -> None:
@@ -181,28 +281,30 @@ class _Checker:
         dataset = self.datasets(plan.values)
         device = resolve_device(plan.values["trainer"]["device"])
         stream = build_stream(plan.values, dataset, device)
-        teacher = None if plan.teacher is None else self.teacher(plan, dataset)
-        build_student(plan.values, dataset, teacher, stream.steps_per_epoch)
+        networks = [] if plan.teacher is None else self.teachers(plan, dataset)
+        build_unit(plan.values, dataset, networks, stream.steps_per_epoch)
 
-    def teacher(self, plan: Plan, dataset: Dataset) -> FeatureTap:
-        key = _key([plan.teacher, plan.asked.teacher_features])
-        if key not in self._teachers:
-            teacher = build_teacher_network(plan.values, dataset, plan.asked.teacher_features)
-            if (path := plan.values["teacher"]["checkpoint"]) is not None:
-                load_checkpoint(teacher.model, path, "teacher")
+    def teachers(self, plan: Plan, dataset: Dataset) -> list[FeatureTap]:
+        if (beside := online_plan(plan)) is not None:
+            network = build_teacher_network(plan.values, dataset, plan.asked.teacher_features)
+            with _below("teacher"):
+                self.check(beside)
+            return [network]
+        return [self.teacher(key, one, plan, dataset) for key, one in teachers(plan.values).items()]
+
+    def teacher(self, key: str, values: dict[str, Any], plan: Plan, dataset: Dataset) -> FeatureTap:
+        features = plan.asked.teacher_features
+        mark = _key([_teacher(values, plan.asked, plan.digests), features])
+        if mark not in self._teachers:
+            teacher = build_teacher_network(values, dataset, features, key)
+            if (path := values["teacher"]["checkpoint"]) is not None:
+                load_checkpoint(teacher.model, path, key)
             else:
-                make_folder(Path(plan.values["teacher"]["store"]), "teacher.store")
-                self.recipe(teacher_plan(plan))
-            self._teachers[key] = teacher
-        return self._teachers[key]
-
-    def recipe(self, plan: Plan) -> None:
-        dataset = self.datasets(plan.values)
-        try:
-            stream = build_stream(plan.values, dataset, "cpu")
-            build_student(plan.values, dataset, None, stream.steps_per_epoch)
-        except UserError as error:
-            raise UserError(f"teacher.{error}") from error
+                make_folder(Path(values["teacher"]["store"]), f"{key}.store")
+                with _below(key):
+                    self.check(teacher_plan(values, plan.digests))
+            self._teachers[mark] = teacher
+        return self._teachers[mark]
 
 
 def make_folder(folder: Path, key: str) -> None:

@@ -4,25 +4,32 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from kdsweep.build import (
     build_dataset,
+    build_source,
     build_splits,
     build_stream,
     build_student,
     build_teacher,
+    build_unit,
     resolve_device,
 )
 from kdsweep.config import TrackingConfig
+from kdsweep.data.labelled import ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
-from kdsweep.plan import Plan, make_folder, teacher_plan
+from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, teacher_plan
+from kdsweep.teaching import teachers
+from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.plots import confusion as confusion_plot
@@ -33,10 +40,12 @@ from kdsweep.tracking.run_folder import read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluate import Split, confusion, evaluating, predict
+from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
-from kdsweep.training.lockstep import fit, isolated, student_logits, with_teacher
+from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
+from kdsweep.training.online import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import Teacher
+from kdsweep.training.teacher import Ensemble, Teacher
 
 # How far a stored teacher's accuracy may be from what its record claims before it is refused.
 TOLERANCE = 0.005
@@ -57,6 +66,13 @@ class Place(NamedTuple):
     parent_id: str | None  # MLflow run of its sweep, or of its trial in a search
 
 
+class Home(NamedTuple):
+    """The sweep or search that runs belong to, and with them those of other roles."""
+
+    folder: Path
+    parent_id: str | None  # its MLflow run
+
+
 class Session:
     """What one process keeps while it trains: the store, the data sets, the teachers.
 
@@ -71,34 +87,51 @@ class Session:
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
         options = dict(tracking) if isinstance(tracking, dict) else vars(tracking)
         self.plots: str = options["plots"]
+        self.tensorboard: bool = options["tensorboard"]
         self.checkpoint_seconds: float = options["checkpoint_seconds"]
         self.progress = progress
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
-        if options["uri"] is not None:
-            try:
+        try:
+            if self.tensorboard:
+                check_installed()
+            if options["uri"] is not None:
                 self.store = MLflowStore.open(
                     options["uri"], options["experiment"], options["artifacts"]
                 )
-            except ValueError as error:
-                raise UserError(str(error)) from error
-            self.shipper = Shipper()
+                self.shipper = Shipper()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.home: Home | None = None  # known once the sweep is opened
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
-        self._teachers: dict[str, Teacher] = {}
+        self._sources: dict[str, ReadOnce] = {}
+        self._teachers: dict[str, Teacher | Ensemble] = {}
 
     def dataset(self, values: dict[str, Any]) -> Dataset:
-        """The data set of a run, loaded once."""
+        """The data set of a run, loaded once; how it is augmented is the stream's affair."""
         device = resolve_device(values["trainer"]["device"])
-        key = json.dumps([values["dataset"], device], sort_keys=True)
+        node = {key: value for key, value in values["dataset"].items() if key != "augment"}
+        key = json.dumps([node, device], sort_keys=True)
         if key not in self._datasets:
-            self._datasets[key] = build_dataset(values["dataset"], device)
+            self._datasets[key] = build_dataset(node, device, self._source(node))
         return self._datasets[key]
 
-    def teacher(self, plans: Sequence[Plan]) -> Teacher | None:
+    def _source(self, dataset: dict[str, Any]) -> ReadOnce:
+        """Where a data set comes from, its images read once for all that are cut from them."""
+        key = json.dumps(dataset["source"], sort_keys=True)
+        if key not in self._sources:
+            self._sources[key] = ReadOnce(build_source(dataset))
+        return self._sources[key]
+
+    def forget_sources(self) -> None:
+        """Free the images that no data set has taken; another one would read them again."""
+        self._sources.clear()
+
+    def teacher(self, plans: Sequence[Plan]) -> Teacher | Ensemble | None:
         """The teacher of a cohort, trained if its store has none, with every feature asked for."""
         plan = next((plan for plan in plans if plan.teacher is not None), None)
-        if plan is None:
+        if plan is None or not teachers(plan.values):
             return None
         features = sorted({name for p in plans for name in p.asked.teacher_features})
         trainer = plan.values["trainer"]
@@ -160,38 +193,102 @@ def train_cohort(
     plans = [place.plan for place in places]
     values = plans[0].values
     dataset, device = session.dataset(values), resolve_device(values["trainer"]["device"])
+    session.forget_sources()  # the sweep's check has cut every data set by now
     stream = build_stream(values, dataset, device)
-    teacher = session.teacher(plans)
-    network = teacher.network if teacher else None
-    students = [build_student(p.values, dataset, network, stream.steps_per_epoch) for p in plans]
-    runs = [
-        _Run(place, student, session, dataset, watch)
-        for place, student in zip(places, students, strict=True)
-    ]
-    by_student = {run.student: run for run in runs}
     splits = build_splits(values, dataset, device)
-    try:
-        for run in runs:
-            run.start(resume)
-        fit(
-            students,
-            stream,
-            teacher=teacher,
-            splits=_measured_every_epoch(values, splits),
-            epochs=values["trainer"]["epochs"],
-            threads=values["trainer"]["threads"],
-            record=lambda student, metrics: by_student[student].epoch(metrics),
-        )
-        with isolated(values["trainer"]["threads"]):
-            _test(runs, with_teacher(splits["test"], teacher))
-    except BaseException as error:
-        _end_all(runs, error)
-        if isinstance(error, OSError):  # a full disk, a folder taken away
-            raise RunFailed(
-                f"cannot go on in {error.filename or runs[0].folder}: {error}"
-            ) from error
-        raise
-    return [run.result() for run in runs]
+    with _beside(places, session, dataset, stream.steps_per_epoch) as company:
+        teacher = company.teacher or session.teacher(plans)
+        networks = teacher.networks if teacher else ()
+        units = [build_unit(p.values, dataset, networks, stream.steps_per_epoch) for p in plans]
+        teams = [
+            _team(place, unit, session, dataset, watch)
+            for place, unit in zip(places, units, strict=True)
+        ]
+        runs = [run for team in [*teams, company.runs] for run in team]
+        by_student = {run.student: run for run in runs}
+
+        def record(student: Student, metrics: dict[str, float]) -> None:
+            if student in by_student:  # a teacher that is only replayed has no run
+                by_student[student].epoch(metrics)
+
+        try:
+            _start(teams, company, resume)
+            fit(
+                units,
+                stream,
+                teacher=teacher,
+                splits=_measured_every_epoch(values, splits),
+                epochs=values["trainer"]["epochs"],
+                threads=values["trainer"]["threads"],
+                record=record,
+            )
+            company.dismiss(values["trainer"]["epochs"])
+            with isolated(values["trainer"]["threads"]):
+                _test([*teams, company.runs], with_teacher(splits["test"], teacher))
+        except BaseException as error:
+            _end_all(runs, error)
+            if isinstance(error, OSError):  # a full disk, a folder taken away
+                raise RunFailed(
+                    f"cannot go on in {error.filename or runs[0].folder}: {error}"
+                ) from error
+            raise
+    return [team[0].result() for team in teams]
+
+
+class _Company(NamedTuple):
+    """A teacher that trains beside a cohort, and its run, if it is to be recorded."""
+
+    teacher: OnlineTeacher | None
+    runs: list["_Run"]
+
+    def dismiss(self, epochs: int) -> None:
+        """End a teacher whose students have all ended before it."""
+        for run in self.runs:
+            if run.student.failure is None and run.student.epoch < epochs:
+                run.pruned = True
+                run.student.fail("no student was left to teach")
+
+
+@contextmanager
+def _beside(
+    places: Sequence[Place], session: Session, dataset: Dataset, steps_per_epoch: int
+) -> Iterator[_Company]:
+    """The teacher that trains beside a cohort, if its runs ask for one.
+
+    It is a run of the sweep's once: where that has finished, or is another process's just now, the
+    teacher is trained again, to the same bits, without a word.
+    """
+    plans = [place.plan for place in places]
+    plan = next((found for found in map(online_plan, plans) if found is not None), None)
+    if plan is None:
+        yield _Company(None, [])
+        return
+    features = sorted({name for p in plans for name in p.asked.teacher_features})
+    student = build_student(plan.values, dataset, (), steps_per_epoch, features=features)
+    home = session.home or Home(places[0].folder, None)
+    place = Place(plan, home.folder / f"teacher-{plan.fingerprint}", home.parent_id)
+    run = _Run(place, student, session, dataset, _Pace(session.checkpoint_seconds))
+    home.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home.folder / f".{place.folder.name}.lock")
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.acquire(blocking=False))
+            is_told = _record(place.folder) is not None
+        except Timeout:
+            is_told = True
+        yield _Company(OnlineTeacher(student), [] if is_told else [run])
+
+
+def _start(teams: Sequence[Sequence["_Run"]], company: _Company, resume: bool) -> None:
+    """Open every run's folder, each at the epoch it goes on from."""
+    for team in teams:
+        if resume:
+            checkpoint.load_latest_together([run.saved for run in team])
+    first = min(run.student.epoch for team in teams for run in team)
+    for run in company.runs:  # what it has said to the last of its students it must say again
+        checkpoint.load_latest_together([run.saved], at_most=first)
+    for run in (run for team in [*teams, company.runs] for run in team):
+        run.start()
 
 
 def _measured_every_epoch(values: dict[str, Any], splits: dict[str, Split]) -> list[Split]:
@@ -203,12 +300,29 @@ def _measured_every_epoch(values: dict[str, Any], splits: dict[str, Split]) -> l
     return measured
 
 
-def _test(runs: Sequence["_Run"], test: Split) -> None:
+def _team(
+    place: Place, unit: Unit, session: Session, dataset: Dataset, watch: Watch | None
+) -> list["_Run"]:
+    """The run of a unit, and those of its other peers in folders inside of the run's own."""
+    pace = _Pace(session.checkpoint_seconds)
+    plan, folder, parent_id = place
+    own, *others = unit.students
+    team = [_Run(place, own, session, dataset, pace, watch)]
+    for (name, peer), student in zip(peer_plans(plan).items(), others, strict=True):
+        beside = Place(peer, folder / "peers" / name, parent_id)
+        team.append(_Run(beside, student, session, dataset, pace))
+    return team
+
+
+def _test(teams: Sequence[Sequence["_Run"]], test: Split) -> None:
     """Evaluate the test set, once, for every run that got to its end."""
-    alive = [run for run in runs if run.student.failure is None]
-    for run in runs:
-        if run.student.failure is not None:
-            run.end("PRUNED" if run.pruned else "FAILED", run.student.failure, with_cohort=False)
+    for team in teams:
+        status = "PRUNED" if any(run.pruned for run in team) else "FAILED"
+        for run in team:
+            if run.student.failure is not None:
+                run.end(status, run.student.failure, with_cohort=False)
+    # A run itself comes last: when it is finished nothing is left to do for its peers.
+    alive = [run for team in teams for run in reversed(team) if run.student.failure is None]
     answers = student_logits([run.student for run in alive], test)
     image = next(iter(test.batches())).images[:1]
     for run, logits in zip(alive, answers, strict=True):
@@ -228,6 +342,25 @@ def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
             log.warning("the end of %s could not be written: %s", run.folder, another)
 
 
+class _Pace:
+    """Says after which epochs a checkpoint is written: it must not cost more than it saves.
+
+    All students of a unit keep the same epochs, because they can only go on together. Which epochs
+    are kept never alters a number: going on from any of them gives the same bits.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+        self._epoch, self._due = 0, False
+
+    def is_due(self, epoch: int) -> bool:
+        if epoch != self._epoch:
+            now = time.monotonic()
+            self._epoch, self._due = epoch, now - self._last >= self._seconds
+            self._last = now if self._due else self._last
+        return self._due
+
+
 class _Run:
     """One student on its way into its folder."""
 
@@ -237,26 +370,34 @@ class _Run:
         student: Student,
         session: Session,
         dataset: Dataset,
-        watch: Watch | None,
+        pace: _Pace,
+        watch: Watch | None = None,
     ) -> None:
         self.plan, self.folder, self.parent_id = place
         self.student, self.session, self.dataset = student, session, dataset
-        self.watch, self.pruned = watch, False
-        self.recorder = Recorder(self.folder, store=session.store, shipper=session.shipper)
+        self.pace, self.watch, self.pruned = pace, watch, False
+        self.recorder = Recorder(
+            self.folder,
+            store=session.store,
+            shipper=session.shipper,
+            tensorboard=session.tensorboard,
+        )
         self.metrics: dict[str, float] = {}
-        self._saved = time.monotonic()
         self.ended: Result | None = None
 
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoint"
 
-    def start(self, resume: bool) -> None:
-        if resume:
-            checkpoint.load_latest(self.checkpoints, self.student, self.plan.fingerprint)
+    @property
+    def saved(self) -> checkpoint.Saved:
+        """Where its checkpoints are."""
+        return checkpoint.Saved(self.checkpoints, self.student, self.plan.fingerprint)
+
+    def start(self) -> None:
         plan, values = self.plan, self.plan.values
         identity = {
-            "name": plan.name if plan.role == "run" else plan.cell,
+            "name": plan.name,
             "role": plan.role,
             "fingerprint": plan.fingerprint,
             "cell": plan.cell,
@@ -287,8 +428,7 @@ class _Run:
         )
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
-        weights = " + ".join(f"{w:g} {name}" for name, w in self.student.objective.weights.items())
-        self.recorder.log(f"objective: {weights}")
+        self.recorder.log(f"objective: {self.student.objective.formula}")
 
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""
@@ -312,6 +452,7 @@ class _Run:
         self.metrics = metrics
         number = self.student.epoch - 1
         self.recorder.epoch(number, metrics)
+        self._log_ratios(metrics)
         line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
         self.recorder.log(f"epoch {number}: {line}")
         self._ask_watch(metrics)
@@ -320,6 +461,13 @@ class _Run:
             alive = self.student.failure is None
             self.session.standing(self.plan.name, metrics.get("val/acc") if alive else None)
         self.session.progress.epoch(self.student.epoch, self.session.best)
+
+    def _log_ratios(self, metrics: dict[str, float]) -> None:
+        """Said once, under the objective: how hard each soft term pulls at the student."""
+        ratios = {k.removeprefix(RATIO): v for k, v in metrics.items() if k.startswith(RATIO)}
+        if ratios:
+            told = ", ".join(f"|{name}| = {ratio:.3g} |ce|" for name, ratio in ratios.items())
+            self.recorder.log(f"weighted gradients of the first batch: {told}")
 
     def _ask_watch(self, metrics: dict[str, float]) -> None:
         # Before the checkpoint is written: what was decided about an epoch is never asked twice.
@@ -330,14 +478,8 @@ class _Run:
             self.student.fail(reason)
 
     def _save(self) -> None:
-        """Write a checkpoint, unless the last is so young that it would cost more than it saves.
-
-        Which epochs are kept never alters a number: going on from any of them gives the same bits.
-        """
-        now = time.monotonic()
-        if self.student.failure is None and now - self._saved >= self.session.checkpoint_seconds:
-            checkpoint.save(self.checkpoints, self.student, self.plan.fingerprint)
-            self._saved = now
+        if self.student.failure is None and self.pace.is_due(self.student.epoch):
+            checkpoint.save(*self.saved)
 
     def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
         """The run got to its end: test metrics, final weights, pictures, result."""
@@ -382,7 +524,7 @@ class _Run:
         self.ended = {
             "status": status,
             "reason": reason,
-            "name": self.plan.name if self.plan.role == "run" else self.plan.cell,
+            "name": self.plan.name,
             "role": self.plan.role,
             "fingerprint": self.plan.fingerprint,
             "cell": self.plan.cell,
@@ -431,25 +573,36 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
     return [] if value is None else [(prefix, value)]
 
 
-def _teacher(plan: Plan, features: Sequence[str], session: Session) -> Teacher:
-    """The teacher of a plan: a given file, or the store's, or trained now."""
+def _teacher(plan: Plan, features: Sequence[str], session: Session) -> Teacher | Ensemble:
+    """The teacher of a plan, or those of an ensemble."""
+    found = [
+        _trained(key, replace(plan, values=one), features, session)
+        for key, one in teachers(plan.values).items()
+    ]
+    return Ensemble(found) if plan.values["teacher"]["members"] else found[0]
+
+
+def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) -> Teacher:
+    """The one teacher of a plan: a given file, or the store's, or trained now."""
     given = plan.values["teacher"]["checkpoint"]
     dataset = session.dataset(plan.values)
     if given is not None:
-        return build_teacher(plan.values, dataset, features, Path(given), "teacher")
-    recipe = teacher_plan(plan)
+        return build_teacher(plan.values, dataset, features, Path(given), key)
+    recipe = teacher_plan(plan.values, plan.digests)
     store = Path(plan.values["teacher"]["store"])
     folder = store / recipe.fingerprint
-    make_folder(store, "teacher.store")
+    make_folder(store, f"{key}.store")
     with FileLock(store / f"{recipe.fingerprint}.lock"):
         record = _record(folder)
         if record is None:
-            record = _train_teacher(recipe, folder, session)
+            # A frozen teacher is shared between sweeps; assistants belong to the one they are for.
+            nested = "assistant" in (plan.role, recipe.role)
+            parent = session.home.parent_id if session.home and nested else None
+            record = _train_teacher(Place(recipe, folder, parent), session)
         else:
             session.catch_up(folder)
-    teacher = build_teacher(
-        plan.values, dataset, features, folder / "checkpoint" / "model.safetensors", "teacher"
-    )
+    weights = folder / "checkpoint" / "model.safetensors"
+    teacher = build_teacher(plan.values, dataset, features, weights, key)
     _verify(recipe, folder, record, session)
     return teacher
 
@@ -463,16 +616,17 @@ def _record(folder: Path) -> Result | None:
     return result if result["status"] == "FINISHED" else None
 
 
-def _train_teacher(plan: Plan, folder: Path, session: Session) -> Result:
+def _train_teacher(place: Place, session: Session) -> Result:
     """Train a teacher as a run of its own. Its folder is its identity, so it is always resumed."""
-    session.progress.teacher(plan.values["student"]["name"], plan.values["trainer"]["epochs"])
-    (result,) = train_cohort([Place(plan, folder, None)], session, resume=True)
+    values = place.plan.values
+    name = values["student"]["name"]
+    session.teacher([place.plan])  # an assistant's own is trained first
+    session.progress.teacher(name, values["trainer"]["epochs"])
+    (result,) = train_cohort([place], session, resume=True)
     if result["status"] != "FINISHED":
-        raise UserError(f"teacher {plan.values['student']['name']}: {result['reason']}")
-    session.progress.note(
-        f"teacher {plan.values['student']['name']}: test/acc {result['test/acc']:.2%},"
-        f" kept in {folder}"
-    )
+        raise UserError(f"teacher {name}: {result['reason']}")
+    kept = f"test/acc {result['test/acc']:.2%}, kept in {place.folder}"
+    session.progress.note(f"teacher {name}: {kept}")
     return result
 
 
@@ -483,7 +637,8 @@ def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> Non
     device = resolve_device(values["trainer"]["device"])
     splits = build_splits(values, dataset, device)
     split = splits.get("val", splits["test"])
-    as_recipe = {**values, "teacher": {**values["teacher"], "model": values["student"]["model"]}}
+    itself = {"model": values["student"]["model"], "seed": values["seed"]}
+    as_recipe = {**values, "teacher": {**values["teacher"], **itself}}
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(as_recipe, dataset, (), weights, "teacher")
     with isolated(values["trainer"]["threads"]), evaluating([]):

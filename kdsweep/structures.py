@@ -9,10 +9,18 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What a network says about a batch."""
+    """What a network says about a batch, or several that teach together."""
 
     logits: Tensor  # (B, C)
-    features: dict[str, Tensor]  # module path -> (B, ...)
+    features: dict[str, Tensor]  # module path -> (B, ...); empty where there are members
+    members: tuple["Output", ...] = ()  # what each of several teachers says
+
+
+class Mixed(NamedTuple):
+    """What else the images of a mixed batch show (mixup, CutMix)."""
+
+    labels: Tensor  # (B,) int64, of the images mixed in
+    share: float  # of `Batch.labels`, in [0.5, 1]; these have the rest
 
 
 class Batch(NamedTuple):
@@ -22,3 +30,4 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     # (B,) int64, position of each image in the training split; hides tuple.index on purpose
     index: Tensor  # type: ignore[assignment]
+    mixed: Mixed | None = None

@@ -44,6 +44,7 @@ def test_kdsweep_names_its_words() -> None:
     page = CliRunner().invoke(app, ["--help"]).output
     assert "train" in page
     assert "sync" in page
+    assert "weights" in page
 
 
 def sync(*words: object) -> Result:

@@ -15,7 +15,7 @@ def mark(compose: Compose):
         values = resolved(compose(*words))
         return fingerprint(
             values,
-            needs_teacher=bool(values["loss"]),
+            needs_teacher=lambda values: bool(values["loss"]),
             digests={"dataset": digest, "weights.safetensors": "abc", "other": "def"},
             resolve_device=lambda name: "cpu" if name == "auto" else name,
         )
@@ -35,12 +35,21 @@ def mark(compose: Compose):
         (["loss=ce", "T=1"], ["loss=ce", "T=16"]),
         (["loss=ce", "alpha=0.1"], ["loss=ce", "alpha=0.9"]),
         (["loss=ce"], ["loss=ce", "teacher=none"]),
+        (["student.features.hint=hidden1"], ["teacher.features.hint=stage1"]),
+        (
+            ["loss=fitnet", "student.features.hint=hidden1"],
+            ["loss=fitnet", "loss.fitnet.pairs=[[hidden1,pool]]"],
+        ),
         (["trainer.device=auto"], ["trainer.device=cpu"]),
         ([], ["tracking=none"]),
         ([], ["tracking.experiment=other"]),
         ([], ["resume=true", "debug=true"]),
         ([], ["teacher.store=elsewhere"]),
         ([], ["dataset.root=elsewhere"]),
+        (
+            ["dataset=huggingface", "dataset.source.path=owner/name"],
+            ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
+        ),
     ],
 )
 def test_the_same_run_said_otherwise(mark, one: list[str], other: list[str]) -> None:

@@ -1,14 +1,12 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32 x 32."""
 
-import tarfile
 import warnings
-import zlib
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from kdsweep.data.fetch import fetching
 from kdsweep.data.labelled import Labelled, Raw
 
 
@@ -51,24 +49,13 @@ def _load(class_name: str, root: str) -> Raw:
 
     archive = getattr(datasets, class_name)
     folder = Path(root).expanduser()
-    try:
-        with warnings.catch_warnings():
-            # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
-            warnings.simplefilter("ignore")
-            train, test = (archive(folder, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError, HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"dataset.root must be a folder that holds {archive.filename}, because it could not be "
-            f"downloaded here ({_reason(error)}): fetch {archive.url} and put it into "
-            f"{folder.absolute()}, got {root}"
-        ) from error
+    with fetching([archive.url], folder, root), warnings.catch_warnings():
+        # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
+        warnings.simplefilter("ignore")
+        train, test = (archive(folder, train=part, download=True) for part in (True, False))
     return Raw(_labelled(train), _labelled(test), tuple(train.classes))
 
 
 def _labelled(archive: Any) -> Labelled:
     images = torch.from_numpy(archive.data).permute(0, 3, 1, 2).contiguous()
     return Labelled(images, torch.tensor(archive.targets, dtype=torch.int64))
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

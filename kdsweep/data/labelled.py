@@ -4,6 +4,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -79,3 +80,21 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """What identifies the content: equal content, equal text, on every machine."""
+
+
+class ReadOnce:
+    """A source whose images are read once, however many data sets are cut from them."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+
+    def load(self) -> Raw:
+        return self._raw
+
+    def digest(self) -> str:
+        return self._source.digest()
+
+    @cached_property
+    def _raw(self) -> Raw:
+        return self._source.load()

@@ -5,11 +5,13 @@ Shapes: N images in the training split, B in a batch, each (channels, H, W).
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdsweep.data.augment import Augment
 from kdsweep.data.labelled import Labelled, in_order
+from kdsweep.data.mix import Mix
 from kdsweep.seeding import derive
 from kdsweep.structures import Batch
 
@@ -29,6 +31,7 @@ class Stream:
         batch_size: int,
         seed: int,
         augment: Augment,
+        mix: Mix | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
@@ -48,6 +51,7 @@ class Stream:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
+        self.mix = mix or Mix()
         self.device = torch.device(device)
         self._normalise = _Normalise(mean, std, self.device)
 
@@ -65,11 +69,13 @@ class Stream:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, on the stream's device."""
-        for images, labels, index in self.pixels(epoch):
-            yield Batch(self._normalise(images), labels, index)
+        draw = np.random.default_rng(derive("mix", self.seed, epoch))
+        for pixels in self.pixels(epoch):
+            batch = pixels._replace(images=self._normalise(pixels.images))
+            yield self.mix.apply(batch, draw) if self.mix else batch
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
-        """The same batches before normalisation: augmented uint8 images."""
+        """The same batches before normalisation and mixing: augmented uint8 images."""
         generator = torch.Generator().manual_seed(derive("stream", self.seed, epoch))
         order = torch.randperm(len(self.data.labels), generator=generator)
         draws = self.augment.draw(len(order), generator)

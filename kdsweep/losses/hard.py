@@ -10,6 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.losses.term import at_least_float32
+from kdsweep.structures import Batch
+
+
+def hard_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with a batch's labels; of mixed images, with both labels by their shares."""
+    loss = cross_entropy(logits, batch.labels, label_smoothing)
+    if batch.mixed is None:
+        return loss
+    other = cross_entropy(logits, batch.mixed.labels, label_smoothing)
+    return batch.mixed.share * loss + (1 - batch.mixed.share) * other
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -4,14 +4,15 @@
 
 Mean over the images and *sum* over the classes, as in RepDistiller and mdistiller. PyTorch's
 ``reduction="mean"`` divides by the classes as well and is C times smaller; KD_Lib's loss of this
-name is an MSE of probabilities. T^2 keeps the size of the gradient when T grows; torchdistill
-drops it at alpha = 0, kdsweep never does.
+name is an MSE of probabilities (``mse_probs``). T^2 keeps the size of the gradient when T grows;
+torchdistill drops it at alpha = 0, kdsweep never does.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_positive
+from kdsweep.losses.checks import check_bool, check_positive
+from kdsweep.losses.standardize import logits_to_compare
 from kdsweep.losses.term import Term, at_least_float32
 from kdsweep.structures import Batch, Output
 
@@ -19,16 +20,18 @@ from kdsweep.structures import Batch, Output
 class KL(Term):
     """T^2 KL(teacher || student) of the softened predictions.
 
-    Raises ValueError unless ``T`` is a finite number > 0 and ``weight`` one >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0 and
+    ``weight`` one >= 0.
     """
 
-    def __init__(self, T: float, weight: float) -> None:
+    def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
         super().__init__(weight)
         check_positive("T", T)
-        self.T = float(T)
+        check_bool("standardize", standardize)
+        self.T, self.standardize = float(T), standardize
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return kl_divergence(student.logits, teacher.logits, self.T)
+        return kl_divergence(*logits_to_compare(student, teacher, self.standardize), self.T)
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:

@@ -5,24 +5,31 @@ arXiv 2105.08919.
 
 Mean over images *and* classes, as PyTorch's ``mse_loss``; Ba and Caruana take half the sum over
 the classes. It has no temperature. KD_Lib's and KD-pytorch's MSE compare probabilities, not
-logits, and are other losses.
+logits: see ``mse_probs``.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdsweep.losses.checks import check_bool
+from kdsweep.losses.standardize import logits_to_compare
 from kdsweep.losses.term import Term, at_least_float32
 from kdsweep.structures import Batch, Output
 
 
 class MSE(Term):
-    """Mean squared error of the logits. Raises ValueError unless ``weight`` is a number >= 0."""
+    """Mean squared error of the logits.
 
-    def __init__(self, weight: float) -> None:
+    ``standardize``: see standardize.py. Raises ValueError unless ``weight`` is a number >= 0.
+    """
+
+    def __init__(self, weight: float, standardize: bool = False) -> None:
         super().__init__(weight)
+        check_bool("standardize", standardize)
+        self.standardize = standardize
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return logit_mse(student.logits, teacher.logits)
+        return logit_mse(*logits_to_compare(student, teacher, self.standardize))
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """The weighted sum that a student minimises.
 
-    objective = hard_weight * CE + sum over k of weight_k * term_k
+    objective = hard_weight * CE + sum over k of weight_k * factor_k(epoch) * term_k
 
 ``alpha`` weighs the *soft* part, as in RepDistiller and KD-pytorch; in torchdistill it weighs the
-hard one. This is the only place where weights are applied.
+hard one. A term's factor is 1 unless it has a schedule (weight_schedule.py); the hard weight has
+none and stays what it is when a term has ended. This is the only place where weights are applied.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.losses.checks import check_fraction, check_not_negative, is_finite_number
-from kdsweep.losses.hard import cross_entropy
+from kdsweep.losses.hard import hard_loss
 from kdsweep.losses.term import Term
+from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.structures import Batch, Output
 
 HARD = "ce"  # what the hard term is called in metrics and weights
@@ -24,7 +26,8 @@ class Objective(nn.Module):
 
     ``alpha`` is given if and only if the weight of some term follows it. The hard term then
     weighs 1 - alpha, else 1; ``hard_weight`` overrides both. ``label_smoothing`` is the hard
-    term's own. Raises ValueError for values out of range, and if every weight is 0.
+    term's own. ``schedules`` holds those of terms whose weight changes over the ``epochs``. Raises
+    ValueError for values out of range, and if every weight is 0 in some epoch.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Objective(nn.Module):
         hard_weight: float | None,
         alpha: float | None,
         label_smoothing: float = 0.0,
+        schedules: Mapping[str, WeightSchedule] | None = None,
+        epochs: int = 1,
     ) -> None:
         super().__init__()
         if HARD in terms:
@@ -45,16 +50,18 @@ class Objective(nn.Module):
         self.hard_weight = effective_hard_weight(hard_weight, alpha)
         self.label_smoothing = float(label_smoothing)
         self.terms = nn.ModuleDict({name: terms[name] for name in sorted(terms)})
-        if not any(self.weights.values()):
-            raise ValueError(f"hard_weight or the weight of a term must be > 0, got {self.weights}")
+        given = schedules or {}
+        self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
+        for epoch in range(epochs):
+            check_something_to_minimise(self.weights_in(epoch), epoch)
 
     def forward(
-        self, student: Output, teacher: Output | None, batch: Batch
+        self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total to minimise, and the unweighted values by name, "ce" first, detached.
+        """The total to minimise, and the unweighted values by name, "ce" first, in its graph.
 
-        A term of weight 0 is evaluated and reported, but is no part of the total. ``teacher`` is
-        None if no term needs one.
+        A term of weight 0 in this epoch (from 0) is evaluated and reported, but without a gradient
+        and no part of the total. ``teacher`` is None if no term needs one.
         """
         if teacher is None:
             if self.needs_teacher:
@@ -62,18 +69,31 @@ class Objective(nn.Module):
             teacher = Output(torch.empty(0), {})
         contributions = []
         values = {}
-        for name, weight in self.weights.items():
+        for name, weight in self.weights_in(epoch).items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
-                value = self._value(name, student, teacher, batch)
-            values[name] = value.detach()
+                values[name] = self._value(name, student, teacher, batch)
             if weight > 0:
-                contributions.append(weight * value)
+                contributions.append(weight * values[name])
         return torch.stack(contributions).sum(), values
 
     @property
     def weights(self) -> dict[str, float]:
-        """The effective weights by name, "ce" first, then the terms in name order."""
+        """The effective whole weights by name, "ce" first, then the terms in name order."""
         return {HARD: self.hard_weight} | {name: term.weight for name, term in self._terms()}
+
+    def weights_in(self, epoch: int) -> dict[str, float]:
+        """The weights of an epoch, which counts from 0, in the same order."""
+        factors = {name: schedule.factor(epoch) for name, schedule in self.schedules.items()}
+        return {name: weight * factors.get(name, 1.0) for name, weight in self.weights.items()}
+
+    @property
+    def formula(self) -> str:
+        """The weighted sum for people to read: `0.5 ce + 0.5 kl (warmup=20)`."""
+        parts = []
+        for name, weight in self.weights.items():
+            schedule = str(self.schedules.get(name, ""))
+            parts.append(f"{weight:g} {name}" + (f" ({schedule})" if schedule else ""))
+        return " + ".join(parts)
 
     @property
     def needs_teacher(self) -> bool:
@@ -92,7 +112,7 @@ class Objective(nn.Module):
 
     def _value(self, name: str, student: Output, teacher: Output, batch: Batch) -> Tensor:
         if name == HARD:
-            return cross_entropy(student.logits, batch.labels, self.label_smoothing)
+            return hard_loss(student.logits, batch, self.label_smoothing)
         value: Tensor = self.terms[name](student, teacher, batch)
         return value
 
@@ -100,6 +120,14 @@ class Objective(nn.Module):
         for name, term in self.terms.items():
             assert isinstance(term, Term)
             yield name, term
+
+
+def check_something_to_minimise(weights: Mapping[str, float], epoch: int) -> None:
+    if not any(weights.values()):
+        raise ValueError(
+            "hard_weight or the weight of a term must be > 0 in every epoch, "
+            f"got {dict(weights)} after {epoch} epochs"
+        )
 
 
 def effective_hard_weight(hard_weight: float | None, alpha: float | None) -> float:

@@ -10,7 +10,8 @@ is not zero when the student equals the teacher. It is written as in Hinton, Vin
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_positive
+from kdsweep.losses.checks import check_bool, check_positive
+from kdsweep.losses.standardize import logits_to_compare
 from kdsweep.losses.term import Term, at_least_float32
 from kdsweep.structures import Batch, Output
 
@@ -18,16 +19,18 @@ from kdsweep.structures import Batch, Output
 class SoftCE(Term):
     """T^2 times the cross-entropy between softened predictions.
 
-    Raises ValueError unless ``T`` is a finite number > 0 and ``weight`` one >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0 and
+    ``weight`` one >= 0.
     """
 
-    def __init__(self, T: float, weight: float) -> None:
+    def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
         super().__init__(weight)
         check_positive("T", T)
-        self.T = float(T)
+        check_bool("standardize", standardize)
+        self.T, self.standardize = float(T), standardize
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return soft_cross_entropy(student.logits, teacher.logits, self.T)
+        return soft_cross_entropy(*logits_to_compare(student, teacher, self.standardize), self.T)
 
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:

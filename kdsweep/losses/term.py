@@ -16,12 +16,14 @@ class Term(nn.Module):
     A subclass gives ``forward``, and where it needs them:
 
     - ``needs_teacher = False`` if it never looks at the teacher;
+    - ``needs_labels = True`` if it asks what each image shows, so that images cannot be mixed;
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it wants in
       ``Output.features``;
     - ``bind``, to make parameters or buffers whose shapes depend on both networks.
     """
 
     needs_teacher: bool = True
+    needs_labels: bool = False
     student_features: tuple[str, ...]
     teacher_features: tuple[str, ...]
 
@@ -33,11 +35,11 @@ class Term(nn.Module):
         self.student_features = ()
         self.teacher_features = ()
 
-    def bind(self, student: Output, teacher: Output, num_train: int) -> None:
+    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Called once, before training, with the outputs of one made batch.
 
-        ``num_train`` is the number of training images. Random draws come from torch's default
-        generator, which the caller has seeded.
+        ``labels`` (N,) are those of all training images; ``Batch.index`` points into them. Random
+        draws come from torch's default generator, which the caller has seeded.
         """
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:

@@ -13,17 +13,70 @@ class GlobalAveragePool(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, *, bias: bool) -> nn.Sequential:
-    """Convolution 3x3 that keeps H and W, BatchNorm, ReLU.
+class ChannelShuffle(nn.Module):
+    """Deal the channels out over the groups: 0 1 2 3 4 5 in 2 groups becomes 0 3 1 4 2 5."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, maps: Tensor) -> Tensor:
+        dealt: Tensor = maps.unflatten(1, (self.groups, -1)).transpose(1, 2)
+        return dealt.flatten(1, 2)
+
+
+def scaled(channels: int, width: float, multiple: int = 1) -> int:
+    """``channels`` times ``width`` as a multiple of ``multiple``, never less than one of them."""
+    return max(1, round(channels * width / multiple)) * multiple
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Sequential:
+    """Convolution that keeps H and W (but for the stride), then BatchNorm.
 
     ``bias`` makes no difference to what can be learned (BatchNorm takes it away); it is there
     for parameter counts and checkpoints that equal those of the published models.
     """
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=bias),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
+    convolution = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        bias=bias,
     )
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+
+def conv_bn_relu(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Sequential:
+    """The same, then ReLU."""
+    layers = conv_bn(
+        in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
+    )
+    return layers.append(nn.ReLU())
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """What stands beside a residual branch: nothing, or a 1x1 convolution to the new shape."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return conv_bn(in_channels, out_channels, kernel_size=1, stride=stride)
 
 
 def initialise_convolutions(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Checks of what a user may ask of a model; every one ends in one clear sentence."""
 
 import math
+from collections.abc import Collection
 
 Shape = tuple[int, int, int]  # (channels, height, width) of one image
 
@@ -22,10 +23,10 @@ def check_image_size(name: str, in_shape: Shape, smallest: int) -> None:
         )
 
 
-def check_units(width: int) -> None:
-    """``width`` counts units or channels."""
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ValueError(f"width must be an integer > 0, got {width!r}")
+def check_units(count: int, name: str = "width") -> None:
+    """The argument called ``name`` counts units or channels."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} must be an integer > 0, got {count!r}")
 
 
 def check_multiplier(width: float) -> None:
@@ -40,3 +41,9 @@ def check_dropout(dropout: float) -> None:
     number = isinstance(dropout, (int, float)) and not isinstance(dropout, bool)
     if not number or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}")
+
+
+def check_depth(depth: int, known: Collection[int], rule: str) -> None:
+    """``depth`` names a published form of the family, whose depths follow ``rule``."""
+    if depth not in known:
+        raise ValueError(f"depth must be {rule}, got {depth!r}")

@@ -3,49 +3,44 @@
 torchvision takes over a second to import, so it is imported when the first one is built.
 """
 
-import difflib
 from typing import Any
 
-import torch
 from torch import nn
 
+from kdsweep.models.borrowed import cannot_take, check_forward, check_name, check_weights_fit
 from kdsweep.models.checks import Shape, check_task
+from kdsweep.models.normalisation import Normalisation, expect
 
 
 def Torchvision(
-    name: str, in_shape: Shape, num_classes: int, weights: str | None = None
+    name: str,
+    in_shape: Shape,
+    num_classes: int,
+    weights: str | None = None,
+    normalize: str | None = None,
 ) -> nn.Module:
     """The torchvision classifier called ``name``, such as ``resnet34``, itself and unwrapped.
 
     So features have torchvision's module paths (``layer3.1.conv2``) and checkpoints torchvision's
     keys. ``weights`` is null or a name from torchvision, such as ``DEFAULT`` or ``IMAGENET1K_V1``;
     a head of other classes is then replaced by a new one. Without weights the first convolution
-    takes the channels of ``in_shape``.
+    takes the channels of ``in_shape``. ``normalize`` says which normalisation of the images the
+    network expects: by default that of its weights, or without weights the data set's.
 
     Raises ValueError for unknown names, weights that cannot be had, and images that the network
     cannot take.
     """
+    import torchvision
+
     check_task(in_shape, num_classes)
-    check_name(name)
+    check_name(name, torchvision.models.list_models(module=torchvision.models), "torchvision")
     if weights is None:
         model = untrained(name, in_shape, num_classes)
     else:
         model = pretrained(name, in_shape, num_classes, weights)
     check_forward(model, name, in_shape)
+    expect(model, normalize, in_shape, normalisation_of(name, weights))
     return model
-
-
-def check_name(name: str) -> None:
-    import torchvision
-
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=4, cutoff=0.4)
-        nearest = f" (near to it: {', '.join(near)})" if near else ""
-        raise ValueError(
-            f"model.name must be one of torchvision's {len(names)} classifiers{nearest}, "
-            f"got {name!r}"
-        )
 
 
 def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:
@@ -75,8 +70,7 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     known = torchvision.models.get_model_weights(name).__members__
     if weights not in known:
         raise ValueError(f"model.weights of {name} must be one of {list(known)}, got {weights!r}")
-    if in_shape[0] != 3:
-        raise ValueError(f"weights of {name} need images of 3 channels, got {in_shape[0]}")
+    check_weights_fit(name, in_shape)
     try:
         model: nn.Module = torchvision.models.get_model(name, weights=known[weights])
     except (OSError, RuntimeError) as error:
@@ -90,6 +84,16 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     if num_classes != pretrained_classes:
         replace_head(model, pretrained_classes, num_classes)
     return model
+
+
+def normalisation_of(name: str, weights: str | None) -> Normalisation | None:
+    """What the images had on which the weights were trained."""
+    import torchvision
+
+    if weights is None:
+        return None
+    preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
+    return Normalisation(tuple(preprocessing.mean), tuple(preprocessing.std))
 
 
 def replace_first_convolution(model: nn.Module, channels: int) -> None:
@@ -120,24 +124,3 @@ def like_convolution(old: nn.Conv2d, in_channels: int, out_channels: int) -> nn.
         for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
     }
     return nn.Conv2d(in_channels, out_channels, bias=old.bias is not None, **geometry)
-
-
-def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
-    """Refuse images that do not fit through the network, by sending one through.
-
-    One of zeros, in eval mode: this changes neither the weights nor the random state.
-    """
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, *in_shape))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
-    finally:
-        model.train(was_training)
-
-
-def cannot_take(name: str, in_shape: Shape, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"

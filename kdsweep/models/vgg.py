@@ -1,51 +1,83 @@
 """VGG for CIFAR: the convolutions of Simonyan and Zisserman 2015 (arXiv 1409.1556), each with
-BatchNorm, and one linear layer in place of their three."""
+BatchNorm, and one linear layer in place of their three.
+
+Two forms are about. KD-pytorch's has the paper's five max-pools. That of the CIFAR-100 distillation
+tables (RepDistiller, mdistiller) has three, so that its last two stages see maps of 4x4, and
+averages at the end; vgg8, one convolution a stage, is theirs.
+"""
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import GlobalAveragePool, conv_bn_relu, initialise_convolutions
-from kdsweep.models.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.blocks import (
+    GlobalAveragePool,
+    conv_bn_relu,
+    initialise_convolutions,
+    scaled,
+)
+from kdsweep.models.checks import (
+    Shape,
+    check_depth,
+    check_image_size,
+    check_multiplier,
+    check_task,
+)
 
-# Channels of the convolutions, stage by stage; a max-pool ends each stage.
-STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
-    16: ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+# How many convolutions each stage has, and how many channels they have.
+CONVOLUTIONS = {
+    8: (1, 1, 1, 1, 1),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
 }
+CHANNELS = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """VGG of ``depth`` 16: thirteen convolutions, five max-pools, one linear layer.
+    """VGG of ``depth`` 8, 11, 13, 16 or 19: convolutions in five stages, one linear layer.
 
-    ``width`` multiplies the channels. Features, before each max-pool and at width 1: ``stage1``
-    (B, 64, H, W), ``stage2`` (B, 128, H/2, W/2), ``stage3`` (B, 256, H/4, W/4), ``stage4``
-    (B, 512, H/8, W/8), ``stage5`` (B, 512, H/16, W/16), ``pool`` (B, 512), and any convolution
-    with its BatchNorm and ReLU, ``stage3.1``.
+    ``width`` multiplies the channels; the first ``max_pools`` stages, 1 to 5, end in a max-pool.
+    Features, before the max-pool, at width 1 and with five of them: ``stage1`` (B, 64, H, W),
+    ``stage2`` (B, 128, H/2, W/2), ``stage3`` (B, 256, H/4, W/4), ``stage4`` (B, 512, H/8, W/8),
+    ``stage5`` (B, 512, H/16, W/16), ``pool`` (B, 512), and any convolution with its BatchNorm and
+    ReLU, ``stage3.1``. The distillation tables call them f0 to f5.
     """
 
     def __init__(
-        self, in_shape: Shape, num_classes: int, depth: int = 16, width: float = 1.0
+        self,
+        in_shape: Shape,
+        num_classes: int,
+        depth: int = 16,
+        width: float = 1.0,
+        max_pools: int = 5,
     ) -> None:
         super().__init__()
         check_task(in_shape, num_classes)
         check_multiplier(width)
-        if depth not in STAGES:
-            raise ValueError(f"depth must be one of {sorted(STAGES)}, got {depth!r}")
-        check_image_size(f"vgg{depth}", in_shape, smallest=2 ** len(STAGES[depth]))
+        check_depth(depth, CONVOLUTIONS, f"one of {sorted(CONVOLUTIONS)}")
+        if max_pools not in range(1, len(CHANNELS) + 1):
+            raise ValueError(f"max_pools must be from 1 to {len(CHANNELS)}, got {max_pools!r}")
+        check_image_size(f"vgg{depth}", in_shape, smallest=2**max_pools)
+        self.max_pools = max_pools
         channels = in_shape[0]
-        self.num_stages = len(STAGES[depth])
-        for number, bases in enumerate(STAGES[depth], start=1):
-            widths = [max(1, round(base * width)) for base in bases]
+        for number, (base, count) in enumerate(
+            zip(CHANNELS, CONVOLUTIONS[depth], strict=True), start=1
+        ):
+            widths = [scaled(base, width)] * count
             self.add_module(f"stage{number}", stage(channels, widths))
             channels = widths[-1]
         self.halve = nn.MaxPool2d(2)
-        self.pool = GlobalAveragePool()  # of 1x1 maps at 32x32, so larger images work too
+        self.pool = GlobalAveragePool()
         self.head = nn.Linear(channels, num_classes)
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""
         maps = images
-        for number in range(1, self.num_stages + 1):
-            maps = self.halve(self.get_submodule(f"stage{number}")(maps))
+        for number in range(1, len(CHANNELS) + 1):
+            maps = self.get_submodule(f"stage{number}")(maps)
+            if number <= self.max_pools:
+                maps = self.halve(maps)
         logits: Tensor = self.head(self.pool(maps))
         return logits
 

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
-from kdsweep.run import Result, Session
+from kdsweep.run import Home, Result, Session
 from kdsweep.tracking.database import shown
 from kdsweep.tracking.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
@@ -94,6 +94,7 @@ def open_sweep(
         if session.store is not None:
             known |= _in_mlflow(session.store, known, folder)
             write_json_atomic(note, known)
+    session.home = Home(folder, known["parent_run_id"])
     return Sweep(folder, known["parent_run_id"])
 
 

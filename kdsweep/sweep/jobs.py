@@ -64,7 +64,7 @@ def launch(
             session,
             name=sweep_name(launcher.config),
             role="search" if searching else "sweep",
-            nested=searching or len(plans) > 1,
+            nested=searching or len(plans) > 1 or any(plan.has_company for plan in plans),
             plans=plans,
         )
         return _train(launcher, configs, plans, session, sweep)

@@ -43,7 +43,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
                 session,
                 name=sweep_name(whole),
                 role="search" if is_search(whole) else "sweep",
-                nested=bool(swept),
+                nested=bool(swept) or plans[0].has_company,
                 plans=plans,
             )
             parent = sweep.parent_id

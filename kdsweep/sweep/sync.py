@@ -87,8 +87,11 @@ def _address(run: Path, target: Target) -> _Address:
 
 
 def _sweep_of(run: Path) -> Path | None:
-    """The sweep's folder: just above a run's, in a search one above its trial's."""
-    return next((f for f in list(run.parents)[:2] if (f / SWEEP).is_file()), None)
+    """The sweep's folder: just above a run's, in a search one above its trial's.
+
+    A peer's is two folders inside of the run's own.
+    """
+    return next((f for f in list(run.parents)[:4] if (f / SWEEP).is_file()), None)
 
 
 def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.database import first_line
+from kdsweep.tracking.event_files import EventFiles
 from kdsweep.tracking.files import read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
 from kdsweep.tracking.run_folder import RESULT_KEYS, Row
@@ -32,10 +33,17 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, *, store: MLflowStore | None = None, shipper: Shipper | None = None
+        self,
+        folder: Path,
+        *,
+        store: MLflowStore | None = None,
+        shipper: Shipper | None = None,
+        tensorboard: bool = False,
     ) -> None:
         self.folder = folder
         self.store = store
+        self._tensorboard = tensorboard
+        self._events: EventFiles | None = None
         self.shipper = shipper or Shipper(threaded=False)
         self.run_id: str | None = None
         self._key = str(folder)  # what the shipper calls this run
@@ -76,6 +84,8 @@ class Recorder:
         write_text_atomic(self.folder / run_folder.CONFIG, config_yaml)
         write_text_atomic(self.folder / run_folder.OVERRIDES, _yaml_list(overrides))
         self._key = f"{identity.get('name', self.folder.name)} in {self.folder}"
+        if self._tensorboard:
+            self._events = EventFiles(self.folder, resume_epoch)
         if self.store is not None:
             self._open_run(self.store, kept, is_restart)
 
@@ -83,6 +93,8 @@ class Recorder:
         """Record one epoch's metrics."""
         row = run_folder.make_row(epoch, now_ms(), metrics)
         run_folder.append_row(self.folder, row)
+        if self._events is not None:
+            self._events.epoch(epoch, metrics)
         self._ship_row(row)
 
     def test(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -105,6 +117,8 @@ class Recorder:
         complete = {key: run.get(key) for key in RESULT_KEYS} | dict(result)
         complete["mlflow_run_id"] = self.run_id
         write_json_atomic(self.folder / run_folder.RESULT, complete)
+        if self._events is not None:
+            self._events.close()
         if self.store is not None:
             store, extra = self.store, list(pictures)
             self._submit(lambda: self._ship_end(store, str(complete["status"]), extra))

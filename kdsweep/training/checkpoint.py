@@ -9,8 +9,9 @@ follows from (seed, epoch, step).
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -45,30 +46,67 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
         _remove(folder, stale)
 
 
+class Saved(NamedTuple):
+    """A student and where its checkpoints are."""
+
+    folder: Path
+    student: Student
+    fingerprint: str
+
+
 def load_latest(folder: Path, student: Student, fingerprint: str) -> bool:
     """Bring the student to the latest epoch in the folder that can be read; False if none can.
 
     Raises:
         ValueError: if the folder belongs to a run with another fingerprint.
     """
-    for stem in _stems(folder):
-        try:
-            rest = torch.load(folder / f"{stem}.pt", weights_only=True, map_location=student.device)
-            weights = load_file(folder / f"{stem}.safetensors")
-        except Exception:  # cut short by a crash: the epoch before it is still there
+    return load_latest_together([Saved(folder, student, fingerprint)])
+
+
+def load_latest_together(unit: Sequence[Saved], at_most: int | None = None) -> bool:
+    """Bring the students of a unit to the latest epoch that can be read of all of them.
+
+    Args:
+        at_most: the last epoch that will do; None for any.
+
+    Raises:
+        ValueError: if a folder belongs to a run with another fingerprint.
+    """
+    for stem in _stems(unit[0].folder):
+        if at_most is not None and _epoch_of(stem) > at_most:
             continue
-        if rest["fingerprint"] != fingerprint:
-            raise ValueError(
-                f"{folder} belongs to the run {rest['fingerprint']}, not to {fingerprint}"
-            )
-        student.model.load_state_dict(weights)
-        student.objective.load_state_dict(rest["objective"])
-        student.optimizer.load_state_dict(rest["optimizer"])
-        student.schedule.load_state_dict(rest["schedule"])
-        student.epoch, student.seconds = rest["epoch"], rest["seconds"]
-        student.best_acc = rest["best_acc"]
+        read = [_read(saved.folder / stem, saved.student.device) for saved in unit]
+        found = [state for state in read if state is not None]
+        if len(found) < len(unit):  # cut short by a crash: the epoch before it is still there
+            continue
+        for saved, (rest, _) in zip(unit, found, strict=True):
+            if rest["fingerprint"] != saved.fingerprint:
+                raise ValueError(
+                    f"{saved.folder} belongs to the run {rest['fingerprint']}, not to"
+                    f" {saved.fingerprint}"
+                )
+        for saved, (rest, weights) in zip(unit, found, strict=True):
+            _apply(saved.student, rest, weights)
         return True
     return False
+
+
+def _read(stem: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What was saved under a stem, None if it cannot be read whole."""
+    try:
+        rest = torch.load(f"{stem}.pt", weights_only=True, map_location=device)
+        return rest, load_file(f"{stem}.safetensors")
+    except Exception:
+        return None
+
+
+def _apply(student: Student, rest: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    student.model.load_state_dict(weights)
+    student.objective.load_state_dict(rest["objective"])
+    student.optimizer.load_state_dict(rest["optimizer"])
+    student.schedule.load_state_dict(rest["schedule"])
+    student.epoch, student.seconds = rest["epoch"], rest["seconds"]
+    student.best_acc = rest["best_acc"]
 
 
 def finish(folder: Path, student: Student, metadata: Mapping[str, str]) -> Path:
@@ -158,6 +196,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def _stems(folder: Path) -> list[str]:
     """`epoch-0012` and so on, latest first."""
     return sorted((path.stem for path in folder.glob("epoch-*.safetensors")), reverse=True)
+
+
+def _epoch_of(stem: str) -> int:
+    return int(stem.removeprefix("epoch-"))
 
 
 def _remove(folder: Path, stem: str) -> None:

@@ -1,7 +1,7 @@
 """Which runs are trained together. Pure arithmetic; no training here.
 
-A cohort is not mutual learning: its students share a stream and a teacher and never see each
-other.
+The runs of a cohort share a stream and a teacher and never see each other. Peers, which do, are
+one run here.
 """
 
 from collections.abc import Hashable, Sequence

@@ -12,6 +12,7 @@ from kdsweep.losses.objective import Objective
 from kdsweep.models.features import FeatureTap
 from kdsweep.seeding import reseed
 from kdsweep.structures import Batch, Output
+from kdsweep.training.gradients import RATIO, gradient_ratios
 
 
 class Student:
@@ -30,6 +31,8 @@ class Student:
         grad_clip: largest norm of the gradient; None for no clipping.
         device: where the model is.
     """
+
+    _ratios: dict[str, Tensor]  # of gradients, on the first batch of all
 
     def __init__(
         self,
@@ -67,12 +70,27 @@ class Student:
         """Take this student out of its cohort; the others go on."""
         self.failure = self.failure or reason
 
+    @property
+    def students(self) -> "tuple[Student, ...]":
+        """Itself: alone it is a unit of its cohort."""
+        return (self,)
+
     def step(self, batch: Batch, target: Output | None, step: int) -> None:
         """Train on one batch. Never waits for the device: meters are read once an epoch."""
+        self.learn(batch, self.answer(batch, step), target, step)
+
+    def answer(self, batch: Batch, step: int) -> Output:
+        """What the network says about a batch in training, in its graph."""
         reseed(self.device, "step", self.seed, self.epoch, step)
         with self.autocast():
-            output = self.network(batch.images)
-            total, terms = self.objective(output, target, batch)
+            return self.network(batch.images)
+
+    def learn(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
+        """Take the optimizer's step from an answer to the batch."""
+        with self.autocast():
+            total, terms = self.objective(output, target, batch, self.epoch)
+        if self.epoch == step == 0:
+            self._ratios = gradient_ratios(terms, self.objective.weights, self.model)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         if self.grad_clip is not None:
@@ -87,7 +105,8 @@ class Student:
         """The epoch's training metrics; fails the student if it has become non-finite."""
         names = ["train/loss", *(f"train/{name}" for name in self._terms), "train/acc"]
         values = (self._sums / max(self._count, 1)).tolist()
-        metrics = {**dict(zip(names, values, strict=True)), "lr": self._lr}
+        ratios = {f"{RATIO}{name}": ratio.item() for name, ratio in self._ratios.items()}
+        metrics = {**dict(zip(names, values, strict=True)), "lr": self._lr, **ratios}
         if not all(torch.isfinite(p).all() for p in self.model.parameters()):
             self.fail(f"non-finite parameters at the end of epoch {self.epoch}")
         if not all(value == value and abs(value) != float("inf") for value in values):
@@ -111,6 +130,7 @@ class Student:
         self.network.model.train()
         self._count, self._lr = 0, 0.0
         self._terms: tuple[str, ...] = ()
+        self._ratios = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=self.device)
 
     def _meter(

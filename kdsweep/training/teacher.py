@@ -1,9 +1,15 @@
-"""A teacher: a trained, frozen network that a whole cohort asks the same question once."""
+"""A teacher: a trained, frozen network that a whole cohort asks the same question once.
+
+Shapes: B images in a batch, C classes.
+"""
+
+import math
+from collections.abc import Sequence
 
 import torch
 
 from kdsweep.models.features import FeatureTap
-from kdsweep.structures import Output
+from kdsweep.structures import Batch, Output
 
 
 class Teacher:
@@ -20,11 +26,51 @@ class Teacher:
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
 
+    @property
+    def networks(self) -> tuple[FeatureTap, ...]:
+        """Its network, as one of one."""
+        return (self.network,)
+
+    def teach(self, batch: Batch, step: int) -> Output:
+        """What the students of a batch are taught."""
+        return self(batch.images)
+
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def __call__(self, images: torch.Tensor) -> Output:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""
         enabled = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
             output = self.network(images)
-        features = {name: feature.float() for name, feature in output.features.items()}
-        return Output(output.logits.float(), features)
+        return as_target(output)
+
+
+class Ensemble:
+    """Several teachers that are asked together; each keeps its own answer in ``Output.members``."""
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.teachers = tuple(teachers)
+
+    @property
+    def networks(self) -> tuple[FeatureTap, ...]:
+        """The members' networks, in order."""
+        return tuple(teacher.network for teacher in self.teachers)
+
+    def teach(self, batch: Batch, step: int) -> Output:
+        """What the students of a batch are taught."""
+        return self(batch.images)
+
+    def __call__(self, images: torch.Tensor) -> Output:
+        """The members' answers to normalised images (B, channels, H, W), and their mean."""
+        return mean_of([teacher(images) for teacher in self.teachers])
+
+
+def as_target(output: Output) -> Output:
+    """What a network says, for others to learn from: float32, without gradient."""
+    features = {name: feature.detach().float() for name, feature in output.features.items()}
+    return Output(output.logits.detach().float(), features)
+
+
+def mean_of(outputs: Sequence[Output]) -> Output:
+    """Outputs as members of one, whose softmax is the mean of theirs: logits (B, C)."""
+    shares = torch.stack([output.logits.log_softmax(1) for output in outputs])
+    return Output(shares.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from kdsweep.data import image_folder
+from kdsweep.data import reading
 from kdsweep.data.augment import Augment
-from kdsweep.data.folder_images import FolderImages
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.split import load_dataset
+from kdsweep.data.stored_images import StoredImages
 from kdsweep.data.stream import Stream, evaluation_batches
 
 ON_DISK = 1e-9  # GiB: nothing fits
@@ -114,6 +114,36 @@ def test_image_size_is_height_and_width(root):
     assert load(root, image_size=[4, 9]).train.images.shape == (24, 3, 4, 9)
 
 
+@pytest.mark.parametrize("memory_gib", [4, ON_DISK])
+def test_crop_keeps_proportions_round_the_middle(root, memory_gib):
+    stripes = np.zeros((20, 60, 3), dtype=np.uint8)
+    stripes[:, 16:44] = 255  # black, white, black
+    Image.fromarray(stripes).save(root / "train" / "cat" / "00.png")
+    first = torch.tensor([0])
+    options = {"image_size": 10, "memory_gib": memory_gib, "workers": 0}
+    cut, stretched = (
+        load(root, **options, crop=crop).train.images[first] for crop in (True, False)
+    )
+    assert (cut == 255).all()
+    assert stretched[..., 0].max() == 0
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(3, 3), (None, 1), (1, 1)])
+def test_grey_images_have_as_many_channels_as_asked(root, channels, expected):
+    for path in root.rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    images = load(root, channels=channels).train.images
+    assert images.shape == (24, expected, 6, 5)
+    grey = np.asarray(Image.open(root / "train" / "cat" / "00.png"))
+    assert np.array_equal(images[0, 0].numpy(), grey)
+
+
+def test_one_colour_image_makes_all_of_them_colour(root):
+    for path in (root / "train").rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    assert load(root, channels=None).train.images.shape == (24, 3, 6, 5)
+
+
 def test_one_colour_stays_that_colour_when_resized(root):
     for path in (root / "train" / "cat").iterdir():
         Image.new("RGB", (40, 20), (10, 200, 30)).save(path)
@@ -166,7 +196,7 @@ def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
         return ImageFolder(str(root)).digest()
 
     whole = digest()
-    monkeypatch.setattr(image_folder, "DIGEST_GIB", 0)
+    monkeypatch.setattr(reading, "DIGEST_GIB", 0)
     first = digest()
     assert first != whole
     with (root / "train" / "cat" / "00.png").open("ab") as file:
@@ -184,14 +214,15 @@ def batches(root, memory_gib, workers):
     shown = [*stream.epoch(0), *stream.epoch(1)]
     shown += evaluation_batches(data.val, batch_size=4, **normal)
     shown += evaluation_batches(data.test, batch_size=4, **normal)
-    return [torch.cat(parts) for parts in zip(*shown, strict=True)], data
+    tensors = ((batch.images, batch.labels, batch.index) for batch in shown)
+    return [torch.cat(parts) for parts in zip(*tensors, strict=True)], data
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_on_disk_equals_in_memory_bitwise(root, workers):
     expected, in_memory = batches(root, memory_gib=4, workers=0)
     got, on_disk = batches(root, memory_gib=ON_DISK, workers=workers)
-    assert isinstance(on_disk.train.images, FolderImages)
+    assert isinstance(on_disk.train.images, StoredImages)
     assert isinstance(in_memory.train.images, torch.Tensor)
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
     assert (on_disk.mean, on_disk.std) == (in_memory.mean, in_memory.std)
@@ -273,7 +304,7 @@ def test_unreadable_image_is_refused_by_name(root, damage, image_size):
     bad = root / "train" / "dog" / "05.png"
     damage(bad)
     sentence = refusal(root, image_size=image_size)
-    assert sentence.startswith("dataset.root must hold readable images ")
+    assert sentence.startswith("dataset.source must give readable images ")
     assert str(bad) in sentence
 
 
@@ -282,7 +313,7 @@ def test_image_on_disk_that_turns_out_unreadable_is_named(root, workers):
     bad = root / "train" / "dog" / "05.png"
     cut_short(bad)
     source = ImageFolder(str(root), memory_gib=ON_DISK, workers=workers)
-    with pytest.raises(ValueError, match=r"^dataset\.root must hold readable images ") as refused:
+    with pytest.raises(ValueError, match=r"^dataset\.source must give readable images ") as refused:
         load_dataset(source, **{**OPTIONS, "val_fraction": 0})
     assert str(bad) in str(refused.value)
 
@@ -305,15 +336,14 @@ def test_class_left_without_a_readable_image_is_refused(root):
     for path in (root / "test" / "cat").iterdir():
         not_an_image(path)
     assert refusal(root, skip_unreadable=True) == (
-        "dataset.root must hold a readable image of every class, "
-        f"got {root / 'test' / 'cat'} without one"
+        "dataset.source must give a readable image of every class, got none of 'cat' in test"
     )
 
 
 def test_folder_without_any_readable_image_is_refused(root):
     for path in root.rglob("*.png"):
         not_an_image(path)
-    sentence = f"dataset.root must hold readable images, got none in {root}"
+    sentence = "dataset.source must give readable images, got none"
     assert refusal(root, skip_unreadable=True) == sentence
 
 
@@ -335,6 +365,7 @@ def test_folder_without_any_readable_image_is_refused(root):
         ),
         ({"memory_gib": 0}, "dataset.source.memory_gib must be a finite number > 0, got 0"),
         ({"workers": -1}, "dataset.source.workers must be a whole number >= 0, got -1"),
+        ({"channels": 2}, "dataset.source.channels must be 1, 3 or null, got 2"),
     ],
 )
 def test_bad_values_are_refused_in_one_sentence(root, options, sentence):

@@ -34,7 +34,8 @@ def same(first, second):
 
 
 def joined(batches):
-    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    """Images, labels and index of all batches."""
+    return [torch.cat(parts) for parts in zip(*(batch[:3] for batch in batches), strict=True)]
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from kdsweep.losses.kl import KL, kl_divergence
 from kdsweep.losses.mse import MSE
 from kdsweep.losses.objective import Objective
 from kdsweep.losses.term import Term
+from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.structures import Output
 
 
@@ -70,7 +71,16 @@ def test_values_are_unweighted_and_reported_whatever_the_weight(student, teacher
     _, values = kd(alpha=alpha)(student, teacher, batch)
     assert values["ce"].item() == pytest.approx(2.8682351622, abs=1e-9)
     assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
-    assert not any(value.requires_grad for value in values.values())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_values_are_in_the_graph_but_for_those_of_weight_0(student, teacher, batch, alpha):
+    leaf = student.logits.clone().requires_grad_()
+    _, values = kd(alpha=alpha)(Output(leaf, {}), teacher, batch)
+    assert {name: value.requires_grad for name, value in values.items()} == {
+        "ce": alpha < 1,
+        "kl": alpha > 0,
+    }
 
 
 def test_without_alpha_the_hard_weight_is_1(student, teacher, batch):
@@ -182,6 +192,54 @@ def test_bad_label_smoothing_is_refused(smoothing):
 def test_nothing_to_minimise_is_refused():
     with pytest.raises(ValueError, match="hard_weight or the weight of a term must be > 0"):
         Objective({}, hard_weight=0.0, alpha=None)
+
+
+def scheduled(epochs=10, hard_weight=None, **options):
+    terms = {"kl": KL(T=4, weight=0.9), "mse": MSE(weight=0.0)}
+    schedules = {"kl": WeightSchedule(**options)}
+    return Objective(terms, hard_weight=hard_weight, alpha=0.9, schedules=schedules, epochs=epochs)
+
+
+def test_a_schedule_scales_the_weight_of_its_term_and_of_no_other(student, teacher, batch):
+    objective = scheduled(warmup=4, until=6)
+    assert objective.weights == {"ce": pytest.approx(0.1), "kl": 0.9, "mse": 0.0}
+    for epoch, factor in enumerate([0.25, 0.5, 0.75, 1, 1, 1, 0, 0]):
+        assert objective.weights_in(epoch) == objective.weights | {"kl": 0.9 * factor}
+        total, values = objective(student, teacher, batch, epoch)
+        assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
+        expected = 0.1 * 2.8682351622 + 0.9 * factor * 1.0234471137
+        assert total.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_term_that_has_ended_is_reported_but_pulls_no_more(student, teacher, batch, gradient_of):
+    def total(epoch):
+        return lambda logits: scheduled(until=2)(Output(logits, {}), teacher, batch, epoch)[0]
+
+    def hard(logits):
+        return scheduled().hard_weight * cross_entropy(logits, batch.labels)
+
+    assert torch.equal(gradient_of(total(2), student.logits), gradient_of(hard, student.logits))
+    assert not torch.equal(gradient_of(total(1), student.logits), gradient_of(hard, student.logits))
+
+
+def test_a_schedule_that_leaves_nothing_to_minimise_is_refused_if_the_run_gets_there():
+    with pytest.raises(ValueError, match=r"must be > 0 in every epoch, got .* after 6 epochs"):
+        scheduled(until=6, hard_weight=0)
+    scheduled(until=6, hard_weight=0, epochs=6)
+
+
+@pytest.mark.parametrize(
+    ("options", "formula"),
+    [
+        ({}, "0.1 ce + 0.9 kl + 0 mse"),
+        (
+            {"warmup": 2, "until": 5, "decay": "linear"},
+            "0.1 ce + 0.9 kl (warmup=2 until=5 decay=linear) + 0 mse",
+        ),
+    ],
+)
+def test_the_formula_tells_weights_and_schedules(options, formula):
+    assert scheduled(**options).formula == formula
 
 
 def test_ce_is_no_name_for_a_term():

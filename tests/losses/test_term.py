@@ -8,40 +8,49 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from kdsweep.config import register
 from kdsweep.losses.objective import Objective
 from kdsweep.losses.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
 from kdsweep.models.features import FeatureTap
-from kdsweep.models.mlp import MLP
 from kdsweep.structures import Batch, Output
 
-FILES = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted((CONF / "loss").glob("*.yaml"))
+register()  # the resolver of ${pairs:...}
 every_yaml = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def build(path, alpha=0.5, **options):
     """The terms of one yaml, with T and alpha at the root, as Hydra would build them."""
-    config = OmegaConf.create({"T": 4.0, "alpha": alpha, "loss": OmegaConf.load(path)})
+    networks = {
+        group: OmegaConf.load(CONF / group / "cnn.yaml") for group in ("student", "teacher")
+    }
+    root = {"T": 4.0, "alpha": alpha, "loss": OmegaConf.load(path), **networks}
+    config = OmegaConf.create(root)
     torch.manual_seed(0)
     terms = {}
     for name, node in OmegaConf.to_container(config.loss, resolve=True).items():
+        node.pop("schedule", None)  # for the objective
         module, _, constructor = node.pop("_target_").rpartition(".")
         terms[name] = getattr(importlib.import_module(module), constructor)(**(node | options))
     return terms
 
 
 class Pair:
-    """The default student and teacher on a made batch, with what the terms ask of them."""
+    """A small student and its teacher on a made batch, with what the terms ask of them."""
 
     def __init__(self, terms, precision=torch.float32):
         torch.manual_seed(1)
         self.objective = Objective(terms, hard_weight=None, alpha=None)
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
-        self.student = FeatureTap(MLP((1, 8, 8), 10), self.objective.student_features)
-        self.teacher = FeatureTap(CNN((1, 8, 8), 10), self.objective.teacher_features)
+        width = 8 if "fsp" in terms else 16  # fsp compares channel by channel
+        student, teacher = CNN((1, 8, 8), 10, width=8), CNN((1, 8, 8), 10, width=width)
+        self.student = FeatureTap(student, self.objective.student_features)
+        self.teacher = FeatureTap(teacher.eval(), self.objective.teacher_features)
         self.precision = precision
         for term in terms.values():
-            term.bind(*self.outputs(), num_train=100)
+            term.bind(*self.outputs(), torch.arange(100) % 10)
 
     def outputs(self):
         enabled = self.precision == torch.bfloat16
@@ -49,6 +58,7 @@ class Pair:
             return self.student(self.batch.images), self.teacher(self.batch.images)
 
     def values(self):
+        torch.manual_seed(2)  # as before every step: some terms draw
         return self.objective(*self.outputs(), self.batch)
 
 
@@ -62,6 +72,11 @@ def test_each_yaml_holds_the_one_term_it_is_named_after(path):
     terms = build(path)
     assert list(terms) == ([] if path.stem == "ce" else [path.stem])
     assert all(isinstance(term, Term) for term in terms.values())
+
+
+@every_yaml
+def test_each_yaml_offers_a_schedule_for_the_weight(path):
+    assert all(node["schedule"] is None for node in OmegaConf.load(path).values())
 
 
 @every_yaml
@@ -149,5 +164,5 @@ def test_a_plain_term_asks_for_nothing_but_a_teacher():
     term = Term(weight=2)
     assert (term.weight, term.needs_teacher) == (2.0, True)
     assert (term.student_features, term.teacher_features) == ((), ())
-    term.bind(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), num_train=1)
+    term.bind(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
     assert list(term.parameters()) == []

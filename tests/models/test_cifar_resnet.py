@@ -11,6 +11,19 @@ def test_parameters_are_those_of_the_distillation_tables(depth, parameters):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+@pytest.mark.parametrize(("depth", "parameters"), [(8, 1_233_540), (32, 7_433_860)])
+def test_parameters_of_the_four_times_wider_forms(depth, parameters):
+    """resnet8x4 and resnet32x4: the stem is only twice as wide."""
+    model = ResNet((3, 32, 32), num_classes=100, depth=depth, width=4, stem_channels=32)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("channels", [0, 1.5, True])
+def test_a_stem_without_channels_is_refused(channels):
+    with pytest.raises(ValueError, match="stem_channels must be an integer > 0, got"):
+        ResNet((3, 32, 32), num_classes=10, stem_channels=channels)
+
+
 def test_depth_counts_the_layers_that_hold_weights():
     model = ResNet((3, 32, 32), num_classes=10, depth=44)
     layers = [p for name, p in model.named_parameters() if p.dim() > 1 and "shortcut" not in name]

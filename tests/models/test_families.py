@@ -9,14 +9,22 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
+from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
 from kdsweep.models.cnn import CNN
 from kdsweep.models.convnet4 import ConvNet4
 from kdsweep.models.features import FeatureTap
+from kdsweep.models.imagenette import PlainNet, ResidualNet
 from kdsweep.models.mlp import MLP
+from kdsweep.models.mobilenetv2 import MobileNetV2
+from kdsweep.models.shufflenetv1 import ShuffleNetV1
+from kdsweep.models.shufflenetv2 import ShuffleNetV2
+from kdsweep.models.tutorial import DeepNN, LightNN
 from kdsweep.models.vgg import VGG
+from kdsweep.models.wide_resnet import WideResNet
 
 CONF = Path(__file__).parents[2] / "conf"
+RECIPES = CONF / "teacher" / "recipe"
 SMALL, LARGE = (1, 8, 8), (3, 32, 32)
 
 # name -> (constructor, its own options, shape of an image, features by name without B)
@@ -64,6 +72,111 @@ FAMILIES = {
             "stage3": (16, 8, 8),
             "stage4": (16, 4, 4),
             "flatten": (64,),
+        },
+    ),
+    "resnet50": (
+        BottleneckResNet,
+        {"depth": 50, "width": 0.125},
+        LARGE,
+        {
+            "stem": (8, 32, 32),
+            "stage1": (32, 32, 32),
+            "stage2": (64, 16, 16),
+            "stage3": (128, 8, 8),
+            "stage4": (256, 4, 4),
+            "stage4.0": (256, 4, 4),
+            "pool": (256,),
+        },
+    ),
+    "wide_resnet": (
+        WideResNet,
+        {"depth": 10, "width": 0.5},
+        LARGE,
+        {
+            "stem": (16, 32, 32),
+            "stage1": (8, 32, 32),
+            "stage2": (16, 16, 16),
+            "stage3": (32, 8, 8),
+            "stage3.0": (32, 8, 8),
+            "pool": (32,),
+        },
+    ),
+    "mobilenetv2": (
+        MobileNetV2,
+        {"width": 0.25},
+        LARGE,
+        {
+            "stem": (8, 16, 16),
+            "stage1": (6, 16, 16),
+            "stage2": (8, 8, 8),
+            "stage3": (24, 4, 4),
+            "stage4": (80, 2, 2),
+            "last": (1280, 2, 2),
+            "pool": (1280,),
+        },
+    ),
+    "shufflenetv1": (
+        ShuffleNetV1,
+        {"width": 0.25},
+        LARGE,
+        {
+            "stem": (24, 32, 32),
+            "stage1": (60, 16, 16),
+            "stage2": (120, 8, 8),
+            "stage3": (240, 4, 4),
+            "pool": (240,),
+        },
+    ),
+    "shufflenetv2": (
+        ShuffleNetV2,
+        {"width": 0.25},
+        LARGE,
+        {
+            "stem": (24, 32, 32),
+            "stage1": (28, 16, 16),
+            "stage2": (58, 8, 8),
+            "stage3": (116, 4, 4),
+            "last": (1024, 4, 4),
+            "pool": (1024,),
+        },
+    ),
+    "lightnn": (
+        LightNN,
+        {"width": 0.5},
+        LARGE,
+        {"stage1": (8, 16, 16), "stage2": (8, 8, 8), "flatten": (512,), "hidden": (128,)},
+    ),
+    "deepnn": (
+        DeepNN,
+        {"width": 0.125},
+        LARGE,
+        {"stage1": (8, 16, 16), "stage2": (4, 8, 8), "flatten": (256,), "hidden": (64,)},
+    ),
+    "imagenette_plain": (
+        PlainNet,
+        {"width": 0.125},
+        LARGE,
+        {
+            "stage1": (8, 16, 16),
+            "stage2": (8, 8, 8),
+            "stage3": (16, 4, 4),
+            "stage4": (32, 2, 2),
+            "stage5": (64, 1, 1),
+            "hidden": (64,),
+        },
+    ),
+    "imagenette_residual": (
+        ResidualNet,
+        {"width": 0.125},
+        LARGE,
+        {
+            "stem": (8, 16, 16),
+            "stage1": (8, 8, 8),
+            "stage2": (16, 4, 4),
+            "stage3": (32, 2, 2),
+            "stage4": (64, 1, 1),
+            "pool": (128,),
+            "hidden": (32,),
         },
     ),
 }
@@ -130,10 +243,11 @@ def test_features_keep_their_names_and_shapes(name):
 
 
 @every_family
-def test_no_relu_works_in_place(name):
-    relus = [m for m in build(name).modules() if isinstance(m, torch.nn.ReLU)]
-    assert relus
-    assert not any(relu.inplace for relu in relus)
+def test_no_layer_works_in_place(name):
+    """A feature that is written into afterwards would be another one."""
+    layers = list(build(name).modules())
+    assert len(layers) > 4
+    assert not any(getattr(layer, "inplace", False) for layer in layers)
 
 
 @every_family
@@ -177,12 +291,27 @@ def test_bad_values_are_refused(name, change, sentence):
         constructor(**({"in_shape": in_shape, "num_classes": 10} | options | change))
 
 
-@pytest.mark.parametrize(
-    ("name", "smallest"), [("cnn", 2), ("resnet8", 4), ("vgg16", 32), ("convnet4", 16)]
-)
+SMALLEST = {
+    "cnn": 2,
+    "resnet8": 4,
+    "vgg16": 32,
+    "convnet4": 16,
+    "resnet50": 8,
+    "wide_resnet": 4,
+    "mobilenetv2": 16,
+    "shufflenetv1": 8,
+    "shufflenetv2": 8,
+    "lightnn": 4,
+    "deepnn": 4,
+    "imagenette_plain": 32,
+    "imagenette_residual": 32,
+}
+
+
+@pytest.mark.parametrize(("name", "smallest"), SMALLEST.items())
 def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
     constructor, options, (channels, _, _), _ = FAMILIES[name]
-    model = constructor((channels, smallest, smallest), 10, **options)
+    model = constructor((channels, smallest, smallest), 10, **options).eval()
     assert model(torch.rand(2, channels, smallest, smallest)).shape == (2, 10)
     too_small = f"{name} needs images of at least {smallest} x {smallest}, got 64 x {smallest - 1}"
     with pytest.raises(ValueError, match=too_small):
@@ -190,7 +319,7 @@ def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan"), None])
-@pytest.mark.parametrize("constructor", [MLP, CNN])
+@pytest.mark.parametrize("constructor", [MLP, CNN, LightNN, DeepNN])
 def test_bad_dropout_is_refused(constructor, dropout):
     with pytest.raises(ValueError, match=r"dropout must be a number in \[0, 1\), got "):
         constructor(SMALL, 10, dropout=dropout)
@@ -205,27 +334,42 @@ def test_dropout_works_in_training_only(constructor):
 
 
 def models_of(group):
-    """(id, path) of every yaml of the group with a model of its own."""
+    """Every yaml of the group with a model of its own; others take one by name, or another's."""
     return [
         path
         for path in sorted((CONF / group).glob("*.yaml"))
-        if path.stem not in ("none", "torchvision")
+        if path.stem not in ("torchvision", "timm")
+        and "_target_" in (OmegaConf.load(path).get("model") or {})
     ]
+
+
+def with_recipe(path):
+    """The yaml, and under it the recipe of a teacher that it names."""
+    config = OmegaConf.load(path)
+    for entry in config.get("defaults", []):
+        if entry != "_self_" and (recipe := entry.get("recipe@_here_")):
+            config = OmegaConf.merge(OmegaConf.load(RECIPES / f"{recipe}.yaml"), config)
+    return config
 
 
 def test_the_yaml_files_are_all_there():
     students = {path.stem for path in models_of("student")}
     teachers = {path.stem for path in models_of("teacher")}
     resnets = {f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)}
-    assert students >= resnets | {"mlp", "cnn", "convnet4", "vgg16"}
-    assert teachers >= {"cnn", "resnet20", "resnet56", "resnet110", "vgg16", "convnet4"}
+    vggs = {f"vgg{depth}" for depth in (8, 11, 13, 16, 19)}
+    wide = {"resnet8x4", "resnet32x4", "wrn16_2", "wrn40_1", "wrn40_2"}
+    others = {"resnet50", "mobilenetv2", "shufflenetv1", "shufflenetv2"}
+    assert students >= resnets | vggs | wide | others | {"mlp", "cnn", "convnet4"}
+    assert students >= {"lightnn", "deepnn", "imagenette_plain", "imagenette_residual"}
+    assert teachers >= {"cnn", "resnet20", "resnet56", "resnet110", "vgg16", "convnet4", "deepnn"}
+    assert teachers >= {"resnet32", "resnet32x4", "wrn40_2", "vgg13", "resnet50", "resnet34"}
 
 
 @pytest.mark.parametrize(
     "path", models_of("student") + models_of("teacher"), ids=lambda p: f"{p.parent.stem}-{p.stem}"
 )
 def test_every_yaml_builds_its_model(path):
-    config = OmegaConf.load(path)
+    config = with_recipe(path)
     assert config.name == path.stem
     assert config.checkpoint is None
     options = OmegaConf.to_container(config.model)
@@ -236,8 +380,14 @@ def test_every_yaml_builds_its_model(path):
     assert model.eval()(torch.rand(1, *LARGE)).shape == (1, 5)
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "teacher").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", models_of("teacher"), ids=lambda p: p.stem)
+def test_a_teacher_says_its_whole_recipe(path):
+    keys = {"name", "model", "checkpoint", "store", "seed", "hard"}
+    assert keys <= set(with_recipe(path))
+
+
+@pytest.mark.parametrize(
+    "path", [*models_of("teacher"), *RECIPES.glob("*.yaml")], ids=lambda p: p.stem
+)
 def test_a_teacher_follows_no_key_outside_its_recipe(path):
     assert "${" not in path.read_text()
-    keys = {"name", "model", "checkpoint", "store", "seed", "hard"}
-    assert keys <= set(OmegaConf.load(path))

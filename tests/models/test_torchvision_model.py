@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kdsweep.models.features import FeatureTap
+from kdsweep.models.normalisation import EXPECTED, IMAGENET
 from kdsweep.models.torchvision_model import Torchvision
 
 
@@ -127,6 +128,24 @@ def test_a_convolution_as_head_is_replaced_too(offline_weights):
     offline_weights("squeezenet1_1")
     model = Torchvision("squeezenet1_1", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_weights_expect_images_normalised_as_theirs_were(offline_weights):
+    offline_weights("resnet18")
+    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
+    assert getattr(model, EXPECTED) == IMAGENET
+
+
+def test_weights_can_be_told_to_take_the_normalisation_of_the_data_set(offline_weights):
+    offline_weights("resnet18")
+    model = Torchvision(
+        "resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT", normalize="dataset"
+    )
+    assert not hasattr(model, EXPECTED)
+
+
+def test_without_weights_the_data_set_decides():
+    assert not hasattr(Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10), EXPECTED)
 
 
 @pytest.mark.slow

@@ -60,7 +60,9 @@ def make_student(
     dropout = options.pop("dropout", 0.0)
     network = {"mlp": MLP, "cnn": CNN}[model](**keywords, dropout=dropout)
     made: dict[str, Term] = {"kl": KL(T=T, weight=alpha)} if terms is None else terms
-    objective = Objective(made, hard_weight=None, alpha=alpha if made else None)
+    schedules = options.pop("schedules", None)
+    follows = alpha if made else None
+    objective = Objective(made, hard_weight=None, alpha=follows, schedules=schedules)
     kind = options.pop("optimizer", torch.optim.AdamW)
     optimizer = kind(network.parameters(), lr=lr)
     schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=3)

@@ -4,22 +4,8 @@ Alone means under Hydra's basic launcher: one process-wide pass per run, through
 """
 
 import pytest
-from commands import Command, Outcome
-
-
-def digests(outcome: Outcome) -> dict[str, str]:
-    """Name of the run -> digest of its weights."""
-    assert outcome.code == 0, outcome.err
-    found = {row["name"]: row["weights_sha256"] for row in outcome.rows}
-    assert all(found.values())
-    return found
-
-
-def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The digests of a sweep in lockstep, and of the same sweep one run at a time."""
-    together = digests(command(*words))
-    alone = digests(command(*words, "hydra/launcher=basic", "hydra.sweep.dir=multirun/alone"))
-    return together, alone
+from commands import Command
+from outcomes import both, digests
 
 
 @pytest.mark.parametrize(
@@ -30,6 +16,16 @@ def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]
         (2, ["student=mlp,cnn"]),
         (2, ["T=1,4", "student.model.dropout=0.5"]),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+        (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+        (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
+        (
+            4,
+            [
+                "student=cnn",
+                "student.model.width=4",  # as the teacher's: fsp compares channel by channel
+                "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,cosine],[ofd,fsp,review],[crd,kl]",
+            ],
+        ),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
         (4, ["T=1,4", "seed=0,1"]),
     ],

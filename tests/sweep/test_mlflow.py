@@ -4,22 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Outcome
+from commands import Command
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from outcomes import interrupt, runs
 from safetensors.torch import load_file
 
 from kdsweep.training.student import Student
-
-
-def runs(outcome: Outcome) -> dict[str, list[Run]]:
-    """All runs of the store, by role."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("kdsweep")
-    found: dict[str, list[Run]] = {}
-    for run in client.search_runs([experiment.experiment_id]):
-        found.setdefault(run.data.tags["kdsweep.role"], []).append(run)
-    return found
 
 
 @pytest.fixture
@@ -42,7 +32,7 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
     assert {r.info.status for r in [parent, teacher, *found["run"]]} == {"FINISHED"}
     run = found["run"][0]
     assert {"T", "alpha", "seed", "loss", "student", "teacher", "weight.kl"} <= set(run.data.params)
-    wanted = {"train/kl", "val/acc", "val/agreement", "lr", "test/acc", "test/ece"}
+    wanted = {"train/kl", "val/acc", "val/agreement", "lr", "test/acc", "test/ece", "grad_ratio/kl"}
     assert wanted <= set(run.data.metrics)
     assert run.inputs.dataset_inputs[0].dataset.name == "fake"
     client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
@@ -64,18 +54,6 @@ def test_a_second_sweep_trains_no_teacher(command: Command, own_teachers: str) -
 def test_a_single_run_has_no_parent(command: Command) -> None:
     outcome = command("loss=ce", tracking=True)
     assert set(runs(outcome)) == {"run"}
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, seed: int) -> None:
-    """Press Ctrl-C in the given epoch of the runs with this seed."""
-    step = Student.step
-
-    def until(self: Student, *arguments: object) -> None:
-        if self.epoch == epoch and self.seed == seed:
-            raise KeyboardInterrupt
-        step(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Student, "step", until)
 
 
 def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(

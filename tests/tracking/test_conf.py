@@ -3,11 +3,13 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parents[2] / "conf" / "tracking"
-KEYS = {"uri", "experiment", "artifacts", "plots", "checkpoint_seconds"}
+KEYS = {"uri", "experiment", "artifacts", "plots", "tensorboard", "checkpoint_seconds"}
 
 
 def test_every_tracking_option_has_the_same_keys() -> None:
     options = {path.stem: OmegaConf.load(path) for path in FOLDER.glob("*.yaml")}
+    both = options.pop("mlflow_tensorboard")
+    assert both == {"defaults": ["mlflow", "_self_"], "tensorboard": True}
     assert set(options) == {"mlflow", "none"}
     assert {name: set(option) for name, option in options.items()} == dict.fromkeys(options, KEYS)
     assert options["none"].uri is None

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 from toys import make_student, train
 
+from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.training.checkpoint import (
     finish,
     fit_weights,
@@ -24,6 +25,7 @@ RECIPES = [
     {"dropout": 0.5},
     {"model": "cnn", "optimizer": torch.optim.SGD},
     {"model": "cnn", "precision": "bf16"},
+    {"schedules": {"kl": WeightSchedule(warmup=3)}},
 ]
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toys import BATCH, CLASSES, EPOCHS, make_stream, make_student, make_teacher, train
 
+from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
 
@@ -18,6 +19,7 @@ RECIPES = [
     {"model": "cnn", "precision": "bf16"},
     {"optimizer": torch.optim.SGD, "grad_clip": 1.0},
     {"seed": 5},
+    {"schedules": {"kl": WeightSchedule(warmup=3)}},
 ]
 
 
@@ -158,7 +160,9 @@ def test_one_who_is_ahead_waits_for_the_others() -> None:
 def test_each_epoch_is_recorded_once_with_every_metric() -> None:
     seen = train([make_student()])
     assert len(seen) == EPOCHS
-    assert set(seen[0]) == {
+    assert set(seen[0]) - set(seen[1]) == {"grad_ratio/kl"}  # of the first batch of all
+    assert set(seen[2]) == set(seen[1])
+    assert set(seen[1]) == {
         "train/loss",
         "train/ce",
         "train/kl",
@@ -173,6 +177,15 @@ def test_each_epoch_is_recorded_once_with_every_metric() -> None:
     assert seen[0]["train/loss"] == pytest.approx(
         0.5 * seen[0]["train/ce"] + 0.5 * seen[0]["train/kl"], rel=1e-5
     )
+
+
+def test_the_weight_of_a_term_follows_its_schedule_from_epoch_to_epoch() -> None:
+    schedule = WeightSchedule(warmup=2, until=3)
+    assert [schedule.factor(epoch) for epoch in range(EPOCHS + 1)] == [0.5, 1, 1, 0]
+    seen = train([make_student(schedules={"kl": schedule})])
+    for factor, metrics in zip([0.5, 1, 1], seen, strict=True):
+        expected = 0.5 * metrics["train/ce"] + 0.5 * factor * metrics["train/kl"]
+        assert metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_another_stream_gives_another_student() -> None:

@@ -1,0 +1,85 @@
+"""Imagenette (fast.ai 2019, github.com/fastai/imagenette): ten easy classes of ImageNet."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdsweep.data.fetch import fetching, warn_unless_whole
+from kdsweep.data.image_files import class_folders, folder_names
+from kdsweep.data.labelled import Raw
+from kdsweep.data.reading import Part, Reading, content_digest
+
+# Size of the images, as torchvision calls it, to the folder of its archive.
+FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
+URL = "https://s3.amazonaws.com/fast-ai-imageclas/{}.tgz"
+PUBLISHED = {"train": 9469, "test": 3925}
+
+
+class Imagenette:
+    """9,469 training images; the 3,925 of val/, on which results are published, are the test set.
+
+    Args:
+        root: the folder of the archive (``imagenette2-320.tgz``) or of what was in it
+            (``imagenette2-320/``); downloaded when neither is there.
+        size: ``full``, ``320px`` or ``160px``, the shorter side (1,485, 326 or 94 MiB).
+        reading: the options of ``Reading``.
+    """
+
+    name = "imagenette"
+
+    def __init__(self, root: str, size: str = "320px", **reading: Any) -> None:
+        if size not in FOLDERS:
+            raise ValueError(f"dataset.source.size must be one of {', '.join(FOLDERS)}, got {size}")
+        self.root = root
+        self._size = size
+        self._reading = Reading(**reading)
+
+    def load(self) -> Raw:
+        """Read all images, or only list them if they are to stay on disk.
+
+        Raises:
+            ValueError: the archive is neither there nor can be downloaded, or an image is
+                unreadable.
+        """
+        loaded = self._reading.load(self._parts, self._class_names)
+        return Raw(loaded["train"], loaded["test"], self._class_names)
+
+    def digest(self) -> str:
+        """Over relative paths, labels and bytes of the files."""
+        return content_digest(self._parts)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.root).expanduser() / FOLDERS[self._size]
+
+    @cached_property
+    def _class_names(self) -> tuple[str, ...]:
+        """Readable names, in the order of the folders."""
+        from torchvision import datasets  # takes two seconds to import
+
+        assert self._parts  # now the folders are there
+        try:
+            theirs = datasets.Imagenette(self._folder.parent, size=self._size)
+        except KeyError as error:
+            raise ValueError(
+                "dataset.root must hold no other classes than those of Imagenette, got "
+                f"{self._folder} with {error}"
+            ) from error
+        return tuple(names[0] for names in theirs.classes)
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        """The files; downloads what is not there."""
+        from torchvision import datasets  # as above
+
+        folder = self._folder
+        if not folder.is_dir():
+            with fetching([URL.format(folder.name)], folder.parent, self.root):
+                datasets.Imagenette(folder.parent, size=self._size, download=True)
+        classes = folder_names(folder / "train")
+        parts = {
+            "train": class_folders(folder / "train", classes),
+            "test": class_folders(folder / "val", classes),
+        }
+        warn_unless_whole(folder, parts, PUBLISHED)
+        return parts

@@ -1,0 +1,95 @@
+"""Tiny ImageNet (Stanford's course CS231n, 2015): 200 classes of ImageNet at 64 x 64."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdsweep.data.fetch import fetching, warn_unless_whole
+from kdsweep.data.image_files import ImageFiles, class_folders
+from kdsweep.data.labelled import Raw
+from kdsweep.data.reading import Part, Reading, content_digest
+
+FOLDER = "tiny-imagenet-200"
+URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
+MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+PUBLISHED = {"train": 100_000, "test": 10_000}
+
+
+class TinyImageNet:
+    """500 training images a class; the 50 a class of val/, as published, are the test set.
+
+    The labels of test/ were never published, so it is not looked at. Classes are numbered in the
+    order of their sorted WordNet ids, as by everybody who reads the folders, not as in wnids.txt.
+
+    Args:
+        root: the folder of ``tiny-imagenet-200.zip`` or of what was in it
+            (``tiny-imagenet-200/``); downloaded (237 MiB) when neither is there.
+        reading: the options of ``Reading``.
+    """
+
+    name = "tiny_imagenet"
+
+    def __init__(self, root: str, **reading: Any) -> None:
+        self.root = root
+        self._folder = Path(root).expanduser() / FOLDER
+        self._reading = Reading(**reading)
+
+    def load(self) -> Raw:
+        """Read all images, or only list them if they are to stay on disk.
+
+        Raises:
+            ValueError: the archive is neither there nor can be downloaded, a file of it is missing,
+                or an image is unreadable.
+        """
+        names = self._readable_names()
+        loaded = self._reading.load(self._parts, names)
+        return Raw(loaded["train"], loaded["test"], names)
+
+    def digest(self) -> str:
+        """Over relative paths, labels and bytes of the files."""
+        return content_digest(self._parts)
+
+    @cached_property
+    def _wnids(self) -> list[str]:
+        """The classes' WordNet ids; downloads what is not there."""
+        from torchvision.datasets.utils import download_and_extract_archive  # as in cifar.py
+
+        if not self._folder.is_dir():
+            with fetching([URL], self._folder.parent, self.root):
+                download_and_extract_archive(URL, self._folder.parent, md5=MD5)
+        return sorted(self._lines("wnids.txt"))
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        wnids = self._wnids
+        train = class_folders(self._folder / "train", wnids, known="wnids.txt")
+        parts = {"train": train, "test": self._annotated("val")}
+        warn_unless_whole(self._folder, parts, PUBLISHED)
+        return parts
+
+    def _annotated(self, name: str) -> Part:
+        """The images that ``val_annotations.txt`` lists: file, class and a box, tab between."""
+        rows = [line.split("\t") for line in self._lines(f"{name}/{name}_annotations.txt")]
+        number = {wnid: label for label, wnid in enumerate(self._wnids)}
+        if odd := next((row for row in rows if len(row) < 2 or row[1] not in number), None):
+            raise ValueError(
+                f"dataset.root must hold annotations of the classes of wnids.txt, got {odd} in "
+                f"{self._folder / name}"
+            )
+        paths = [self._folder / name / "images" / file for file, *_ in rows]
+        return Part(ImageFiles(self._folder, paths), [number[wnid] for _, wnid, *_ in rows])
+
+    def _readable_names(self) -> tuple[str, ...]:
+        """The first of the words for each class, such as "Egyptian cat"."""
+        rows = (line.partition("\t") for line in self._lines("words.txt"))
+        words = {wnid: text.split(",")[0] for wnid, _, text in rows}
+        return tuple(words.get(wnid, wnid) for wnid in self._wnids)
+
+    def _lines(self, file: str) -> list[str]:
+        try:
+            return (self._folder / file).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ValueError(
+                f"dataset.root must hold {FOLDER} as it was in its archive, got {self._folder} "
+                f"without {file}"
+            ) from error

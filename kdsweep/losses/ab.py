@@ -1,0 +1,58 @@
+"""Activation boundaries: Heo et al. 2019, arXiv 1811.03233.
+
+    ab = 3 / 1000 * sum over pairs of share / B * sum of
+         (s + 1)^2 where the teacher's neuron is off (t <= 0) and s > -1
+         (s - 1)^2 where it is on (t > 0) and s <= 1
+
+s is the student's map behind a connector, the convolution of FitNet's regressor with BatchNorm: it
+learns on which side of 0 each of the teacher's neurons is, with a margin of 1. The last pair has
+share 1, each one before it half of the next one's. Factors and margin are RepDistiller's.
+
+Whether a neuron is on is as plain after the ReLU as before it, so the teacher's maps may come from
+either side. RepDistiller takes the student's before the ReLU, and no connector where the shapes
+are equal; here there always is one, for behind a ReLU nothing could fall below -1.
+
+Paper and RepDistiller use this loss alone for some epochs (30) and cross-entropy alone afterwards.
+"""
+
+from torch import Tensor, nn
+
+from kdsweep.losses.pairs import LearnedPairs, deepest_most
+from kdsweep.losses.regressors import convolution_between
+from kdsweep.losses.shapes import Shape, check_maps
+
+MARGIN = 1.0
+FACTOR = 3 / 1000
+
+
+class AB(LearnedPairs):
+    """Squared distance to the right side of the teacher's boundaries. RepDistiller: weight 1."""
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        check_maps(feature, target)
+
+    def link(self, feature: Shape, target: Shape) -> nn.Module:
+        return Boundaries(
+            nn.Sequential(convolution_between(feature, target), nn.BatchNorm2d(target[1]))
+        )
+
+    def combine(self, values: list[Tensor]) -> Tensor:
+        return deepest_most(values)
+
+
+class Boundaries(nn.Module):
+    """The student's map, connected, against the teacher's."""
+
+    def __init__(self, connector: nn.Module) -> None:
+        super().__init__()
+        self.connector = connector
+
+    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
+        return boundary_error(self.connector(feature), target)
+
+
+def boundary_error(feature: Tensor, target: Tensor) -> Tensor:
+    """Two maps of one shape -> 3 / 1000 of the sum over an image, mean over the batch."""
+    too_high = (feature + MARGIN).square() * ((target <= 0) & (feature > -MARGIN))
+    too_low = (feature - MARGIN).square() * ((target > 0) & (feature <= MARGIN))
+    return FACTOR * (too_high + too_low).sum() / len(feature)

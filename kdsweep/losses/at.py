@@ -1,0 +1,37 @@
+"""Attention transfer: Zagoruyko and Komodakis 2017, arXiv 1612.03928.
+
+    at = sum over pairs of mean_i,hw (q_s - q_t)^2,  q = a / ||a||_2,  a_hw = mean_c f_chw^2
+
+q is where a network looks: one number a position, squared activations averaged over the channels,
+normalised over all positions of an image. As in RepDistiller and mdistiller the difference is
+averaged over images *and* positions, and of two sizes the larger map is pooled. torchdistill's
+``mode='paper'`` takes the L2 norm of the difference instead, and KD_Lib sums over the channels and
+adds T CE(z / T): other losses.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdsweep.losses.pairs import PairedTerm
+from kdsweep.losses.shapes import Shape, check_maps, same_size
+
+
+class AT(PairedTerm):
+    """Squared difference of normalised attention maps. RepDistiller: three stages, weight 1000."""
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        check_maps(feature, target)
+
+    def compare(self, feature: Tensor, target: Tensor) -> Tensor:
+        return attention_distance(feature, target)
+
+
+def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Maps (B, channels, H, W) of any two sizes -> mean over B and positions."""
+    feature, target = same_size(feature, target)
+    return F.mse_loss(attention(feature), attention(target))
+
+
+def attention(maps: Tensor) -> Tensor:
+    """(B, channels, H, W) -> (B, H W), each row of length 1."""
+    return F.normalize(maps.square().mean(dim=1).flatten(1), dim=1)

@@ -1,0 +1,51 @@
+"""Correlation congruence: Peng et al. 2019, arXiv 1904.01802, as RepDistiller has it.
+
+    cc = sum over pairs of mean_i sum_d delta_i,d delta_i+1,d,  delta = |e_s - e_t|
+
+e_s and e_t are linear embeddings of the flattened features in ``dim`` dimensions, trained with the
+student and not normalised; i and i + 1 are neighbours in the batch. The paper compares correlation
+matrices under a Gaussian kernel; the tables of RepDistiller hold this.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.losses.checks import check_positive_integer
+from kdsweep.losses.pairs import LearnedPairs
+from kdsweep.losses.shapes import Shape
+
+
+class CC(LearnedPairs):
+    """Product of neighbouring images' errors, of embeddings. RepDistiller: dim 128, weight .02.
+
+    Raises ValueError unless ``dim`` is an integer >= 1.
+    """
+
+    def __init__(self, pairs: Sequence[Sequence[str]], weight: float, dim: int = 128) -> None:
+        super().__init__(pairs, weight)
+        check_positive_integer("dim", dim)
+        self.dim = dim
+
+    def link(self, feature: Shape, target: Shape) -> nn.Module:
+        return Embeddings(feature, target, self.dim)
+
+
+class Embeddings(nn.Module):
+    """A linear layer for the student's feature and one for the teacher's, compared."""
+
+    def __init__(self, feature: Shape, target: Shape, dim: int) -> None:
+        super().__init__()
+        self.student = nn.Linear(math.prod(feature[1:]), dim)
+        self.teacher = nn.Linear(math.prod(target[1:]), dim)
+
+    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
+        return congruence_error(self.student(feature.flatten(1)), self.teacher(target.flatten(1)))
+
+
+def congruence_error(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Embeddings (B, D) -> mean over the B - 1 couples of neighbours; 0 if B = 1."""
+    error = torch.abs(ours - theirs)
+    return (error[:-1] * error[1:]).sum() / max(len(error) - 1, 1)

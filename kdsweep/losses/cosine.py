@@ -1,0 +1,47 @@
+"""Cosine distance of hidden representations: PyTorch's tutorial on knowledge distillation, after
+Ba and Caruana 2014, arXiv 1312.6184.
+
+    cosine = sum over pairs of mean_i (1 - cos(f_s_i, f_t_i)),  f = the flattened feature
+
+The value is PyTorch's ``CosineEmbeddingLoss`` with targets 1. The tutorial compares the flattened
+last maps, the teacher's averaged in neighbouring couples because they are twice as many; here any
+multiple does. It weighs .75 CE + .25 cosine: ``hard_weight=0.75``.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdsweep.losses.pairs import PairedTerm
+from kdsweep.losses.shapes import Shape, both
+
+
+class Cosine(PairedTerm):
+    """1 - cosine of paired features, flattened; in [0, 2] a pair.
+
+    The longer one is averaged over neighbours; its length must be a multiple of the other's.
+    """
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        shorter, longer = sorted(math.prod(shape[1:]) for shape in (feature, target))
+        if longer % shorter:
+            raise ValueError(
+                "features must be equally long, or one a multiple of the other, "
+                f"got {both(feature, target)}"
+            )
+
+    def compare(self, feature: Tensor, target: Tensor) -> Tensor:
+        return cosine_distance(feature, target)
+
+
+def cosine_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Mean over the batch of 1 - cos, of the features (B, ...) flattened."""
+    length = min(feature[0].numel(), target[0].numel())
+    ours, theirs = shortened(feature.flatten(1), length), shortened(target.flatten(1), length)
+    return (1 - F.cosine_similarity(ours, theirs, dim=1)).mean()
+
+
+def shortened(vectors: Tensor, length: int) -> Tensor:
+    """(B, k length) -> (B, length), each the mean of k neighbours."""
+    return vectors.reshape(len(vectors), length, -1).mean(dim=2)

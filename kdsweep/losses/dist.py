@@ -1,0 +1,67 @@
+"""DIST, distillation from a stronger teacher: Huang et al. 2022, arXiv 2205.10536.
+
+    dist  = beta * inter + gamma * intra
+    inter = tau^2 * (1 - mean over images of pearson(q_i, p_i))
+    intra = tau^2 * (1 - mean over classes of pearson(q_j, p_j))
+
+p and q are softmax(z / tau) of teacher and student; ``inter`` correlates the classes of an image
+(rows), ``intra`` the images of a class (columns). Correlation does not ask for equal probabilities,
+which a weak student cannot reach. pearson(a, b) = a.b / (|a| |b| + 1e-8) of centred a and b, as in
+the authors' repository (hunto/DIST_KD); torchdistill clamps the denominator instead, a relative
+difference of 4e-5. The paper's CIFAR-100 recipe is tau = 4, weight 2, beside a whole cross-entropy.
+
+Unlike in ``kl``, tau^2 does not keep the size of the gradient, it makes it: correlations do not
+shrink when tau grows, so value and gradient grow with tau^2, and a sweep over T is one over the
+weight, too. In a batch of one image no class has a correlation: ``intra`` is then tau^2, and no
+gradient comes from it.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from kdsweep.losses.checks import check_bool, check_not_negative, check_positive
+from kdsweep.losses.standardize import logits_to_compare
+from kdsweep.losses.term import Term, at_least_float32
+from kdsweep.structures import Batch, Output
+
+EPS = 1e-8
+
+
+class DIST(Term):
+    """1 - correlation of predictions, between classes (beta) and within classes (gamma).
+
+    ``standardize``: see standardize.py. Raises ValueError unless ``tau`` is a finite number > 0,
+    and ``beta``, ``gamma`` and ``weight`` are >= 0.
+    """
+
+    def __init__(
+        self, tau: float, beta: float, gamma: float, weight: float, standardize: bool = False
+    ) -> None:
+        super().__init__(weight)
+        check_positive("tau", tau)
+        check_not_negative("beta", beta)
+        check_not_negative("gamma", gamma)
+        check_bool("standardize", standardize)
+        self.tau, self.beta, self.gamma = float(tau), float(beta), float(gamma)
+        self.standardize = standardize
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        ours, theirs = logits_to_compare(student, teacher, self.standardize)
+        inter, intra = relations(ours, theirs, self.tau)
+        return self.beta * inter + self.gamma * intra
+
+
+def relations(student_logits: Tensor, teacher_logits: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """``inter`` and ``intra``, with tau^2; logits (B, C), no gradient to the teacher."""
+    q = F.softmax(at_least_float32(student_logits) / tau, dim=1)
+    p = F.softmax(at_least_float32(teacher_logits.detach()) / tau, dim=1)
+    return tau**2 * (1 - pearson(q, p).mean()), tau**2 * (1 - pearson(q.T, p.T).mean())
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """The correlation of each row of two matrices: (N,) of (N, M); 0 for rows without variance."""
+    first = first - first.mean(dim=1, keepdim=True)
+    second = second - second.mean(dim=1, keepdim=True)
+    norms: Tensor = vector_norm(first, dim=1) * vector_norm(second, dim=1)
+    return (first * second).sum(dim=1) / (norms + EPS)

@@ -1,0 +1,76 @@
+"""A comprehensive overhaul of feature distillation: Heo et al. 2019, arXiv 1904.01866.
+
+    ofd = sum over pairs of share / B * sum of (s - t)^2 where s > t or t > 0,  t = max(f_t, m_c)
+
+s is the student's map behind a connector, a 1x1 convolution without bias and BatchNorm. Negative
+responses of the teacher are cut at m_c (margin ReLU), and nothing is asked of the student where
+both are negative and it is below (partial L2). The last pair has share 1, each one before it half
+of the next one's; as in the authors' code and mdistiller.
+
+m_c is the channel's mean negative response. The paper offers two ways to it: to measure it, or to
+derive it from the BatchNorm before the ReLU, as both codes do. A term sees no weights of the
+teacher, so here it is measured, over all batches so far. Maps from behind a ReLU have no negative
+responses and get m_c = 0; for the paper's own position name modules before the ReLU, such as
+``stage1.1``, the BatchNorm of a CNN's stage. Of two sizes the larger map is pooled.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.losses.pairs import LearnedPairs, deepest_most
+from kdsweep.losses.shapes import Shape, check_maps, same_size
+
+
+class OFD(LearnedPairs):
+    """Partial L2 distance of maps before the ReLU. The authors (CIFAR): weight 1e-3."""
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        check_maps(feature, target)
+
+    def link(self, feature: Shape, target: Shape) -> nn.Module:
+        return Overhaul(connector(feature[1], target[1]), target[1])
+
+    def combine(self, values: list[Tensor]) -> Tensor:
+        return deepest_most(values)
+
+
+class Overhaul(nn.Module):
+    """The student's map, connected, against the teacher's with its margins."""
+
+    responses: Tensor
+    frequencies: Tensor
+
+    def __init__(self, connector: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.connector = connector
+        # Of negative responses: the sums and how many, each a mean over the batch's positions.
+        self.register_buffer("responses", torch.zeros(channels, 1, 1))
+        self.register_buffer("frequencies", torch.zeros(channels, 1, 1))
+
+    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
+        feature, target = same_size(feature, target)
+        return partial_distance(self.connector(feature), torch.maximum(target, self.margin(target)))
+
+    def margin(self, target: Tensor) -> Tensor:
+        """(channels, 1, 1): mean negative response up to this batch; 0 if there was none."""
+        responses = self.responses + target.clamp(max=0).mean(dim=(0, 2, 3)).view(-1, 1, 1)
+        share = (target < 0).to(target.dtype).mean(dim=(0, 2, 3)).view(-1, 1, 1)
+        frequencies = self.frequencies + share
+        if self.training:
+            self.responses, self.frequencies = responses, frequencies
+        return torch.where(frequencies > 0, responses / frequencies, 0.0)
+
+
+def partial_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Two maps of one shape -> the sum over an image, mean over the batch."""
+    asked = (feature > target) | (target > 0)
+    return ((feature - target).square() * asked).sum() / len(feature)
+
+
+def connector(channels: int, target_channels: int) -> nn.Module:
+    """The student's channels -> the teacher's, at every position by itself."""
+    convolution = nn.Conv2d(channels, target_channels, 1, bias=False)
+    nn.init.normal_(convolution.weight, std=math.sqrt(2 / target_channels))
+    return nn.Sequential(convolution, nn.BatchNorm2d(target_channels))

@@ -1,0 +1,37 @@
+"""Probabilistic knowledge transfer: Passalis and Tefas 2018, arXiv 1803.10837.
+
+    pkt = sum over pairs of 1 / B^2 * sum_ij p_t log((p_t + eps) / (p_s + eps)),  eps = 1e-7
+    p_ij = (1 + cos(f_i, f_j)) / sum_k (1 + cos(f_i, f_k))
+
+p_ij is how likely image i picks image j as its like. Mean over all pairs of images, as in
+RepDistiller and mdistiller; maps are averaged over their positions first.
+"""
+
+import torch
+from torch import Tensor
+
+from kdsweep.losses.pairs import PairedTerm
+from kdsweep.losses.shapes import as_vectors
+
+EPS = 1e-7
+
+
+class PKT(PairedTerm):
+    """Divergence of the batch's similarities as probabilities. RepDistiller: weight 30000."""
+
+    def compare(self, feature: Tensor, target: Tensor) -> Tensor:
+        return probability_distance(feature, target)
+
+
+def probability_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Mean over all pairs of images; features (B, ...) of any two shapes."""
+    ours, theirs = affinities(feature), affinities(target)
+    return (theirs * torch.log((theirs + EPS) / (ours + EPS))).mean()
+
+
+def affinities(feature: Tensor) -> Tensor:
+    """(B, ...) -> (B, B), the probabilities p_ij; each row sums to 1."""
+    vectors = as_vectors(feature)
+    directions = vectors / (torch.linalg.vector_norm(vectors, dim=1, keepdim=True) + EPS)
+    closeness: Tensor = (directions @ directions.T + 1) / 2
+    return closeness / closeness.sum(dim=1, keepdim=True)

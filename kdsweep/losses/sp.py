@@ -1,0 +1,31 @@
+"""Similarity-preserving distillation: Tung and Mori 2019, arXiv 1907.09682.
+
+    sp = sum over pairs of 1 / B^2 * sum_ij (G_s - G_t)^2_ij,  G = f f^T with rows of length 1
+
+f is the feature, flattened to (B, D): which images of the batch look alike. The rows are
+normalised by their L2 norm, as in the paper, RepDistiller and mdistiller. torchdistill's
+``normalize(G, 1)`` divides by the L1 norm and gives another value.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdsweep.losses.pairs import PairedTerm
+
+
+class SP(PairedTerm):
+    """Squared difference of the batch's similarities. RepDistiller: last map, weight 3000."""
+
+    def compare(self, feature: Tensor, target: Tensor) -> Tensor:
+        return similarity_distance(feature, target)
+
+
+def similarity_distance(feature: Tensor, target: Tensor) -> Tensor:
+    """Mean over all pairs of images; features (B, ...) of any two shapes."""
+    return F.mse_loss(similarities(feature), similarities(target))
+
+
+def similarities(feature: Tensor) -> Tensor:
+    """(B, ...) -> (B, B), each row of length 1."""
+    vectors = feature.flatten(1)
+    return F.normalize(vectors @ vectors.T, dim=1)

@@ -1,0 +1,77 @@
+"""SRD, a simple recipe for distillation: Miles and Mikolajczyk 2024, arXiv 2303.11098.
+
+    srd = log sum over images and dimensions of |n(W f_s + b) - n(f_t)|^exponent
+
+f are the embeddings before the classifier, W a linear projector trained with the student. n is
+BatchNorm without parameters: each dimension gets mean 0 and variance 1 over the batch. The sum is
+inside of the logarithm, the paper's soft maximum for students much smaller than their teachers: the
+size of the batch adds log B and leaves the gradient's size alone. The value may be negative.
+
+The authors' ImageNet recipe, and torchdistill's ``SRDLoss``, are CE + 2 srd + KL at T = 1 without a
+weight or T^2, with exponent 4; here KL is a term of its own: ``loss=[srd,kl] loss.kl.T=1
+loss.kl.weight=1``. Their n keeps running statistics too, which training does not use. Tested
+against NumPy, not against values of those repositories.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.losses.checks import check_positive
+from kdsweep.losses.pairs import LearnedPairs
+from kdsweep.losses.shapes import Shape, as_vectors, both
+
+EPS = 1e-4  # of the variance, as in both repositories
+
+
+class SRD(LearnedPairs):
+    """Logarithm of the distance between normalised embeddings, after a projector a pair.
+
+    ``pairs`` name vectors, or maps or rows of tokens, whose mean is taken. Raises ValueError for
+    other shapes, and unless ``exponent`` is a finite number > 0 and ``weight`` one >= 0.
+    """
+
+    def __init__(self, pairs: Sequence[Sequence[str]], exponent: float, weight: float) -> None:
+        super().__init__(pairs, weight)
+        check_positive("exponent", exponent)
+        self.exponent = float(exponent)
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        if not {len(feature), len(target)} <= {2, 3, 4}:
+            raise ValueError(
+                f"features must be vectors, rows of tokens or maps, got {both(feature, target)}"
+            )
+
+    def link(self, feature: Shape, target: Shape) -> nn.Module:
+        return Projection(nn.Linear(width(feature), width(target)), self.exponent)
+
+
+class Projection(nn.Module):
+    """The student's embedding, projected, against the teacher's."""
+
+    def __init__(self, projector: nn.Module, exponent: float) -> None:
+        super().__init__()
+        self.projector, self.exponent = projector, exponent
+
+    def forward(self, feature: Tensor, target: Tensor) -> Tensor:
+        projected = self.projector(as_vectors(feature))
+        return log_distance(projected, as_vectors(target), self.exponent)
+
+
+def log_distance(projected: Tensor, target: Tensor, exponent: float) -> Tensor:
+    """The formula, of embeddings (B, D) in the teacher's dimensions."""
+    distance = (normalized(projected) - normalized(target)).abs().pow(exponent).sum()
+    # In a batch of one image all is normalised to 0; this keeps value and gradient finite.
+    return distance.clamp(min=torch.finfo(distance.dtype).tiny).log()
+
+
+def normalized(embeddings: Tensor) -> Tensor:
+    """Each dimension (column) with mean 0 and variance 1 over the batch."""
+    variance, mean = torch.var_mean(embeddings, dim=0, correction=0)
+    return (embeddings - mean) / (variance + EPS).sqrt()
+
+
+def width(shape: Shape) -> int:
+    """The dimensions of a pooled feature: a map's channels, else the last axis."""
+    return shape[1] if len(shape) == 4 else shape[-1]

@@ -1,0 +1,85 @@
+"""ShuffleNet (Zhang et al. 2018, arXiv 1707.01083) with three groups, for small images.
+
+The form is the one behind the CIFAR-100 distillation tables (RepDistiller, mdistiller): the stem
+is a 1x1 convolution that keeps the size of the images. Weights start as PyTorch's layers do, as
+there.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.models.blocks import ChannelShuffle, GlobalAveragePool, conv_bn, conv_bn_relu, scaled
+from kdsweep.models.checks import Shape, check_image_size, check_multiplier, check_task
+
+GROUPS = 3
+STEM_CHANNELS = 24
+CHANNELS, BLOCKS = (240, 480, 960), (4, 8, 4)
+
+
+class ShuffleUnit(nn.Module):
+    """1x1 in groups, shuffle, 3x3 channel by channel, 1x1 in groups; then ReLU with the input.
+
+    ``residual`` and the input are added; where the unit halves H and W (``halves``), the input is
+    averaged over 3x3 and concatenated, which makes out of in_channels the out_channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, halves: bool) -> None:
+        super().__init__()
+        made = out_channels - in_channels if halves else out_channels
+        inside = made // 4
+        # The paper's exception: the few channels of the stem are not split into groups.
+        groups = 1 if in_channels == STEM_CHANNELS else GROUPS
+        self.residual = nn.Sequential(
+            conv_bn_relu(in_channels, inside, kernel_size=1, groups=groups),
+            ChannelShuffle(groups),
+            conv_bn_relu(inside, inside, stride=2 if halves else 1, groups=inside),
+            conv_bn(inside, made, kernel_size=1, groups=GROUPS),
+        )
+        self.average = nn.AvgPool2d(3, stride=2, padding=1) if halves else None
+        self.relu = nn.ReLU()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        residual = self.residual(maps)
+        if self.average is None:
+            out: Tensor = self.relu(residual + maps)
+        else:
+            out = self.relu(torch.cat([residual, self.average(maps)], dim=1))
+        return out
+
+
+class ShuffleNetV1(nn.Module):
+    """ShuffleNet for images from 8x8 on.
+
+    ``width`` multiplies the channels of the stages, by 12, so that they split into groups.
+    Features, at width 1: ``stem`` (B, 24, H, W), ``stage1`` (B, 240, H/2, W/2), ``stage2``
+    (B, 480, H/4, W/4), ``stage3`` (B, 960, H/8, W/8), ``pool`` (B, 960), and any unit,
+    ``stage2.0``. The distillation tables call them f0, f1, f2, f3 and f4.
+    """
+
+    def __init__(self, in_shape: Shape, num_classes: int, width: float = 1.0) -> None:
+        super().__init__()
+        check_task(in_shape, num_classes)
+        check_multiplier(width)
+        check_image_size("shufflenetv1", in_shape, smallest=8)
+        first, second, third = (scaled(base, width, multiple=4 * GROUPS) for base in CHANNELS)
+        if first <= STEM_CHANNELS:
+            raise ValueError(f"width of shufflenetv1 must be at least 0.15, got {width!r}")
+        self.stem = conv_bn_relu(in_shape[0], STEM_CHANNELS, kernel_size=1)
+        self.stage1 = stage(STEM_CHANNELS, first, BLOCKS[0])
+        self.stage2 = stage(first, second, BLOCKS[1])
+        self.stage3 = stage(second, third, BLOCKS[2])
+        self.pool = GlobalAveragePool()
+        self.head = nn.Linear(third, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> logits (B, C)."""
+        maps = self.stage3(self.stage2(self.stage1(self.stem(images))))
+        logits: Tensor = self.head(self.pool(maps))
+        return logits
+
+
+def stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
+    """``blocks`` units; the first one halves H and W."""
+    first = ShuffleUnit(in_channels, out_channels, halves=True)
+    rest = (ShuffleUnit(out_channels, out_channels, halves=False) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)

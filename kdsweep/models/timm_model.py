@@ -1,0 +1,82 @@
+"""Any image classifier of timm, by name.
+
+timm is optional (``pip install 'kdsweep[timm]'``) and imported when the first model is built.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from kdsweep.models.borrowed import cannot_take, check_forward, check_name, check_weights_fit
+from kdsweep.models.checks import Shape, check_task
+from kdsweep.models.normalisation import Normalisation, expect
+
+
+def Timm(
+    name: str,
+    in_shape: Shape,
+    num_classes: int,
+    pretrained: bool = False,
+    normalize: str | None = None,
+) -> nn.Module:
+    """The timm classifier called ``name``, such as ``resnet18.a1_in1k``, itself and unwrapped.
+
+    So features have timm's module paths (``layer3.1.conv2``) and checkpoints timm's keys. With
+    ``pretrained`` it starts from the weights that the name's tag stands for, with a new head where
+    the classes are others. ``normalize`` says which normalisation of the images the network
+    expects: by default that of its weights, or without weights the data set's.
+
+    Raises ValueError without timm, for unknown names, weights that cannot be had, and images that
+    the network cannot take.
+    """
+    timm = import_timm()
+    check_task(in_shape, num_classes)
+    check_name(name, {*timm.list_models(), *timm.list_pretrained()}, "timm")
+    if pretrained:
+        if not timm.is_model_pretrained(name):
+            raise ValueError(
+                f"model.pretrained must be false for {name}: timm has no weights of it"
+            )
+        check_weights_fit(name, in_shape)
+    source = timm.models.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_shape[0]}
+    if source.fixed_input_size:  # a transformer's positions
+        options["img_size"] = in_shape[1:]
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    except OSError as error:
+        raise ValueError(
+            f"the weights of {name} could not be downloaded ({first_line(error)}): "
+            "check the connection, or put the file into Hugging Face's cache by hand"
+        ) from error
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(cannot_take(name, in_shape, error)) from error
+    check_forward(model, name, in_shape)
+    of_weights = Normalisation(tuple(source.mean), tuple(source.std)) if pretrained else None
+    expect(model, normalize, in_shape, of_weights)
+    adopt(model)
+    return model
+
+
+def import_timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise ValueError(
+            f"timm cannot be imported ({error}): pip install 'kdsweep[timm]'"
+        ) from error
+    return timm
+
+
+def adopt(model: nn.Module) -> None:
+    """Make the model's class one of this module; nothing else about it changes.
+
+    Hydra judges what a config has made by the module of its class, and ``timm.models`` cannot be
+    allowed as a whole, because it holds functions that load pickles from any path.
+    """
+    own = type(model)
+    model.__class__ = type(own.__name__, (own,), {"__module__": __name__})
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

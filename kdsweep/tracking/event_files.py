@@ -1,0 +1,40 @@
+"""A run's metrics once more, as TensorBoard event files in its folder.
+
+tensorboard is an extra, `pip install 'kdsweep[tensorboard]'`, and imported when it is asked for.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = "tensorboard"  # in the run's folder
+
+
+def check_installed() -> None:
+    """Raises ValueError, with the cure, if tensorboard is not there."""
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            "tracking.tensorboard must be false without the package tensorboard, got true;"
+            " pip install 'kdsweep[tensorboard]'"
+        ) from error
+
+
+class EventFiles:
+    """Writes scalars while a run trains; what an interrupted attempt wrote too much is hidden."""
+
+    def __init__(self, run_folder: Path, resume_epoch: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(run_folder / FOLDER), purge_step=resume_epoch)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add one epoch's metrics under their own names."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._writer.close()

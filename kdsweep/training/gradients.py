@@ -1,0 +1,34 @@
+"""How hard each soft term pulls at the student, beside the hard one."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.losses.objective import HARD
+
+RATIO = "grad_ratio/"  # what the metrics are called, before the name of the term
+
+
+def gradient_ratios(
+    values: Mapping[str, Tensor], weights: Mapping[str, float], model: nn.Module
+) -> dict[str, Tensor]:
+    """|weight * gradient| of each soft term by name, in units of that of the hard term.
+
+    ``values`` are unweighted and in their graph, which is kept: nothing is evaluated again and
+    nothing is written, so that training goes on with the same bits. Gradients are those of the
+    model's parameters, norms the L2 norms over all of them. Terms of weight 0 are left out, and
+    without a hard term there is nothing to compare with.
+    """
+    soft = [name for name, value in values.items() if name != HARD and value.requires_grad]
+    if not soft or not values[HARD].requires_grad:
+        return {}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    hard = weights[HARD] * gradient_norm(values[HARD], trained)
+    return {name: weights[name] * gradient_norm(values[name], trained) / hard for name in soft}
+
+
+def gradient_norm(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The L2 norm of a scalar's gradient; 0 from parameters that it does not depend on."""
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
+    return nn.utils.get_total_norm(gradients)

@@ -1,0 +1,68 @@
+"""The real files cannot be had here: small ones of the same format (MATLAB 5) are written."""
+
+import hashlib
+import re
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+
+from kdsweep.build import build_dataset
+from kdsweep.config import resolved
+from kdsweep.data.svhn import SVHN
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder with both files; the digit 0 has the label 10 in them."""
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN as theirs
+
+    known = {}
+    for part, rows in (("train", 40), ("test", 20)):
+        pixels = np.random.default_rng(rows).integers(0, 256, (32, 32, 3, rows), dtype=np.uint8)
+        labels = (np.arange(rows) % 10 + 1).astype(np.uint8)[:, None]
+        url, name, _ = theirs.split_list[part]
+        savemat(tmp_path / name, {"X": pixels, "y": labels})
+        known[part] = [url, name, hashlib.md5((tmp_path / name).read_bytes()).hexdigest()]
+    monkeypatch.setattr(theirs, "split_list", {**theirs.split_list, **known})
+    return tmp_path
+
+
+def test_pixels_and_labels_are_those_of_the_file(root):
+    from scipy.io import loadmat
+
+    raw = SVHN(str(root)).load()
+    written = torch.from_numpy(loadmat(root / "train_32x32.mat")["X"])
+    assert torch.equal(raw.train.images, written.permute(3, 2, 0, 1))
+    assert raw.train.images.is_contiguous()
+    assert raw.train.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 4
+    assert raw.test.images.shape == (20, 3, 32, 32)
+    assert raw.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize("damage", [True, False])
+def test_missing_or_damaged_file_says_what_to_put_where(root, damage, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    file = root / "test_32x32.mat"
+    file.write_bytes(b"no mat") if damage else file.unlink()
+    sentence = (
+        "dataset.root must be a folder that holds train_32x32.mat, test_32x32.mat, because they "
+        "could not be downloaded here (<urlopen error no network>): fetch "
+        "http://ufldl.stanford.edu/housenumbers/train_32x32.mat, "
+        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat and put them into "
+        f"{root}, got {root}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        SVHN(str(root)).load()
+
+
+def test_config_makes_a_data_set(root, compose):
+    values = resolved(compose("dataset=svhn", f"dataset.root={root}"))
+    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    assert dataset.image_shape == (3, 32, 32)
+    assert len(dataset.test.labels) == 20

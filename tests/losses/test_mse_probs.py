@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+import torch
+
+from kdsweep.losses.hard import cross_entropy
+from kdsweep.losses.mse_probs import MSEProbs, probability_mse
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_half_of_it_and_half_of_ce_is_the_loss_of_kd_pytorch(student, teacher, batch):
+    soft = MSEProbs(T=4, weight=1.0)(student, teacher, batch)
+    total = 0.5 * soft + 0.5 * cross_entropy(student.logits, batch.labels)
+    assert total.item() == pytest.approx(1.4599348700, abs=1e-9)
+
+
+def test_twice_of_it_is_the_soft_part_of_kd_lib(student, teacher, batch):
+    soft = 2 * probability_mse(student.logits, teacher.logits, T=20)
+    total = 0.5 * soft + 0.5 * cross_entropy(student.logits, batch.labels)
+    assert total.item() == pytest.approx(1.4754110560, abs=1e-9)
+
+
+@pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
+def test_numpy_reference(T):
+    ours, theirs = np.random.default_rng(0).normal(0, 5, (2, 32, 10))
+    expected = T**2 / 2 * np.mean((softmax(ours / T) - softmax(theirs / T)) ** 2)
+    value = probability_mse(torch.from_numpy(ours), torch.from_numpy(theirs), T).item()
+    assert value == pytest.approx(expected, rel=1e-10)

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from kdsweep.losses.hard import cross_entropy
+from kdsweep.losses.nkd import NKD
+from kdsweep.structures import Batch, Output
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def numpy_nkd(student, teacher, labels, T, gamma):
+    """The paper's formula, image by image: no value of the authors' repository is known."""
+    values = []
+    for ours, theirs, label in zip(student, teacher, labels, strict=True):
+        others = np.arange(len(ours)) != label
+        target = softmax(theirs)[label] * np.log(softmax(ours)[label])
+        p, q = softmax(theirs[others] / T), softmax(ours[others] / T)
+        values.append(-target - gamma * T**2 * np.sum(p * np.log(q)))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize(("T", "gamma"), [(1.0, 1.5), (3.0, 3.5), (4.0, 0.0)])
+def test_numpy_reference(T, gamma):
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(0, 3, (2, 32, 10))
+    labels = rng.integers(0, 10, 32)
+    batch = Batch(torch.zeros(32, 1, 2, 2), torch.from_numpy(labels), torch.arange(32))
+    outputs = Output(torch.from_numpy(ours), {}), Output(torch.from_numpy(theirs), {})
+    value = NKD(T=T, gamma=gamma, weight=1.0)(*outputs, batch).item()
+    assert value == pytest.approx(numpy_nkd(ours, theirs, labels, T, gamma), rel=1e-10)
+
+
+def test_a_certain_teacher_leaves_the_cross_entropy_of_the_label(student, batch):
+    certain = Output(1e3 * torch.nn.functional.one_hot(batch.labels, 5).double(), {})
+    value = NKD(T=1, gamma=0, weight=1.0)(student, certain, batch)
+    torch.testing.assert_close(value, cross_entropy(student.logits, batch.labels))
+
+
+def test_the_student_may_give_the_label_any_logit_for_the_other_classes(student, teacher, batch):
+    def others(logits):
+        whole, target = (
+            NKD(T=2, gamma=gamma, weight=1.0)(Output(logits, {}), teacher, batch)
+            for gamma in (1.0, 0.0)
+        )
+        return whole - target
+
+    moved = student.logits + 5 * torch.nn.functional.one_hot(batch.labels, 5)
+    torch.testing.assert_close(others(moved), others(student.logits))

@@ -1,0 +1,54 @@
+"""What every yaml of a student or teacher says that its network offers to loss terms."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from kdsweep.models.features import FeatureTap
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = [
+    path
+    for group in ("student", "teacher")
+    for path in sorted((CONF / group).glob("*.yaml"))
+    if path.stem not in ("torchvision", "timm")  # networks by name, of which any may be meant
+    and "_target_" in (OmegaConf.load(path).get("model") or {})
+]
+
+
+@pytest.fixture(scope="module", params=FILES, ids=lambda path: f"{path.parent.stem}-{path.stem}")
+def offered(request):
+    """The `features` node of a yaml, and the shapes that its network gives them, without B."""
+    config = OmegaConf.load(request.param)
+    model = dict(config.model)
+    module, _, constructor = model.pop("_target_").rpartition(".")
+    network = getattr(importlib.import_module(module), constructor)(
+        in_shape=(3, 32, 32), num_classes=10, **model
+    )
+    names = {*config.features.maps, config.features.hint, config.features.embedding}
+    with torch.no_grad():
+        output = FeatureTap(network.eval(), names)(torch.rand(2, 3, 32, 32))
+    return config.features, {name: feature.shape[1:] for name, feature in output.features.items()}
+
+
+def test_maps_are_maps_from_large_to_small(offered):
+    features, shapes = offered
+    maps = [shapes[name] for name in features.maps]
+    assert all(len(shape) == 3 for shape in maps)
+    heights = [height for _, height, _ in maps]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_the_embedding_is_a_vector(offered):
+    features, shapes = offered
+    channels, *positions = shapes[features.embedding]
+    assert channels > 1
+    assert all(size == 1 for size in positions)
+
+
+def test_the_hint_is_a_map_or_a_vector(offered):
+    features, shapes = offered
+    assert len(shapes[features.hint]) in (1, 3)

@@ -1,0 +1,155 @@
+"""Assistants (TAKD) and born-again generations: a teacher's recipe names a teacher."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command, Compose
+from outcomes import both, digests, interrupt, parent_of, runs
+
+from kdsweep.config import resolved
+from kdsweep.tracking.files import read_json
+
+QUICK = ["teacher.trainer.epochs=1", "teacher.teacher.trainer.epochs=1"]
+ASSISTANT = ["teacher=assistant", *QUICK, "teacher.model.width=4", "teacher.teacher.model.width=6"]
+CHAIN = [
+    *ASSISTANT,
+    "teacher@teacher.teacher=assistant",
+    "teacher.teacher.teacher.trainer.epochs=1",
+    "teacher.teacher.teacher.model.width=8",
+]
+AGAIN = ["teacher=next_generation", "trainer.epochs=1"]
+
+
+@pytest.fixture
+def own_teachers(tmp_path: Path) -> str:
+    return f"teacher.store={tmp_path}/teachers"
+
+
+def stores(folder: Path) -> list[str]:
+    """Every recipe of a chain keeps its network in the store of its own."""
+    return [f"{'teacher.' * depth}store={folder}" for depth in (1, 2)]
+
+
+def kept_in(store: Path) -> dict[str, str]:
+    """Fingerprint of a teacher -> digest of its weights."""
+    notes = store.glob("*/result.json")
+    return {note.parent.name: read_json(note)["weights_sha256"] for note in notes}
+
+
+@pytest.mark.parametrize("words", [CHAIN, AGAIN])
+def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(
+    command: Command, words: list[str]
+) -> None:
+    together, alone = both(command, *words, "T=1,4")
+    assert len(together) == 2
+    assert together == alone
+    others = digests(command(*words, "T=4,16", "alpha=0.9,0.5"))
+    assert others["kl T=4 alpha=0.5 seed=0"] == together["kl T=4 alpha=0.5 seed=0"]
+
+
+def test_a_chain_is_one_command_and_logs_every_link_in_one_parent(
+    command: Command, tmp_path: Path
+) -> None:
+    words = [*CHAIN, *stores(tmp_path / "mine"), f"teacher.teacher.teacher.store={tmp_path}/mine"]
+    outcome = command(*words, tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    (parent,) = found["sweep"]
+    below = [*found["run"], *found["assistant"], *found["teacher"]]
+    assert {parent_of(run) for run in below} == {parent.info.run_id}
+    assert {run.info.run_name for run in found["assistant"]} == {"assistant assistant fake"}
+    assert [len(found[role]) for role in ("run", "assistant", "teacher")] == [1, 2, 1]
+    assert {run.info.status for run in [parent, *below]} == {"FINISHED"}
+    objectives = {
+        read_json(note)["role"]: (note.parent / "train.log").read_text()
+        for note in (tmp_path / "mine").glob("*/run.json")
+    }
+    assert "objective: 0.5 ce + 0.5 kl" in objectives["assistant"]
+    assert "objective: 1 ce" in objectives["teacher"]
+
+
+def test_a_plain_teacher_stays_outside_of_the_sweep_that_trains_it(
+    command: Command, own_teachers: str
+) -> None:
+    (teacher,) = runs(command("T=1,4", own_teachers, tracking=True))["teacher"]
+    assert parent_of(teacher) is None
+
+
+def test_an_interrupted_assistant_goes_on_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = [*ASSISTANT, "teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    whole = digests(command(*words, *stores(tmp_path / "whole")))
+    mine = [*words, *stores(tmp_path / "mine")]
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        assert command(*mine).code == 130
+    assert digests(command(*mine, "resume=true")) == whole
+    kept = kept_in(tmp_path / "whole")
+    assert kept_in(tmp_path / "mine") == kept
+    assert len(kept) == 2
+
+
+def test_terms_of_a_recipe_follow_the_recipe_and_not_the_root(compose: Compose) -> None:
+    words = ["teacher=assistant", "loss@teacher.loss=[kl,at]", "student=mlp", "T=9", "alpha=0.1"]
+    teacher = resolved(compose(*words, "teacher.alpha=0.7", "teacher.T=2"))["teacher"]
+    assert (teacher["loss"]["kl"]["T"], teacher["loss"]["kl"]["weight"]) == (2, 0.7)
+    assert teacher["loss"]["at"]["pairs"] == [[f"stage{n}", f"stage{n}"] for n in (1, 2, 3)]
+    assert teacher["alpha_weighted"]
+
+
+def test_a_generation_follows_the_student_but_not_its_seed(compose: Compose) -> None:
+    words = ["teacher=next_generation", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=7"]
+    values = resolved(compose(*words, "seed=5"))
+    for recipe in (values["teacher"], values["teacher"]["teacher"]):
+        for key in ("optimizer", "schedule", "trainer"):
+            assert recipe[key] == values[key]
+        assert recipe["model"] == values["student"]["model"]
+    assert [recipe["seed"], values["teacher"]["seed"], 5] == [1000, 1001, 5]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["teacher.alpha=2"], "teacher.alpha must be a number in [0, 1], got 2"),
+        (["+teacher.teacher.T=0"], "teacher.teacher.T must be a finite number > 0, got 0"),
+        (["teacher.teacher.model=null"], "teacher.teacher must be a model for these loss terms"),
+        (["teacher.loss.kl.T=-1"], "teacher.loss.kl: T must be a finite number > 0, got -1"),
+        (["teacher.loss.kl.T=${warm}"], "teacher.loss.kl.T: Interpolation key 'warm' not found"),
+        (["teacher.teacher.trainer.epochs=0"], "teacher.teacher.trainer.epochs must be at least 1"),
+        (["teacher.teacher.trainer.epochs=ten"], "teacher.teacher.trainer.epochs: Value 'ten'"),
+        (["+teacher.teacher.sedd=1"], "teacher.teacher.sedd: Key 'sedd' not in 'TeacherConfig'"),
+        (["teacher.teacher.model.width=0"], "teacher.teacher.model: width must be"),
+        (["teacher.teacher.checkpoint=no.pt"], "teacher.teacher.checkpoint must be a file of"),
+        (["teacher.teacher.trainer.batch_size=5000"], "teacher.teacher.trainer.batch_size must be"),
+        (
+            ["loss@teacher.loss=fitnet", "teacher.loss.fitnet.pairs=[[nope,pool]]"],
+            "teacher.loss asks the student for a feature it does not have",
+        ),
+    ],
+)
+def test_bad_input_is_said_with_the_key_of_its_recipe(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    outcome = command("teacher=assistant", *words)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    assert sentence in outcome.err
+
+
+def test_pairs_of_a_recipe_are_those_of_its_own_networks(command: Command) -> None:
+    words = ["loss@teacher.loss=at", "teacher.loss.at.pairs=${pairs:last_map}", "student=mlp"]
+    outcome = command(*ASSISTANT, *words, "dry_run=true")
+    assert outcome.code == 0, outcome.err
+
+
+def test_other_terms_of_an_assistant_are_another_run(command: Command) -> None:
+    outcome = command(*ASSISTANT, "teacher.T=1,4", "dry_run=true")
+    assert outcome.code == 0, outcome.err
+    assert "2 runs in 2 cohorts" in outcome.out
+
+
+def test_an_override_of_a_generation_leaves_the_student_as_it_is(command: Command) -> None:
+    outcome = command(*AGAIN, "teacher.model.width=4")
+    assert outcome.code == 1
+    assert "Cannot set 'teacher.model.width' because 'teacher.model' is None" in outcome.err

@@ -1,0 +1,102 @@
+"""Ensembles: every term of the loss is averaged over several trained teachers."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command
+from outcomes import both, digests, interrupt, runs
+
+from kdsweep.tracking.files import read_json
+
+ENSEMBLE = [
+    "teacher=ensemble",
+    *(f"teacher.members.{n}.{key}" for n in ("first", "second") for key in ("trainer.epochs=1",)),
+    "teacher.members.first.model.width=4",
+    "teacher.members.second.model.width=6",
+]
+LOSSES = "loss=kl,[kl,fitnet],[crd,mse]"
+
+
+def stores(folder: Path) -> list[str]:
+    return [f"teacher.members.{name}.store={folder}" for name in ("first", "second")]
+
+
+def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(command: Command) -> None:
+    together, alone = both(command, *ENSEMBLE, LOSSES)
+    assert len(together) == 3
+    assert together == alone
+    (name,) = (name for name in together if name.startswith("fitnet+kl"))
+    others = digests(command(*ENSEMBLE, "loss=ce,[kl,fitnet]"))
+    assert others[name] == together[name]
+
+
+def test_each_member_is_kept_in_the_store_as_a_run_of_its_own(
+    command: Command, tmp_path: Path
+) -> None:
+    outcome = command(*ENSEMBLE, *stores(tmp_path / "mine"), "T=1,4", tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert len(runs(outcome)["teacher"]) == 2
+    kept = [read_json(note) for note in (tmp_path / "mine").glob("*/result.json")]
+    assert {(note["role"], note["status"]) for note in kept} == {("teacher", "FINISHED")}
+    assert len({note["weights_sha256"] for note in kept}) == 2
+    assert all(row["val/agreement"] is not None for row in outcome.rows)
+
+
+def test_an_interrupted_run_goes_on_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*ENSEMBLE, LOSSES, "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    whole = digests(command(*words))
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        assert command(*words).code == 130
+    assert digests(command(*words, "resume=true")) == whole
+
+
+def test_members_and_their_order_are_part_of_a_run(command: Command) -> None:
+    words = [*ENSEMBLE, "dry_run=true"]
+    seeds = "teacher.members.first.seed=0,1"
+    assert "2 runs in 2 cohorts" in command(*words, seeds).out
+
+
+def test_one_more_member_is_one_more_teacher(command: Command) -> None:
+    more = ["+teacher@teacher.members.third=cnn", "teacher.members.third.trainer.epochs=1"]
+    outcome = command(*ENSEMBLE, *more, "teacher.members.third.model.width=5", "loss=fitnet")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["~teacher@teacher.members.first", "~teacher@teacher.members.second"],
+            "teacher.members.second must be a model, got none",
+        ),
+        (
+            ["teacher@teacher.members.second=none"],
+            "teacher.members.second must be a model, got none",
+        ),
+        (
+            ["teacher.members.second.model.width=0"],
+            "teacher.members.second.model: width must be",
+        ),
+        (
+            ["teacher.members.second.trainer.epochs=0"],
+            "teacher.members.second.trainer.epochs must be at least 1, got 0",
+        ),
+        (
+            ["teacher@teacher.members.second=deepnn", "loss=fitnet", "dry_run=true"],
+            "loss asks the teacher.members.second for a feature it does not have",
+        ),
+        (
+            ["teacher.members.first.features.hint=null", "loss=fitnet"],
+            "teacher.members.first.features.hint must be given, got null",
+        ),
+        (["+teacher.members.first.sedd=1"], "teacher.members.first.sedd: Key 'sedd' not in"),
+    ],
+)
+def test_bad_input(command: Command, words: list[str], sentence: str) -> None:
+    outcome = command("teacher=ensemble", *words)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    assert sentence in outcome.err

@@ -1,0 +1,141 @@
+"""`teacher=peers`: the peers of a run are one unit of its cohort, and runs of their own."""
+
+import pytest
+from commands import Command, Compose, Outcome
+from mlflow import MlflowClient
+from outcomes import both, digests, interrupt, parent_of, runs
+
+from kdsweep.config import resolved
+from kdsweep.tracking.files import read_json
+
+PEERS = ["teacher=peers"]
+THREE = [
+    *PEERS,
+    "+student@teacher.peers.second=mlp",
+    "teacher.peers.second.model.width=6",
+    "+teacher.peers.third={}",
+]
+
+
+def digests_of_peers(outcome: Outcome) -> dict[str, str]:
+    """Name of every peer of the sweep -> digest of its weights."""
+    notes = [read_json(note) for note in outcome.sweep.glob("*/peers/*/result.json")]
+    return {note["name"]: note["weights_sha256"] for note in notes}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*PEERS, "T=1,4"],
+        [*THREE, "loss=kl,[kl,fitnet]"],
+        [*PEERS, "T=1,4", "student.model.dropout=0.5", "trainer.precision=bf16"],
+    ],
+)
+def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
+    together, alone = both(command, *words)
+    assert len(together) == 2
+    assert together == alone
+
+
+def test_any_neighbour_leaves_the_bits_of_all_peers(command: Command) -> None:
+    one = command(*PEERS, "T=4,1")
+    other = command(*PEERS, "T=16,4", "alpha=0.5,0.9")
+    name = "kl T=4 alpha=0.5 seed=0"
+    assert digests(one)[name] == digests(other)[name]
+    peer = "kl T=4 alpha=0.5 peer=second seed=0"
+    assert digests_of_peers(one)[peer] == digests_of_peers(other)[peer] != digests(one)[name]
+
+
+def test_every_other_peer_is_a_run_of_its_own_beside_the_run(command: Command) -> None:
+    outcome = command(*THREE, tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    assert {role: len(them) for role, them in found.items()} == {"sweep": 1, "run": 1, "peer": 2}
+    (parent,) = found["sweep"]
+    assert {parent_of(run) for run in [*found["run"], *found["peer"]]} == {parent.info.run_id}
+    assert {run.info.status for run in found["peer"]} == {"FINISHED"}
+    assert {run.info.run_name for run in found["peer"]} == {
+        f"kl T=4 alpha=0.5 peer={name} seed=0" for name in ("second", "third")
+    }
+    assert {"train/kl", "val/acc", "test/acc"} <= set(found["peer"][0].data.metrics)
+    assert "val/agreement" not in found["peer"][0].data.metrics
+    files = {path.name for path in (outcome.sweep / "0/peers/third").iterdir()}
+    assert {"result.json", "metrics.jsonl", "config.yaml", "checkpoint", "train.log"} <= files
+    assert [row["role"] for row in outcome.rows] == ["run"], "peers are no cells of the sweep"
+
+
+def test_no_teacher_is_trained(command: Command, tmp_path) -> None:
+    outcome = command(*PEERS, f"teacher.store={tmp_path}/mine")
+    assert outcome.code == 0, outcome.err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_an_interrupted_unit_goes_on_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*PEERS, "T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    uninterrupted = command(*words)
+    whole = digests(uninterrupted), digests_of_peers(uninterrupted)
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        stopped = command(*words, tracking=True)
+    assert stopped.code == 130
+    assert {run.info.status for run in runs(stopped)["peer"]} == {"KILLED"}
+    resumed = command(*words, "resume=true", tracking=True)
+    assert (digests(resumed), digests_of_peers(resumed)) == whole
+    found = runs(resumed)
+    client = MlflowClient(tracking_uri=f"sqlite:///{resumed.folder}/mlflow.db")
+    for run in [*found["run"], *found["peer"]]:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val/acc")]
+        assert steps == [0, 1, 2]
+    assert len(found["peer"]) == 2
+
+
+def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
+    words = ["teacher=peers", "loss=fitnet", "student=mlp", "+student@teacher.peers.second=cnn"]
+    values = resolved(compose(*words))
+    assert values["loss"]["fitnet"]["pairs"] == [["hidden2", "pool"]]
+    second = values["teacher"]["peers"]["second"]
+    assert second["loss"]["fitnet"]["pairs"] == [["pool", "hidden2"]]
+
+
+def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose) -> None:
+    words = ["teacher=peers", "student.model.width=11", "+student@teacher.peers.third=cnn"]
+    values = resolved(compose(*words, "teacher.peers.third.model.width=5"))
+    second, third = values["teacher"]["peers"].values()
+    assert second["model"] == values["student"]["model"]
+    assert (third["name"], third["model"]["width"]) == ("cnn", 5)
+    assert values["student"]["model"]["width"] == 11
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["loss=ce"], "loss must have a term that asks a teacher with teacher.peers, got ce"),
+        (
+            ["+student@teacher.peers.second=mlp", "teacher.peers.second.model.width=0"],
+            "teacher.peers.second.model: width must be",
+        ),
+        (["+teacher.peers.second.sedd=1"], "teacher.peers.second.sedd: Key 'sedd' not in"),
+        (
+            ["+teacher.peers.student={}"],
+            "teacher.peers must not be called student, which is the run's own",
+        ),
+        (["teacher.peers.second.checkpoint=no.pt"], "teacher.peers.second.checkpoint must be a"),
+        (
+            ["+teacher@teacher.members.first=cnn"],
+            "teacher.peers must be empty beside teacher.members, got both",
+        ),
+    ],
+)
+def test_bad_input(command: Command, words: list[str], sentence: str) -> None:
+    outcome = command("teacher=peers", *words)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    assert sentence in outcome.err
+
+
+def test_peers_teach_no_assistant(command: Command) -> None:
+    outcome = command("teacher=assistant", "teacher@teacher.teacher=peers")
+    assert outcome.code == 1
+    assert "teacher.teacher.peers must be empty below the root" in outcome.err

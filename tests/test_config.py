@@ -1,0 +1,80 @@
+"""What the resolver `${pairs:...}` makes of what student and teacher offer."""
+
+import pytest
+from commands import Compose
+
+from kdsweep.config import resolved
+from kdsweep.errors import UserError
+
+RESNETS = ("student=resnet20", "teacher=resnet56", "loss=fitnet")
+
+
+@pytest.fixture
+def pairs(compose: Compose):
+    """`pairs("maps", "student=cnn")`: the pairs that fitnet gets with `${pairs:maps}`."""
+
+    def found(kinds: str, *words: str):
+        said = "loss.fitnet.pairs=${pairs:" + kinds + "}"
+        return resolved(compose("loss=fitnet", said, *words))["loss"]["fitnet"]["pairs"]
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ("maps", [["stage1"] * 2, ["stage2"] * 2, ["stage3"] * 2]),
+        ("last_map", [["stage3"] * 2]),
+        ("hint", [["stage2"] * 2]),
+        ("embedding", [["pool"] * 2]),
+        ("hint,embedding", [["stage2"] * 2, ["pool"] * 2]),
+    ],
+)
+def test_a_kind_of_the_student_meets_that_of_the_teacher(pairs, kinds, expected) -> None:
+    assert pairs(kinds, *RESNETS) == expected
+
+
+def test_the_default_networks_have_a_hint(compose: Compose) -> None:
+    assert resolved(compose("loss=fitnet"))["loss"]["fitnet"]["pairs"] == [["hidden2", "pool"]]
+
+
+def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
+    words = ["student.features.maps=[stem,stage3.2]", "teacher.features.maps=[stage1,stage2]"]
+    assert pairs("maps", *RESNETS, *words) == [["stem", "stage1"], ["stage3.2", "stage2"]]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words", "sentence"),
+    [
+        (
+            "maps",
+            ["student=convnet4"],
+            "student.features.maps must be as many as teacher.features.maps, got 4 and 3; "
+            r"or say the pairs themselves, \[\[student,teacher\],...\]",
+        ),
+        ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or say"),
+        (
+            "last_map",
+            ["student=cnn", "teacher=torchvision"],
+            "teacher.features.maps must be given, got null; or say",
+        ),
+        ("hint", ["teacher=none"], "teacher must be a model, got none"),
+        (
+            "ends",
+            [],
+            r"a kind of pairs must be maps \| hint \| embedding \| last_map, got ends",
+        ),
+    ],
+)
+def test_what_cannot_be_paired_is_said_in_one_sentence(pairs, kinds, words, sentence) -> None:
+    with pytest.raises(UserError, match=f"^loss.fitnet.pairs: {sentence}"):
+        pairs(kinds, *words)
+
+
+def test_without_a_teacher_there_is_nothing_to_pair_and_nothing_wrong(compose: Compose) -> None:
+    assert resolved(compose("loss=ce", "teacher=none"))["loss"] == {}
+
+
+def test_an_interpolation_that_leads_nowhere_is_named(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"^loss\.kl\.T: Interpolation key 'warmth' not found$"):
+        resolved(compose("loss.kl.T=${warmth}"))

@@ -1,0 +1,156 @@
+"""`kdsweep weights`: what it prints is composed, built, and gives the other repository's total."""
+
+import shlex
+
+import pytest
+import torch
+from click.testing import Result
+from commands import Compose
+from typer.testing import CliRunner
+
+from kdsweep.build import build_objective
+from kdsweep.cli import app
+from kdsweep.config import resolved
+from kdsweep.conventions.mdistiller import METHODS
+from kdsweep.conventions.repositories import BESIDE_KL, REPOSITORIES
+from kdsweep.losses.objective import Objective
+from kdsweep.structures import Batch, Output
+
+
+def weights(*words: str) -> Result:
+    return CliRunner().invoke(app, ["weights", "--from", *words])
+
+
+def line_of(*words: str) -> str:
+    """The overrides, without the notes under them."""
+    answer = weights(*words)
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout.splitlines()[0]
+
+
+def objective_of(line: str, compose: Compose) -> Objective:
+    """What train.py would build from these words; the cnn has features for every term."""
+    return build_objective(resolved(compose("student=cnn", *shlex.split(line))))
+
+
+def golden_inputs() -> tuple[Output, Output, Batch]:
+    """As in tests/losses: other repositories' own code has produced the totals from them."""
+    i, j = (
+        axis.double() for axis in torch.meshgrid(torch.arange(4), torch.arange(5), indexing="ij")
+    )
+    ours, theirs = 3 * torch.sin(0.7 * i + 1.3 * j + 0.5), 4 * torch.cos(0.4 * i + 0.9 * j)
+    batch = Batch(torch.zeros(4, 1, 2, 2), torch.tensor([0, 3, 1, 4]), torch.arange(4))
+    return Output(ours, {}), Output(theirs, {}), batch
+
+
+CE, KL4 = 2.8682351622, 1.0234471137
+KL1 = 0.5683114788
+
+TOTALS = [
+    ("repdistiller --gamma .1 --alpha .9 --beta 0 --kd_T 4 --distill kd", 1.2079259185),
+    ("repdistiller -r 0.1 -a 0.9 -b 0", 1.2079259185),
+    ("torchdistill alpha=0.9 temperature=4", 2.6837563573),
+    ("torchdistill alpha=0.5 temperature=4", 1.9458411379),
+    ("torchdistill alpha=0 temperature=4", 0.0639654446),
+    ("torchdistill beta=1 temperature=4", 0.0639654446),
+    ("torchdistill key=LogitStdKDLoss alpha=0.1 beta=9 temperature=2", 1.3653431841),
+    ("mdistiller KD.LOSS.CE_WEIGHT 0.1 KD.LOSS.KD_WEIGHT 0.9 KD.TEMPERATURE 4", 1.2079259185),
+    ("mdistiller", 1.2079259185),
+    ("timm task_loss_weight=0.1 kd_temperature=4", 1.2079259185),
+    ("timm --task-loss-weight 0.1 --kd-temperature 4", 1.2079259185),
+    ("timm distill_loss_weight=0.9 temperature=4", CE + 0.9 * KL4),
+    ("timm", CE + KL4),
+    ("kd-pytorch alpha=0.5 T=4 kd_mode=cse", 13.1396538829),
+    ("kd-pytorch --alpha 0.5 --T 4 --kd_mode mse", 1.4599348700),
+    ("kd_lib", 1.4754110560),
+    ("kd_lib temp=20 distil_weight=0.5", 1.4754110560),
+    ("distiller --kd-temp 4 --kd-dw 0.9 --kd-student-wt 0.1", 1.2079259185),
+    ("mmrazor tau=1 loss_weight=3", CE + 3 * KL1),
+    ("modelopt kd_loss_weight=0.9 temperature=4", 1.2079259185),
+]
+
+
+@pytest.mark.parametrize(("words", "total"), TOTALS)
+def test_the_words_give_the_total_of_the_other_repository(
+    compose: Compose, words: str, total: float
+) -> None:
+    objective = objective_of(line_of(*shlex.split(words)), compose)
+    assert objective(*golden_inputs())[0].item() == pytest.approx(total, abs=2e-9)
+
+
+def test_every_repository_is_proved() -> None:
+    assert {words.split()[0] for words, _ in TOTALS} == set(REPOSITORIES)
+
+
+def test_decoupled_distillation_keeps_its_warm_up(compose: Compose) -> None:
+    line = line_of("mdistiller", "DKD.ALPHA", "1", "DKD.BETA", "2", "DKD.T", "4")
+    objective = objective_of(line, compose)
+    for epoch, share in [(0, 1 / 20), (9, 0.5), (30, 1.0)]:
+        total, _ = objective(*golden_inputs(), epoch=epoch)
+        assert total.item() == pytest.approx(CE + share * 1.9183912318, abs=1e-8)
+
+
+@pytest.mark.parametrize("distill", [name for name, term in BESIDE_KL.items() if term])
+def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str) -> None:
+    words = ["repdistiller", "--distill", distill, "--gamma", "1", "--beta", "0.8"]
+    beside = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
+    assert beside.weights == {"ce": 1.0, "kl": 0.5, BESIDE_KL[distill]: 0.8}
+    assert beside.terms["kl"].T == 2.0
+    alone = objective_of(line_of(*words, "--alpha", "0"), compose)
+    assert alone.weights == {"ce": 1.0, BESIDE_KL[distill]: 0.8}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_defaults_of_mdistiller_are_taken_in(compose: Compose, method: str) -> None:
+    objective = objective_of(line_of("mdistiller", f"DISTILLER.TYPE={method}"), compose)
+    term, overrides = METHODS[method]
+    assert list(objective.terms) == [term]
+    hard = next(kept for template, kept in overrides.values() if template == "hard_weight={}")
+    assert objective.weights["ce"] == hard
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        ("torchdistill alpha=0 temperature=4", "leaves T^2 and beta out when alpha is 0"),
+        ("torchdistill alpha=0.9 temperature=4", "alpha weighs the hard part"),
+        ("timm task_loss_weight=0.3", "takes 1 - task_loss_weight"),
+        ("kd_lib", "twice mse_probs"),
+        ("kd-pytorch", "teacher stays in training mode"),
+    ],
+)
+def test_what_is_to_be_known_stands_under_the_line(words: str, note: str) -> None:
+    _, *notes = weights(*words.split()).stdout.splitlines()
+    assert any(told.startswith("# ") and note in told for told in notes)
+
+
+def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
+    assert "'loss.dkd.schedule={warmup:20}'" in line_of("mdistiller", "DKD.BETA=8")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("nobody", "--from must be one of repdistiller, torchdistill, "),
+        ("repdistiller --alhpa .9", "an option must be one of distill, gamma, alpha, beta, "),
+        ("repdistiller --beta 0", "alpha must be given, it has no default there"),
+        ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
+        ("repdistiller --alpha 0 --distill kdsvd", "distill must be one of kd, hint, "),
+        ("torchdistill temperature=4", "alpha must be given"),
+        ("torchdistill alpha=0.9", "temperature must be given"),
+        ("torchdistill alpha=0 temperature=0", "temperature must be > 0, got 0"),
+        ("torchdistill key=SRDLoss alpha=0.9 temperature=4", "key must be one of KDLoss, "),
+        ("mdistiller DISTILLER.TYPE=KDSVD", "DISTILLER.TYPE must be one of KD, DKD, "),
+        ("mdistiller DKD.ALPHA 1 KD.TEMPERATURE 4", "must be one of DISTILLER.TYPE, DKD.T, "),
+        ("timm task_loss_weight=much", "task_loss_weight must be a finite number, got much"),
+        ("timm task_loss_weight=nan", "task_loss_weight must be a finite number, got nan"),
+        ("timm task_loss_weight", "task_loss_weight must have a value, task_loss_weight=..."),
+        ("kd-pytorch kd_mode=kl", "kd_mode must be one of cse, mse, got kl"),
+        ("kd_lib loss_fn=KLDivLoss", "loss_fn must be one of MSELoss, got KLDivLoss"),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_in_a_sentence(words: str, sentence: str) -> None:
+    refused = weights(*words.split())
+    assert refused.exit_code == 1
+    assert sentence in refused.stderr
+    assert refused.stdout == ""

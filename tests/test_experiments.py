@@ -1,0 +1,98 @@
+"""Every recipe of conf/experiment: it composes and builds; in the slow tier it runs, cut down."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import Command, Compose
+from omegaconf import OmegaConf
+from PIL import Image
+
+from kdsweep.cli import CONF
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+PAIRS = sorted(path.stem for path in (CONF / "experiment" / "pair").glob("*.yaml"))
+
+# Made images in the shape and number of classes of the recipe's own.
+SMALL = [
+    "scale=tiny",
+    "dataset=fake",
+    "dataset.source.num_test=20",
+    "dataset.mean=null",
+    "dataset.std=null",
+    "teacher.store=teachers",
+    "tracking.uri=null",
+    "trainer.batch_size=8",
+    "teacher.trainer.batch_size=8",
+]
+
+
+def made(experiment: str) -> list[str]:
+    """The words that put made images in the place of a recipe's data."""
+    if experiment == "logits_mse_folder":
+        return [*(word for word in SMALL if word.startswith(("scale", "t"))), "dataset.root=photos"]
+    if experiment.startswith("fitnets_imagenette"):
+        return [*SMALL, "dataset.source.shape=[3,224,224]", "dataset.source.num_train=20"]
+    classes = 100 if experiment.startswith("cifar100") else 10
+    number = 240 if classes == 100 else 80
+    words = [f"dataset.source.num_classes={classes}", f"dataset.source.num_train={number}"]
+    if classes == 100:
+        words.append("optimizer.lr=0.001")  # a teacher of one epoch sends cc to infinity at 0.05
+    return [*SMALL, *words, "dataset.source.shape=[3,32,32]"]
+
+
+def photos(folder: Path) -> None:
+    """Two classes of made photographs."""
+    for name in ("cat", "dog"):
+        (folder / "photos" / "train" / name).mkdir(parents=True)
+        for number in range(12):
+            image = Image.effect_noise((40, 30), 10 + 5 * number).convert("RGB")
+            image.save(folder / "photos" / "train" / name / f"{number}.png")
+
+
+def test_none_is_overlooked() -> None:
+    assert len(EXPERIMENTS) == 20
+    assert len(PAIRS) == 13
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(compose: Compose, experiment: str) -> None:
+    cfg = compose(f"experiment={experiment}", "scale=tiny")
+    assert cfg.trainer.epochs == 2
+    assert cfg.teacher.trainer.epochs == 1
+    assert not OmegaConf.missing_keys(cfg)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_pair_brings_its_networks_and_its_figures(compose: Compose, pair: str) -> None:
+    cfg = compose("experiment=cifar100_dkd", f"experiment/pair={pair}")
+    teacher, student = cfg.teacher.name, cfg.student.name
+    assert pair == f"{teacher}_{student}"
+    assert cfg.loss.dkd.beta == cfg.published.dkd_beta
+    assert cfg.published.acc.ce < cfg.published.teacher
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_when_cut_down(command: Command, experiment: str) -> None:
+    photos(Path.cwd())
+    words = [f"experiment={experiment}", *made(experiment), "seed=0", "trainer.epochs=1"]
+    outcome = command(*words, tiny=False)
+    assert outcome.code == 0, outcome.err
+    paths = outcome.folder.glob("multirun/*/*/*/result.json")
+    results = [json.loads(path.read_text()) for path in sorted(paths)]
+    assert {result["status"] for result in results} == {"FINISHED"}
+    assert all(0 <= result["test/acc"] <= 1 for result in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not e.startswith("cifar100")])
+def test_published_figures_stand_beside_cells_that_are_trained(
+    command: Command, compose: Compose, experiment: str
+) -> None:
+    photos(Path.cwd())
+    words = [f"experiment={experiment}", *made(experiment), "dry_run=true", "seed=0"]
+    outcome = command(*words, tiny=False)
+    assert outcome.code == 0, outcome.err
+    for cell in compose(f"experiment={experiment}").published.get("acc", {}):
+        assert f"{cell} seed=0" in outcome.out
