@@ -30,6 +30,8 @@ from kdsweep.training.lockstep import fit
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
+pytestmark = pytest.mark.slow  # a minute
+
 Values = dict[str, Any]
 
 # What is in a cohort with the run under test: it draws random numbers, and shares no other part.

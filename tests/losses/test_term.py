@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kdsweep.config import register
+from kdsweep.config import StudentConfig, TeacherConfig, register
 from kdsweep.losses.objective import Objective
 from kdsweep.losses.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
@@ -21,11 +21,18 @@ register()  # the resolver of ${pairs:...}
 every_yaml = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
+def offered(group):
+    """What the cnn of a group offers to loss terms."""
+    return OmegaConf.load(CONF / group / "cnn.yaml").features
+
+
 def build(path, alpha=0.5, **options):
     """The terms of one yaml, with T and alpha at the root, as Hydra would build them."""
     networks = {
-        group: OmegaConf.load(CONF / group / "cnn.yaml") for group in ("student", "teacher")
+        group: OmegaConf.merge(OmegaConf.structured(schema), {"features": offered(group)})
+        for group, schema in (("student", StudentConfig), ("teacher", TeacherConfig))
     }
+    networks["teacher"].model = {}
     root = {"T": 4.0, "alpha": alpha, "loss": OmegaConf.load(path), **networks}
     config = OmegaConf.create(root)
     torch.manual_seed(0)

@@ -115,6 +115,7 @@ def test_the_objective_is_the_mean_over_the_seeds(command: Command) -> None:
         assert trial.user_attrs["seeds"] == {"3": values[0], "5": values[1]}
 
 
+@pytest.mark.slow
 def test_other_objectives_have_all_seeds_and_no_finalists(command: Command) -> None:
     loss = ["search.objectives=[val/loss]", "hydra.sweeper.direction=minimize"]
     words = ["search=bayes", "hydra.sweeper.n_trials=8", "trainer.epochs=1", "tracking.plots=none"]
@@ -181,6 +182,7 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
     assert {run.info.status for run in marked} == {"KILLED"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pruner", "eager"),
     [
@@ -225,6 +227,7 @@ def test_a_search_without_a_complete_trial_has_no_answer(command: Command) -> No
     assert "non-finite" in outcome.err
 
 
+@pytest.mark.slow
 def test_equal_points_that_fail_or_are_pruned_end_alike(command: Command) -> None:
     failing = ["optimizer=sgd", "optimizer.lr=0.01,1e7", "T=2", "alpha=0.5"]
     prune = ["search/pruner=median", "search.pruner.n_startup_trials=1", "T=1,2,4,8", "alpha=0,1"]
@@ -269,6 +272,7 @@ def test_a_full_disk_parks_the_block_and_the_next_start_goes_on(
     assert None not in weights("parked")
 
 
+@pytest.mark.slow
 def test_finalists_are_different_cells(command: Command) -> None:
     words = ["T=1,2", "alpha=0.1,0.9", "search.finalists=3", "search.finalist_seeds=1"]
     outcome = command("search=bayes", "hydra.sweeper.n_jobs=4", "hydra.sweeper.n_trials=12", *words)
@@ -340,12 +344,14 @@ def test_what_the_loss_does_not_follow_is_not_searched(command: Command) -> None
     assert {key for trial in study_of(outcome).trials for key in trial.params} == {"alpha"}
 
 
+@pytest.mark.slow
 def test_no_pruner_at_all_is_no_pruner(command: Command) -> None:
     outcome = command(*SEARCH, "search.pruner=null", "hydra.sweeper.n_trials=8", "trainer.epochs=3")
     assert outcome.code == 0, outcome.err
     assert states(outcome) == ["COMPLETE"] * 8
 
 
+@pytest.mark.slow
 def test_methods_are_searched_with_what_each_listens_to(command: Command) -> None:
     words = [*SEARCH, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=10"]
     outcome = command(*(word for word in words if word != "search=bayes"), "search=methods")

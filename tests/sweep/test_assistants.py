@@ -36,6 +36,7 @@ def kept_in(store: Path) -> dict[str, str]:
     return {note.parent.name: read_json(note)["weights_sha256"] for note in notes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [CHAIN, AGAIN])
 def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(
     command: Command, words: list[str]

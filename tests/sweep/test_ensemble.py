@@ -30,6 +30,7 @@ def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(command: Co
     assert others[name] == together[name]
 
 
+@pytest.mark.slow
 def test_each_member_is_kept_in_the_store_as_a_run_of_its_own(
     command: Command, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ def test_each_member_is_kept_in_the_store_as_a_run_of_its_own(
     assert all(row["val/agreement"] is not None for row in outcome.rows)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

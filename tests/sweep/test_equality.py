@@ -18,13 +18,14 @@ from outcomes import both, digests
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
         (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
         (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
-        (
+        pytest.param(
             4,
             [
                 "student=cnn",
                 "student.model.width=4",  # as the teacher's: fsp compares channel by channel
                 "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,cosine],[ofd,fsp,review],[crd,kl]",
             ],
+            marks=pytest.mark.slow,
         ),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
         (4, ["T=1,4", "seed=0,1"]),

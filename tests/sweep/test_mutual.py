@@ -37,6 +37,7 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
     assert together == alone
 
 
+@pytest.mark.slow
 def test_any_neighbour_leaves_the_bits_of_all_peers(command: Command) -> None:
     one = command(*PEERS, "T=4,1")
     other = command(*PEERS, "T=16,4", "alpha=0.5,0.9")
@@ -70,6 +71,7 @@ def test_no_teacher_is_trained(command: Command, tmp_path) -> None:
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_unit_goes_on_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
     assert together == alone
 
 
+@pytest.mark.slow
 def test_any_neighbour_leaves_the_bits_of_student_and_teacher(command: Command) -> None:
     one = command(*ONLINE, "T=4,1")
     other = command(*ONLINE, "T=16,4", "alpha=0.5,0.9")
@@ -61,6 +62,7 @@ def test_the_teacher_is_a_run_of_the_sweep_and_in_no_store(
     assert "objective: 1 ce" in objective
 
 
+@pytest.mark.slow
 def test_each_seed_has_a_teacher_and_a_second_cohort_replays_it(command: Command) -> None:
     words = [*ONLINE, "T=1,2,4", "seed=0,1"]
     whole = command(*words)
@@ -78,6 +80,7 @@ def rows_once(outcome: Outcome, epochs: int) -> None:
     assert steps == list(range(epochs))
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +97,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(
     rows_once(resumed, epochs=3)
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_its_checkpoints_is_taught_again_from_the_start(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +113,7 @@ def test_a_run_that_lost_its_checkpoints_is_taught_again_from_the_start(
     rows_once(resumed, epochs=3)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_missing_beside_a_finished_teacher_is_taught_by_a_silent_replay(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
