@@ -20,7 +20,7 @@ from kdsweep.seeding import derive
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Their seed orders the points, and a trial's place in that order is in the storage.
 ORDERED = ("QMCSampler", "GridSampler")
-TRIES = 10  # proposals that are thrown away because the nearest trial failed
+TRIES = 40  # proposals that are thrown away because the nearest trial failed
 ENOUGH = 4  # ended trials before one may be called the nearest
 
 

@@ -1,7 +1,7 @@
 """What a search proposes: the same whether it was interrupted or not, and not what fails."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,12 @@ def default() -> DictConfig:
 
 
 def share_of_failing(
-    start: Start, sampler: DictConfig, home: Path, total: int = 40, n_jobs: int = 8
+    start: Start,
+    sampler: DictConfig,
+    home: Path,
+    value: Callable[[dict[str, float]], float],
+    total: int = 40,
+    n_jobs: int = 8,
 ) -> float:
     """Of a search's proposals, those with T in [3, 5], where every trial fails."""
     study, failed = start(home.name), 0
@@ -176,7 +181,7 @@ def share_of_failing(
                 failed += 1
                 study.tell(trial, state=TrialState.FAIL)
             else:
-                study.tell(trial, 0.9 + 0.01 * values["alpha"])
+                study.tell(trial, value(values))
     return failed / total
 
 
@@ -185,8 +190,23 @@ def test_a_region_that_fails_is_avoided(
     start: Start, tmp_path: Path, default: DictConfig, seed: int
 ) -> None:
     # 18 % of this space, measured as the sampler draws T
-    share = share_of_failing(start, OmegaConf.merge(default, {"seed": seed}), tmp_path)
+    sampler = OmegaConf.merge(default, {"seed": seed})
+    share = share_of_failing(start, sampler, tmp_path, lambda v: 0.9 + 0.01 * v["alpha"])
     assert share < 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_region_that_fails_is_avoided_even_round_the_best(
+    start: Start, tmp_path: Path, default: DictConfig, seed: int
+) -> None:
+    sampler = OmegaConf.merge(default, {"seed": seed})
+    peak = 4.0  # in the middle of what fails
+
+    def value(values: dict[str, float]) -> float:
+        return 0.98 - 0.05 * math.log2(values["T"] / peak) ** 2 + 0.01 * values["alpha"]
+
+    assert share_of_failing(start, sampler, tmp_path, value) < 0.15
 
 
 @pytest.mark.parametrize("group", ["gp", "grid", "random"])
