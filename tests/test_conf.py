@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from commands import Compose, said
-from hydra.utils import instantiate
 from optuna.pruners import BasePruner
 
 from kdsweep.build import (
@@ -23,7 +22,7 @@ from kdsweep.cli import CONF
 from kdsweep.config import problems, resolved
 from kdsweep.data.fake import Fake
 from kdsweep.data.labelled import Source
-from kdsweep.search.pruning import PRUNERS
+from kdsweep.search.pruning import make_pruner
 from kdsweep.teaching import teacher_recipe, teachers
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.lockstep import fit
@@ -181,7 +180,7 @@ def test_a_step_in_company_is_the_step_alone(
 @pytest.mark.parametrize("option", options("search/pruner"))
 def test_a_pruner_is_built(values_of: Callable[..., Values], option: str) -> None:
     node = values_of(f"search/pruner={option}", *GROUPS["search/pruner"][0])["search"]["pruner"]
-    pruner = instantiate(node, _convert_="all", _execution_whitelist_=PRUNERS)
+    pruner = make_pruner(node)
     assert isinstance(pruner, BasePruner)
 
 
