@@ -286,18 +286,24 @@ def _as_root(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
-    """The recipe `values["teacher"]` with every key there is, and its loss terms resolved."""
-    teacher = _complete(TeacherConfig, values["teacher"], key)
-    if (below := teacher["teacher"]) is not None:
-        teacher["teacher"] = _recipe({**values, "teacher": below}, node.teacher, f"{key}.teacher")
+    """The recipe `values["teacher"]`, with the loss terms of it and of those below resolved."""
+    teacher: dict[str, Any] = values["teacher"]
+
+    def below(recipe: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
+        whole = _complete(TeacherConfig, recipe, key)  # Hydra has completed the root's alone
+        return _recipe({**values, "teacher": whole}, node, key)
+
+    if teacher["teacher"] is not None:
+        teacher["teacher"] = below(teacher["teacher"], node.teacher, f"{key}.teacher")
     for name, member in teacher["members"].items():
-        teacher["members"][name] = _recipe(
-            {**values, "teacher": member}, node.members[name], f"{key}.members.{name}"
-        )
+        member_key = f"{key}.members.{name}"
+        teacher["members"][name] = below(member, node.members[name], member_key)
     loss = _raw(node.get("loss"))
     teacher["alpha_weighted"] = _alpha_weighted(loss)
-    scope = OmegaConf.create({**teacher_recipe({**values, "teacher": teacher}), "loss": loss})
-    teacher["loss"] = _plain(scope, f"{key}.")["loss"]
+    if any(_interpolations(loss)):
+        recipe = teacher_recipe({**values, "teacher": teacher})
+        loss = _plain(OmegaConf.create({**recipe, "loss": loss}), f"{key}.")["loss"]
+    teacher["loss"] = loss
     return teacher
 
 

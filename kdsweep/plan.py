@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ class Plan:
 
     number: int  # of the job in its sweep
     values: dict[str, Any]  # the resolved config
-    config_yaml: str
     overrides: tuple[str, ...]
     swept: tuple[str, ...]  # those overrides that the sweep varies
     cell: str
@@ -61,6 +61,17 @@ class Plan:
         if self.role in ("teacher", "assistant") and self.values["beside"] is None:
             return self.cell
         return run_name(self.cell, self.values["seed"])
+
+    @cached_property
+    def config_yaml(self) -> str:
+        """The resolved config as a file, without what only kdsweep itself adds."""
+
+        def told(node: Any) -> Any:
+            if not isinstance(node, dict):
+                return node
+            return {key: told(child) for key, child in node.items() if key not in ADDED}
+
+        return OmegaConf.to_yaml(OmegaConf.create(told(self.values)))
 
     @property
     def needs(self) -> Needs:
@@ -123,7 +134,6 @@ def _plan(
     return Plan(
         number=number,
         values=values,
-        config_yaml=_yaml(values),
         overrides=job,
         swept=swept,
         cell=cell(cfg, values, swept),
@@ -152,7 +162,6 @@ def _recipe_plan(recipe: dict[str, Any], digests: dict[str, str]) -> Plan:
     return Plan(
         number=0,
         values=recipe,
-        config_yaml=_yaml(recipe),
         overrides=(),
         swept=(),
         cell=f"{role} {recipe['student']['name']} {recipe['dataset']['name']}",
@@ -171,7 +180,6 @@ def peer_plans(plan: Plan) -> dict[str, Plan]:
         name: replace(
             plan,
             values=values,
-            config_yaml=_yaml(values),
             cell=f"{plan.cell} peer={name}",
             fingerprint=peer_fingerprint(plan.fingerprint, name),
             role="peer",
@@ -233,17 +241,6 @@ def _teacher(values: dict[str, Any], needs: Asked, digests: dict[str, str]) -> s
             values, needs_teacher=_needs_teacher, digests=digests, resolve_device=resolve_device
         )
     )
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    """The resolved config as a file, without what only kdsweep itself adds."""
-
-    def told(node: Any) -> Any:
-        if not isinstance(node, dict):
-            return node
-        return {key: told(child) for key, child in node.items() if key not in ADDED}
-
-    return OmegaConf.to_yaml(OmegaConf.create(told(values)))
 
 
 def check(plans: Sequence[Plan], datasets: Callable[[dict[str, Any]], Dataset]) -> None:

@@ -28,6 +28,7 @@ from kdsweep.config import register
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
+    from hydra.conf import HydraConf
 
     from kdsweep.run import Result, Session
 
@@ -131,7 +132,7 @@ class LockstepLauncher(Launcher):
             job.return_value = RunFailed(f"{result['name']}: {result['reason']}")
             job.status = JobStatus.FAILED
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
+        HydraConfig.instance().cfg = cast("HydraConf", job.hydra_cfg)
         try:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
@@ -140,10 +141,7 @@ class LockstepLauncher(Launcher):
 
 def task_of(config: DictConfig) -> DictConfig:
     """A copy without Hydra's own node."""
-    task = config.copy()
-    with open_dict(task):
-        del task["hydra"]
-    return task
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def searches(config: DictConfig) -> bool:
