@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-from commands import TINY, Command, Compose, Outcome, said
+from commands import TINY, Command, Compose, Outcome, Refusal, said
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +89,26 @@ def compose() -> Compose:
             return hydra.compose("train", list(words))
 
     return composed
+
+
+@pytest.fixture
+def refusal(compose: Compose, teachers: Path) -> Refusal:
+    """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
+    from kdsweep.errors import UserError
+    from kdsweep.plan import check, make_plans
+    from kdsweep.run import Session
+    from kdsweep.tracking.progress import Progress
+
+    tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
+
+    def refused(*words: str) -> str:
+        base = [f"teacher.store={teachers}", *(word for word in TINY if not said(word, words))]
+        config = compose(*base, *words)
+        with (
+            closing(Session(tracking, Progress())) as session,
+            pytest.raises(UserError) as caught,
+        ):
+            check(make_plans([config], [words], 0, []), session.dataset)
+        return str(caught.value)
+
+    return refused

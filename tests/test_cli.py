@@ -76,6 +76,7 @@ def assert_whole(store: MLflowStore) -> None:
     assert artifacts - {"samples.png"} == {"results.csv", "heatmap.png"}
 
 
+@pytest.mark.slow
 def test_kdsweep_sync_ships_a_sweep_that_was_trained_without_a_store(
     command: Command, fresh_database: Path
 ) -> None:

@@ -15,6 +15,7 @@ def test_the_readme_shows_how_to_use_it() -> None:
     assert len(COMMANDS) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_of_the_readme(command: Command, words: str) -> None:
     scaled = [word.replace("n_trials=16", "n_trials=2") for word in shlex.split(words)]

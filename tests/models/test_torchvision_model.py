@@ -12,6 +12,7 @@ from kdsweep.models.normalisation import EXPECTED, IMAGENET
 from kdsweep.models.torchvision_model import Torchvision
 
 
+@pytest.mark.slow
 def test_torchvision_is_not_imported_with_the_module():
     code = "import sys, kdsweep.models.torchvision_model; print('torchvision' in sys.modules)"
     answer = subprocess.run(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ def load() -> Load:
 
     from kdsweep.cli import CONF
 
+    @cache  # nobody writes into a config
     def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
         with hydra.initialize_config_dir(str(CONF)):
             loader: ConfigLoader = GlobalHydra.instance().config_loader()

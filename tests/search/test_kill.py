@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from commands import Command
 from optuna.trial import TrialState
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
@@ -80,10 +81,18 @@ Compared = Callable[[Path], Any]
     ],
 )
 def test_a_killed_sweep_ends_as_if_it_had_not_been(
-    tmp_path: Path, words: list[str], kills: int, compared: list[Compared]
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    kills: int,
+    compared: list[Compared],
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(whole, words)
+    whole.mkdir()
+    monkeypatch.chdir(whole)
+    outcome = command(*words, tiny=False, tracking=True)
+    assert outcome.code == 0, outcome.err
     finish_with_kills(killed, words, kills, recorded(whole))
     for view in compared:
         assert view(killed) == view(whole)

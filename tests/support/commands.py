@@ -52,6 +52,7 @@ class Outcome:
 
 Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
+Refusal = Callable[..., str]
 
 
 def said(word: str, words: tuple[str, ...]) -> bool:

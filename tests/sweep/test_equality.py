@@ -16,7 +16,7 @@ from outcomes import both, digests
         (2, ["student=mlp,cnn"]),
         (2, ["T=1,4", "student.model.dropout=0.5"]),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
-        (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+        pytest.param(4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"], marks=pytest.mark.slow),
         (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
         pytest.param(
             4,
@@ -28,7 +28,7 @@ from outcomes import both, digests
             marks=pytest.mark.slow,
         ),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
-        (4, ["T=1,4", "seed=0,1"]),
+        pytest.param(4, ["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(

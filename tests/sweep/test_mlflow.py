@@ -45,6 +45,7 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
     }
 
 
+@pytest.mark.slow
 def test_a_second_sweep_trains_no_teacher(command: Command, own_teachers: str) -> None:
     command("T=1,4", own_teachers, tracking=True)
     outcome = command("T=2,8", own_teachers, tracking=True)
@@ -94,6 +95,7 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
         assert steps == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
     assert all(torch.equal(weights[name], again[name]) for name in weights | again)
 
 
+@pytest.mark.slow
 def test_the_stock_optuna_sweeper_is_one_parent_of_its_runs(
     command: Command, tmp_path: Path
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_b
     assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_run_that_had_only_its_test_set_to_go_keeps_its_validation(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """`teacher=peers`: the peers of a run are one unit of its cohort, and runs of their own."""
 
 import pytest
-from commands import Command, Compose, Outcome
+from commands import Command, Compose, Outcome, Refusal
 from mlflow import MlflowClient
 from outcomes import both, digests, interrupt, parent_of, runs
 
@@ -27,8 +27,11 @@ def digests_of_peers(outcome: Outcome) -> dict[str, str]:
     "words",
     [
         [*PEERS, "T=1,4"],
-        [*THREE, "loss=kl,[kl,fitnet]"],
-        [*PEERS, "T=1,4", "student.model.dropout=0.5", "trainer.precision=bf16"],
+        pytest.param([*THREE, "loss=kl,[kl,fitnet]"], marks=pytest.mark.slow),
+        pytest.param(
+            [*PEERS, "T=1,4", "student.model.dropout=0.5", "trainer.precision=bf16"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
@@ -130,11 +133,8 @@ def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose
         ),
     ],
 )
-def test_bad_input(command: Command, words: list[str], sentence: str) -> None:
-    outcome = command("teacher=peers", *words)
-    assert outcome.code == 1
-    assert "Traceback" not in outcome.err + outcome.out
-    assert sentence in outcome.err
+def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
+    assert sentence in refusal("teacher=peers", *words)
 
 
 def test_peers_teach_no_assistant(command: Command) -> None:
