@@ -1,5 +1,6 @@
 """What every test can use: the real command line in a folder of its own, and real configs."""
 
+import gc
 import logging
 import os
 import shutil
@@ -112,3 +113,8 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
         return str(caught.value)
 
     return refused
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays; the garbage collector need not look at it again."""
+    gc.freeze()
