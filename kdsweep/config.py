@@ -6,6 +6,7 @@ key answer at once. Nothing anywhere changes a config value after it was compose
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +118,20 @@ class TeacherConfig:
 
 
 @dataclass
+class StageConfig:
+    """What a student learns before its run; ``optimizer`` and ``schedule`` are the run's if empty.
+
+    ``T``, ``alpha`` and all else are those of the run.
+    """
+
+    epochs: int = MISSING
+    loss: dict[str, Any] = field(default_factory=dict)
+    hard_weight: float | None = None
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class TrackingConfig:
     uri: str | None = None
     experiment: str = "kdsweep"
@@ -154,6 +169,7 @@ class TrainConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
+    stages: dict[str, Any] = field(default_factory=dict)  # StageConfigs by name, in their order
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -178,7 +194,8 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     An ensemble offers what its first member does, peers what the first of the others does.
 
     Args:
-        kinds: of `maps`, `last_map`, `hint` and `embedding`; the pairs come in this order.
+        kinds: of `maps`, `map_1`, `map_2` and so on, `last_map`, `hint` and `embedding`; the pairs
+            come in this order.
 
     Raises:
         ValueError: if a network does not offer them, or if they are not equally many.
@@ -208,15 +225,23 @@ def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
 
 
 def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
-    key = "maps" if kind == "last_map" else kind
+    place = re.fullmatch(r"map_([1-9]\d*)", kind)
+    key = "maps" if place or kind == "last_map" else kind
     if key not in features:
-        allowed = " | ".join([*(str(key) for key in features), "last_map"])
+        allowed = " | ".join([*(str(key) for key in features), "map_1", "last_map"])
         raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
     found = features[key]
     if not found:
         said = "null" if found is None else "[]"
         raise ValueError(f"{network}.features.{key} must be given, got {said}; {SAY_THE_PAIRS}")
     names = [found] if isinstance(found, str) else list(found)
+    if place and int(place[1]) > len(names):
+        raise ValueError(
+            f"{network}.features.maps must be at least {place[1]} for {kind}, got {len(names)};"
+            f" {SAY_THE_PAIRS}"
+        )
+    if place:
+        return [names[int(place[1]) - 1]]
     return names[-1:] if kind == "last_map" else names
 
 
@@ -237,6 +262,10 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         rest.teacher[key] = value
     values = {**_plain(rest), "alpha_weighted": _alpha_weighted(_raw(cfg.loss)), "beside": None}
     values["teacher"] = _recipe(values, cfg.teacher, "teacher")
+    for name, stage in values["stages"].items():
+        whole = _complete(StageConfig, stage, f"stages.{name}")
+        weighted = _alpha_weighted(_raw(cfg.stages[name].get("loss")))
+        values["stages"][name] = {**whole, "alpha_weighted": weighted}
     for name, peer in values["teacher"]["peers"].items():
         whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
         values["teacher"]["peers"][name] = whole
@@ -330,8 +359,9 @@ def _complete(skeleton: type, node: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def follows(cfg: DictConfig, key: str) -> bool:
-    """Whether the root key (`T` or `alpha`) is interpolated anywhere in the loss terms."""
-    return any(f"${{{key}}}" in text for _, text in _interpolations(_raw(cfg.loss)))
+    """Whether the root key (`T` or `alpha`) is interpolated in a loss term, or in a stage's."""
+    terms = {"loss": _raw(cfg.loss), "stages": _raw(cfg.stages)}
+    return any(f"${{{key}}}" in text for _, text in _interpolations(terms))
 
 
 def _alpha_weighted(loss: dict[str, Any]) -> bool:
@@ -368,7 +398,23 @@ def problems(values: dict[str, Any]) -> list[str]:
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
     if values["tracking"]["plots"] not in PLOTS:
         found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
+    found += _stage_problems(values)
     return found + _teacher_problems("teacher.", values["teacher"])
+
+
+def _stage_problems(values: dict[str, Any]) -> list[str]:
+    found = []
+    for name, stage in values["stages"].items():
+        key, weight = f"stages.{name}", stage["hard_weight"]
+        found += _range(f"{key}.epochs", stage["epochs"], stage["epochs"] >= 1, "at least 1")
+        if weight is not None:
+            allowed = "null or a finite number >= 0"
+            found += _range(f"{key}.hard_weight", weight, weight >= 0, allowed)
+    for company in ("peers", "online"):
+        if values["stages"] and values["teacher"][company]:
+            names = ", ".join(values["stages"])
+            found.append(f"stages must be empty with teacher.{company}, got {names}")
+    return found
 
 
 def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:

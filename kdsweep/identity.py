@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from kdsweep.config import follows, number
+from kdsweep.stages import stage_before
 from kdsweep.teaching import online_recipe, peers, teacher_recipe, teachers
 
 # Raised whenever a change of ours alters the numbers that a config produces.
@@ -64,6 +65,10 @@ def fingerprint(
     if needs_teacher(values):
         identity["teacher"] = teacher_identity(
             values, needs_teacher=needs_teacher, digests=digests, resolve_device=resolve_device
+        )
+    if (before := stage_before(values)) is not None:
+        identity["begins_with"] = fingerprint(
+            before[1], needs_teacher=needs_teacher, digests=digests, resolve_device=resolve_device
         )
     text = json.dumps(_canonical(identity), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -33,6 +33,7 @@ from kdsweep.identity import (
     teacher_identity,
 )
 from kdsweep.models.features import FeatureTap
+from kdsweep.stages import stage_before
 from kdsweep.teaching import has_company, online_recipe, peers, teacher_recipe, teachers
 from kdsweep.training.cohort import Needs
 
@@ -84,6 +85,8 @@ class Plan:
     @property
     def has_company(self) -> bool:
         """Whether runs of other roles belong to this one, so that it needs a parent run."""
+        if self.values["stages"]:
+            return True
         return self.teacher is not None and has_company(self.values)
 
 
@@ -147,18 +150,28 @@ def _plan(
 
 def teacher_plan(values: dict[str, Any], digests: dict[str, str]) -> Plan:
     """The run that trains the one teacher of a config: an assistant if it has a teacher itself."""
-    return _recipe_plan(teacher_recipe(values), digests)
+    recipe = teacher_recipe(values)
+    role = "assistant" if asked(recipe).needs_teacher else "teacher"
+    return _recipe_plan(recipe, digests, role)
+
+
+def stage_plan(plan: Plan) -> Plan | None:
+    """The run whose weights a run begins with; None if it begins with none."""
+    if (before := stage_before(plan.values)) is None:
+        return None
+    name, recipe = before
+    stage = _recipe_plan(recipe, plan.digests, "stage")
+    return replace(stage, cell=f"stage {name} {loss_name(recipe)}")
 
 
 def online_plan(plan: Plan) -> Plan | None:
     """The run of the teacher that trains beside a run; None if there is none."""
     recipe = online_recipe(plan.values) if plan.teacher is not None else None
-    return None if recipe is None else _recipe_plan(recipe, plan.digests)
+    return None if recipe is None else _recipe_plan(recipe, plan.digests, "teacher")
 
 
-def _recipe_plan(recipe: dict[str, Any], digests: dict[str, str]) -> Plan:
+def _recipe_plan(recipe: dict[str, Any], digests: dict[str, str], role: str) -> Plan:
     needs = asked(recipe)
-    role = "assistant" if needs.needs_teacher else "teacher"
     return Plan(
         number=0,
         values=recipe,
@@ -210,6 +223,10 @@ def _asked_with_teachers(values: dict[str, Any]) -> Asked:
     for key, one in found.items() if needs.needs_teacher else ():
         with _below(key):
             _asked_with_teachers(teacher_recipe(one))
+    if (before := stage_before(values)) is not None:
+        name, recipe = before
+        with _below(f"stages.{name}"):
+            _asked_with_teachers(recipe)
     return needs
 
 
@@ -280,6 +297,9 @@ class _Checker:
         stream = build_stream(plan.values, dataset, device)
         networks = [] if plan.teacher is None else self.teachers(plan, dataset)
         build_unit(plan.values, dataset, networks, stream.steps_per_epoch)
+        if (stage := stage_plan(plan)) is not None:
+            with _below(f"stages.{list(plan.values['stages'])[-1]}"):
+                self.check(stage)
 
     def teachers(self, plan: Plan, dataset: Dataset) -> list[FeatureTap]:
         if (beside := online_plan(plan)) is not None:

@@ -20,6 +20,7 @@ from kdsweep.build import (
     build_student,
     build_teacher,
     build_unit,
+    load_checkpoint,
     resolve_device,
 )
 from kdsweep.config import TrackingConfig
@@ -27,7 +28,7 @@ from kdsweep.data.labelled import ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
-from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, teacher_plan
+from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
 from kdsweep.teaching import teachers
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import read_json
@@ -212,6 +213,8 @@ def train_cohort(
                 by_student[student].epoch(metrics)
 
         try:
+            for place, unit in zip(places, units, strict=True):
+                _begin(place, unit.students[0], session)
             _start(teams, company, resume)
             fit(
                 units,
@@ -273,10 +276,30 @@ def _beside(
     with ExitStack() as held:
         try:
             held.enter_context(lock.acquire(blocking=False))
-            is_told = _record(place.folder) is not None
+            is_told = finished(place.folder) is not None
         except Timeout:
             is_told = True
         yield _Company(OnlineTeacher(student), [] if is_told else [run])
+
+
+def stage_of(place: Place, session: Session) -> Place | None:
+    """The run that a run begins with, in the folder of its sweep; None if there is none."""
+    if (plan := stage_plan(place.plan)) is None:
+        return None
+    home = session.home or Home(place.folder, None)
+    return Place(plan, home.folder / f"stage-{plan.fingerprint}", home.parent_id)
+
+
+def _begin(place: Place, student: Student, session: Session) -> None:
+    """Give a student the weights of the stage before; one that has ended early ends the run."""
+    if (stage := stage_of(place, session)) is None:
+        return
+    if finished(stage.folder) is None:
+        result = read_json(stage.folder / "result.json")
+        student.fail(f"its {stage.plan.cell}: {result['reason']}")
+        return
+    weights = stage.folder / "checkpoint" / "model.safetensors"
+    load_checkpoint(student.model, str(weights), "stages")
 
 
 def _start(teams: Sequence[Sequence["_Run"]], company: _Company, resume: bool) -> None:
@@ -593,7 +616,7 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     folder = store / recipe.fingerprint
     make_folder(store, f"{key}.store")
     with FileLock(store / f"{recipe.fingerprint}.lock"):
-        record = _record(folder)
+        record = finished(folder)
         if record is None:
             # A frozen teacher is shared between sweeps; assistants belong to the one they are for.
             nested = "assistant" in (plan.role, recipe.role)
@@ -607,8 +630,8 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     return teacher
 
 
-def _record(folder: Path) -> Result | None:
-    """The result of a finished teacher, None if there is none."""
+def finished(folder: Path) -> Result | None:
+    """The result of a run that has final weights in its folder, None if there is none."""
     weights = folder / "checkpoint" / "model.safetensors"
     if not weights.is_file() or not (folder / "result.json").is_file():
         return None

@@ -48,6 +48,7 @@ def teacher_recipe(values: dict[str, Any]) -> dict[str, Any]:
         **values,
         "dataset": {**values["dataset"], **whole},
         "student": {**_parts(teacher, "name", "model", "features"), "checkpoint": None},
+        "stages": {},
         "teacher": teacher["teacher"] or {**teacher, **NOBODY},
         **_parts(teacher, *OWN, "trainer", "seed"),
     }
@@ -97,7 +98,7 @@ def how_many_teach(values: dict[str, Any]) -> int:
 
 
 def has_company(values: dict[str, Any]) -> bool:
-    """Whether runs of other roles belong to a run: trained beside it, or assistants before it."""
+    """Whether runs of other roles belong to the teaching of a run: beside it, or before it."""
     assisted = any(one["teacher"]["teacher"] is not None for one in teachers(values).values())
     return assisted or bool(values["teacher"]["peers"]) or online_recipe(values) is not None
 

@@ -83,7 +83,8 @@ GROUPS = {
 ELSEWHERE = {
     ".": "the map itself, composed by every test",
     "hydra/help": "test_cli.py",
-    "teacher/recipe": "the teachers that name it",
+    "teacher/recipe": "the teachers and experiments that name it",
+    "stages": "test_stages.py",
     **dict.fromkeys(("experiment", "experiment/base", "experiment/pair"), "test_experiments.py"),
 }
 # Shape of an image, and classes: images are made in place of files, which tests/data reads.
@@ -152,11 +153,16 @@ def test_every_yaml_is_found() -> None:
     assert folders == {*GROUPS, *ELSEWHERE}
 
 
-def test_every_recipe_is_some_teachers() -> None:
+def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
     teachers = "".join(path.read_text() for path in (CONF / "teacher").glob("*.yaml"))
+    experiments = "".join(path.read_text() for path in (CONF / "experiment").glob("*.yaml"))
     recipes = options("teacher/recipe")
-    assert len(recipes) >= 1
-    assert all(f"recipe@_here_: {recipe}" in teachers for recipe in recipes)
+    assert len(recipes) >= 2
+    for recipe in recipes:
+        assert (
+            f"recipe@_here_: {recipe}" in teachers
+            or f"/teacher/recipe@teacher: {recipe}" in experiments
+        )
 
 
 @pytest.mark.parametrize(("group", "option"), CASES)

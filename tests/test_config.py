@@ -25,6 +25,8 @@ def pairs(compose: Compose):
     [
         ("maps", [["stage1"] * 2, ["stage2"] * 2, ["stage3"] * 2]),
         ("last_map", [["stage3"] * 2]),
+        ("map_1", [["stage1"] * 2]),
+        ("map_3", [["stage3"] * 2]),
         ("hint", [["stage2"] * 2]),
         ("embedding", [["pool"] * 2]),
         ("hint,embedding", [["stage2"] * 2, ["pool"] * 2]),
@@ -62,7 +64,13 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
         (
             "ends",
             [],
-            r"a kind of pairs must be maps \| hint \| embedding \| last_map, got ends",
+            r"a kind of pairs must be maps \| hint \| embedding \| map_1 \| last_map, got ends",
+        ),
+        ("map_0", [], r"a kind of pairs must be .*, got map_0"),
+        (
+            "map_4",
+            ["student=cnn"],
+            "student.features.maps must be at least 4 for map_4, got 3; or say",
         ),
     ],
 )

@@ -1,10 +1,13 @@
 """Runs into cohorts, cohorts through the loop: what a grid and a search share."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+
+from filelock import FileLock
 
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
-from kdsweep.run import Place, Result, Session, Watch, train_cohort
+from kdsweep.run import Place, Result, Session, Watch, finished, stage_of, train_cohort
 from kdsweep.sweep.folder import result_of
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.training.cohort import partition
@@ -30,6 +33,7 @@ def train(
     Returns:
         Each run's result, by fingerprint.
     """
+    _train_stages(places, session, capacity)
     results: dict[str, Result] = {}
     cohorts = partition([place.plan.needs for place in places], capacity)
     for number, members in enumerate(cohorts, start=1):
@@ -40,6 +44,20 @@ def train(
         ended = _train_or_split(cohort, session, resume, watch)
         results |= {p.plan.fingerprint: r for p, r in zip(cohort, ended, strict=True)}
     return results
+
+
+def _train_stages(places: Sequence[Place], session: Session, capacity: int | None) -> None:
+    """Train what runs begin with: in lockstep as they are, and once for all that say the same."""
+    stages = {found.plan.fingerprint: found for p in places if (found := stage_of(p, session))}
+    with ExitStack() as locks:
+        for _, (_, folder, _) in sorted(stages.items()):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(FileLock(folder.parent / f".{folder.name}.lock"))
+        missing = [place for place in stages.values() if finished(place.folder) is None]
+        if missing:
+            train(missing, session, capacity=capacity, resume=True)
+    for place in stages.values():
+        session.catch_up(place.folder)
 
 
 def _failed_for_good(place: Place, result: Result) -> Result:

@@ -8,7 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.plan import Plan, check, make_plans
-from kdsweep.run import Place, Result, Session, train_cohort
+from kdsweep.run import Place, Result, Session
+from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import open_sweep, result_of
 from kdsweep.sweep.jobs import is_search, refuse_search_keys, sweep_name, swept_by
 from kdsweep.sweep.launcher import folder_is_chosen, objective
@@ -49,7 +50,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             parent = sweep.parent_id
         try:
             place = Place(plans[0], folder, parent)
-            (result,) = train_cohort([place], session, resume=bool(cfg.resume))
+            result = train([place], session, resume=bool(cfg.resume))[plans[0].fingerprint]
         finally:
             session.close()
     if result["status"] != "FINISHED":

@@ -1,0 +1,93 @@
+"""The CIFAR-10 recipes at a reduced scale, beside the figures that were published at full scale.
+
+    python benchmarks/published.py ROOT            # trains what is missing, then prints the table
+    python benchmarks/published.py ROOT --only print
+
+ROOT holds CIFAR-10 as images, train/<class> and test/<class>. Each recipe is one sweep in
+multirun/published/RECIPE; started again, it goes on where it was. Three seeds, the last epoch, test
+accuracy; nothing is chosen.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kdsweep.cli import CONF
+from kdsweep.tracking.results import collect
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+FOLDER = Path("multirun/published")
+COMMON = ["dataset=image_folder", "dataset.val_fraction=0.1", "seed=0,1,2"]
+MOVED = ["dataset.augment.crop_padding=4", "dataset.augment.flip=true"]  # as dataset=cifar10 does
+# A hundredth of the steps: so ten times the learning rate of Adam, and milestones where they stood.
+KD_PYTORCH = [
+    *MOVED,
+    *["dataset.per_class=200", "trainer.epochs=12", "optimizer.lr=1e-3"],
+    *["teacher.trainer.epochs=20", "teacher.schedule.milestones=[10,17]"],
+    "teacher.trainer.batch_size=64",
+]
+TUTORIAL = ["dataset.per_class=450", "trainer.epochs=12", "optimizer.lr=1e-3"]
+TUTORIAL_TEACHER = ["teacher.trainer.epochs=8", "teacher.optimizer.lr=1e-3"]
+SCALED = {
+    "tutorial_ce": TUTORIAL,
+    "tutorial_cosine": [*TUTORIAL, *TUTORIAL_TEACHER],
+    "tutorial_fitnet": [*TUTORIAL, *TUTORIAL_TEACHER],
+    "kd_pytorch_baseline": KD_PYTORCH,
+    "kd_pytorch_temperature": KD_PYTORCH,
+    "kd_pytorch_alpha": KD_PYTORCH,
+    "kd_pytorch_targets": KD_PYTORCH,
+    "kd_pytorch_sgd": [
+        *(word for word in KD_PYTORCH if not word.startswith("optimizer")),
+        "schedule.milestones=[6,10]",
+    ],
+}
+
+
+def main() -> None:
+    """Train every recipe, then print one table of them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--only", choices=["train", "print"])
+    options = parser.parse_args()
+    if options.only != "print":
+        for recipe, words in SCALED.items():
+            command = [f"experiment={recipe}", *COMMON, f"dataset.root={options.root}", *words]
+            command += ["resume=true", "tracking=none", f"hydra.sweep.dir={FOLDER / recipe}"]
+            print("$ python train.py", *command, flush=True)
+            subprocess.run([sys.executable, str(TRAIN), *command], check=True)
+    if options.only != "train":
+        print_table()
+
+
+def print_table() -> None:
+    """A row a cell, in the order of the recipes."""
+    print("| recipe | cell | published | ours, reduced: mean | sd | n |\n|---|---|---|---|---|---|")
+    for recipe in SCALED:
+        published = OmegaConf.load(CONF / "experiment" / f"{recipe}.yaml").published.acc
+        for cell, runs in by_cell(collect(FOLDER / recipe)).items():
+            accs = [100 * run["test/acc"] for run in runs]
+            spread = f"{statistics.stdev(accs):.2f}" if len(accs) > 1 else ""
+            known = published.get(cell)
+            print(
+                f"| `{recipe}` | {cell} | {'' if known is None else f'{known:.2f}'}"
+                f" | {statistics.fmean(accs):.2f} | {spread} | {len(accs)} |"
+            )
+
+
+def by_cell(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The finished runs of each cell."""
+    cells = defaultdict(list)
+    for row in rows:
+        if row["status"] == "FINISHED":
+            cells[row["cell"]].append(row)
+    return dict(cells)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Stages: what a student learns before its run, as a run of its own that others may share."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command, Outcome, Refusal
+from outcomes import both, digests, interrupt, parent_of, runs
+from safetensors.torch import load_file
+
+from kdsweep.cli import CONF
+from kdsweep.tracking.files import read_json
+
+SHORT = {
+    "hints": ["stages.hints.epochs=1"],
+    "boundaries": ["stages.boundaries.epochs=1"],
+    "blocks": [f"stages.block_{number}.epochs=1" for number in (1, 2, 3)],
+}
+HINTS = ["stages=hints", "stages.hints.epochs=1", "student=cnn", "student.model.width=4"]
+
+
+def stages(outcome: Outcome) -> list[Path]:
+    return sorted(note.parent for note in outcome.sweep.glob("stage-*/run.json"))
+
+
+def weights(folder: Path) -> dict[str, object]:
+    return dict(load_file(folder / "checkpoint" / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["T=1,4"],
+        pytest.param(["loss=ce,kl", "student.model.dropout=0.5"], marks=pytest.mark.slow),
+    ],
+)
+def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
+    together, alone = both(command, *HINTS, *words)
+    assert len(together) == 2
+    assert together == alone
+
+
+def test_runs_that_say_the_same_stage_share_it_as_a_run_of_the_sweep(command: Command) -> None:
+    outcome = command(*HINTS, "T=1,4", tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    assert {role: len(them) for role, them in found.items()} == {
+        **{"sweep": 1, "stage": 1, "run": 2},
+        **({"teacher": 1} if "teacher" in found else {}),  # where this test is the first to need it
+    }
+    (stage,), (parent,) = found["stage"], found["sweep"]
+    assert stage.info.run_name == "stage hints fitnet seed=0"
+    assert parent_of(stage) == parent.info.run_id
+    assert len(stages(outcome)) == 1
+    assert len(outcome.rows) == 2
+
+
+def test_a_run_begins_with_the_weights_of_its_stage(command: Command) -> None:
+    # A run that hardly learns is where its stage has left it.
+    still = ["schedule=constant", "optimizer=sgd", "optimizer.lr=1e-12", "student=mlp"]
+    moved = ["stages.hints.loss.fitnet.pairs=[[hidden2,pool]]", "stages.hints.optimizer.lr=0.1"]
+    sgd = ["+optimizer@stages.hints.optimizer=sgd"]
+    outcome = command(*HINTS, *still, *sgd, *moved, "trainer.epochs=1")
+    assert outcome.code == 0, outcome.err
+    (stage,) = stages(outcome)
+    before, after = weights(stage), weights(outcome.sweep / "0")
+    assert before.keys() == after.keys()
+    assert all(
+        abs(before[key] - after[key]).max() < 1e-6  # type: ignore[operator]
+        for key in before
+    )
+    alone = command(*still, "trainer.epochs=1", "loss=ce")
+    other = weights(alone.sweep / "0")
+    assert any(abs(before[key] - other[key]).max() > 1e-3 for key in before)  # type: ignore[operator]
+
+
+def test_stages_follow_each_other(command: Command) -> None:
+    second = ["+stages.more.epochs=1", "+loss@stages.more.loss=at"]
+    outcome = command(*HINTS, *second, "stages.more.loss.at.pairs=[[stage2,stage2]]")
+    assert outcome.code == 0, outcome.err
+    names = {read_json(folder / "run.json")["name"] for folder in stages(outcome)}
+    assert names == {"stage hints fitnet seed=0", "stage more at seed=0"}
+
+
+def test_a_stage_that_diverges_fails_the_runs_that_begin_with_it(command: Command) -> None:
+    wild = ["+optimizer@stages.hints.optimizer=sgd", "stages.hints.optimizer.lr=1e12"]
+    outcome = command(*HINTS, *wild, "stages.hints.epochs=2", "T=1,4")
+    assert outcome.code == 1
+    assert {row["status"] for row in outcome.rows} == {"FAILED"}
+    assert all("its stage hints fitnet: non-finite" in row["reason"] for row in outcome.rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "number"), [("hints", 1), ("boundaries", 1), ("blocks", 3)])
+def test_every_option_trains_its_stages(command: Command, option: str, number: int) -> None:
+    words = ["student=cnn", "student.model.width=4", "dataset.source.shape=[3,16,16]"]
+    outcome = command(f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option])
+    assert outcome.code == 0, outcome.err
+    assert len(stages(outcome)) == number
+
+
+def test_no_option_is_overlooked() -> None:
+    assert sorted(SHORT) == sorted(path.stem for path in (CONF / "stages").glob("*.yaml"))
+
+
+@pytest.mark.slow
+def test_an_interrupted_stage_goes_on_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*HINTS, "stages.hints.epochs=3", "T=1,4", "tracking.checkpoint_seconds=0"]
+    whole = digests(command(*words))
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        assert command(*words).code == 130
+    assert digests(command(*words, "resume=true")) == whole
+
+
+@pytest.mark.slow
+def test_a_search_shares_a_stage_too(command: Command) -> None:
+    search = ["search=bayes", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
+    outcome = command(*HINTS, *search, "search.finalists=0")
+    assert outcome.code == 0, outcome.err
+    assert len(stages(outcome)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["stages.hints.epochs=0"], "stages.hints.epochs must be at least 1, got 0"),
+        (["stages.hints.hard_weight=-1"], "stages.hints.hard_weight must be null or a finite"),
+        (["+stages.hints.epoch=3"], "stages.hints.epoch: Key 'epoch' not in 'StageConfig'"),
+        (["stages.hints.loss.fitnet.weight=-1"], "stages.hints.loss.fitnet: weight must be a"),
+        (["teacher=peers"], "stages must be empty with teacher.peers, got hints"),
+        (["teacher.online=true"], "stages must be empty with teacher.online, got hints"),
+        (["teacher=none", "loss=ce"], "teacher must be a model, got none"),
+        (
+            ["stages.hints.loss.fitnet.pairs=[[layer9,stage1]]"],
+            "feature 'layer9' must be",
+        ),
+    ],
+)
+def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
+    assert sentence in refusal(*HINTS, *words)
