@@ -71,7 +71,7 @@ GROUPS = {
     "dataset": (CNNS, 11),
     "student": ((*PHOTOS, "teacher.model.width=4"), 30),
     "teacher": ((*PHOTOS, "student.model.width=4"), 17),
-    "loss": ((*SMALL, "student=cnn"), 24),
+    "loss": ((*SMALL, "student=cnn"), 25),
     "optimizer": (SMALL, 3),
     "schedule": (SMALL, 4),
     "scale": (SMALL, 2),

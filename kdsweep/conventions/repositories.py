@@ -36,6 +36,7 @@ BESIDE_KL = {
     "rkd": "rkd",
     "pkt": "pkt",
     "nst": "nst",
+    "factor": "ft",
 }
 
 

@@ -11,6 +11,7 @@ from kdsweep.losses.cosine import Cosine
 from kdsweep.losses.crd import CRD
 from kdsweep.losses.fitnet import FitNet
 from kdsweep.losses.fsp import FSP
+from kdsweep.losses.ft import FT
 from kdsweep.losses.nst import NST
 from kdsweep.losses.ofd import OFD
 from kdsweep.losses.pkt import PKT
@@ -21,9 +22,9 @@ from kdsweep.losses.vid import VID
 
 TERMS = {
     term.__name__: term
-    for term in (AB, AT, CC, CRD, Cosine, FSP, FitNet, NST, OFD, PKT, RKD, Review, SP, VID)
+    for term in (AB, AT, CC, CRD, Cosine, FSP, FT, FitNet, NST, OFD, PKT, RKD, Review, SP, VID)
 }
-MAPS = ("AB", "AT", "FSP", "NST", "OFD", "VID")  # those that compare position by position
+MAPS = ("AB", "AT", "FSP", "FT", "NST", "OFD", "VID")  # those that compare position by position
 PLAIN = ("AT", "Cosine", "FSP", "NST", "PKT", "RKD", "SP")  # those that learn nothing
 every_term = pytest.mark.parametrize("name", TERMS)
 

@@ -23,7 +23,7 @@ from outcomes import both, digests
             [
                 "student=cnn",
                 "student.model.width=4",  # as the teacher's: fsp compares channel by channel
-                "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,cosine],[ofd,fsp,review],[crd,kl]",
+                "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,ft,cosine],[ofd,fsp,review],[crd,kl]",
             ],
             marks=pytest.mark.slow,
         ),

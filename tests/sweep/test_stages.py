@@ -13,6 +13,7 @@ from kdsweep.tracking.files import read_json
 SHORT = {
     "hints": ["stages.hints.epochs=1"],
     "boundaries": ["stages.boundaries.epochs=1"],
+    "flow": ["stages.flow.epochs=1"],
     "blocks": [f"stages.block_{number}.epochs=1" for number in (1, 2, 3)],
 }
 HINTS = ["stages=hints", "stages.hints.epochs=1", "student=cnn", "student.model.width=4"]
@@ -90,7 +91,9 @@ def test_a_stage_that_diverges_fails_the_runs_that_begin_with_it(command: Comman
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("option", "number"), [("hints", 1), ("boundaries", 1), ("blocks", 3)])
+@pytest.mark.parametrize(
+    ("option", "number"), [("hints", 1), ("boundaries", 1), ("flow", 1), ("blocks", 3)]
+)
 def test_every_option_trains_its_stages(command: Command, option: str, number: int) -> None:
     words = ["student=cnn", "student.model.width=4", "dataset.source.shape=[3,16,16]"]
     outcome = command(f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option])

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from kdsweep.losses.ft import FT, factor_distance
+
+
+def test_golden_value_of_the_factors(golden):
+    assert factor_distance(golden.fs, golden.ft).item() == pytest.approx(0.1404799723, abs=1e-9)
+
+
+def test_equal_factors_have_no_distance(golden):
+    assert factor_distance(golden.fs, golden.fs).item() == 0
+
+
+def test_factors_of_two_sizes_are_compared_at_the_smaller_one(golden):
+    pooled = torch.nn.functional.avg_pool2d(golden.fs, 2)
+    assert torch.equal(factor_distance(golden.fs, golden.ft2), factor_distance(pooled, golden.ft2))
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(0.5, 3), (1.0, 6), (2.0, 12), (0.01, 1)])
+def test_a_factor_has_rate_times_the_channels_of_the_teacher(case, golden, rate, channels):
+    link = case(FT, [golden.fs], [golden.ft], rate=rate).term.links[0]
+    factors = [network(maps) for network, maps in ((link.translator, golden.fs),)]
+    factors.append(link.encoder(golden.ft))
+    assert {tuple(factor.shape) for factor in factors} == {(4, channels, 4, 4)}
+    assert link.decoder(factors[1]).shape == golden.ft.shape
+
+
+def test_the_distance_teaches_the_translator_and_the_error_the_paraphraser(case, golden):
+    made = case(FT, [golden.fs], [golden.ft])
+    link = made.term.links[0]
+    distance = factor_distance(link.translator(golden.fs), link.encoder(golden.ft))
+    error = torch.nn.functional.mse_loss(link.decoder(link.encoder(golden.ft)), golden.ft)
+    parts = {part: list(getattr(link, part).parameters()) for part in ("translator", "encoder")}
+    wanted = {
+        "translator": torch.autograd.grad(distance, parts["translator"]),
+        "encoder": torch.autograd.grad(error / made.term.weight, parts["encoder"]),
+    }
+    made.value().backward()
+    for part, parameters in parts.items():
+        for parameter, gradient in zip(parameters, wanted[part], strict=True):
+            assert torch.allclose(parameter.grad, gradient)
+
+
+def test_the_paraphraser_learns_at_weight_1_whatever_the_weight_of_the_term(case, golden):
+    gradients = []
+    for weight in (0.5, 200.0):
+        torch.manual_seed(0)
+        made = case(FT, [golden.fs], [golden.ft], weight=weight)
+        (weight * made.value()).backward()
+        gradients.append(made.term.links[0].decoder[0].weight.grad)
+    assert torch.allclose(*gradients)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), None, "half"])
+def test_bad_rates_are_refused(rate):
+    with pytest.raises(ValueError, match="rate must be a finite number > 0, got"):
+        FT([["a", "b"]], weight=1.0, rate=rate)
