@@ -1,8 +1,9 @@
 """The CIFAR-10 recipes at a reduced scale, beside the figures that were published at full scale.
 
-    python benchmarks/published.py ROOT            # trains what is missing, then prints the table
-    python benchmarks/published.py ROOT --only print
+    python benchmarks/published.py ROOT     # trains what is missing, then prints the tables
+    python benchmarks/published.py          # prints them
 
+The second table is what was published for CIFAR-100, by method and pair; nothing of it is ours.
 ROOT holds CIFAR-10 as images, train/<class> and test/<class>. Each recipe is one sweep in
 multirun/published/RECIPE; started again, it goes on where it was. Three seeds, the last epoch, test
 accuracy; nothing is chosen.
@@ -23,6 +24,7 @@ from kdsweep.tracking.results import collect
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FOLDER = Path("multirun/published")
+PAIRS_IN_A_TABLE = 5
 COMMON = ["dataset=image_folder", "dataset.val_fraction=0.1", "seed=0,1,2"]
 MOVED = ["dataset.augment.crop_padding=4", "dataset.augment.flip=true"]  # as dataset=cifar10 does
 # A hundredth of the steps: so ten times the learning rate of Adam, and milestones where they stood.
@@ -52,20 +54,20 @@ SCALED = {
 def main() -> None:
     """Train every recipe, then print one table of them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--only", choices=["train", "print"])
+    parser.add_argument("root", type=Path, nargs="?")
     options = parser.parse_args()
-    if options.only != "print":
+    if options.root is not None:
         for recipe, words in SCALED.items():
             command = [f"experiment={recipe}", *COMMON, f"dataset.root={options.root}", *words]
             command += ["resume=true", "tracking=none", f"hydra.sweep.dir={FOLDER / recipe}"]
             print("$ python train.py", *command, flush=True)
             subprocess.run([sys.executable, str(TRAIN), *command], check=True)
-    if options.only != "train":
-        print_table()
+    print_ours()
+    print()
+    print_pairs()
 
 
-def print_table() -> None:
+def print_ours() -> None:
     """A row a cell, in the order of the recipes."""
     print("| recipe | cell | published | ours, reduced: mean | sd | n |\n|---|---|---|---|---|---|")
     for recipe in SCALED:
@@ -73,11 +75,32 @@ def print_table() -> None:
         for cell, runs in by_cell(collect(FOLDER / recipe)).items():
             accs = [100 * run["test/acc"] for run in runs]
             spread = f"{statistics.stdev(accs):.2f}" if len(accs) > 1 else ""
-            known = published.get(cell)
             print(
-                f"| `{recipe}` | {cell} | {'' if known is None else f'{known:.2f}'}"
+                f"| `{recipe}` | {cell} | {shown(published.get(cell))}"
                 f" | {statistics.fmean(accs):.2f} | {spread} | {len(accs)} |"
             )
+
+
+def print_pairs() -> None:
+    """A row a method, a column a pair of networks, in groups of four."""
+    paths = sorted((CONF / "experiment" / "pair").glob("*.yaml"))
+    known = {path.stem: OmegaConf.load(path).published for path in paths}
+    names = list(known)
+    for first in range(0, len(names), PAIRS_IN_A_TABLE):
+        columns = names[first : first + PAIRS_IN_A_TABLE]
+        methods = dict.fromkeys(method for name in columns for method in known[name].acc)
+        rows = [["teacher alone", *(f"{known[name].teacher:.2f}" for name in columns)]]
+        rows += [[f"`{m}`", *(shown(known[name].acc.get(m)) for name in columns)] for m in methods]
+        print("| method |", " | ".join(f"`{name}`" for name in columns), "|")
+        print("|---|" + "---|" * len(columns))
+        for row in rows:
+            print("|", " | ".join(row), "|")
+        print()
+
+
+def shown(figure: float | None) -> str:
+    """A figure in percent, empty where nobody has published one."""
+    return "" if figure is None else f"{figure:.2f}"
 
 
 def by_cell(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -166,9 +166,13 @@ def _baselines(rows: Iterable[Result]) -> Baselines:
 
 
 def _pair(row: Result) -> Pair:
-    """The row's seed and cell, without all that cross-entropy does not depend on."""
+    return row.get("seed"), words_of_ce(row)
+
+
+def words_of_ce(row: Mapping[str, Any]) -> str:
+    """A row's cell without its loss and what cross-entropy does not depend on: `student=cnn`."""
     words = without_soft_words(row).split()[1:]  # the first is the loss
-    return row.get("seed"), " ".join(word for word in words if not SOFT_KEY.match(word))
+    return " ".join(word for word in words if not SOFT_KEY.match(word))
 
 
 def without_soft_words(row: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""What a sweep's results say, and how sure that is."""

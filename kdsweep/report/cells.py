@@ -1,0 +1,117 @@
+"""A sweep's rows as cells: which one was chosen, which one is the baseline, what beats what.
+
+The best cell is chosen by validation and shown on test. Its mean on validation is the largest of
+many, and so too large; its mean on test took no part in the choice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdsweep.report.statistics import Comparison, Seeds, Summary, compare, summary
+from kdsweep.tracking.results import words_of_ce
+
+Row = dict[str, Any]
+
+BASELINE = "ce"  # the loss of a cell that learns from labels alone
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the sweep over its seeds."""
+
+    name: str
+    rows: list[Row]  # every run of it, whatever became of it
+    test: Summary | None  # of the runs that finished; None without any
+    val: Summary | None
+    against_baseline: Comparison | None  # on test; None for the baseline itself, and without one
+    against_best: Comparison | None  # on test; None for the best itself
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many runs ended how."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            found[row["status"]] = found.get(row["status"], 0) + 1
+        return found
+
+    @property
+    def is_tied_with_best(self) -> bool:
+        """Whether the best cell was not shown to be better, or this is the best one."""
+        return self.against_best is None or self.against_best.verdict != "LOSES"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All cells of a sweep, the best on validation first; those without a finished run last."""
+
+    cells: list[Cell]
+    best: Cell | None
+    baselines: dict[str, str]  # cell -> the one that learns from labels alone and is else the same
+
+    @property
+    def seeds(self) -> int:
+        """Of the cell that has most."""
+        return max((cell.test.n for cell in self.cells if cell.test), default=0)
+
+    @property
+    def optimism(self) -> float | None:
+        """By how much the best cell's mean on validation exceeds its mean on test."""
+        if self.best is None or self.best.val is None or self.best.test is None:
+            return None
+        return self.best.val.mean - self.best.test.mean
+
+
+def grid(rows: Sequence[Row]) -> Grid:
+    """The cells of a sweep's rows (`kdsweep.tracking.results.collect`).
+
+    Runs that were folded into an equal one are left out: they are one run. Accuracies are fractions
+    in [0, 1].
+    """
+    by_cell: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["same_as"] is None:
+            by_cell.setdefault(str(row["cell"] or row["name"]), []).append(row)
+    test, val = ({name: _seeds(found, key) for name, found in by_cell.items()} for key in MEASURED)
+    chosen_by = {name: val[name] or test[name] for name in by_cell}
+    finished = [name for name in by_cell if test[name]]
+    ranked = sorted(finished, key=lambda name: -_mean(chosen_by[name]))
+    best = ranked[0] if ranked else None
+    others = [name for name in ranked if name != best]
+    against_best = compare({name: (test[name], test[best]) for name in others}) if best else {}
+    baselines = _baselines({name: by_cell[name][0] for name in ranked})
+    against_baseline = compare({n: (test[n], test[base]) for n, base in baselines.items()})
+    cells = [
+        Cell(
+            name=name,
+            rows=by_cell[name],
+            test=summary(list(test[name].values())) if test[name] else None,
+            val=summary(list(val[name].values())) if val[name] else None,
+            against_baseline=against_baseline.get(name),
+            against_best=against_best.get(name),
+        )
+        for name in [*ranked, *(name for name in by_cell if name not in finished)]
+    ]
+    return Grid(cells, cells[0] if best else None, baselines)
+
+
+MEASURED = ("test/acc", "val/acc")
+
+
+def _baselines(rows: Mapping[str, Row]) -> dict[str, str]:
+    """Each cell's baseline, from one row of every cell; the baselines themselves have none."""
+    known = {words_of_ce(row): name for name, row in rows.items() if row["loss"] == BASELINE}
+    return {
+        name: known[words]
+        for name, row in rows.items()
+        if row["loss"] != BASELINE and (words := words_of_ce(row)) in known
+    }
+
+
+def _seeds(rows: Sequence[Row], key: str) -> Seeds:
+    finished = (row for row in rows if row["status"] == "FINISHED" and row[key] is not None)
+    return {int(row["seed"]): float(row[key]) for row in finished}
+
+
+def _mean(seeds: Seeds) -> float:
+    return sum(seeds.values()) / len(seeds)

@@ -1,0 +1,156 @@
+"""Statistics: against figures that others have printed, and by simulation."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from kdsweep.report.statistics import (
+    Comparison,
+    compare,
+    detectable_difference,
+    holm,
+    mcnemar,
+    seeds_needed,
+    summary,
+)
+
+# Student (1908): hours of sleep gained with two drugs, R's `sleep`, whose help page runs
+# t.test(extra ~ group, paired = TRUE): t = -4.0621, df = 9, p = 0.002833, [-2.4598858 -0.7001142].
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def seeds(values: "list[float] | np.ndarray") -> dict[int, float]:
+    return {seed: float(value) for seed, value in enumerate(values)}
+
+
+def only(ours: dict[int, float], theirs: dict[int, float]) -> Comparison:
+    return compare({"only": (ours, theirs)})["only"]
+
+
+def test_a_paired_test_is_that_of_r() -> None:
+    found = only(seeds(FIRST), seeds(SECOND))
+    assert found.n == 10
+    assert found.difference == pytest.approx(-1.58)
+    assert found.p == pytest.approx(0.002832890, abs=1e-8)
+    assert found.p_corrected == found.p
+    assert found.interval == pytest.approx((-2.4598858, -0.7001142), abs=1e-7)
+    assert found.verdict == "LOSES"
+    assert only(seeds(SECOND), seeds(FIRST)).verdict == "BEATS"
+
+
+def test_holm_is_that_of_r() -> None:
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")
+    found = holm({"a": 0.01, "b": 0.02, "c": 0.03, "d": 0.04, "e": 0.05})
+    assert found == pytest.approx({"a": 0.05, "b": 0.08, "c": 0.09, "d": 0.09, "e": 0.09})
+
+
+def test_what_was_not_tested_does_not_count_in_holm() -> None:
+    assert holm({"a": 0.04, "b": None}) == {"a": 0.04, "b": None}
+    assert holm({"a": None}) == {"a": None}
+
+
+def test_power_is_that_of_r() -> None:
+    # power.t.test(n = 20, sd = 1, power = .8, type = "paired"): delta = 0.6601
+    assert detectable_difference(1.0, 20) == pytest.approx(0.6604, abs=1e-3)
+    # power.t.test(delta = .5, sd = 1, power = .8, type = "paired"): n = 33.3671
+    assert seeds_needed(0.5, 1.0) == 34
+    assert seeds_needed(0.001, 1.0) is None
+    assert seeds_needed(0.0, 1.0) is None
+    assert seeds_needed(100.0, 1.0) == 2
+
+
+def test_mcnemar_is_that_of_the_binomial() -> None:
+    # 8 images that only the first has right, 2 that only the second: 2 * P(X <= 2), X ~ B(10, 1/2)
+    ours = [True] * 8 + [False] * 2 + [True] * 5 + [False] * 5
+    theirs = [False] * 8 + [True] * 2 + [True] * 5 + [False] * 5
+    assert mcnemar(ours, theirs) == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    assert mcnemar(ours, ours) == 1.0
+    with pytest.raises(ValueError, match="both must answer the same images, got 1 and 2"):
+        mcnemar([True], [True, False])
+
+
+def test_a_summary_has_the_sample_sd_and_the_interval_of_t() -> None:
+    found = summary([1.0, 2.0, 3.0])
+    assert (found.n, found.mean, found.sd) == (3, 2.0, 1.0)
+    reach = 4.302652729911275 / math.sqrt(3)  # of t with two degrees of freedom
+    assert found.t_interval == pytest.approx((2 - reach, 2 + reach))
+    assert found.bootstrap_interval is None
+
+
+def test_from_five_seeds_on_there_is_a_bootstrap_interval_inside_of_what_was_seen() -> None:
+    values = [0.90, 0.91, 0.92, 0.93, 0.99]
+    low, high = summary(values).bootstrap_interval or (0, 0)
+    assert 0.90 < low < summary(values).mean < high < 0.99
+    assert summary(values).bootstrap_interval == (low, high)
+
+
+def test_one_seed_has_a_mean_and_nothing_else() -> None:
+    found = summary([0.5])
+    assert (found.n, found.mean) == (1, 0.5)
+    assert (found.sd, found.t_interval, found.bootstrap_interval) == (None, None, None)
+    assert only({0: 0.9}, {0: 0.1}).verdict is None
+
+
+def test_equal_values_have_no_spread_to_judge_by() -> None:
+    assert summary([0.9] * 5).bootstrap_interval is None
+    found = only(seeds([0.9] * 5), seeds([0.8] * 5))
+    assert found.difference == pytest.approx(0.1)
+    assert (found.p, found.verdict) == (None, None)
+
+
+def test_only_shared_seeds_are_compared() -> None:
+    ours, theirs = {0: 0.5, 1: 0.7, 2: 0.9}, {1: 0.6, 2: 0.7, 3: 0.1}
+    found = only(ours, theirs)
+    assert found.n == 2
+    assert found.difference == pytest.approx(0.15)
+    assert only({0: 1.0}, {1: 1.0}).difference is None
+
+
+Grid = Callable[[float], dict[str, tuple[dict[int, float], dict[int, float]]]]
+
+
+@pytest.fixture
+def simulated() -> Grid:
+    """`simulated(2.0)`: eight cells and a baseline, five seeds, variance 1, half of it shared.
+
+    The first cell is better by so much; the others are as the baseline.
+    """
+    random = np.random.default_rng(20)
+
+    def grid(better: float) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
+        shared = math.sqrt(0.5) * random.standard_normal(5)
+        values = shared + math.sqrt(0.5) * random.standard_normal((9, 5))
+        values[1] += better
+        return {str(cell): (seeds(values[cell]), seeds(values[0])) for cell in range(1, 9)}
+
+    return grid
+
+
+def share_of_grids(simulated: Grid, grids: int, better: float, cells: slice) -> float:
+    """In how many grids one of these cells is said to beat the baseline."""
+    hits = 0
+    for _ in range(grids):
+        verdicts = [found.verdict for found in compare(simulated(better)).values()]
+        hits += "BEATS" in verdicts[cells]
+    return hits / grids
+
+
+@pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_without_a_difference_hardly_a_grid_has_a_winner(simulated: Grid, grids: int) -> None:
+    assert share_of_grids(simulated, grids, better=0.0, cells=slice(None)) <= 0.05
+
+
+@pytest.mark.parametrize("grids", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_difference_of_two_sd_is_found_by_five_seeds(grids: int) -> None:
+    """In most grids of nine, where cells share four fifths of their variance by seed."""
+    random, found = np.random.default_rng(3), 0
+    for _ in range(grids):
+        shared = math.sqrt(0.8) * random.standard_normal(5)
+        values = shared + math.sqrt(0.2) * random.standard_normal((9, 5))
+        values[1] += 2.0
+        couples = {str(cell): (seeds(values[cell]), seeds(values[0])) for cell in range(1, 9)}
+        found += compare(couples)["1"].verdict == "BEATS"
+    assert found > 0.5 * grids
