@@ -349,9 +349,13 @@ def _complete(skeleton: type, node: dict[str, Any], key: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown key, or a value of another type.
     """
+    if not isinstance(node, dict):
+        raise UserError(f"{key} must be a mapping of options, got {node}")
     try:
         whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
         assert isinstance(whole, DictConfig)
+        if absent := missing(whole):
+            raise UserError("\n".join(f"{key}.{name} must be given" for name in absent))
         return _plain(whole)
     except OmegaConfBaseException as error:
         where = f"{key}.{error.full_key}" if error.full_key else key

@@ -164,6 +164,12 @@ def stage_plan(plan: Plan) -> Plan | None:
     return replace(stage, cell=f"stage {name} {loss_name(recipe)}")
 
 
+def stages_of(plan: Plan) -> list[Plan]:
+    """Every stage of a run, the last one first."""
+    stage = stage_plan(plan)
+    return [] if stage is None else [stage, *stages_of(stage)]
+
+
 def online_plan(plan: Plan) -> Plan | None:
     """The run of the teacher that trains beside a run; None if there is none."""
     recipe = online_recipe(plan.values) if plan.teacher is not None else None

@@ -40,20 +40,28 @@ BESIDE_KL = {
 }
 
 
+# Those that train the student before its run, and what they are among our stages
+BEFORE = {"abound": "boundaries", "fsp": "flow"}
+NOTES = {"factor": ["here the paraphraser learns beside the student, there it is trained before"]}
+
+
 def repdistiller(given: Given) -> Translation:
     """gamma CE + alpha KL + beta feature term; train_student.py's options."""
     known: Known = {"distill": "kd", "gamma": 1.0, "alpha": None, "beta": None, "kd_T": 4.0}
     chosen = options(given, known, {"r": "gamma", "a": "alpha", "b": "beta"})
-    one_of("distill", chosen["distill"], BESIDE_KL)
+    one_of("distill", chosen["distill"], (*BESIDE_KL, *BEFORE))
+    if (stages := BEFORE.get(chosen["distill"])) is not None:
+        return Translation([f"stages={stages}", "loss=ce"], ["a stage first, then labels alone"])
     feature, alpha = BESIDE_KL[chosen["distill"]], required(chosen, "alpha")
     if feature is None:
         return distillation("kl", T=chosen["kd_T"], soft=alpha, hard=chosen["gamma"])
+    notes = NOTES.get(chosen["distill"], [])
     weighted = [f"loss.{feature}.weight={number(required(chosen, 'beta'))}"]
     weighted += [f"hard_weight={number(chosen['gamma'])}"]
     if alpha == 0:
-        return Translation([f"loss={feature}", *weighted], [])
+        return Translation([f"loss={feature}", *weighted], notes)
     soft = [f"T={number(chosen['kd_T'])}", f"loss.kl.weight={number(alpha)}"]
-    return Translation([f"loss=[kl,{feature}]", *soft, *weighted], [])
+    return Translation([f"loss=[kl,{feature}]", *soft, *weighted], notes)
 
 
 def torchdistill(given: Given) -> Translation:

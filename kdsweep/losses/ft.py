@@ -3,13 +3,16 @@
     ft = sum over pairs of mean |q(F_s) - q(F_t)|,  q(F) = v / ||v||_2,  v_hw = mean_c F_chw^2
 
 F_t is the factor of the teacher's map: what an autoencoder, the paraphraser, keeps of it in
-``rate`` as many channels. F_s is that of the student's map, from a translator with as many. Layers,
-powers and norms are RepDistiller's; of two sizes the larger factor is pooled.
+``rate`` as many channels. F_s is that of the student's map, from a translator with as many. Powers
+and norms are RepDistiller's; of two sizes the larger factor is pooled.
 
-Paper and RepDistiller train the paraphraser for 30 epochs before the student. Here it learns
-beside the student, by its own reconstruction error alone: the distance has no gradient for it, and
-the error none for the student. The gradient of the error weighs 1 whatever the weight of the term,
-which is why it is divided by this here; the error is part of the value that is logged.
+Where this is another method than in the tables: paper and RepDistiller train the paraphraser for 30
+epochs before the student and leave it alone afterwards. Here it learns beside the student, by its
+own reconstruction error: the distance has no gradient for it, and the error none for the student.
+The gradient of the error weighs 1 whatever ``weight`` is, which is why it is divided by this here
+(a schedule, or several teachers, scale it with the term); it is no part of the value. Every
+convolution has BatchNorm behind it, without which the paraphraser diverges at a high learning rate;
+RepDistiller has it in the translator alone.
 """
 
 from collections.abc import Sequence
@@ -57,22 +60,22 @@ class Factors(nn.Module):
         self.weight = weight
         self.translator = convolutions([feature, feature, factor, factor], nn.Conv2d)
         self.encoder = convolutions([target, target, factor, factor], nn.Conv2d)
-        self.decoder = convolutions([factor, factor, target, target], nn.ConvTranspose2d)
+        # The last layer has no activation and no BatchNorm: a map may have any values.
+        self.decoder = convolutions([factor, factor, target], nn.ConvTranspose2d)
+        self.decoder.append(nn.ConvTranspose2d(target, target, 3, 1, 1))
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
         factor = self.encoder(target)
         distance = factor_distance(self.translator(feature), factor.detach())
         error = F.mse_loss(self.decoder(factor), target)
-        if self.weight > 0:
-            error = error.detach() + (error - error.detach()) / self.weight
-        return distance + error
+        return distance + (error - error.detach()) / (self.weight or 1.0)
 
 
 def convolutions(channels: Sequence[int], kind: type[nn.Module]) -> nn.Sequential:
     """3x3 convolutions of either kind from each number of channels to the next."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
-        layers += [kind(before, after, 3, 1, 1), nn.LeakyReLU(SLOPE)]
+        layers += [kind(before, after, 3, 1, 1), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers)
 
 

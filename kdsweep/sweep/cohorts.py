@@ -33,7 +33,18 @@ def train(
     Returns:
         Each run's result, by fingerprint.
     """
-    _train_stages(places, session, capacity)
+    for stages in _stages_before(places, session):
+        _train_missing(stages, session, capacity)
+    return _train_cohorts(places, session, capacity, resume, watch)
+
+
+def _train_cohorts(
+    places: Sequence[Place],
+    session: Session,
+    capacity: int | None,
+    resume: bool,
+    watch: Watch | None = None,
+) -> dict[str, Result]:
     results: dict[str, Result] = {}
     cohorts = partition([place.plan.needs for place in places], capacity)
     for number, members in enumerate(cohorts, start=1):
@@ -46,18 +57,31 @@ def train(
     return results
 
 
-def _train_stages(places: Sequence[Place], session: Session, capacity: int | None) -> None:
-    """Train what runs begin with: in lockstep as they are, and once for all that say the same."""
-    stages = {found.plan.fingerprint: found for p in places if (found := stage_of(p, session))}
+def _stages_before(places: Sequence[Place], session: Session) -> list[list[Place]]:
+    """What runs begin with, each once: first the stages that have none before them, and so on."""
+    found: dict[int, dict[str, Place]] = {}
+    for place in places:
+        stage = stage_of(place, session)
+        while stage is not None and finished(stage.folder) is None:
+            depth = len(stage.plan.values["stages"])
+            found.setdefault(depth, {})[stage.plan.fingerprint] = stage
+            stage = stage_of(stage, session)
+        if stage is not None:
+            session.catch_up(stage.folder)
+    return [list(found[depth].values()) for depth in sorted(found)]
+
+
+def _train_missing(stages: Sequence[Place], session: Session, capacity: int | None) -> None:
+    """Train stages in lockstep as runs are, save those that another process has trained by now."""
     with ExitStack() as locks:
-        for _, (_, folder, _) in sorted(stages.items()):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(folder.parent / f".{folder.name}.lock"))
-        missing = [place for place in stages.values() if finished(place.folder) is None]
-        if missing:
-            train(missing, session, capacity=capacity, resume=True)
-    for place in stages.values():
-        session.catch_up(place.folder)
+        for stage in sorted(stages, key=lambda stage: stage.plan.fingerprint):
+            home = stage.folder.parent
+            home.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(FileLock(home / f".{stage.folder.name}.lock"))
+        missing = [stage for stage in stages if finished(stage.folder) is None]
+        for name in dict.fromkeys(stage.plan.cell for stage in missing):
+            session.progress.note(f"{name}: trained first")
+        _train_cohorts(missing, session, capacity, resume=True)
 
 
 def _failed_for_good(place: Place, result: Result) -> Result:

@@ -13,7 +13,7 @@ from kdsweep.build import build_stream
 from kdsweep.data.stream import samples
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
-from kdsweep.plan import Plan, check, make_plans
+from kdsweep.plan import Plan, check, make_plans, stages_of
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
@@ -212,7 +212,14 @@ def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLaunche
         if (owner := seen.setdefault(plan.fingerprint, plan.number)) != plan.number:
             state = f"same as run {owner}"
         console.print(f"{plan.number:>4}  {plan.name}  [dim]{plan.fingerprint}  {state}[/dim]")
-    console.print(f"{len(seen)} runs in {len(cohorts)} cohorts; nothing was trained")
+    if stages := len({stage.fingerprint for plan in plans for stage in stages_of(plan)}):
+        console.print(f"      before them {counted(stages, 'stage')}")
+    in_cohorts = f"{counted(len(seen), 'run')} in {counted(len(cohorts), 'cohort')}"
+    console.print(f"{in_cohorts}; nothing was trained")
+
+
+def counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _state(folder: Path) -> str:

@@ -92,7 +92,7 @@ def test_joblib_runs_the_same_program(command: Command) -> None:
 def test_dry_run_lists_and_trains_nothing(command: Command) -> None:
     outcome = command("loss=ce,kl", "T=1,4", "dry_run=true")
     assert outcome.code == 0
-    assert "3 runs in 1 cohorts; nothing was trained" in outcome.out
+    assert "3 runs in 1 cohort; nothing was trained" in outcome.out
     assert "same as run 0" in outcome.out
     assert not list(outcome.folder.glob("multirun/**/result.json"))
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))

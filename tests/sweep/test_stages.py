@@ -32,6 +32,7 @@ def weights(folder: Path) -> dict[str, object]:
     [
         ["T=1,4"],
         pytest.param(["loss=ce,kl", "student.model.dropout=0.5"], marks=pytest.mark.slow),
+        pytest.param(["stages=hints,[hints,flow]"], marks=pytest.mark.slow),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
@@ -96,13 +97,26 @@ def test_a_stage_that_diverges_fails_the_runs_that_begin_with_it(command: Comman
 )
 def test_every_option_trains_its_stages(command: Command, option: str, number: int) -> None:
     words = ["student=cnn", "student.model.width=4", "dataset.source.shape=[3,16,16]"]
-    outcome = command(f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option])
+    said = [f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option]]
+    outcome = command(*said)
     assert outcome.code == 0, outcome.err
     assert len(stages(outcome)) == number
+    beside = command(*said, "student.model.dropout=0,0.5")
+    first, second = (row["weights_sha256"] for row in beside.rows)
+    assert first == outcome.rows[0]["weights_sha256"]
+    assert second != first
+
+
+def test_dry_run_counts_the_stages(command: Command) -> None:
+    outcome = command(*HINTS, "T=1,4", "dry_run=true")
+    assert "before them 1 stage" in outcome.out
+    assert "2 runs in 1 cohort; nothing was trained" in outcome.out
 
 
 def test_no_option_is_overlooked() -> None:
-    assert sorted(SHORT) == sorted(path.stem for path in (CONF / "stages").glob("*.yaml"))
+    assert sorted([*SHORT, "none"]) == sorted(
+        path.stem for path in (CONF / "stages").glob("*.yaml")
+    )
 
 
 @pytest.mark.slow
@@ -130,6 +144,9 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
     [
         (["stages.hints.epochs=0"], "stages.hints.epochs must be at least 1, got 0"),
         (["stages.hints.hard_weight=-1"], "stages.hints.hard_weight must be null or a finite"),
+        (["+stages.more.loss={}"], "stages.more.epochs must be given"),
+        (["+stages.more=5"], "stages.more must be a mapping of options, got 5"),
+        (["+stages.more=null"], "stages.more must be a mapping of options, got None"),
         (["+stages.hints.epoch=3"], "stages.hints.epoch: Key 'epoch' not in 'StageConfig'"),
         (["stages.hints.loss.fitnet.weight=-1"], "stages.hints.loss.fitnet: weight must be a"),
         (["teacher=peers"], "stages must be empty with teacher.peers, got hints"),
