@@ -154,3 +154,24 @@ def test_what_cannot_be_translated_is_refused_in_a_sentence(words: str, sentence
     assert refused.exit_code == 1
     assert sentence in refused.stderr
     assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(("option", "stages"), [("abound", "boundaries"), ("fsp", "flow")])
+def test_what_repdistiller_trains_before_is_a_stage(
+    compose: Compose, option: str, stages: str
+) -> None:
+    line = line_of("repdistiller", "--distill", option, "-a", "0", "-b", "1")
+    assert line == f"stages={stages} loss=ce"
+    assert list(compose("student=cnn", *shlex.split(line)).stages) == [stages]
+
+
+def test_factor_transfer_is_noted_to_be_another_method() -> None:
+    answer = weights("repdistiller", "--distill", "factor", "-a", "0", "-b", "200")
+    assert answer.stdout.splitlines()[0] == "loss=ft loss.ft.weight=200 hard_weight=1"
+    assert "# here the paraphraser learns beside the student" in answer.stdout
+
+
+def test_a_weight_below_0_is_refused() -> None:
+    answer = weights("kd-pytorch", "alpha=2")
+    assert answer.exit_code == 1
+    assert "the weight of the hard part must be >= 0, got -1" in answer.output

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kdsweep.errors import UserError
+
 
 class Translation(NamedTuple):
     """Overrides for train.py, and what is to be known about them."""
@@ -14,7 +16,14 @@ class Translation(NamedTuple):
 def distillation(
     term: str, *, T: float, soft: float, hard: float, notes: Sequence[str] = ()
 ) -> Translation:
-    """One term with a temperature, and the hard one."""
+    """One term with a temperature, and the hard one.
+
+    Raises:
+        UserError: for a weight < 0, which nothing here takes.
+    """
+    for part, weight in (("soft", soft), ("hard", hard)):
+        if weight < 0:
+            raise UserError(f"the weight of the {part} part must be >= 0, got {number(weight)}")
     words = [f"loss={term}", f"T={number(T)}", f"loss.{term}.weight={number(soft)}"]
     return Translation([*words, f"hard_weight={number(hard)}"], [*notes])
 
