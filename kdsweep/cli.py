@@ -128,6 +128,28 @@ def sync(
         raise typer.Exit(1) from error
 
 
+@app.command()
+def report(
+    sweep: Annotated[
+        Path | None, typer.Argument(help="a sweep's folder; without one, the latest sweep")
+    ] = None,
+) -> None:
+    """Say what a sweep has shown: means over seeds, intervals, paired tests, in report.md too."""
+    from rich.console import Console
+
+    from kdsweep.report.files import latest, show, write_report
+
+    try:
+        folder = sweep or latest()
+        found = write_report(folder)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    console = Console()
+    show(found, console)
+    console.print(f"report   {folder / 'report.md'}", soft_wrap=True)
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )

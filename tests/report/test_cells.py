@@ -1,28 +1,8 @@
 """Cells: what was chosen, what it is compared with, and what became of runs without a result."""
 
-from typing import Any
+from rows import row, rows
 
 from kdsweep.report.cells import grid
-
-NOISE = [0.0, 0.01, -0.01, 0.005, -0.002]
-
-
-def row(cell: str, seed: int, test: float | None, **other: Any) -> dict[str, Any]:
-    found = {
-        "cell": cell,
-        "name": f"{cell} seed={seed}",
-        "seed": seed,
-        "loss": cell.split()[0],
-        "status": "FINISHED" if test is not None else "FAILED",
-        "same_as": None,
-        "test/acc": test,
-        "val/acc": test,
-    }
-    return {**found, **other}
-
-
-def rows(cell: str, mean: float, spread: float = 1.0, **other: Any) -> list[dict[str, Any]]:
-    return [row(cell, seed, mean + spread * e, **other) for seed, e in enumerate(NOISE)]
 
 
 def test_cells_are_ranked_by_validation_and_shown_on_test() -> None:

@@ -1,0 +1,167 @@
+"""The answer of a sweep in sentences: what won, by how much, and how sure that is."""
+
+from kdsweep.report.cells import Cell, Grid
+from kdsweep.report.statistics import ALPHA, Comparison, Summary
+
+
+def answer(grid: Grid) -> list[str]:
+    """The sentences, the most important first."""
+    if grid.best is None or grid.best.test is None:
+        return ["No run has finished: there is nothing to say yet.", *_unfinished(grid)]
+    if grid.seeds < 2:
+        return [
+            f"One seed: nothing can be concluded. {grid.best.name} came first on validation, with"
+            f" {percent(grid.best.test)} on test; other seeds may turn this round.",
+            *_unfinished(grid),
+        ]
+    return [
+        *_against_baseline(grid, grid.best),
+        *_ties(grid),
+        *_optimism(grid),
+        *_unfinished(grid),
+    ]
+
+
+def _against_baseline(grid: Grid, best: Cell) -> list[str]:
+    found = best.against_baseline
+    if found is None or found.difference is None:
+        return [f"{best.name} came first on validation: {percent(best.test)} on test."]
+    baseline = grid.baselines[best.name]
+    if found.p_corrected is None:
+        sure = "which nothing can test: there is no spread over the seeds that both have"
+    else:
+        sure = f"p = {found.p_corrected:.3g} over {found.n} seeds, corrected for the whole sweep"
+    words = {"BEATS": "beats", "LOSES": "loses to", "TIED": "is not shown to differ from"}
+    verdict = words.get(found.verdict or "", "is not compared with")
+    said = [f"{best.name} {verdict} {baseline}: {points(found)} points on test, {sure}."]
+    if found.verdict == "TIED":
+        said.append(_what_it_takes(found))
+    return said
+
+
+def _what_it_takes(found: Comparison) -> str:
+    """How far the seeds reach, and how many would do."""
+    seeds = found.seeds_needed
+    enough = "no number of seeds below 1000" if seeds is None else f"about {seeds} seeds"
+    reach = "" if found.detectable is None else f"{100 * found.detectable:.2f} points"
+    return (
+        f"{found.n} seeds find a difference of {reach} four times out of five; one as small as this"
+        f" one asks for {enough}."
+    )
+
+
+def _ties(grid: Grid) -> list[str]:
+    compared = [cell for cell in grid.cells if cell.against_best is not None]
+    if not compared:
+        return []
+    others = "the other cell" if len(compared) == 1 else f"{len(compared)} other cells"
+    tied = [cell for cell in compared if cell.is_tied_with_best]
+    if not tied:
+        return [f"It is better than {others}."]
+    names = ", ".join(cell.name for cell in tied[:5])
+    more = f" and {len(tied) - 5} more" if len(tied) > 5 else ""
+    counted = f", {len(tied)} of {others}" if len(compared) > 1 else ""
+    return [f"Statistically tied with it{counted}: {names}{more}."]
+
+
+def _optimism(grid: Grid) -> list[str]:
+    if (gap := grid.optimism) is None:
+        return []
+    return [
+        f"It was chosen by validation among {len(grid.cells)} cells; its mean there is"
+        f" {100 * gap:+.2f} points from its mean on test, which took no part in the choice."
+    ]
+
+
+def _unfinished(grid: Grid) -> list[str]:
+    totals: dict[str, int] = {}
+    for cell in grid.cells:
+        for status, number in cell.statuses.items():
+            totals[status] = totals.get(status, 0) + number
+    totals.pop("FINISHED", None)
+    if not totals:
+        return []
+    counted = ", ".join(f"{number} {status}" for status, number in sorted(totals.items()))
+    return [f"Not in any mean: {counted}."]
+
+
+def percent(found: Summary | None) -> str:
+    """`86.33 %`, with half of the 95 % interval where there is one."""
+    if found is None:
+        return ""
+    if found.t_interval is None:
+        return f"{100 * found.mean:.2f} %"
+    return f"{100 * found.mean:.2f} +- {50 * (found.t_interval[1] - found.t_interval[0]):.2f} %"
+
+
+def points(found: Comparison) -> str:
+    """A difference with its sign and 95 % interval: `+1.20 [+0.40, +2.00]`."""
+    if found.difference is None:
+        return ""
+    if found.interval is None:
+        return f"{100 * found.difference:+.2f}"
+    low, high = found.interval
+    return f"{100 * found.difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+HEADER = ("cell", "n", "val/acc", "sd", "test/acc", "sd", "vs ce", "p", "verdict", "to best")
+NOTE = (
+    "Accuracies in percent: the mean over n seeds and the sample's sd. vs ce: points on test"
+    " with their 95 % interval; p: paired t-test over shared seeds, Holm-corrected over the sweep,"
+    f" and a verdict if it is below {ALPHA:g}. Sorted by validation."
+)
+
+
+def lines(grid: Grid) -> list[tuple[str, ...]]:
+    """The table's rows, under `HEADER`."""
+    return [_line(cell, cell is grid.best) for cell in grid.cells]
+
+
+def _line(cell: Cell, is_best: bool) -> tuple[str, ...]:
+    against = cell.against_baseline
+    p = against.p_corrected if against else None
+    return (
+        cell.name,
+        str(cell.test.n if cell.test else 0),
+        *_mean_and_sd(cell.val),
+        *_mean_and_sd(cell.test),
+        "" if against is None else points(against),
+        "" if p is None else f"{p:.3g}",
+        (against.verdict or "") if against else "",
+        "best" if is_best else _to_best(cell),
+    )
+
+
+def brief(grid: Grid) -> list[dict[str, str]]:
+    """The table for a terminal: by column; what no cell has is left out."""
+    rows = []
+    for cell, line in zip(grid.cells, lines(grid), strict=True):
+        mean, sd = _mean_and_sd(cell.test)
+        against = cell.against_baseline
+        difference = None if against is None else against.difference
+        rows.append(
+            {
+                "cell": cell.name,
+                "n": line[1],
+                "val/acc": line[2],
+                "test/acc": f"{mean} ±{sd}" if sd else mean,
+                "vs ce": "" if difference is None else f"{100 * difference:+.2f}",
+                "verdict": line[-2],
+                "to best": line[-1],
+            }
+        )
+    told = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    return [{name: row[name] for name in told} for row in rows]
+
+
+def _to_best(cell: Cell) -> str:
+    verdict = cell.against_best.verdict if cell.against_best else None
+    if verdict is None:
+        return ""
+    return "tied" if cell.is_tied_with_best else "worse"
+
+
+def _mean_and_sd(found: Summary | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    return f"{100 * found.mean:.2f}", "" if found.sd is None else f"{100 * found.sd:.2f}"
