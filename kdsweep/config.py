@@ -264,6 +264,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     values["teacher"] = _recipe(values, cfg.teacher, "teacher")
     for name, stage in values["stages"].items():
         whole = _complete(StageConfig, stage, f"stages.{name}")
+        if whole["epochs"] == MISSING:
+            raise UserError(f"stages.{name}.epochs must be given")
         weighted = _alpha_weighted(_raw(cfg.stages[name].get("loss")))
         values["stages"][name] = {**whole, "alpha_weighted": weighted}
     for name, peer in values["teacher"]["peers"].items():
@@ -354,8 +356,6 @@ def _complete(skeleton: type, node: dict[str, Any], key: str) -> dict[str, Any]:
     try:
         whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
         assert isinstance(whole, DictConfig)
-        if absent := missing(whole):
-            raise UserError("\n".join(f"{key}.{name} must be given" for name in absent))
         return _plain(whole)
     except OmegaConfBaseException as error:
         where = f"{key}.{error.full_key}" if error.full_key else key
