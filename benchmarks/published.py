@@ -4,10 +4,9 @@
     python benchmarks/published.py          # prints them
 
 The second table is what was published for CIFAR-100, by method and pair; nothing of it is ours.
-ROOT holds CIFAR-10 as images, train/<class> and test/<class>: in docs/results.md the first 500 and
-100 of each class. Each recipe is one sweep in
-multirun/published/RECIPE; started again, it goes on where it was. Three seeds, the last epoch, test
-accuracy; nothing is chosen.
+ROOT holds CIFAR-10 as images, train/<class> and test/<class>: for docs/results.md the first 500 and
+100 of each class. Each recipe is one sweep in multirun/published/RECIPE; started again, it goes on
+where it was. Three seeds, the last epoch, test accuracy; nothing is chosen.
 """
 
 import argparse

@@ -345,7 +345,7 @@ def _raw(node: DictConfig | None) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _complete(skeleton: type, node: dict[str, Any], key: str) -> dict[str, Any]:
+def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
     """A node of a dict with the keys it does not say; the skeleton types no deeper than that.
 
     Raises:

@@ -213,12 +213,12 @@ def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLaunche
             state = f"same as run {owner}"
         console.print(f"{plan.number:>4}  {plan.name}  [dim]{plan.fingerprint}  {state}[/dim]")
     if stages := len({stage.fingerprint for plan in plans for stage in stages_of(plan)}):
-        console.print(f"      before them {counted(stages, 'stage')}")
-    in_cohorts = f"{counted(len(seen), 'run')} in {counted(len(cohorts), 'cohort')}"
+        console.print(f"      before them {_counted(stages, 'stage')}")
+    in_cohorts = f"{_counted(len(seen), 'run')} in {_counted(len(cohorts), 'cohort')}"
     console.print(f"{in_cohorts}; nothing was trained")
 
 
-def counted(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 

@@ -115,7 +115,7 @@ class LockstepLauncher(Launcher):
             hydra_context=replace(
                 self.context, callbacks=cast("Callbacks", _StartOnly(self.context.callbacks))
             ),
-            task_function=lambda cfg: None,
+            task_function=lambda cfg: HydraConfig.instance().cfg,  # for `close_job`
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -126,13 +126,16 @@ class LockstepLauncher(Launcher):
         """Fill in a job's return value and call `on_job_end`."""
         from kdsweep.errors import RunFailed
 
+        as_opened = cast(
+            "HydraConf", job.return_value
+        )  # interpolations reach into the job's config
         if result["status"] == "FINISHED":
             job.return_value = objective(result)
         else:
             job.return_value = RunFailed(f"{result['name']}: {result['reason']}")
             job.status = JobStatus.FAILED
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = cast("HydraConf", job.hydra_cfg)
+        HydraConfig.instance().cfg = as_opened
         try:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
@@ -55,10 +56,14 @@ def test_job_callbacks_fire_once_each_and_end_after_training(
     def end(self: Answer, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
         note("end", config)
         assert 0 <= job_return.return_value <= 1
+        names.append(HydraConfig.get().job.name)
 
+    names: list[str] = []
     monkeypatch.setattr(Answer, "on_job_start", start)
     monkeypatch.setattr(Answer, "on_job_end", end)
-    command("T=1,4")
+    outcome = command("T=1,4", "hydra.job.name=run-${seed}-${T}")
+    assert outcome.code == 0, outcome.err
+    assert names == ["run-0-1.0", "run-0-4.0"]
     assert seen == [("start", 0, False), ("start", 1, False), ("end", 0, True), ("end", 1, True)]
 
 
