@@ -1,4 +1,4 @@
-"""Every train.py line of the README runs, scaled down."""
+"""Every train.py line of the README runs, scaled down; those of docs/teaching.md are checked."""
 
 import re
 import shlex
@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-README = Path(__file__).parents[1] / "README.md"
-COMMANDS = re.findall(r"^    python train\.py(.*)$", README.read_text(), re.MULTILINE)
+TOP = Path(__file__).parents[1]
+COMMANDS, TEACHING = (
+    re.findall(r"^    python train\.py(.*)$", (TOP / page).read_text(), re.MULTILINE)
+    for page in ("README.md", "docs/teaching.md")
+)
 
 
 def test_the_readme_shows_how_to_use_it() -> None:
@@ -22,3 +25,13 @@ def test_a_command_of_the_readme(command: Command, words: str) -> None:
     outcome = command(*scaled)
     assert outcome.code == 0, outcome.err
     assert {row["status"] for row in outcome.rows} == {"FINISHED"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", TEACHING)
+def test_a_command_of_the_page_on_teaching(command: Command, words: str) -> None:
+    outcome = command(
+        *shlex.split(words, comments=True), "dry_run=true", "tracking=none", tiny=False
+    )
+    assert outcome.code == 0, outcome.err
+    assert "nothing was trained" in outcome.out
