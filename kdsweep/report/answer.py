@@ -6,6 +6,11 @@ from kdsweep.report.statistics import ALPHA, Comparison, Summary
 
 def answer(grid: Grid) -> list[str]:
     """The sentences, the most important first."""
+    if grid.best is None and grid.seeds > 0:
+        return [
+            "Nothing was held out to choose by (dataset.val_fraction=0): no cell is called best.",
+            *_unfinished(grid),
+        ]
     if grid.best is None or grid.best.test is None:
         return ["No run has finished: there is nothing to say yet.", *_unfinished(grid)]
     if grid.seeds < 2:

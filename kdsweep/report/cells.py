@@ -43,7 +43,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells of a sweep, the best on validation first; those without a finished run last."""
+    """All cells of a sweep, the best on validation first (ties by val/loss), unfinished ones last.
+
+    ``best`` is None where nothing was held out to choose by.
+    """
 
     cells: list[Cell]
     best: Cell | None
@@ -73,10 +76,16 @@ def grid(rows: Sequence[Row]) -> Grid:
         if row["same_as"] is None:
             by_cell.setdefault(str(row["cell"] or row["name"]), []).append(row)
     test, val = ({name: _seeds(found, key) for name, found in by_cell.items()} for key in MEASURED)
-    chosen_by = {name: val[name] or test[name] for name in by_cell}
     finished = [name for name in by_cell if test[name]]
-    ranked = sorted(finished, key=lambda name: -_mean(chosen_by[name]))
-    best = ranked[0] if ranked else None
+    losses = {name: _seeds(by_cell[name], "val/loss") for name in finished}
+
+    def rank(name: str) -> tuple[float, float]:
+        acc = _mean(val[name]) if val[name] else 0.0
+        loss = _mean(losses[name]) if losses[name] else 0.0
+        return -round(acc, 12), loss  # the same mean summed in another order is a tie
+
+    ranked = sorted(finished, key=rank)
+    best = ranked[0] if ranked and val[ranked[0]] else None  # the test set chooses nothing
     others = [name for name in ranked if name != best]
     against_best = compare({name: (test[name], test[best]) for name in others}) if best else {}
     baselines = _baselines({name: by_cell[name][0] for name in ranked})

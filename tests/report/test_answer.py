@@ -49,6 +49,14 @@ def test_one_seed_concludes_nothing_and_still_shows_the_number() -> None:
     assert "beats" not in text
 
 
+def test_without_validation_the_test_set_chooses_nothing() -> None:
+    made = [{**r, "val/acc": None} for r in [*rows("ce", 0.8), *shaken("kl T=4", 0.9)]]
+    assert said(made).startswith("Nothing was held out to choose by")
+    verdicts = {line["cell"]: line.get("verdict") for line in brief(grid(made))}
+    assert verdicts == {"ce": "", "kl T=4": "BEATS"}
+    assert all("to best" not in line for line in brief(grid(made)))
+
+
 def test_without_a_baseline_the_best_is_only_named() -> None:
     text = said(rows("kl T=1", 0.8), shaken("kl T=4", 0.9))
     assert text.startswith("kl T=4 came first on validation: 90.")

@@ -15,6 +15,12 @@ def test_cells_are_ranked_by_validation_and_shown_on_test() -> None:
     assert round(found.optimism or 0, 3) == 0.249
 
 
+def test_ties_on_validation_are_settled_by_the_loss_there() -> None:
+    made = [{**r, "val/loss": 0.4} for r in rows("kl T=1", 0.9)]
+    made += [{**r, "val/loss": 0.3} for r in reversed(rows("kl T=4", 0.9))]
+    assert [cell.name for cell in grid(made).cells] == ["kl T=4", "kl T=1"]
+
+
 def test_every_cell_is_compared_with_the_baseline_and_with_the_best() -> None:
     better = [{**r, "test/acc": r["test/acc"] + 0.001 * r["seed"]} for r in rows("kl T=4", 0.9)]
     found = grid([*rows("ce", 0.8), *better, *rows("kl T=1", 0.8, spread=-1.0)])

@@ -17,6 +17,7 @@ def row(cell: str, seed: int, test: float | None, **other: Any) -> Row:
         "same_as": None,
         "test/acc": test,
         "val/acc": test,
+        "val/loss": None,
     }
     return {**found, **other}
 
