@@ -137,6 +137,7 @@ class TrackingConfig:
     experiment: str = "kdsweep"
     artifacts: str = "mlartifacts"
     plots: str = "sweep"
+    answers: bool = True
     tensorboard: bool = False
     checkpoint_seconds: float = 1.0
 

@@ -4,13 +4,14 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from kdsweep.build import (
     build_dataset,
@@ -30,6 +31,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
 from kdsweep.teaching import teachers
+from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
@@ -37,7 +39,7 @@ from kdsweep.tracking.plots import confusion as confusion_plot
 from kdsweep.tracking.plots import curves as curves_plot
 from kdsweep.tracking.progress import Progress
 from kdsweep.tracking.recorder import Recorder, is_shipped, sync
-from kdsweep.tracking.run_folder import read_rows
+from kdsweep.tracking.run_folder import ANSWERS, read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluate import Split, confusion, evaluating, predict
@@ -88,6 +90,7 @@ class Session:
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
         options = dict(tracking) if isinstance(tracking, dict) else vars(tracking)
         self.plots: str = options["plots"]
+        self.answers: bool = options["answers"]
         self.tensorboard: bool = options["tensorboard"]
         self.checkpoint_seconds: float = options["checkpoint_seconds"]
         self.progress = progress
@@ -227,7 +230,8 @@ def train_cohort(
             )
             company.dismiss(values["trainer"]["epochs"])
             with isolated(values["trainer"]["threads"]):
-                _test([*teams, company.runs], with_teacher(splits["test"], teacher))
+                measured = [with_teacher(split, teacher) for split in splits.values()]
+                _test([*teams, company.runs], measured, session)
         except BaseException as error:
             _end_all(runs, error)
             if isinstance(error, OSError):  # a full disk, a folder taken away
@@ -337,8 +341,8 @@ def _team(
     return team
 
 
-def _test(teams: Sequence[Sequence["_Run"]], test: Split) -> None:
-    """Evaluate the test set, once, for every run that got to its end."""
+def _test(teams: Sequence[Sequence["_Run"]], splits: Sequence[Split], session: Session) -> None:
+    """Evaluate the test set (the last split), once, for every run that got to its end."""
     for team in teams:
         status = "PRUNED" if any(run.pruned for run in team) else "FAILED"
         for run in team:
@@ -346,12 +350,33 @@ def _test(teams: Sequence[Sequence["_Run"]], test: Split) -> None:
                 run.end(status, run.student.failure, with_cohort=False)
     # A run itself comes last: when it is finished nothing is left to do for its peers.
     alive = [run for team in teams for run in reversed(team) if run.student.failure is None]
-    answers = student_logits([run.student for run in alive], test)
+    students = [run.student for run in alive]
+    asked = splits if session.answers else splits[-1:]
+    said = {split.name: student_logits(students, split) for split in asked}
+    test = splits[-1]
     image = next(iter(test.batches())).images[:1]
-    for run, logits in zip(alive, answers, strict=True):
-        measured = test.metrics(logits, agreement=run.student.objective.needs_teacher)
+    for place, run in enumerate(alive):
+        logits = {name: found[place] for name, found in said.items()}
+        if session.answers:
+            _keep_answers(run, logits, splits, session)
+        measured = test.metrics(logits[test.name], agreement=run.student.objective.needs_teacher)
         measured["latency_ms"] = latency_ms(run.student, image)
-        run.finish(measured, confusion(logits, test.labels).tolist())
+        run.finish(measured, confusion(logits[test.name], test.labels).tolist())
+
+
+def _keep_answers(
+    run: "_Run", logits: Mapping[str, Tensor], splits: Sequence[Split], session: Session
+) -> None:
+    """Write what a run says of every image, and what its teacher says, once a sweep."""
+    classes = tuple(run.dataset.class_names)
+    labels = {split.name: split.labels.cpu() for split in splits}
+    taught = {s.name: s.teacher_logits.cpu() for s in splits if s.teacher_logits is not None}
+    teacher = None
+    if taught and run.student.objective.needs_teacher:
+        home = session.home.folder if session.home else run.folder
+        teacher = save_once(home / OF_TEACHERS, Answers(taught, labels, classes))
+    own = {name: found.cpu() for name, found in logits.items()}
+    save_answers(run.folder / ANSWERS, Answers(own, labels, classes, teacher))
 
 
 def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:

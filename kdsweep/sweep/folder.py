@@ -13,6 +13,7 @@ from filelock import FileLock
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Result, Session
+from kdsweep.tracking.answers import OF_TEACHERS
 from kdsweep.tracking.database import shown
 from kdsweep.tracking.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
@@ -156,8 +157,9 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
     for name in OWN_FILES:
         if (folder / name).is_file():
             store.log_artifact(parent, folder / name)
-    for plot in sorted((folder / PLOTS).glob("[!.]*")):
-        store.log_artifact(parent, plot, PLOTS)
+    for below in (PLOTS, OF_TEACHERS):
+        for path in sorted((folder / below).glob("[!.]*")):
+            store.log_artifact(parent, path, below)
 
 
 def may_be_training(note: dict[str, Any]) -> bool:

@@ -271,7 +271,9 @@ def _ship_results(store: MLflowStore, run_id: str, folder: Path, pictures: list[
     weights = folder / run_folder.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
-    store.log_artifact(run_id, folder / run_folder.RESULT)
+    for name in (run_folder.RESULT, run_folder.ANSWERS):
+        if (folder / name).exists():
+            store.log_artifact(run_id, folder / name)
     if read_json(folder / run_folder.RESULT).get("status") == "PRUNED":
         store.set_tags(run_id, {"kdsweep.pruned": "true"})
     for picture in sorted({*pictures, *folder.glob("*.png")}):

@@ -1,0 +1,105 @@
+"""What a report is made of: the runs of one sweep or several, read from folders or from MLflow.
+
+Everything but a run's row is read when it is asked for: a table of 1,000 runs opens no other file.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import OmegaConf
+
+from kdsweep.errors import UserError
+from kdsweep.report.cells import Row
+from kdsweep.tracking import run_folder
+from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.results import collect
+
+
+class Run(Protocol):
+    """One run, wherever it is kept."""
+
+    @property
+    def row(self) -> Row:
+        """What results.csv says of it: `kdsweep.tracking.results.COLUMNS`."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config that it was trained from."""
+
+    @property
+    def history(self) -> list[run_folder.Row]:
+        """Its metrics, epoch by epoch."""
+
+    @property
+    def answers(self) -> Answers | None:
+        """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
+
+    @property
+    def teacher_answers(self) -> Answers | None:
+        """Its teacher's logits; None where it had none or they were not kept."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The runs that a report tells of.
+
+    Args:
+        name: of the sweep, as on its command line; of several, joined by " + ".
+        runs: in the order of the sweep; unfinished and folded ones, too.
+        home: the folder that the report is written to.
+    """
+
+    name: str
+    runs: list[Run]
+    home: Path
+
+    @property
+    def rows(self) -> list[Row]:
+        return [run.row for run in self.runs]
+
+
+class FolderRun:
+    """A run in its folder."""
+
+    def __init__(self, row: Row, folder: Path, sweep: Path) -> None:
+        self.row, self.folder, self.sweep = row, folder, sweep
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        found = OmegaConf.to_container(OmegaConf.load(self.folder / run_folder.CONFIG))
+        assert isinstance(found, dict)
+        return {str(key): value for key, value in found.items()}
+
+    @cached_property
+    def history(self) -> list[run_folder.Row]:
+        return run_folder.read_rows(self.folder)
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        return _answers(self.folder / run_folder.ANSWERS)
+
+    @cached_property
+    def teacher_answers(self) -> Answers | None:
+        own = self.answers
+        if own is None or own.teacher is None:
+            return None
+        return _answers(self.sweep / OF_TEACHERS / f"{own.teacher}.safetensors")
+
+
+def _answers(path: Path) -> Answers | None:
+    return load_answers(path) if path.is_file() else None
+
+
+def from_folder(sweep: Path) -> Evidence:
+    """The runs of a sweep's folder.
+
+    Raises:
+        UserError: if the folder holds no sweep.
+    """
+    if not (sweep / "sweep.json").is_file():
+        raise UserError(f"SWEEP must be a sweep's folder, got {sweep}, which has no sweep.json")
+    runs: list[Run] = [FolderRun(row, sweep / str(row["run"]), sweep) for row in collect(sweep)]
+    return Evidence(read_json(sweep / "sweep.json")["name"], runs, sweep)
