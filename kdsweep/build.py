@@ -245,6 +245,11 @@ def build_objective(values: dict[str, Any]) -> Objective:
                 f"{mixing} must be 0 with loss.{name}, which asks for the one class of an image,"
                 f" got {values['dataset']['augment'][mixing.rpartition('.')[2]]:g}"
             )
+        if term.needs_stage and name not in _last_stage(values):
+            raise UserError(
+                f"loss.{name} must begin with a stage that has it among its loss terms, as the last"
+                f" of the stages, got stages {', '.join(values['stages']) or 'none'}"
+            )
     schedules = build_weight_schedules(values)
     return _checked(
         "loss",
@@ -257,6 +262,12 @@ def build_objective(values: dict[str, Any]) -> Objective:
             epochs=values["trainer"]["epochs"],
         ),
     )
+
+
+def _last_stage(values: dict[str, Any]) -> dict[str, Any]:
+    """The loss terms of the stage that the run begins with; none without stages."""
+    *_, last = [{"loss": {}}, *values["stages"].values()]
+    return dict(last["loss"])
 
 
 def _mixing(values: dict[str, Any]) -> str | None:

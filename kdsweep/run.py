@@ -80,7 +80,7 @@ class Session:
     """What one process keeps while it trains: the store, the data sets, the teachers.
 
     Args:
-        tracking: the `tracking` node; with `uri: null` only run folders are written.
+        tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run folders are written.
         progress: where the terminal is told what happens.
 
     Raises:
@@ -88,7 +88,8 @@ class Session:
     """
 
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
-        options = dict(tracking) if isinstance(tracking, dict) else vars(tracking)
+        given = tracking if isinstance(tracking, dict) else vars(tracking)
+        options = vars(TrackingConfig()) | given
         self.plots: str = options["plots"]
         self.answers: bool = options["answers"]
         self.tensorboard: bool = options["tensorboard"]
@@ -302,8 +303,10 @@ def _begin(place: Place, student: Student, session: Session) -> None:
         result = read_json(stage.folder / "result.json")
         student.fail(f"its {stage.plan.cell}: {result['reason']}")
         return
-    weights = stage.folder / "checkpoint" / "model.safetensors"
-    load_checkpoint(student.model, str(weights), "stages")
+    kept = stage.folder / "checkpoint"
+    load_checkpoint(student.model, str(kept / "model.safetensors"), "stages")
+    if (kept / checkpoint.TERMS).is_file():  # else no term has anything of its own
+        student.objective.begin_with(checkpoint.load_weights(kept / checkpoint.TERMS))
 
 
 def _start(teams: Sequence[Sequence["_Run"]], company: _Company, resume: bool) -> None:
@@ -540,7 +543,8 @@ class _Run:
             "model": json.dumps(self.plan.values["student"]["model"]),
             "classes": json.dumps(list(self.dataset.class_names)),
         }
-        checkpoint.finish(self.checkpoints, self.student, metadata)
+        is_stage = self.plan.role == "stage"
+        checkpoint.finish(self.checkpoints, self.student, metadata, terms=is_stage)
         pictures = []
         if self.session.plots == "run":
             pictures = [self.folder / "curves.png", self.folder / "confusion.png"]

@@ -165,10 +165,12 @@ def test_what_repdistiller_trains_before_is_a_stage(
     assert list(compose("student=cnn", *shlex.split(line)).stages) == [stages]
 
 
-def test_factor_transfer_is_noted_to_be_another_method() -> None:
-    answer = weights("repdistiller", "--distill", "factor", "-a", "0", "-b", "200")
-    assert answer.stdout.splitlines()[0] == "loss=ft loss.ft.weight=200 hard_weight=1"
-    assert "# here the paraphraser learns beside the student" in answer.stdout
+def test_factor_transfer_trains_its_paraphraser_as_a_stage(compose: Compose) -> None:
+    line = line_of("repdistiller", "--distill", "factor", "-a", "0", "-b", "200")
+    staged = "stages=factors loss.ft.learns=translator"
+    assert line == f"loss=ft loss.ft.weight=200 hard_weight=1 {staged}"
+    cfg = compose(*shlex.split(line))
+    assert cfg.stages.factors.loss.ft.learns == "paraphraser"
 
 
 def test_a_weight_below_0_is_refused() -> None:

@@ -73,12 +73,19 @@ def test_a_pair_brings_its_networks_and_its_figures(compose: Compose, pair: str)
     assert cfg.published.acc.ce < cfg.published.teacher
 
 
+STAGES = {  # scale=tiny leaves their epochs
+    "cifar100_crd_ab": "boundaries",
+    "cifar100_crd_fsp": "flow",
+    "cifar100_crd_ft": "factors",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_when_cut_down(command: Command, experiment: str) -> None:
     photos(Path.cwd())
     words = [f"experiment={experiment}", *made(experiment), "seed=0", "trainer.epochs=1"]
-    stage = {"cifar100_crd_ab": "boundaries", "cifar100_crd_fsp": "flow"}.get(experiment)
+    stage = STAGES.get(experiment)
     words += [f"stages.{stage}.epochs=1"] if stage else []
     outcome = command(*words, tiny=False)
     assert outcome.code == 0, outcome.err

@@ -42,7 +42,8 @@ BESIDE_KL = {
 
 # Those that train the student before its run, and what they are among our stages
 BEFORE = {"abound": "boundaries", "fsp": "flow"}
-NOTES = {"factor": ["here the paraphraser learns beside the student, there it is trained before"]}
+# One that trains something before, and goes on with it
+BEFORE_AND_BESIDE = {"factor": ["stages=factors", "loss.ft.learns=translator"]}
 
 
 def repdistiller(given: Given) -> Translation:
@@ -55,13 +56,13 @@ def repdistiller(given: Given) -> Translation:
     feature, alpha = BESIDE_KL[chosen["distill"]], required(chosen, "alpha")
     if feature is None:
         return distillation("kl", T=chosen["kd_T"], soft=alpha, hard=chosen["gamma"])
-    notes = NOTES.get(chosen["distill"], [])
     weighted = [f"loss.{feature}.weight={number(required(chosen, 'beta'))}"]
     weighted += [f"hard_weight={number(chosen['gamma'])}"]
+    weighted += BEFORE_AND_BESIDE.get(chosen["distill"], [])
     if alpha == 0:
-        return Translation([f"loss={feature}", *weighted], notes)
+        return Translation([f"loss={feature}", *weighted], [])
     soft = [f"T={number(chosen['kd_T'])}", f"loss.kl.weight={number(alpha)}"]
-    return Translation([f"loss=[kl,{feature}]", *soft, *weighted], notes)
+    return Translation([f"loss=[kl,{feature}]", *soft, *weighted], [])
 
 
 def torchdistill(given: Given) -> Translation:

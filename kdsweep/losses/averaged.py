@@ -1,6 +1,6 @@
 """A term averaged over several teachers: You et al. 2017, section 3.1, for any term."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,17 @@ class Averaged(Term):
             raise ValueError("a term must have at least one teacher to be averaged over, got none")
         super().__init__(terms[0].weight)
         self.needs_teacher, self.needs_labels = terms[0].needs_teacher, terms[0].needs_labels
+        self.needs_stage = terms[0].needs_stage
         self.student_features = terms[0].student_features
         self.teacher_features = terms[0].teacher_features
         self.terms = nn.ModuleList(terms)
+
+    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+        for place, term in enumerate(parts(self)):
+            prefix = f"terms.{place}."
+            term.begin_with(
+                {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
+            )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         pairs = zip(parts(self), teacher.members, strict=True)

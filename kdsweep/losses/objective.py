@@ -76,6 +76,19 @@ class Objective(nn.Module):
                 contributions.append(weight * values[name])
         return torch.stack(contributions).sum(), values
 
+    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+        """Let each term take over what a stage's term of its name has learned.
+
+        ``learned`` is the state of the stage's objective. Raises ValueError where it does not fit.
+        """
+        for name, term in self._terms():
+            prefix = f"terms.{name}."
+            own = {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
+            try:
+                term.begin_with(own)
+            except ValueError as error:
+                raise ValueError(f"loss.{name}: {error}") from error
+
     @property
     def weights(self) -> dict[str, float]:
         """The effective whole weights by name, "ce" first, then the terms in name order."""

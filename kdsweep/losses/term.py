@@ -3,6 +3,8 @@
 Shapes: B images in a batch, C classes.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -19,11 +21,14 @@ class Term(nn.Module):
     - ``needs_labels = True`` if it asks what each image shows, so that images cannot be mixed;
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it wants in
       ``Output.features``;
-    - ``bind``, to make parameters or buffers whose shapes depend on both networks.
+    - ``bind``, to make parameters or buffers whose shapes depend on both networks;
+    - ``begin_with``, to take over what the term of its name has learned in the stage before, and
+      ``needs_stage = True`` if it is nothing without that.
     """
 
     needs_teacher: bool = True
     needs_labels: bool = False
+    needs_stage: bool = False
     student_features: tuple[str, ...]
     teacher_features: tuple[str, ...]
 
@@ -40,6 +45,12 @@ class Term(nn.Module):
 
         ``labels`` (N,) are those of all training images; ``Batch.index`` points into them. Random
         draws come from torch's default generator, which the caller has seeded.
+        """
+
+    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+        """Called after ``bind`` with the state of the term of this name in the stage before.
+
+        Most terms begin anew: what they have learned was for the student as it was.
         """
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:

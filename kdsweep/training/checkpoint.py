@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from kdsweep.training.student import Student
 
 KEPT = 2
+TERMS = "terms.safetensors"  # of a stage
 
 
 def save(folder: Path, student: Student, fingerprint: str) -> None:
@@ -109,10 +110,18 @@ def _apply(student: Student, rest: dict[str, Any], weights: dict[str, Tensor]) -
     student.best_acc = rest["best_acc"]
 
 
-def finish(folder: Path, student: Student, metadata: Mapping[str, str]) -> Path:
-    """Write the final weights as `model.safetensors`; drop what only resuming needs."""
+def finish(
+    folder: Path, student: Student, metadata: Mapping[str, str], *, terms: bool = False
+) -> Path:
+    """Write the final weights as `model.safetensors`; drop what only resuming needs.
+
+    Args:
+        terms: whether what the loss terms have learned is kept, too, in `terms.safetensors`.
+    """
     path = folder / "model.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
+    if terms and student.objective.state_dict():
+        save_weights(folder / TERMS, student.objective)
     save_weights(path, student.model, metadata)
     for stem in _stems(folder):
         _remove(folder, stem)
@@ -191,6 +200,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def latest_epoch(folder: Path) -> int:
+    """Epochs trained when the latest checkpoint in a folder was written; 0 without one."""
+    return max(map(_epoch_of, _stems(folder)), default=0)
 
 
 def _stems(folder: Path) -> list[str]:

@@ -52,6 +52,57 @@ def test_the_paraphraser_learns_at_weight_1_whatever_the_weight_of_the_term(case
     assert torch.allclose(*gradients)
 
 
+def test_a_paraphraser_learns_alone_and_nothing_of_the_student_does(case, golden):
+    made = case(FT, [golden.fs], [golden.ft], learns="paraphraser")
+    link = made.term.links[0]
+    value = made.value()
+    expected = torch.nn.functional.mse_loss(link.decoder(link.encoder(golden.ft)), golden.ft)
+    assert value.item() == pytest.approx(expected.item())
+    value.backward()
+    assert all(parameter.grad is None for parameter in link.translator.parameters())
+    assert link.encoder[0].weight.grad.norm() > 0
+
+
+def test_a_translator_learns_against_the_paraphraser_of_the_stage(case, golden):
+    before = case(FT, [golden.fs], [golden.ft], learns="paraphraser").term
+    before.links[0].encoder(golden.ft)  # moves its BatchNorm
+    made = case(FT, [golden.fs], [golden.ft], learns="translator")
+    untrained = {key: value.clone() for key, value in made.term.state_dict().items()}
+    made.term.begin_with(before.state_dict())
+    link, theirs = made.term.links[0], before.links[0].eval()
+    for key, value in made.term.state_dict().items():
+        wanted = untrained if "translator" in key else before.state_dict()
+        assert torch.equal(value, wanted[key]), key
+    value = made.value()
+    factors = factor_distance(link.translator(golden.fs), theirs.encoder(golden.ft))
+    assert value.item() == pytest.approx(factors.item())
+    value.backward()
+    assert link.translator[0].weight.grad.norm() > 0
+    assert not any(
+        p.requires_grad for part in (link.encoder, link.decoder) for p in part.parameters()
+    )
+
+
+def test_a_trained_paraphraser_stays_in_eval_mode(case, golden):
+    term = case(FT, [golden.fs], [golden.ft], learns="translator").term.train()
+    assert not term.links[0].encoder.training
+    assert term.links[0].translator.training
+
+
+def test_a_paraphraser_of_another_map_is_refused(case, golden):
+    before = case(FT, [golden.fs], [golden.ft], learns="paraphraser", rate=1.0).term
+    term = case(FT, [golden.fs], [golden.ft], learns="translator").term
+    with pytest.raises(ValueError, match="the stage's paraphrasers are of other pairs"):
+        term.begin_with(before.state_dict())
+    with pytest.raises(ValueError, match="the stage's paraphrasers are of other pairs"):
+        term.begin_with({})
+
+
+def test_an_unknown_word_is_refused():
+    with pytest.raises(ValueError, match="learns must be one of both, paraphraser, translator"):
+        FT([["a", "b"]], weight=1.0, learns="nothing")
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), None, "half"])
 def test_bad_rates_are_refused(rate):
     with pytest.raises(ValueError, match="rate must be a finite number > 0, got"):

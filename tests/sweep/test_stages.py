@@ -14,6 +14,7 @@ SHORT = {
     "hints": ["stages.hints.epochs=1"],
     "boundaries": ["stages.boundaries.epochs=1"],
     "flow": ["stages.flow.epochs=1"],
+    "factors": ["stages.factors.epochs=1"],
     "blocks": [f"stages.block_{number}.epochs=1" for number in (1, 2, 3)],
 }
 HINTS = ["stages=hints", "stages.hints.epochs=1", "student=cnn", "student.model.width=4"]
@@ -91,9 +92,30 @@ def test_a_stage_that_diverges_fails_the_runs_that_begin_with_it(command: Comman
     assert all("its stage hints fitnet: non-finite" in row["reason"] for row in outcome.rows)
 
 
+FACTORS = [*HINTS[2:], "stages=factors", "stages.factors.epochs=1", "loss=ft"]
+
+
+@pytest.mark.slow
+def test_what_a_stage_has_learned_beside_the_student_goes_on_in_the_run(command: Command) -> None:
+    outcome = command(*FACTORS, "loss.ft.learns=translator", "tracking.checkpoint_seconds=0")
+    assert outcome.code == 0, outcome.err
+    (stage,) = stages(outcome)
+    learned = load_file(stage / "checkpoint" / "terms.safetensors")
+    assert {key.split(".")[4] for key in learned} == {"translator", "encoder", "decoder"}
+    assert not (outcome.sweep / "0" / "checkpoint" / "terms.safetensors").exists()
+    before, digest = weights(stage), outcome.rows[0]["weights_sha256"]
+    other = command(
+        *FACTORS, "loss.ft.learns=translator", "+optimizer@stages.factors.optimizer=sgd"
+    )
+    # The student waits in either stage: only what the paraphraser has learned sets the runs apart.
+    after = weights(stages(other)[0])
+    assert all((before[key] == after[key]).all() for key in before)  # type: ignore[attr-defined]
+    assert other.rows[0]["weights_sha256"] != digest
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("option", "number"), [("hints", 1), ("boundaries", 1), ("flow", 1), ("blocks", 3)]
+    ("option", "number"), [(name, 3 if name == "blocks" else 1) for name in SHORT]
 )
 def test_every_option_trains_its_stages(command: Command, option: str, number: int) -> None:
     words = ["student=cnn", "student.model.width=4", "dataset.source.shape=[3,16,16]"]
@@ -152,6 +174,11 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
         (["teacher=peers"], "stages must be empty with teacher.peers, got hints"),
         (["teacher.online=true"], "stages must be empty with teacher.online, got hints"),
         (["teacher=none", "loss=ce"], "teacher must be a model, got none"),
+        (
+            ["loss=ft", "loss.ft.learns=translator"],
+            "loss.ft must begin with a stage that has it among its loss terms, as the last of the"
+            " stages, got stages hints",
+        ),
         (
             ["stages.hints.loss.fitnet.pairs=[[layer9,stage1]]"],
             "feature 'layer9' must be",
