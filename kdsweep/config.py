@@ -69,9 +69,13 @@ class TrainerConfig:
 
 @dataclass
 class FeaturesConfig:
-    """What a network offers to loss terms: module paths, under names that all networks share."""
+    """What a network offers to loss terms: module paths, under names that all networks share.
+
+    ``before_relu``: the maps before their last ReLU; None where they are as they are.
+    """
 
     maps: list[str] | None = None
+    before_relu: list[str] | None = None
     hint: str | None = None
     embedding: str | None = None
 
@@ -195,8 +199,8 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     An ensemble offers what its first member does, peers what the first of the others does.
 
     Args:
-        kinds: of `maps`, `map_1`, `map_2` and so on, `last_map`, `hint` and `embedding`; the pairs
-            come in this order.
+        kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint` and
+            `embedding`; the pairs come in this order.
 
     Raises:
         ValueError: if a network does not offer them, or if they are not equally many.
@@ -227,7 +231,8 @@ def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
 
 def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
     place = re.fullmatch(r"map_([1-9]\d*)", kind)
-    key = "maps" if place or kind == "last_map" else kind
+    as_they_are = kind == "before_relu" and features.before_relu is None
+    key = "maps" if place or kind == "last_map" or as_they_are else kind
     if key not in features:
         allowed = " | ".join([*(str(key) for key in features), "map_1", "last_map"])
         raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")

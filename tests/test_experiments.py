@@ -52,7 +52,7 @@ def photos(folder: Path) -> None:
 
 
 def test_none_is_overlooked() -> None:
-    assert len(EXPERIMENTS) == 23
+    assert len(EXPERIMENTS) == 24
     assert len(PAIRS) == 13
 
 

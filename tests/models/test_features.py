@@ -128,3 +128,38 @@ def test_a_module_that_never_runs_is_named():
 def test_an_output_that_is_no_tensor_is_named():
     with pytest.raises(ValueError, match="feature 'pair' is no tensor but a tuple"):
         FeatureTap(Odd(), ["pair"])(IMAGES)
+
+
+class Block(nn.Module):
+    """One ReLU twice, in place, as torchvision's blocks have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.second(self.relu(self.first(images))) + images)
+
+
+def test_before_relu_is_what_goes_into_the_last_relu_of_a_module():
+    torch.manual_seed(0)
+    model, images = nn.Sequential(Block(), nn.Linear(4, 2)), torch.randn(3, 4)
+    features = FeatureTap(model, ["0:before_relu", "0"])(images).features
+    hidden = model[0].first(images).relu()
+    assert torch.equal(features["0:before_relu"], model[0].second(hidden) + images)
+    assert features["0:before_relu"].min() < 0
+    assert torch.equal(features["0"], features["0:before_relu"].relu())
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("pool:before_relu", "'pool:before_relu' must be a module with a ReLU"),
+        ("stage9:before_relu", "'stage9:before_relu' must be a module path"),
+        ("stage1:after_relu", "'stage1:after_relu' must be a module path"),
+    ],
+)
+def test_positions_that_are_not_there_are_refused(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FeatureTap(cnn(), [name])

@@ -28,10 +28,21 @@ def offered(request):
     network = getattr(importlib.import_module(module), constructor)(
         in_shape=(3, 32, 32), num_classes=10, **model
     )
-    names = {*config.features.maps, config.features.hint, config.features.embedding}
+    maps = [*config.features.maps, *(config.features.get("before_relu") or [])]
+    names = {*maps, config.features.hint, config.features.embedding}
     with torch.no_grad():
         output = FeatureTap(network.eval(), names)(torch.rand(2, 3, 32, 32))
-    return config.features, {name: feature.shape[1:] for name, feature in output.features.items()}
+    return config.features, Shapes(output.features)
+
+
+class Shapes:
+    """The shape of each feature, without B."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __getitem__(self, name):
+        return self.features[name].shape[1:]
 
 
 def test_maps_are_maps_from_large_to_small(offered):
@@ -52,3 +63,16 @@ def test_the_embedding_is_a_vector(offered):
 def test_the_hint_is_a_map_or_a_vector(offered):
     features, shapes = offered
     assert len(shapes[features.hint]) in (1, 3)
+
+
+def test_maps_before_their_relu_become_the_maps(offered):
+    features, shapes = offered
+    if (before := features.get("before_relu")) is None:
+        pytest.skip("its maps are as they are")
+    assert len(before) == len(features.maps)
+    for place, name in enumerate(before):
+        value, then = shapes.features[name], shapes.features[features.maps[place]]
+        assert value.shape == then.shape
+        assert value.min() < 0
+        if name.endswith(":before_relu"):
+            assert torch.equal(value.relu(), then)
