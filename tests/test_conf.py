@@ -70,15 +70,15 @@ CNNS = (*ONE_STEP, "teacher.model.width=2", "student=cnn", "student.model.width=
 GROUPS = {
     "dataset": (CNNS, 11),
     "student": ((*PHOTOS, "teacher.model.width=4"), 30),
-    "teacher": ((*PHOTOS, "student.model.width=4"), 17),
+    "teacher": ((*PHOTOS, "student.model.width=4"), 21),
     "loss": ((*SMALL, "student=cnn"), 25),
     "optimizer": (SMALL, 3),
     "schedule": (SMALL, 4),
     "scale": (SMALL, 2),
     "trainer": (SMALL, 1),
-    "tracking": (SMALL, 2),
-    "search": (SMALL, 1),
-    "search/pruner": ((*SMALL, "search=bayes"), 3),
+    "tracking": (SMALL, 3),
+    "search": (SMALL, 2),
+    "search/pruner": ((*SMALL, "search=bayes"), 4),
 }
 ELSEWHERE = {
     ".": "the map itself, composed by every test",
