@@ -266,8 +266,8 @@ def build_objective(values: dict[str, Any]) -> Objective:
 
 def _last_stage(values: dict[str, Any]) -> dict[str, Any]:
     """The loss terms of the stage that the run begins with; none without stages."""
-    *_, last = [{"loss": {}}, *values["stages"].values()]
-    return dict(last["loss"])
+    stages = list(values["stages"].values())
+    return dict(stages[-1]["loss"]) if stages else {}
 
 
 def _mixing(values: dict[str, Any]) -> str | None:

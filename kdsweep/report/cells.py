@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdsweep.report.statistics import Comparison, Seeds, Summary, compare, summary
+from kdsweep.report.statistics import Comparison, Seeds, Summary, compare_cells, summary
 from kdsweep.tracking.results import words_of_ce
 
 Row = dict[str, Any]
@@ -87,9 +87,9 @@ def grid(rows: Sequence[Row]) -> Grid:
     ranked = sorted(finished, key=rank)
     best = ranked[0] if ranked and val[ranked[0]] else None  # the test set chooses nothing
     others = [name for name in ranked if name != best]
-    against_best = compare({name: (test[name], test[best]) for name in others}) if best else {}
+    against_best = compare_cells(test, dict.fromkeys(others, best)) if best else {}
     baselines = _baselines({name: by_cell[name][0] for name in ranked})
-    against_baseline = compare({n: (test[n], test[base]) for n, base in baselines.items()})
+    against_baseline = compare_cells(test, baselines)
     cells = [
         Cell(
             name=name,

@@ -1,19 +1,24 @@
 """Means over seeds, intervals, and paired tests; the numbers come from scipy and statsmodels.
 
 Cells are compared over the seeds that both have: equal seeds share initialisation and data order,
-so their difference is less noisy than either. Every test is two-sided, and corrected over all cells
-that are compared at once (Holm 1979), so that a grid without any difference calls one in at most
-`ALPHA` of all grids.
+so their difference is less noisy than either. Five seeds say little about how much one difference
+varies, but all cells of a sweep together say it well: cell and seed are the factors of a randomised
+block design, whose residual is the error of every comparison. That supposes that the cells vary
+alike; where they do not (Bartlett 1937), each difference is tested by its own spread, Student's
+paired t-test. Every test is two-sided, and corrected over all cells that are compared at once
+(Holm 1979), so that a grid without any difference calls one in at most `ALPHA` of all grids.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -27,6 +32,8 @@ POWER = 0.8  # of finding a difference that is there
 BOOTSTRAP_FROM = 5  # seeds; with fewer there is too little to draw from
 RESAMPLES = 9999
 MANY = 1000  # seeds; whoever needs more will not train them
+LARGE_EFFECT = 1000.0  # in sd; two seeds find less
+ROUNDING = 1e-12  # what differs by less does not differ
 
 
 @dataclass(frozen=True)
@@ -66,26 +73,34 @@ def _bootstrap(sample: "np.ndarray") -> Interval | None:
 class Comparison:
     """A cell against another one, over the seeds that both have.
 
-    ``p`` is None where nothing can be tested: fewer than two shared seeds, or differences without
-    any spread. ``p_corrected`` is Holm's, over all that were compared at once.
+    ``p`` is None where nothing can be tested: fewer than two shared seeds, or no spread at all.
+    ``p_corrected`` is Holm's, over all that were compared at once.
     """
 
     n: int
     difference: float | None  # mean over the shared seeds; None without any
-    sd: float | None  # of the differences
+    sd: float | None  # of a difference
     interval: Interval | None  # 95 %, of the mean difference; not corrected
     p: float | None
     p_corrected: float | None
+    df: float = 0.0  # degrees of freedom of `sd`: n - 1 if it is the differences' own
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether all cells together have said how much a difference varies."""
+        return self.df > self.n - 1
 
     @property
     def detectable(self) -> float | None:
         """The difference that so many seeds find with probability `POWER`, not corrected."""
-        return detectable_difference(self.sd, self.n) if self.sd else None
+        return detectable_difference(self.sd, self.n, self.df) if self.sd else None
 
     @property
     def seeds_needed(self) -> int | None:
         """How many seeds would find a difference as large as this one; None for too many."""
-        return seeds_needed(self.difference, self.sd) if self.sd and self.difference else None
+        if not self.sd or not self.difference:
+            return None
+        return seeds_needed(self.difference, self.sd, self.df / (self.n - 1))
 
     @property
     def verdict(self) -> Verdict | None:
@@ -97,31 +112,79 @@ class Comparison:
         return "BEATS" if self.difference > 0 else "LOSES"
 
 
+class Spread(NamedTuple):
+    """How much a difference varies, and how well that is known."""
+
+    sd: float
+    df: float
+
+
 def compare(couples: Mapping[str, tuple[Seeds, Seeds]]) -> dict[str, Comparison]:
     """The first of each couple against the second, by paired t-tests, Holm-corrected over all."""
-    tested = {name: _paired(*couple) for name, couple in couples.items()}
+    return _corrected({name: _paired(*couple) for name, couple in couples.items()})
+
+
+def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dict[str, Comparison]:
+    """Cells of a sweep against others of it, Holm-corrected over all.
+
+    Args:
+        cells: every cell that is part of a comparison, by name.
+        against: which one a cell is compared with.
+    """
+    named = {*against, *against.values()}
+    spread = pooled({name: cells[name] for name in cells if name in named})
+    return _corrected({n: _paired(cells[n], cells[other], spread) for n, other in against.items()})
+
+
+def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
     corrected = holm({name: found.p for name, found in tested.items()})
     return {name: replace(found, p_corrected=corrected[name]) for name, found in tested.items()}
 
 
-def _paired(ours: Seeds, theirs: Seeds) -> Comparison:
+def pooled(cells: Mapping[str, Seeds]) -> Spread | None:
+    """How much a difference of two cells varies, from the residual of cell + seed.
+
+    None for fewer than three cells of two seeds or more (a paired test has the same residual), and
+    for cells that do not vary alike.
+    """
+    blocks = {name: seeds for name, seeds in cells.items() if len(seeds) > 1}
+    if len(blocks) < 3:
+        return None
+    values = np.array([value for seeds in blocks.values() for value in seeds.values()])
+    cell = np.repeat(np.arange(len(blocks)), [len(seeds) for seeds in blocks.values()])
+    seed = np.unique([s for seeds in blocks.values() for s in seeds], return_inverse=True)[1]
+    design = np.column_stack([np.eye(len(blocks))[cell], np.eye(seed.max() + 1)[seed][:, 1:]])
+    fitted = OLS(values, design).fit()
+    residuals = [fitted.resid[cell == number] for number in range(len(blocks))]
+    sd = math.sqrt(2 * max(fitted.mse_resid, 0.0)) if fitted.df_resid > 0 else 0.0
+    if sd <= ROUNDING or min(map(np.ptp, residuals)) <= ROUNDING:
+        return None
+    if stats.bartlett(*residuals).pvalue < ALPHA:
+        return None
+    return Spread(sd, float(fitted.df_resid))
+
+
+def _paired(ours: Seeds, theirs: Seeds, spread: Spread | None = None) -> Comparison:
+    """Tested by the differences' own spread, unless one is given."""
     shared = sorted(ours.keys() & theirs.keys())
     differences = np.array([ours[seed] - theirs[seed] for seed in shared])
     if len(shared) < 2:
         mean = float(differences.mean()) if shared else None
         return Comparison(len(shared), mean, None, None, None, None)
-    mean, sd = float(differences.mean()), float(differences.std(ddof=1))
-    if sd <= 1e-12 * max(1.0, abs(mean)):  # rounding alone
-        return Comparison(len(shared), mean, 0.0, None, None, None)
-    test = stats.ttest_1samp(differences, 0.0)
-    low, high = test.confidence_interval(1 - ALPHA)
+    n, mean = len(shared), float(differences.mean())
+    sd, df = spread or Spread(float(differences.std(ddof=1)), n - 1)
+    if sd <= ROUNDING * max(1.0, abs(mean)):
+        return Comparison(n, mean, 0.0, None, None, None)
+    error = sd / math.sqrt(n)
+    reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * error
     return Comparison(
-        n=len(shared),
+        n=n,
         difference=mean,
         sd=sd,
-        interval=(float(low), float(high)),
-        p=float(test.pvalue),
+        interval=(mean - reach, mean + reach),
+        p=float(2 * stats.t.sf(abs(mean) / error, df)),
         p_corrected=None,
+        df=df,
     )
 
 
@@ -134,17 +197,27 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     return {**ps, **dict(zip(tested, map(float, corrected), strict=True))}
 
 
-def detectable_difference(sd: float, n: int) -> float:
-    """The difference that a paired t-test of n seeds finds with probability `POWER`."""
-    return sd * float(TTestPower().solve_power(nobs=n, alpha=ALPHA, power=POWER))
+def detectable_difference(sd: float, n: int, df: float | None = None) -> float:
+    """The difference that n seeds find with probability `POWER`; ``df`` is n - 1 if not given."""
+
+    def lacking(effect: float) -> float:
+        return POWER - _power(effect, n, df)
+
+    return sd * float(brentq(lacking, 0.0, LARGE_EFFECT))
 
 
-def seeds_needed(difference: float, sd: float) -> int | None:
+def seeds_needed(difference: float, sd: float, df_per_seed: float = 1.0) -> int | None:
     """How many seeds find a difference with probability `POWER`; None for more than `MANY`."""
     effect, numbers = abs(difference) / sd, range(2, MANY + 1)
+
     # More seeds find more; the solver of the same equation does not converge for large effects.
-    place = bisect_left(numbers, POWER, key=lambda n: TTestPower().power(effect, n, ALPHA))
+    place = bisect_left(numbers, POWER, key=lambda n: _power(effect, n, df_per_seed * (n - 1)))
     return numbers[place] if place < len(numbers) else None
+
+
+def _power(effect: float, n: int, df: float | None) -> float:
+    """Of a t-test; 1 where the effect is too large for the noncentral distribution's code."""
+    return float(np.nan_to_num(TTestPower().power(effect, n, ALPHA, df=df), nan=1.0))
 
 
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> float:

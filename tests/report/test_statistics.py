@@ -9,9 +9,11 @@ import pytest
 from kdsweep.report.statistics import (
     Comparison,
     compare,
+    compare_cells,
     detectable_difference,
     holm,
     mcnemar,
+    pooled,
     seeds_needed,
     summary,
 )
@@ -20,6 +22,9 @@ from kdsweep.report.statistics import (
 # t.test(extra ~ group, paired = TRUE): t = -4.0621, df = 9, p = 0.002833, [-2.4598858 -0.7001142].
 FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+Grid = Callable[..., dict[str, dict[int, float]]]
 
 
 def seeds(values: "list[float] | np.ndarray") -> dict[int, float]:
@@ -109,48 +114,93 @@ def test_only_shared_seeds_are_compared() -> None:
     assert only({0: 1.0}, {1: 1.0}).difference is None
 
 
-Grid = Callable[[float], dict[str, tuple[dict[int, float], dict[int, float]]]]
+def test_the_pooled_spread_is_that_of_a_block_design() -> None:
+    values = {"a": [10.0, 12.0, 11.0], "b": [11.0, 14.0, 12.0], "c": [13.0, 14.0, 14.5]}
+    spread = pooled({name: seeds(found) for name, found in values.items()})
+    table = np.array(list(values.values()))
+    residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    assert spread is not None
+    assert spread.df == 4
+    assert spread.sd == pytest.approx(math.sqrt(2 * (residual**2).sum() / 4))
+
+
+def test_two_cells_have_the_paired_test_whoever_asks() -> None:
+    cells = {"first": seeds(FIRST), "second": seeds(SECOND)}
+    found = compare_cells(cells, {"first": "second"})["first"]
+    assert found == only(seeds(FIRST), seeds(SECOND))
+    assert not found.is_pooled
+
+
+def test_cells_that_do_not_vary_alike_are_tested_by_their_own_spread(simulated: Grid) -> None:
+    cells = simulated(0.0)
+    assert pooled(cells) is not None
+    wild = {seed: 30 * value for seed, value in cells["3"].items()}
+    against = dict.fromkeys(list(cells)[1:], "0")
+    found = compare_cells({**cells, "3": wild}, against)
+    assert found == compare({n: ({**cells, "3": wild}[n], cells["0"]) for n in against})
+
+
+def test_cells_without_spread_or_seeds_do_not_pool() -> None:
+    still = {str(cell): seeds([0.1 * cell] * 5) for cell in range(4)}
+    assert pooled(still) is None
+    assert compare_cells(still, {"1": "0"})["1"].verdict is None
+    assert pooled({str(cell): {0: 0.1 * cell} for cell in range(4)}) is None
+
+
+def test_a_cell_with_fewer_seeds_is_compared_over_those_it_has(simulated: Grid) -> None:
+    cells = simulated(0.0)
+    cells["2"] = {seed: value for seed, value in cells["2"].items() if seed < 2}
+    found = compare_cells(cells, dict.fromkeys(list(cells)[1:], "0"))
+    assert (found["2"].n, found["1"].n) == (2, 5)
+    assert found["2"].df == found["1"].df == 9 * 5 - 3 - 9 - 4  # values, less cells and seeds
+
+
+def test_a_pooled_spread_finds_smaller_differences() -> None:
+    assert detectable_difference(1.0, 5, df=32) < detectable_difference(1.0, 5)
+    assert detectable_difference(1.0, 5, df=4) == pytest.approx(detectable_difference(1.0, 5))
+    few = seeds_needed(1.0, 1.0, df_per_seed=8)
+    assert few is not None
+    assert few < (seeds_needed(1.0, 1.0) or 0)
 
 
 @pytest.fixture
 def simulated() -> Grid:
-    """`simulated(2.0)`: eight cells and a baseline, five seeds, variance 1, half of it shared.
+    """`simulated(2.0)`: a baseline, "0", and eight cells, five seeds, variance 1.
 
-    The first cell is better by so much; the others are as the baseline.
+    The first cell is better by so much; the others are as the baseline. ``shared`` is the part of
+    the variance that all cells of a seed have in common.
     """
     random = np.random.default_rng(20)
 
-    def grid(better: float) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
-        shared = math.sqrt(0.5) * random.standard_normal(5)
-        values = shared + math.sqrt(0.5) * random.standard_normal((9, 5))
+    def grid(better: float, shared: float = 0.5) -> dict[str, dict[int, float]]:
+        common = math.sqrt(shared) * random.standard_normal(5)
+        values = common + math.sqrt(1 - shared) * random.standard_normal((9, 5))
         values[1] += better
-        return {str(cell): (seeds(values[cell]), seeds(values[0])) for cell in range(1, 9)}
+        return {str(cell): seeds(values[cell]) for cell in range(9)}
 
     return grid
 
 
-def share_of_grids(simulated: Grid, grids: int, better: float, cells: slice) -> float:
-    """In how many grids one of these cells is said to beat the baseline."""
-    hits = 0
-    for _ in range(grids):
-        verdicts = [found.verdict for found in compare(simulated(better)).values()]
-        hits += "BEATS" in verdicts[cells]
-    return hits / grids
+def winners(cells: dict[str, dict[int, float]]) -> set[str]:
+    """The cells that are said to beat the baseline."""
+    found = compare_cells(cells, dict.fromkeys(list(cells)[1:], "0"))
+    return {name for name, one in found.items() if one.verdict == "BEATS"}
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])
-def test_without_a_difference_hardly_a_grid_has_a_winner(simulated: Grid, grids: int) -> None:
-    assert share_of_grids(simulated, grids, better=0.0, cells=slice(None)) <= 0.05
+def test_without_a_difference_hardly_a_grid_has_a_winner(
+    simulated: Grid, grids: int, shared: float
+) -> None:
+    wrong = sum(bool(winners(simulated(0.0, shared))) for _ in range(grids))
+    assert wrong <= 0.05 * grids
 
 
-@pytest.mark.parametrize("grids", [20, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_difference_of_two_sd_is_found_by_five_seeds(grids: int) -> None:
-    """In most grids of nine, where cells share four fifths of their variance by seed."""
-    random, found = np.random.default_rng(3), 0
-    for _ in range(grids):
-        shared = math.sqrt(0.8) * random.standard_normal(5)
-        values = shared + math.sqrt(0.2) * random.standard_normal((9, 5))
-        values[1] += 2.0
-        couples = {str(cell): (seeds(values[cell]), seeds(values[0])) for cell in range(1, 9)}
-        found += compare(couples)["1"].verdict == "BEATS"
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_difference_of_two_sd_is_found_by_five_seeds_in_most_grids(
+    simulated: Grid, grids: int, shared: float
+) -> None:
+    found = sum("1" in winners(simulated(2.0, shared)) for _ in range(grids))
+    print(shared, found / grids)
     assert found > 0.5 * grids
