@@ -30,7 +30,21 @@ FEW = [
     *["hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=1"],
     *["search.finalist_seeds=1", "search/pruner=median", "search.pruner.n_startup_trials=1"],
 ]
+KINDS = {
+    "peers": ["teacher=peers"],
+    "online": ["teacher.online=true", "teacher.model.width=4"],
+    "assistant": ["teacher=assistant", "teacher.model.width=4", "teacher.teacher.trainer.epochs=1"],
+    "stages": ["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"],
+}
 GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
+
+
+def taught(kind: str) -> list[str]:
+    """A sweep of this kind of teaching, over two seeds."""
+    words = [word for word in SMALL if not word.startswith("teacher.")]
+    if kind in ("assistant", "stages"):
+        words.append("teacher.trainer.epochs=4")
+    return [*words, *LONGER, *KINDS[kind], "student=cnn", "T=1,4", "seed=0,1", "resume=true"]
 
 
 def recorded(folder: Path) -> int:
@@ -80,6 +94,10 @@ Compared = Callable[[Path], Any]
         pytest.param(FEW, 3, [trials, results], id="search"),
         pytest.param(SEARCH, 20, [trials, results], id="search-often", marks=pytest.mark.slow),
         pytest.param(GRID, 10, [results], id="grid", marks=pytest.mark.slow),
+        *(
+            pytest.param(taught(kind), 4, [results], id=kind, marks=pytest.mark.slow)
+            for kind in KINDS
+        ),
     ],
 )
 def test_a_killed_sweep_ends_as_if_it_had_not_been(
