@@ -1,0 +1,80 @@
+"""Made evidence: runs with made answers, as a report reads them from folders or from MLflow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rows import Row, row
+
+from kdsweep.report.evidence import Evidence
+from kdsweep.tracking.answers import Answers
+
+CLASSES = ("cat", "dog", "fish")
+
+
+@dataclass(frozen=True)
+class MadeRun:
+    """`kdsweep.report.evidence.Run`."""
+
+    row: Row
+    answers: Answers | None = None
+    teacher_answers: Answers | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[Any] = field(default_factory=list)
+
+
+def answers(
+    test: Any,
+    labels: Any,
+    val: Any = None,
+    val_labels: Any = None,
+    classes: Sequence[str] = CLASSES,
+) -> Answers:
+    """Of logits (N, C) and labels (N,), in whatever they are given."""
+    logits = {"test": _tensor(test, torch.float32)}
+    named = {"test": _tensor(labels, torch.int64)}
+    if val is not None:
+        logits["val"] = _tensor(val, torch.float32)
+        named["val"] = _tensor(val_labels, torch.int64)
+    return Answers(logits, named, tuple(classes))
+
+
+def saying(said: Sequence[int], labels: Sequence[int], sure: float = 4.0) -> Answers:
+    """Of a network that gives each image of test and validation one class, equally surely."""
+    logits = sure * np.eye(len(CLASSES))[list(said)]
+    return answers(logits, labels, logits, labels)
+
+
+def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
+    """A finished run; its T is that of its cell, its teacher "cnn" unless its loss is ce."""
+    words = dict(word.split("=") for word in cell.split() if "=" in word)
+    made = {
+        "T": float(words["T"]) if "T" in words else None,
+        "teacher": None if cell.startswith("ce") else "cnn",
+    }
+    parts = {
+        key: other.pop(key) for key in ("answers", "teacher_answers", "config") if key in other
+    }
+    return MadeRun(row(cell, seed, acc, **{**made, **other}), **parts)
+
+
+def evidence(runs: Sequence[MadeRun], home: Path = Path()) -> Evidence:
+    return Evidence("sweep", list(runs), home)
+
+
+def drawn(
+    images: int, classes: int, T: float, seed: int = 0, scale: float = 4.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, C), and labels (N,) that are drawn from softmax(logits / T)."""
+    rng = np.random.default_rng(seed)
+    logits = scale * rng.normal(size=(images, classes))
+    soft = np.exp((logits - logits.max(1, keepdims=True)) / T)
+    cumulated = (soft / soft.sum(1, keepdims=True)).cumsum(1)
+    return logits, (cumulated > rng.random((images, 1))).argmax(1)
+
+
+def _tensor(values: Any, dtype: torch.dtype) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(values)).to(dtype)
