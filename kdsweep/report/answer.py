@@ -1,11 +1,21 @@
 """The answer of a sweep in sentences: what won, by how much, and how sure that is."""
 
+from collections.abc import Sequence
+
 from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.statistics import ALPHA, Comparison, Summary
 
 
-def answer(grid: Grid) -> list[str]:
-    """The sentences, the most important first."""
+def answer(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
+    """The sentences, the most important first.
+
+    Args:
+        missing: names of runs that were asked for and have left nothing.
+    """
+    return [*_found(grid), *_missing(missing)]
+
+
+def _found(grid: Grid) -> list[str]:
     if grid.best is None and grid.seeds > 0:
         return [
             "Nothing was held out to choose by (dataset.val_fraction=0): no cell is called best.",
@@ -20,11 +30,18 @@ def answer(grid: Grid) -> list[str]:
             *_unfinished(grid),
         ]
     return [
+        *_of_one_seed(grid.best),
         *_against_baseline(grid, grid.best),
         *_ties(grid),
         *_optimism(grid),
         *_unfinished(grid),
     ]
+
+
+def _of_one_seed(best: Cell) -> list[str]:
+    if best.test is None or best.test.n > 1:
+        return []
+    return [f"{best.name} came first on validation with one seed: nothing can be concluded of it."]
 
 
 def _against_baseline(grid: Grid, best: Cell) -> list[str]:
@@ -35,7 +52,8 @@ def _against_baseline(grid: Grid, best: Cell) -> list[str]:
     if found.p_corrected is None:
         sure = "which nothing can test: there is no spread over the seeds that both have"
     else:
-        sure = f"p = {found.p_corrected:.3g} over {found.n} seeds, corrected for the whole sweep"
+        p = p_value(found.p_corrected)
+        sure = f"p {p} over {found.n} seeds, corrected for the whole sweep"
     words = {"BEATS": "beats", "LOSES": "loses to", "TIED": "is not shown to differ from"}
     verdict = words.get(found.verdict or "", "is not compared with")
     said = [f"{best.name} {verdict} {baseline}: {points(found)} points on test, {sure}."]
@@ -56,17 +74,30 @@ def _what_it_takes(found: Comparison) -> str:
 
 
 def _ties(grid: Grid) -> list[str]:
-    compared = [cell for cell in grid.cells if cell.against_best is not None]
-    if not compared:
-        return []
-    others = "the other cell" if len(compared) == 1 else f"{len(compared)} other cells"
-    tied = [cell for cell in compared if cell.is_tied_with_best]
-    if not tied:
-        return [f"It is better than {others}."]
-    names = ", ".join(cell.name for cell in tied[:5])
-    more = f" and {len(tied) - 5} more" if len(tied) > 5 else ""
-    counted = f", {len(tied)} of {others}" if len(compared) > 1 else ""
-    return [f"Statistically tied with it{counted}: {names}{more}."]
+    """How the other cells stand to the best one."""
+    by_verdict: dict[str | None, list[str]] = {}
+    for cell in grid.cells:
+        if (found := cell.against_best) is not None:
+            by_verdict.setdefault(found.verdict, []).append(cell.name)
+    untested = by_verdict.pop(None, [])
+    tested = sum(map(len, by_verdict.values()))
+    others = "the other cell" if tested == 1 else f"{tested} other cells"
+    counted = f", {{}} of {others}" if tested > 1 else ""
+    said = []
+    if above := by_verdict.get("BEATS", []):
+        said.append(f"Better than it on test{counted.format(len(above))}: {_some(above)}.")
+    if tied := by_verdict.get("TIED", []):
+        said.append(f"Statistically tied with it{counted.format(len(tied))}: {_some(tied)}.")
+    if tested and not above and not tied:
+        said.append(f"It is better than {others}.")
+    if untested:
+        cells = "1 other cell" if len(untested) == 1 else f"{len(untested)} other cells"
+        said.append(f"Not compared with it, for want of shared seeds or of spread: {cells}.")
+    return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _optimism(grid: Grid) -> list[str]:
@@ -90,6 +121,14 @@ def _unfinished(grid: Grid) -> list[str]:
     return [f"Not in any mean: {counted}."]
 
 
+def _missing(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    runs = "1 run was" if len(names) == 1 else f"{len(names)} runs were"
+    return [f"{runs} asked for and never began: {some}."]
+
+
 def percent(found: Summary | None) -> str:
     """`86.33 %`, with half of the 95 % interval where there is one."""
     if found is None:
@@ -97,6 +136,11 @@ def percent(found: Summary | None) -> str:
     if found.t_interval is None:
         return f"{100 * found.mean:.2f} %"
     return f"{100 * found.mean:.2f} +- {50 * (found.t_interval[1] - found.t_interval[0]):.2f} %"
+
+
+def p_value(p: float) -> str:
+    """`= 0.0259`, or `< 0.0001`: nobody believes a smaller one."""
+    return f"= {p:.3g}" if p >= 1e-4 else "< 0.0001"
 
 
 def points(found: Comparison) -> str:
@@ -110,9 +154,13 @@ def points(found: Comparison) -> str:
 
 
 HEADER = ("cell", "n", "val/acc", "sd", "test/acc", "sd", "vs ce", "p", "verdict", "to best")
+METHOD = (
+    "t-test over shared seeds, its error taken from all cells together where they vary alike"
+    " (randomised blocks), else from the two (paired)"
+)
 NOTE = (
     "Accuracies in percent: the mean over n seeds and the sample's sd. vs ce: points on test"
-    " with their 95 % interval; p: paired t-test over shared seeds, Holm-corrected over the sweep,"
+    f" with their 95 % interval; p: {METHOD}, Holm-corrected over the sweep,"
     f" and a verdict if it is below {ALPHA:g}. Sorted by validation."
 )
 
@@ -131,7 +179,7 @@ def _line(cell: Cell, is_best: bool) -> tuple[str, ...]:
         *_mean_and_sd(cell.val),
         *_mean_and_sd(cell.test),
         "" if against is None else points(against),
-        "" if p is None else f"{p:.3g}",
+        "" if p is None else p_value(p).removeprefix("= "),
         (against.verdict or "") if against else "",
         "best" if is_best else _to_best(cell),
     )
@@ -161,9 +209,7 @@ def brief(grid: Grid) -> list[dict[str, str]]:
 
 def _to_best(cell: Cell) -> str:
     verdict = cell.against_best.verdict if cell.against_best else None
-    if verdict is None:
-        return ""
-    return "tied" if cell.is_tied_with_best else "worse"
+    return {"BEATS": "better", "TIED": "tied", "LOSES": "worse"}.get(verdict or "", "")
 
 
 def _mean_and_sd(found: Summary | None) -> tuple[str, str]:

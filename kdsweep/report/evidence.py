@@ -3,7 +3,8 @@
 Everything but a run's row is read when it is asked for: a table of 1,000 runs opens no other file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from kdsweep.tracking import run_folder
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import collect
+
+MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is no server itself
 
 
 class Run(Protocol):
@@ -50,11 +53,15 @@ class Evidence:
         name: of the sweep, as on its command line; of several, joined by " + ".
         runs: in the order of the sweep; unfinished and folded ones, too.
         home: the folder that the report is written to.
+        missing: names of the runs that were asked for and have left nothing, `12`.
+        links: a run's id in MLflow -> its page there.
     """
 
     name: str
     runs: list[Run]
     home: Path
+    missing: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
@@ -101,5 +108,29 @@ def from_folder(sweep: Path) -> Evidence:
     """
     if not (sweep / "sweep.json").is_file():
         raise UserError(f"SWEEP must be a sweep's folder, got {sweep}, which has no sweep.json")
-    runs: list[Run] = [FolderRun(row, sweep / str(row["run"]), sweep) for row in collect(sweep)]
-    return Evidence(read_json(sweep / "sweep.json")["name"], runs, sweep)
+    runs: list[Run] = [  # a folded run has nothing but a row of its own
+        FolderRun(row, sweep / str(row["same_as"] or row["run"]), sweep) for row in collect(sweep)
+    ]
+    note = read_json(sweep / "sweep.json")
+    known = {str(run.row["run"]) for run in runs}
+    missing = tuple(number for number in note.get("fingerprints", {}) if number not in known)
+    return Evidence(note["name"], runs, sweep, missing, links(note, runs))
+
+
+def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
+    """The pages of a sweep's runs, by their ids in MLflow.
+
+    Args:
+        note: with the `tracking_uri` and the `experiment_id` that sweep.json has.
+    """
+    uri, experiment = note.get("tracking_uri"), note.get("experiment_id")
+    if not uri or not experiment:
+        return {}
+    ids = (run.row.get("mlflow_run_id") for run in runs)
+    return {run_id: run_page(str(uri), str(experiment), run_id) for run_id in ids if run_id}
+
+
+def run_page(uri: str, experiment: str, run_id: str) -> str:
+    """Where a run of a store is to be seen."""
+    server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_UI
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}"

@@ -1,16 +1,22 @@
-"""The report of a sweep on disk and on the terminal, from its run folders."""
+"""The report of a sweep: its files, and what the terminal says."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsweep.errors import UserError
-from kdsweep.report.answer import HEADER, NOTE, answer, brief, lines
-from kdsweep.report.cells import Grid, grid
+from kdsweep.report.answer import brief
+from kdsweep.report.evidence import Evidence
+from kdsweep.report.markdown import markdown
+from kdsweep.report.page import page
+from kdsweep.report.report import Report, report
+from kdsweep.report.tex import tex
 from kdsweep.tracking.files import read_json, write_text_atomic
-from kdsweep.tracking.results import collect, write_csv
+from kdsweep.tracking.results import write_csv
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+PAGE, TEXT, ROWS, TABLE = FILES = ("report.html", "report.md", "results.csv", "table.tex")
 
 
 def latest(home: Path = Path("multirun")) -> Path:
@@ -25,37 +31,27 @@ def latest(home: Path = Path("multirun")) -> Path:
     return max(notes)[1]
 
 
-def write_report(folder: Path) -> Grid:
-    """Write report.md and results.csv into a sweep's folder; the cells it tells of.
+def write_report(evidence: Evidence) -> Report:
+    """Write `FILES` into the home of the evidence; what they say.
 
     Raises:
-        UserError: if the folder holds no sweep.
+        OSError: if a file cannot be written.
     """
-    if not (folder / "sweep.json").is_file():
-        raise UserError(f"SWEEP must be a sweep's folder, got {folder}, which has no sweep.json")
-    rows = collect(folder)
-    found = grid(rows)
-    write_csv(rows, folder / "results.csv")
-    write_text_atomic(
-        folder / "report.md", markdown(read_json(folder / "sweep.json")["name"], found)
-    )
+    found, home = report(evidence), evidence.home
+    home.mkdir(parents=True, exist_ok=True)
+    write_csv(evidence.rows, home / ROWS)
+    write_text_atomic(home / TEXT, markdown(found))
+    write_text_atomic(home / TABLE, tex(found.grid))
+    write_text_atomic(home / PAGE, page(found))
     return found
 
 
-def markdown(name: str, found: Grid) -> str:
-    """The report as a page."""
-    table = [HEADER, tuple("---" for _ in HEADER), *lines(found)]
-    rows = [f"| {' | '.join(row)} |" for row in table]
-    sentences = [f"- {sentence}" for sentence in answer(found)]
-    return "\n".join([f"# {name}", "", *sentences, "", *rows, "", NOTE, ""])
-
-
-def show(found: Grid, console: "Console") -> None:
-    """Print the answer, and the table of cells."""
+def show(found: Report, console: "Console") -> None:
+    """Print the table of cells, and the answer."""
     from rich.markup import escape
     from rich.table import Table
 
-    rows, table = brief(found), Table()
+    rows, table = brief(found.grid), Table()
     for name in rows[0] if rows else ():
         table.add_column(
             name, justify="left" if name == "cell" else "right", no_wrap=name != "cell"
@@ -64,5 +60,5 @@ def show(found: Grid, console: "Console") -> None:
         table.add_row(*map(escape, row.values()))
     if rows:
         console.print(table)
-    for sentence in answer(found):
+    for sentence in found.answer:
         console.print(escape(sentence), soft_wrap=False)

@@ -1,6 +1,7 @@
 """A part of the report: sentences first, then what shows them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,12 @@ class Table:
     header: Line
     rows: list[Line]
     note: str = ""  # how to read it
+
+    def without_empty_columns(self) -> "Table":
+        """The same table, but for the columns that no row has anything in."""
+        told = [any(row[place] for row in self.rows) for place in range(len(self.header))]
+        rows = [tuple(compress(row, told)) for row in self.rows]
+        return replace(self, header=tuple(compress(self.header, told)), rows=rows)
 
 
 @dataclass(frozen=True)

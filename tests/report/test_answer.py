@@ -42,6 +42,28 @@ def test_ties_are_counted_and_named() -> None:
     assert "Statistically tied with it, 1 of 2 other cells: kl T=1." in text
 
 
+def test_a_cell_that_is_better_on_test_than_the_chosen_one_is_named() -> None:
+    chosen = [{**r, "val/acc": 0.99} for r in shaken("kl T=1", 0.80)]
+    text = said(chosen, rows("kl T=4", 0.9), rows("kl T=8", 0.8))
+    assert "Better than it on test, 1 of 2 other cells: kl T=4." in text
+    assert "Statistically tied with it, 1 of 2 other cells: kl T=8." in text
+    table = {line[0]: line[-1] for line in lines(grid([*chosen, *rows("kl T=4", 0.9)]))}
+    assert table == {"kl T=1": "best", "kl T=4": "better"}
+
+
+def test_what_was_not_tested_is_no_tie() -> None:
+    text = said([row("kl T=1", 0, 0.99)], rows("kl T=4", 0.9), rows("kl T=8", 0.9))
+    assert text.startswith("kl T=1 came first on validation with one seed: nothing can be")
+    assert "Not compared with it, for want of shared seeds or of spread: 2 other cells." in text
+    assert "tied" not in text
+
+
+def test_missing_runs_are_counted_and_named() -> None:
+    found = grid(rows("kl T=4", 0.9))
+    assert answer(found, ["7"])[-1] == "1 run was asked for and never began: 7."
+    assert answer(found, [str(n) for n in range(12)])[-1].startswith("12 runs were asked for and")
+
+
 def test_one_seed_concludes_nothing_and_still_shows_the_number() -> None:
     text = said(rows("ce", 0.8, seeds=1), rows("kl T=4", 0.9, seeds=1))
     assert text.startswith("One seed: nothing can be concluded. kl T=4 came first on validation")
@@ -85,7 +107,7 @@ def test_the_table_has_a_line_a_cell_with_verdict_and_tie() -> None:
     }
     assert found["kl T=4"]["to best"] == "best"
     assert found["ce"]["to best"] == "worse"
-    assert float(found["kl T=4"]["p"]) < 0.05
+    assert found["kl T=4"]["p"] == "< 0.0001"
     assert found["kl T=4"]["vs ce"].startswith("+10.")
 
 

@@ -1,16 +1,25 @@
-"""`kdsweep report`, the real command, on a real sweep."""
+"""`kdsweep report`, the real command, on a real sweep, and the files that it writes."""
 
 import csv
+import json
+import time
 from pathlib import Path
 
 import pytest
 from commands import Command
+from measured import ce_rows, measured, soft_rows
+from rows import Row, row
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.report.evidence import from_folder
+from kdsweep.report.files import FILES, write_report
+from kdsweep.report.markdown import markdown
+from kdsweep.report.report import report
+from kdsweep.tracking.run_folder import METRICS, RESULT
 
 
-def report(*words: str) -> tuple[int, str]:
+def told(*words: str) -> tuple[int, str]:
     answer = CliRunner().invoke(app, ["report", *words])
     return answer.exit_code, answer.output
 
@@ -19,21 +28,22 @@ def test_the_latest_sweep_is_told_of(command: Command) -> None:
     assert command("loss=ce", "seed=0,1").code == 0
     outcome = command("loss=ce,kl", "seed=0,1,2")
     assert outcome.code == 0, outcome.err
-    code, said = report()
+    code, said = told()
     assert code == 0, said
     page = (outcome.sweep / "report.md").read_text()
     assert page.startswith("# ")
     assert "| kl T=4 alpha=0.5 | 3 |" in page
     assert "| ce | 3 |" in page
-    assert str(outcome.sweep.relative_to(Path.cwd()) / "report.md") in said
+    assert "could not be made" not in page
+    assert str(outcome.sweep.relative_to(Path.cwd()) / "report.html") in said
     with (outcome.sweep / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 6
-    assert report(str(outcome.sweep))[0] == 0
+    assert told(str(outcome.sweep))[0] == 0
 
 
 def test_a_table_fits_a_terminal(command: Command) -> None:
     assert command("loss=ce,kl", "seed=0,1", "T=1,4").code == 0
-    _, said = report()
+    _, said = told()
     assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("report"))
     assert "…" not in said
 
@@ -43,7 +53,95 @@ def test_without_a_sweep_there_is_nothing_to_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = report(*words)
+    code, said = told(*words)
     assert code == 1
-    assert "SWEEP must be a sweep's folder, got n" in said
+    assert said.startswith("SWEEP must be a sweep's folder")
     assert "Traceback" not in said
+
+
+def test_all_files_are_written_and_again_the_same(tmp_path: Path) -> None:
+    made = measured([*ce_rows(), *soft_rows()], tmp_path / "new")
+    write_report(made)
+    assert sorted(path.name for path in made.home.iterdir()) == sorted(FILES)
+    first = {name: (made.home / name).read_bytes() for name in FILES}
+    write_report(made)
+    assert {name: (made.home / name).read_bytes() for name in FILES} == first
+
+
+def test_the_text_has_every_sentence_and_every_table() -> None:
+    found = report(measured([*ce_rows(), *soft_rows()], optimism=0.01))
+    text = markdown(found)
+    assert len(found.sections) > 6
+    for section in found.sections:
+        assert f"\n## {section.title}\n" in text
+        assert all(sentence in text for sentence in section.sentences)
+        for table in section.tables:
+            assert f"| {' | '.join(table.header)} |" in text
+            assert all(f"| {' | '.join(line)} |" in text for line in table.rows)
+
+
+def test_a_bar_in_a_name_does_not_break_the_table() -> None:
+    text = markdown(report(measured([{**r, "loss": "kl"} for r in [row("kl a=b|c", 0, 0.9)]])))
+    assert "| kl a=b\\|c | 1 |" in text
+
+
+def folder(home: Path, made: list[Row], asked: int) -> Path:
+    """A sweep's folder as training leaves it, but for what a report does not read."""
+    home.mkdir(parents=True)
+    for number, told_of in enumerate(made):
+        (home / str(number)).mkdir()
+        (home / str(number) / RESULT).write_text(json.dumps(told_of))
+        epochs = [{"epoch": e, "time": e, "metrics": {"val/acc": 0.1 * e}} for e in range(5)]
+        (home / str(number) / METRICS).write_text("\n".join(map(json.dumps, epochs)))
+    note = {"name": "made", "created": 1.0, "tracking_uri": None, "experiment_id": None}
+    fingerprints = {str(number): f"{number:016x}" for number in range(asked)}
+    (home / "sweep.json").write_text(json.dumps({**note, "fingerprints": fingerprints}))
+    return home
+
+
+def test_what_never_began_failed_was_pruned_or_runs_is_said(tmp_path: Path) -> None:
+    made = soft_rows(seeds=3)
+    for place, status in ((0, "FAILED"), (4, "PRUNED"), (8, "RUNNING")):
+        made[place] |= {"status": status, "test/acc": None, "val/acc": None, "reason": None}
+    made[0]["reason"] = "loss is not finite"
+    home = folder(tmp_path / "sweep", made, asked=len(made) + 2)
+    found = write_report(from_folder(home))
+    text = (home / "report.md").read_text()
+    assert "Not in any mean: 1 FAILED, 1 PRUNED, 1 RUNNING." in found.answer
+    assert "2 runs were asked for and never began: 18, 19." in found.answer
+    assert "5 of 20 runs have no result." in text
+    assert "| 0 | kl T=1 alpha=0.5 | 0 | FAILED | loss is not finite |" in text
+    assert "| 18 |  |  | MISSING |" in text
+    assert "Cells with fewer seeds than others: " in text
+    assert "| kl T=1 alpha=0.5 | 2 |" in text
+
+
+def test_with_one_seed_the_numbers_are_shown_and_nothing_is_concluded(tmp_path: Path) -> None:
+    home = folder(tmp_path / "sweep", [*ce_rows(seeds=1), *soft_rows(seeds=1)], asked=7)
+    write_report(from_folder(home))
+    text = (home / "report.md").read_text()
+    assert "One seed: nothing can be concluded." in text
+    assert "| kl T=4 alpha=0.9 | 1 | 93." in text
+    assert not any(word in text for word in ("BEATS", "LOSES", "TIED", "beats"))
+
+
+def test_of_nothing_no_part_has_anything_to_say() -> None:
+    assert report(measured([])).sections == []
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:
+    """Processor seconds, so that a busy machine does not fail it."""
+
+    def seconds(cells: int) -> float:
+        Ts, rest = (1.0, 2.0, 4.0, 8.0), [f"optimizer.lr={n}" for n in range(cells // 4)]
+        made = [r for words in rest for r in soft_rows(Ts, (0.5,), rest=words)]
+        home = folder(tmp_path / str(cells), made, asked=len(made))
+        began = time.process_time()
+        write_report(from_folder(home))
+        return time.process_time() - began
+
+    seconds(4)  # imports
+    few, many = seconds(20), seconds(200)
+    assert many < 10
+    assert many / few < 12

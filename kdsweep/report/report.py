@@ -1,0 +1,84 @@
+"""All that a report says of a sweep, before it is a page, a text or a table."""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from kdsweep.report import calibration, comparisons, distilled, honesty, unfinished
+from kdsweep.report.answer import answer
+from kdsweep.report.cells import Grid, grid
+from kdsweep.report.evidence import Evidence
+from kdsweep.report.figures import (
+    heatmap,
+    importance,
+    interaction,
+    learning_curves,
+    overfitting,
+    pareto,
+    response,
+)
+from kdsweep.report.section import Section
+
+log = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """A module that makes a section."""
+
+    TITLE: str
+
+    def section(self, evidence: Evidence, grid: Grid) -> Section | None:
+        """What it has to say; None where it does not apply."""
+
+
+PARTS: tuple[Part, ...] = (  # in the order of the page
+    heatmap,
+    response,
+    interaction,
+    importance,
+    comparisons,
+    honesty,
+    learning_curves,
+    overfitting,
+    pareto,
+    calibration,
+    distilled,
+    unfinished,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, and what was made of it."""
+
+    evidence: Evidence
+    grid: Grid
+    sections: list[Section]
+
+    @property
+    def name(self) -> str:
+        """Of the sweep, as on its command line."""
+        return self.evidence.name
+
+    @property
+    def answer(self) -> list[str]:
+        """The sentences, the most important first."""
+        return answer(self.grid, self.evidence.missing)
+
+
+def report(evidence: Evidence) -> Report:
+    """Everything that can be said of these runs."""
+    cells = grid(evidence.rows)
+    found = [_section(part, evidence, cells) for part in PARTS]
+    return Report(evidence, cells, [section for section in found if section is not None])
+
+
+def _section(part: Part, evidence: Evidence, cells: Grid) -> Section | None:
+    """A part that fails says so in its place: no figure is worth the answer."""
+    try:
+        return part.section(evidence, cells)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("report: %s could not be made: %s", part.TITLE, reason)
+        log.debug("report: %s", part.TITLE, exc_info=True)
+        return Section(part.TITLE, [f"This part could not be made ({reason})."])
