@@ -70,7 +70,6 @@ CHECKS = (
         lambda storage: storage is not None,
     ),
     Check("resume", "false in a search, which always goes on", lambda resume: not resume),
-    Check("dry_run", "false in a search, whose runs are not known yet", lambda dry: not dry),
 )
 
 

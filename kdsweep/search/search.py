@@ -18,6 +18,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
 from kdsweep.search.clock import Clock, TimeIsUp
+from kdsweep.search.forecast import forecast
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.identity import (
     applies_with,
@@ -83,6 +84,9 @@ class Search(OptunaSweeperImpl):
         is_grid = str(self.config.hydra.sweeper.sampler._target_).endswith("GridSampler")
         if is_grid:
             self.n_trials = int(min(self.n_trials, grid_size(self.space)))
+        if self.config.dry_run:
+            self._forecast()
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             with Progress(total_runs=self.n_trials) as progress:
@@ -96,6 +100,14 @@ class Search(OptunaSweeperImpl):
             raise SystemExit(130) from stopped  # the answer said how to go on
         if stopped is not None:
             raise stopped
+
+    def _forecast(self) -> None:
+        """What `dry_run=true` prints; nothing is opened that would be made by it."""
+        nowhere = {**OmegaConf.to_container(self.config.tracking), "uri": None}  # type: ignore[dict-item]
+        finalists = min(self.options.finalists, self.n_trials) if self._is_race else 0
+        with Progress() as progress, closing(Session(nowhere, progress)) as session:
+            runs = Runs(self.launcher, session, self.space, self.folder)
+            forecast(runs, session, self.options, self.n_trials, self.n_jobs, finalists)
 
     def _refuse(self) -> None:
         """Requests that make no sense, before anything is made."""
@@ -150,6 +162,8 @@ class Search(OptunaSweeperImpl):
         """
         if self.session.plots != "none":
             draw(self.study, self.space, self.options.objectives, self.folder)
+        if self.session.report and not goes_on:
+            self.mlflow.report()
         answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
         answer.publish(self.folder, finalists, goes_on=goes_on)
         self.mlflow.log_answer()

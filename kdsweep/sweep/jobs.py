@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
@@ -19,6 +19,7 @@ from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
 from kdsweep.sweep.launcher import task_of
+from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.plots import samples as samples_plot
 from kdsweep.tracking.progress import Progress
@@ -47,14 +48,16 @@ def launch(
         )
     with Progress(total_runs=len(plans)) as progress:
         if launcher.session is None:
-            launcher.session = Session(plans[0].values["tracking"], progress)
+            launcher.session = Session(_tracking(plans[0]), progress)
         session = launcher.session
         session.progress = progress
         check(plans, session.dataset)
         if searching:
             refuse_without_validation(plans, session)
         if plans[0].values["dry_run"]:
-            _list(plans, _earlier(launcher, plans), launcher)
+            earlier = _earlier(launcher, plans)
+            _list(plans, earlier, launcher)
+            _estimate(plans, earlier, launcher, session)
             release(launcher.folder)
             return []
         if plans[0].values["resume"]:
@@ -68,6 +71,11 @@ def launch(
             plans=plans,
         )
         return _train(launcher, configs, plans, session, sweep)
+
+
+def _tracking(plan: Plan) -> dict[str, Any]:
+    """Where runs are tracked; no store is made or written where nothing is trained."""
+    return {**plan.values["tracking"], **({"uri": None} if plan.values["dry_run"] else {})}
 
 
 def is_search(config: DictConfig) -> bool:
@@ -216,6 +224,17 @@ def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLaunche
         console.print(f"      before them {_counted(stages, 'stage')}")
     in_cohorts = f"{_counted(len(seen), 'run')} in {_counted(len(cohorts), 'cohort')}"
     console.print(f"{in_cohorts}; nothing was trained")
+
+
+def _estimate(
+    plans: Sequence[Plan], earlier: Path | None, launcher: "LockstepLauncher", session: Session
+) -> None:
+    """What else `dry_run=true` prints: what is still to be trained, and what that takes."""
+    console = Console()
+    resume = bool(plans[0].values["resume"])
+    if earlier is not None and not resume:
+        console.print(f"resume=true goes on in {earlier}; this is for starting afresh")
+    tell(workload(plans, launcher.cohort_size, earlier if resume else None), session, console)
 
 
 def _counted(number: int, what: str) -> str:

@@ -10,13 +10,14 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from kdsweep.tracking.answers import OF_TEACHERS
 from kdsweep.tracking.files import read_json
 from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
 
 SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0", "tracking.plots=none"]
 
-ANSWER = {"results.csv", "optimization_results.yaml"}
+ANSWER = {"sweep.json", "results.csv", "optimization_results.yaml"}
 
 
 def study_of(outcome: Outcome) -> optuna.Study:
@@ -37,11 +38,12 @@ def results(outcome: Outcome) -> dict[str, dict[str, object]]:
 
 
 def artifacts(client: MlflowClient, run_id: str) -> set[str]:
-    """The files of an MLflow run, those in its folders included."""
+    """The files of an MLflow run, those in its folders included, but for what teachers said."""
     found = list(client.list_artifacts(run_id))
     for entry in found:
         found += client.list_artifacts(run_id, entry.path) if entry.is_dir else []
-    return {entry.path for entry in found if not entry.is_dir}
+    files = {entry.path for entry in found if not entry.is_dir}
+    return {path for path in files if not path.startswith(f"{OF_TEACHERS}/")}
 
 
 def test_n_trials_is_a_total_and_a_finished_search_says_its_answer(command: Command) -> None:
