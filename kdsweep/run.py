@@ -80,7 +80,8 @@ class Session:
     """What one process keeps while it trains: the store, the data sets, the teachers.
 
     Args:
-        tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run folders are written.
+        tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run
+            folders are written.
         progress: where the terminal is told what happens.
 
     Raises:
@@ -92,6 +93,7 @@ class Session:
         options = vars(TrackingConfig()) | given
         self.plots: str = options["plots"]
         self.answers: bool = options["answers"]
+        self.report: bool = options["report"]
         self.tensorboard: bool = options["tensorboard"]
         self.checkpoint_seconds: float = options["checkpoint_seconds"]
         self.progress = progress

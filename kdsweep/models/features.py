@@ -19,10 +19,10 @@ class FeatureTap:
     """A model that also hands out the outputs of the modules named.
 
     ``FeatureTap(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A name
-    is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``. Without names the model has no hooks and
-    the features are empty. A module that runs more than once in a forward pass, such as a shared
-    ReLU, gives its last output. A copy of a tapped model would report to the first tap: close
-    the tap before copying.
+    is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``.
+    Without names the model has no hooks and the features are empty. A module that runs more than
+    once in a forward pass, such as a shared ReLU, gives its last output. A copy of a tapped model
+    would report to the first tap: close the tap before copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
