@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -106,6 +108,20 @@ def train_command(context: typer.Context) -> None:
     main()
 
 
+@app.command(
+    "plan",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def plan_command(context: typer.Context) -> None:
+    """Say what a sweep would take, time, disk and teachers, and train nothing.
+
+    The words are those of `kdsweep train`; a few steps of each kind of run are timed.
+    """
+    sys.argv = ["kdsweep plan", *context.args, "dry_run=true"]
+    main()
+
+
 @app.command()
 def sync(
     folder: Path,
@@ -128,26 +144,85 @@ def sync(
         raise typer.Exit(1) from error
 
 
-@app.command()
-def report(
-    sweep: Annotated[
-        Path | None, typer.Argument(help="a sweep's folder; without one, the latest sweep")
-    ] = None,
-) -> None:
-    """Say what a sweep has shown: means over seeds, intervals, paired tests, in report.md too."""
-    from rich.console import Console
+Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
+Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
 
-    from kdsweep.report.files import latest, show, write_report
 
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """What the user can put right ends the command with a sentence and exit code 1."""
     try:
-        folder = sweep or latest()
-        found = write_report(folder)
+        yield
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def report(
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SWEEP]...",
+            help="a sweep's folder, its name under multirun/, the id of its run in MLflow, or a"
+            " filter like \"params.loss = 'kl'\"; several are told of as one; without any, the"
+            " latest sweep",
+        ),
+    ] = None,
+    uri: Uri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Say what a sweep has shown: report.html, report.md, table.tex, results.csv, and in MLflow."""
+    from rich.console import Console
+
+    from kdsweep.report.files import PAGE, show, write_report
+    from kdsweep.report.publish import publish_if_possible
+    from kdsweep.report.sources import Address, find
+
+    with _one_sentence():
+        source = find(sweeps or [], Address(uri, experiment))
+        found = write_report(source.evidence)
     console = Console()
     show(found, console)
-    console.print(f"report   {folder / 'report.md'}", soft_wrap=True)
+    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True)
+    if (reason := publish_if_possible(found, source)) is not None:
+        console.print(reason, soft_wrap=True)
+
+
+@app.command()
+def leaderboard(
+    uri: Uri = None,
+    experiment: Experiment = None,
+    limit: Annotated[int, typer.Option(min=1, help="most cells of a data set")] = 20,
+) -> None:
+    """Print the best cells of all sweeps of an experiment, by validation."""
+    from rich.console import Console
+
+    from kdsweep.report.leaderboard import boards, show
+    from kdsweep.report.sources import Address
+
+    with _one_sentence():
+        found = boards(Address(uri, experiment).open())
+    show(found, limit, Console())
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, or its MLflow id")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="the other; ids may be shortened")],
+    uri: Uri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Say what two runs differ in, and whether one is better on the same test images (McNemar)."""
+    from rich.console import Console
+
+    from kdsweep.report.compare import compare_runs, find_run, show
+    from kdsweep.report.sources import Address
+
+    address = Address(uri, experiment)
+    with _one_sentence():
+        found = compare_runs(find_run(first, address), find_run(second, address))
+    show(found, Console())
 
 
 @app.command(

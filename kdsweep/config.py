@@ -142,6 +142,7 @@ class TrackingConfig:
     artifacts: str = "mlartifacts"
     plots: str = "sweep"
     answers: bool = True
+    report: bool = True
     tensorboard: bool = False
     checkpoint_seconds: float = 1.0
 

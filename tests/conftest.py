@@ -35,6 +35,14 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("teachers")
 
 
+def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
+    """What a sweep is told beside its own words, to be small and quick."""
+    small = [word for word in TINY if not said(word, words)]
+    # Its figures take seconds; tests of the report ask for it.
+    report = [] if said("tracking.report=false", words) else ["tracking.report=false"]
+    return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *report, *small]
+
+
 @pytest.fixture
 def command(
     tmp_path: Path,
@@ -51,13 +59,9 @@ def command(
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
     def run(*words: str, tracking: bool = False, tiny: bool = True) -> Outcome:
-        base = [f"teacher.store={teachers}"] if tiny else []
+        base = _tiny(words, teachers, tracking) if tiny else []
         if tracking and not (tmp_path / "mlflow.db").exists():
             shutil.copy(fresh_database, tmp_path / "mlflow.db")
-        if tiny and not tracking:
-            base.append("tracking=none")
-        if tiny:
-            base += [word for word in TINY if not said(word, words)]
         logging.getLogger("optuna").handlers.clear()  # they hold the stderr of an earlier test
         monkeypatch.setattr(sys, "argv", ["train.py", *base, *words])
         capsys.readouterr()

@@ -73,7 +73,8 @@ def assert_whole(store: MLflowStore) -> None:
     assert parent.info.start_time <= min(run.info.start_time for run in found["run"])
     assert parent.info.end_time == max(run.info.end_time for run in found["run"])
     artifacts = {item.path for item in store.client.list_artifacts(parent.info.run_id)}
-    assert artifacts - {"samples.png"} == {"results.csv", "heatmap.png"}
+    own = {"sweep.json", "results.csv", "heatmap.png", "answers"}
+    assert artifacts - {"samples.png"} == own
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from kdsweep.config import number
 from kdsweep.run import Result
 from kdsweep.search.plots import PAGE
 from kdsweep.search.space import Space
-from kdsweep.sweep.answer import link, ui_command
+from kdsweep.sweep.answer import REPORT, link, ui_command
 from kdsweep.sweep.folder import PLOTS
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import collect, write_csv
@@ -149,6 +149,8 @@ def _show_places(console: Console, folder: Path) -> None:
     console.print(f"results  {folder / 'optimization_results.yaml'}, {folder / 'results.csv'}")
     if (page := folder / PLOTS / PAGE).is_file():
         console.print(f"plots    {page}")
+    if (report := folder / REPORT).is_file():
+        console.print(f"report   {report}", soft_wrap=True)
     note = read_json(folder / "sweep.json")
     if note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}")

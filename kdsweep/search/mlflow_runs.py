@@ -16,10 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from kdsweep.config import SearchConfig, number
 from kdsweep.run import Result
 from kdsweep.search.space import Space
-from kdsweep.sweep.folder import log_own_files
+from kdsweep.sweep.answer import make_report
+from kdsweep.sweep.folder import log_own_files, mark
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
-from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.recorder import FOLDER_TAG, PRUNED_TAG
 from kdsweep.tracking.run_folder import make_row
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class SearchRuns:
         def ship(store: MLflowStore, parent: str) -> None:
             store.log_missing(run_id, rows)
             if state is TrialState.PRUNED:
-                store.set_tags(run_id, {"kdsweep.pruned": "true"})
+                store.set_tags(run_id, {PRUNED_TAG: "true"})
             store.finish(run_id, ENDS[state])
 
         self._quietly(ship)
@@ -117,6 +118,11 @@ class SearchRuns:
         ]
         with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
             self._quietly(lambda store, parent: store.log_missing(parent, rows))
+
+    def report(self) -> None:
+        """Make the report of the search's runs, in its folder and on its run."""
+        view = make_report(self.folder, self.store, self.parent_id)
+        mark(self.folder, {"view": view})
 
     def log_answer(self) -> None:
         """Copy the results and the plots in the search's folder to its run."""

@@ -1,25 +1,35 @@
 """The end of a sweep: its results in one place, in MLflow and on the terminal."""
 
+import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import caption, collect, table, write_csv
 
+if TYPE_CHECKING:
+    from kdsweep.tracking.mlflow_store import MLflowStore
+
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.html"
+
 
 def publish(folder: Path, session: Any) -> None:
-    """Write results.csv and the pictures, ship them to the parent run, and close it.
+    """Write results.csv, the pictures and the report, ship them to the parent run, and close it.
 
     The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
     killed, else FINISHED.
     """
-    from kdsweep.sweep.folder import log_own_files, mark_ended
+    from kdsweep.sweep.folder import log_own_files, mark, mark_ended
     from kdsweep.tracking.plots import heatmap
 
     rows = collect(folder)
@@ -30,8 +40,46 @@ def publish(folder: Path, session: Any) -> None:
     parent = note["parent_run_id"]
     if session.store is not None and parent is not None:
         log_own_files(session.store, parent, folder)
+    # Who pressed Ctrl-C wants out, and goes on later; `kdsweep report` tells of what there is.
+    if session.report and parent_status([row["status"] for row in rows]) != "KILLED":
+        mark(folder, {"view": make_report(folder, session.store, parent)})
+    if session.store is not None and parent is not None:
         session.store.finish(parent, parent_status([row["status"] for row in rows]))
     mark_ended(folder)
+
+
+def make_report(folder: Path, store: "MLflowStore | None", parent: str | None) -> str | None:
+    """The report of a sweep, in its folder and on its parent run; nothing of one run alone.
+
+    A sweep never fails for its report: what went wrong is a warning.
+
+    Returns:
+        The key of MLflow's view of the sweep's runs; None if there is none.
+    """
+    if sum(row["same_as"] is None for row in collect(folder)) < 2:
+        return None
+    try:
+        from kdsweep.report.evidence import from_folder
+        from kdsweep.report.files import write_report
+
+        found = write_report(from_folder(folder))
+    except Exception as error:
+        log.warning("no report was made (%s): `kdsweep report %s` tries again", told(error), folder)
+        return None
+    if store is None or parent is None:
+        return None
+    try:
+        from kdsweep.report.publish import publish as publish_report
+
+        return publish_report(found, store, parent)
+    except Exception as error:
+        log.warning("MLflow lacks the report (%s): `kdsweep sync %s` ships it", told(error), folder)
+        return None
+
+
+def told(error: Exception) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def parent_status(children: list[str]) -> str:
@@ -66,10 +114,25 @@ class Answer(Callback):
         console = Console()
         console.print(table(rows))
         console.print(caption(rows), style="dim")
+        show_answer(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")
             console.print(f"         then {link(note)}", soft_wrap=True)
+
+
+def show_answer(rows: "list[dict[str, Any]]", folder: Path, console: Console) -> None:
+    """Print what the report of a sweep says, and where it is, if there is one."""
+    if not (folder / REPORT).is_file():
+        return
+    from rich.markup import escape
+
+    from kdsweep.report.answer import answer
+    from kdsweep.report.cells import grid
+
+    for sentence in answer(grid(rows)):
+        console.print(escape(sentence))
+    console.print(f"report   {folder / REPORT}", soft_wrap=True)
 
 
 def _publish_for_a_stock_launcher(folder: Path) -> None:
@@ -96,7 +159,9 @@ def ui_command(uri: str) -> str:
 def link(note: dict[str, Any]) -> str:
     """The page of this sweep's runs, best on validation first, where `mlflow ui` serves it."""
     page = f"#/experiments/{note['experiment_id']}/runs?workflowType=machine_learning"
-    if (parent := note["parent_run_id"]) is not None:
+    if (view := note.get("view")) is not None:  # the report has made one, with columns
+        page += f"&viewStateShareKey={view}"
+    elif (parent := note["parent_run_id"]) is not None:
         page += "&searchFilter=" + quote(f"tags.mlflow.parentRunId = '{parent}'")
         page += "&orderByKey=" + quote("metrics.`val/acc`") + "&orderByAsc=false"
     return f"http://127.0.0.1:5000/{page}"

@@ -21,7 +21,13 @@ from kdsweep.tracking.recorder import FOLDER_TAG
 
 CLAIM = ".kdsweep"
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
-OWN_FILES = ("results.csv", "optimization_results.yaml", "heatmap.png", "samples.png")
+OWN_FILES = (
+    "sweep.json",
+    "results.csv",
+    "optimization_results.yaml",
+    "heatmap.png",
+    "samples.png",
+)
 
 
 def claim(folder: Path, *, chosen: bool) -> Path:
@@ -170,7 +176,12 @@ def may_be_training(note: dict[str, Any]) -> bool:
 
 def mark_ended(folder: Path) -> None:
     """Note that no process is working on the sweep any more."""
-    write_json_atomic(folder / "sweep.json", {**read_json(folder / "sweep.json"), "ended": True})
+    mark(folder, {"ended": True})
+
+
+def mark(folder: Path, facts: dict[str, Any]) -> None:
+    """Add to a sweep's sweep.json."""
+    write_json_atomic(folder / "sweep.json", read_json(folder / "sweep.json") | facts)
 
 
 def find(root: Path, plans: Sequence[Plan]) -> Path | None:

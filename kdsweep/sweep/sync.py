@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
-from kdsweep.sweep.answer import parent_status
+from kdsweep.sweep.answer import make_report, parent_status
 from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training, result_of
 from kdsweep.tracking import database, run_folder
 from kdsweep.tracking.files import read_json, write_json_atomic
@@ -112,9 +112,17 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
         return
     log_own_files(store, parent, folder)
     if not may_be_training(read_json(folder / SWEEP)):
+        if rows and _wants_report(folder):
+            make_report(folder, store, parent)
         runs = [path.parent for path in folder.rglob(run_folder.RUN)]
         status = parent_status([_status(run) for run in runs])
         store.finish(parent, cast("Status", status), _end(runs))
+
+
+def _wants_report(folder: Path) -> bool:
+    """Whether the sweep was configured to have one; those that were made before could not say."""
+    config = next(iter(sorted(folder.rglob(run_folder.CONFIG))), None)
+    return config is None or bool(OmegaConf.load(config).tracking.get("report", True))
 
 
 def _status(run: Path) -> str:

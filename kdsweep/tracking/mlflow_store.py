@@ -5,6 +5,7 @@ any method may raise; whoever must not be stopped by MLflow calls it through a `
 """
 
 import functools
+import gc
 import getpass
 import json
 import logging
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
@@ -21,7 +23,7 @@ from kdsweep.tracking.run_folder import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Metric
+    from mlflow.entities import Experiment, Metric, Run
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -30,6 +32,7 @@ TAG_LENGTH = 8000
 DIGEST_LENGTH = 36
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
+PAGE = 1000  # runs asked for at a time
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -83,6 +86,45 @@ class MLflowStore:
             )
         return cls(client, uri=address, experiment_id=found.experiment_id)
 
+    @classmethod
+    def existing(cls, uri: str, experiment: str, cwd: Path | None = None) -> Self:
+        """The store at ``uri`` for reading: neither it nor its experiment is created.
+
+        Raises ValueError, naming option, value and what there is, if one of them is not there.
+        """
+        cwd = cwd or Path.cwd()
+        address = database.resolve(uri, cwd)
+        is_file = database.scheme_of(address) == "sqlite"
+        if is_file and not database.sqlite_file(address).is_file():
+            raise ValueError(
+                f"--uri must be an MLflow store, got {database.shown(uri)}, which is not there"
+            )
+        with database.ready(uri, address):
+            client = database.import_mlflow().MlflowClient(tracking_uri=address)
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                names = ", ".join(sorted(e.name for e in client.search_experiments()))
+                raise ValueError(f"--experiment must be one of {names}, got {experiment}")
+        return cls(client, uri=address, experiment_id=found.experiment_id)
+
+    def search(self, wanted: str = "") -> "list[Run]":
+        """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            with _without_collections():
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    wanted,
+                    max_results=PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
     def create_run(
         self,
         *,
@@ -125,7 +167,7 @@ class MLflowStore:
 
         Raises ValueError for a value that MLflow's filters cannot say.
         """
-        wanted = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
+        wanted = " and ".join(f"tags.`{key}` = {quoted(value)}" for key, value in tags.items())
         found = self.client.search_runs([self.experiment_id], wanted, max_results=1)
         return str(found[0].info.run_id) if found else None
 
@@ -145,11 +187,24 @@ class MLflowStore:
         for batch in _batches(entities, BATCH_PARAMS):
             self.client.log_batch(run_id, tags=batch)
 
+    def drop_tags(self, run_id: str, keys: Iterable[str]) -> None:
+        """Take away those of these tags that the run has."""
+        for key in self.client.get_run(run_id).data.tags.keys() & set(keys):
+            self.client.delete_tag(run_id, key)
+
     def log_metrics(
         self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float | None]
     ) -> None:
         """Log one step's metrics in one batch; a value that is not finite (or None) as NaN."""
         self.client.log_batch(run_id, metrics=_entities(metrics, step, time_ms))
+
+    def log_changed(
+        self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float]
+    ) -> None:
+        """Log those metrics whose latest value is another one: saying it again adds nothing."""
+        latest = self.client.get_run(run_id).data.metrics
+        if fresh := {key: v for key, v in metrics.items() if latest.get(key) != v}:
+            self.log_metrics(run_id, step, time_ms, fresh)
 
     def logged(self, run_id: str) -> set[tuple[str, int]]:
         """Every (metric, step) the run has."""
@@ -214,6 +269,22 @@ class MLflowStore:
             self.client.log_batch(run_id, params=batch)
 
 
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage is collected inside.
+
+    A thousand runs are a hundred thousand objects at once, all of them in use: looking through them
+    again and again takes three quarters of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _find_or_create(client: "MlflowClient", name: str, location: str | None) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
@@ -265,7 +336,8 @@ def _readable(value: object) -> str:
     return _cut(str(value), PARAM_LENGTH)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value as MLflow's filters want it. Raises ValueError for one that they cannot say."""
     if "'" in value and '"' in value:
         raise ValueError(f"a tag to look for must not have both kinds of quotes, got {value}")
     return f'"{value}"' if "'" in value else f"'{value}'"

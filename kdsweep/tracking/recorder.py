@@ -21,6 +21,9 @@ from kdsweep.tracking.shipper import Shipper
 
 FOLDER_TAG = "kdsweep.folder"  # where a run's (or a sweep's) folder is
 FINGERPRINT_TAG = "kdsweep.fingerprint"
+PRUNED_TAG = "kdsweep.pruned"
+END_METRICS = ("val/acc_best", "epochs", "seconds")  # known once a run has ended, and only then
+END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha256"}
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +140,7 @@ class Recorder:
             run_id, is_new = _ensure_run(store, self.folder, may_exist=is_restart)
             if not is_new:
                 store.reopen(run_id)
+                store.drop_tags(run_id, [*END_TAGS.values(), PRUNED_TAG])
                 self._already = store.logged(run_id)
         except Exception as error:
             self.shipper.behind.add(self._key)
@@ -274,10 +278,21 @@ def _ship_results(store: MLflowStore, run_id: str, folder: Path, pictures: list[
     for name in (run_folder.RESULT, run_folder.ANSWERS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    if read_json(folder / run_folder.RESULT).get("status") == "PRUNED":
-        store.set_tags(run_id, {"kdsweep.pruned": "true"})
+    _ship_outcome(store, run_id, read_json(folder / run_folder.RESULT))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
+
+
+def _ship_outcome(store: MLflowStore, run_id: str, result: Mapping[str, Any]) -> None:
+    """What MLflow has heard in no epoch: whoever reads MLflow alone finds all of result.json."""
+    known = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
+    if known:
+        store.log_changed(run_id, max(int(result.get("epochs") or 0) - 1, 0), now_ms(), known)
+    tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}
+    if result.get("status") == "PRUNED":  # MLflow has no such state
+        tags[PRUNED_TAG] = "true"
+    if tags:
+        store.set_tags(run_id, tags)
 
 
 def _as_status(status: object) -> Status:

@@ -55,18 +55,37 @@ def collect(sweep_folder: Path) -> list[Result]:
     A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
     result.json has status RUNNING and what its run.json knows.
     """
-    rows = []
-    for folder in _run_folders(sweep_folder):
-        if (folder / run_folder.RESULT).exists():
-            found = read_json(folder / run_folder.RESULT)
-        elif (folder / run_folder.RUN).exists():
-            found = read_json(folder / run_folder.RUN) | {"status": "RUNNING"}
-        else:
-            continue
-        run = folder.relative_to(sweep_folder).as_posix()
-        found["run"] = int(run) if run.isdigit() else run
-        rows.append({column: found.get(column) for column in COLUMNS})
-    return rows
+    places = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
+    return [row for folder, run in places if (row := read_result(folder, run.as_posix()))]
+
+
+def read_result(folder: Path, run: str) -> Result | None:
+    """What a run folder says, with `COLUMNS` as keys; None if it is no run folder.
+
+    Args:
+        run: what the run is called among the others, its number in a sweep.
+    """
+    if (folder / run_folder.RESULT).exists():
+        found = read_json(folder / run_folder.RESULT)
+    elif (folder / run_folder.RUN).exists():
+        begun = read_json(folder / run_folder.RUN)
+        found = begun | settings(begun.get("params") or {}) | {"status": "RUNNING"}
+    else:
+        return None
+    found["run"] = int(run) if run.isdigit() else run
+    return {column: found.get(column) for column in COLUMNS}
+
+
+def settings(params: Mapping[str, Any]) -> Result:
+    """The columns that a run's params tell, as they are in its result.json."""
+    found: Result = {key: float(params[key]) for key in ("T", "alpha") if key in params}
+    teacher = params.get("teacher")
+    return found | {
+        "loss": params.get("loss"),
+        "student": params.get("student"),
+        "teacher": None if teacher == "none" else teacher,
+        "num_params": int(params["num_params"]) if "num_params" in params else None,
+    }
 
 
 def _run_folders(sweep_folder: Path) -> list[Path]:

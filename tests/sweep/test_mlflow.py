@@ -37,7 +37,7 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
     assert run.inputs.dataset_inputs[0].dataset.name == "fake"
     client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert names == {"results.csv", "samples.png", "heatmap.png"}
+    assert names == {"answers", "sweep.json", "results.csv", "samples.png", "heatmap.png"}
     assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {
         "checkpoint",
         "config",

@@ -211,3 +211,43 @@ def test_tags_are_added(store: MLflowStore) -> None:
     store.set_tags(run_id, {"a": "2", "b": "3"})
     tags = store.client.get_run(run_id).data.tags
     assert (tags["a"], tags["b"]) == ("2", "3")
+
+
+def test_a_store_for_reading_creates_nothing(store: MLflowStore, tmp_path: Path) -> None:
+    again = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
+    assert again.experiment_id == store.experiment_id
+    with pytest.raises(ValueError, match=r"--uri must be an MLflow store, got sqlite:///other.db"):
+        MLflowStore.existing("sqlite:///other.db", "kdsweep", cwd=tmp_path)
+    assert not (tmp_path / "other.db").exists()
+    with pytest.raises(ValueError, match=r"--experiment must be one of .*kdsweep.*, got no"):
+        MLflowStore.existing("sqlite:///mlflow.db", "no", cwd=tmp_path)
+    assert store.client.get_experiment_by_name("no") is None
+
+
+def test_a_search_goes_on_to_the_last_page(
+    store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [new_run(store, tags={"a": str(n)}, start_time_ms=n + 1) for n in range(5)]
+    monkeypatch.setattr(mlflow_store, "PAGE", 2)
+    assert [run.info.run_id for run in store.search()] == runs
+    assert [run.info.run_id for run in store.search("tags.a = '3'")] == [runs[3]]
+
+
+def test_only_another_value_is_logged_again(store: MLflowStore) -> None:
+    run_id = new_run(store)
+    for seconds in (1.0, 1.0, 2.0):
+        store.log_changed(run_id, 4, 0, {"seconds": seconds, "epochs": 5.0})
+    history = {k: store.client.get_metric_history(run_id, k) for k in ("seconds", "epochs")}
+    assert {key: [m.value for m in found] for key, found in history.items()} == {
+        "seconds": [1.0, 2.0],
+        "epochs": [5.0],
+    }
+    assert store.client.get_run(run_id).data.metrics["seconds"] == 2.0
+
+
+def test_tags_that_a_run_does_not_have_need_no_taking_away(store: MLflowStore) -> None:
+    run_id = new_run(store, tags={"a": "1", "b": "2"})
+    store.drop_tags(run_id, ["a", "c"])
+    tags = store.client.get_run(run_id).data.tags
+    assert "a" not in tags
+    assert tags["b"] == "2"

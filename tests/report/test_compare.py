@@ -1,0 +1,141 @@
+"""`kdsweep compare`: two runs, what they differ in and what they say of the same images."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import Command
+from typer.testing import CliRunner
+
+from kdsweep.cli import app
+from kdsweep.errors import UserError
+from kdsweep.report.compare import Comparison, compare_runs, find_run, sentences
+from kdsweep.report.evidence import Run
+from kdsweep.report.sources import Address
+from kdsweep.tracking.answers import Answers
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.results import COLUMNS
+
+CONFIG: dict[str, Any] = {"T": 4.0, "dataset": {"name": "digits"}, "loss": {}, "tracking": {"a": 1}}
+
+
+class Made:
+    """A run that says what it is told to."""
+
+    history: list[Any] = []  # noqa: RUF012
+    teacher_answers = None
+
+    def __init__(self, name: str, right: list[bool] | None, **config: Any) -> None:
+        self.row = dict.fromkeys(COLUMNS) | {"name": name, "test/acc": 0.5, "epochs": 3}
+        self.config = CONFIG | config
+        self.answers = None if right is None else _answers(right)
+
+
+def _answers(right: list[bool]) -> Answers:
+    labels = torch.arange(len(right)) % 2
+    said = torch.where(torch.tensor(right), labels, 1 - labels)
+    return Answers({"test": torch.eye(2)[said]}, {"test": labels}, ("a", "b"))
+
+
+def test_images_are_counted_and_tested() -> None:
+    # 8 and 2 of 20, as in the test of McNemar's p-value itself
+    first = Made("first", [True] * 8 + [False] * 2 + [True] * 6 + [False] * 4)
+    second = Made("second", [False] * 8 + [True] * 2 + [True] * 6 + [False] * 4)
+    found = compare_runs(first, second)
+    assert found.duel is not None
+    assert (found.duel.both, found.duel.neither) == (6, 4)
+    assert (found.duel.only_first, found.duel.only_second, found.duel.images) == (8, 2, 20)
+    assert found.duel.p == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    said = " ".join(sentences(found))
+    assert "Of 20 test images 6 are right in both runs, 4 wrong in both, 8 right in first" in said
+    assert "p = 0.109, on these images neither is shown to be better" in said
+
+
+def test_the_better_of_two_is_named() -> None:
+    right, wrong = Made("right", [True] * 10), Made("wrong", [False] * 10)
+    for couple in ((right, wrong), (wrong, right)):
+        assert "right is better than wrong" in sentences(compare_runs(*couple))[1]
+
+
+def test_configs_are_compared_in_what_alters_results() -> None:
+    ours = Made("a", [True], tracking={"a": 2}, optimizer={"lr": 0.1})
+    found = compare_runs(ours, Made("b", [True], T=1.0))
+    assert found.differences == [("T", "4.0", "1.0"), ("optimizer.lr", "0.1", "")]
+    assert ("test/acc", "50.00 %", "50.00 %", "+0.00") in found.metrics
+    assert ("epochs", "3", "3", "+0") in found.metrics
+    assert not any(name == "seconds" for name, *_ in found.metrics)
+
+
+def test_without_answers_the_rest_is_said() -> None:
+    found = compare_runs(Made("a", [True]), Made("b", None))
+    assert found.duel is None
+    assert sentences(found)[0].startswith("b has kept no answers")
+
+
+@pytest.mark.parametrize(
+    ("right", "config", "said"),
+    [
+        ([True] * 3, {}, "must be measured on the same test images, got 2 and 3 with other labels"),
+        ([True] * 2, {"dataset": {"name": "mnist"}}, "dataset.name=digits and dataset.name=mnist"),
+    ],
+)
+def test_other_images_are_refused(right: list[bool], config: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        compare_runs(Made("a", [True] * 2), Made("b", right, **config))
+
+
+def compared(*words: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(app, ["compare", *words], env={"COLUMNS": "160"})
+    return answer.exit_code, answer.output
+
+
+def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Command) -> None:
+    outcome = command("loss=ce,kl", "T=1,4", tracking=True)
+    assert outcome.code == 0, outcome.err
+    rows = outcome.rows
+    assert rows[1]["same_as"] == "0"
+    ids = [str(row["mlflow_run_id"]) for row in rows]
+
+    def said_of(first: Run, second: Run) -> Comparison:
+        found = compare_runs(first, second)
+        assert found.duel is not None
+        assert found.duel.images == 40
+        return found
+
+    folders = [find_run(str(outcome.sweep / str(n)), Address()) for n in (0, 3)]
+    by_id = [find_run(ids[n], Address()) for n in (0, 3)]
+    assert said_of(folders[0], folders[1]) == said_of(by_id[0], by_id[1])
+    folded = find_run(str(outcome.sweep / "1"), Address())
+    assert folded.config == folders[0].config
+    code, said = compared(ids[0][:12], str(outcome.sweep / "3"))
+    assert code == 0, said
+    assert "loss.kl.T" in said
+    assert "Of 40 test images" in said
+    sweep = read_json(outcome.sweep / "sweep.json")["parent_run_id"]
+    for words, expected in {
+        (sweep, ids[0]): f"RUN must be a single run, got {sweep}, a sweep",
+        ("f" * 32, ids[0]): "RUN must be the id of a run of the experiment, got ffff",
+        ("nowhere", ids[0]): "RUN must be a run's folder or its id in MLflow, got nowhere",
+        (str(outcome.sweep), ids[0]): "RUN must be a run's folder (with a run.json), got",
+    }.items():
+        code, said = compared(*words)
+        assert code == 1
+        assert said.startswith(expected)
+
+
+def test_an_id_that_begins_several_is_refused(
+    fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments import made_run
+
+    from kdsweep.tracking.mlflow_store import MLflowStore
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(fresh_database.read_bytes())
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
+    real = made_run(store, "", tmp_path / "0", 1, 0)
+    both = [store.client.get_run(real)] * 2
+    monkeypatch.setattr(MLflowStore, "search", lambda *words: both)
+    with pytest.raises(UserError, match=f"RUN must be the id of one run, got {real[:4]}, with"):
+        find_run(real[:4], Address())
