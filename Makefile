@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Torch on a busy machine is far quicker with one thread per process than with several.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup sweep search ui test test-all check format bench lock clean
+.PHONY: help setup sweep search ui docs docs-serve test test-all check format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,15 @@ search: setup ## a small Bayesian search over T and alpha on digits
 
 ui: setup ## browse the runs in MLflow, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1
+
+# The theme tells of its end of life at every build unless it is asked not to.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+
+docs: setup ## the pages of docs/ as a site, site/index.html
+	$(BIN)/mkdocs build --strict
+
+docs-serve: setup ## the same on http://127.0.0.1:8000, built anew as they change
+	$(BIN)/mkdocs serve
 
 test: setup ## the fast tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
@@ -54,5 +63,5 @@ lock: ## resolve requirements.lock anew (needs uv)
 	  --no-emit-index-url --no-emit-find-links --prerelease if-necessary-or-explicit \
 	  --constraint constraints.txt --custom-compile-command 'make lock' --output-file requirements.lock
 
-clean: ## remove .venv and caches; sweeps, teachers and MLflow's files stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, site and caches; sweeps, teachers and MLflow's files stay
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

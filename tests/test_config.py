@@ -64,8 +64,8 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
         (
             "ends",
             [],
-            r"a kind of pairs must be maps \| before_relu \| hint \| embedding \| map_1 \| last_map,"
-            " got ends",
+            r"a kind of pairs must be maps \| before_relu \| hint \| embedding \| map_1 \| last_map"
+            ", got ends",
         ),
         ("map_0", [], r"a kind of pairs must be .*, got map_0"),
         (
