@@ -183,7 +183,7 @@ def report(
         source = find(sweeps or [], Address(uri, experiment))
         found = write_report(source.evidence)
     console = Console()
-    show(found, console)
+    show(found.grid, found.answer, console)
     console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True)
     if (reason := publish_if_possible(found, source)) is not None:
         console.print(reason, soft_wrap=True)

@@ -124,6 +124,11 @@ class Session:
             self._datasets[key] = build_dataset(node, device, self._source(node))
         return self._datasets[key]
 
+    @property
+    def has_data(self) -> bool:
+        """Whether some data set has been loaded."""
+        return bool(self._datasets)
+
     def _source(self, dataset: dict[str, Any]) -> ReadOnce:
         """Where a data set comes from, its images read once for all that are cut from them."""
         key = json.dumps(dataset["source"], sort_keys=True)

@@ -13,7 +13,6 @@ from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.class_changes import tell_gains, tell_matrices
 from kdsweep.report.evidence import Evidence
 from kdsweep.report.fixed_and_broken import tell as tell_fixed_and_broken
-from kdsweep.report.images import Load, load_dataset
 from kdsweep.report.pairs import Pair, labels_of, logits_of, pair, predicted
 from kdsweep.report.section import Line, Section, Table
 from kdsweep.report.statistics import Comparison, Seeds, compare
@@ -28,13 +27,10 @@ NOT_CHOSEN = (
 TEACHER_NOT_KEPT = "The answers of its teacher were not kept."
 
 
-def section(evidence: Evidence, grid: Grid, load: Load = load_dataset) -> Section | None:
+def section(evidence: Evidence, grid: Grid) -> Section | None:
     """What the report says of it; None where no cell that learned from a teacher has finished.
 
     Writes `fixed_and_broken.png` into the home of the evidence.
-
-    Args:
-        load: gives the data set of a run's resolved config, for the images.
     """
     taught = [cell for cell in grid.cells if cell.test and cell.rows[0]["teacher"] is not None]
     if not taught:
@@ -49,7 +45,7 @@ def section(evidence: Evidence, grid: Grid, load: Load = load_dataset) -> Sectio
         Section(TITLE, [_which(cell, grid)]),
         _taken_over(found),
         tell_gains(found),
-        tell_fixed_and_broken(found, evidence.home, load),
+        tell_fixed_and_broken(found, evidence.home, evidence.load),
         tell_matrices(found),
     ]
     return Section(

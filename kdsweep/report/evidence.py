@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.report.cells import Row
+from kdsweep.report.images import Load, load_dataset
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
 from kdsweep.tracking.files import read_json
@@ -55,6 +56,7 @@ class Evidence:
         home: the folder that the report is written to.
         missing: names of the runs that were asked for and have left nothing, `12`.
         links: a run's id in MLflow -> its page there.
+        load: gives the data set of a run's resolved config, for a look at its images.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Evidence:
     home: Path
     missing: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    load: Load = load_dataset
 
     @property
     def rows(self) -> list[Row]:

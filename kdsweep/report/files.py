@@ -1,10 +1,12 @@
 """The report of a sweep: its files, and what the terminal says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsweep.errors import UserError
 from kdsweep.report.answer import brief
+from kdsweep.report.cells import Grid
 from kdsweep.report.evidence import Evidence
 from kdsweep.report.markdown import markdown
 from kdsweep.report.page import page
@@ -46,19 +48,21 @@ def write_report(evidence: Evidence) -> Report:
     return found
 
 
-def show(found: Report, console: "Console") -> None:
-    """Print the table of cells, and the answer."""
+def show(
+    cells: Grid, sentences: Sequence[str], console: "Console", *, with_table: bool = True
+) -> None:
+    """Print the table of cells, if it is asked for, and the answer."""
     from rich.markup import escape
     from rich.table import Table
 
-    rows, table = brief(found.grid), Table()
+    rows, table = brief(cells), Table()
     for name in rows[0] if rows else ():
         table.add_column(
             name, justify="left" if name == "cell" else "right", no_wrap=name != "cell"
         )
     for row in rows:
         table.add_row(*map(escape, row.values()))
-    if rows:
+    if rows and with_table:
         console.print(table)
-    for sentence in found.answer:
+    for sentence in sentences:
         console.print(escape(sentence), soft_wrap=False)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig, number
+from kdsweep.report.images import Load
 from kdsweep.run import Result
 from kdsweep.search.space import Space
 from kdsweep.sweep.answer import make_report
@@ -119,9 +120,13 @@ class SearchRuns:
         with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
             self._quietly(lambda store, parent: store.log_missing(parent, rows))
 
-    def report(self) -> None:
-        """Make the report of the search's runs, in its folder and on its run."""
-        view = make_report(self.folder, self.store, self.parent_id)
+    def report(self, load: Load) -> None:
+        """Make the report of the search's runs, in its folder and on its run.
+
+        Args:
+            load: gives the data set of a run's config.
+        """
+        view = make_report(self.folder, self.store, self.parent_id, load)
         mark(self.folder, {"view": view})
 
     def log_answer(self) -> None:

@@ -163,7 +163,7 @@ class Search(OptunaSweeperImpl):
         if self.session.plots != "none":
             draw(self.study, self.space, self.options.objectives, self.folder)
         if self.session.report and not goes_on:
-            self.mlflow.report()
+            self.mlflow.report(self.session.dataset)
         answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
         answer.publish(self.folder, finalists, goes_on=goes_on)
         self.mlflow.log_answer()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import caption, collect, table, write_csv
 
 if TYPE_CHECKING:
+    from kdsweep.report.images import Load
     from kdsweep.tracking.mlflow_store import MLflowStore
 
 
@@ -42,16 +44,23 @@ def publish(folder: Path, session: Any) -> None:
         log_own_files(session.store, parent, folder)
     # Who pressed Ctrl-C wants out, and goes on later; `kdsweep report` tells of what there is.
     if session.report and parent_status([row["status"] for row in rows]) != "KILLED":
-        mark(folder, {"view": make_report(folder, session.store, parent)})
+        load = session.dataset if session.has_data else None  # no need to read it again
+        view = make_report(folder, session.store, parent, load)
+        mark(folder, {"view": view})
     if session.store is not None and parent is not None:
         session.store.finish(parent, parent_status([row["status"] for row in rows]))
     mark_ended(folder)
 
 
-def make_report(folder: Path, store: "MLflowStore | None", parent: str | None) -> str | None:
+def make_report(
+    folder: Path, store: "MLflowStore | None", parent: str | None, load: "Load | None" = None
+) -> str | None:
     """The report of a sweep, in its folder and on its parent run; nothing of one run alone.
 
     A sweep never fails for its report: what went wrong is a warning.
+
+    Args:
+        load: gives the data set of a run, where there is one in memory.
 
     Returns:
         The key of MLflow's view of the sweep's runs; None if there is none.
@@ -62,7 +71,8 @@ def make_report(folder: Path, store: "MLflowStore | None", parent: str | None) -
         from kdsweep.report.evidence import from_folder
         from kdsweep.report.files import write_report
 
-        found = write_report(from_folder(folder))
+        evidence = from_folder(folder)
+        found = write_report(replace(evidence, load=load) if load else evidence)
     except Exception as error:
         log.warning("no report was made (%s): `kdsweep report %s` tries again", told(error), folder)
         return None
@@ -90,7 +100,7 @@ def parent_status(children: list[str]) -> str:
 
 
 class Answer(Callback):
-    """Prints the table of all runs and where to look next, when the sweep has ended."""
+    """Prints what the sweep has shown and where to look next, when it has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release
@@ -111,28 +121,38 @@ class Answer(Callback):
             return
         if not note["ended"]:
             _publish_for_a_stock_launcher(folder)
+            note = read_json(folder / "sweep.json")
         console = Console()
-        console.print(table(rows))
-        console.print(caption(rows), style="dim")
-        show_answer(rows, folder, console)
+        show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")
             console.print(f"         then {link(note)}", soft_wrap=True)
 
 
-def show_answer(rows: "list[dict[str, Any]]", folder: Path, console: Console) -> None:
-    """Print what the report of a sweep says, and where it is, if there is one."""
-    if not (folder / REPORT).is_file():
+def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
+    """Print the runs of a sweep; once its report compares seeds, the cells and what it says."""
+    page = folder / REPORT
+    if not page.is_file():
+        show_runs(rows, console)
         return
-    from rich.markup import escape
-
     from kdsweep.report.answer import answer
     from kdsweep.report.cells import grid
+    from kdsweep.report.files import show
 
-    for sentence in answer(grid(rows)):
-        console.print(escape(sentence))
-    console.print(f"report   {folder / REPORT}", soft_wrap=True)
+    cells = grid(rows)
+    if cells.seeds < 2:
+        show_runs(rows, console)
+    elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
+        console.print(table(unfinished))
+    show(cells, answer(cells), console, with_table=cells.seeds > 1)
+    console.print(f"report   {page}", soft_wrap=True)
+
+
+def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print a row a run, best on validation first."""
+    console.print(table(rows))
+    console.print(caption(rows), style="dim")
 
 
 def _publish_for_a_stock_launcher(folder: Path) -> None:

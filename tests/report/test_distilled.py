@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,7 +91,7 @@ def data(config: dict[str, Any]) -> Any:
 
 
 def told(found: Evidence, load: Any = data) -> Section:
-    said = section(found, grid(found.rows), load)
+    said = section(replace(found, load=load), grid(found.rows))
     assert said is not None
     return said
 
