@@ -90,6 +90,7 @@ def compared(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
+@pytest.mark.slow
 def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Command) -> None:
     outcome = command("loss=ce,kl", "T=1,4", tracking=True)
     assert outcome.code == 0, outcome.err

@@ -54,6 +54,7 @@ def _digest(answers: Any) -> str | None:
     return None if answers is None else str(answers.digest)
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_stock_launcher_and_sync_make_it_too(command: Command) -> None:
     assert (outcome.sweep / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_is_a_warning_and_the_sweep_has_ended(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

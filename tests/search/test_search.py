@@ -330,6 +330,7 @@ def test_another_search_under_the_same_name_is_refused(command: Command) -> None
         assert "Traceback" not in changed.err
 
 
+@pytest.mark.slow
 def test_how_much_is_searched_may_change(command: Command) -> None:
     words = [*SEARCH, "search.name=mine"]
     assert command(*words, "hydra.sweeper.n_trials=1").code == 0

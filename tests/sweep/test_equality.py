@@ -58,6 +58,7 @@ def test_a_diverging_neighbour_changes_nothing(command: Command) -> None:
     assert "Traceback" not in stormy.err
 
 
+@pytest.mark.slow
 def test_a_limited_cohort_gives_the_same_bits(command: Command) -> None:
     whole = digests(command("T=1,2,4,8"))
     assert digests(command("T=1,2,4,8", "hydra.launcher.cohort_size=3")) == whole
