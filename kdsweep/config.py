@@ -144,6 +144,7 @@ class TrackingConfig:
     answers: bool = True
     report: bool = True
     tensorboard: bool = False
+    system_metrics: bool = False
     checkpoint_seconds: float = 1.0
 
 

@@ -31,6 +31,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
 from kdsweep.teaching import teachers
+from kdsweep.tracking import system_metrics
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import read_json
@@ -41,6 +42,7 @@ from kdsweep.tracking.progress import Progress
 from kdsweep.tracking.recorder import Recorder, is_shipped, sync
 from kdsweep.tracking.run_folder import ANSWERS, read_rows
 from kdsweep.tracking.shipper import Shipper
+from kdsweep.tracking.system_metrics import SystemMetrics
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluate import Split, confusion, evaluating, predict
 from kdsweep.training.gradients import RATIO
@@ -99,14 +101,19 @@ class Session:
         self.progress = progress
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
+        self.system_metrics: SystemMetrics | None = None
         try:
             if self.tensorboard:
                 check_installed()
+            if options["system_metrics"]:
+                system_metrics.check_installed()
             if options["uri"] is not None:
                 self.store = MLflowStore.open(
                     options["uri"], options["experiment"], options["artifacts"]
                 )
                 self.shipper = Shipper()
+            if options["system_metrics"] and self.store is not None:
+                self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
@@ -152,6 +159,11 @@ class Session:
             self._teachers[key] = _teacher(plan, features, self)
         return self._teachers[key]
 
+    def monitor(self, run_id: str | None) -> None:
+        """Log how busy the machine is to a run of MLflow, where that is asked for."""
+        if self.system_metrics is not None and run_id is not None:
+            self.system_metrics.start(run_id)
+
     def standing(self, name: str, acc: float | None) -> None:
         """Take note of a run's latest val/acc for the display; None for a run that has failed."""
         if acc is None:
@@ -179,7 +191,9 @@ class Session:
             self.shipper.flush()
 
     def close(self) -> None:
-        """Ship the rest and end the shipping thread."""
+        """Ship the rest and end the threads."""
+        if self.system_metrics is not None:
+            self.system_metrics.close()
         if self.shipper is not None:
             self.shipper.close()
 
@@ -484,6 +498,9 @@ class _Run:
             },
             resume_epoch=self.student.epoch,
         )
+        home = self.session.home
+        own = self.recorder.run_id if plan.role == "run" else None
+        self.session.monitor((home and home.parent_id) or own)
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
         self.recorder.log(f"objective: {self.student.objective.formula}")

@@ -1,0 +1,43 @@
+"""How busy the machine is while it trains: MLflow's own monitor, on the run of a sweep.
+
+All runs of a cohort share one process, so that the machine's load belongs to no single one of them;
+a run that has no sweep above it has the metrics itself. MLflow samples every ten seconds
+(MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL), in a thread of its own, and its errors stay there.
+"""
+
+from typing import Any
+
+
+def check_installed() -> None:
+    """Raises ValueError, with the cure, if the package that measures is not there."""
+    try:
+        import psutil  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            "tracking.system_metrics must be false without the package psutil, got true;"
+            " pip install 'kdsweep[system]'"
+        ) from error
+
+
+class SystemMetrics:
+    """The monitor of one process. `uri` is that of the store."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._monitor: Any = None
+
+    def start(self, run_id: str) -> None:
+        """Log `system/...` to a run until it ends or `close`; the first one that is named wins."""
+        if self._monitor is not None:
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor: Any = SystemMetricsMonitor  # not typed
+        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=self._uri)
+        self._monitor.start()
+
+    def close(self) -> None:
+        """Stop, and log what is measured but not yet logged."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
