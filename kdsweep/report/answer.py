@@ -30,18 +30,11 @@ def _found(grid: Grid) -> list[str]:
             *_unfinished(grid),
         ]
     return [
-        *_of_one_seed(grid.best),
         *_against_baseline(grid, grid.best),
         *_ties(grid),
         *_optimism(grid),
         *_unfinished(grid),
     ]
-
-
-def _of_one_seed(best: Cell) -> list[str]:
-    if best.test is None or best.test.n > 1:
-        return []
-    return [f"{best.name} came first on validation with one seed: nothing can be concluded of it."]
 
 
 def _against_baseline(grid: Grid, best: Cell) -> list[str]:
@@ -50,10 +43,13 @@ def _against_baseline(grid: Grid, best: Cell) -> list[str]:
         return [f"{best.name} came first on validation: {percent(best.test)} on test."]
     baseline = grid.baselines[best.name]
     if found.p_corrected is None:
-        sure = "which nothing can test: there is no spread over the seeds that both have"
+        lack = "they share one seed" if found.n < 2 else "the seeds that both have do not vary"
+        sure = f"which nothing can test: {lack}"
     else:
         p = p_value(found.p_corrected)
-        sure = f"p {p} over {found.n} seeds, corrected for the whole sweep"
+        number = sum(cell.against_baseline is not None for cell in grid.cells)
+        corrected = f", corrected over {number} comparisons" if number > 1 else ""
+        sure = f"p {p} over {found.n} seeds{corrected}"
     words = {"BEATS": "beats", "LOSES": "loses to", "TIED": "is not shown to differ from"}
     verdict = words.get(found.verdict or "", "is not compared with")
     said = [f"{best.name} {verdict} {baseline}: {points(found)} points on test, {sure}."]
@@ -68,8 +64,8 @@ def _what_it_takes(found: Comparison) -> str:
     enough = "no number of seeds below 1000" if seeds is None else f"about {seeds} seeds"
     reach = "" if found.detectable is None else f"{100 * found.detectable:.2f} points"
     return (
-        f"{found.n} seeds find a difference of {reach} four times out of five; one as small as this"
-        f" one asks for {enough}."
+        f"{found.n} seeds find a difference of {reach} four times out of five in a single test; one"
+        f" as small as this one asks for {enough}, and for more among many cells."
     )
 
 
@@ -101,10 +97,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _optimism(grid: Grid) -> list[str]:
-    if (gap := grid.optimism) is None:
+    chosen_among = sum(cell.val is not None for cell in grid.cells)
+    if (gap := grid.optimism) is None or chosen_among < 2:
         return []
     return [
-        f"It was chosen by validation among {len(grid.cells)} cells; its mean there is"
+        f"It was chosen by validation among {chosen_among} cells; its mean there is"
         f" {100 * gap:+.2f} points from its mean on test, which took no part in the choice."
     ]
 
@@ -130,12 +127,13 @@ def _missing(names: Sequence[str]) -> list[str]:
 
 
 def percent(found: Summary | None) -> str:
-    """`86.33 %`, with half of the 95 % interval where there is one."""
+    """`86.33 %`, with the 95 % interval where there is one: `86.33 [86.01, 86.65] %`."""
     if found is None:
         return ""
     if found.t_interval is None:
         return f"{100 * found.mean:.2f} %"
-    return f"{100 * found.mean:.2f} +- {50 * (found.t_interval[1] - found.t_interval[0]):.2f} %"
+    low, high = found.t_interval
+    return f"{100 * found.mean:.2f} [{100 * low:.2f}, {100 * high:.2f}] %"
 
 
 def p_value(p: float) -> str:
@@ -159,9 +157,9 @@ METHOD = (
     " (randomised blocks), else from the two (paired)"
 )
 NOTE = (
-    "Accuracies in percent: the mean over n seeds and the sample's sd. vs ce: points on test"
-    f" with their 95 % interval; p: {METHOD}, Holm-corrected over the sweep,"
-    f" and a verdict if it is below {ALPHA:g}. Sorted by validation."
+    "Accuracies in percent: the mean over n seeds and the sample's sd. vs ce: points on test with"
+    f" their 95 % interval, which is not corrected; p: {METHOD}, Holm-corrected over the cells,"
+    f" and a verdict if it is below {ALPHA:g}. Sorted by validation, cells of few seeds last."
 )
 
 

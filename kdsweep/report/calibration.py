@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kdsweep.report import cells
-from kdsweep.report.answer import points
+from kdsweep.report.answer import p_value, points
 from kdsweep.report.cells import Cell, Grid, Row
 from kdsweep.report.evidence import Evidence, Run
 from kdsweep.report.networks import Network, distinct, is_finished, runs_of
@@ -133,7 +133,8 @@ class Question:
                 f"No T near {self.teacher.T:.3g} was swept, so the sweep does not say how well the"
                 f" calibrated T teaches; T={self.teacher.T:.2g} would show it."
             )
-        if len(self.tied) == len(self.by_T):
+        compared = [T for T, found in self.by_T.items() if any(_is_compared(c) for c in found)]
+        if set(compared) <= set(self.tied):
             return (
                 "Whether the best T is the calibrated one stays open: this sweep does not tell its"
                 " temperatures apart."
@@ -159,12 +160,19 @@ class Question:
                 f" T = {listed(tied)} is tied with it."
             )
         found = self.by_T[near[0]][0].against_best
-        assert found is not None
+        if found is None or found.p_corrected is None:
+            return (
+                f"T = {near[0]:g}, of the swept ones the nearest, was not compared with the best."
+            )
         return (
-            f"The best T is not the calibrated one: T = {near[0]:g}, of the swept ones the nearest"
-            f" to it, is {points(found)} points from T = {best:g} on test"
-            f" (p = {found.p_corrected:.3g}, corrected)."
+            f"The best T does not seem to be the calibrated one: T = {near[0]:g}, of the swept ones"
+            f" the nearest to {self.teacher.T:.3g}, is {points(found)} points from T = {best:g} on"
+            f" test (p {p_value(found.p_corrected)}, corrected)."
         )
+
+
+def _is_compared(cell: Cell) -> bool:
+    return cell.against_best is not None and cell.against_best.verdict is not None
 
 
 def _T_of(cell: Cell) -> float:

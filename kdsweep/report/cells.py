@@ -26,6 +26,7 @@ class Cell:
     val: Summary | None
     against_baseline: Comparison | None  # on test; None for the baseline itself, and without one
     against_best: Comparison | None  # on test; None for the best itself
+    is_best: bool = False
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -37,14 +38,20 @@ class Cell:
 
     @property
     def is_tied_with_best(self) -> bool:
-        """Whether the best cell was not shown to be better, or this is the best one."""
-        return self.against_best is None or self.against_best.verdict != "LOSES"
+        """Whether it was compared with the best cell and no difference was shown, or is the best.
+
+        A cell that was not compared is not tied.
+        """
+        if self.against_best is None:
+            return self.is_best
+        return self.against_best.verdict == "TIED"
 
 
 @dataclass(frozen=True)
 class Grid:
     """All cells of a sweep, the best on validation first (ties by val/loss), unfinished ones last.
 
+    Cells with few seeds come after those with many: the highest of many single runs is lucky.
     ``best`` is None where nothing was held out to choose by.
     """
 
@@ -79,17 +86,19 @@ def grid(rows: Sequence[Row]) -> Grid:
     finished = [name for name in by_cell if test[name]]
     losses = {name: _seeds(by_cell[name], "val/loss") for name in finished}
 
-    def rank(name: str) -> tuple[float, float]:
+    most = max((len(test[name]) for name in finished), default=0)
+
+    def rank(name: str) -> tuple[bool, float, float]:
+        has_few = 2 * len(test[name]) <= most and most > 1
         acc = _mean(val[name]) if val[name] else 0.0
         loss = _mean(losses[name]) if losses[name] else 0.0
-        return -round(acc, 12), loss  # the same mean summed in another order is a tie
+        return has_few, -round(acc, 12), loss  # the same mean summed in another order is a tie
 
     ranked = sorted(finished, key=rank)
     best = ranked[0] if ranked and val[ranked[0]] else None  # the test set chooses nothing
-    others = [name for name in ranked if name != best]
-    against_best = compare_cells(test, dict.fromkeys(others, best)) if best else {}
     baselines = _baselines({name: by_cell[name][0] for name in ranked})
     against_baseline = compare_cells(test, baselines)
+    against_best = _against_best(best, ranked, test, baselines, against_baseline) if best else {}
     cells = [
         Cell(
             name=name,
@@ -98,6 +107,7 @@ def grid(rows: Sequence[Row]) -> Grid:
             val=summary(list(val[name].values())) if val[name] else None,
             against_baseline=against_baseline.get(name),
             against_best=against_best.get(name),
+            is_best=name == best,
         )
         for name in [*ranked, *(name for name in by_cell if name not in finished)]
     ]
@@ -105,6 +115,20 @@ def grid(rows: Sequence[Row]) -> Grid:
 
 
 MEASURED = ("test/acc", "val/acc")
+
+
+def _against_best(
+    best: str,
+    names: Sequence[str],
+    test: Mapping[str, Seeds],
+    baselines: Mapping[str, str],
+    against_baseline: Mapping[str, Comparison],
+) -> dict[str, Comparison]:
+    """Every other cell against the best one; what was tested already is not tested again."""
+    baseline = baselines.get(best)
+    others = [name for name in names if name not in (best, baseline)]
+    found = compare_cells(test, dict.fromkeys(others, best))
+    return found if baseline is None else {**found, baseline: against_baseline[best].reversed}
 
 
 def _baselines(rows: Mapping[str, Row]) -> dict[str, str]:

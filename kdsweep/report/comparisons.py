@@ -26,7 +26,8 @@ HEADER = (
 NOTE = (
     "In percent and points. 95 %: interval of the mean over seeds, by Student's t and, from"
     f" {BOOTSTRAP_FROM} seeds on, by the BCa bootstrap. to best: points on test with their 95 %"
-    f" interval, over the seeds that both have; p: {METHOD}, Holm-corrected over all cells."
+    f" interval (not corrected), over the seeds that both have; p: {METHOD}, Holm-corrected over"
+    " all cells."
     f" finds: the difference that so many seeds find with probability {POWER:g}; seeds: how many"
     f" would find the one that was measured (both for a single test at {ALPHA:g})."
 )
@@ -53,7 +54,7 @@ def _open_questions(grid: Grid) -> list[str]:
         return []
     settled = {sum(each <= seeds for each in needed): seeds for seeds in reversed(BUDGETS)}
     told = [
-        f"{seeds} seeds would settle {ties}"
+        f"{seeds} seeds would settle {ties}, tested alone"
         for ties, seeds in sorted(settled.items())
         if ties > 0 and seeds > grid.seeds
     ]

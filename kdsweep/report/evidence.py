@@ -114,7 +114,10 @@ def from_folder(sweep: Path) -> Evidence:
     runs: list[Run] = [  # a folded run has nothing but a row of its own
         FolderRun(row, sweep / str(row["same_as"] or row["run"]), sweep) for row in collect(sweep)
     ]
-    note = read_json(sweep / "sweep.json")
+    try:
+        note = read_json(sweep / "sweep.json")
+    except ValueError as error:
+        raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: {error}") from error
     known = {str(run.row["run"]) for run in runs}
     missing = tuple(number for number in note.get("fingerprints", {}) if number not in known)
     return Evidence(note["name"], runs, sweep, missing, links(note, runs))

@@ -27,10 +27,18 @@ def latest(home: Path = Path("multirun")) -> Path:
     Raises:
         UserError: if there is none.
     """
-    notes = [(read_json(path)["created"], path.parent) for path in home.glob("**/sweep.json")]
+    notes = [found for path in home.glob("**/sweep.json") if (found := _begun(path))]
     if not notes:
         raise UserError(f"SWEEP must be a sweep's folder, got none, and {home} holds none")
     return max(notes)[1]
+
+
+def _begun(note: Path) -> tuple[float, Path] | None:
+    """When a sweep began, and its folder; None for a note that cannot be read."""
+    try:
+        return read_json(note)["created"], note.parent
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def write_report(evidence: Evidence) -> Report:
@@ -64,5 +72,8 @@ def show(
         table.add_row(*map(escape, row.values()))
     if rows and with_table:
         console.print(table)
+        console.print(
+            "n seeds: mean ± sample sd on test, in percent; vs ce in points.", style="dim"
+        )
     for sentence in sentences:
         console.print(escape(sentence), soft_wrap=False)

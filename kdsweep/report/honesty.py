@@ -60,7 +60,7 @@ def optimism(runs: Sequence[Run]) -> float | None:
 def _selection(grid: Grid) -> list[str]:
     """What the best cell gained on validation by being the best of many there."""
     own, cells = grid.optimism, _measured_twice(grid)
-    if own is None or len(cells) < 3:
+    if own is None or len(cells) < 3 or grid.seeds < 2:
         return []
     usual = fmean(_val_minus_test(cell) for cell in cells)
     return [

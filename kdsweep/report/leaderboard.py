@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ID_LENGTH = 8  # of a run, as it is shown; `kdsweep compare` takes it
-SWEEP_WIDTH = len("2026-11-21/")  # so that it folds after the date
+DATE = re.compile(r"^\d{4}-\d\d-\d\d/")
+SWEEP_WIDTH = len("2026-11-21/")
 
 NOTE = (
     "Accuracies in percent: mean ± sample sd over n seeds, of finished runs. Sorted by validation;"
@@ -154,7 +155,8 @@ def _line(standing: Standing, pages: str) -> list[str]:
 
     run = f"[link={pages}{standing.run_id}]{standing.run_id[:ID_LENGTH]}[/link]"
     n = max(len(standing.val), len(standing.test))
-    words = (standing.cell, standing.sweep, str(n), _mean(standing.val), _mean(standing.test))
+    sweep = DATE.sub(r"\g<0>\n", standing.sweep)  # rather than anywhere within the time
+    words = (standing.cell, sweep, str(n), _mean(standing.val), _mean(standing.test))
     return [*map(escape, words), run]
 
 

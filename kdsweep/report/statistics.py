@@ -4,15 +4,18 @@ Cells are compared over the seeds that both have: equal seeds share initialisati
 so their difference is less noisy than either. Five seeds say little about how much one difference
 varies, but all cells of a sweep together say it well: cell and seed are the factors of a randomised
 block design, whose residual is the error of every comparison. That supposes that the cells vary
-alike; where they do not (Bartlett 1937), each difference is tested by its own spread, Student's
-paired t-test. Every test is two-sided, and corrected over all cells that are compared at once
-(Holm 1979), so that a grid without any difference calls one in at most `ALPHA` of all grids.
+alike; where they do not (Bartlett 1937), or where the one that all others are compared with varies
+more than they do (F-test), each difference is tested by its own spread, Student's paired t-test.
+Neither check sees everything: docs/statistics.md says what simulated sweeps come to. Every test is
+two-sided, and corrected over all cells that are compared with one (Holm 1979), so that a grid
+without any difference calls one in at most `ALPHA` of all grids.
 """
 
 import gc
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -34,6 +37,7 @@ BOOTSTRAP_FROM = 5  # seeds; with fewer there is too little to draw from
 RESAMPLES = 9999
 MANY = 1000  # seeds; whoever needs more will not train them
 LARGE_EFFECT = 1000.0  # in sd; two seeds find less
+CAUTION = 0.1  # level of the check that the cell all others are compared with varies as they do
 ROUNDING = 1e-12  # what differs by less does not differ
 
 
@@ -104,6 +108,13 @@ class Comparison:
         return seeds_needed(self.difference, self.sd, self.df / (self.n - 1))
 
     @property
+    def reversed(self) -> "Comparison":
+        """The same, seen from the other cell."""
+        turned = self.interval and (-self.interval[1], -self.interval[0])
+        difference = None if self.difference is None else -self.difference
+        return replace(self, difference=difference, interval=turned)
+
+    @property
     def verdict(self) -> Verdict | None:
         """None where nothing was tested."""
         if self.p_corrected is None or self.difference is None:
@@ -133,8 +144,13 @@ def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dic
         against: which one a cell is compared with.
     """
     named = {*against, *against.values()}
-    spread = pooled({name: cells[name] for name in cells if name in named})
-    return _corrected({n: _paired(cells[n], cells[other], spread) for n, other in against.items()})
+    known = pooled({name: cells[name] for name in cells if name in named})
+    return _corrected(
+        {
+            name: _paired(cells[name], cells[other], known.of(other) if known else None)
+            for name, other in against.items()
+        }
+    )
 
 
 def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
@@ -142,7 +158,19 @@ def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
     return {name: replace(found, p_corrected=corrected[name]) for name, found in tested.items()}
 
 
-def pooled(cells: Mapping[str, Seeds]) -> Spread | None:
+@dataclass(frozen=True)
+class Pooled:
+    """What the residual of cell + seed says of a difference of any two cells."""
+
+    spread: Spread
+    unlike: frozenset[str]  # cells that vary more than the others
+
+    def of(self, reference: str) -> Spread | None:
+        """The spread of differences to a cell; None where it does not vary as the others do."""
+        return None if reference in self.unlike else self.spread
+
+
+def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
     """How much a difference of two cells varies, from the residual of cell + seed.
 
     None for fewer than three cells of two seeds or more (a paired test has the same residual), and
@@ -162,7 +190,16 @@ def pooled(cells: Mapping[str, Seeds]) -> Spread | None:
         return None
     if stats.bartlett(*residuals).pvalue < ALPHA:
         return None
-    return Spread(sd, float(fitted.df_resid))
+    unlike = {n for n, own in zip(blocks, residuals, strict=True) if _is_wild(own, residuals)}
+    return Pooled(Spread(sd, float(fitted.df_resid)), frozenset(unlike))
+
+
+def _is_wild(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
+    """Whether a cell varies more than the others: their common difference with it would, too."""
+    others = [each for each in all_of_them if each is not own]
+    df = sum(len(each) - 1 for each in others)
+    rest = sum(float(each @ each) for each in others) / df
+    return bool(stats.f.sf(float(own @ own) / (len(own) - 1) / rest, len(own) - 1, df) < CAUTION)
 
 
 def _paired(ours: Seeds, theirs: Seeds, spread: Spread | None = None) -> Comparison:
@@ -194,10 +231,22 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     tested = {name: p for name, p in ps.items() if p is not None}
     if not tested:
         return dict(ps)
-    gc.freeze()  # it collects garbage, a fifth of a second with torch in memory; so there is none
-    corrected = multipletests(list(tested.values()), alpha=ALPHA, method="holm")[1]
-    gc.unfreeze()
+    with _without_garbage():
+        corrected = multipletests(list(tested.values()), alpha=ALPHA, method="holm")[1]
     return {**ps, **dict(zip(tested, map(float, corrected), strict=True))}
+
+
+@contextmanager
+def _without_garbage() -> Iterator[None]:
+    """Nothing that is there by now is looked through for garbage.
+
+    statsmodels collects it after Holm's correction, a fifth of a second with torch in memory.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def detectable_difference(sd: float, n: int, df: float | None = None) -> float:

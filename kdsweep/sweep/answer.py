@@ -114,8 +114,9 @@ class Answer(Callback):
                 release(folder)  # it ended before it began; the reason is on the screen
             return
         note = read_json(folder / "sweep.json")
-        if note["pid"] != os.getpid() and "lockstep" in str(config.hydra.launcher._target_):
-            return
+        is_lockstep = str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
+        if note["pid"] != os.getpid() and is_lockstep:
+            return  # another sweep's folder: this one was refused
         rows = collect(folder)
         if not rows:
             return

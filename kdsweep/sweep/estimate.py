@@ -220,7 +220,7 @@ def show(everything: Sequence[Cohorts], console: "Console", *, copied: bool) -> 
     steps = min(len(cohorts.probe.steps) for cohorts in everything)
     for line in (
         f"Medians of {steps} steps, 95 % interval, on this machine as busy as it is now.",
-        "Starting up, files, pictures and MLflow come on top.",
+        "Starting up, files, pictures, the report and MLflow come on top.",
     ):
         console.print(line, style="dim", highlight=False)
 

@@ -72,3 +72,21 @@ def test_with_one_seed_nothing_is_concluded() -> None:
     (cell,) = (cell for cell in found.cells if cell.name == "kl T=4")
     assert cell.against_baseline is not None
     assert cell.against_baseline.verdict is None
+
+
+def test_the_best_cell_is_none_of_those_with_few_seeds() -> None:
+    lucky = [row(f"kl T={T}", 0, 0.99) for T in (1, 2, 8)]
+    found = grid([*lucky, *rows("kl T=4", 0.9), *rows("ce", 0.8, seeds=3)])
+    assert found.best is not None
+    assert found.best.name == "kl T=4"
+    assert [cell.name for cell in found.cells[:2]] == ["kl T=4", "ce"]
+    assert {cell.name for cell in found.cells if cell.is_tied_with_best} == {"kl T=4"}
+
+
+def test_one_comparison_has_one_verdict() -> None:
+    made = [*rows("ce", 0.80), *rows("kl T=4", 0.90, 0.5), *rows("kl T=1", 0.85, 0.7)]
+    found = {cell.name: cell for cell in grid(made).cells}
+    ours, theirs = found["kl T=4"].against_baseline, found["ce"].against_best
+    assert ours is not None
+    assert theirs == ours.reversed
+    assert (ours.verdict, theirs.verdict) == ("BEATS", "LOSES")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.report.evidence import from_folder
-from kdsweep.report.files import FILES, write_report
+from kdsweep.report.files import FILES, latest, write_report
 from kdsweep.report.markdown import markdown
 from kdsweep.report.report import report
 from kdsweep.tracking.run_folder import METRICS, RESULT
@@ -50,6 +50,20 @@ def test_without_a_sweep_there_is_nothing_to_tell(
     code, said = told(*words)
     assert code == 1
     assert said.startswith("SWEEP must be a sweep's folder")
+    assert "Traceback" not in said
+
+
+def test_a_damaged_note_is_named_and_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, note in (("bad", '{"created'), ("good", '{"created": 1.0, "name": "T=1,4"}')):
+        (tmp_path / "multirun" / name).mkdir(parents=True)
+        (tmp_path / "multirun" / name / "sweep.json").write_text(note)
+    assert latest() == Path("multirun/good")
+    code, said = told("multirun/bad")
+    assert code == 1
+    assert "SWEEP must be a sweep's folder, got multirun/bad" in said
     assert "Traceback" not in said
 
 

@@ -116,12 +116,12 @@ def test_only_shared_seeds_are_compared() -> None:
 
 def test_the_pooled_spread_is_that_of_a_block_design() -> None:
     values = {"a": [10.0, 12.0, 11.0], "b": [11.0, 14.0, 12.0], "c": [13.0, 14.0, 14.5]}
-    spread = pooled({name: seeds(found) for name, found in values.items()})
+    found = pooled({name: seeds(values) for name, values in values.items()})
     table = np.array(list(values.values()))
     residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
-    assert spread is not None
-    assert spread.df == 4
-    assert spread.sd == pytest.approx(math.sqrt(2 * (residual**2).sum() / 4))
+    assert found is not None
+    assert found.spread.df == 4
+    assert found.spread.sd == pytest.approx(math.sqrt(2 * (residual**2).sum() / 4))
 
 
 def test_two_cells_have_the_paired_test_whoever_asks() -> None:
@@ -138,6 +138,28 @@ def test_cells_that_do_not_vary_alike_are_tested_by_their_own_spread(simulated: 
     against = dict.fromkeys(list(cells)[1:], "0")
     found = compare_cells({**cells, "3": wild}, against)
     assert found == compare({n: ({**cells, "3": wild}[n], cells["0"]) for n in against})
+
+
+def test_a_baseline_that_varies_more_than_the_rest_is_compared_by_its_own_spread() -> None:
+    wave = np.array(
+        [[np.sin(3.0 * cell + 1.7 * seed * cell) for seed in range(5)] for cell in range(1, 10)]
+    )
+    values = (wave - wave.mean(1, keepdims=True)) / wave.std(1, keepdims=True)
+    values[0] *= 2.0  # too little for Bartlett's test
+    cells = {str(cell): seeds(values[cell]) for cell in range(9)}
+    found = pooled(cells)
+    assert found is not None
+    assert found.unlike == {"0"}
+    against = dict.fromkeys(list(cells)[1:], "0")
+    assert compare_cells(cells, against) == compare({n: (cells[n], cells["0"]) for n in against})
+    assert compare_cells(cells, {"1": "2", "0": "3"})["1"].n == 5
+    steady = compare_cells(cells, dict.fromkeys(["0", "1", *"3456789"[:6]], "2"))
+    assert all(one.is_pooled for one in steady.values())
+
+
+def test_a_comparison_is_the_same_from_the_other_side() -> None:
+    found = only(seeds(FIRST), seeds(SECOND))
+    assert found.reversed == only(seeds(SECOND), seeds(FIRST))
 
 
 def test_cells_without_spread_or_seeds_do_not_pool() -> None:
@@ -165,17 +187,20 @@ def test_a_pooled_spread_finds_smaller_differences() -> None:
 
 @pytest.fixture
 def simulated() -> Grid:
-    """`simulated(2.0)`: a baseline, "0", and eight cells, five seeds, variance 1.
+    """`simulated(2.0)`: a baseline, "0", and eight cells, five seeds, variance 1 if not said.
 
     The first cell is better by so much; the others are as the baseline. ``shared`` is the part of
-    the variance that all cells of a seed have in common.
+    the variance that all cells of a seed have in common, ``of_baseline`` the baseline's sd.
     """
     random = np.random.default_rng(20)
 
-    def grid(better: float, shared: float = 0.5) -> dict[str, dict[int, float]]:
+    def grid(
+        better: float, shared: float = 0.5, of_baseline: float = 1.0
+    ) -> dict[str, dict[int, float]]:
         common = math.sqrt(shared) * random.standard_normal(5)
         values = common + math.sqrt(1 - shared) * random.standard_normal((9, 5))
         values[1] += better
+        values[0] *= of_baseline
         return {str(cell): seeds(values[cell]) for cell in range(9)}
 
     return grid
@@ -187,12 +212,15 @@ def winners(cells: dict[str, dict[int, float]]) -> set[str]:
     return {name for name, one in found.items() if one.verdict == "BEATS"}
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize(
+    ("shared", "of_baseline"), [(0.0, 1.0), (0.5, 1.0), (0.8, 1.0), (0.0, 2.0), (0.0, 3.0)]
+)
 @pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_without_a_difference_hardly_a_grid_has_a_winner(
-    simulated: Grid, grids: int, shared: float
+    simulated: Grid, grids: int, shared: float, of_baseline: float
 ) -> None:
-    wrong = sum(bool(winners(simulated(0.0, shared))) for _ in range(grids))
+    wrong = sum(bool(winners(simulated(0.0, shared, of_baseline))) for _ in range(grids))
+    print(shared, of_baseline, wrong / grids)
     assert wrong <= 0.05 * grids
 
 

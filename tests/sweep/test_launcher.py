@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.sweep.answer import Answer
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.files import read_json, write_json_atomic
 
 
 def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
@@ -86,6 +86,17 @@ def test_a_folder_that_holds_a_sweep_is_refused(command: Command) -> None:
     assert "hydra.sweep.dir must be a folder of its own, got multirun/mine" in again.err
     assert "Traceback" not in again.err
     assert [row["T"] for row in again.rows] == [4]
+
+
+def test_a_refused_sweep_tells_nothing_of_the_one_that_is_there(command: Command) -> None:
+    words = ["loss=ce", "hydra.sweep.dir=multirun/mine"]
+    first = command(*words)
+    assert first.code == 0, first.err
+    note = first.sweep / "sweep.json"
+    write_json_atomic(note, read_json(note) | {"pid": 1})  # of another process
+    second = command(*words)
+    assert second.code == 1
+    assert "val/acc" not in second.out
 
 
 def test_joblib_runs_the_same_program(command: Command) -> None:
