@@ -142,6 +142,7 @@ def test_the_runs_of_a_search_stay_under_their_trial(
     assert all(run.info.run_id in after for run in found["run"])
 
 
+@pytest.mark.slow
 def test_kdsweep_sync_finds_the_store_of_a_sweep_from_any_folder(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -45,33 +46,41 @@ ROUNDING = 1e-12  # what differs by less does not differ
 class Summary:
     """One cell's values over its seeds. ``sd`` is the sample's; intervals are of the mean."""
 
-    n: int
+    values: tuple[float, ...]
     mean: float
     sd: float | None  # None with one seed, as is what follows
     t_interval: Interval | None
-    bootstrap_interval: Interval | None  # BCa; None with fewer than five seeds, or without spread
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def bootstrap_interval(self) -> Interval | None:
+        """BCa (Efron 1987); None with fewer than five seeds, or without spread."""
+        if self.n < BOOTSTRAP_FROM or not self.sd:
+            return None
+        found = stats.bootstrap(
+            (self.values,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            confidence_level=1 - ALPHA,
+            method="BCa",
+            rng=0,
+        ).confidence_interval
+        return float(found.low), float(found.high)
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, sample sd and 95 % intervals (Student's t; bootstrap BCa, Efron 1987)."""
-    n = len(values)
+    """Mean, sample sd and 95 % interval of Student's t; the bootstrap's when it is asked for."""
+    n, sample = len(values), tuple(map(float, values))
     if n < 2:
-        return Summary(n, math.fsum(values) / n, None, None, None)
-    sample = np.asarray(values, dtype=float)
-    mean, sd = float(sample.mean()), float(sample.std(ddof=1))
+        return Summary(sample, math.fsum(values) / n, None, None)
+    mean, sd = float(np.mean(sample)), float(np.std(sample, ddof=1))
     if sd == 0:
-        return Summary(n, mean, sd, (mean, mean), None)
+        return Summary(sample, mean, sd, (mean, mean))
     low, high = stats.t.interval(1 - ALPHA, n - 1, mean, sd / math.sqrt(n))
-    return Summary(n, mean, sd, (float(low), float(high)), _bootstrap(sample))
-
-
-def _bootstrap(sample: "np.ndarray") -> Interval | None:
-    if len(sample) < BOOTSTRAP_FROM:
-        return None
-    found = stats.bootstrap(
-        (sample,), np.mean, n_resamples=RESAMPLES, confidence_level=1 - ALPHA, method="BCa", rng=0
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    return Summary(sample, mean, sd, (float(low), float(high)))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A report in MLflow: files, description, rank and verdict, and the columns of the runs' page."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from kdsweep.report.mlflow_source import from_mlflow
 from kdsweep.report.publish import description, publish, verdict
 from kdsweep.report.report import Report
 from kdsweep.report.views import columns
+from kdsweep.sweep.answer import make_report
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import TAG_LENGTH, MLflowStore
 
@@ -132,6 +134,7 @@ def test_a_report_that_fails_is_a_warning_and_the_sweep_has_ended(
     assert "report   " not in outcome.out
 
 
+@pytest.mark.slow
 def test_one_run_needs_no_report_and_none_is_made_where_it_is_not_wanted(command: Command) -> None:
     alone = command("loss=ce", "tracking.report=true")
     assert not (alone.sweep / "report.html").exists()
@@ -206,3 +209,18 @@ def test_a_description_fits_into_a_tag(tmp_path: Path) -> None:
     short = description(Report(Evidence("few", [], tmp_path), grid(rows("ce|x", 0.8)), []))
     assert "more cells" not in short
     assert r"ce\|x" in short
+
+
+@pytest.mark.slow
+def test_a_report_takes_a_tenth_of_its_sweep_at_most(command: Command) -> None:
+    grid_of_nine = ["loss=kl", "T=1,4,16", "alpha=0.1,0.5,0.9", "seed=range(5)"]
+    began = time.perf_counter()
+    outcome = command(*grid_of_nine, "tracking=none", "tracking.report=false", tiny=False)
+    trained = time.perf_counter()
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.rows) == 45
+    make_report(outcome.sweep, None, None)
+    told = time.perf_counter() - trained
+    assert (outcome.sweep / "report.html").is_file()
+    print(told / (trained - began))
+    assert told < 0.1 * (trained - began)

@@ -244,6 +244,7 @@ def test_another_experiment_is_refused_with_those_there_are(
         find(["0" * 32], Address(experiment="no"))
 
 
+@pytest.mark.slow
 def test_a_real_sweep_is_found_by_each_of_its_names(command: Command) -> None:
     outcome = command("T=1,4", tracking=True)
     parent = read_json(outcome.sweep / "sweep.json")["parent_run_id"]

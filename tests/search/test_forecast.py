@@ -1,5 +1,6 @@
 """What a search would take, before its runs are known."""
 
+import pytest
 from commands import Command
 
 SEARCH = ["search=bayes", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2", "dry_run=true"]
@@ -11,6 +12,7 @@ def cells(out: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")][:3] for line in lines]
 
 
+@pytest.mark.slow
 def test_every_trial_is_counted_with_all_its_seeds(command: Command) -> None:
     outcome = command(*SEARCH, "search.seeds=[0,1]", "search.finalist_seeds=4")
     assert outcome.code == 0, outcome.err

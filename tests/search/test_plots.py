@@ -75,6 +75,7 @@ def own_part(folder: Path) -> str:
     return page(folder).rpartition("<h1>")[2]
 
 
+@pytest.mark.slow
 def test_a_search_has_four_plots(tmp_path: Path) -> None:
     space = space_of(*RANGES)
     draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)

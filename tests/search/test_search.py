@@ -127,6 +127,7 @@ def test_other_objectives_have_all_seeds_and_no_finalists(command: Command) -> N
     assert sorted(results(outcome)) == [f"{n}/seed-{seed}" for n in range(8) for seed in (0, 1)]
 
 
+@pytest.mark.slow
 def test_finalists_are_run_again_with_seeds_that_chose_nothing(command: Command) -> None:
     words = ["search=bayes", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
     outcome = command(*words, "search.finalists=2", "search.finalist_seeds=2")
@@ -145,6 +146,7 @@ def test_finalists_are_run_again_with_seeds_that_chose_nothing(command: Command)
     assert "fresh" in outcome.out
 
 
+@pytest.mark.slow
 def test_a_pruned_student_leaves_its_cohort_at_once(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +289,7 @@ def test_finalists_are_different_cells(command: Command) -> None:
     assert len({(r["T"], r["alpha"]) for r in fresh}) == 3
 
 
+@pytest.mark.slow
 def test_a_search_over_losses_asks_each_only_what_it_listens_to(command: Command) -> None:
     space = ["loss=choice(ce,kl,fitnet)", "loss.fitnet.weight=tag(log,interval(1.0,100.0))"]
     outcome = command(*SEARCH, *space, "alpha=0.5", "hydra.sweeper.n_trials=6")
@@ -319,6 +322,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_another_search_under_the_same_name_is_refused(command: Command) -> None:
     words = [*SEARCH, "search.name=mine", "hydra.sweeper.n_trials=1", "trainer.epochs=2"]
     assert command(*words).code == 0

@@ -1,5 +1,6 @@
 """Made experiments in MLflow: many runs without training one."""
 
+import math
 from pathlib import Path
 
 from mlflow.entities import Metric, Param
@@ -11,8 +12,13 @@ TERMS = ("train/loss", "train/ce", "train/acc", "lr", "val/loss", "val/ece", "im
 SETTINGS = [f"trainer.option{number}" for number in range(40)]  # as many params as a run has
 
 
-def made_sweep(store: MLflowStore, home: Path, cells: int, seeds: int, **changes: str) -> str:
-    """A sweep of kl over T, with ce as its first cell; the id of its run."""
+def made_sweep(
+    store: MLflowStore, home: Path, cells: int, seeds: int, noise: float = 0.0, **changes: str
+) -> str:
+    """A sweep of kl over T, with ce as its first cell; the id of its run.
+
+    Without noise cells differ by the same over all seeds, and nothing can be tested.
+    """
     parent = store.create_run(
         name=f"loss=ce,kl T=1:{cells} {home.name}",
         parent_id=None,
@@ -20,13 +26,21 @@ def made_sweep(store: MLflowStore, home: Path, cells: int, seeds: int, **changes
         params={},
     )
     for number in range(cells * seeds):
-        made_run(store, parent, home / str(number), number // seeds, number % seeds, **changes)
+        place, seed = divmod(number, seeds)
+        more = noise * math.sin(13.0 * place + seed)
+        made_run(store, parent, home / str(number), place, seed, more, **changes)
     store.finish(parent, "FINISHED")
     return parent
 
 
 def made_run(
-    store: MLflowStore, parent: str, folder: Path, place: int, seed: int, **changes: str
+    store: MLflowStore,
+    parent: str,
+    folder: Path,
+    place: int,
+    seed: int,
+    noise: float = 0.0,
+    **changes: str,
 ) -> str:
     """A finished run; the later its cell, the better it is."""
     cell = f"kl T={place} alpha=0.5" if place else "ce"
@@ -51,7 +65,7 @@ def made_run(
         **dict.fromkeys(SETTINGS, "1"),
         **changes,
     }
-    accuracy = 0.5 + 0.001 * place + 0.002 * (seed * 7 % 5)
+    accuracy = 0.5 + 0.001 * place + 0.002 * (seed * 7 % 5) + noise
     values = dict.fromkeys(TERMS, 0.5) | {"val/acc": accuracy}
     metrics = [Metric(k, v, epoch, epoch) for epoch in range(EPOCHS) for k, v in values.items()]
     end = {"test/acc": accuracy - 0.01, "test/loss": 0.5, "test/ece": 0.1, "latency_ms": 0.05}

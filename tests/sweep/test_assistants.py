@@ -77,6 +77,7 @@ def test_a_plain_teacher_stays_outside_of_the_sweep_that_trains_it(
     assert parent_of(teacher) is None
 
 
+@pytest.mark.slow
 def test_an_interrupted_assistant_goes_on_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_pairs_of_a_recipe_are_those_of_its_own_networks(command: Command) -> No
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.slow
 def test_other_terms_of_an_assistant_are_another_run(command: Command) -> None:
     outcome = command(*ASSISTANT, "teacher.T=1,4", "dry_run=true")
     assert outcome.code == 0, outcome.err

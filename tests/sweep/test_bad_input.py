@@ -162,6 +162,7 @@ def test_a_swept_key_with_an_effect_on_some_run_is_no_error(command: Command) ->
     assert command("loss=ce,kl", "T=1,4", "dry_run=true").code == 0
 
 
+@pytest.mark.slow
 def test_a_folder_named_in_a_refused_command_is_free_again(command: Command) -> None:
     refused(command, "hydra.sweep.dir=mine", "T=0")
     assert command("hydra.sweep.dir=mine", "T=1", "loss=kl").code == 0
@@ -189,6 +190,7 @@ def test_what_cannot_be_is_said_before_training(
     assert sentence in refused(command, *words)
 
 
+@pytest.mark.slow
 def test_a_stock_launcher_never_overwrites_another_run(command: Command) -> None:
     words = ["hydra/launcher=basic", "hydra.sweep.dir=mine"]
     first = command("T=1", *words)
@@ -312,6 +314,7 @@ def test_a_store_of_teachers_that_cannot_be_written(command: Command, tmp_path: 
     assert "teacher.store must be a folder that can be written" in sentence
 
 
+@pytest.mark.slow
 def test_a_newer_mlflow_database(command: Command, tmp_path: Path, fresh_database: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(fresh_database.read_bytes())

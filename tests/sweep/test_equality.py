@@ -14,10 +14,14 @@ from outcomes import both, digests
         (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
         (3, ["loss=ce,kl,[kl,fitnet]"]),
         (2, ["student=mlp,cnn"]),
-        (2, ["T=1,4", "student.model.dropout=0.5"]),
+        pytest.param(2, ["T=1,4", "student.model.dropout=0.5"], marks=pytest.mark.slow),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
         pytest.param(4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"], marks=pytest.mark.slow),
-        (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
+        pytest.param(
+            2,
+            ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             4,
             [
@@ -27,7 +31,11 @@ from outcomes import both, digests
             ],
             marks=pytest.mark.slow,
         ),
-        (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
+        pytest.param(
+            2,
+            ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(4, ["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )
@@ -39,11 +47,13 @@ def test_lockstep_gives_the_bits_of_separate_runs(
     assert together == alone
 
 
+@pytest.mark.slow
 def test_the_order_of_the_neighbours_does_not_matter(command: Command) -> None:
     forward = digests(command("T=1,4,16"))
     assert digests(command("T=16,4,1")) == forward
 
 
+@pytest.mark.slow
 def test_a_diverging_neighbour_changes_nothing(command: Command) -> None:
     words = ["optimizer=sgd", "student.model.width=8"]
     calm = digests(command("optimizer.lr=0.05,0.01", *words))

@@ -244,6 +244,7 @@ def test_stages_are_trained_first(command: Command) -> None:
     assert told[-2:] == [["stage hints fitnet", "1", "1"], ["kl T=1 alpha=0.5, ...", "2", "2"]]
 
 
+@pytest.mark.slow
 def test_what_has_finished_costs_nothing(command: Command) -> None:
     assert command("T=1,4").code == 0
     assert "nothing is left to train" in plan(command, "T=1,4", "resume=true").out
@@ -252,6 +253,7 @@ def test_what_has_finished_costs_nothing(command: Command) -> None:
     assert [row[1] for row in rows(afresh)] == ["2"]
 
 
+@pytest.mark.slow
 def test_epochs_that_a_checkpoint_has_are_subtracted(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_the_sweep_is_described(command: Command) -> None:
     assert "T=1,4" in note["name"]
 
 
+@pytest.mark.slow
 def test_results_csv_has_a_row_a_run(command: Command) -> None:
     outcome = command("T=1,4", "alpha=0.1,0.9")
     lines = (outcome.sweep / "results.csv").read_text().splitlines()

@@ -146,6 +146,7 @@ def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: C
     assert "results.csv" in {item.path for item in client.list_artifacts(parent.info.run_id)}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

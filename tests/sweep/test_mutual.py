@@ -50,6 +50,7 @@ def test_any_neighbour_leaves_the_bits_of_all_peers(command: Command) -> None:
     assert digests_of_peers(one)[peer] == digests_of_peers(other)[peer] != digests(one)[name]
 
 
+@pytest.mark.slow
 def test_every_other_peer_is_a_run_of_its_own_beside_the_run(command: Command) -> None:
     outcome = command(*THREE, tracking=True)
     assert outcome.code == 0, outcome.err

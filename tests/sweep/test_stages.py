@@ -57,6 +57,7 @@ def test_runs_that_say_the_same_stage_share_it_as_a_run_of_the_sweep(command: Co
     assert len(outcome.rows) == 2
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_its_stage(command: Command) -> None:
     # A run that hardly learns is where its stage has left it.
     still = ["schedule=constant", "optimizer=sgd", "optimizer.lr=1e-12", "student=mlp"]
