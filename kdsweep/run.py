@@ -31,7 +31,6 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
 from kdsweep.teaching import teachers
-from kdsweep.tracking import system_metrics
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import read_json
@@ -42,7 +41,7 @@ from kdsweep.tracking.progress import Progress
 from kdsweep.tracking.recorder import Recorder, is_shipped, sync
 from kdsweep.tracking.run_folder import ANSWERS, read_rows
 from kdsweep.tracking.shipper import Shipper
-from kdsweep.tracking.system_metrics import SystemMetrics
+from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluate import Split, confusion, evaluating, predict
 from kdsweep.training.gradients import RATIO
@@ -106,14 +105,14 @@ class Session:
             if self.tensorboard:
                 check_installed()
             if options["system_metrics"]:
-                system_metrics.check_installed()
+                check_measurable()
             if options["uri"] is not None:
                 self.store = MLflowStore.open(
                     options["uri"], options["experiment"], options["artifacts"]
                 )
                 self.shipper = Shipper()
-            if options["system_metrics"] and self.store is not None:
-                self.system_metrics = SystemMetrics(self.store.uri)
+                if options["system_metrics"]:
+                    self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened

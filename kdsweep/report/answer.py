@@ -165,10 +165,10 @@ NOTE = (
 
 def lines(grid: Grid) -> list[tuple[str, ...]]:
     """The table's rows, under `HEADER`."""
-    return [_line(cell, cell is grid.best) for cell in grid.cells]
+    return [_line(cell) for cell in grid.cells]
 
 
-def _line(cell: Cell, is_best: bool) -> tuple[str, ...]:
+def _line(cell: Cell) -> tuple[str, ...]:
     against = cell.against_baseline
     p = against.p_corrected if against else None
     return (
@@ -179,7 +179,7 @@ def _line(cell: Cell, is_best: bool) -> tuple[str, ...]:
         "" if against is None else points(against),
         "" if p is None else p_value(p).removeprefix("= "),
         (against.verdict or "") if against else "",
-        "best" if is_best else _to_best(cell),
+        to_best(cell),
     )
 
 
@@ -205,7 +205,10 @@ def brief(grid: Grid) -> list[dict[str, str]]:
     return [{name: row[name] for name in told} for row in rows]
 
 
-def _to_best(cell: Cell) -> str:
+def to_best(cell: Cell) -> str:
+    """How a cell stands to the best one, in a word; empty where they were not compared."""
+    if cell.is_best:
+        return "best"
     verdict = cell.against_best.verdict if cell.against_best else None
     return {"BEATS": "better", "TIED": "tied", "LOSES": "worse"}.get(verdict or "", "")
 

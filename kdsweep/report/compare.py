@@ -134,6 +134,7 @@ def _refuse_other_data(first: Run, second: Run) -> None:
 def _duel(ours: Answers, theirs: Answers) -> Duel:
     import torch
 
+    from kdsweep.report.pairs import right_answers
     from kdsweep.report.statistics import mcnemar
 
     if not torch.equal(ours.labels["test"], theirs.labels["test"]):
@@ -141,8 +142,7 @@ def _duel(ours: Answers, theirs: Answers) -> Duel:
             "RUN and RUN must be measured on the same test images, got"
             f" {len(ours.labels['test'])} and {len(theirs.labels['test'])} with other labels"
         )
-    right = [found.logits["test"].argmax(1) == found.labels["test"] for found in (ours, theirs)]
-    first, second = right
+    first, second = right_answers(ours), right_answers(theirs)
     return Duel(
         both=int((first & second).sum()),
         only_first=int((first & ~second).sum()),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.report.answer import METHOD, p_value, points
-from kdsweep.report.cells import Cell, Grid
+from kdsweep.report.answer import METHOD, p_value, points, to_best
+from kdsweep.report.cells import Cell
 from kdsweep.report.figures.style import FONT, INK
 from kdsweep.report.report import Report
 from kdsweep.report.section import Section
@@ -57,7 +57,7 @@ def page(found: Report) -> str:
     text: str = environment.get_template(TEMPLATE).render(
         name=found.name,
         sentences=found.answer,
-        lines=[_line(cell, found.grid, found.evidence.links) for cell in found.grid.cells],
+        lines=[_line(cell, found.evidence.links) for cell in found.grid.cells],
         shown=SHOWN,
         sections=[_section(section, number) for number, section in enumerate(found.sections)],
         plotly=_plotly() if drawn else "",
@@ -82,11 +82,10 @@ def typeset(text: str) -> str:
     return MINUS.sub("\N{MINUS SIGN}", text.replace("+-", "±"))
 
 
-def _line(cell: Cell, grid: Grid, links: Mapping[str, str]) -> dict[str, Any]:
-    against, best = cell.against_baseline, cell.against_best
+def _line(cell: Cell, links: Mapping[str, str]) -> dict[str, Any]:
+    against = cell.against_baseline
     p = against.p_corrected if against else None
     difference = against.difference if against else None
-    to_best = {"TIED": "tied", "LOSES": "worse", "BEATS": "better"}
     return {
         "name": cell.name,
         "n": cell.test.n if cell.test else 0,
@@ -95,7 +94,7 @@ def _line(cell: Cell, grid: Grid, links: Mapping[str, str]) -> dict[str, Any]:
         "difference": Entry(points(against) if against else "", difference),
         "p": Entry("" if p is None else p_value(p).removeprefix("= "), p),
         "verdict": (against.verdict or "") if against else "",
-        "to_best": "best" if cell is grid.best else to_best.get((best and best.verdict) or "", ""),
+        "to_best": to_best(cell),
         "runs": [_run(row, links) for row in cell.rows],
     }
 

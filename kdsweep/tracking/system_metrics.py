@@ -8,7 +8,7 @@ a run that has no sweep above it has the metrics itself. MLflow samples every te
 from typing import Any
 
 
-def check_installed() -> None:
+def check_measurable() -> None:
     """Raises ValueError, with the cure, if the package that measures is not there."""
     try:
         import psutil  # noqa: F401
