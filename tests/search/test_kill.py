@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from commands import Command
 from optuna.trial import TrialState
-from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
+from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start, trials
 
 LONGER = ["trainer.epochs=8", "tracking.checkpoint_seconds=0"]
 SEARCH = [
@@ -70,19 +69,6 @@ def finish_with_kills(folder: Path, words: Sequence[str], kills: int, epochs: in
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(folder, words)
-
-
-def trials(folder: Path) -> list[Any]:
-    """The study's table, without who worked on it and when."""
-    storage = f"sqlite:///{folder}/optuna.db"
-    (name,) = optuna.get_all_study_names(storage)
-    return [
-        (
-            *(trial.number, trial.state, trial.params, trial.values, trial.intermediate_values),
-            {key: value for key, value in trial.user_attrs.items() if key != "kdsweep.owner"},
-        )
-        for trial in optuna.load_study(study_name=name, storage=storage).trials
-    ]
 
 
 Compared = Callable[[Path], Any]

@@ -1,5 +1,6 @@
 """The real command line in processes of its own, and what they leave behind."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 from commands import TINY
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from kdsweep.tracking.files import read_json
 
@@ -46,6 +49,74 @@ def results(folder: Path) -> dict[str, tuple[Any, ...]]:
         str(path.parent.relative_to(sweep)): tuple(read_json(path)[key] for key in keys)
         for path in sweep.glob("**/result.json")
     }
+
+
+# What the clock or chance decides, and no seed.
+CLOCK = {"seconds", "images_per_second", "latency_ms", "mlflow_run_id"}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """The rows of results.csv, without what depends on the clock."""
+    (path,) = folder.glob("multirun/**/results.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: value for key, value in row.items() if key not in CLOCK}
+            for row in csv.DictReader(file)
+        ]
+
+
+def trials(folder: Path) -> list[Any]:
+    """A search's table of trials, without who worked on them and when; empty for a grid."""
+    storage = f"sqlite:///{folder}/optuna.db"
+    if not (folder / "optuna.db").exists():
+        return []
+    (name,) = optuna.get_all_study_names(storage)
+    return [
+        (
+            *(trial.number, trial.state, trial.params, trial.values, trial.intermediate_values),
+            {key: value for key, value in trial.user_attrs.items() if key != "kdsweep.owner"},
+        )
+        for trial in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+
+
+def mlflow_runs(folder: Path) -> list[Any]:
+    """All that MLflow has of each run: state, parent, params, every point of every metric.
+
+    Runs are named by role and folder, for their ids differ. Of a metric that depends on the clock
+    only the steps count.
+    """
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("kdsweep")
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    named = {run.info.run_id: _place(run, folder) for run in found}
+    return sorted(
+        (
+            named[run.info.run_id],
+            run.info.status,
+            named.get(run.data.tags.get("mlflow.parentRunId", ""), ""),
+            sorted(run.data.params.items()),
+            sorted(_points(client, run)),
+            run.data.tags.get("kdsweep.weights_sha256", ""),
+        )
+        for run in found
+    )
+
+
+def _place(run: Run, folder: Path) -> str:
+    """Where a run is kept, from its sweep's folder down."""
+    place = Path(run.data.tags["kdsweep.folder"]).relative_to(folder)
+    below = [part for part in place.parts if part != "multirun" and not part.startswith("20")]
+    below = [part for part in below if part.count("-") != 2]  # the time of day
+    return f"{run.data.tags['kdsweep.role']} {'/'.join(below)}"
+
+
+def _points(client: MlflowClient, run: Run) -> list[tuple[str, int, float]]:
+    return [
+        (key, point.step, 0.0 if key in CLOCK else point.value)
+        for key in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, key)
+    ]
 
 
 def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
