@@ -49,15 +49,15 @@ def target_class_divergence(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
 ) -> Tensor:
     """TCKD, with T^2; float64 logits (B, C), labels (B,), the teacher's without gradient."""
-    theirs, shift = teacher_logits / T, (student_logits - teacher_logits) / T
+    theirs, shift = teacher_logits.detach() / T, (student_logits - teacher_logits.detach()) / T
     rest, moved = other_logits(theirs, labels), other_logits(shift, labels)
-    log_p = target_against_rest(target_logit(theirs, labels), rest).log_softmax(dim=1)
     # By how much the rest's logsumexp differs, and not the difference of two of them.
-    log_p_rest = rest.log_softmax(dim=1)
-    mean = (log_p_rest.exp() * moved).sum(dim=1)
-    difference: Tensor = mean + Divergence.apply(log_p_rest, moved)
-    shifts = torch.cat([target_logit(shift, labels), difference.unsqueeze(1)], dim=1)
-    value: Tensor = Divergence.apply(log_p, shifts)
+    mean = (rest.softmax(dim=1) * moved).sum(dim=1, keepdim=True)
+    beyond: Tensor = Divergence.apply(rest, moved)
+    value: Tensor = Divergence.apply(
+        torch.cat([target_logit(theirs, labels), rest.logsumexp(dim=1, keepdim=True)], dim=1),
+        torch.cat([target_logit(shift, labels), mean + beyond.unsqueeze(1)], dim=1),
+    )
     return T**2 * value.mean()
 
 
@@ -68,8 +68,3 @@ def other_classes_divergence(
     return kl_divergence(
         other_logits(student_logits, labels), other_logits(teacher_logits, labels), T
     )
-
-
-def target_against_rest(target: Tensor, rest: Tensor) -> Tensor:
-    """Two logits an image whose softmax is [p_y, 1 - p_y]: (B, 2) of (B, 1) and (B, C - 1)."""
-    return torch.cat([target, rest.logsumexp(dim=1, keepdim=True)], dim=1)

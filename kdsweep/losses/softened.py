@@ -19,20 +19,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-NEAR = 1e-2  # below it, exp(x) - 1 - x is a series
-LARGE = 1e300
+NEAR = 1e-2  # below it, exp(x) - 1 and exp(x) - 1 - x are series, else differences are exact enough
 
 
 class Divergence(torch.autograd.Function):
-    """KL(p || q) of each image, (B,), of log p (B, C) and the logits of q less those of p.
+    """KL(p || q) of each image, (B,), of the logits of p and of those of q less those of p, (B, C).
 
-    The gradient, for the logits alone, is q - p.
+    The gradient, for the second alone, is q - p.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_p: Tensor, shift: Tensor) -> Tensor:
-        value, ratio = divergence_and_ratio(log_p, shift)
-        ctx.save_for_backward(log_p, softmax_of(log_p, shift), ratio)
+    def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> Tensor:
+        p, value, ratio = divergence_and_ratio(theirs, shift)
+        ctx.save_for_backward(p, (theirs + shift).softmax(dim=1), ratio)
         return value
 
     @staticmethod
@@ -42,14 +41,14 @@ class Divergence(torch.autograd.Function):
 
 
 class Gap(torch.autograd.Function):
-    """q - p, (B, C), of log p and the logits of q less those of p; the gradient is for these."""
+    """q - p, (B, C), of the logits of p and of those of q less those of p, which get a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, log_p: Tensor, shift: Tensor) -> Tensor:
-        _, ratio = divergence_and_ratio(log_p, shift)
-        q = softmax_of(log_p, shift)
+    def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> Tensor:
+        p, _, ratio = divergence_and_ratio(theirs, shift)
+        q = (theirs + shift).softmax(dim=1)
         ctx.save_for_backward(q)
-        return difference(log_p, q, ratio)
+        return difference(p, q, ratio)
 
     @staticmethod
     @once_differentiable
@@ -61,40 +60,34 @@ class Gap(torch.autograd.Function):
 def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL(teacher || student) of each image, (B,); logits (B, C), divided by T already."""
     theirs = teacher_logits.detach()
-    value: Tensor = Divergence.apply(theirs.log_softmax(dim=1), student_logits - theirs)
+    value: Tensor = Divergence.apply(theirs, student_logits - theirs)
     return value
 
 
 def probability_gap(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """softmax of the student less softmax of the teacher; logits (B, C), divided by T already."""
     theirs = teacher_logits.detach()
-    value: Tensor = Gap.apply(theirs.log_softmax(dim=1), student_logits - theirs)
+    value: Tensor = Gap.apply(theirs, student_logits - theirs)
     return value
 
 
-def divergence_and_ratio(log_p: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """KL(p || q), (B,), and log q - log p, (B, C)."""
-    p = log_p.exp()
+def divergence_and_ratio(theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """p, (B, C), KL(p || q), (B,), and log q - log p, (B, C)."""
+    p = theirs.softmax(dim=1)
     x = shift - (p * shift).sum(dim=1, keepdim=True)
-    # p exp(x) is one power where x is large: neither factor may overflow or vanish alone.
-    far = (log_p + x).exp() * (1 - (1 + x) * (-x).exp())
-    excess = torch.where(x > 1, far, p * beyond_linear(x.clamp(max=1))).sum(dim=1)
-    value = torch.where(excess < LARGE, excess.log1p(), (log_p + x).logsumexp(dim=1))
-    return value, x - value.unsqueeze(1)
+    powers = theirs.log_softmax(dim=1) + x
+    # Large powers are divided by the largest of their image, so that none overflows.
+    largest = powers.amax(dim=1, keepdim=True)
+    scale = torch.where(largest > 1, largest, 0.0)
+    scaled = p * (-scale).exp()
+    series = scaled * (x.square() / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6)))))
+    excess = torch.where(x.abs() < NEAR, series, (powers - scale).exp() - scaled * (1 + x))
+    total, scale = excess.sum(dim=1), scale.squeeze(1)
+    value = torch.where(scale > 0, scale + (total + (-scale).exp()).log(), total.log1p())
+    return p, value, x - value.unsqueeze(1)
 
 
-def softmax_of(log_p: Tensor, shift: Tensor) -> Tensor:
-    """q; not exp(log p + ratio), in which huge logits leave a rounding error."""
-    return (log_p + shift).softmax(dim=1)
-
-
-def difference(log_p: Tensor, q: Tensor, ratio: Tensor) -> Tensor:
-    """q - p, of log p, q and log q - log p."""
-    p = log_p.exp()
-    return torch.where(ratio > 1, q - p, p * ratio.clamp(max=1).expm1())
-
-
-def beyond_linear(x: Tensor) -> Tensor:
-    """exp(x) - 1 - x, which is never negative."""
-    series = x.square() / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6))))
-    return torch.where(x.abs() < NEAR, series, x.expm1() - x)
+def difference(p: Tensor, q: Tensor, ratio: Tensor) -> Tensor:
+    """q - p, of p, q and log q - log p."""
+    series = p * (ratio * (1 + ratio / 2 * (1 + ratio / 3 * (1 + ratio / 4 * (1 + ratio / 5)))))
+    return torch.where(ratio.abs() < NEAR, series, q - p)
