@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
+from kdsweep.losses.checks import COLDEST, HOTTEST, TEMPERATURES
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
@@ -472,7 +473,7 @@ def _name_of(value: Any) -> str:
 def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     T, alpha, seed, trainer = (recipe[key] for key in ("T", "alpha", "seed", "trainer"))
     found = [
-        *_range(f"{prefix}T", T, T > 0, "a finite number > 0"),
+        *_range(f"{prefix}T", T, COLDEST <= T <= HOTTEST, TEMPERATURES),
         *_range(f"{prefix}alpha", alpha, 0 <= alpha <= 1, "a number in [0, 1]"),
         *_range(f"{prefix}seed", seed, seed >= 0, "an integer >= 0"),
     ]

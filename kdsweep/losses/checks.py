@@ -3,6 +3,10 @@
 import math
 from typing import TypeGuard
 
+# Temperatures for which values and gradients are exact to 1e-5.
+COLDEST, HOTTEST = 1e-6, 1e6
+TEMPERATURES = "a number from 1e-6 to 1e6"
+
 
 def is_finite_number(value: object) -> TypeGuard[float]:
     """True for ints and floats but not for bools, strings, None, infinity or nan."""
@@ -19,6 +23,11 @@ def check_positive(name: str, value: object) -> None:
 def check_not_negative(name: str, value: object) -> None:
     if not is_finite_number(value) or value < 0:
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+
+
+def check_temperature(name: str, value: object) -> None:
+    if not is_finite_number(value) or not COLDEST <= value <= HOTTEST:
+        raise ValueError(f"{name} must be {TEMPERATURES}, got {value!r}")
 
 
 def check_fraction(name: str, value: object) -> None:

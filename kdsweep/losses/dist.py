@@ -16,46 +16,39 @@ weight, too. In a batch of one image no class has a correlation: ``intra`` is th
 gradient comes from it.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kdsweep.losses.checks import check_bool, check_not_negative, check_positive
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.checks import check_not_negative, check_temperature
+from kdsweep.losses.logit_term import LogitTerm
 
 EPS = 1e-8
 
 
-class DIST(Term):
+class DIST(LogitTerm):
     """1 - correlation of predictions, between classes (beta) and within classes (gamma).
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``tau`` is a finite number > 0,
-    and ``beta``, ``gamma`` and ``weight`` are >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``tau`` is a number in
+    [1e-6, 1e6], and ``beta``, ``gamma`` and ``weight`` are >= 0.
     """
 
     def __init__(
         self, tau: float, beta: float, gamma: float, weight: float, standardize: bool = False
     ) -> None:
-        super().__init__(weight)
-        check_positive("tau", tau)
+        super().__init__(weight, standardize)
+        check_temperature("tau", tau)
         check_not_negative("beta", beta)
         check_not_negative("gamma", gamma)
-        check_bool("standardize", standardize)
         self.tau, self.beta, self.gamma = float(tau), float(beta), float(gamma)
-        self.standardize = standardize
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        ours, theirs = logits_to_compare(student, teacher, self.standardize)
-        inter, intra = relations(ours, theirs, self.tau)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        inter, intra = relations(student_logits, teacher_logits, self.tau)
         return self.beta * inter + self.gamma * intra
 
 
 def relations(student_logits: Tensor, teacher_logits: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    """``inter`` and ``intra``, with tau^2; logits (B, C), no gradient to the teacher."""
-    q = F.softmax(at_least_float32(student_logits) / tau, dim=1)
-    p = F.softmax(at_least_float32(teacher_logits.detach()) / tau, dim=1)
+    """``inter`` and ``intra``, with tau^2; float64 logits (B, C), no teacher's gradient."""
+    q, p = (student_logits / tau).softmax(dim=1), (teacher_logits / tau).softmax(dim=1)
     return tau**2 * (1 - pearson(q, p).mean()), tau**2 * (1 - pearson(q.T, p.T).mean())
 
 

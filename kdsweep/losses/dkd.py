@@ -14,19 +14,18 @@ the weight rise over 20 epochs: ``schedule: {warmup: 20}``.
 import torch
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_not_negative, check_positive
+from kdsweep.losses.checks import check_not_negative, check_temperature
 from kdsweep.losses.kl import kl_divergence
-from kdsweep.losses.standardize import logits_to_compare
+from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.softened import Divergence
 from kdsweep.losses.target_class import other_logits, target_logit
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
 
 
-class DKD(Term):
+class DKD(LogitTerm):
     """alpha TCKD + beta NCKD.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0, and
-    ``alpha``, ``beta`` and ``weight`` are >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6],
+    and ``alpha``, ``beta`` and ``weight`` are >= 0.
     """
 
     needs_labels = True
@@ -34,42 +33,38 @@ class DKD(Term):
     def __init__(
         self, T: float, alpha: float, beta: float, weight: float, standardize: bool = False
     ) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
         check_not_negative("alpha", alpha)
         check_not_negative("beta", beta)
-        check_bool("standardize", standardize)
         self.T, self.alpha, self.beta = float(T), float(alpha), float(beta)
-        self.standardize = standardize
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        ours, theirs = logits_to_compare(student, teacher, self.standardize)
-        target = target_class_divergence(ours, theirs, batch.labels, self.T)
-        others = other_classes_divergence(ours, theirs, batch.labels, self.T)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        target = target_class_divergence(student_logits, teacher_logits, labels, self.T)
+        others = other_classes_divergence(student_logits, teacher_logits, labels, self.T)
         return self.alpha * target + self.beta * others
 
 
 def target_class_divergence(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
 ) -> Tensor:
-    """TCKD, with T^2; logits (B, C), labels (B,), no gradient to the teacher."""
-    ours, theirs = (
-        target_against_rest(at_least_float32(logits) / T, labels)
-        for logits in (student_logits, teacher_logits)
+    """TCKD, with T^2; float64 logits (B, C), labels (B,), the teacher's without gradient."""
+    theirs, shift = teacher_logits.detach() / T, (student_logits - teacher_logits.detach()) / T
+    rest, moved = other_logits(theirs, labels), other_logits(shift, labels)
+    # By how much the rest's logsumexp differs, and not the difference of two of them.
+    mean = (rest.softmax(dim=1) * moved).sum(dim=1, keepdim=True)
+    beyond: Tensor = Divergence.apply(rest, moved)
+    value: Tensor = Divergence.apply(
+        torch.cat([target_logit(theirs, labels), rest.logsumexp(dim=1, keepdim=True)], dim=1),
+        torch.cat([target_logit(shift, labels), mean + beyond.unsqueeze(1)], dim=1),
     )
-    return kl_divergence(ours, theirs, T=1.0) * T**2
+    return T**2 * value.mean()
 
 
 def other_classes_divergence(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
 ) -> Tensor:
-    """NCKD, with T^2; logits (B, C), labels (B,), no gradient to the teacher."""
+    """NCKD, with T^2; float64 logits (B, C), labels (B,), the teacher's without gradient."""
     return kl_divergence(
         other_logits(student_logits, labels), other_logits(teacher_logits, labels), T
     )
-
-
-def target_against_rest(logits: Tensor, labels: Tensor) -> Tensor:
-    """Two logits an image whose softmax is [p_y, 1 - p_y]: (B, 2) of (B, C)."""
-    rest = other_logits(logits, labels).logsumexp(dim=1, keepdim=True)
-    return torch.cat([target_logit(logits, labels), rest], dim=1)

@@ -9,7 +9,7 @@ arXiv 1512.00567). It has no temperature; KD_Lib's attention loss uses T CE(z / 
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.term import at_least_float32
+from kdsweep.losses.term import reported_dtype
 from kdsweep.structures import Batch
 
 
@@ -23,5 +23,9 @@ def hard_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Ten
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean over the batch; logits (B, C), labels (B,)."""
-    return F.cross_entropy(at_least_float32(logits), labels, label_smoothing=label_smoothing)
+    """Mean over the batch, evaluated in float64; logits (B, C), labels (B,).
+
+    In float32 the loss of an image that is classified with 99.999 % is wrong by 1 %.
+    """
+    value = F.cross_entropy(logits.double(), labels, label_smoothing=label_smoothing)
+    return value.to(reported_dtype(logits))

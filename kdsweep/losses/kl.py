@@ -8,34 +8,29 @@ name is an MSE of probabilities (``mse_probs``). T^2 keeps the size of the gradi
 torchdistill drops it at alpha = 0, kdsweep never does.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_positive
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.checks import check_temperature
+from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.softened import divergence
 
 
-class KL(Term):
+class KL(LogitTerm):
     """T^2 KL(teacher || student) of the softened predictions.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0 and
-    ``weight`` one >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
+    and ``weight`` a finite one >= 0.
     """
 
     def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
-        check_bool("standardize", standardize)
-        self.T, self.standardize = float(T), standardize
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
+        self.T = float(T)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return kl_divergence(*logits_to_compare(student, teacher, self.standardize), self.T)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        return kl_divergence(student_logits, teacher_logits, self.T)
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """Mean over the batch, with T^2; logits (B, C), no gradient to the teacher."""
-    log_q = F.log_softmax(at_least_float32(student_logits) / T, dim=1)
-    log_p = F.log_softmax(at_least_float32(teacher_logits.detach()) / T, dim=1)
-    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True) * T**2
+    """Mean over the batch, with T^2; float64 logits (B, C), the teacher's without gradient."""
+    return T**2 * divergence(student_logits / T, teacher_logits / T).mean()

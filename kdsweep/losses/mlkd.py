@@ -20,51 +20,47 @@ values of that repository.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_positive
+from kdsweep.losses.checks import check_positive, check_temperature
 from kdsweep.losses.kl import kl_divergence
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.softened import probability_gap
 
 
-class MLKD(Term):
+class MLKD(LogitTerm):
     """Instance, batch and class alignment, summed over temperatures.
 
     ``factors``: the temperatures in units of ``T``. ``standardize``: see standardize.py. Raises
-    ValueError unless ``T`` and every factor (at least one) are finite numbers > 0 and ``weight``
-    is one >= 0.
+    ValueError unless ``T`` and its product with every factor (at least one) are numbers in
+    [1e-6, 1e6] and ``weight`` is a finite one >= 0.
     """
 
     def __init__(
         self, T: float, factors: Sequence[float], weight: float, standardize: bool = False
     ) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
-        check_bool("standardize", standardize)
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
         self.temperatures = [float(T) * factor for factor in checked_factors(factors)]
-        self.standardize = standardize
+        for temperature in self.temperatures:
+            check_temperature("T times each of factors", temperature)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        ours, theirs = logits_to_compare(student, teacher, self.standardize)
-        levels = [alignment(ours, theirs, T) for T in self.temperatures]
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        levels = [alignment(student_logits, teacher_logits, T) for T in self.temperatures]
         return torch.stack(levels).sum()
 
 
 def alignment(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """The three levels at one temperature, added; logits (B, C), no gradient to the teacher."""
-    q = F.softmax(at_least_float32(student_logits) / T, dim=1)
-    p = F.softmax(at_least_float32(teacher_logits.detach()) / T, dim=1)
+    """The three levels at one temperature, added; float64 logits (B, C), no teacher's gradient."""
+    q, p = (student_logits / T).softmax(dim=1), (teacher_logits / T).softmax(dim=1)
+    gap = probability_gap(student_logits / T, teacher_logits / T)
     instance = kl_divergence(student_logits, teacher_logits, T)
-    return instance + likeness_error(q, p) + likeness_error(q.T, p.T)
+    return instance + likeness_error(q, p, gap) + likeness_error(q.T, p.T, gap.T)
 
 
-def likeness_error(first: Tensor, second: Tensor) -> Tensor:
-    """1 / N * |a a^t - b b^t|^2 of two matrices (N, M)."""
-    with torch.autocast(first.device.type, enabled=False):  # it would multiply in bf16
-        return (first @ first.T - second @ second.T).square().sum() / len(first)
+def likeness_error(q: Tensor, p: Tensor, gap: Tensor) -> Tensor:
+    """1 / N * |q q^t - p p^t|^2 of two matrices (N, M) and their difference, q - p."""
+    return (gap @ q.T + p @ gap.T).square().sum() / len(p)
 
 
 def checked_factors(factors: Sequence[float]) -> list[float]:

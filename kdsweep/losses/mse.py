@@ -11,27 +11,22 @@ logits: see ``mse_probs``.
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.logit_term import LogitTerm
 
 
-class MSE(Term):
+class MSE(LogitTerm):
     """Mean squared error of the logits.
 
     ``standardize``: see standardize.py. Raises ValueError unless ``weight`` is a number >= 0.
     """
 
     def __init__(self, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight)
-        check_bool("standardize", standardize)
-        self.standardize = standardize
+        super().__init__(weight, standardize)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return logit_mse(*logits_to_compare(student, teacher, self.standardize))
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        return logit_mse(student_logits, teacher_logits)
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean over all elements; logits (B, C), no gradient to the teacher."""
-    return F.mse_loss(at_least_float32(student_logits), at_least_float32(teacher_logits.detach()))
+    """Mean over all elements; logits (B, C), the teacher's without gradient."""
+    return F.mse_loss(student_logits, teacher_logits)

@@ -7,34 +7,30 @@ default loss this is (T = 20), takes the whole of it: twice this value. T^2 keep
 gradient when T grows. There is no paper; ``mse`` compares logits and is another loss.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_positive
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.checks import check_temperature
+from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.softened import probability_gap
 
 
-class MSEProbs(Term):
+class MSEProbs(LogitTerm):
     """T^2 / 2 times the mean squared error of the softened probabilities.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0 and
-    ``weight`` one >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
+    and ``weight`` a finite one >= 0.
     """
 
     def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
-        check_bool("standardize", standardize)
-        self.T, self.standardize = float(T), standardize
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
+        self.T = float(T)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return probability_mse(*logits_to_compare(student, teacher, self.standardize), self.T)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        return probability_mse(student_logits, teacher_logits, self.T)
 
 
 def probability_mse(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """Half the mean over all elements, with T^2; logits (B, C), no gradient to the teacher."""
-    q = F.softmax(at_least_float32(student_logits) / T, dim=1)
-    p = F.softmax(at_least_float32(teacher_logits.detach()) / T, dim=1)
-    return F.mse_loss(q, p) * T**2 / 2
+    """Half the mean over all elements, with T^2; float64 logits (B, C), no teacher's gradient."""
+    gap = probability_gap(student_logits / T, teacher_logits / T)
+    return gap.square().mean() * T**2 / 2

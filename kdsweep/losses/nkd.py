@@ -11,42 +11,36 @@ other classes; the paper's formula leaves it out, as here. Tested against NumPy,
 of that repository.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_not_negative, check_positive
+from kdsweep.losses.checks import check_not_negative, check_temperature
+from kdsweep.losses.logit_term import LogitTerm
 from kdsweep.losses.soft_ce import soft_cross_entropy
-from kdsweep.losses.standardize import logits_to_compare
 from kdsweep.losses.target_class import other_logits, target_logit
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
 
 
-class NKD(Term):
+class NKD(LogitTerm):
     """The labelled class weighed by the teacher's confidence, and gamma times the other classes.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0, and
-    ``gamma`` and ``weight`` are >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6],
+    and ``gamma`` and ``weight`` are >= 0.
     """
 
     needs_labels = True
 
     def __init__(self, T: float, gamma: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
         check_not_negative("gamma", gamma)
-        check_bool("standardize", standardize)
-        self.T, self.gamma, self.standardize = float(T), float(gamma), standardize
+        self.T, self.gamma = float(T), float(gamma)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        ours, theirs = logits_to_compare(student, teacher, self.standardize)
-        others = other_logits(ours, batch.labels), other_logits(theirs, batch.labels)
-        target = target_cross_entropy(ours, theirs, batch.labels)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        others = other_logits(student_logits, labels), other_logits(teacher_logits, labels)
+        target = target_cross_entropy(student_logits, teacher_logits, labels)
         return target + self.gamma * soft_cross_entropy(*others, self.T)
 
 
 def target_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    """- p_y log q_y, mean over the batch; logits (B, C), no gradient to the teacher."""
-    log_q = F.log_softmax(at_least_float32(student_logits), dim=1)
-    p = F.softmax(at_least_float32(teacher_logits.detach()), dim=1)
+    """- p_y log q_y, mean over the batch; float64 logits (B, C), no teacher's gradient."""
+    log_q, p = student_logits.log_softmax(dim=1), teacher_logits.softmax(dim=1)
     return -(target_logit(p, labels) * target_logit(log_q, labels)).mean()

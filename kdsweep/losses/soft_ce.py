@@ -7,34 +7,31 @@ is not zero when the student equals the teacher. It is written as in Hinton, Vin
 (arXiv 1503.02531).
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_bool, check_positive
-from kdsweep.losses.standardize import logits_to_compare
-from kdsweep.losses.term import Term, at_least_float32
-from kdsweep.structures import Batch, Output
+from kdsweep.losses.checks import check_temperature
+from kdsweep.losses.kl import kl_divergence
+from kdsweep.losses.logit_term import LogitTerm
 
 
-class SoftCE(Term):
+class SoftCE(LogitTerm):
     """T^2 times the cross-entropy between softened predictions.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a finite number > 0 and
-    ``weight`` one >= 0.
+    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
+    and ``weight`` a finite one >= 0.
     """
 
     def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight)
-        check_positive("T", T)
-        check_bool("standardize", standardize)
-        self.T, self.standardize = float(T), standardize
+        super().__init__(weight, standardize)
+        check_temperature("T", T)
+        self.T = float(T)
 
-    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        return soft_cross_entropy(*logits_to_compare(student, teacher, self.standardize), self.T)
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        return soft_cross_entropy(student_logits, teacher_logits, self.T)
 
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """Mean over the batch, with T^2; logits (B, C), no gradient to the teacher."""
-    log_q = F.log_softmax(at_least_float32(student_logits) / T, dim=1)
-    p = F.softmax(at_least_float32(teacher_logits.detach()) / T, dim=1)
-    return -(p * log_q).sum(dim=1).mean() * T**2
+    """Mean over the batch, with T^2; float64 logits (B, C), the teacher's without gradient."""
+    log_p = (teacher_logits / T).log_softmax(dim=1)
+    entropy = -(log_p.exp() * log_p).sum(dim=1).mean()
+    return kl_divergence(student_logits, teacher_logits, T) + T**2 * entropy

@@ -63,4 +63,9 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
     Under bf16 autocast networks hand out bf16 logits, too coarse to take logarithms of.
     """
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor.to(reported_dtype(tensor))
+
+
+def reported_dtype(tensor: Tensor) -> torch.dtype:
+    """The type of a value that was computed from a tensor: float32, or float64 of float64."""
+    return torch.promote_types(tensor.dtype, torch.float32)

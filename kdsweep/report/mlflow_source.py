@@ -204,7 +204,9 @@ def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -
     is_alone = parent.data.tags.get(ROLE) == "run"
     archive = Archive(store, None if is_alone else sweep)
     above = None if is_alone else folder
-    placed = sorted(((place(run, above), run) for run in found), key=lambda pair: _order(pair[0]))
+    placed = sorted(
+        ((place(run, above), run) for run in found), key=lambda pair: run_folder.by_number(pair[0])
+    )
     runs: list[Run] = [MLflowRun(run, row_of(run, run_place), archive) for run_place, run in placed]
     here = None if above is None else Path(above)
     home = here if here is not None and (here / "sweep.json").is_file() else REPORTS / sweep
@@ -228,7 +230,7 @@ def _whole(part: Evidence, archive: Archive) -> Evidence:
         if number not in found and isinstance(owner, MLflowRun):
             found[number] = owner.folded(int(number))
     missing = tuple(number for number in jobs if number not in found)
-    runs = [found[number] for number in sorted(found, key=_order)]
+    runs = [found[number] for number in sorted(found, key=run_folder.by_number)]
     return replace(part, runs=runs, missing=missing)
 
 
@@ -239,12 +241,6 @@ def place(run: "Entity", above: str | None) -> str:
         return folder.relative_to(above).as_posix()
     found = re.search(r"\d+(/seed-\d+)?$", folder.as_posix())
     return found.group() if found else str(run.info.run_id)
-
-
-def _order(run: str) -> list[tuple[bool, int, str]]:
-    """Numbers by their size."""
-    words = re.findall(r"\d+|\D+", run)
-    return [(not word.isdigit(), int(word) if word.isdigit() else 0, word) for word in words]
 
 
 def row_of(run: "Entity", run_place: str) -> Row:

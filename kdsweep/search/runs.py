@@ -15,6 +15,7 @@ from kdsweep.search.space import Space
 from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.folder import result_of
 from kdsweep.sweep.launcher import LockstepLauncher, task_of
+from kdsweep.tracking import run_folder
 from kdsweep.tracking.files import read_json, write_json_atomic
 
 
@@ -112,7 +113,8 @@ class Runs:
 
     def _learn_of_others(self) -> None:
         """Read the results that this process has not seen; other controllers may have made them."""
-        for path in sorted(set(self.folder.glob("*/seed-*/result.json")) - self._read):
+        found = set(self.folder.glob("*/seed-*/result.json")) - self._read
+        for path in sorted(found, key=lambda path: run_folder.by_number(str(path))):
             result = read_json(path)
             if result["same_as"] is None and not result["with_cohort"]:
                 self._known.setdefault(result["fingerprint"], path.parent)

@@ -46,7 +46,8 @@ def sync_folder(folder: Path, target: Target) -> str:
         UserError: if the folder holds no run, or its store cannot be used.
     """
     folder = Path(os.path.abspath(folder))
-    runs = sorted(path.parent for path in folder.rglob(run_folder.RUN))
+    found = [path.parent for path in folder.rglob(run_folder.RUN)]
+    runs = sorted(found, key=lambda run: run_folder.by_number(str(run)))
     if not runs:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
     addresses = {run: _address(run, target) for run in runs}

@@ -40,7 +40,7 @@ class Answers:
 
 def save_answers(path: Path, answers: Answers) -> None:
     """Write a file of answers in one step. Raises OSError if it cannot be written."""
-    from safetensors.torch import save_file
+    from kdsweep.training.tensor_files import save_tensors
 
     tensors = {f"{split}/logits": logits for split, logits in answers.logits.items()}
     tensors |= {f"{split}/labels": labels for split, labels in answers.labels.items()}
@@ -48,7 +48,7 @@ def save_answers(path: Path, answers: Answers) -> None:
     if answers.teacher is not None:
         metadata["teacher"] = answers.teacher
     with replaced(path) as draft:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft, metadata)
+        save_tensors(draft, tensors, metadata)
 
 
 def save_once(folder: Path, answers: Answers) -> str:

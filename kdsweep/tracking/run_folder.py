@@ -5,6 +5,7 @@ metrics are one more row with the last epoch's number.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -65,6 +66,12 @@ def make_row(epoch: int, time: int, metrics: Mapping[str, float]) -> Row:
     """A row as it will be read back: what is not finite is None."""
     values: Any = without_nan(metrics)
     return {"epoch": epoch, "time": time, "metrics": values}
+
+
+def by_number(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key for folders' names: `2/seed-0` comes before `10/seed-0`, numbers by their size."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def append_row(folder: Path, row: Row) -> None:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdsweep.training.student import Student
+from kdsweep.training.tensor_files import save_tensors
 
 KEPT = 2
 TERMS = "terms.safetensors"  # of a stage
@@ -130,8 +131,7 @@ def finish(
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers as safetensors, with string metadata."""
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(path, lambda partial: save_file(tensors, partial, dict(metadata or {})))
+    write_atomically(path, lambda partial: save_tensors(partial, model.state_dict(), metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -209,7 +209,12 @@ def latest_epoch(folder: Path) -> int:
 
 def _stems(folder: Path) -> list[str]:
     """`epoch-0012` and so on, latest first."""
-    return sorted((path.stem for path in folder.glob("epoch-*.safetensors")), reverse=True)
+    stems = [path.stem for path in folder.glob("epoch-*.safetensors")]
+    return sorted(filter(_is_epoch, stems), key=_epoch_of, reverse=True)
+
+
+def _is_epoch(stem: str) -> bool:
+    return stem.removeprefix("epoch-").isdecimal()
 
 
 def _epoch_of(stem: str) -> int:

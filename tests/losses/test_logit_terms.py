@@ -184,7 +184,7 @@ def test_bad_numbers_are_refused(path, bad):
 @every_tempered_term
 def test_a_temperature_of_0_is_refused(path):
     name = temperature_of(path)
-    with pytest.raises(UserError, match=f"{name} must be a finite number > 0, got 0"):
+    with pytest.raises(UserError, match=f"{name} must be a number from 1e-6 to 1e6, got 0"):
         build(path, **{name: 0})
 
 

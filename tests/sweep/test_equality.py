@@ -3,6 +3,9 @@
 Alone means under Hydra's basic launcher: one process-wide pass per run, through the other door.
 """
 
+import hashlib
+from pathlib import Path
+
 import pytest
 from commands import Command
 from outcomes import both, digests
@@ -45,6 +48,26 @@ def test_lockstep_gives_the_bits_of_separate_runs(
     together, alone = both(command, *words)
     assert len(together) == runs
     assert together == alone
+
+
+@pytest.mark.slow
+def test_equal_runs_leave_equal_files(command: Command) -> None:
+    """Byte for byte: what the run and its stage have learned, answers, and the teacher's."""
+    words = ["stages=factors", "stages.factors.epochs=1", "loss=ft", "loss.ft.learns=translator"]
+    student = ["student=cnn", "student.model.width=4", "trainer.epochs=1"]
+    first = files(command(*words, *student, "hydra.sweep.dir=multirun/first").sweep)
+    again = files(command(*words, *student, "hydra.sweep.dir=multirun/again").sweep)
+    kinds = {Path(name).name for name in first}
+    assert {"model.safetensors", "terms.safetensors", "answers.safetensors"} < kinds
+    assert again == first
+
+
+def files(sweep: Path) -> dict[str, str]:
+    """The safetensors files of a sweep -> their digests."""
+    return {
+        path.relative_to(sweep).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sweep.rglob("*.safetensors")
+    }
 
 
 @pytest.mark.slow

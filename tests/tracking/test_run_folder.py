@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 
-from kdsweep.tracking.run_folder import append_row, cut_rows, make_row, read_rows
+from kdsweep.tracking.run_folder import append_row, by_number, cut_rows, make_row, read_rows
 
 
 def test_rows_are_read_in_the_order_they_were_added(tmp_path: Path) -> None:
@@ -36,3 +36,15 @@ def test_cutting_drops_the_epochs_and_tests_that_will_be_measured_again(tmp_path
 
 def test_a_folder_without_rows_has_none(tmp_path: Path) -> None:
     assert read_rows(tmp_path) == []
+
+
+def test_folders_are_in_the_order_of_their_numbers() -> None:
+    names = ["10/seed-0", "2/seed-10", "2/seed-9", "teacher", "1", "10"]
+    assert sorted(names, key=by_number) == [
+        "1",
+        "2/seed-9",
+        "2/seed-10",
+        "10",
+        "10/seed-0",
+        "teacher",
+    ]

@@ -13,6 +13,7 @@ from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.training.checkpoint import (
     finish,
     fit_weights,
+    latest_epoch,
     load_latest,
     load_weights,
     save,
@@ -53,6 +54,19 @@ def test_the_last_two_epochs_are_kept(tmp_path: Path) -> None:
         "epoch-0003.pt",
         "epoch-0003.safetensors",
     ]
+
+
+def test_epochs_are_kept_by_number_beyond_four_digits(tmp_path: Path) -> None:
+    student, kept = make_student(), []
+    for student.epoch in range(9_998, 10_003):
+        save(tmp_path, student, "mark")
+        kept.append(latest_epoch(tmp_path))
+    assert kept == [9_998, 9_999, 10_000, 10_001, 10_002]
+    names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert names == ["epoch-10001.safetensors", "epoch-10002.safetensors"]
+    again = make_student()
+    assert load_latest(tmp_path, again, "mark")
+    assert again.epoch == 10_002
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

@@ -1,0 +1,164 @@
+"""Losses on logits in decimal arithmetic of 60 digits: what floating point is measured against.
+
+Written down from the formulas, without any care for rounding. Logits are rows of numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
+
+Number = Decimal
+Row = list[Decimal]
+Rows = list[Row]
+Loss = Callable[[Rows, Rows], Decimal]
+
+DIGITS, STEP = 60, Decimal("1e-20")
+
+
+def softmax(row: Row, T: Decimal) -> Row:
+    largest = max(row)
+    powers = [((z - largest) / T).exp() for z in row]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def log_softmax(row: Row, T: Decimal) -> Row:
+    largest = max(row)
+    total = sum(((z - largest) / T).exp() for z in row)
+    return [(z - largest) / T - total.ln() for z in row]
+
+
+def mean(values: Sequence[Decimal]) -> Decimal:
+    return sum(values, Decimal(0)) / len(values)
+
+
+def dot(one: Row, other: Row) -> Decimal:
+    return sum((a * b for a, b in zip(one, other, strict=True)), Decimal(0))
+
+
+def columns(rows: Rows) -> Rows:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def divergence(ours: Row, theirs: Row, T: Decimal) -> Decimal:
+    logs = zip(log_softmax(theirs, T), log_softmax(ours, T), strict=True)
+    return dot(softmax(theirs, T), [p - q for p, q in logs])
+
+
+def kl(T: Decimal) -> Loss:
+    return lambda s, t: T**2 * mean([divergence(*pair, T) for pair in zip(s, t, strict=True)])
+
+
+def soft_ce(T: Decimal) -> Loss:
+    def loss(s: Rows, t: Rows) -> Decimal:
+        pairs = zip(s, t, strict=True)
+        return -(T**2) * mean([dot(softmax(b, T), log_softmax(a, T)) for a, b in pairs])
+
+    return loss
+
+
+def mse(s: Rows, t: Rows) -> Decimal:
+    pairs = zip(s, t, strict=True)
+    return mean([(a - b) ** 2 for one, other in pairs for a, b in zip(one, other, strict=True)])
+
+
+def mse_probs(T: Decimal) -> Loss:
+    return lambda s, t: (
+        T**2 / 2 * mse([softmax(row, T) for row in s], [softmax(row, T) for row in t])
+    )
+
+
+def dkd(T: Decimal, alpha: int, beta: int, labels: list[int]) -> Loss:
+    def two(row: Row, label: int) -> Row:
+        p = softmax(row, T)
+        return [p[label].ln(), sum(p[:label] + p[label + 1 :]).ln()]  # type: ignore[union-attr]
+
+    def loss(s: Rows, t: Rows) -> Decimal:
+        total = []
+        for a, b, y in zip(s, t, labels, strict=True):
+            rest = divergence(a[:y] + a[y + 1 :], b[:y] + b[y + 1 :], T)
+            total.append(alpha * divergence(two(a, y), two(b, y), Decimal(1)) + beta * rest)
+        return T**2 * mean(total)
+
+    return loss
+
+
+def nkd(T: Decimal, gamma: Decimal, labels: list[int]) -> Loss:
+    def loss(s: Rows, t: Rows) -> Decimal:
+        one, total = Decimal(1), []
+        for a, b, y in zip(s, t, labels, strict=True):
+            target = softmax(b, one)[y] * log_softmax(a, one)[y]
+            rest = dot(softmax(b[:y] + b[y + 1 :], T), log_softmax(a[:y] + a[y + 1 :], T))
+            total.append(-target - gamma * T**2 * rest)
+        return mean(total)
+
+    return loss
+
+
+def pearson(one: Row, other: Row) -> Decimal:
+    a, b = [x - mean(one) for x in one], [x - mean(other) for x in other]
+    return dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt() + Decimal("1e-8"))
+
+
+def dist(T: Decimal) -> Loss:
+    def loss(s: Rows, t: Rows) -> Decimal:
+        q, p = [softmax(row, T) for row in s], [softmax(row, T) for row in t]
+        inter = mean([pearson(*pair) for pair in zip(q, p, strict=True)])
+        intra = mean([pearson(*pair) for pair in zip(columns(q), columns(p), strict=True)])
+        return T**2 * (2 - inter - intra)
+
+    return loss
+
+
+def mlkd(T: Decimal, factors: list[Decimal]) -> Loss:
+    def likeness(one: Rows, other: Rows) -> Decimal:
+        pairs = [(i, j) for i in range(len(one)) for j in range(len(one))]
+        squares = [(dot(one[i], one[j]) - dot(other[i], other[j])) ** 2 for i, j in pairs]
+        return sum(squares, Decimal(0)) / len(one)
+
+    def level(s: Rows, t: Rows, T: Decimal) -> Decimal:
+        q, p = [softmax(row, T) for row in s], [softmax(row, T) for row in t]
+        return kl(T)(s, t) + likeness(q, p) + likeness(columns(q), columns(p))
+
+    return lambda s, t: sum((level(s, t, T * factor) for factor in factors), Decimal(0))
+
+
+def ce(labels: list[int]) -> Loss:
+    def loss(s: Rows, t: Rows) -> Decimal:
+        pairs = zip(s, labels, strict=True)
+        return -mean([log_softmax(row, Decimal(1))[label] for row, label in pairs])
+
+    return loss
+
+
+def standardized(rows: Rows) -> Rows:
+    found = []
+    for row in rows:
+        away = [z - mean(row) for z in row]
+        deviation = (dot(away, away) / (len(row) - 1)).sqrt() + Decimal("1e-7")
+        found.append([z / deviation for z in away])
+    return found
+
+
+def on_standardized(loss: Loss) -> Loss:
+    return lambda s, t: loss(standardized(s), standardized(t))
+
+
+def value_and_slopes(
+    loss: Loss, s: list[list[float]], t: list[list[float]], ways: list[list[list[float]]]
+) -> tuple[float, list[float]]:
+    """The loss, and its derivatives in directions of the student's logits, as floats."""
+    with localcontext() as context:
+        context.prec, context.Emin, context.Emax = DIGITS, -(10**17), 10**17
+        ours, theirs = ([[Decimal(z) for z in row] for row in rows] for rows in (s, t))
+
+        def moved(way: list[list[float]], step: Decimal) -> Rows:
+            return [
+                [z + step * Decimal(v) for z, v in zip(*rows, strict=True)]
+                for rows in zip(ours, way, strict=True)
+            ]
+
+        slopes = [
+            (loss(moved(way, STEP), theirs) - loss(moved(way, -STEP), theirs)) / (2 * STEP)
+            for way in ways
+        ]
+        return float(loss(ours, theirs)), [float(slope) for slope in slopes]

@@ -1,0 +1,56 @@
+"""Safetensors files of equal content are equal byte for byte."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from kdsweep.tracking.answers import Answers, load_answers, save_answers
+from kdsweep.training.tensor_files import save_tensors
+
+TENSORS = {
+    "weight": torch.arange(6.0).reshape(2, 3),
+    "bias": torch.ones(3, dtype=torch.bfloat16),
+    "count": torch.tensor(7),
+}
+METADATA = {
+    "fingerprint": "0123456789ab",
+    "cell": 'kl T=4 "quoted" \\ back',
+    "seed": "0",
+    "model": json.dumps({"_target_": "kdsweep.models.mlp.MLP", "width": 8}),
+    "classes": json.dumps(["猫", "Süß", "tab\there", "\x7f\u2028"], ensure_ascii=False),
+}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    """safetensors alone writes five names of metadata in one of 120 orders."""
+    for turn in range(8):
+        shuffled = dict(reversed(METADATA.items())) if turn % 2 else METADATA
+        save_tensors(tmp_path / str(turn), TENSORS, shuffled)
+    assert len({(tmp_path / str(turn)).read_bytes() for turn in range(8)}) == 1
+
+
+def test_any_reader_of_safetensors_reads_them(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "file", TENSORS, METADATA)
+    found = load_file(tmp_path / "file")
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
+    with safe_open(tmp_path / "file", framework="pt") as file:
+        assert file.metadata() == METADATA
+
+
+def test_no_metadata_and_no_tensors_will_do(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "file", {})
+    assert load_file(tmp_path / "file") == {}
+
+
+def test_answers_too(tmp_path: Path) -> None:
+    answers = Answers(
+        {"test": torch.zeros(2, 3)}, {"test": torch.tensor([0, 1])}, ("a", "b", "c"), "digest"
+    )
+    for turn in range(8):
+        save_answers(tmp_path / str(turn), answers)
+    assert len({(tmp_path / str(turn)).read_bytes() for turn in range(8)}) == 1
+    assert load_answers(tmp_path / "0").teacher == "digest"
