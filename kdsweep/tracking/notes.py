@@ -105,7 +105,11 @@ def _note(path: Path, kinds: Kinds) -> dict[str, Any] | None:
     return found
 
 
-@cache
 def _warn(path: Path, why: str) -> None:
+    _warn_once(path.absolute(), path, why)
+
+
+@cache
+def _warn_once(whole: Path, path: Path, why: str) -> None:
     """Warn once a process; many ask for the same file."""
     log.warning("%s is passed over: %s", path, why)
