@@ -33,13 +33,14 @@ from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan,
 from kdsweep.teaching import teachers
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.files import drop_drafts
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.notes import result_of
 from kdsweep.tracking.plots import confusion as confusion_plot
 from kdsweep.tracking.plots import curves as curves_plot
 from kdsweep.tracking.progress import Progress
 from kdsweep.tracking.recorder import Recorder, is_shipped, sync
-from kdsweep.tracking.run_folder import ANSWERS, read_rows
+from kdsweep.tracking.run_folder import ANSWERS, RESULT, read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
@@ -181,6 +182,8 @@ class Session:
     def catch_up(self, folder: Path) -> None:
         """Ship a run that had ended when its process died, but was not in MLflow yet."""
         store = self.store
+        if not is_shipped(folder):
+            drop_drafts(folder)
         if store is not None and self.shipper is not None and not is_shipped(folder):
             self.shipper.submit(str(folder), lambda: sync(folder, store), folder=folder)
 
@@ -301,7 +304,7 @@ def _beside(
     with ExitStack() as held:
         try:
             held.enter_context(lock.acquire(blocking=False))
-            is_told = finished(place.folder) is not None
+            is_told = finished(place) is not None
         except Timeout:
             is_told = True
         yield _Company(OnlineTeacher(student), [] if is_told else [run])
@@ -319,9 +322,9 @@ def _begin(place: Place, student: Student, session: Session) -> None:
     """Give a student the weights of the stage before; one that has ended early ends the run."""
     if (stage := stage_of(place, session)) is None:
         return
-    if finished(stage.folder) is None:
-        result = read_json(stage.folder / "result.json")
-        student.fail(f"its {stage.plan.cell}: {result['reason']}")
+    if finished(stage) is None:
+        result = result_of(stage.folder, stage.plan.fingerprint)
+        student.fail(f"its {stage.plan.cell}: {result['reason'] if result else 'not there'}")
         return
     kept = stage.folder / "checkpoint"
     load_checkpoint(student.model, str(kept / "model.safetensors"), "stages")
@@ -467,6 +470,8 @@ class _Run:
 
     def start(self) -> None:
         plan, values = self.plan, self.plan.values
+        for folder in (self.folder, self.checkpoints):
+            drop_drafts(folder)
         identity = {
             "name": plan.name,
             "role": plan.role,
@@ -668,8 +673,10 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     folder = store / recipe.fingerprint
     make_folder(store, f"{key}.store")
     with FileLock(store / f"{recipe.fingerprint}.lock"):
-        record = finished(folder)
+        record = finished(Place(recipe, folder, None))
         if record is None:
+            if (folder / RESULT).exists():
+                session.progress.note(f"{recipe.name}: trained again, {folder} holds no whole one")
             # A frozen teacher is shared between sweeps; assistants belong to the one they are for.
             nested = "assistant" in (plan.role, recipe.role)
             parent = session.home.parent_id if session.home and nested else None
@@ -682,13 +689,21 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     return teacher
 
 
-def finished(folder: Path) -> Result | None:
-    """The result of a run that has final weights in its folder, None if there is none."""
-    weights = folder / "checkpoint" / "model.safetensors"
-    if not weights.is_file() or not (folder / "result.json").is_file():
+def finished(place: Place) -> Result | None:
+    """The result of a run that has its final weights in its folder, None if there is none.
+
+    Weights that are not those of the result are damaged: a warning says so, and there is none.
+    """
+    result = result_of(place.folder, place.plan.fingerprint)
+    if result is None or result["status"] != "FINISHED":
         return None
-    result = read_json(folder / "result.json")
-    return result if result["status"] == "FINISHED" else None
+    weights = place.folder / "checkpoint" / "model.safetensors"
+    if not weights.is_file():
+        return None
+    if not checkpoint.has_digest(weights, result["weights_sha256"]):
+        log.warning("%s is passed over: it is not what was trained", weights)
+        return None
+    return result
 
 
 def _train_teacher(place: Place, session: Session) -> Result:

@@ -3,6 +3,7 @@
 Everything but a run's row is read when it is asked for: a table of 1,000 runs opens no other file.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +17,10 @@ from kdsweep.report.cells import Row
 from kdsweep.report.images import Load, load_dataset
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import collect
+
+log = logging.getLogger(__name__)
 
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is no server itself
 
@@ -100,7 +103,13 @@ class FolderRun:
 
 
 def _answers(path: Path) -> Answers | None:
-    return load_answers(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return load_answers(path)
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s is passed over: %s", path, error)
+        return None
 
 
 def from_folder(sweep: Path) -> Evidence:
@@ -114,10 +123,9 @@ def from_folder(sweep: Path) -> Evidence:
     runs: list[Run] = [  # a folded run has nothing but a row of its own
         FolderRun(row, sweep / str(row["same_as"] or row["run"]), sweep) for row in collect(sweep)
     ]
-    try:
-        note = read_json(sweep / "sweep.json")
-    except ValueError as error:
-        raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: {error}") from error
+    note = sweep_note(sweep)
+    if note is None:
+        raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: its sweep.json is damaged")
     known = {str(run.row["run"]) for run in runs}
     missing = tuple(number for number in note.get("fingerprints", {}) if number not in known)
     return Evidence(note["name"], runs, sweep, missing, links(note, runs))

@@ -12,7 +12,8 @@ from kdsweep.report.markdown import markdown
 from kdsweep.report.page import page
 from kdsweep.report.report import Report, report
 from kdsweep.report.tex import tex
-from kdsweep.tracking.files import read_json, write_text_atomic
+from kdsweep.tracking.files import write_text_atomic
+from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import write_csv
 
 if TYPE_CHECKING:
@@ -27,18 +28,11 @@ def latest(home: Path = Path("multirun")) -> Path:
     Raises:
         UserError: if there is none.
     """
-    notes = [found for path in home.glob("**/sweep.json") if (found := _begun(path))]
+    folders = [path.parent for path in home.glob("**/sweep.json")]
+    notes = [(note["created"], folder) for folder in folders if (note := sweep_note(folder))]
     if not notes:
         raise UserError(f"SWEEP must be a sweep's folder, got none, and {home} holds none")
     return max(notes)[1]
-
-
-def _begun(note: Path) -> tuple[float, Path] | None:
-    """When a sweep began, and its folder; None for a note that cannot be read."""
-    try:
-        return read_json(note)["created"], note.parent
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def write_report(evidence: Evidence) -> Report:

@@ -4,6 +4,7 @@ A job that was folded into an equal one is no run of MLflow's: it is known from 
 a sweep's run keeps when it has ended. Everything but the rows is read when it is asked for.
 """
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +22,8 @@ from kdsweep.report.evidence import Evidence, Run, links
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
 from kdsweep.tracking.database import first_line
-from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.notes import SWEEP, sweep_note
 from kdsweep.tracking.recorder import END_METRICS, END_TAGS, FOLDER_TAG, PRUNED_TAG
 from kdsweep.tracking.results import COLUMNS, settings
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
 Found = TypeVar("Found")
+
+log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
@@ -62,7 +65,12 @@ class Archive:
         if name not in {item.path for item in self.store.client.list_artifacts(run_id, folder)}:
             return None
         with TemporaryDirectory(prefix="kdsweep-") as place:
-            return load(Path(self.store.client.download_artifacts(run_id, name, place)))
+            path = Path(self.store.client.download_artifacts(run_id, name, place))
+            try:
+                return load(path)
+            except (OSError, ValueError, KeyError) as error:
+                log.warning("%s of run %s is passed over: %s", name, run_id, first_line(error))
+                return None
 
     def teacher(self, digest: str) -> Answers | None:
         """The answers of a teacher of the sweep."""
@@ -214,12 +222,13 @@ def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -
     return Evidence(str(parent.info.run_name), runs, home, links=links(address, runs))
 
 
+def _note_in(path: Path) -> dict[str, Any] | None:
+    return sweep_note(path.parent)
+
+
 def _whole(part: Evidence, archive: Archive) -> Evidence:
     """With the jobs of a sweep that are no run of MLflow's: folded ones, and missing ones."""
-    if (
-        archive.sweep is None
-        or (note := archive.read(archive.sweep, "sweep.json", read_json)) is None
-    ):
+    if archive.sweep is None or (note := archive.read(archive.sweep, SWEEP, _note_in)) is None:
         return part
     jobs: Mapping[str, str] = note["fingerprints"]
     by_number = {str(run.row["run"]): run for run in part.runs}

@@ -11,8 +11,8 @@ from kdsweep.report.evidence import Evidence, from_folder
 from kdsweep.report.files import latest
 from kdsweep.report.merge import merge
 from kdsweep.report.mlflow_source import REPORTS, from_mlflow, from_query
-from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.notes import sweep_note
 
 HOME = Path("multirun")
 URI = "sqlite:///mlflow.db"
@@ -93,7 +93,8 @@ def _named(word: str, address: Address) -> list[Source]:
 
 def _of_folder(folder: Path, address: Address) -> Source:
     evidence = from_folder(folder)
-    note = read_json(folder / "sweep.json")
+    note = sweep_note(folder)
+    assert note is not None, "from_folder refuses a folder without"
     experiment = address.experiment or _experiment(evidence)
     return Source(evidence, note["parent_run_id"], address.uri or note["tracking_uri"], experiment)
 
@@ -104,7 +105,7 @@ def _experiment(evidence: Evidence) -> str | None:
         return None
     try:
         tracking = evidence.runs[0].config.get("tracking") or {}
-    except OSError:
+    except Exception:  # whatever a damaged file makes a parser say
         return None
     name = tracking.get("experiment")
     return None if name is None else str(name)

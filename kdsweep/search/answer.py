@@ -16,7 +16,7 @@ from kdsweep.search.plots import PAGE
 from kdsweep.search.space import Space
 from kdsweep.sweep.answer import REPORT, link, ui_command
 from kdsweep.sweep.folder import PLOTS
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import collect, write_csv
 
 
@@ -151,7 +151,7 @@ def _show_places(console: Console, folder: Path) -> None:
         console.print(f"plots    {page}")
     if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True)
-    note = read_json(folder / "sweep.json")
-    if note["tracking_uri"] is not None:
+    note = sweep_note(folder)
+    if note is not None and note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}")
         console.print(f"         then {link(note)}", soft_wrap=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kdsweep.search.hydra_optuna import SearchStudy
-from kdsweep.search.study import BEAT_SECONDS, OWNER, owner
+from kdsweep.search.study import BEAT_SECONDS, OWNER
 from kdsweep.tracking.database import first_line
+from kdsweep.tracking.processes import owner
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from kdsweep.errors import UserError
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session, Watch
 from kdsweep.search.space import Space
 from kdsweep.sweep.cohorts import refuse_without_validation, train
-from kdsweep.sweep.folder import result_of
 from kdsweep.sweep.launcher import LockstepLauncher, task_of
 from kdsweep.tracking import run_folder
-from kdsweep.tracking.files import read_json, write_json_atomic
+from kdsweep.tracking.files import write_json_atomic
+from kdsweep.tracking.notes import fingerprint_in, result_note, result_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,12 @@ class Runs:
         """Train what is not done yet, in as few cohorts as possible; results in order.
 
         What another process is training at the moment is waited for, not trained again.
+
+        Raises:
+            UserError: if the folder of a trial holds another run.
         """
+        for run in runs:
+            _refuse_another(run.place)
         for run in self._train_free(runs, watch, wait=False):
             self._train_free([run], watch, wait=True)
         return [self._result(run.place) for run in runs]
@@ -101,7 +107,7 @@ class Runs:
             watch=watch,
         )
         for run, job in zip(runs, jobs, strict=True):
-            result = result_of(run.place.folder)
+            result = result_of(run.place.folder, run.place.plan.fingerprint)
             assert result is not None, "a run that was trained has a result"
             self._known[run.place.plan.fingerprint] = run.place.folder
             self.launcher.close_job(run.config, job, result)
@@ -115,13 +121,13 @@ class Runs:
         """Read the results that this process has not seen; other controllers may have made them."""
         found = set(self.folder.glob("*/seed-*/result.json")) - self._read
         for path in sorted(found, key=lambda path: run_folder.by_number(str(path))):
-            result = read_json(path)
-            if result["same_as"] is None and not result["with_cohort"]:
+            result = result_note(path.parent)
+            if result is not None and result["same_as"] is None and not result["with_cohort"]:
                 self._known.setdefault(result["fingerprint"], path.parent)
                 self._read.add(path)
 
     def _is_done(self, place: Place) -> bool:
-        done = result_of(place.folder)
+        done = result_of(place.folder, place.plan.fingerprint)
         if done is None or done["with_cohort"]:
             return False
         if done["same_as"] is None:
@@ -134,13 +140,24 @@ class Runs:
 
     def _result(self, place: Place) -> Result:
         """A run's own result, or that of the equal run that was trained."""
-        own = result_of(place.folder)
+        own = result_of(place.folder, place.plan.fingerprint)
         if own is not None and not own["with_cohort"]:
             return own
         trained = self._known.get(place.plan.fingerprint)
+        equal = None if trained is None else result_of(trained, place.plan.fingerprint)
         assert trained is not None, "an equal run was trained before"
+        assert equal is not None, "and its result is there"
         place.folder.mkdir(parents=True, exist_ok=True)
         same_as = str(trained.relative_to(self.folder))
-        shared = {**read_json(trained / "result.json"), "same_as": same_as}
+        shared = {**equal, "same_as": same_as}
         write_json_atomic(place.folder / "result.json", shared)
         return shared
+
+
+def _refuse_another(place: Place) -> None:
+    """Refuse a trial's folder that is left of another search of this name."""
+    if fingerprint_in(place.folder) not in (None, place.plan.fingerprint):
+        raise UserError(
+            f"search.name must be another one, or {place.folder} be moved away: that folder holds"
+            f" another run than {place.plan.name} (other data, or another search of this name)"
+        )

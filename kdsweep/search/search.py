@@ -125,7 +125,13 @@ class Search(OptunaSweeperImpl):
             warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
             self.study = stack.enter_context(closing(self._open_study()))
         sweep = open_sweep(
-            self.folder, session, name=self.name, role="search", nested=True, plans=[]
+            self.folder,
+            session,
+            name=self.name,
+            role="search",
+            nested=True,
+            plans=[],
+            alone=False,
         )
         self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder)
         self.mlflow.describe(self.space, self.config, self.options)

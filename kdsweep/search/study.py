@@ -5,10 +5,7 @@ Trials are made waiting and then taken, and never more than asked for: so a sear
 """
 
 import json
-import os
 import re
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from kdsweep.errors import UserError
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.tracking.database import first_line
+from kdsweep.tracking.processes import is_alive, owner
 
 OWNER = "kdsweep.owner"
-BEAT_SECONDS = 30.0  # how often an owner shows that it lives ...
-STALE_SECONDS = 1800.0  # ... and after how long a silence one elsewhere is taken for dead,
-RESTART_SECONDS = 120.0  # or one on a host of our name, which has started since
+BEAT_SECONDS = 30.0  # how often an owner shows that it lives
 IDENTITY = "kdsweep.identity"
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
 NAMED = 3  # keys of a refusal that are named
@@ -196,78 +192,7 @@ def park(study: SearchStudy, numbers: list[int]) -> None:
             study.note(trial.number, OWNER, None)
 
 
-def owner() -> dict[str, Any]:
-    """This process, as other processes can recognise it."""
-    pid = os.getpid()
-    return {**_place(), "pid": pid, "born": _born(pid), "beat": time.time()}
-
-
-def _place() -> dict[str, str | None]:
-    """Where a pid means the same process: one kernel since it started, and one table of pids.
-
-    Containers and cloned machines may share a host's name. Without /proc the name is all there is.
-    """
-    return {
-        "host": socket.gethostname(),
-        "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
-        "pids": _pids(),
-    }
-
-
-def _pids() -> str | None:
-    """Which table of pids this process is in: `pid:[4026531836]`."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
-
-
 def _is_free(trial: FrozenTrial) -> bool:
     if trial.state is TrialState.WAITING:
         return True
-    return trial.state is TrialState.RUNNING and not _is_alive(trial.user_attrs.get(OWNER))
-
-
-def _is_alive(known: dict[str, Any] | None) -> bool:
-    if known is None:
-        return False
-    if not _is_here(known):
-        silence = time.time() - known["beat"]
-        return bool(silence < (RESTART_SECONDS if _was_restarted(known) else STALE_SECONDS))
-    if known["pid"] == os.getpid():
-        return bool(known["born"] == _born(os.getpid()))
-    try:
-        os.kill(known["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return bool(known["born"] == _born(known["pid"]))  # a new process may have the old number
-
-
-def _is_here(known: dict[str, Any]) -> bool:
-    """Whether an owner's pid is one of this process's own pids."""
-    # Owners noted by an older kdsweep have only their host.
-    return all(known.get(key, value) == value for key, value in _place().items())
-
-
-def _was_restarted(known: dict[str, Any]) -> bool:
-    """Whether an owner was last heard of before a host of its host's name started: this one."""
-    started = re.search(r"^btime (\d+)$", _text(Path("/proc/stat")) or "", re.MULTILINE)
-    same_name = known["host"] == socket.gethostname()
-    return started is not None and same_name and bool(known["beat"] < float(started[1]))
-
-
-def _born(pid: int) -> str | None:
-    """When a process of this host was started, in ticks since boot; None where nobody tells."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+    return trial.state is TrialState.RUNNING and not is_alive(trial.user_attrs.get(OWNER))

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.tracking.database import first_line
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import caption, collect, table, write_csv
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def publish(folder: Path, session: Any) -> None:
     from kdsweep.tracking.plots import heatmap
 
     rows = collect(folder)
-    note = read_json(folder / "sweep.json")
+    note = sweep_note(folder) or {"parent_run_id": None}
     write_csv(rows, folder / "results.csv")
     if session.plots != "none":
         heatmap(rows, folder / "heatmap.png")
@@ -102,33 +102,51 @@ def parent_status(children: list[str]) -> str:
 class Answer(Callback):
     """Prints what the sweep has shown and where to look next, when it has ended."""
 
+    refused = False
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if is_lockstep(config):
+            return  # its launcher knows all runs, and compares these
+        from kdsweep.errors import UserError
+        from kdsweep.sweep.single import refuse_folder
+
+        try:
+            refuse_folder(config)
+        except UserError as error:
+            self.refused = True
+            raise SystemExit(str(error)) from error  # of any other, Hydra makes a warning
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release
         from kdsweep.sweep.launcher import searches
 
-        if searches(config):
+        if self.refused or searches(config):
             return  # a search says its answer itself
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():
             if (folder / CLAIM).is_file():
                 release(folder)  # it ended before it began; the reason is on the screen
             return
-        note = read_json(folder / "sweep.json")
-        is_lockstep = str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
-        if note["pid"] != os.getpid() and is_lockstep:
+        note = sweep_note(folder)
+        if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         rows = collect(folder)
         if not rows:
             return
         if not note["ended"]:
             _publish_for_a_stock_launcher(folder)
-            note = read_json(folder / "sweep.json")
+            note = sweep_note(folder) or note
         console = Console()
         show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")
             console.print(f"         then {link(note)}", soft_wrap=True)
+
+
+def is_lockstep(config: DictConfig) -> bool:
+    """Whether one process trains all runs of a sweep."""
+    return str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
 
 
 def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:

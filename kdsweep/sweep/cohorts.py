@@ -8,8 +8,8 @@ from filelock import FileLock
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Place, Result, Session, Watch, finished, stage_of, train_cohort
-from kdsweep.sweep.folder import result_of
 from kdsweep.tracking.files import write_json_atomic
+from kdsweep.tracking.notes import result_of
 from kdsweep.training.cohort import partition
 from kdsweep.training.memory import is_out_of_memory
 
@@ -62,7 +62,7 @@ def _stages_before(places: Sequence[Place], session: Session) -> list[list[Place
     found: dict[int, dict[str, Place]] = {}
     for place in places:
         stage = stage_of(place, session)
-        while stage is not None and finished(stage.folder) is None:
+        while stage is not None and finished(stage) is None:
             depth = len(stage.plan.values["stages"])
             found.setdefault(depth, {})[stage.plan.fingerprint] = stage
             stage = stage_of(stage, session)
@@ -78,7 +78,7 @@ def _train_missing(stages: Sequence[Place], session: Session, capacity: int | No
             home = stage.folder.parent
             home.mkdir(parents=True, exist_ok=True)
             locks.enter_context(FileLock(home / f".{stage.folder.name}.lock"))
-        missing = [stage for stage in stages if finished(stage.folder) is None]
+        missing = [stage for stage in stages if finished(stage) is None]
         for name in dict.fromkeys(stage.plan.cell for stage in missing):
             session.progress.note(f"{name}: trained first")
         _train_cohorts(missing, session, capacity, resume=True)
@@ -112,7 +112,7 @@ def _train_or_split(
     try:
         return train_cohort(cohort, session, resume=resume, watch=watch)
     except Exception as error:
-        result = result_of(cohort[0].folder)
+        result = result_of(cohort[0].folder, cohort[0].plan.fingerprint)
         if not is_out_of_memory(error) or (len(cohort) == 1 and result is None):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,9 +1,9 @@
 """A sweep's folder: claimed by one sweep alone, described by sweep.json, found again to resume."""
 
 import os
-import socket
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,21 @@ from filelock import FileLock
 
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
-from kdsweep.run import Home, Result, Session
+from kdsweep.run import Home, Session
 from kdsweep.tracking.answers import OF_TEACHERS
 from kdsweep.tracking.database import shown
-from kdsweep.tracking.files import read_json, write_json_atomic
+from kdsweep.tracking.files import drop_drafts, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.notes import SWEEP, SWEEP_DEFAULTS, fingerprint_in, sweep_note
+from kdsweep.tracking.processes import is_here, is_running, owner
 from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.run_folder import RUN
 
 CLAIM = ".kdsweep"
+OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
 OWN_FILES = (
-    "sweep.json",
+    SWEEP,
     "results.csv",
     "optimization_results.yaml",
     "heatmap.png",
@@ -60,6 +64,11 @@ def claim(folder: Path, *, chosen: bool) -> Path:
         candidate = folder.with_name(f"{folder.name}-{number}")
 
 
+def scratch() -> Path:
+    """A claimed folder outside of all sweeps, for as long as it is open which one is resumed."""
+    return claim(Path(tempfile.mkdtemp(prefix="kdsweep-")), chosen=False)
+
+
 def release(folder: Path) -> None:
     """Give a claimed folder back if nothing but Hydra's own note of the sweep is in it."""
     if {path.name for path in folder.iterdir()} <= {CLAIM, "multirun.yaml"}:
@@ -81,7 +90,14 @@ class Sweep:
 
 
 def open_sweep(
-    folder: Path, session: Session, *, name: str, role: str, nested: bool, plans: Sequence[Plan]
+    folder: Path,
+    session: Session,
+    *,
+    name: str,
+    role: str,
+    nested: bool,
+    plans: Sequence[Plan],
+    alone: bool,
 ) -> Sweep:
     """Describe the sweep in sweep.json and make its parent run, once, whoever comes first.
 
@@ -90,32 +106,32 @@ def open_sweep(
         role: `sweep` or `search`.
         nested: whether there is a parent run at all; a sweep of one run has none.
         plans: runs that this process is about to train; their fingerprints are added.
+        alone: whether no other process may work on the sweep at the same time.
+
+    Raises:
+        UserError: if the folder holds another sweep, or another process works on this one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "sweep.json"
     with FileLock(folder / ".sweep.lock"):
-        known = read_json(note) if note.is_file() else _describe(name, role, nested)
-        known |= {"pid": os.getpid(), "host": socket.gethostname(), "ended": False}
+        refuse_another(folder, plans, role=role)
+        known = sweep_note(folder) or _describe(name, role, nested)
+        if alone:
+            refuse_while_trained(folder, known)
+        for place in (folder, folder / OF_TEACHERS):
+            drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
+        known |= {**owner(), "ended": False}
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
-        write_json_atomic(note, known)  # before MLflow: a sweep that dies here is found again
+        write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if session.store is not None:
             known |= _in_mlflow(session.store, known, folder)
-            write_json_atomic(note, known)
+            write_json_atomic(folder / SWEEP, known)
     session.home = Home(folder, known["parent_run_id"])
     return Sweep(folder, known["parent_run_id"])
 
 
 def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
-    return {
-        "name": name,
-        "role": role,
-        "nested": nested,
-        "created": time.time(),
-        "parent_run_id": None,
-        "experiment_id": None,
-        "tracking_uri": None,
-        "fingerprints": {},
-    }
+    own = {"name": name, "role": role, "nested": nested}
+    return {**SWEEP_DEFAULTS, **own, "created": time.time(), "fingerprints": {}}
 
 
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -149,12 +165,15 @@ def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
     """The sweep's parent run in a store, created if need be and noted in sweep.json.
 
     What else sweep.json says of MLflow stays: that is about the store the sweep was trained with.
+    None, too, if there is no sweep.json that can be used.
     """
     with FileLock(folder / ".sweep.lock"):
-        known = read_json(folder / "sweep.json")
+        known = sweep_note(folder)
+        if known is None:
+            return None
         parent = _parent_run(store, known, folder)
         if parent != known["parent_run_id"]:
-            write_json_atomic(folder / "sweep.json", known | {"parent_run_id": parent})
+            write_json_atomic(folder / SWEEP, known | {"parent_run_id": parent})
     return parent
 
 
@@ -170,8 +189,14 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
 
 def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
-    elsewhere = note["host"] != socket.gethostname()
-    return not note["ended"] and (elsewhere or _alive(note["pid"]))
+    return not note["ended"] and (not is_here(note) or _is_trained_elsewhere(note))
+
+
+def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
+    """Whether another process of this machine is working on a sweep."""
+    if note["ended"] or note["pid"] in (None, os.getpid()):
+        return False
+    return is_here(note) and is_running(note)
 
 
 def mark_ended(folder: Path) -> None:
@@ -181,7 +206,8 @@ def mark_ended(folder: Path) -> None:
 
 def mark(folder: Path, facts: dict[str, Any]) -> None:
     """Add to a sweep's sweep.json."""
-    write_json_atomic(folder / "sweep.json", read_json(folder / "sweep.json") | facts)
+    if (note := sweep_note(folder)) is not None:
+        write_json_atomic(folder / SWEEP, note | facts)
 
 
 def find(root: Path, plans: Sequence[Plan]) -> Path | None:
@@ -190,34 +216,73 @@ def find(root: Path, plans: Sequence[Plan]) -> Path | None:
     Raises:
         UserError: if that sweep is still being trained by another process of this machine.
     """
-    wanted = {str(plan.number): plan.fingerprint for plan in plans}
-    notes = [(path, read_json(path)) for path in root.rglob("sweep.json")]
+    wanted = _fingerprints(plans)
+    notes = [(path.parent, sweep_note(path.parent)) for path in root.rglob(SWEEP)]
     same = [
-        (note["created"], path.parent, note)
-        for path, note in notes
-        if note["fingerprints"] == wanted
+        (note["created"], folder, note)
+        for folder, note in notes
+        if note is not None and note["fingerprints"] == wanted
     ]
     if not same:
         return None
     _, folder, note = max(same, key=lambda entry: entry[0])
-    if not note["ended"] and note["host"] == socket.gethostname() and _alive(note["pid"]):
-        raise UserError(f"resume: {folder} is still being trained by process {note['pid']}")
+    refuse_while_trained(folder, note)
     return folder
 
 
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def refuse_while_trained(folder: Path, note: dict[str, Any]) -> None:
+    """Raise UserError if another process of this machine is working on a sweep."""
+    if _is_trained_elsewhere(note):
+        raise UserError(f"resume: {folder} is still being trained by process {note['pid']}")
 
 
-def result_of(folder: Path) -> Result | None:
-    """A run folder's result.json, None if the run has not ended."""
-    path = folder / "result.json"
-    return read_json(path) if path.is_file() else None
+def holds_runs(folder: Path) -> bool:
+    """Whether a sweep has begun in a folder, or it is the folder of a run itself."""
+    notes = (folder / name for name in (SWEEP, RUN))
+    return any(note.is_file() for note in notes) or bool(_runs_in(folder, None))
+
+
+def refuse_another(
+    folder: Path, plans: Sequence[Plan], *, role: str = "sweep", whole: bool = False
+) -> None:
+    """Refuse a folder that holds any other run than one of these, each under its own number.
+
+    Args:
+        whole: whether these are all runs of the sweep, so that it may have no more or less.
+
+    Raises:
+        UserError: naming the folder, and the first run that is another one.
+    """
+    note, wanted = sweep_note(folder), _fingerprints(plans)
+    if (folder / RUN).is_file():
+        raise UserError(_another(folder, "a run"))
+    if note is not None and note["role"] != role:
+        raise UserError(_another(folder, f"a {note['role']}"))
+    noted = {} if note is None else note["fingerprints"]
+    names = {str(plan.number): plan.name for plan in plans}
+    there = _runs_in(folder, None if whole else wanted)
+    for number, known in {**noted, **there}.items():
+        if number in wanted and wanted[number] != known:
+            raise UserError(_another(folder, f"another run {number} than {names[number]}"))
+    numbers = {*noted, *there}
+    if whole and (numbers - wanted.keys() or (noted and wanted.keys() - numbers)):
+        raise UserError(_another(folder, f"a sweep of {len(numbers)} runs, not of {len(wanted)}"))
+
+
+def _another(folder: Path, what: str) -> str:
+    return (
+        f"hydra.sweep.dir must be a new folder or one that holds these very runs, got {folder},"
+        f" which holds {what}"
+    )
+
+
+def _fingerprints(plans: Sequence[Plan]) -> dict[str, str]:
+    return {str(plan.number): plan.fingerprint for plan in plans}
+
+
+def _runs_in(folder: Path, numbers: Iterable[str] | None) -> dict[str, str]:
+    """number -> fingerprint of those of these runs (None: all) that a sweep's folder has."""
+    if numbers is None:
+        numbers = [path.name for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    found = {number: fingerprint_in(folder / number) for number in numbers}
+    return {number: known for number, known in found.items() if known is not None}

@@ -1,5 +1,6 @@
 """What the lockstep launcher does with a batch of jobs, from plans to results."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,20 @@ from kdsweep.plan import Plan, check, make_plans, stages_of
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
-from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
+from kdsweep.sweep.folder import (
+    CLAIM,
+    Sweep,
+    find,
+    holds_runs,
+    open_sweep,
+    refuse_another,
+    refuse_while_trained,
+    release,
+)
 from kdsweep.sweep.launcher import task_of
 from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.files import write_json_atomic
+from kdsweep.tracking.notes import SWEEP_DEFAULTS, fingerprint_in, result_of, sweep_note
 from kdsweep.tracking.plots import samples as samples_plot
 from kdsweep.tracking.progress import Progress
 from kdsweep.training.cohort import partition
@@ -69,6 +80,7 @@ def launch(
             role="search" if searching else "sweep",
             nested=searching or len(plans) > 1 or any(plan.has_company for plan in plans),
             plans=plans,
+            alone=True,
         )
         return _train(launcher, configs, plans, session, sweep)
 
@@ -170,7 +182,7 @@ def _unfinished(
     """The runs to be trained: each fingerprint once, without those that are done already."""
     todo: dict[str, Plan] = {}
     for plan in plans:
-        done = result_of(sweep.run_folder(plan.number))
+        done = result_of(sweep.run_folder(plan.number), plan.fingerprint)
         if done is not None and done["status"] == "FINISHED":
             results.setdefault(plan.fingerprint, done)
             if done["same_as"] is None:
@@ -191,21 +203,34 @@ def _share(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> N
 
 
 def _go_on(launcher: "LockstepLauncher", plans: Sequence[Plan], progress: Progress) -> None:
-    """Move into the folder of the earlier sweep of these runs, if there is one."""
+    """Move into the folder of the earlier sweep of these runs, or into the one that was chosen."""
     folder = _earlier(launcher, plans)
     if folder is None:
         progress.note("resume: no earlier sweep of these runs, this one starts afresh")
-        return
-    progress.note(f"resume: goes on in {folder}")
+        folder = launcher.chosen or launcher.folder
+        if launcher.folder != folder:
+            shutil.copy(launcher.folder / "multirun.yaml", folder)
+    else:
+        progress.note(f"resume: goes on in {folder}")
+    (folder / CLAIM).touch()
     if folder != launcher.folder:
         release(launcher.folder)
         launcher.move_to(folder)
 
 
 def _earlier(launcher: "LockstepLauncher", plans: Sequence[Plan]) -> Path | None:
-    """The earlier sweep of these runs: in the folder the user named, else in any beside it."""
-    if launcher.chosen:
-        return find(launcher.folder, plans)
+    """The earlier sweep of these runs: in the folder the user named, else in any next to it.
+
+    Raises:
+        UserError: if the folder that the user named holds another sweep, or one being trained.
+    """
+    if (chosen := launcher.chosen) is not None:
+        if not holds_runs(chosen):
+            return find(chosen, plans)
+        batches = launcher.config.hydra.sweeper.get("max_batch_size") is not None
+        refuse_another(chosen, plans, whole=not batches)
+        refuse_while_trained(chosen, sweep_note(chosen) or SWEEP_DEFAULTS)
+        return chosen
     root = Path("multirun") if Path("multirun").is_dir() else launcher.folder.parent
     return find(root, plans)
 
@@ -216,7 +241,7 @@ def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLaunche
     console = Console()
     seen: dict[str, int] = {}
     for plan in plans:
-        state = _state(folder / str(plan.number)) if folder is not None else "missing"
+        state = _state(folder / str(plan.number), plan) if folder is not None else "missing"
         if (owner := seen.setdefault(plan.fingerprint, plan.number)) != plan.number:
             state = f"same as run {owner}"
         console.print(f"{plan.number:>4}  {plan.name}  [dim]{plan.fingerprint}  {state}[/dim]")
@@ -241,8 +266,9 @@ def _counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
-def _state(folder: Path) -> str:
-    result = result_of(folder)
+def _state(folder: Path, plan: Plan) -> str:
+    result = result_of(folder, plan.fingerprint)
     if result is not None and result["status"] == "FINISHED":
         return "done"
-    return "resumable" if any(folder.glob("checkpoint/epoch-*")) else "missing"
+    begun = fingerprint_in(folder) == plan.fingerprint and any(folder.glob("checkpoint/epoch-*"))
+    return "resumable" if begun else "missing"

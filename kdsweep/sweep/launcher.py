@@ -41,6 +41,12 @@ class LockstepLauncherConf:
     cohort_size: int | None = None  # most students trained side by side; null: all that may be
 
 
+# Keys of Hydra's that have no effect here, and why.
+IDLE_FOLDERS = {
+    "hydra.run.dir": "a single run is a sweep of one, too",
+    "hydra.sweep.subdir": "the folder of a run is its number in the sweep",
+}
+
 ConfigStore.instance().store(
     group="hydra/launcher", name="lockstep", node=LockstepLauncherConf, provider="kdsweep"
 )
@@ -62,18 +68,20 @@ class LockstepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from kdsweep.sweep.folder import claim
+        from kdsweep.sweep.folder import claim, scratch
 
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
         self.folder = Path(str(config.hydra.sweep.dir))
-        self.chosen = folder_is_chosen(config)
-        # Only a folder that the user named is gone on with as it is: one named by the clock may
+        # Only a folder that the user named may be resumed as it is: one named by the clock may
         # belong to another sweep of this very second.
-        goes_on = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
-        if not goes_on and not searches(config):
-            self.folder = claim(self.folder, chosen=self.chosen)
+        self.chosen = self.folder if folder_is_chosen(config) else None
+        refuse_idle_folders(config)
+        if not searches(config):
+            resumes = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
+            # Hydra writes its note before anybody can tell whose folder the chosen one is.
+            self.folder = scratch() if resumes else claim(self.folder, chosen=bool(self.chosen))
         self.move_to(self.folder)
 
     def move_to(self, folder: Path) -> None:
@@ -150,6 +158,26 @@ def task_of(config: DictConfig) -> DictConfig:
 def searches(config: DictConfig) -> bool:
     """Whether a search of ours drives this sweep: it shares its folder with its other starts."""
     return str(config.hydra.sweeper._target_).startswith("kdsweep.search.")
+
+
+def refuse_idle_folders(config: DictConfig, *keys: str) -> None:
+    """Refuse a folder of Hydra's that nothing would be written to.
+
+    Args:
+        keys: of `IDLE_FOLDERS`; all of them by default.
+
+    Raises:
+        UserError: naming the key and its value.
+    """
+    from kdsweep.errors import UserError
+
+    for word in config.hydra.overrides.hydra:
+        key, _, value = word.lstrip("+").partition("=")
+        if key in (keys or IDLE_FOLDERS):
+            raise UserError(
+                f"{key} must be left out, got {value}: {IDLE_FOLDERS[key]}, and"
+                " hydra.sweep.dir=FOLDER names its folder"
+            )
 
 
 def folder_is_chosen(config: DictConfig) -> bool:

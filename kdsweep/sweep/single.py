@@ -3,17 +3,19 @@
 from pathlib import Path
 
 from hydra.conf import HydraConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.errors import RunFailed, UserError
+from kdsweep.identity import CONTROL
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.cohorts import train
-from kdsweep.sweep.folder import open_sweep, result_of
+from kdsweep.sweep.folder import holds_runs, open_sweep
 from kdsweep.sweep.jobs import is_search, refuse_search_keys, sweep_name, swept_by
-from kdsweep.sweep.launcher import folder_is_chosen, objective
-from kdsweep.tracking.files import read_json
+from kdsweep.sweep.launcher import folder_is_chosen, objective, refuse_idle_folders
+from kdsweep.tracking.notes import fingerprint_in, result_of
 from kdsweep.tracking.progress import Progress
 
 
@@ -46,6 +48,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
                 role="search" if is_search(whole) else "sweep",
                 nested=bool(swept) or plans[0].has_company,
                 plans=plans,
+                alone=False,
             )
             parent = sweep.parent_id
         try:
@@ -75,15 +78,45 @@ def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | No
             "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
             " no job knows where the earlier sweep is"
         )
-    if not (folder / "run.json").is_file():
+    known = fingerprint_in(folder)
+    if known is None:
         return None
-    if read_json(folder / "run.json")["fingerprint"] != plan.fingerprint or not resume:
-        raise UserError(
-            f"hydra.sweep.dir must be a folder of its own, got {folder.parent}, which holds"
-            " another sweep (resume=true goes on with the same runs)"
-        )
-    result = result_of(folder)
+    if known != plan.fingerprint or not resume:
+        raise UserError(_another(folder.parent))
+    result = result_of(folder, plan.fingerprint)
     return result if result is not None and result["status"] == "FINISHED" else None
+
+
+def _another(folder: Path) -> str:
+    return (
+        f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds"
+        " another sweep (resume=true goes on with the same runs)"
+    )
+
+
+def refuse_folder(config: DictConfig) -> None:
+    """Refuse folders before a stock launcher writes to them; its jobs know only their own.
+
+    Args:
+        config: of the whole sweep.
+
+    Raises:
+        UserError: if the sweep's folder holds the runs of another command.
+    """
+    refuse_idle_folders(config, "hydra.run.dir")
+    folder = Path(str(config.hydra.sweep.dir))
+    if not folder_is_chosen(config) or not holds_runs(folder):
+        return
+    earlier = _sweep_config(folder)
+    if not config.resume or (earlier is not None and _settings(earlier) != _settings(config)):
+        raise UserError(_another(folder))
+
+
+def _settings(config: DictConfig) -> dict[str, str]:
+    """What a sweep's command line sets, without where and how."""
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    words = {override.key_or_group: str(override.input_line) for override in parsed}
+    return {key: word for key, word in words.items() if key.split(".")[0] not in CONTROL}
 
 
 def _sweep_config(folder: Path) -> DictConfig | None:

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 from kdsweep.errors import UserError
 from kdsweep.sweep.answer import make_report, parent_status
-from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training, result_of
+from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training
 from kdsweep.tracking import database, run_folder
-from kdsweep.tracking.files import read_json, write_json_atomic
+from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore, Status
+from kdsweep.tracking.notes import SWEEP, config_note, result_note, run_note, sweep_note
 from kdsweep.tracking.recorder import sync
 from kdsweep.tracking.results import collect, write_csv
-
-SWEEP = "sweep.json"
 
 
 class Target(NamedTuple):
@@ -46,11 +45,13 @@ def sync_folder(folder: Path, target: Target) -> str:
         UserError: if the folder holds no run, or its store cannot be used.
     """
     folder = Path(os.path.abspath(folder))
-    found = [path.parent for path in folder.rglob(run_folder.RUN)]
-    runs = sorted(found, key=lambda run: run_folder.by_number(str(run)))
+    places = [path.parent for path in folder.rglob(run_folder.RUN)]
+    found = sorted(places, key=lambda run: run_folder.by_number(str(run)))
+    configs = {run: config for run in found if (config := _config(run)) is not None}
+    runs = list(configs)
     if not runs:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
-    addresses = {run: _address(run, target) for run in runs}
+    addresses = {run: _address(run, config.tracking, target) for run, config in configs.items()}
     try:
         opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
         stores = {run: opened[address] for run, address in addresses.items()}
@@ -65,13 +66,17 @@ def sync_folder(folder: Path, target: Target) -> str:
     return f"shipped {rows} rows that were missing of {_some_names(runs)}"
 
 
-def _address(run: Path, target: Target) -> _Address:
+def _config(run: Path) -> DictConfig | None:
+    """The config of a run; None if it or the run's note cannot be used."""
+    return None if run_note(run) is None else config_note(run)
+
+
+def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
     """Where a run is to be shipped.
 
     A relative path in its config counts from where the sweep was started. sweep.json knows which
     database that was, and a new experiment's files go beside it.
     """
-    tracking = OmegaConf.load(run / run_folder.CONFIG).tracking
     uri, cwd = target.uri or tracking.uri, Path.cwd()
     if uri is None:
         raise UserError(
@@ -79,7 +84,8 @@ def _address(run: Path, target: Target) -> _Address:
             f" {run} was trained without one"
         )
     sweep = _sweep_of(run)
-    used = read_json(sweep / SWEEP)["tracking_uri"] if sweep is not None else None
+    note = None if sweep is None else sweep_note(sweep)
+    used = None if note is None else note["tracking_uri"]
     if target.uri is None and used is not None and database.scheme_of(used) == "sqlite":
         uri = used
         cwd = cwd if target.artifacts else database.sqlite_file(used).parent
@@ -97,7 +103,7 @@ def _sweep_of(run: Path) -> Path | None:
 
 def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
     """Ship a run, nested under its sweep; returns how many rows were missing."""
-    note = read_json(run / run_folder.RUN)
+    note = run_note(run) or {}
     noted = note.get("parent_run_id")
     # A search notes a trial, which is nested in the search itself.
     if sweep != noted and not (noted and store.has_run(noted)):
@@ -112,7 +118,8 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     if parent is None:
         return
     log_own_files(store, parent, folder)
-    if not may_be_training(read_json(folder / SWEEP)):
+    note = sweep_note(folder)
+    if note is None or not may_be_training(note):
         if rows and _wants_report(folder):
             make_report(folder, store, parent)
         runs = [path.parent for path in folder.rglob(run_folder.RUN)]
@@ -122,12 +129,13 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
 
 def _wants_report(folder: Path) -> bool:
     """Whether the sweep was configured to have one; those that were made before could not say."""
-    config = next(iter(sorted(folder.rglob(run_folder.CONFIG))), None)
-    return config is None or bool(OmegaConf.load(config).tracking.get("report", True))
+    runs = sorted(path.parent for path in folder.rglob(run_folder.CONFIG))
+    config = next((found for run in runs if (found := _config(run)) is not None), None)
+    return config is None or bool(config.tracking.get("report", True))
 
 
 def _status(run: Path) -> str:
-    result = result_of(run)
+    result = result_note(run)
     return "RUNNING" if result is None else str(result["status"])
 
 
@@ -138,5 +146,5 @@ def _end(runs: Sequence[Path]) -> int | None:
 
 
 def _some_names(runs: Sequence[Path]) -> str:
-    names = ", ".join(read_json(run / run_folder.RUN)["name"] for run in runs[:3])
+    names = ", ".join(str((run_note(run) or {}).get("name", run.name)) for run in runs[:3])
     return f"{names} and {len(runs) - 3} more" if len(runs) > 3 else names

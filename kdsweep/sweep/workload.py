@@ -19,10 +19,10 @@ from kdsweep.data.split import Dataset
 from kdsweep.data.stream import Stream
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan, online_plan, stages_of, teacher_plan
-from kdsweep.run import Session, finished
+from kdsweep.run import Place, Session, finished
 from kdsweep.sweep.estimate import Cohorts, Epochs, show
-from kdsweep.sweep.folder import result_of
 from kdsweep.teaching import teachers
+from kdsweep.tracking.notes import fingerprint_in, result_of
 from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.cohort import partition
 from kdsweep.training.lockstep import AnyTeacher
@@ -91,9 +91,9 @@ def missing_teachers(plans: Sequence[Plan]) -> dict[str, Task]:
                 continue
             recipe = teacher_plan(one, plan.digests)
             folder = Path(one["teacher"]["store"]) / recipe.fingerprint
-            if finished(folder) is None:
+            if finished(Place(recipe, folder, None)) is None:
                 found = found | missing_teachers([recipe])
-                found.setdefault(recipe.fingerprint, Task(recipe, _epochs_in(folder)))
+                found.setdefault(recipe.fingerprint, Task(recipe, _epochs_in(folder, recipe)))
     return found
 
 
@@ -103,10 +103,10 @@ def _missing_runs(plans: Sequence[Plan], folder: Path | None) -> list[Task]:
     ended = set()
     for plan in plans:
         there = None if folder is None else folder / str(plan.number)
-        result = result_of(there) if there is not None else None
+        result = None if there is None else result_of(there, plan.fingerprint)
         if result is not None and result["status"] == "FINISHED":
             ended.add(plan.fingerprint)
-        found.setdefault(plan.fingerprint, Task(plan, _epochs_in(there)))
+        found.setdefault(plan.fingerprint, Task(plan, _epochs_in(there, plan)))
     return [task for mark, task in found.items() if mark not in ended]
 
 
@@ -116,14 +116,17 @@ def _missing_stages(runs: Sequence[Task], folder: Path | None) -> list[Task]:
     for run in runs:
         for stage in stages_of(run.plan):
             there = None if folder is None else folder / f"stage-{stage.fingerprint}"
-            if there is not None and finished(there) is not None:
+            if there is not None and finished(Place(stage, there, None)) is not None:
                 break
-            found.setdefault(stage.fingerprint, Task(stage, _epochs_in(there)))
+            found.setdefault(stage.fingerprint, Task(stage, _epochs_in(there, stage)))
     return list(found.values())
 
 
-def _epochs_in(folder: Path | None) -> int:
-    return 0 if folder is None else latest_epoch(folder / "checkpoint")
+def _epochs_in(folder: Path | None, plan: Plan) -> int:
+    """Epochs that are there of a run; those of another run do not count."""
+    if folder is None or fingerprint_in(folder) != plan.fingerprint:
+        return 0
+    return latest_epoch(folder / "checkpoint")
 
 
 def tell(cohorts: Sequence[Cohort], session: Session, console: Console) -> None:

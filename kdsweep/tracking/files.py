@@ -3,11 +3,16 @@
 import json
 import math
 import os
+import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
+DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
 
 
 def write_json_atomic(path: Path, obj: object) -> None:
@@ -37,6 +42,19 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def drop_drafts(folder: Path, older_than: float = 0.0) -> None:
+    """Remove the half-written files that killed processes have left in a folder.
+
+    Args:
+        older_than: seconds since it was last written to; for a folder that other processes write
+            to, so that the draft of a living one stays.
+    """
+    latest = time.time() - older_than
+    for path in folder.glob(".*"):
+        if DRAFT.fullmatch(path.name) and path.is_file() and path.stat().st_mtime <= latest:
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

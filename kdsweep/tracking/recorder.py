@@ -16,6 +16,7 @@ from kdsweep.tracking.database import first_line
 from kdsweep.tracking.event_files import EventFiles
 from kdsweep.tracking.files import read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
+from kdsweep.tracking.notes import result_note, run_note
 from kdsweep.tracking.run_folder import RESULT_KEYS, Row
 from kdsweep.tracking.shipper import Shipper
 
@@ -128,11 +129,10 @@ class Recorder:
 
     def _run_id_before(self, fingerprint: object) -> str | None:
         """The MLflow run of an earlier, interrupted attempt at this very run."""
-        path = self.folder / run_folder.RUN
-        if not path.exists():
+        before = run_note(self.folder)
+        if before is None or before.get("fingerprint") != fingerprint:
             return None
-        before = read_json(path)
-        return before.get("mlflow_run_id") if before.get("fingerprint") == fingerprint else None
+        return before.get("mlflow_run_id")
 
     def _open_run(self, store: MLflowStore, kept: list[Row], is_restart: bool) -> None:
         """Create the MLflow run at once (its id goes to run.json), or take up the old one."""
@@ -201,7 +201,7 @@ class Recorder:
 
 def is_shipped(folder: Path) -> bool:
     """Whether MLflow has all of a run that has ended; a process may die before it is so."""
-    return bool(read_json(folder / run_folder.RUN).get("shipped"))
+    return bool((run_note(folder) or {}).get("shipped"))
 
 
 def sync(folder: Path, store: MLflowStore) -> int:
@@ -220,11 +220,9 @@ def _sync(folder: Path, store: MLflowStore, pictures: list[Path]) -> int:
     _ship_start(store, run_id, folder)
     rows = run_folder.read_rows(folder)
     shipped = store.log_missing(run_id, rows)
-    result_path = folder / run_folder.RESULT
-    if result_path.exists():
-        result = read_json(result_path)
-        if result.get("mlflow_run_id") != run_id:
-            write_json_atomic(result_path, result | {"mlflow_run_id": run_id})
+    if (result := result_note(folder)) is not None:
+        if result["mlflow_run_id"] != run_id:
+            write_json_atomic(folder / run_folder.RESULT, result | {"mlflow_run_id": run_id})
         _ship_results(store, run_id, folder, pictures)
         end = rows[-1]["time"] if rows else None
         store.finish(run_id, _as_status(result["status"]), end)

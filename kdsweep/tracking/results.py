@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.tracking import run_folder
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.notes import result_note, run_note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,13 +64,12 @@ def read_result(folder: Path, run: str) -> Result | None:
     Args:
         run: what the run is called among the others, its number in a sweep.
     """
-    if (folder / run_folder.RESULT).exists():
-        found = read_json(folder / run_folder.RESULT)
-    elif (folder / run_folder.RUN).exists():
-        begun = read_json(folder / run_folder.RUN)
+    found = result_note(folder)
+    if found is None:
+        begun = run_note(folder)
+        if begun is None:
+            return None
         found = begun | settings(begun.get("params") or {}) | {"status": "RUNNING"}
-    else:
-        return None
     found["run"] = int(run) if run.isdigit() else run
     return {column: found.get(column) for column in COLUMNS}
 

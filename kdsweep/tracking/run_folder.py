@@ -5,12 +5,15 @@ metrics are one more row with the last epoch's number.
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from kdsweep.tracking.files import without_nan, write_text_atomic
+
+log = logging.getLogger(__name__)
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -83,18 +86,34 @@ def append_row(folder: Path, row: Row) -> None:
 def read_rows(folder: Path) -> list[Row]:
     """The rows of metrics.jsonl, none if there is no such file.
 
-    A line that a dying process left half-written is passed over.
+    A line that a dying process left half-written is passed over; any other that is no row, too,
+    with a warning.
     """
     path = folder / METRICS
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
+    lines = path.read_bytes().split(b"\n")
+    read = [_row(line) for line in lines]
+    # What comes after the last line break was being written.
+    if damaged := sum(row is None for row, line in zip(read[:-1], lines, strict=False) if line):
+        log.warning("%s: passed over %s that hold no row", path, _lines(damaged))
+    return [row for row in read if row is not None]
+
+
+def _lines(number: int) -> str:
+    return "1 line" if number == 1 else f"{number} lines"
+
+
+def _row(line: bytes) -> Row | None:
+    """The row of a line, None if it is no row."""
+    try:
+        row = json.loads(line)
+        whole = type(row["epoch"]) is int and type(row["time"]) is int
+        values = row["metrics"].values()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    numbers = all(value is None or type(value) in (int, float) for value in values)
+    return row if whole and numbers else None
 
 
 def cut_rows(folder: Path, resume_epoch: int) -> list[Row]:

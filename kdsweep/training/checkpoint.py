@@ -7,9 +7,11 @@ follows from (seed, epoch, step).
 """
 
 import hashlib
+import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 
 from kdsweep.training.student import Student
 from kdsweep.training.tensor_files import save_tensors
+
+log = logging.getLogger(__name__)
 
 KEPT = 2
 TERMS = "terms.safetensors"  # of a stage
@@ -57,49 +61,44 @@ class Saved(NamedTuple):
 
 
 def load_latest(folder: Path, student: Student, fingerprint: str) -> bool:
-    """Bring the student to the latest epoch in the folder that can be read; False if none can.
-
-    Raises:
-        ValueError: if the folder belongs to a run with another fingerprint.
-    """
+    """Bring the student to the latest epoch in the folder that can be read; False if none can."""
     return load_latest_together([Saved(folder, student, fingerprint)])
 
 
 def load_latest_together(unit: Sequence[Saved], at_most: int | None = None) -> bool:
     """Bring the students of a unit to the latest epoch that can be read of all of them.
 
+    A file that is damaged, or of a run with another fingerprint, is passed over with a warning.
+
     Args:
         at_most: the last epoch that will do; None for any.
-
-    Raises:
-        ValueError: if a folder belongs to a run with another fingerprint.
     """
     for stem in _stems(unit[0].folder):
         if at_most is not None and _epoch_of(stem) > at_most:
             continue
-        read = [_read(saved.folder / stem, saved.student.device) for saved in unit]
+        read = [_read(saved.folder / stem, saved) for saved in unit]
         found = [state for state in read if state is not None]
         if len(found) < len(unit):  # cut short by a crash: the epoch before it is still there
             continue
-        for saved, (rest, _) in zip(unit, found, strict=True):
-            if rest["fingerprint"] != saved.fingerprint:
-                raise ValueError(
-                    f"{saved.folder} belongs to the run {rest['fingerprint']}, not to"
-                    f" {saved.fingerprint}"
-                )
         for saved, (rest, weights) in zip(unit, found, strict=True):
             _apply(saved.student, rest, weights)
         return True
     return False
 
 
-def _read(stem: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What was saved under a stem, None if it cannot be read whole."""
+def _read(stem: Path, saved: Saved) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What was saved of a run under a stem, None if it cannot be read whole or is another run's."""
     try:
-        rest = torch.load(f"{stem}.pt", weights_only=True, map_location=device)
-        return rest, load_file(f"{stem}.safetensors")
-    except Exception:
+        rest = torch.load(f"{stem}.pt", weights_only=True, map_location=saved.student.device)
+        weights = load_file(f"{stem}.safetensors")
+        whose = rest["fingerprint"]
+    except Exception as error:
+        log.warning("%s.* is passed over: it cannot be read (%s)", stem, type(error).__name__)
         return None
+    if whose != saved.fingerprint:
+        log.warning("%s.* is passed over: it is of run %s", stem, whose)
+        return None
+    return rest, weights
 
 
 def _apply(student: Student, rest: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -182,8 +181,28 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) ->
 
 def sha256(model: nn.Module) -> str:
     """A digest of names, types, shapes and bits of a model's parameters and buffers."""
+    return _digest(model.state_dict())
+
+
+def has_digest(path: Path, digest: str | None) -> bool:
+    """Whether a file of weights can be read and has this digest; None is that of any weights."""
+    status = path.stat()
+    found = _digest_of_file(path, status.st_mtime_ns, status.st_size)
+    return found is not None and digest in (None, found)
+
+
+@cache
+def _digest_of_file(path: Path, changed: int, size: int) -> str | None:
+    """The digest of a file's weights, None if it cannot be read; many runs ask for one teacher."""
+    try:
+        return _digest(load_file(path))
+    except (SafetensorError, OSError):
+        return None
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())

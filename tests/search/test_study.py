@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 from studies import Start
 
 from kdsweep.errors import UserError
-from kdsweep.search import study as module
 from kdsweep.search.hydra_optuna import SearchStudy
-from kdsweep.search.study import OWNER, STALE_SECONDS, claim, enqueue, open_study, owner, park
+from kdsweep.search.study import OWNER, claim, enqueue, open_study, park
+from kdsweep.tracking import processes as module
+from kdsweep.tracking.processes import STALE_SECONDS, owner
 
 N, BLOCK = 8, 3
 

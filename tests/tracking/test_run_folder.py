@@ -1,6 +1,8 @@
 import math
 from pathlib import Path
 
+import pytest
+
 from kdsweep.tracking.run_folder import append_row, by_number, cut_rows, make_row, read_rows
 
 
@@ -48,3 +50,22 @@ def test_folders_are_in_the_order_of_their_numbers() -> None:
         "10/seed-0",
         "teacher",
     ]
+
+
+def test_lines_that_hold_no_row_are_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    append_row(tmp_path, make_row(0, 1, {"val/acc": 0.5}))
+    harm = [
+        b"[1, 2]",
+        b'{"epoch": "one", "time": 1, "metrics": {}}',
+        b'{"epoch": 1, "time": 1, "metrics": {"val/acc": "high"}}',
+        b'{"epoch": 1, "time": 1, "metrics": [0.5]}',
+        b"\xff\xfe",
+        b"7",
+    ]
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b"\n".join([*harm, b""]))
+    append_row(tmp_path, make_row(2, 1, {"val/acc": 0.6}))
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 2]
+    assert f"{tmp_path}/metrics.jsonl: passed over 6 lines that hold no row" in caplog.text
