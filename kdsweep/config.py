@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
+from kdsweep.passwords import KEYS, remember, reveal
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
@@ -187,9 +188,10 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
+    OmegaConf.register_resolver("reveal", reveal, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
@@ -282,7 +284,25 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name, own in peers(values).items():
         scope = OmegaConf.create({**own, "loss": _raw(cfg.loss)})
         values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
+    for key in ("uri", "artifacts"):  # an interpolation may have led to a password
+        values["tracking"][key] = values["tracking"][key] and remember(values["tracking"][key])
     return values
+
+
+def hide_passwords(config: DictConfig) -> None:
+    """Take the passwords out of a config's addresses, before Hydra writes it to its files.
+
+    Interpolations stay: Hydra writes them as they are.
+    """
+    for key in KEYS:
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if not isinstance(node, DictConfig):
+            continue
+        value = _raw(node).get(name)
+        if isinstance(value, str) and value != (hidden := remember(value)):
+            with read_write(node):
+                node[name] = hidden
 
 
 def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from rich.console import Console
 
+from kdsweep.config import hide_passwords
+from kdsweep.passwords import reveal
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import caption, collect, table, write_csv
@@ -100,7 +102,33 @@ def parent_status(children: list[str]) -> str:
 
 
 class Answer(Callback):
-    """Prints what the sweep has shown and where to look next, when it has ended."""
+    """Prints what the sweep has shown and where to look next, when it has ended.
+
+    Before it begins, passwords are taken out of what Hydra is about to write. The lockstep launcher
+    does so itself; this is for the stock ones.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from kdsweep.sweep.launcher import searches
+
+        hide_passwords(config)
+        storage = OmegaConf.select(config, "hydra.sweeper.storage")
+        if isinstance(storage, str) and reveal(storage) != storage and not searches(config):
+            with read_write(config.hydra):  # Optuna's own sweeper connects to what stands there
+                config.hydra.sweeper.storage = f"${{reveal:'{storage}'}}"
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hide_passwords(config)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
+        for path in folder.glob("*.yaml"):  # Hydra has just written them
+            found = OmegaConf.load(path)
+            before = OmegaConf.to_yaml(found)
+            if isinstance(found, DictConfig):
+                hide_passwords(found)
+            if (text := OmegaConf.to_yaml(found)) != before:
+                path.write_text(text, encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release

@@ -14,7 +14,6 @@ from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Result, Session
 from kdsweep.tracking.answers import OF_TEACHERS
-from kdsweep.tracking.database import shown
 from kdsweep.tracking.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.recorder import FOLDER_TAG
@@ -126,7 +125,7 @@ def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[
     return {
         "parent_run_id": parent,
         "experiment_id": store.experiment_id,
-        "tracking_uri": shown(store.uri),
+        "tracking_uri": store.uri,
     }
 
 

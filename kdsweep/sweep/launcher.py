@@ -24,7 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from kdsweep.config import register
+from kdsweep.config import hide_passwords, register
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -67,6 +67,7 @@ class LockstepLauncher(Launcher):
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
+        hide_passwords(config)
         self.folder = Path(str(config.hydra.sweep.dir))
         self.chosen = folder_is_chosen(config)
         # Only a folder that the user named is gone on with as it is: one named by the clock may
@@ -103,6 +104,7 @@ class LockstepLauncher(Launcher):
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
+        hide_passwords(config)
         return config
 
     def open_job(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
@@ -145,6 +147,13 @@ class LockstepLauncher(Launcher):
 def task_of(config: DictConfig) -> DictConfig:
     """A copy without Hydra's own node."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def command_words(config: DictConfig) -> list[str]:
+    """The overrides of the command line as they were written, interpolations not followed."""
+    words = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
 
 
 def searches(config: DictConfig) -> bool:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from kdsweep.passwords import MASK, remember, shown
 from kdsweep.tracking import database
 from kdsweep.tracking.run_folder import Row
 
@@ -43,7 +44,7 @@ class MLflowStore:
 
     def __init__(self, client: "MlflowClient", *, uri: str, experiment_id: str) -> None:
         self.client = client
-        self.uri = uri  # absolute
+        self.uri = uri  # absolute, without its password
         self.experiment_id = experiment_id
 
     @classmethod
@@ -67,11 +68,7 @@ class MLflowStore:
             try:
                 found = _find_or_create(client, experiment, location)
             except Exception as error:
-                why = database.first_line(error)
-                raise ValueError(
-                    "tracking.uri must be an MLflow store that works, "
-                    f"got {database.shown(uri)}: {why}"
-                ) from error
+                raise database.refusal(uri, database.first_line(error)) from error
         if found.lifecycle_stage == "deleted":
             raise ValueError(
                 f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
@@ -84,7 +81,7 @@ class MLflowStore:
                 found.artifact_location,
                 location,
             )
-        return cls(client, uri=address, experiment_id=found.experiment_id)
+        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 
     @classmethod
     def existing(cls, uri: str, experiment: str, cwd: Path | None = None) -> Self:
@@ -96,16 +93,14 @@ class MLflowStore:
         address = database.resolve(uri, cwd)
         is_file = database.scheme_of(address) == "sqlite"
         if is_file and not database.sqlite_file(address).is_file():
-            raise ValueError(
-                f"--uri must be an MLflow store, got {database.shown(uri)}, which is not there"
-            )
+            raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
         with database.ready(uri, address):
             client = database.import_mlflow().MlflowClient(tracking_uri=address)
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 names = ", ".join(sorted(e.name for e in client.search_experiments()))
                 raise ValueError(f"--experiment must be one of {names}, got {experiment}")
-        return cls(client, uri=address, experiment_id=found.experiment_id)
+        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 
     def search(self, wanted: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
@@ -302,6 +297,11 @@ def _find_or_create(client: "MlflowClient", name: str, location: str | None) -> 
 
 
 def _artifact_location(artifacts: str, cwd: Path) -> str:
+    if MASK in remember(artifacts):
+        raise ValueError(
+            "tracking.artifacts must hold no password, which MLflow would write into its database,"
+            f" got {remember(artifacts)}; its client takes one from the environment"
+        )
     if "://" in artifacts:
         return artifacts
     root = (cwd / Path(artifacts).expanduser()).absolute()
