@@ -7,7 +7,7 @@ key answer at once. Nothing anywhere changes a config value after it was compose
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
-from kdsweep.passwords import KEYS, remember, reveal
+from kdsweep.passwords import KEYS, remember
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
@@ -188,10 +188,9 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
-    OmegaConf.register_resolver("reveal", reveal, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
@@ -289,12 +288,12 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return values
 
 
-def hide_passwords(config: DictConfig) -> None:
+def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
     """Take the passwords out of a config's addresses, before Hydra writes it to its files.
 
     Interpolations stay: Hydra writes them as they are.
     """
-    for key in KEYS:
+    for key in keys:
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(config, parent)
         if not isinstance(node, DictConfig):

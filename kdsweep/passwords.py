@@ -13,7 +13,8 @@ from typing import Any
 MASK = "***"
 VARIABLE = "KDSWEEP_ADDRESSES"  # hidden address -> address, as JSON: child processes need it, too
 WITHOUT_PASSWORD = ("http://", "https://", "sqlite", "/", ".")  # what `clean` finds none in
-KEYS = ("tracking.uri", "tracking.artifacts", "hydra.sweeper.storage")  # their values: addresses
+TRACKING = ("tracking.uri", "tracking.artifacts")
+KEYS = (*TRACKING, "hydra.sweeper.storage")  # their values are addresses
 
 # A password that is an interpolation, `${oc.env:PASSWORD}`, is none yet. A database's may hold any
 # sign but a space, so it ends where the rest reads as HOST/DATABASE?OPTIONS.

@@ -1,4 +1,4 @@
-"""Passwords in addresses: not in any file, message or row of MLflow's; whoever connects has them."""
+"""Passwords in addresses: in no file, message or row of MLflow's; whoever connects has them."""
 
 import json
 import os
@@ -93,10 +93,9 @@ def test_addresses_in_a_text() -> None:
 
 
 def everything(folder: Path) -> dict[str, str]:
-    """All files, MLflow's database and artifacts included, as text; found: those with the secret."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html"]
-    pages = list(folder.rglob("*.html"))
-    return {str(path): path.read_bytes().decode(errors="replace") for path in [*files, *pages]}
+    """All files as text, MLflow's database and artifacts included."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes().decode(errors="replace") for path in files}
 
 
 def assert_no_secret(folder: Path, *said: str) -> None:
@@ -122,10 +121,11 @@ def store_behind(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 ADDRESS = f"postgresql://me:{SECRET}@h/db"
 
 
+@pytest.mark.parametrize("report", ["false", pytest.param("true", marks=pytest.mark.slow)])
 def test_no_file_row_or_line_has_the_password_of_a_command(
-    command: Command, store_behind: list[str]
+    command: Command, store_behind: list[str], report: str
 ) -> None:
-    words = [f"tracking.uri={ADDRESS}", "tracking.report=true", "loss=ce,kl"]
+    words = [f"tracking.uri={ADDRESS}", f"tracking.report={report}", "loss=ce,kl"]
     outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     assert set(store_behind) == {ADDRESS}
@@ -140,6 +140,7 @@ def test_no_file_row_or_line_has_the_password_of_a_command(
     assert_no_secret(outcome.folder)
 
 
+@pytest.mark.slow
 def test_the_password_of_an_environment_variable_or_a_yaml_is_written_nowhere(
     command: Command, store_behind: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,12 +168,22 @@ def test_the_password_of_an_environment_variable_or_a_yaml_is_written_nowhere(
         [f"tracking.artifacts=ftp://me:{SECRET}@h"],
         [f"tracking.uri=http://me:{SECRET}@127.0.0.1:1"],
         [f"tracking.uri={ADDRESS}", "T=0", "debug=true"],
+        ["search=bayes", f"hydra.sweeper.storage=postgresql://me:{SECRET}@127.0.0.1:1/db"],
     ],
 )
 def test_no_refusal_has_the_password(command: Command, words: list[str]) -> None:
     outcome = command(*words, tracking=True)
     assert outcome.code == 1
     assert outcome.err
+    assert_no_secret(outcome.folder, outcome.out, outcome.err)
+
+
+@pytest.mark.parametrize("launcher", ["lockstep", "basic"])
+def test_the_stock_search_would_write_it_to_its_log(command: Command, launcher: str) -> None:
+    words = ["hydra/sweeper=optuna", f"hydra/launcher={launcher}", "T=1,4"]
+    outcome = command(*words, f"hydra.sweeper.storage={ADDRESS}")
+    assert outcome.code == 1
+    assert "hydra.sweeper.storage must hold no password with Hydra's own optuna" in outcome.err
     assert_no_secret(outcome.folder, outcome.out, outcome.err)
 
 

@@ -2,17 +2,18 @@
 
 import logging
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.config import hide_passwords
-from kdsweep.passwords import reveal
+from kdsweep.passwords import MASK, TRACKING, how_to_give, shown
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import caption, collect, table, write_csv
@@ -111,14 +112,17 @@ class Answer(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.launcher import searches
 
-        hide_passwords(config)
+        hide_passwords(config, TRACKING)
         storage = OmegaConf.select(config, "hydra.sweeper.storage")
-        if isinstance(storage, str) and reveal(storage) != storage and not searches(config):
-            with read_write(config.hydra):  # Optuna's own sweeper connects to what stands there
-                config.hydra.sweeper.storage = f"${{reveal:'{storage}'}}"
+        if isinstance(storage, str) and MASK in shown(storage) and not searches(config):
+            sys.exit(  # an exception would be no more than a warning here
+                "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
+                f" writes it to its log, got {shown(storage)}; give it in {how_to_give(storage)} or"
+                " use hydra/sweeper=kdsweep"
+            )
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        hide_passwords(config)
+        hide_passwords(config, TRACKING)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")

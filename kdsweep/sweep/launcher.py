@@ -25,6 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from kdsweep.config import hide_passwords, register
+from kdsweep.passwords import TRACKING
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -67,7 +68,7 @@ class LockstepLauncher(Launcher):
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
-        hide_passwords(config)
+        hide_passwords(config, TRACKING)  # Hydra compares hydra.sweeper with that of every job
         self.folder = Path(str(config.hydra.sweep.dir))
         self.chosen = folder_is_chosen(config)
         # Only a folder that the user named is gone on with as it is: one named by the clock may
