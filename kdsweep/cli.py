@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import format_exception
 from types import TracebackType
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from omegaconf import DictConfig
 from kdsweep.config import EXECUTION_WHITELIST, register
 from kdsweep.conventions.repositories import REPOSITORIES, translate
 from kdsweep.errors import UserError
+from kdsweep.passwords import clean, hide
 
 PACKAGE = Path(__file__).parent
 # conf/ is shipped inside the wheel; in a source checkout it stands at the top.
@@ -56,6 +58,7 @@ def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _say
     signal.signal(signal.SIGTERM, _terminate)
+    sys.argv[1:] = [hide(word) for word in sys.argv[1:]]
     _refuse_empty_groups(sys.argv[1:])
     try:
         train()
@@ -80,9 +83,9 @@ def _terminate(number: int, frame: object) -> None:
 def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """A sentence for what the user can put right, a traceback for everything else."""
     if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(clean(f"{error}\n"))
     else:
-        sys.__excepthook__(kind, error, traceback)
+        sys.stderr.write(clean("".join(format_exception(kind, error, traceback))))
 
 
 app = typer.Typer(
@@ -137,11 +140,8 @@ def sync(
     """
     from kdsweep.sweep.sync import Target, sync_folder
 
-    try:
+    with _one_sentence():
         typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
-    except UserError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
 
 
 Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
@@ -154,7 +154,7 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(clean(str(error)), err=True)
         raise typer.Exit(1) from error
 
 

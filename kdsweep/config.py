@@ -7,16 +7,17 @@ key answer at once. Nothing anywhere changes a config value after it was compose
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
 from kdsweep.losses.checks import COLDEST, HOTTEST, TEMPERATURES
+from kdsweep.passwords import KEYS, remember
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
 # What a config may call. A `_target_` outside of these is refused by Hydra.
@@ -283,7 +284,25 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name, own in peers(values).items():
         scope = OmegaConf.create({**own, "loss": _raw(cfg.loss)})
         values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
+    for key in ("uri", "artifacts"):  # an interpolation may have led to a password
+        values["tracking"][key] = values["tracking"][key] and remember(values["tracking"][key])
     return values
+
+
+def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
+    """Take the passwords out of a config's addresses, before Hydra writes it to its files.
+
+    Interpolations stay: Hydra writes them as they are.
+    """
+    for key in keys:
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if not isinstance(node, DictConfig):
+            continue
+        value = _raw(node).get(name)
+        if isinstance(value, str) and value != (hidden := remember(value)):
+            with read_write(node):
+                node[name] = hidden
 
 
 def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:

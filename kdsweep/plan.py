@@ -33,6 +33,7 @@ from kdsweep.identity import (
     teacher_identity,
 )
 from kdsweep.models.features import FeatureTap
+from kdsweep.passwords import cleaned
 from kdsweep.stages import stage_before
 from kdsweep.teaching import has_company, online_recipe, peers, teacher_recipe, teachers
 from kdsweep.training.cohort import Needs
@@ -72,7 +73,7 @@ class Plan:
                 return node
             return {key: told(child) for key, child in node.items() if key not in ADDED}
 
-        return OmegaConf.to_yaml(OmegaConf.create(told(self.values)))
+        return OmegaConf.to_yaml(OmegaConf.create(cleaned(told(self.values))))
 
     @property
     def needs(self) -> Needs:
@@ -137,7 +138,7 @@ def _plan(
     return Plan(
         number=number,
         values=values,
-        overrides=job,
+        overrides=tuple(cleaned(job)),
         swept=swept,
         cell=cell(cfg, values, swept),
         fingerprint=_fingerprint(values, found),

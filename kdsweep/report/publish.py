@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kdsweep.report.answer import HEADER, NOTE, lines
 from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.files import FILES
+from kdsweep.report.markdown import item, plain
 from kdsweep.report.mlflow_source import PARENT
 from kdsweep.report.report import Report
 from kdsweep.report.sources import Source
@@ -73,7 +74,7 @@ def files(found: Report) -> Iterator[Path]:
 
 def description(found: Report) -> str:
     """The answer and the table in markdown, as many cells as a tag of MLflow's holds."""
-    head = [*(f"- {sentence}" for sentence in found.answer), "", _bar(HEADER)]
+    head = [*map(item, found.answer), "", _bar(HEADER)]
     head.append("| --- " * len(HEADER) + "|")
     end = ["", NOTE, "", "The whole report is `report.html` among the artifacts."]
     rows = [_bar(line) for line in lines(found.grid)]
@@ -86,7 +87,7 @@ def description(found: Report) -> str:
 
 def _bar(line: tuple[str, ...]) -> str:
     # MLflow leaves no room between columns.
-    words = (word.replace("|", r"\|") + "&nbsp;&nbsp;" for word in line)
+    words = (plain(word) + "&nbsp;&nbsp;" for word in line)
     return f"| {' | '.join(words)} |"
 
 

@@ -5,7 +5,6 @@ Trials are made waiting and then taken, and never more than asked for: so a sear
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from sqlalchemy import Engine, NullPool, create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.errors import UserError
+from kdsweep.passwords import reveal, shown
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.processes import is_alive, owner
@@ -71,7 +71,7 @@ def engine_of(storage: str) -> Engine:
         UserError: if the address is none, or its driver is missing.
     """
     with _storage_works(storage):
-        return create_engine(storage, poolclass=NullPool)
+        return create_engine(reveal(storage), poolclass=NullPool)
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _storage_works(storage: str) -> Iterator[None]:
     # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"hydra.sweeper.storage must be a storage that works, got {_shown(storage)}:"
+            f"hydra.sweeper.storage must be a storage that works, got {shown(storage)}:"
             f" {_why_not(storage, error)}"
         ) from error
 
@@ -105,7 +105,7 @@ def _create(
 ) -> SearchStudy:
     """The study, made with its tables if they are not there yet."""
     # Between two writes lie minutes of training; a server may have closed the connection.
-    opened = optuna.storages.get_storage(RDBStorage(storage, {"pool_pre_ping": True}))
+    opened = optuna.storages.get_storage(RDBStorage(reveal(storage), {"pool_pre_ping": True}))
     optuna.create_study(
         study_name=name,
         storage=opened,
@@ -115,12 +115,6 @@ def _create(
     study = SearchStudy(name, opened, pruner=pruner)
     study.get_trials(deepcopy=False)  # the storage's cache must know them before it writes
     return study
-
-
-def _shown(storage: str) -> str:
-    """The address without its password, even if it is mistyped."""
-    hidden = re.sub(r":(?!//).*@", ":***@", storage)
-    return re.sub(r"(?<=password=)[^&]*", "***", hidden)
 
 
 def _why_not(storage: str, error: Exception) -> str:

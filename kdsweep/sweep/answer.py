@@ -11,6 +11,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from kdsweep.config import hide_passwords
+from kdsweep.errors import UserError
+from kdsweep.passwords import MASK, TRACKING, how_to_give, shown
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import caption, collect, table, write_csv
@@ -100,21 +103,38 @@ def parent_status(children: list[str]) -> str:
 
 
 class Answer(Callback):
-    """Prints what the sweep has shown and where to look next, when it has ended."""
+    """Prints what the sweep has shown and where to look next, when it has ended.
+
+    Before it begins, passwords are taken out of what Hydra is about to write. The lockstep launcher
+    does so itself; this is for the stock ones.
+    """
 
     refused = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if is_lockstep(config):
-            return  # its launcher knows all runs, and compares these
-        from kdsweep.errors import UserError
-        from kdsweep.sweep.single import refuse_folder
-
+        hide_passwords(config, TRACKING)
         try:
-            refuse_folder(config)
+            _refuse_password_in_log(config)
+            if not is_lockstep(config):  # that launcher knows all runs, and compares these
+                from kdsweep.sweep.single import refuse_folder
+
+                refuse_folder(config)
         except UserError as error:
             self.refused = True
             raise SystemExit(str(error)) from error  # of any other, Hydra makes a warning
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hide_passwords(config, TRACKING)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
+        for path in folder.glob("*.yaml"):  # Hydra has just written them
+            found = OmegaConf.load(path)
+            before = OmegaConf.to_yaml(found)
+            if isinstance(found, DictConfig):
+                hide_passwords(found)
+            if (text := OmegaConf.to_yaml(found)) != before:
+                path.write_text(text, encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.folder import CLAIM, release
@@ -142,6 +162,19 @@ class Answer(Callback):
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}")
             console.print(f"         then {link(note)}", soft_wrap=True)
+
+
+def _refuse_password_in_log(config: DictConfig) -> None:
+    """Hydra's own optuna sweeper logs the address of its storage as it is."""
+    from kdsweep.sweep.launcher import searches
+
+    storage = OmegaConf.select(config, "hydra.sweeper.storage")
+    if isinstance(storage, str) and MASK in shown(storage) and not searches(config):
+        raise UserError(
+            "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
+            f" writes it to its log, got {shown(storage)}; give it in {how_to_give(storage)} or"
+            " use hydra/sweeper=kdsweep"
+        )
 
 
 def is_lockstep(config: DictConfig) -> bool:

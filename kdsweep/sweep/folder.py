@@ -14,7 +14,6 @@ from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Session
 from kdsweep.tracking.answers import OF_TEACHERS
-from kdsweep.tracking.database import shown
 from kdsweep.tracking.files import drop_drafts, write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.notes import SWEEP, SWEEP_DEFAULTS, fingerprint_in, sweep_note
@@ -142,7 +141,7 @@ def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[
     return {
         "parent_run_id": parent,
         "experiment_id": store.experiment_id,
-        "tracking_uri": shown(store.uri),
+        "tracking_uri": store.uri,
     }
 
 

@@ -14,6 +14,7 @@ from kdsweep.build import build_stream
 from kdsweep.data.stream import samples
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
+from kdsweep.passwords import clean
 from kdsweep.plan import Plan, check, make_plans, stages_of
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
@@ -28,7 +29,7 @@ from kdsweep.sweep.folder import (
     refuse_while_trained,
     release,
 )
-from kdsweep.sweep.launcher import task_of
+from kdsweep.sweep.launcher import command_words, task_of
 from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.notes import SWEEP_DEFAULTS, fingerprint_in, result_of, sweep_note
@@ -97,7 +98,7 @@ def is_search(config: DictConfig) -> bool:
 
 def swept_by(config: DictConfig) -> list[str]:
     """The keys that the command line or the sweeper's params vary."""
-    words = list(config.hydra.overrides.task)
+    words = command_words(config)
     words += [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     parsed = OverridesParser.create().parse_overrides(words)
     return [override.key_or_group for override in parsed if override.is_sweep_override()]
@@ -105,12 +106,12 @@ def swept_by(config: DictConfig) -> list[str]:
 
 def sweep_name(config: DictConfig) -> str:
     """The words of the command line, as the name of the sweep's parent run."""
-    words = list(config.hydra.overrides.task)
+    words = command_words(config)
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
     assert isinstance(params, dict)
     named = [word.split("=")[0] for word in words]
     words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
-    return " ".join(words) or "defaults"
+    return clean(" ".join(words)) or "defaults"
 
 
 def _refuse(

@@ -24,7 +24,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from kdsweep.config import register
+from kdsweep.config import hide_passwords, register
+from kdsweep.passwords import TRACKING
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -73,6 +74,7 @@ class LockstepLauncher(Launcher):
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
+        hide_passwords(config, TRACKING)  # Hydra compares hydra.sweeper with that of every job
         self.folder = Path(str(config.hydra.sweep.dir))
         # Only a folder that the user named may be resumed as it is: one named by the clock may
         # belong to another sweep of this very second.
@@ -111,6 +113,7 @@ class LockstepLauncher(Launcher):
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
+        hide_passwords(config)
         return config
 
     def open_job(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
@@ -153,6 +156,13 @@ class LockstepLauncher(Launcher):
 def task_of(config: DictConfig) -> DictConfig:
     """A copy without Hydra's own node."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def command_words(config: DictConfig) -> list[str]:
+    """The overrides of the command line as they were written, interpolations not followed."""
+    words = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
 
 
 def searches(config: DictConfig) -> bool:

@@ -14,7 +14,12 @@ from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import holds_runs, open_sweep
 from kdsweep.sweep.jobs import is_search, refuse_search_keys, sweep_name, swept_by
-from kdsweep.sweep.launcher import folder_is_chosen, objective, refuse_idle_folders
+from kdsweep.sweep.launcher import (
+    command_words,
+    folder_is_chosen,
+    objective,
+    refuse_idle_folders,
+)
 from kdsweep.tracking.notes import fingerprint_in, result_of
 from kdsweep.tracking.progress import Progress
 
@@ -30,7 +35,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     config = OmegaConf.create({"hydra": hydra})
     whole = _sweep_config(Path(str(hydra.sweep.dir))) or config
     swept = swept_by(whole)
-    job = list(hydra.overrides.task)
+    job = command_words(config)
     number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)
     plans = make_plans([cfg], [job], number, swept)
     done = _refuse_or_find(plans[0], folder, whole)

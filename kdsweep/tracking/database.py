@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from kdsweep.passwords import clean, how_to_give, is_unknown, reveal, shown
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
@@ -40,7 +43,8 @@ def import_mlflow() -> ModuleType:
 def resolve(uri: str, cwd: Path) -> str:
     """The address with a relative sqlite path made absolute against ``cwd``.
 
-    Raises ValueError for an address MLflow has no usable store for.
+    Its password, if this process was given one, is in it. Raises ValueError for an address MLflow
+    has no usable store for.
     """
     scheme = scheme_of(uri)
     if scheme not in DATABASES + SERVERS:
@@ -48,8 +52,10 @@ def resolve(uri: str, cwd: Path) -> str:
             "tracking.uri must be sqlite:///FILE, another database or an http(s) server, "
             f"got {shown(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
+    if scheme in SERVERS:
+        return _without_login(reveal(uri))
     if scheme != "sqlite":
-        return uri
+        return reveal(uri)
     head, _, place = uri.partition(":///")
     name, mark, options = place.partition("?")
     if not name or name == ":memory:":
@@ -65,9 +71,16 @@ def scheme_of(uri: str) -> str:
     return found.group(1) if found else ""
 
 
-def shown(uri: str) -> str:
-    """The address without its password."""
-    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+def _without_login(address: str) -> str:
+    """A server's address without user and password, which MLflow finds in the environment.
+
+    It writes the address into its errors.
+    """
+    parts = urlsplit(address)
+    if parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def sqlite_file(address: str) -> Path:
@@ -91,9 +104,9 @@ def ready(uri: str, address: str) -> Iterator[None]:
             yield
         return
     if scheme in SERVERS:
-        _check_server(address)
+        _check_server(uri, address)
     else:
-        _check_database(address)
+        _check_database(uri, address)
     yield
 
 
@@ -107,10 +120,10 @@ def _creation_lock(uri: str, file: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise _refusal(uri, "another process is still creating it; try again later") from None
+        raise refusal(uri, "another process is still creating it; try again later") from None
     except OSError as error:
         why = f"its folder {file.parent} cannot be written ({error.strerror}); name another file"
-        raise _refusal(uri, why) from error
+        raise refusal(uri, why) from error
     try:
         yield
     finally:
@@ -120,17 +133,17 @@ def _creation_lock(uri: str, file: Path) -> Iterator[None]:
 def _is_fresh(uri: str, file: Path) -> bool:
     """Whether the schema has yet to be created. Raises ValueError for a file we must not touch."""
     if file.is_dir():
-        raise _refusal(uri, "it is a folder; name a file")
+        raise refusal(uri, "it is a folder; name a file")
     try:
         tables, revision = _look_into(file)
     except sqlite3.OperationalError as error:
-        raise _refusal(uri, _why_not_open(str(error))) from error
+        raise refusal(uri, _why_not_open(str(error))) from error
     except sqlite3.DatabaseError as error:
-        raise _refusal(uri, "it is no sqlite file; move it away or name another file") from error
+        raise refusal(uri, "it is no sqlite file; move it away or name another file") from error
     if not tables:
         return True
     if not {"experiments", "runs", "alembic_version"} <= tables:
-        raise _refusal(uri, "it belongs to another program; name another file")
+        raise refusal(uri, "it belongs to another program; name another file")
     _check_revision(uri, file, revision)
     return False
 
@@ -163,12 +176,12 @@ def _check_revision(uri: str, file: Path, revision: str | None) -> None:
     if revision == scripts.get_current_head():
         return
     if revision in {script.revision for script in scripts.walk_revisions()}:
-        raise _refusal(
+        raise refusal(
             uri,
             f"its schema {revision} is older than mlflow {mlflow.__version__} needs; "
             f"copy the file, then run `mlflow db upgrade sqlite:///{file}`, or name another file",
         )
-    raise _refusal(
+    raise refusal(
         uri,
         f"its schema {revision} is newer than mlflow {mlflow.__version__} knows; "
         "update mlflow or name another file",
@@ -189,7 +202,7 @@ def _create(address: str, file: Path) -> None:
     draft.replace(file)
 
 
-def _check_server(address: str) -> None:
+def _check_server(uri: str, address: str) -> None:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
@@ -199,10 +212,10 @@ def _check_server(address: str) -> None:
     except HTTPError as error:
         error.close()  # it answers; whether it lets us in is seen at the first real call
     except (OSError, ValueError) as error:
-        raise _refusal(address, f"nothing answers there ({error}); start the server") from error
+        raise refusal(uri, f"nothing answers there ({error}); start the server") from error
 
 
-def _check_database(address: str) -> None:
+def _check_database(uri: str, address: str) -> None:
     # mlflow would retry for a minute and a half before it says that nothing is there.
     import sqlalchemy
 
@@ -213,14 +226,23 @@ def _check_database(address: str) -> None:
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         why = f"it cannot be opened ({first_line(error)}); start it, or install its driver"
-        raise _refusal(address, why) from error
+        raise refusal(uri, why) from error
 
 
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it says nothing."""
-    lines = str(error).strip().splitlines()
+    lines = clean(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def _refusal(uri: str, why: str) -> ValueError:
-    return ValueError(f"tracking.uri must be an MLflow store that works, got {shown(uri)}: {why}")
+def refusal(uri: str, why: str) -> ValueError:
+    return ValueError(
+        f"tracking.uri must be an MLflow store that works, got {shown(uri)}: {why}{_lacks(uri)}"
+    )
+
+
+def _lacks(uri: str) -> str:
+    """What an address read back from a folder lacks: no password is kept there."""
+    if not is_unknown(uri):
+        return ""
+    return f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"

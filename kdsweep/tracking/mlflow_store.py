@@ -10,6 +10,7 @@ import getpass
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from kdsweep.passwords import MASK, remember, shown
 from kdsweep.tracking import database
 from kdsweep.tracking.run_folder import Row
 
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+# What the columns of MLflow's tables hold. PostgreSQL and MySQL refuse more, sqlite does not.
+NAME_LENGTH = 250  # of a run, and of the key of a tag, a param or a metric
+EXPERIMENT_LENGTH = 256
+ARTIFACTS_LENGTH = 200 - len(f"/{'0' * 32}/artifacts")  # the column holds a run's own folder
+DATASET_LENGTH = 500
+DIGEST_LENGTH = 36
 PARAM_LENGTH = 6000  # mlflow cuts longer ones itself, with a warning
 TAG_LENGTH = 8000
-DIGEST_LENGTH = 36
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 PAGE = 1000  # runs asked for at a time
@@ -43,7 +50,7 @@ class MLflowStore:
 
     def __init__(self, client: "MlflowClient", *, uri: str, experiment_id: str) -> None:
         self.client = client
-        self.uri = uri  # absolute
+        self.uri = uri  # absolute, without its password
         self.experiment_id = experiment_id
 
     @classmethod
@@ -60,18 +67,21 @@ class MLflowStore:
         address = database.resolve(uri, cwd)
         if not experiment.strip():
             raise ValueError("tracking.experiment must be a name, got an empty one")
+        if len(experiment) > EXPERIMENT_LENGTH:
+            raise ValueError(
+                f"tracking.experiment must be at most {EXPERIMENT_LENGTH} characters,"
+                f" got {experiment[:20]}… of {len(experiment)}"
+            )
         is_server = database.scheme_of(address) in database.SERVERS
         location = None if is_server else _artifact_location(artifacts, cwd)
         with database.ready(uri, address):
             client = database.import_mlflow().MlflowClient(tracking_uri=address)
             try:
-                found = _find_or_create(client, experiment, location)
+                found = _find_or_create(client, address, experiment, location)
+            except ValueError:
+                raise
             except Exception as error:
-                why = database.first_line(error)
-                raise ValueError(
-                    "tracking.uri must be an MLflow store that works, "
-                    f"got {database.shown(uri)}: {why}"
-                ) from error
+                raise database.refusal(uri, database.first_line(error)) from error
         if found.lifecycle_stage == "deleted":
             raise ValueError(
                 f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
@@ -84,7 +94,7 @@ class MLflowStore:
                 found.artifact_location,
                 location,
             )
-        return cls(client, uri=address, experiment_id=found.experiment_id)
+        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 
     @classmethod
     def existing(cls, uri: str, experiment: str, cwd: Path | None = None) -> Self:
@@ -96,16 +106,14 @@ class MLflowStore:
         address = database.resolve(uri, cwd)
         is_file = database.scheme_of(address) == "sqlite"
         if is_file and not database.sqlite_file(address).is_file():
-            raise ValueError(
-                f"--uri must be an MLflow store, got {database.shown(uri)}, which is not there"
-            )
+            raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
         with database.ready(uri, address):
             client = database.import_mlflow().MlflowClient(tracking_uri=address)
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 names = ", ".join(sorted(e.name for e in client.search_experiments()))
                 raise ValueError(f"--experiment must be one of {names}, got {experiment}")
-        return cls(client, uri=address, experiment_id=found.experiment_id)
+        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 
     def search(self, wanted: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
@@ -140,7 +148,7 @@ class MLflowStore:
             self.experiment_id,
             start_time=start_time_ms,
             tags=_cut_tags({**_origin(), **tags, **own}),
-            run_name=name,
+            run_name=_cut(name, NAME_LENGTH),
         )
         run_id = str(run.info.run_id)
         self.log_params(run_id, params)
@@ -203,7 +211,7 @@ class MLflowStore:
     ) -> None:
         """Log those metrics whose latest value is another one: saying it again adds nothing."""
         latest = self.client.get_run(run_id).data.metrics
-        if fresh := {key: v for key, v in metrics.items() if latest.get(key) != v}:
+        if fresh := {key: v for key, v in metrics.items() if latest.get(_key(key)) != v}:
             self.log_metrics(run_id, step, time_ms, fresh)
 
     def logged(self, run_id: str) -> set[tuple[str, int]]:
@@ -224,9 +232,10 @@ class MLflowStore:
         missing: list[Metric] = []
         count = 0
         for row in rows:
-            absent = {k: v for k, v in row["metrics"].items() if (k, row["epoch"]) not in known}
-            missing += _entities(absent, row["epoch"], row["time"])
-            known.update((key, row["epoch"]) for key in absent)
+            step = row["epoch"]
+            absent = {k: v for k, v in row["metrics"].items() if (_key(k), step) not in known}
+            missing += _entities(absent, step, row["time"])
+            known.update((_key(key), step) for key in absent)
             count += bool(absent)
         for batch in _batches(missing, BATCH_METRICS):
             self.client.log_batch(run_id, metrics=batch)
@@ -251,7 +260,7 @@ class MLflowStore:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(
-            name=name,
+            name=_cut(name, DATASET_LENGTH),
             digest=digest[:DIGEST_LENGTH],
             source_type="kdsweep",
             source=json.dumps({"name": name, "digest": digest}),
@@ -264,7 +273,7 @@ class MLflowStore:
         """Log what a run was asked to do; logging the same again changes nothing."""
         from mlflow.entities import Param
 
-        entities = [Param(key, _readable(value)) for key, value in params.items()]
+        entities = [Param(_key(key), _readable(value)) for key, value in params.items()]
         for batch in _batches(entities, BATCH_PARAMS):
             self.client.log_batch(run_id, params=batch)
 
@@ -285,12 +294,20 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _find_or_create(client: "MlflowClient", name: str, location: str | None) -> "Experiment":
+def _find_or_create(
+    client: "MlflowClient", address: str, name: str, location: str | None
+) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found
+    has_room = location is None or len(location) <= ARTIFACTS_LENGTH
+    if not has_room and database.scheme_of(address) != "sqlite":
+        raise ValueError(
+            f"tracking.artifacts must be at most {ARTIFACTS_LENGTH} characters as an address in"
+            f" this database, got {location}"
+        )
     try:
         return client.get_experiment(client.create_experiment(name, artifact_location=location))
     except MlflowException as error:
@@ -302,6 +319,11 @@ def _find_or_create(client: "MlflowClient", name: str, location: str | None) -> 
 
 
 def _artifact_location(artifacts: str, cwd: Path) -> str:
+    if MASK in remember(artifacts):
+        raise ValueError(
+            "tracking.artifacts must hold no password, which MLflow would write into its database,"
+            f" got {remember(artifacts)}; its client takes one from the environment"
+        )
     if "://" in artifacts:
         return artifacts
     root = (cwd / Path(artifacts).expanduser()).absolute()
@@ -321,7 +343,10 @@ def _entities(metrics: Mapping[str, float | None], step: int, time_ms: int) -> "
     # mlflow would store infinity as 1.8e308 and flatten the whole chart.
     return [
         Metric(
-            key, value if value is not None and math.isfinite(value) else math.nan, time_ms, step
+            _key(key),
+            value if value is not None and math.isfinite(value) else math.nan,
+            time_ms,
+            step,
         )
         for key, value in metrics.items()
     ]
@@ -348,7 +373,12 @@ def _cut(text: str, length: int) -> str:
 
 
 def _cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: _cut(str(value), TAG_LENGTH) for key, value in tags.items()}
+    return {_key(key): _cut(str(value), TAG_LENGTH) for key, value in tags.items()}
+
+
+def _key(name: str) -> str:
+    """A name of a tag, a param or a metric as MLflow takes it."""
+    return re.sub(r"[^\w./ :-]", "_", name)[:NAME_LENGTH]
 
 
 def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:

@@ -7,6 +7,8 @@ a run that has no sweep above it has the metrics itself. MLflow samples every te
 
 from typing import Any
 
+from kdsweep.passwords import reveal
+
 
 def check_measurable() -> None:
     """Raises ValueError, with the cure, if the package that measures is not there."""
@@ -33,7 +35,7 @@ class SystemMetrics:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         monitor: Any = SystemMetricsMonitor  # not typed
-        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=self._uri)
+        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=reveal(self._uri))
         self._monitor.start()
 
     def close(self) -> None:

@@ -36,6 +36,19 @@ class Server:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return f"{self._address}/{name}"
 
+    def texts(self, address: str) -> str:
+        """Everything that the tables of a database hold, a row a line."""
+        with psycopg.connect(address) as connection:
+            tables = connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+            ).fetchall()
+            rows = [
+                row
+                for (table,) in tables
+                for row in connection.execute(f'SELECT * FROM "{table}"'.encode()).fetchall()
+            ]
+        return "\n".join(map(repr, rows))
+
     def control(self, *words: str) -> None:
         """Tell the server something by pg_ctl, and wait until it has done it."""
         # No file is synced to the disk: no test cuts the power.
@@ -56,9 +69,14 @@ def postgres() -> Iterator[Server]:
     # Not pytest's tmp_path, which root alone can enter.
     with tempfile.TemporaryDirectory(prefix="kdsweep-postgres-") as made:
         server = Server(Path(made), _free_port())
+        password = server.folder / "password"
+        password.write_text(PASSWORD)
         if owner := _unprivileged():
-            os.chown(made, owner["user"], owner["group"])
-        _call("initdb", "--no-sync", "--no-locale", "-EUTF8", "-Ukdsweep", f"-D{made}/data")
+            for path in (server.folder, password):
+                os.chown(path, owner["user"], owner["group"])
+        asked = ["--auth-host=scram-sha-256", f"--pwfile={password}"]
+        plain = ["--no-sync", "--no-locale", "-EUTF8", "-Ukdsweep", f"-D{made}/data"]
+        _call("initdb", *asked, *plain)
         server.control("start")
         try:
             yield server
