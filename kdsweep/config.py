@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
+from kdsweep.limits import excesses, odd_names, unknown_keys
 from kdsweep.passwords import KEYS, remember
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
 
@@ -405,6 +406,20 @@ def _interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
     return ((path, text) for path, text in _texts(loss, "loss") if "${" in text)
 
 
+def unknown(cfg: DictConfig) -> list[str]:
+    """One sentence for every key that nothing reads: the skeleton lacks it, no value refers to it.
+
+    Hydra itself refuses an unknown key, but not `+key=value`.
+    """
+    raw = _raw(cfg)
+    texts = [text for _, text in _texts(raw, "")]
+    return [
+        f"{key} must be a key of the config, got +{key}, which nothing reads"
+        for key in unknown_keys(TrainConfig, raw)
+        if not any(re.search(rf"\$\{{{re.escape(key)}[.}}]", text) for text in texts)
+    ]
+
+
 def missing(cfg: DictConfig) -> list[str]:
     """The keys that a config says must be given (`???`) and that nobody gave."""
     return sorted(path for path, text in _texts(_raw(cfg), "") if text == MISSING)
@@ -429,7 +444,7 @@ def problems(values: dict[str, Any]) -> list[str]:
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
     if values["tracking"]["plots"] not in PLOTS:
         found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
-    found += _stage_problems(values)
+    found += _stage_problems(values) + excesses(values) + odd_names(values)
     return found + _teacher_problems("teacher.", values["teacher"])
 
 

@@ -19,7 +19,7 @@ from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
-from kdsweep.sweep.launcher import command_words, task_of
+from kdsweep.sweep.launcher import command_words, is_search, task_of
 from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.plots import samples as samples_plot
@@ -77,11 +77,6 @@ def launch(
 def _tracking(plan: Plan) -> dict[str, Any]:
     """Where runs are tracked; no store is made or written where nothing is trained."""
     return {**plan.values["tracking"], **({"uri": None} if plan.values["dry_run"] else {})}
-
-
-def is_search(config: DictConfig) -> bool:
-    """Whether the sweeper chooses the jobs itself (Optuna), rather than listing a grid."""
-    return "direction" in config.hydra.sweeper
 
 
 def swept_by(config: DictConfig) -> list[str]:
