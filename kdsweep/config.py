@@ -138,6 +138,16 @@ class StageConfig:
 
 
 @dataclass
+class ScaleConfig:
+    """How conf/scale/ cuts a recipe down where keys have names of their own.
+
+    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as it says.
+    """
+
+    stage_epochs: int | None = None
+
+
+@dataclass
 class TrackingConfig:
     uri: str | None = None
     experiment: str = "kdsweep"
@@ -185,16 +195,24 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
     published: dict[str, Any] = field(default_factory=dict)  # what the literature says; never read
 
 
 def register() -> None:
-    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
+    OmegaConf.register_resolver("stage_epochs", stage_epochs, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
+
+
+def stage_epochs(published: int, *, _root_: DictConfig) -> int:
+    """`${stage_epochs:10}` in conf/stages/: as many epochs as published, or as the scale allows."""
+    most = _root_.scale.stage_epochs
+    return int(published) if most is None else min(int(published), int(most))
 
 
 def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:

@@ -5,12 +5,13 @@ memory; a name that becomes a path, or a key of MLflow's, is a plain word.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from kdsweep.errors import UserError
 
@@ -90,6 +91,50 @@ def refuse_sweep(words: list[str]) -> None:
                 f" {override.input_line or override.key_or_group}"
             )
         _refuse_twice(override)
+
+
+def refuse_keys_of_some_options(
+    words: list[str], composes: Callable[[Sequence[str]], bool]
+) -> None:
+    """Refuse a key that only some of the swept options of its group have.
+
+    Hydra composes `stages=none,hints stages.hints.epochs=5` run by run, and says no more than that
+    there is no such key.
+
+    Args:
+        composes: whether Hydra composes a run of these words.
+
+    Raises:
+        UserError: naming the key, and the option without it.
+    """
+    try:
+        overrides = OverridesParser.create().parse_overrides(words)
+    except HydraException:
+        return  # Hydra itself is about to say what is wrong
+    # Of every swept key one value will do.
+    one_each = {o.key_or_group: _first_word(o) for o in overrides}
+    for group in overrides:
+        key = group.key_or_group
+        below = [other for other in one_each if other.startswith(f"{key}.")]
+        if not below or not isinstance(group.value(), ChoiceSweep):
+            continue
+        for option in group.sweep_string_iterator():
+            rest = [word for other, word in one_each.items() if other not in (key, *below)]
+            chosen = [*rest, f"{key}={option}"]
+            if composes(chosen) and not composes([*chosen, *(one_each[other] for other in below)]):
+                raise UserError(
+                    f"{' and '.join(below)} must be a key of every option of {key} that is swept,"
+                    f" got {key}={option}; write it into an option of your own"
+                    f" (conf/{key}/mine.yaml), or sweep those that have it by themselves"
+                )
+
+
+def _first_word(override: Override) -> str:
+    written = override.input_line or ""
+    if not override.is_sweep_override():
+        return written
+    value = next(iter(override.sweep_string_iterator()))
+    return f"{written.partition('=')[0]}={value}"
 
 
 def _length(override: Override) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import Command, Refusal
+from commands import Command, Compose, Refusal
 
 from kdsweep.errors import UserError
 from kdsweep.limits import odd_names, refuse_sweep
@@ -143,3 +143,44 @@ def test_a_loss_without_a_term_is_no_ce(command: Command) -> None:
         outcome = command("hydra.searchpath=[conf]", f"loss={loss}")
         assert outcome.code == 1, loss
         assert f"which have {have} (ce is the option without)" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["stages=none,hints", "stages.hints.epochs=5"],
+            "stages.hints.epochs must be a key of every option of stages that is swept, got"
+            " stages=none; write it into an option of your own (conf/stages/mine.yaml)",
+        ),
+        (["loss=ce,kl", "loss.kl.weight=2,3"], "loss.kl.weight must be a key of every option of"),
+    ],
+)
+def test_a_key_of_some_options(command: Command, words: list[str], sentence: str) -> None:
+    outcome = command(*words)
+    assert outcome.code == 1
+    assert outcome.err.startswith(sentence)
+    assert outcome.err.count("\n") == 1
+    assert not list(outcome.folder.rglob(".kdsweep"))
+
+
+def test_a_key_of_all_options_is_swept_with_them(command: Command) -> None:
+    outcome = command("loss=kl,[kl,mse]", "loss.kl.weight=2", "dry_run=true")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("stages", "words", "epochs"),
+    [
+        ("hints", ["scale=tiny"], {1}),
+        ("blocks", ["scale=tiny"], {1}),
+        ("blocks", ["scale=full"], {5}),
+        ("hints", ["scale=tiny", "stages.hints.epochs=3"], {3}),
+        ("hints", [], {10}),
+    ],
+)
+def test_a_scale_reaches_stages(
+    compose: Compose, stages: str, words: list[str], epochs: set[int]
+) -> None:
+    config = compose(f"stages={stages}", *words)
+    assert {stage.epochs for stage in config.stages.values()} == epochs
