@@ -30,6 +30,7 @@ from kdsweep.structures import Output
 from kdsweep.teaching import ITSELF, how_many_teach, peers
 from kdsweep.training.checkpoint import fit_weights, load_weights
 from kdsweep.training.evaluate import Split
+from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.peers import Peers
 from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
@@ -51,9 +52,15 @@ def make(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
             node, **kwargs, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST
         )
     except InstantiationException as error:
+        if is_out_of_memory(error.__cause__ or error):
+            raise UserError(f"{key} must fit into memory, got {node}") from error
         raise UserError(_with_key(key, error.__cause__ or error)) from error
     except (ValueError, TypeError, OSError) as error:
         raise UserError(_with_key(key, error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise UserError(f"{key} must fit into memory, got {node}") from error
+        raise
 
 
 def _with_key(key: str, error: BaseException) -> str:

@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import format_exception
@@ -14,12 +14,13 @@ from typing import Annotated
 import hydra
 import typer
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig
 
 from kdsweep.config import EXECUTION_WHITELIST, register
 from kdsweep.conventions.repositories import REPOSITORIES, translate
 from kdsweep.errors import UserError
+from kdsweep.limits import refuse_keys_of_some_options
 from kdsweep.passwords import clean, hide
 
 PACKAGE = Path(__file__).parent
@@ -60,6 +61,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     sys.argv[1:] = [hide(word) for word in sys.argv[1:]]
     _refuse_empty_groups(sys.argv[1:])
+    _refuse_keys_of_some_options(sys.argv[1:])
     try:
         train()
     except KeyboardInterrupt:
@@ -74,6 +76,25 @@ def _refuse_empty_groups(words: list[str]) -> None:
         if group in GROUPS and option == "null":
             options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
             sys.exit(f"{group} must name at least one option of {', '.join(options)}, got null")
+
+
+def _refuse_keys_of_some_options(words: list[str]) -> None:
+    """What Hydra says of these does not tell which option lacks the key."""
+    if any(word.startswith(("--", "search=", "hydra/sweeper")) for word in words):
+        return  # other folders of configs, or keys that a search asks for where they are
+    try:
+        refuse_keys_of_some_options([word for word in words if "=" in word], _composes)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def _composes(words: Sequence[str]) -> bool:
+    with hydra.initialize_config_dir(str(CONF)):
+        try:
+            hydra.compose("train", list(words))
+        except HydraException:
+            return False
+    return True
 
 
 def _terminate(number: int, frame: object) -> None:

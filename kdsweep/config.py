@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import UserError
+from kdsweep.limits import excesses, odd_names, unknown_keys
 from kdsweep.losses.checks import COLDEST, HOTTEST, TEMPERATURES
 from kdsweep.passwords import KEYS, remember
 from kdsweep.teaching import ITSELF, peers, teacher_recipe
@@ -138,6 +139,16 @@ class StageConfig:
 
 
 @dataclass
+class ScaleConfig:
+    """How conf/scale/ cuts a recipe down where keys have names of their own.
+
+    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as it says.
+    """
+
+    stage_epochs: int | None = None
+
+
+@dataclass
 class TrackingConfig:
     uri: str | None = None
     experiment: str = "kdsweep"
@@ -185,16 +196,24 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
     published: dict[str, Any] = field(default_factory=dict)  # what the literature says; never read
 
 
 def register() -> None:
-    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and the `pairs` resolver."""
+    """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
     # Twice in one process is normal: the launcher's entry point and the command line both ask.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
+    OmegaConf.register_resolver("stage_epochs", stage_epochs, replace=True)
     ConfigStore.instance().store(
         name="kdsweep_schema", node=TrainConfig, provider="kdsweep", replace=True
     )
+
+
+def stage_epochs(published: int, *, _root_: DictConfig) -> int:
+    """`${stage_epochs:10}` in conf/stages/: as many epochs as published, or as the scale allows."""
+    most = _root_.scale.stage_epochs
+    return int(published) if most is None else min(int(published), int(most))
 
 
 def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
@@ -406,6 +425,20 @@ def _interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
     return ((path, text) for path, text in _texts(loss, "loss") if "${" in text)
 
 
+def unknown(cfg: DictConfig) -> list[str]:
+    """One sentence for every key that nothing reads: the skeleton lacks it, no value refers to it.
+
+    Hydra itself refuses an unknown key, but not `+key=value`.
+    """
+    raw = _raw(cfg)
+    texts = [text for _, text in _texts(raw, "")]
+    return [
+        f"{key} must be a key of the config, got +{key}, which nothing reads"
+        for key in unknown_keys(TrainConfig, raw)
+        if not any(re.search(rf"\$\{{{re.escape(key)}[.}}]", text) for text in texts)
+    ]
+
+
 def missing(cfg: DictConfig) -> list[str]:
     """The keys that a config says must be given (`???`) and that nobody gave."""
     return sorted(path for path, text in _texts(_raw(cfg), "") if text == MISSING)
@@ -430,7 +463,7 @@ def problems(values: dict[str, Any]) -> list[str]:
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
     if values["tracking"]["plots"] not in PLOTS:
         found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
-    found += _stage_problems(values)
+    found += _stage_problems(values) + excesses(values) + odd_names(values)
     return found + _teacher_problems("teacher.", values["teacher"])
 
 

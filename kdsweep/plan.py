@@ -1,7 +1,7 @@
 """What a sweep is going to do, decided and checked before anything is made or trained."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from kdsweep.build import (
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.config import follows, missing, problems, resolved
+from kdsweep.config import follows, missing, problems, resolved, unknown
 from kdsweep.data.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.identity import (
@@ -130,7 +130,7 @@ def _plan(
     if absent := missing(cfg):
         raise UserError("\n".join(f"{key} must be given" for key in absent))
     values = resolved(cfg)
-    if sentences := problems(values) + _repeated(job):
+    if sentences := problems(values) + unknown(cfg) + _repeated(job, values["loss"]):
         raise UserError("\n".join(sentences))
     needs = _asked_with_teachers(values)
     key = _key([values["dataset"], values["student"]["checkpoint"], values["teacher"]])
@@ -346,8 +346,13 @@ def make_folder(folder: Path, key: str) -> None:
         raise UserError(f"{key} must be a folder that can be written, got {folder}") from error
 
 
-def _repeated(job: Sequence[str]) -> list[str]:
-    """Sentences about `loss=[]`, `loss=null` and `loss=[kl,kl]`, which compose without a word."""
+def _repeated(job: Sequence[str], terms: Collection[str]) -> list[str]:
+    """Sentences about `loss=[]`, `loss=null`, `loss=[kl,kl]`, `~loss` and options without a term.
+
+    All of them compose without a word.
+    """
+    if any(word.partition("=")[0] == "~loss" for word in job):
+        return ["loss must name at least one option (ce for none beside the hard term), got ~loss"]
     written = override_keys(job).get("loss")
     if written is None:
         return []
@@ -358,6 +363,12 @@ def _repeated(job: Sequence[str]) -> list[str]:
         ]
     if len(set(names)) < len(names):
         return [f"loss must name each option once, got {written}"]
+    if len(options := [name for name in names if name != "ce"]) > len(terms):
+        found = ", ".join(terms) or "none"
+        return [
+            f"loss must name options with a loss term each, got {', '.join(options)}, which have"
+            f" {found} (ce is the option without)"
+        ]
     return []
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection
 
+WIDEST = 64  # a network so many times as wide has some 4,000 times the weights
 Shape = tuple[int, int, int]  # (channels, height, width) of one image
 
 
@@ -34,6 +35,8 @@ def check_multiplier(width: float) -> None:
     number = isinstance(width, (int, float)) and not isinstance(width, bool)
     if not number or not math.isfinite(width) or width <= 0:
         raise ValueError(f"width must be a finite number > 0, got {width!r}")
+    if width > WIDEST:
+        raise ValueError(f"width must be at most {WIDEST} times the published one, got {width!r}")
 
 
 def check_dropout(dropout: float) -> None:

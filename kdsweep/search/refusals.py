@@ -13,6 +13,7 @@ from optuna.pruners import BasePruner, NopPruner
 
 from kdsweep.config import SearchConfig
 from kdsweep.errors import UserError
+from kdsweep.limits import MOST
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.study import engine_of
@@ -37,32 +38,45 @@ class Check(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-def _at_least(key: str, least: int) -> Check:
-    return Check(key, f"at least {least}", lambda value: value >= least)
+def _between(key: str, least: int, most: int) -> Check:
+    return Check(key, f"from {least} to {most}", lambda value: least <= value <= most)
 
 
 CHECKS = (
-    _at_least("hydra.sweeper.n_trials", 1),
-    _at_least("hydra.sweeper.n_jobs", 1),
-    _at_least("search.workers", 1),
-    _at_least("search.max_failures", 0),
-    _at_least("search.finalists", 0),
-    _at_least("search.finalist_seeds", 0),
+    _between("hydra.sweeper.n_trials", 1, 1_000_000),
+    _between("hydra.sweeper.n_jobs", 1, 10_000),
+    _between("search.workers", 1, MOST["workers"]),
+    _between("search.max_failures", 0, 1_000_000),
+    _between("search.finalists", 0, 1000),
+    _between("search.finalist_seeds", 0, 1000),
     Check(
         "hydra.launcher.cohort_size", "null or at least 1", lambda size: size is None or size > 0
     ),
     Check(
-        "hydra.sweeper.sampler.seed", "null or at least 0", lambda seed: seed is None or seed >= 0
+        "hydra.sweeper.sampler.seed",
+        "null or from 0 to 2**32 - 1",
+        lambda seed: seed is None or 0 <= seed < 2**32,
     ),
     Check(
         "search.seeds",
-        "rising integers >= 0",
-        lambda seeds: len(seeds) > 0 and list(seeds) == sorted(set(seeds)) and seeds[0] >= 0,
+        f"rising integers from 0 to {MOST['seed']}",
+        lambda seeds: (
+            len(seeds) > 0
+            and list(seeds) == sorted(set(seeds))
+            and 0 <= seeds[0] <= seeds[-1] <= MOST["seed"]
+        ),
     ),
     Check(
         "search.name",
         "null or a plain folder name",
-        lambda name: name is None or re.fullmatch(r"(?!\.)[^/\\\0]{1,200}", name) is not None,
+        lambda name: (
+            name is None
+            or (
+                re.fullmatch(r"(?!\.)[^/\\\0]{1,200}", name) is not None
+                and name.isprintable()
+                and len(name.encode()) <= 200  # a file system counts bytes
+            )
+        ),
     ),
     Check(
         "hydra.sweeper.storage",

@@ -29,7 +29,7 @@ from kdsweep.sweep.folder import (
     refuse_while_trained,
     release,
 )
-from kdsweep.sweep.launcher import command_words, task_of
+from kdsweep.sweep.launcher import command_words, is_search, task_of
 from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.notes import SWEEP_DEFAULTS, fingerprint_in, result_of, sweep_note
@@ -89,11 +89,6 @@ def launch(
 def _tracking(plan: Plan) -> dict[str, Any]:
     """Where runs are tracked; no store is made or written where nothing is trained."""
     return {**plan.values["tracking"], **({"uri": None} if plan.values["dry_run"] else {})}
-
-
-def is_search(config: DictConfig) -> bool:
-    """Whether the sweeper chooses the jobs itself (Optuna), rather than listing a grid."""
-    return "direction" in config.hydra.sweeper
 
 
 def swept_by(config: DictConfig) -> list[str]:

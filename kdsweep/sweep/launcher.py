@@ -25,6 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from kdsweep.config import hide_passwords, register
+from kdsweep.limits import refuse_sweep
 from kdsweep.passwords import TRACKING
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class LockstepLauncher(Launcher):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         self.context, self.config = hydra_context, config
         hide_passwords(config, TRACKING)  # Hydra compares hydra.sweeper with that of every job
+        if not is_search(config):
+            refuse_sweep(command_words(config))
         self.folder = Path(str(config.hydra.sweep.dir))
         # Only a folder that the user named may be resumed as it is: one named by the clock may
         # belong to another sweep of this very second.
@@ -163,6 +166,11 @@ def command_words(config: DictConfig) -> list[str]:
     words = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     assert isinstance(words, list)
     return [str(word) for word in words]
+
+
+def is_search(config: DictConfig) -> bool:
+    """Whether the sweeper chooses the jobs itself (Optuna), rather than listing a grid."""
+    return "direction" in config.hydra.sweeper
 
 
 def searches(config: DictConfig) -> bool:

@@ -9,14 +9,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import CONTROL
+from kdsweep.limits import refuse_sweep
 from kdsweep.plan import Plan, check, make_plans
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import holds_runs, open_sweep
-from kdsweep.sweep.jobs import is_search, refuse_search_keys, sweep_name, swept_by
+from kdsweep.sweep.jobs import refuse_search_keys, sweep_name, swept_by
 from kdsweep.sweep.launcher import (
     command_words,
     folder_is_chosen,
+    is_search,
     objective,
     refuse_idle_folders,
 )
@@ -34,6 +36,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     folder = Path(hydra.runtime.output_dir)
     config = OmegaConf.create({"hydra": hydra})
     whole = _sweep_config(Path(str(hydra.sweep.dir))) or config
+    if not is_search(whole):
+        refuse_sweep(command_words(whole))
     swept = swept_by(whole)
     job = command_words(config)
     number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)

@@ -39,6 +39,7 @@ PARAM_LENGTH = 6000  # mlflow cuts longer ones itself, with a warning
 TAG_LENGTH = 8000
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
+ARTIFACTS = "mlartifacts"  # the default of tracking.artifacts
 PAGE = 1000  # runs asked for at a time
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class MLflowStore:
 
     @classmethod
     def open(
-        cls, uri: str, experiment: str, artifacts: str = "mlartifacts", cwd: Path | None = None
+        cls, uri: str, experiment: str, artifacts: str = ARTIFACTS, cwd: Path | None = None
     ) -> Self:
         """The store at ``uri``, created with its experiment if they are not there yet.
 
@@ -87,12 +88,15 @@ class MLflowStore:
                 f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
                 f"it with `mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
-        if location is not None and found.artifact_location != location:
+        # Of the default nobody has asked for anything else, so there is nothing to be told or done.
+        is_asked = artifacts != ARTIFACTS and location is not None
+        if is_asked and found.artifact_location != location:
             logger.warning(
-                "experiment %s keeps its files in %s, where it was created, not in %s",
+                "experiment %s keeps its files in %s, where it was created, not in"
+                " tracking.artifacts=%s; a new tracking.experiment would be kept there",
                 experiment,
                 found.artifact_location,
-                location,
+                artifacts,
             )
         return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 

@@ -20,6 +20,19 @@ PAGE = r"""\documentclass{article}
 """
 
 
+HOSTILE = [
+    r"\input{secret}",
+    r"\write18{touch owned}",
+    r"\end{tabular}\end{table}",
+    "a_b=5% {#1}",
+    "$x^2 & y \\\\ z~",
+    "}{",
+    "two\n\nparagraphs",
+    "<img src=x> | `code`",
+    "[0.5] -- --- '' ``",
+]
+
+
 def made() -> list[Row]:
     return [*ce_rows(), *soft_rows()]
 
@@ -79,6 +92,18 @@ def test_latex_sets_it(tmp_path: Path) -> None:
     latex = shutil.which("pdflatex") or shutil.which("tectonic")
     if latex is None:
         pytest.skip("no LaTeX on this machine")
-    odd = [{**r, "loss": "kl"} for r in rows("kl a_b=5% {#1}", 0.9)]
+    odd = [{**r, "loss": "kl"} for name in HOSTILE for r in rows(f"kl x={name}", 0.9)]
+    (tmp_path / "secret.tex").write_text("CONTENT")
     (tmp_path / "page.tex").write_text(PAGE % tex(grid([*made(), *odd])))
-    subprocess.run([latex, "page.tex"], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
+    words = ["-interaction=nonstopmode"] if "pdflatex" in latex else []
+    done = subprocess.run(
+        [latex, *words, "page.tex"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    log = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
+    assert "secret.tex" not in log, "a name was executed"
