@@ -38,8 +38,9 @@ from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.plots import confusion as confusion_plot
 from kdsweep.tracking.plots import curves as curves_plot
 from kdsweep.tracking.progress import Progress
-from kdsweep.tracking.recorder import Recorder, is_shipped, sync
+from kdsweep.tracking.recorder import Recorder
 from kdsweep.tracking.run_folder import ANSWERS, read_rows
+from kdsweep.tracking.settling import Settling, Task, lacking
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
@@ -100,6 +101,7 @@ class Session:
         self.progress = progress
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
+        self.settling: Settling | None = None
         self.system_metrics: SystemMetrics | None = None
         try:
             if self.tensorboard:
@@ -111,11 +113,18 @@ class Session:
                     options["uri"], options["experiment"], options["artifacts"]
                 )
                 self.shipper = Shipper()
+                self.settling = Settling(
+                    self.shipper,
+                    self.store,
+                    options["wait"],
+                    lambda count, seconds: self.progress.waiting(count, seconds),
+                )
                 if options["system_metrics"]:
                     self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
+        self.folders: set[Path] = set()  # of the runs that this process has opened or caught up
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[str, ReadOnce] = {}
@@ -160,8 +169,9 @@ class Session:
 
     def monitor(self, run_id: str | None) -> None:
         """Log how busy the machine is to a run of MLflow, where that is asked for."""
-        if self.system_metrics is not None and run_id is not None:
-            self.system_metrics.start(run_id)
+        monitor = self.system_metrics
+        if monitor is not None and run_id is not None and self.shipper is not None:
+            self.shipper.submit("the machine's load", lambda: monitor.start(run_id))
 
     def standing(self, name: str, acc: float | None) -> None:
         """Take note of a run's latest val/acc for the display; None for a run that has failed."""
@@ -180,21 +190,34 @@ class Session:
 
     def catch_up(self, folder: Path) -> None:
         """Ship a run that had ended when its process died, but was not in MLflow yet."""
-        store = self.store
-        if store is not None and self.shipper is not None and not is_shipped(folder):
-            self.shipper.submit(str(folder), lambda: sync(folder, store), folder=folder)
+        self.folders.add(folder)
+        if self.shipper is not None:
+            for task in self.lacking([folder]):
+                self.shipper.submit(str(folder), task.ship, folder=folder)
+
+    def lacking(self, folders: Sequence[Path] = ()) -> list[Task]:
+        """What has ended in these folders, or of this process's runs, and MLflow has not whole."""
+        return [] if self.store is None else lacking(folders or sorted(self.folders), self.store)
 
     def flush(self) -> None:
-        """Wait until everything is shipped."""
-        if self.shipper is not None:
-            self.shipper.flush()
+        """Wait until everything is shipped that was submitted, at most `tracking.wait` seconds."""
+        if self.settling is not None:
+            self.settling.drain()
+
+    def settle(self, lacking: Callable[[], Sequence[Task]] | None = None) -> bool:
+        """Try once more to ship what MLflow lacks; False if it still lacks something.
+
+        All waiting of a session together takes at most `tracking.wait` seconds.
+        """
+        return self.settling is None or self.settling.settle(lacking or self.lacking)
 
     def close(self) -> None:
-        """Ship the rest and end the threads."""
+        """Ship the rest and end the threads; a sentence says what MLflow still lacks."""
+        if self.shipper is not None:
+            self.settle()
+            self.shipper.close()
         if self.system_metrics is not None:
             self.system_metrics.close()
-        if self.shipper is not None:
-            self.shipper.close()
 
 
 def train_cohort(
@@ -467,6 +490,7 @@ class _Run:
 
     def start(self) -> None:
         plan, values = self.plan, self.plan.values
+        self.session.folders.add(self.folder)
         identity = {
             "name": plan.name,
             "role": plan.role,
@@ -496,13 +520,16 @@ class _Run:
                 },
             },
             resume_epoch=self.student.epoch,
+            opened=self._monitor,
         )
-        home = self.session.home
-        own = self.recorder.run_id if plan.role == "run" else None
-        self.session.monitor((home and home.parent_id) or own)
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
         self.recorder.log(f"objective: {self.student.objective.formula}")
+
+    def _monitor(self, run_id: str) -> None:
+        home = self.session.home
+        own = run_id if self.plan.role == "run" else None
+        self.session.monitor((home and home.parent_id) or own)
 
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""

@@ -1,5 +1,6 @@
 """A sweep's folder: claimed by one sweep alone, described by sweep.json, found again to resume."""
 
+import logging
 import os
 import socket
 import time
@@ -14,10 +15,11 @@ from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Result, Session
 from kdsweep.tracking.answers import OF_TEACHERS
-from kdsweep.tracking.database import shown
+from kdsweep.tracking.database import first_line, shown
 from kdsweep.tracking.files import read_json, write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore
-from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
+
+log = logging.getLogger(__name__)
 
 CLAIM = ".kdsweep"
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
@@ -99,7 +101,7 @@ def open_sweep(
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
         write_json_atomic(note, known)  # before MLflow: a sweep that dies here is found again
         if session.store is not None:
-            known |= _in_mlflow(session.store, known, folder)
+            known |= _in_mlflow_or_refuse(session.store, known, folder)
             write_json_atomic(note, known)
     session.home = Home(folder, known["parent_run_id"])
     return Sweep(folder, known["parent_run_id"])
@@ -116,6 +118,25 @@ def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
         "tracking_uri": None,
         "fingerprints": {},
     }
+
+
+def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Where the sweep is in MLflow; one that has been there before is not stopped by an outage.
+
+    Raises:
+        UserError: if a new sweep's store does not take its run.
+    """
+    try:
+        return _in_mlflow(store, known, folder)
+    except Exception as error:
+        reason = first_line(error)
+        if known["tracking_uri"] is None:
+            raise UserError(
+                "tracking.uri must be an MLflow store that works, got"
+                f" {shown(store.uri)}: {reason}; tracking=none trains without one"
+            ) from error
+        log.warning("MLflow does not know yet that the sweep has been resumed (%s)", reason)
+        return {}
 
 
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans, stages_of
 from kdsweep.run import Place, Result, Session
-from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
+from kdsweep.sweep.ending import publish
 from kdsweep.sweep.folder import Sweep, find, open_sweep, release, result_of
 from kdsweep.sweep.launcher import task_of
 from kdsweep.sweep.workload import tell, workload
@@ -147,12 +147,22 @@ def _train(
             resume=bool(plans[0].values["resume"]),
         )
         _share(plans, sweep, results)
-    finally:
-        session.flush()
-        publish(sweep.folder, session)
+    except BaseException as error:
+        _publish_unfinished(sweep.folder, session, error)
+        raise
+    publish(sweep.folder, session)
     for config, job, plan in zip(configs, returns, plans, strict=True):
         launcher.close_job(config, job, results[plan.fingerprint])
     return returns
+
+
+def _publish_unfinished(folder: Path, session: Session, error: BaseException) -> None:
+    """Publish what there is of a sweep that was ended; why it was ended matters more than this."""
+    is_interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    try:
+        publish(folder, session, is_interrupted=is_interrupted)
+    except OSError as another:
+        session.progress.note(f"the results of {folder} could not be written: {another}")
 
 
 def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:

@@ -3,17 +3,17 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
-from kdsweep.sweep.answer import make_report, parent_status
-from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training, result_of
-from kdsweep.tracking import database, run_folder
+from kdsweep.sweep.ending import make_report, parent_status, ship_sweep
+from kdsweep.sweep.folder import ensure_parent, log_own_files, mark, may_be_training, result_of
+from kdsweep.tracking import database, run_folder, search_notes
 from kdsweep.tracking.files import read_json, write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore, Status
-from kdsweep.tracking.recorder import sync
+from kdsweep.tracking.mlflow_run import sync
+from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.results import collect, write_csv
 
 SWEEP = "sweep.json"
@@ -56,11 +56,13 @@ def sync_folder(folder: Path, target: Target) -> str:
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
         above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
+        for sweep, store in sweeps.items():
+            _sync_trials(sweep, store)
         rows = sum(_sync_run(run, store, above.get(run)) for run, store in stores.items())
+        for sweep, store in sweeps.items():
+            _sync_sweep(sweep, store, parents[sweep])
     except ValueError as error:
         raise UserError(str(error)) from error
-    for sweep, store in sweeps.items():
-        _sync_sweep(sweep, store, parents[sweep])
     return f"shipped {rows} rows that were missing of {_some_names(runs)}"
 
 
@@ -95,28 +97,37 @@ def _sweep_of(run: Path) -> Path | None:
 
 
 def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
-    """Ship a run, nested under its sweep; returns how many rows were missing."""
+    """Ship a run, nested under its trial or its sweep; returns how many rows were missing."""
     note = read_json(run / run_folder.RUN)
     noted = note.get("parent_run_id")
-    # A search notes a trial, which is nested in the search itself.
-    if sweep != noted and not (noted and store.has_run(noted)):
-        write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": sweep})
+    trial = search_notes.trial_of(run)
+    above = sweep if trial is None else search_notes.ensure_trial(store, trial)
+    # A search of before trials had notes has noted a trial, which is nested in the search itself.
+    if above != noted and not (noted and store.has_run(noted)):
+        write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": above})
     return sync(run, store)
+
+
+def _sync_trials(folder: Path, store: MLflowStore) -> None:
+    for trial in sorted(path.parent for path in folder.glob(f"*/{search_notes.TRIAL}")):
+        search_notes.sync_trial(trial, store)
 
 
 def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     """Ship what a sweep as a whole has, and close its parent run unless it may be training."""
-    if rows := collect(folder):
-        write_csv(rows, folder / "results.csv")  # by now it can tell where each run is in MLflow
+    rows = collect(folder)
     if parent is None:
+        if rows:
+            write_csv(rows, folder / "results.csv")  # by now it can tell where each run is
         return
-    log_own_files(store, parent, folder)
-    if not may_be_training(read_json(folder / SWEEP)):
-        if rows and _wants_report(folder):
-            make_report(folder, store, parent)
-        runs = [path.parent for path in folder.rglob(run_folder.RUN)]
-        status = parent_status([_status(run) for run in runs])
-        store.finish(parent, cast("Status", status), _end(runs))
+    if may_be_training(read_json(folder / SWEEP)):
+        write_csv(rows, folder / "results.csv")
+        log_own_files(store, parent, folder)
+        return
+    report = make_report(folder) if rows and _wants_report(folder) else None
+    runs = [path.parent for path in folder.rglob(run_folder.RUN)]
+    status = parent_status([_status(run) for run in runs])
+    mark(folder, {"view": ship_sweep(store, parent, folder, report, status, _end(runs))})
 
 
 def _wants_report(folder: Path) -> bool:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Held while a JSON file is read, changed and written again: training and shipping change the same.
+UPDATES = threading.RLock()
+
 
 def write_json_atomic(path: Path, obj: object) -> None:
     """Write ``obj`` to ``path`` in one step: neither a reader nor a power cut meets half of it.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+FOLDER_TAG = "kdsweep.folder"  # where the folder of a run, a sweep or a trial is
+
 PARAM_LENGTH = 6000  # mlflow cuts longer ones itself, with a warning
 TAG_LENGTH = 8000
 DIGEST_LENGTH = 36
@@ -197,6 +199,12 @@ class MLflowStore:
     ) -> None:
         """Log one step's metrics in one batch; a value that is not finite (or None) as NaN."""
         self.client.log_batch(run_id, metrics=_entities(metrics, step, time_ms))
+
+    def log_rows(self, run_id: str, rows: Sequence[Row]) -> None:
+        """Log rows of metrics in as few batches as possible."""
+        entities = [e for row in rows for e in _entities(row["metrics"], row["epoch"], row["time"])]
+        for batch in _batches(entities, BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=batch)
 
     def log_changed(
         self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float]
