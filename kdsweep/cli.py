@@ -122,28 +122,6 @@ def plan_command(context: typer.Context) -> None:
     main()
 
 
-@app.command()
-def sync(
-    folder: Path,
-    uri: Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")] = None,
-    experiment: Annotated[str | None, typer.Option(help="name of the experiment")] = None,
-    artifacts: Annotated[
-        str | None, typer.Option(help="where a new experiment keeps its files")
-    ] = None,
-) -> None:
-    """Make MLflow agree with FOLDER, a sweep's or a run's: after an outage, after tracking=none.
-
-    What is not given is as the run was configured.
-    """
-    from kdsweep.sweep.sync import Target, sync_folder
-
-    try:
-        typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
-    except UserError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-
-
 Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
 Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
 
@@ -156,6 +134,35 @@ def _one_sentence() -> Iterator[None]:
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+    except Exception as error:
+        from kdsweep.tracking.database import trouble
+
+        if (reason := trouble(error)) is None:
+            raise
+        typer.echo(f"the MLflow store does not work: {reason}; try again later", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def sync(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="of a sweep, of a run or of a teacher")
+    ],
+    uri: Uri = None,
+    experiment: Experiment = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="where a new experiment keeps its files")
+    ] = None,
+) -> None:
+    """Make MLflow agree with each FOLDER: after an outage, after tracking=none.
+
+    What is not given is as the run was configured.
+    """
+    from kdsweep.sweep.sync import Target, sync_folder
+
+    for folder in folders:
+        with _one_sentence():
+            typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
 
 
 @app.command()
@@ -221,6 +228,7 @@ def compare(
 
     address = Address(uri, experiment)
     with _one_sentence():
+        address.refuse_absent()
         found = compare_runs(find_run(first, address), find_run(second, address))
     show(found, Console())
 

@@ -51,6 +51,7 @@ def sync_folder(folder: Path, target: Target) -> str:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
     addresses = {run: _address(run, target) for run in runs}
     try:
+        new = sorted({a.uri for a in addresses.values() if _is_new(a)})
         opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
         stores = {run: opened[address] for run, address in addresses.items()}
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
@@ -63,7 +64,23 @@ def sync_folder(folder: Path, target: Target) -> str:
             _sync_sweep(sweep, store, parents[sweep])
     except ValueError as error:
         raise UserError(str(error)) from error
-    return f"shipped {rows} rows that were missing of {_some_names(runs)}"
+    made = f" to a new store, {', '.join(map(database.shown, new))}" if new else ""
+    shipped = f"shipped {rows} rows that were missing of {_some_names(runs)}{made}"
+    return "\n".join([shipped, *_damages(runs)])
+
+
+def _is_new(address: _Address) -> bool:
+    return not database.is_there(database.resolve(address.uri, address.cwd))
+
+
+def _damages(runs: Sequence[Path]) -> list[str]:
+    """A sentence for each run with rows that cannot be read, and so cannot be shipped."""
+    found = [(run / run_folder.METRICS, run_folder.damaged_lines(run)) for run in runs]
+    return [
+        f"{path} has damaged lines, which could not be shipped: {', '.join(map(str, numbers))}"
+        for path, numbers in found
+        if numbers
+    ]
 
 
 def _address(run: Path, target: Target) -> _Address:

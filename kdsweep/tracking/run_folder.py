@@ -76,18 +76,34 @@ def append_row(folder: Path, row: Row) -> None:
 def read_rows(folder: Path) -> list[Row]:
     """The rows of metrics.jsonl, none if there is no such file.
 
-    A line that a dying process left half-written is passed over.
+    A line that a dying process left half-written is passed over, as is any other damaged one:
+    `damaged_lines` has their numbers.
     """
+    return [row for row in _lines(folder) if row is not None]
+
+
+def damaged_lines(folder: Path) -> list[int]:
+    """The numbers, from 1, of the lines of metrics.jsonl that are no rows."""
+    return [number for number, row in enumerate(_lines(folder), start=1) if row is None]
+
+
+def _lines(folder: Path) -> list[Row | None]:
     path = folder / METRICS
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
+    return [_row(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def _row(line: bytes) -> Row | None:
+    """The row that a line holds, None if it is damaged."""
+    try:
+        found = json.loads(line)
+        is_row = isinstance(found["epoch"], int) and isinstance(found["time"], int)
+        values = list(found["metrics"].values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    is_whole = is_row and all(isinstance(value, float | int | None) for value in values)
+    return found if is_whole else None
 
 
 def cut_rows(folder: Path, resume_epoch: int) -> list[Row]:
