@@ -45,11 +45,13 @@ register()
 )
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
+    from kdsweep.disk import one_sentence
     from kdsweep.sweep.single import train_one
 
     if cfg.debug:
         os.environ["HYDRA_FULL_ERROR"] = "1"
-    return train_one(cfg, HydraConfig.get())
+    with one_sentence(Path(str(HydraConfig.get().runtime.output_dir))):
+        return train_one(cfg, HydraConfig.get())
 
 
 def main() -> None:
@@ -135,8 +137,12 @@ def _one_sentence() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     except Exception as error:
+        from kdsweep.disk import disk_full, is_full
         from kdsweep.tracking.database import trouble
 
+        if is_full(error):
+            typer.echo(str(disk_full(Path())), err=True)
+            raise typer.Exit(1) from error
         if (reason := trouble(error)) is None:
             raise
         typer.echo(f"the MLflow store does not work: {reason}; try again later", err=True)

@@ -27,6 +27,7 @@ from kdsweep.build import (
 from kdsweep.config import TrackingConfig
 from kdsweep.data.labelled import ReadOnce
 from kdsweep.data.split import Dataset
+from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
@@ -49,6 +50,7 @@ from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
 from kdsweep.training.online import OnlineTeacher
+from kdsweep.training.probe import size
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
@@ -278,7 +280,9 @@ def train_cohort(
                 _test([*teams, company.runs], measured, session)
         except BaseException as error:
             _end_all(runs, error)
-            if isinstance(error, OSError):  # a full disk, a folder taken away
+            if is_full(error):
+                raise disk_full(runs[0].folder, sum(run.bytes_left for run in runs)) from error
+            if isinstance(error, OSError):  # a folder taken away
                 raise RunFailed(
                     f"cannot go on in {error.filename or runs[0].folder}: {error}"
                 ) from error
@@ -429,11 +433,14 @@ def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
     """End every run that is still open, whatever can still be written."""
     killed = isinstance(error, KeyboardInterrupt | SystemExit)
     reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
+    if is_full(error):
+        reason = "the disk is full"
     for run in runs:
         try:
             run.end("KILLED" if killed else "FAILED", reason, with_cohort=True)
         except OSError as another:
-            log.warning("the end of %s could not be written: %s", run.folder, another)
+            level = logging.DEBUG if is_full(error) else logging.WARNING
+            log.log(level, "the end of %s could not be written: %s", run.folder, another)
 
 
 class _Pace:
@@ -478,6 +485,13 @@ class _Run:
         )
         self.metrics: dict[str, float] = {}
         self.ended: Result | None = None
+
+    @property
+    def bytes_left(self) -> int:
+        """What it would still write: two checkpoints, and in the end its weights."""
+        found = size([self.student])
+        is_over = self.ended is not None and self.ended["status"] == "FINISHED"
+        return 0 if is_over else checkpoint.KEPT * (found.weights + found.rest) + found.weights
 
     @property
     def checkpoints(self) -> Path:
@@ -647,9 +661,11 @@ class _Run:
             "student": values["student"]["name"],
             "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
         }
-        if reason is not None:
-            self.recorder.log(f"{status}: {reason}")
-        self.recorder.finish(self.ended, pictures)
+        try:
+            if reason is not None:
+                self.recorder.log(f"{status}: {reason}")
+        finally:
+            self.recorder.finish(self.ended, pictures)
 
     def result(self) -> Result:
         assert self.ended is not None

@@ -123,8 +123,12 @@ class SearchRuns:
         """The search was stopped: the trials that this process has begun end with it."""
         for trial in sorted(self._begun):
             note = read_json(self._folder_of(trial) / search_notes.TRIAL)
-            if "status" not in note:
+            if "status" in note:
+                continue
+            try:
                 self._end(trial, status, {}, [])
+            except OSError:  # a full disk: what can be told is told
+                self._ship(partial(_close, note.get("mlflow_run_id"), status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)
@@ -137,3 +141,8 @@ class SearchRuns:
     def _ship(self, work: Callable[[MLflowStore], object]) -> None:
         if (store := self.store) is not None and self.parent_id is not None:
             self._shipper.submit("the search", lambda: work(store), folder=self.folder)
+
+
+def _close(run_id: str | None, status: Status, store: MLflowStore) -> None:
+    if run_id is not None:
+        store.finish(run_id, status)

@@ -15,6 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig
+from kdsweep.disk import one_sentence
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
@@ -100,6 +101,11 @@ class Search(OptunaSweeperImpl):
             self._forecast()
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        with one_sentence(self.folder):
+            self._run()
+
+    def _run(self) -> None:
+        """Train, then say the answer, whatever has ended the training."""
         with ExitStack() as stack:
             with Progress(total_runs=self.n_trials) as progress:
                 session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
@@ -109,7 +115,11 @@ class Search(OptunaSweeperImpl):
                 if is_worker() and session.settling is not None:
                     session.settling.limit(WORKER_SECONDS)
             if finalists is not None or (stopped is not None and not is_worker()):
-                self._say_answer(finalists or [], stopped)
+                try:
+                    self._say_answer(finalists or [], stopped)
+                except OSError:
+                    if stopped is None:
+                        raise
         if isinstance(stopped, KeyboardInterrupt):
             raise SystemExit(130) from stopped  # the answer said how to go on
         if stopped is not None:
@@ -142,7 +152,6 @@ class Search(OptunaSweeperImpl):
             self.folder, session, name=self.name, role="search", nested=True, plans=[]
         )
         self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder, session.shipper)
-        self.mlflow.describe(self.space, self.config, self.options)
         self.trials = Trials(
             self.study,
             self.space,
@@ -156,6 +165,7 @@ class Search(OptunaSweeperImpl):
     def _search(self) -> tuple[list[Finalist] | None, BaseException | None]:
         """The finalists if the search is over, and what has stopped it if it is not."""
         try:
+            self.mlflow.describe(self.space, self.config, self.options)
             finalists = self._train()
         except BaseException as error:
             if isinstance(error, TimeIsUp):
@@ -173,14 +183,16 @@ class Search(OptunaSweeperImpl):
         if isinstance(stopped, KeyboardInterrupt | SystemExit) and self.session.settling:
             self.session.settling.limit(INTERRUPTED_SECONDS)
         self.session.flush()  # so that the folders know the ids of their runs
-        if self.session.plots != "none":
-            draw(self.study, self.space, self.options.objectives, self.folder)
         answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
-        answer.publish(self.folder, finalists, goes_on=stopped is not None)
         wants_report = self.session.report and stopped is None
         make = partial(make_report, self.folder, self.session.dataset) if wants_report else None
-        with Progress() as self.session.progress:
-            close(self.folder, self.session, make, _status(stopped))
+        try:
+            if self.session.plots != "none":
+                draw(self.study, self.space, self.options.objectives, self.folder)
+            answer.publish(self.folder, finalists, goes_on=stopped is not None)
+        finally:
+            with Progress() as self.session.progress:
+                close(self.folder, self.session, make, _status(stopped), stopped)
         if stopped is None and not answer.count(TrialState.COMPLETE):
             raise RunFailed(
                 f"no trial of the search is complete; the last one: {self._last_reason}"

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from kdsweep.disk import disk_full, is_full
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.results import caption, collect, table
 
@@ -36,10 +37,10 @@ class Answer(Callback):
         rows = collect(folder)
         if not rows:
             return
-        if not note["ended"]:
-            _publish_for_a_stock_launcher(folder)
-            note = read_json(folder / "sweep.json")
         console = Console()
+        if not note["ended"] and not is_lockstep:
+            _publish_for_a_stock_launcher(folder, console)
+            note = read_json(folder / "sweep.json")
         show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
@@ -72,7 +73,7 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(caption(rows), style="dim")
 
 
-def _publish_for_a_stock_launcher(folder: Path) -> None:
+def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
     from kdsweep.sweep.ending import publish
     from kdsweep.sweep.single import open_session
@@ -85,6 +86,9 @@ def _publish_for_a_stock_launcher(folder: Path) -> None:
         session = open_session({str(k): v for k, v in tracking.items()}, progress, folder)
         try:
             publish(folder, session)
+        except OSError as error:
+            full = is_full(error)
+            console.print(str(disk_full(folder)) if full else f"no results were written: {error}")
         finally:
             session.close()
 

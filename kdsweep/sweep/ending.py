@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdsweep.disk import is_full
 from kdsweep.run import Session
 from kdsweep.sweep.folder import log_own_files, mark, mark_ended
 from kdsweep.tracking.database import first_line
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 Make = Callable[[], "Report | None"]
 
 
-def publish(folder: Path, session: Session, *, is_interrupted: bool = False) -> None:
+def publish(folder: Path, session: Session, error: BaseException | None = None) -> None:
     """Write results.csv, the pictures and the report, then close the sweep in MLflow.
 
     The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
@@ -34,25 +35,26 @@ def publish(folder: Path, session: Session, *, is_interrupted: bool = False) -> 
     killed, else FINISHED.
 
     Args:
-        is_interrupted: whether the process is asked to end.
+        error: what has ended the sweep, if it has not come to its end.
 
     Raises:
         OSError: if a file cannot be written; MLflow has been told by then.
     """
-    if is_interrupted and session.settling is not None:
+    if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
         session.settling.limit(INTERRUPTED_SECONDS)
     session.flush()  # so that the folders know the ids of their runs
     rows = collect(folder)
     status = parent_status([row["status"] for row in rows])
+    if error is not None and status == "FINISHED":  # not all of its runs have begun
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
     # Who pressed Ctrl-C wants out, and resumes later; `kdsweep report` reports what there is.
-    wants_report = session.report and status != "KILLED"
+    wants_report = session.report and status != "KILLED" and not is_full(error)
     load = session.dataset if session.has_data else None  # no need to read it again
     try:
         _write_files(folder, session)
     finally:
-        close(
-            folder, session, (lambda: make_report(folder, load)) if wants_report else None, status
-        )
+        make = (lambda: make_report(folder, load)) if wants_report else None
+        close(folder, session, make, status, error)
     mark_ended(folder)
 
 
@@ -65,7 +67,13 @@ def _write_files(folder: Path, session: Session) -> None:
         heatmap(rows, folder / "heatmap.png")
 
 
-def close(folder: Path, session: Session, make: Make | None, status: "Status") -> None:
+def close(
+    folder: Path,
+    session: Session,
+    make: Make | None,
+    status: "Status",
+    error: BaseException | None = None,
+) -> None:
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
     A sentence says how to ship what MLflow has not taken when `tracking.wait` seconds are over.
@@ -83,12 +91,12 @@ def close(folder: Path, session: Session, make: Make | None, status: "Status") -
     if make is not None and _ids(folder) != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
-    if is_whole and parent is not None:
+    if parent is not None and (is_whole or is_full(error)):  # such runs can be marked no more
         last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
-        is_whole = session.settle(lambda: [*runs(), *([] if views else [last])])
+        is_whole = session.settle(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
-    if not is_whole:
+    if not is_whole and not is_full(error):  # which says itself how to resume
         missing = runs() or [Task(folder, lambda: None)]
         session.progress.note(
             f"MLflow has not taken all of this sweep: `{sync_command(folder, missing)}` ships the"
@@ -113,10 +121,12 @@ def ship_sweep(
     Returns:
         The key of MLflow's view of the sweep's runs; None without a report.
     """
-    write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
-    sync_search(folder, store, parent)
-    log_own_files(store, parent, folder)
-    store.finish(parent, status, end_time_ms)
+    try:
+        write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
+        sync_search(folder, store, parent)
+        log_own_files(store, parent, folder)
+    finally:  # a full disk of ours does not keep the run open
+        store.finish(parent, status, end_time_ms)
     if report is None:
         return None
     from kdsweep.report.publish import publish as publish_report

@@ -102,7 +102,12 @@ def open_sweep(
         write_json_atomic(note, known)  # before MLflow: a sweep that dies here is found again
         if session.store is not None:
             known |= _in_mlflow_or_refuse(session.store, known, folder)
-            write_json_atomic(note, known)
+            try:
+                write_json_atomic(note, known)
+            except OSError:
+                if known["parent_run_id"] is not None:  # nobody would know that it is there
+                    session.store.finish(known["parent_run_id"], "FAILED")
+                raise
     session.home = Home(folder, known["parent_run_id"])
     return Sweep(folder, known["parent_run_id"])
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kdsweep.build import build_stream
 from kdsweep.data.stream import samples
+from kdsweep.disk import is_full
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans, stages_of
@@ -134,10 +135,10 @@ def _train(
     session: Session,
     sweep: Sweep,
 ) -> list[JobReturn]:
-    returns = [launcher.open_job(config, sweep.folder) for config in configs]
     results: dict[str, Result] = {}
-    _picture(plans[0], session, sweep)
     try:
+        returns = [launcher.open_job(config, sweep.folder) for config in configs]
+        _picture(plans[0], session, sweep)
         todo = _unfinished(plans, sweep, session, results)
         places = [Place(plan, sweep.run_folder(plan.number), sweep.parent_id) for plan in todo]
         results |= train(
@@ -158,11 +159,11 @@ def _train(
 
 def _publish_unfinished(folder: Path, session: Session, error: BaseException) -> None:
     """Publish what there is of a sweep that was ended; why it was ended matters more than this."""
-    is_interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     try:
-        publish(folder, session, is_interrupted=is_interrupted)
+        publish(folder, session, error)
     except OSError as another:
-        session.progress.note(f"the results of {folder} could not be written: {another}")
+        if not is_full(error):
+            session.progress.note(f"the results of {folder} could not be written: {another}")
 
 
 def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:

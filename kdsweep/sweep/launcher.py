@@ -62,6 +62,7 @@ class LockstepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from kdsweep.disk import refuse_full
         from kdsweep.sweep.folder import claim
 
         if OmegaConf.select(config, "debug"):
@@ -74,6 +75,7 @@ class LockstepLauncher(Launcher):
         goes_on = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
         if not goes_on and not searches(config):
             self.folder = claim(self.folder, chosen=self.chosen)
+        refuse_full(self.folder if self.folder.is_dir() else Path())
         self.move_to(self.folder)
 
     def move_to(self, folder: Path) -> None:
@@ -84,6 +86,7 @@ class LockstepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from kdsweep.disk import one_sentence
         from kdsweep.sweep.jobs import launch
 
         setup_globals()
@@ -96,7 +99,8 @@ class LockstepLauncher(Launcher):
             self.compose(number, overrides)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        return launch(self, configs, job_overrides, initial_job_idx)
+        with one_sentence(self.folder):
+            return launch(self, configs, job_overrides, initial_job_idx)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.tracking import run_folder
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.files import read_json, replaced
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,7 +99,7 @@ def _run_folders(sweep_folder: Path) -> list[Path]:
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the rows with `COLUMNS` as header; what a run does not have stays empty."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replaced(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

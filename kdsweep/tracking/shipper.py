@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kdsweep.disk import is_full
 from kdsweep.tracking.database import first_line
 
 # An error that took longer than this is taken for a store that is away, not for a bad row ...
@@ -105,7 +106,8 @@ class Shipper:
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        level = logging.DEBUG if self._has_warned or self._abandoned else logging.WARNING
+        is_known = self._has_warned or self._abandoned or is_full(error)  # training says so, too
+        level = logging.DEBUG if is_known else logging.WARNING
         self._has_warned = True
         logger.log(
             level,
