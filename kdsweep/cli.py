@@ -48,11 +48,13 @@ register()
 )
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
+    from kdsweep.disk import one_sentence
     from kdsweep.sweep.single import train_one
 
     if cfg.debug:
         os.environ["HYDRA_FULL_ERROR"] = "1"
-    return train_one(cfg, HydraConfig.get())
+    with one_sentence(Path(str(HydraConfig.get().runtime.output_dir))):
+        return train_one(cfg, HydraConfig.get())
 
 
 def main() -> None:
@@ -146,25 +148,6 @@ def plan_command(context: typer.Context) -> None:
     main()
 
 
-@app.command()
-def sync(
-    folder: Path,
-    uri: Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")] = None,
-    experiment: Annotated[str | None, typer.Option(help="name of the experiment")] = None,
-    artifacts: Annotated[
-        str | None, typer.Option(help="where a new experiment keeps its files")
-    ] = None,
-) -> None:
-    """Make MLflow agree with FOLDER, a sweep's or a run's: after an outage, after tracking=none.
-
-    What is not given is as the run was configured.
-    """
-    from kdsweep.sweep.sync import Target, sync_folder
-
-    with _one_sentence():
-        typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
-
-
 Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
 Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
 
@@ -177,6 +160,39 @@ def _one_sentence() -> Iterator[None]:
     except UserError as error:
         typer.echo(clean(str(error)), err=True)
         raise typer.Exit(1) from error
+    except Exception as error:
+        from kdsweep.disk import disk_full, is_full
+        from kdsweep.tracking.database import trouble
+
+        if is_full(error):
+            typer.echo(str(disk_full(Path())), err=True)
+            raise typer.Exit(1) from error
+        if (reason := trouble(error)) is None:
+            raise
+        typer.echo(f"the MLflow store does not work: {reason}; try again later", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def sync(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="of a sweep, of a run or of a teacher")
+    ],
+    uri: Uri = None,
+    experiment: Experiment = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="where a new experiment keeps its files")
+    ] = None,
+) -> None:
+    """Make MLflow agree with each FOLDER: after an outage, after tracking=none.
+
+    What is not given is as the run was configured.
+    """
+    from kdsweep.sweep.sync import Target, sync_folder
+
+    for folder in folders:
+        with _one_sentence():
+            typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
 
 
 @app.command()
@@ -242,6 +258,7 @@ def compare(
 
     address = Address(uri, experiment)
     with _one_sentence():
+        address.refuse_absent()
         found = compare_runs(find_run(first, address), find_run(second, address))
     show(found, Console())
 

@@ -159,6 +159,7 @@ class TrackingConfig:
     tensorboard: bool = False
     system_metrics: bool = False
     checkpoint_seconds: float = 1.0
+    wait: float = 60.0
 
 
 @dataclass
@@ -461,6 +462,8 @@ def problems(values: dict[str, Any]) -> list[str]:
     found = _recipe_problems("", values)
     interval = values["tracking"]["checkpoint_seconds"]
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
+    wait = values["tracking"]["wait"]
+    found += _range("tracking.wait", wait, wait >= 0, "a number of seconds >= 0")
     if values["tracking"]["plots"] not in PLOTS:
         found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
     found += _stage_problems(values) + excesses(values) + odd_names(values)

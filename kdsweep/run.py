@@ -27,6 +27,7 @@ from kdsweep.build import (
 from kdsweep.config import TrackingConfig
 from kdsweep.data.labelled import ReadOnce
 from kdsweep.data.split import Dataset
+from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
@@ -34,13 +35,15 @@ from kdsweep.teaching import teachers
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import drop_drafts
+from kdsweep.tracking.mlflow_run import is_shipped
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.notes import result_of
 from kdsweep.tracking.plots import confusion as confusion_plot
 from kdsweep.tracking.plots import curves as curves_plot
 from kdsweep.tracking.progress import Progress
-from kdsweep.tracking.recorder import Recorder, is_shipped, sync
+from kdsweep.tracking.recorder import Recorder
 from kdsweep.tracking.run_folder import ANSWERS, RESULT, read_rows
+from kdsweep.tracking.settling import Settling, Task, lacking
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
@@ -49,6 +52,7 @@ from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
 from kdsweep.training.online import OnlineTeacher
+from kdsweep.training.probe import size
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
@@ -101,6 +105,7 @@ class Session:
         self.progress = progress
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
+        self.settling: Settling | None = None
         self.system_metrics: SystemMetrics | None = None
         try:
             if self.tensorboard:
@@ -112,11 +117,18 @@ class Session:
                     options["uri"], options["experiment"], options["artifacts"]
                 )
                 self.shipper = Shipper()
+                self.settling = Settling(
+                    self.shipper,
+                    self.store,
+                    options["wait"],
+                    lambda count, seconds: self.progress.waiting(count, seconds),
+                )
                 if options["system_metrics"]:
                     self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
+        self.folders: set[Path] = set()  # of the runs that this process has opened or caught up
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[str, ReadOnce] = {}
@@ -161,8 +173,9 @@ class Session:
 
     def monitor(self, run_id: str | None) -> None:
         """Log how busy the machine is to a run of MLflow, where that is asked for."""
-        if self.system_metrics is not None and run_id is not None:
-            self.system_metrics.start(run_id)
+        monitor = self.system_metrics
+        if monitor is not None and run_id is not None and self.shipper is not None:
+            self.shipper.submit("the machine's load", lambda: monitor.start(run_id))
 
     def standing(self, name: str, acc: float | None) -> None:
         """Take note of a run's latest val/acc for the display; None for a run that has failed."""
@@ -181,23 +194,36 @@ class Session:
 
     def catch_up(self, folder: Path) -> None:
         """Ship a run that had ended when its process died, but was not in MLflow yet."""
-        store = self.store
+        self.folders.add(folder)
         if not is_shipped(folder):
             drop_drafts(folder)
-        if store is not None and self.shipper is not None and not is_shipped(folder):
-            self.shipper.submit(str(folder), lambda: sync(folder, store), folder=folder)
+        if self.shipper is not None:
+            for task in self.lacking([folder]):
+                self.shipper.submit(str(folder), task.ship, folder=folder)
+
+    def lacking(self, folders: Sequence[Path] = ()) -> list[Task]:
+        """What has ended in these folders, or of this process's runs, and MLflow has not whole."""
+        return [] if self.store is None else lacking(folders or sorted(self.folders), self.store)
 
     def flush(self) -> None:
-        """Wait until everything is shipped."""
-        if self.shipper is not None:
-            self.shipper.flush()
+        """Wait until everything is shipped that was submitted, at most `tracking.wait` seconds."""
+        if self.settling is not None:
+            self.settling.drain()
+
+    def settle(self, lacking: Callable[[], Sequence[Task]] | None = None) -> bool:
+        """Try once more to ship what MLflow lacks; False if it still lacks something.
+
+        All waiting of a session together takes at most `tracking.wait` seconds.
+        """
+        return self.settling is None or self.settling.settle(lacking or self.lacking)
 
     def close(self) -> None:
-        """Ship the rest and end the threads."""
+        """Ship the rest and end the threads; a sentence says what MLflow still lacks."""
+        if self.shipper is not None:
+            self.settle()
+            self.shipper.close()
         if self.system_metrics is not None:
             self.system_metrics.close()
-        if self.shipper is not None:
-            self.shipper.close()
 
 
 def train_cohort(
@@ -258,7 +284,9 @@ def train_cohort(
                 _test([*teams, company.runs], measured, session)
         except BaseException as error:
             _end_all(runs, error)
-            if isinstance(error, OSError):  # a full disk, a folder taken away
+            if is_full(error):
+                raise disk_full(runs[0].folder, sum(run.bytes_left for run in runs)) from error
+            if isinstance(error, OSError):  # a folder taken away
                 raise RunFailed(
                     f"cannot go on in {error.filename or runs[0].folder}: {error}"
                 ) from error
@@ -409,11 +437,14 @@ def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
     """End every run that is still open, whatever can still be written."""
     killed = isinstance(error, KeyboardInterrupt | SystemExit)
     reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
+    if is_full(error):
+        reason = "the disk is full"
     for run in runs:
         try:
             run.end("KILLED" if killed else "FAILED", reason, with_cohort=True)
         except OSError as another:
-            log.warning("the end of %s could not be written: %s", run.folder, another)
+            level = logging.DEBUG if is_full(error) else logging.WARNING
+            log.log(level, "the end of %s could not be written: %s", run.folder, another)
 
 
 class _Pace:
@@ -460,6 +491,13 @@ class _Run:
         self.ended: Result | None = None
 
     @property
+    def bytes_left(self) -> int:
+        """What it would still write: two checkpoints, and in the end its weights."""
+        found = size([self.student])
+        is_over = self.ended is not None and self.ended["status"] == "FINISHED"
+        return 0 if is_over else checkpoint.KEPT * (found.weights + found.rest) + found.weights
+
+    @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoint"
 
@@ -470,6 +508,7 @@ class _Run:
 
     def start(self) -> None:
         plan, values = self.plan, self.plan.values
+        self.session.folders.add(self.folder)
         for folder in (self.folder, self.checkpoints):
             drop_drafts(folder)
         identity = {
@@ -501,13 +540,16 @@ class _Run:
                 },
             },
             resume_epoch=self.student.epoch,
+            opened=self._monitor,
         )
-        home = self.session.home
-        own = self.recorder.run_id if plan.role == "run" else None
-        self.session.monitor((home and home.parent_id) or own)
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
         self.recorder.log(f"objective: {self.student.objective.formula}")
+
+    def _monitor(self, run_id: str) -> None:
+        home = self.session.home
+        own = run_id if self.plan.role == "run" else None
+        self.session.monitor((home and home.parent_id) or own)
 
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""
@@ -625,9 +667,11 @@ class _Run:
             "student": values["student"]["name"],
             "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
         }
-        if reason is not None:
-            self.recorder.log(f"{status}: {reason}")
-        self.recorder.finish(self.ended, pictures)
+        try:
+            if reason is not None:
+                self.recorder.log(f"{status}: {reason}")
+        finally:
+            self.recorder.finish(self.ended, pictures)
 
     def result(self) -> Result:
         assert self.ended is not None

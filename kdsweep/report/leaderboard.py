@@ -15,8 +15,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.evidence import run_page
 from kdsweep.report.merge import measured_on
 from kdsweep.report.mlflow_source import ROLE, Roots, row_of
-from kdsweep.tracking.mlflow_store import MLflowStore
-from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity

@@ -22,9 +22,9 @@ from kdsweep.report.evidence import Evidence, Run, links
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, load_answers
 from kdsweep.tracking.database import first_line
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow_run import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
+from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.notes import SWEEP, sweep_note
-from kdsweep.tracking.recorder import END_METRICS, END_TAGS, FOLDER_TAG, PRUNED_TAG
 from kdsweep.tracking.results import COLUMNS, settings
 
 if TYPE_CHECKING:
@@ -273,6 +273,9 @@ def row_of(run: "Entity", run_place: str) -> Row:
 
 def _outcome(status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> Row:
     """What is known of a run that has ended."""
+    # A run that can be resumed has some of them as tags.
+    so_far = {key: float(tags[tag]) for key, tag in SO_FAR_TAGS.items() if tag in tags}
+    metrics = {**metrics, **so_far}
     measured = {key: _finite(metrics[key]) for key in MEASURED if key in metrics}
     epochs = metrics.get("epochs")
     told = {} if status == "FINISHED" else {"reason": tags.get(END_TAGS["reason"])}

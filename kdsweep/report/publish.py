@@ -13,8 +13,7 @@ from kdsweep.report.report import Report
 from kdsweep.report.sources import Source
 from kdsweep.report.views import DESCRIPTION, VERDICTS, save_views
 from kdsweep.tracking.database import first_line
-from kdsweep.tracking.mlflow_store import TAG_LENGTH, MLflowStore, quoted
-from kdsweep.tracking.recorder import FOLDER_TAG
+from kdsweep.tracking.mlflow_store import FOLDER_TAG, TAG_LENGTH, MLflowStore, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -34,6 +34,14 @@ class Address(NamedTuple):
         except ValueError as error:
             raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 
+    def refuse_absent(self) -> None:
+        """Raises UserError if the user has named a store that is not there, needed or not."""
+        if self.uri is not None:
+            try:
+                MLflowStore.refuse_absent(self.uri)
+            except ValueError as error:
+                raise UserError(str(error).replace("tracking.uri", "--uri")) from error
+
 
 @dataclass(frozen=True)
 class Source:
@@ -66,6 +74,7 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
         UserError: if a word names nothing.
     """
     address = address or Address()
+    address.refuse_absent()
     if not words:
         return _of_folder(latest(HOME), address)
     found = [source for word in dict.fromkeys(words) for source in _named(word, address)]

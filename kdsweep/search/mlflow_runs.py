@@ -1,8 +1,11 @@
-"""A search in MLflow: search > trial > run. Nothing here may stop the search."""
+"""A search in MLflow: search > trial > run. Nothing here waits for MLflow, or stops the search.
 
-import logging
+What MLflow is to have of a search and of its trials is noted in their folders first.
+"""
+
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,18 +17,14 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig, number
-from kdsweep.report.images import Load
 from kdsweep.run import Result
 from kdsweep.search.space import Space
-from kdsweep.sweep.answer import make_report
-from kdsweep.sweep.folder import log_own_files, mark
-from kdsweep.tracking.database import first_line
+from kdsweep.tracking import search_notes
+from kdsweep.tracking.mlflow_run import PRUNED_TAG
 from kdsweep.tracking.mlflow_store import MLflowStore, Status, now_ms
-from kdsweep.tracking.recorder import FOLDER_TAG, PRUNED_TAG
+from kdsweep.tracking.notes import trial_note
 from kdsweep.tracking.run_folder import make_row
-
-log = logging.getLogger(__name__)
-
+from kdsweep.tracking.shipper import Shipper
 
 # A pruned trial is as its runs are: ended by somebody, not by itself.
 ENDS: dict[TrialState, Status] = {
@@ -41,11 +40,21 @@ def ended(trial: FrozenTrial) -> tuple[datetime, int]:
 
 
 class SearchRuns:
-    """The search's parent run and one run a trial; each is found again by its folder."""
+    """The search's parent run and one run a trial; each is found again by its folder.
 
-    def __init__(self, store: MLflowStore | None, parent_id: str | None, folder: Path) -> None:
+    Without a shipper MLflow is written to in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        store: MLflowStore | None,
+        parent_id: str | None,
+        folder: Path,
+        shipper: Shipper | None = None,
+    ) -> None:
         self.store, self.parent_id, self.folder = store, parent_id, folder
-        self._trials: dict[int, str] = {}
+        self._shipper = shipper or Shipper(threaded=False)
+        self._begun: set[int] = set()  # trials of this process
 
     def describe(self, space: Space, config: DictConfig, options: SearchConfig) -> None:
         """Log what is searched, and how, as params of the search."""
@@ -56,38 +65,26 @@ class SearchRuns:
             "seeds": ",".join(map(str, options.seeds)),
             **{f"space.{d.key}": d.words for d in space.dimensions},
         }
-        self._quietly(lambda store, parent: store.log_params(parent, params))
+        search_notes.note_search(self.folder, params=params)
+        self._ship(self._sync_search)
 
-    def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> str | None:
-        """The MLflow run of a trial, created if there is none."""
-        if trial not in self._trials:
-            self._quietly(lambda store, parent: self._ensure(store, parent, trial, name, values))
-        return self._trials.get(trial)
-
-    def _ensure(
-        self,
-        store: MLflowStore,
-        parent: str,
-        trial: int,
-        name: str,
-        values: Mapping[str, Any],
-    ) -> None:
-        own = {
-            FOLDER_TAG: str((self.folder / str(trial)).absolute()),
-            "kdsweep.role": "trial",
-        }
-        found = store.find_run(own)
-        self._trials[trial] = found or store.create_run(
-            name=f"trial {trial}: {name}",
-            parent_id=parent,
-            tags={**own, "kdsweep.cell": name},
-            params={key: number(value) for key, value in values.items()},
-        )
+    def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> None:
+        """A trial begins, or is resumed."""
+        folder = self._folder_of(trial)
+        if trial not in self._begun:
+            self._begun.add(trial)
+            search_notes.begin_trial(
+                folder,
+                f"trial {trial}: {name}",
+                {"kdsweep.cell": name},
+                {key: number(value) for key, value in values.items()},
+            )
+        if search_notes.run_id_of(folder) is None:
+            self._ship(lambda store: search_notes.ensure_trial(store, folder))
 
     def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
         """Log a trial's seeds and their mean, and close it; saying it again changes nothing."""
-        run_id = self._trials.get(trial)
-        if run_id is None:
+        if trial not in self._begun:
             return
         values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
         metrics = {"seeds": float(len(values))}
@@ -97,14 +94,15 @@ class SearchRuns:
             metrics["val/acc_sd"] = stdev(values.values())
         rows = [make_row(0, now_ms(), metrics)]
         rows += [make_row(seed, now_ms(), {"val/acc_of_seed": v}) for seed, v in values.items()]
+        tags = {PRUNED_TAG: "true"} if state is TrialState.PRUNED else {}
+        self._end(trial, ENDS[state], tags, rows)
 
-        def ship(store: MLflowStore, parent: str) -> None:
-            store.log_missing(run_id, rows)
-            if state is TrialState.PRUNED:
-                store.set_tags(run_id, {PRUNED_TAG: "true"})
-            store.finish(run_id, ENDS[state])
-
-        self._quietly(ship)
+    def _end(
+        self, trial: int, status: Status, tags: Mapping[str, str], rows: Sequence[Any]
+    ) -> None:
+        folder = self._folder_of(trial)
+        search_notes.end_trial(folder, status, tags, rows)
+        self._ship(partial(search_notes.sync_trial, folder))
 
     def best_so_far(self, study: optuna.Study) -> None:
         """Log the best value after so many complete trials, in the order in which they ended."""
@@ -117,38 +115,34 @@ class SearchRuns:
             make_row(step, now_ms(), {"best": best})
             for step, best in enumerate(accumulate(values, pick), start=1)
         ]
-        with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
-            self._quietly(lambda store, parent: store.log_missing(parent, rows))
+        with FileLock(self.folder / ".mlflow.lock"):  # two controllers may note the same
+            search_notes.note_search(self.folder, rows=rows)
+        self._ship(self._sync_search)
 
-    def report(self, load: Load) -> None:
-        """Make the report of the search's runs, in its folder and on its run.
+    def stopped(self, status: Status) -> None:
+        """The search was stopped: the trials that this process has begun end with it."""
+        for trial in sorted(self._begun):
+            note = trial_note(self._folder_of(trial)) or {}
+            if "status" in note:
+                continue
+            try:
+                self._end(trial, status, {}, [])
+            except OSError:  # a full disk: what can be told is told
+                self._ship(partial(_close, note.get("mlflow_run_id"), status))
 
-        Args:
-            load: gives the data set of a run's config.
-        """
-        view = make_report(self.folder, self.store, self.parent_id, load)
-        mark(self.folder, {"view": view})
+    def _folder_of(self, trial: int) -> Path:
+        return self.folder / str(trial)
 
-    def log_answer(self) -> None:
-        """Copy the results and the plots in the search's folder to its run."""
-        self._quietly(lambda store, parent: log_own_files(store, parent, self.folder))
+    def _sync_search(self, store: MLflowStore) -> None:
+        if self.parent_id is not None:
+            with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
+                search_notes.sync_search(self.folder, store, self.parent_id)
 
-    def finish(self, status: Status) -> None:
-        """Close the search's run; a search that was stopped closes its open trials, too."""
+    def _ship(self, work: Callable[[MLflowStore], object]) -> None:
+        if (store := self.store) is not None and self.parent_id is not None:
+            self._shipper.submit("the search", lambda: work(store), folder=self.folder)
 
-        def ship(store: MLflowStore, parent: str) -> None:
-            if status != "FINISHED":
-                for run_id in self._trials.values():
-                    if store.is_running(run_id):
-                        store.finish(run_id, status)
-            store.finish(parent, status)
 
-        self._quietly(ship)
-
-    def _quietly(self, work: Callable[[MLflowStore, str], object]) -> None:
-        if self.store is None or self.parent_id is None:
-            return
-        try:
-            work(self.store, self.parent_id)
-        except Exception as error:
-            log.warning("MLflow did not take something of the search: %s", first_line(error))
+def _close(run_id: str | None, status: Status, store: MLflowStore) -> None:
+    if run_id is not None:
+        store.finish(run_id, status)

@@ -50,10 +50,10 @@ class Runs:
         (plan,) = make_plans([task_of(config)], [words], trial, [*self.space.keys, "seed"])
         return config, plan
 
-    def at(self, config: DictConfig, plan: Plan, seed: int, parent_id: str | None) -> TrialRun:
-        """A planned run with its folder and its parent run in MLflow."""
+    def at(self, config: DictConfig, plan: Plan, seed: int) -> TrialRun:
+        """A planned run with its folder; its run in MLflow is nested in that of its trial."""
         folder = self.folder / str(plan.number) / f"seed-{seed}"
-        return TrialRun(config, Place(plan, folder, parent_id))
+        return TrialRun(config, Place(plan, folder, None))
 
     def check(self, plans: Sequence[Plan]) -> None:
         """Build everything once.

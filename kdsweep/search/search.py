@@ -3,6 +3,7 @@
 import warnings
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,6 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.config import SearchConfig
+from kdsweep.disk import one_sentence
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
@@ -36,9 +38,20 @@ from kdsweep.search.space import grid_size, parse, searched_keys
 from kdsweep.search.study import SETTINGS, claim, enqueue, open_study, park
 from kdsweep.search.trials import Trials
 from kdsweep.search.workers import is_worker, working
+from kdsweep.sweep.ending import INTERRUPTED_SECONDS, close, make_report
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
+from kdsweep.tracking.mlflow_store import Status
 from kdsweep.tracking.progress import Progress
+
+WORKER_SECONDS = 5.0  # that the end of a worker waits for MLflow: its controller waits again
+
+
+def _status(stopped: BaseException | None) -> Status:
+    """The state of a search that was stopped by an error, or is over."""
+    if stopped is None:
+        return "FINISHED"
+    return "FAILED" if isinstance(stopped, Exception) else "KILLED"
 
 
 class Search(OptunaSweeperImpl):
@@ -88,14 +101,25 @@ class Search(OptunaSweeperImpl):
             self._forecast()
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        with one_sentence(self.folder):
+            self._run()
+
+    def _run(self) -> None:
+        """Train, then say the answer, whatever has ended the training."""
         with ExitStack() as stack:
             with Progress(total_runs=self.n_trials) as progress:
                 session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
-                with closing(session):
-                    self._open(session, stack)
-                    finalists, stopped = self._search()
+                stack.enter_context(closing(session))
+                self._open(session, stack)
+                finalists, stopped = self._search()
+                if is_worker() and session.settling is not None:
+                    session.settling.limit(WORKER_SECONDS)
             if finalists is not None or (stopped is not None and not is_worker()):
-                self._say_answer(finalists or [], goes_on=stopped is not None)
+                try:
+                    self._say_answer(finalists or [], stopped)
+                except OSError:
+                    if stopped is None:
+                        raise
         if isinstance(stopped, KeyboardInterrupt):
             raise SystemExit(130) from stopped  # the answer said how to go on
         if stopped is not None:
@@ -133,8 +157,7 @@ class Search(OptunaSweeperImpl):
             plans=[],
             alone=False,
         )
-        self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder)
-        self.mlflow.describe(self.space, self.config, self.options)
+        self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder, session.shipper)
         self.trials = Trials(
             self.study,
             self.space,
@@ -148,32 +171,35 @@ class Search(OptunaSweeperImpl):
     def _search(self) -> tuple[list[Finalist] | None, BaseException | None]:
         """The finalists if the search is over, and what has stopped it if it is not."""
         try:
+            self.mlflow.describe(self.space, self.config, self.options)
             finalists = self._train()
         except BaseException as error:
             if isinstance(error, TimeIsUp):
                 self.session.progress.note(f"search.timeout={self.options.timeout} is over")
-            self.session.flush()
-            self.mlflow.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+            self.mlflow.stopped(_status(error))
             return None, error
-        self.session.flush()
-        if finalists is not None:
-            self.mlflow.finish("FINISHED")
         return finalists, None
 
-    def _say_answer(self, finalists: list[Finalist], *, goes_on: bool) -> None:
+    def _say_answer(self, finalists: list[Finalist], stopped: BaseException | None) -> None:
         """Print, draw and log what is known, be the search over or not.
 
         Raises:
             RunFailed: if the search is over and no trial is complete.
         """
-        if self.session.plots != "none":
-            draw(self.study, self.space, self.options.objectives, self.folder)
-        if self.session.report and not goes_on:
-            self.mlflow.report(self.session.dataset)
+        if isinstance(stopped, KeyboardInterrupt | SystemExit) and self.session.settling:
+            self.session.settling.limit(INTERRUPTED_SECONDS)
+        self.session.flush()  # so that the folders know the ids of their runs
         answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
-        answer.publish(self.folder, finalists, goes_on=goes_on)
-        self.mlflow.log_answer()
-        if not goes_on and not answer.count(TrialState.COMPLETE):
+        wants_report = self.session.report and stopped is None
+        make = partial(make_report, self.folder, self.session.dataset) if wants_report else None
+        try:
+            if self.session.plots != "none":
+                draw(self.study, self.space, self.options.objectives, self.folder)
+            answer.publish(self.folder, finalists, goes_on=stopped is not None)
+        finally:
+            with Progress() as self.session.progress:
+                close(self.folder, self.session, make, _status(stopped), stopped)
+        if stopped is None and not answer.count(TrialState.COMPLETE):
             raise RunFailed(
                 f"no trial of the search is complete; the last one: {self._last_reason}"
             )

@@ -56,7 +56,6 @@ class Trials:
         with beating(self.study, numbers):
             trials = {number: self._suggest(number) for number in numbers}
             results = self._train_seeds(trials)
-            self.runs.session.flush()
         for number, trial in trials.items():
             self._tell(trial, results[number])
 
@@ -122,7 +121,8 @@ class Trials:
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)
         config, plan = self.runs.plan(number, values, seed)
-        return self.runs.at(config, plan, seed, self.mlflow.trial(number, plan.cell, values))
+        self.mlflow.trial(number, plan.cell, values)
+        return self.runs.at(config, plan, seed)
 
     def _prune(
         self, trial: Trial, plan: Plan, epochs: int, metrics: dict[str, float]
@@ -139,7 +139,7 @@ class Trials:
         return None
 
     def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
-        """MLflow first: a trial that the study knows to be done is done everywhere."""
+        """Its note first: a trial that the study knows to be done can be shipped whole."""
         failed = next((r for r in results if r["status"] == "FAILED"), None)
         accs = [r["val/acc"] for r in results if r["val/acc"] is not None]
         trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})

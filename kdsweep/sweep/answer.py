@@ -1,10 +1,8 @@
 """The end of a sweep: its results in one place, in MLflow and on the terminal."""
 
-import logging
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
@@ -12,94 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.config import hide_passwords
+from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import UserError
 from kdsweep.passwords import MASK, TRACKING, how_to_give, shown
-from kdsweep.tracking.database import first_line
 from kdsweep.tracking.notes import sweep_note
-from kdsweep.tracking.results import caption, collect, table, write_csv
-
-if TYPE_CHECKING:
-    from kdsweep.report.images import Load
-    from kdsweep.tracking.mlflow_store import MLflowStore
-
-
-log = logging.getLogger(__name__)
+from kdsweep.tracking.results import caption, collect, table
 
 REPORT = "report.html"
-
-
-def publish(folder: Path, session: Any) -> None:
-    """Write results.csv, the pictures and the report, ship them to the parent run, and close it.
-
-    The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
-    killed, else FINISHED.
-    """
-    from kdsweep.sweep.folder import log_own_files, mark, mark_ended
-    from kdsweep.tracking.plots import heatmap
-
-    rows = collect(folder)
-    note = sweep_note(folder) or {"parent_run_id": None}
-    write_csv(rows, folder / "results.csv")
-    if session.plots != "none":
-        heatmap(rows, folder / "heatmap.png")
-    parent = note["parent_run_id"]
-    if session.store is not None and parent is not None:
-        log_own_files(session.store, parent, folder)
-    # Who pressed Ctrl-C wants out, and goes on later; `kdsweep report` tells of what there is.
-    if session.report and parent_status([row["status"] for row in rows]) != "KILLED":
-        load = session.dataset if session.has_data else None  # no need to read it again
-        view = make_report(folder, session.store, parent, load)
-        mark(folder, {"view": view})
-    if session.store is not None and parent is not None:
-        session.store.finish(parent, parent_status([row["status"] for row in rows]))
-    mark_ended(folder)
-
-
-def make_report(
-    folder: Path, store: "MLflowStore | None", parent: str | None, load: "Load | None" = None
-) -> str | None:
-    """The report of a sweep, in its folder and on its parent run; nothing of one run alone.
-
-    A sweep never fails for its report: what went wrong is a warning.
-
-    Args:
-        load: gives the data set of a run, where there is one in memory.
-
-    Returns:
-        The key of MLflow's view of the sweep's runs; None if there is none.
-    """
-    if sum(row["same_as"] is None for row in collect(folder)) < 2:
-        return None
-    try:
-        from kdsweep.report.evidence import from_folder
-        from kdsweep.report.files import write_report
-
-        evidence = from_folder(folder)
-        found = write_report(replace(evidence, load=load) if load else evidence)
-    except Exception as error:
-        log.warning("no report was made (%s): `kdsweep report %s` tries again", told(error), folder)
-        return None
-    if store is None or parent is None:
-        return None
-    try:
-        from kdsweep.report.publish import publish as publish_report
-
-        return publish_report(found, store, parent)
-    except Exception as error:
-        log.warning("MLflow lacks the report (%s): `kdsweep sync %s` ships it", told(error), folder)
-        return None
-
-
-def told(error: Exception) -> str:
-    """An exception in a line."""
-    return f"{type(error).__name__}: {first_line(error)}"
-
-
-def parent_status(children: list[str]) -> str:
-    """The state of a sweep from those of its runs."""
-    if "KILLED" in children or "RUNNING" in children:
-        return "KILLED"
-    return "FAILED" if children and set(children) == {"FAILED"} else "FINISHED"
 
 
 class Answer(Callback):
@@ -153,10 +70,10 @@ class Answer(Callback):
         rows = collect(folder)
         if not rows:
             return
-        if not note["ended"]:
-            _publish_for_a_stock_launcher(folder)
-            note = sweep_note(folder) or note
         console = Console()
+        if not note["ended"] and not is_lockstep(config):
+            _publish_for_a_stock_launcher(folder, console)
+            note = sweep_note(folder) or note
         show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}")
         if note["tracking_uri"] is not None:
@@ -207,19 +124,24 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(caption(rows), style="dim")
 
 
-def _publish_for_a_stock_launcher(folder: Path) -> None:
+def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
-    from kdsweep.run import Session
+    from kdsweep.sweep.ending import publish
+    from kdsweep.sweep.single import open_session
     from kdsweep.tracking.progress import Progress
 
     first = next(path for path in sorted(folder.glob("*/config.yaml")))
     tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
     assert isinstance(tracking, dict)
-    session = Session({str(key): value for key, value in tracking.items()}, Progress())
-    try:
-        publish(folder, session)
-    finally:
-        session.close()
+    with Progress() as progress:
+        session = open_session({str(k): v for k, v in tracking.items()}, progress, folder)
+        try:
+            publish(folder, session)
+        except OSError as error:
+            full = is_full(error)
+            console.print(str(disk_full(folder)) if full else f"no results were written: {error}")
+        finally:
+            session.close()
 
 
 def ui_command(uri: str) -> str:

@@ -122,7 +122,6 @@ def _train_or_split(
         return [_failed_for_good(cohort[0], result)]
     half = len(cohort) // 2
     session.progress.note(f"{len(cohort)} students do not fit into memory, {half} at a time now")
-    session.flush()  # the end of this attempt must not reach MLflow after the start of the next
     return [
         result
         for part in (cohort[:half], cohort[half:])

@@ -1,5 +1,6 @@
 """A sweep's folder: claimed by one sweep alone, described by sweep.json, found again to resume."""
 
+import logging
 import os
 import tempfile
 import time
@@ -11,15 +12,18 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.errors import UserError
+from kdsweep.passwords import shown
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Session
 from kdsweep.tracking.answers import OF_TEACHERS
+from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import drop_drafts, write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.notes import SWEEP, SWEEP_DEFAULTS, fingerprint_in, sweep_note
 from kdsweep.tracking.processes import is_here, is_running, owner
-from kdsweep.tracking.recorder import FOLDER_TAG
 from kdsweep.tracking.run_folder import RUN
+
+log = logging.getLogger(__name__)
 
 CLAIM = ".kdsweep"
 OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
@@ -122,8 +126,13 @@ def open_sweep(
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
         write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if session.store is not None:
-            known |= _in_mlflow(session.store, known, folder)
-            write_json_atomic(folder / SWEEP, known)
+            known |= _in_mlflow_or_refuse(session.store, known, folder)
+            try:
+                write_json_atomic(folder / SWEEP, known)
+            except OSError:
+                if known["parent_run_id"] is not None:  # nobody would know that it is there
+                    session.store.finish(known["parent_run_id"], "FAILED")
+                raise
     session.home = Home(folder, known["parent_run_id"])
     return Sweep(folder, known["parent_run_id"])
 
@@ -131,6 +140,25 @@ def open_sweep(
 def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
     own = {"name": name, "role": role, "nested": nested}
     return {**SWEEP_DEFAULTS, **own, "created": time.time(), "fingerprints": {}}
+
+
+def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Where the sweep is in MLflow; one that has been there before is not stopped by an outage.
+
+    Raises:
+        UserError: if a new sweep's store does not take its run.
+    """
+    try:
+        return _in_mlflow(store, known, folder)
+    except Exception as error:
+        reason = first_line(error)
+        if known["tracking_uri"] is None:
+            raise UserError(
+                "tracking.uri must be an MLflow store that works, got"
+                f" {shown(store.uri)}: {reason}; tracking=none trains without one"
+            ) from error
+        log.warning("MLflow does not know yet that the sweep has been resumed (%s)", reason)
+        return {}
 
 
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:

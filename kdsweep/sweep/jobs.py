@@ -12,13 +12,14 @@ from rich.console import Console
 
 from kdsweep.build import build_stream
 from kdsweep.data.stream import samples
+from kdsweep.disk import is_full
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.passwords import clean
 from kdsweep.plan import Plan, check, make_plans, stages_of
 from kdsweep.run import Place, Result, Session
-from kdsweep.sweep.answer import publish
 from kdsweep.sweep.cohorts import refuse_without_validation, train
+from kdsweep.sweep.ending import publish
 from kdsweep.sweep.folder import (
     CLAIM,
     Sweep,
@@ -142,10 +143,10 @@ def _train(
     session: Session,
     sweep: Sweep,
 ) -> list[JobReturn]:
-    returns = [launcher.open_job(config, sweep.folder) for config in configs]
     results: dict[str, Result] = {}
-    _picture(plans[0], session, sweep)
     try:
+        returns = [launcher.open_job(config, sweep.folder) for config in configs]
+        _picture(plans[0], session, sweep)
         todo = _unfinished(plans, sweep, session, results)
         places = [Place(plan, sweep.run_folder(plan.number), sweep.parent_id) for plan in todo]
         results |= train(
@@ -155,12 +156,22 @@ def _train(
             resume=bool(plans[0].values["resume"]),
         )
         _share(plans, sweep, results)
-    finally:
-        session.flush()
-        publish(sweep.folder, session)
+    except BaseException as error:
+        _publish_unfinished(sweep.folder, session, error)
+        raise
+    publish(sweep.folder, session)
     for config, job, plan in zip(configs, returns, plans, strict=True):
         launcher.close_job(config, job, results[plan.fingerprint])
     return returns
+
+
+def _publish_unfinished(folder: Path, session: Session, error: BaseException) -> None:
+    """Publish what there is of a sweep that was ended; why it was ended matters more than this."""
+    try:
+        publish(folder, session, error)
+    except OSError as another:
+        if not is_full(error):
+            session.progress.note(f"the results of {folder} could not be written: {another}")
 
 
 def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:

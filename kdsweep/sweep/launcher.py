@@ -70,6 +70,7 @@ class LockstepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from kdsweep.disk import refuse_full
         from kdsweep.sweep.folder import claim, scratch
 
         if OmegaConf.select(config, "debug"):
@@ -87,6 +88,8 @@ class LockstepLauncher(Launcher):
             resumes = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
             # Hydra writes its note before anybody can tell whose folder the chosen one is.
             self.folder = scratch() if resumes else claim(self.folder, chosen=bool(self.chosen))
+        home = self.chosen or self.folder
+        refuse_full(home if home.is_dir() else Path())
         self.move_to(self.folder)
 
     def move_to(self, folder: Path) -> None:
@@ -97,6 +100,7 @@ class LockstepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from kdsweep.disk import one_sentence
         from kdsweep.sweep.jobs import launch
 
         setup_globals()
@@ -109,7 +113,8 @@ class LockstepLauncher(Launcher):
             self.compose(number, overrides)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        return launch(self, configs, job_overrides, initial_job_idx)
+        with one_sentence(self.folder):
+            return launch(self, configs, job_overrides, initial_job_idx)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""

@@ -1,6 +1,7 @@
 """One run of a sweep under a stock launcher (basic, joblib, ...), which knows only its own job."""
 
 from pathlib import Path
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,8 +23,10 @@ from kdsweep.sweep.launcher import (
     objective,
     refuse_idle_folders,
 )
-from kdsweep.tracking.notes import fingerprint_in, result_of
+from kdsweep.tracking.notes import fingerprint_in, result_of, sweep_note
 from kdsweep.tracking.progress import Progress
+
+JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 
 
 def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -46,7 +49,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     if done is not None:
         return objective(done)
     with Progress(total_runs=1) as progress:
-        session = Session(plans[0].values["tracking"], progress)
+        session = open_session(plans[0].values["tracking"], progress, folder.parent)
         check(plans, session.dataset)
         parent = None
         if hydra.mode != RunMode.RUN:
@@ -64,12 +67,30 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             place = Place(plans[0], folder, parent)
             result = train([place], session, resume=bool(cfg.resume))[plans[0].fingerprint]
         finally:
+            if hydra.mode != RunMode.RUN and session.settling is not None:
+                session.settling.limit(JOB_SECONDS)
             session.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
     if hydra.mode == RunMode.RUN:
         print(f"{result['name']}: val/acc {objective(result):.4f}, all of it in {folder}")
     return objective(result)
+
+
+def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path) -> Session:
+    """A session for a job; an MLflow that is away stops no sweep that has begun.
+
+    Raises:
+        UserError: if the store cannot be used and no other job of the sweep has used it.
+    """
+    try:
+        return Session(tracking, progress)
+    except UserError as error:
+        note = sweep_note(sweep)
+        if note is None or note["tracking_uri"] is None:
+            raise
+        progress.note(f"{error}; `kdsweep sync {sweep}` ships this run later")
+        return Session({**tracking, "uri": None}, progress)
 
 
 def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | None:

@@ -3,18 +3,27 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from kdsweep.errors import UserError
-from kdsweep.sweep.answer import make_report, parent_status
-from kdsweep.sweep.folder import ensure_parent, log_own_files, may_be_training
-from kdsweep.tracking import database, run_folder
+from kdsweep.passwords import shown
+from kdsweep.sweep.ending import make_report, parent_status, ship_sweep
+from kdsweep.sweep.folder import ensure_parent, log_own_files, mark, may_be_training
+from kdsweep.tracking import database, run_folder, search_notes
 from kdsweep.tracking.files import write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore, Status
-from kdsweep.tracking.notes import SWEEP, config_note, result_note, run_note, sweep_note
-from kdsweep.tracking.recorder import sync
+from kdsweep.tracking.mlflow_run import sync
+from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.notes import (
+    SWEEP,
+    TRIAL,
+    config_note,
+    result_note,
+    run_note,
+    sweep_note,
+    trial_note,
+)
 from kdsweep.tracking.results import collect, write_csv
 
 
@@ -53,17 +62,36 @@ def sync_folder(folder: Path, target: Target) -> str:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
     addresses = {run: _address(run, config.tracking, target) for run, config in configs.items()}
     try:
+        new = sorted({a.uri for a in addresses.values() if _is_new(a)})
         opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
         stores = {run: opened[address] for run, address in addresses.items()}
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
         above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
+        for sweep, store in sweeps.items():
+            _sync_trials(sweep, store)
         rows = sum(_sync_run(run, store, above.get(run)) for run, store in stores.items())
+        for sweep, store in sweeps.items():
+            _sync_sweep(sweep, store, parents[sweep])
     except ValueError as error:
         raise UserError(str(error)) from error
-    for sweep, store in sweeps.items():
-        _sync_sweep(sweep, store, parents[sweep])
-    return f"shipped {rows} rows that were missing of {_some_names(runs)}"
+    made = f" to a new store, {', '.join(map(shown, new))}" if new else ""
+    shipped = f"shipped {rows} rows that were missing of {_some_names(runs)}{made}"
+    return "\n".join([shipped, *_damages(runs)])
+
+
+def _is_new(address: _Address) -> bool:
+    return not database.is_there(database.resolve(address.uri, address.cwd))
+
+
+def _damages(runs: Sequence[Path]) -> list[str]:
+    """A sentence for each run with rows that cannot be read, and so cannot be shipped."""
+    found = [(run / run_folder.METRICS, run_folder.damaged_lines(run)) for run in runs]
+    return [
+        f"{path} has damaged lines, which could not be shipped: {', '.join(map(str, numbers))}"
+        for path, numbers in found
+        if numbers
+    ]
 
 
 def _config(run: Path) -> DictConfig | None:
@@ -102,29 +130,39 @@ def _sweep_of(run: Path) -> Path | None:
 
 
 def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
-    """Ship a run, nested under its sweep; returns how many rows were missing."""
+    """Ship a run, nested under its trial or its sweep; returns how many rows were missing."""
     note = run_note(run) or {}
     noted = note.get("parent_run_id")
-    # A search notes a trial, which is nested in the search itself.
-    if sweep != noted and not (noted and store.has_run(noted)):
-        write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": sweep})
+    trial = search_notes.trial_of(run)
+    above = sweep if trial is None else search_notes.ensure_trial(store, trial)
+    # A search of before trials had notes has noted a trial, which is nested in the search itself.
+    if above != noted and not (noted and store.has_run(noted)):
+        write_json_atomic(run / run_folder.RUN, note | {"parent_run_id": above})
     return sync(run, store)
+
+
+def _sync_trials(folder: Path, store: MLflowStore) -> None:
+    for trial in sorted(path.parent for path in folder.glob(f"*/{TRIAL}")):
+        if trial_note(trial) is not None:
+            search_notes.sync_trial(trial, store)
 
 
 def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     """Ship what a sweep as a whole has, and close its parent run unless it may be training."""
-    if rows := collect(folder):
-        write_csv(rows, folder / "results.csv")  # by now it can tell where each run is in MLflow
+    rows = collect(folder)
     if parent is None:
+        if rows:
+            write_csv(rows, folder / "results.csv")  # by now it can tell where each run is
         return
-    log_own_files(store, parent, folder)
     note = sweep_note(folder)
-    if note is None or not may_be_training(note):
-        if rows and _wants_report(folder):
-            make_report(folder, store, parent)
-        runs = [path.parent for path in folder.rglob(run_folder.RUN)]
-        status = parent_status([_status(run) for run in runs])
-        store.finish(parent, cast("Status", status), _end(runs))
+    if note is not None and may_be_training(note):
+        write_csv(rows, folder / "results.csv")
+        log_own_files(store, parent, folder)
+        return
+    report = make_report(folder) if rows and _wants_report(folder) else None
+    runs = [path.parent for path in folder.rglob(run_folder.RUN)]
+    status = parent_status([_status(run) for run in runs])
+    mark(folder, {"view": ship_sweep(store, parent, folder, report, status, _end(runs))})
 
 
 def _wants_report(folder: Path) -> bool:

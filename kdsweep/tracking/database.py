@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ SERVERS = ("http", "https")
 
 LOCK_SECONDS = 5.0  # how long another program may hold a sqlite file before we give up
 CREATION_SECONDS = 60.0  # how long another process may take to create the schema
-ANSWER_SECONDS = 5.0  # how long a tracking server may take to say anything
+ANSWER_SECONDS = 15.0  # how long a tracking server may take to say anything
+REQUEST_SECONDS = 30  # how long a tracking server may take for one request
 
 
 def import_mlflow() -> ModuleType:
@@ -30,9 +32,13 @@ def import_mlflow() -> ModuleType:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Rows wait in the run folder, so a dead server need not be asked for four minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # What is missing is tried again from the run folder, by us. A request that MLflow's client
+    # repeats by itself, because the answer was lost, would create a run twice.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     import mlflow
+
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # warns of each retry
 
     # One tells of every migration, and of every error with a traceback that we report ourselves.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -86,6 +92,14 @@ def _without_login(address: str) -> str:
 def sqlite_file(address: str) -> Path:
     """The file of a resolved sqlite address."""
     return Path(address.partition(":///")[2].partition("?")[0])
+
+
+def is_there(address: str) -> bool:
+    """Whether a resolved address may be that of a store: a sqlite file must be there, not empty."""
+    if scheme_of(address) != "sqlite":
+        return True
+    file = sqlite_file(address)
+    return file.is_file() and file.stat().st_size > 0
 
 
 @contextmanager
@@ -212,7 +226,8 @@ def _check_server(uri: str, address: str) -> None:
     except HTTPError as error:
         error.close()  # it answers; whether it lets us in is seen at the first real call
     except (OSError, ValueError) as error:
-        raise refusal(uri, f"nothing answers there ({error}); start the server") from error
+        why = f"nothing answers there ({first_line(error)}); start the server"
+        raise refusal(uri, why) from error
 
 
 def _check_database(uri: str, address: str) -> None:
@@ -229,10 +244,37 @@ def _check_database(uri: str, address: str) -> None:
         raise refusal(uri, why) from error
 
 
+# What is in the messages of a client that gets no proper answer, and what that means.
+NETWORK = {
+    "Connection refused": "the connection is refused",
+    "timed out": f"no answer within {REQUEST_SECONDS} s",
+    "RemoteDisconnected": "the connection is closed without an answer",
+    "Connection reset by peer": "the connection is reset",
+    "error 500 ": "it answers with error 500",
+    "too many 500 error responses": "it answers with error 500",
+}
+
+
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it says nothing."""
-    lines = clean(str(error)).strip().splitlines()
+    text = clean(str(error)).strip()
+    if "http" in text or isinstance(error, OSError):
+        for sign, meaning in NETWORK.items():
+            if sign in text:
+                return meaning
+    lines = text.splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def trouble(error: BaseException) -> str | None:
+    """What is wrong with a store that a command was using, in a line; None for other errors."""
+    if "mlflow" not in sys.modules:
+        return None
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    known = (MlflowException, requests.RequestException)
+    return first_line(error) if isinstance(error, known) else None
 
 
 def refusal(uri: str, why: str) -> ValueError:

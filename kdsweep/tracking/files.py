@@ -13,6 +13,8 @@ from typing import Any
 
 # `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
+# Held while a JSON file is read, changed and written again: training and shipping change the same.
+UPDATES = threading.RLock()
 
 
 def write_json_atomic(path: Path, obj: object) -> None:

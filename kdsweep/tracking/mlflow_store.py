@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+FOLDER_TAG = "kdsweep.folder"  # where the folder of a run, a sweep or a trial is
+
 # What the columns of MLflow's tables hold. PostgreSQL and MySQL refuse more, sqlite does not.
 NAME_LENGTH = 250  # of a run, and of the key of a tag, a param or a metric
 EXPERIMENT_LENGTH = 256
@@ -107,17 +109,19 @@ class MLflowStore:
         Raises ValueError, naming option, value and what there is, if one of them is not there.
         """
         cwd = cwd or Path.cwd()
-        address = database.resolve(uri, cwd)
-        is_file = database.scheme_of(address) == "sqlite"
-        if is_file and not database.sqlite_file(address).is_file():
-            raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
-        with database.ready(uri, address):
-            client = database.import_mlflow().MlflowClient(tracking_uri=address)
+        with _reading(uri, cwd) as client:
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 names = ", ".join(sorted(e.name for e in client.search_experiments()))
                 raise ValueError(f"--experiment must be one of {names}, got {experiment}")
+        address = database.resolve(uri, cwd)
         return cls(client, uri=remember(address), experiment_id=found.experiment_id)
+
+    @staticmethod
+    def refuse_absent(uri: str, cwd: Path | None = None) -> None:
+        """Raises ValueError, naming the value, if there is no store at ``uri``."""
+        with _reading(uri, cwd or Path.cwd()) as client:
+            client.search_experiments(max_results=1)
 
     def search(self, wanted: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
@@ -210,6 +214,12 @@ class MLflowStore:
         """Log one step's metrics in one batch; a value that is not finite (or None) as NaN."""
         self.client.log_batch(run_id, metrics=_entities(metrics, step, time_ms))
 
+    def log_rows(self, run_id: str, rows: Sequence[Row]) -> None:
+        """Log rows of metrics in as few batches as possible."""
+        entities = [e for row in rows for e in _entities(row["metrics"], row["epoch"], row["time"])]
+        for batch in _batches(entities, BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=batch)
+
     def log_changed(
         self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float]
     ) -> None:
@@ -280,6 +290,23 @@ class MLflowStore:
         entities = [Param(_key(key), _readable(value)) for key, value in params.items()]
         for batch in _batches(entities, BATCH_PARAMS):
             self.client.log_batch(run_id, params=batch)
+
+
+@contextmanager
+def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
+    """A client of a store that must be there already. Raises ValueError if it is not."""
+    address = database.resolve(uri, cwd)
+    if not database.is_there(address):
+        raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
+    with database.ready(uri, address):
+        mlflow = database.import_mlflow()
+        try:
+            yield mlflow.MlflowClient(tracking_uri=address)
+        except mlflow.MlflowException as error:
+            why = database.first_line(error)
+            raise ValueError(
+                f"--uri must be an MLflow store that works, got {shown(uri)}: {why}"
+            ) from error
 
 
 @contextmanager

@@ -16,13 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.run_folder import CONFIG, RESULT, RESULT_KEYS, RUN
 
-SWEEP = "sweep.json"
+SWEEP, SEARCH, TRIAL = "sweep.json", "search.json", "trial.json"
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 # What tells a note of ours from another program's.
 RUN_KINDS: Kinds = {"params": dict}
 RESULT_KINDS: Kinds = {"status": str}
 SWEEP_KINDS: Kinds = {"name": str, "created": (int, float)}
+SEARCH_KINDS: Kinds = {"params": dict, "rows": list}
+TRIAL_KINDS: Kinds = {"name": str, "tags": dict, "params": dict, "started": int}
 
 # What a sweep.json that was written by an older version may lack.
 SWEEP_DEFAULTS: dict[str, Any] = {
@@ -61,6 +63,16 @@ def sweep_note(folder: Path) -> dict[str, Any] | None:
     """A sweep's sweep.json; None if there is none that can be used."""
     found = _note(folder / SWEEP, SWEEP_KINDS)
     return None if found is None else {**deepcopy(SWEEP_DEFAULTS), **found}
+
+
+def search_note(folder: Path) -> dict[str, Any] | None:
+    """A search's search.json; None if there is none that can be used."""
+    return _note(folder / SEARCH, SEARCH_KINDS)
+
+
+def trial_note(folder: Path) -> dict[str, Any] | None:
+    """A trial's trial.json; None if there is none that can be used."""
+    return _note(folder / TRIAL, TRIAL_KINDS)
 
 
 def fingerprint_in(folder: Path) -> str | None:

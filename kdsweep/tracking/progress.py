@@ -34,6 +34,8 @@ class Progress:
         self._students = 0  # of the cohort in training; 0 for a teacher
         self._finished_runs = 0
         self._best: str | None = None
+        self._is_waiting = False
+        self._wait_seconds = 0.0
         self._began = 0.0
         self._drawn = 0.0
 
@@ -54,6 +56,7 @@ class Progress:
         if self._bars is not None:
             self._bars.refresh()
             self._bars.stop()
+            self._bars = None
 
     def teacher(self, name: str, epochs: int) -> None:
         """A teacher's training begins."""
@@ -77,12 +80,32 @@ class Progress:
             self._bars.update(self._sweep_bar, completed=self._finished_runs + share)
         self._redraw(force=done_epochs >= self._epochs)
 
+    def waiting(self, lacking: int, seconds: float) -> None:
+        """MLflow lacks so many things, and is waited for, so many seconds at most from now."""
+        what = "waiting for MLflow"
+        if self._bars is None:
+            if not self._is_waiting and seconds >= 1:
+                self.note(f"{what}, {seconds:.0f} s at most")
+            self._is_waiting = True
+            return
+        if self._stage_bar is None or not self._is_waiting:
+            self._end_stage()
+            if self._stage_bar is not None:
+                self._bars.remove_task(self._stage_bar)
+            self._wait_seconds = seconds
+            self._stage_bar = self._bars.add_task(what, total=seconds, unit="s", best="")
+        self._is_waiting = True
+        left = f"{lacking} to ship" if lacking else ""
+        self._bars.update(self._stage_bar, completed=self._wait_seconds - seconds, best=left)
+        self._redraw(force=False)
+
     def note(self, line: str) -> None:
         """A line that stays, above the bars."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _begin_stage(self, stage: str, epochs: int, students: int) -> None:
         self._end_stage()
+        self._is_waiting = False
         self._stage, self._epochs, self._students = stage, epochs, students
         self._began = time.monotonic()
         if self._bars is None:

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -87,21 +88,34 @@ def read_rows(folder: Path) -> list[Row]:
     """The rows of metrics.jsonl, none if there is no such file.
 
     A line that a dying process left half-written is passed over; any other that is no row, too,
-    with a warning.
+    with a warning: `damaged_lines` has their numbers.
     """
     path = folder / METRICS
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
-    read = [_row(line) for line in lines]
-    # What comes after the last line break was being written.
-    if damaged := sum(row is None for row, line in zip(read[:-1], lines, strict=False) if line):
-        log.warning("%s: passed over %s that hold no row", path, _lines(damaged))
-    return [row for row in read if row is not None]
+    if damaged := damaged_lines(folder):
+        _warn_once(path.absolute(), path, len(damaged))
+    return [row for row in map(_row, _lines(path)) if row is not None]
 
 
-def _lines(number: int) -> str:
-    return "1 line" if number == 1 else f"{number} lines"
+def damaged_lines(folder: Path) -> list[int]:
+    """The numbers, from 1, of the lines of metrics.jsonl that are no rows."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    whole = _lines(path)[:-1]  # what comes after the last line break was being written
+    return [number for number, line in enumerate(whole, start=1) if line and _row(line) is None]
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")
+
+
+@cache
+def _warn_once(whole: Path, path: Path, number: int) -> None:
+    """Warn once a process; many read the same file."""
+    lines = "1 line that holds" if number == 1 else f"{number} lines that hold"
+    log.warning("%s: passed over %s no row", path, lines)
 
 
 def _row(line: bytes) -> Row | None:

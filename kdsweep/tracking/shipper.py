@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kdsweep.disk import is_full
 from kdsweep.tracking.database import first_line
 
 # An error that took longer than this is taken for a store that is away, not for a bad row ...
 SLOW_SECONDS = 1.0
-# ... and it is not asked again for rows that long: what it missed is shipped at the run's end.
+# ... and nothing is tried for so long: what it missed is shipped later, at the end at the latest.
 PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
@@ -26,31 +27,27 @@ class Shipper:
 
     def __init__(self, *, threaded: bool = True) -> None:
         self.behind: set[str] = set()
-        self._warned: set[str] = set()
-        self._closed = False
+        self._has_warned = False
+        self._closed = self._abandoned = False
         self._paused_until = 0.0
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         if threaded:
+            # A daemon: one that hangs in a request does not keep the process from ending.
             self._thread = threading.Thread(target=self._work, name="kdsweep-shipper", daemon=True)
             self._thread.start()
 
     def submit(
-        self,
-        run_id: str,
-        function: Callable[[], object],
-        *,
-        folder: Path | None = None,
-        can_wait: bool = False,
+        self, run_id: str, function: Callable[[], object], *, folder: Path | None = None
     ) -> None:
         """Have ``function`` called; returns at once.
 
         ``run_id`` is any name of the run it works for, ``folder`` what the warning tells the user
-        to sync. Work that ``can_wait`` is put off while the store is away: somebody does it later.
+        to sync. While the store is away nothing is called: who is behind has to be shipped later.
         """
 
         def job() -> None:
-            self._do(run_id, function, folder, can_wait)
+            self._do(run_id, function, folder)
 
         if self._thread is None:
             job()
@@ -61,37 +58,42 @@ class Shipper:
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything submitted so far is done; False if ``timeout`` seconds ran out."""
-        if self._thread is None or not self._thread.is_alive():
-            return True
-        reached = threading.Event()
-        self._jobs.put(reached.set)
-        return reached.wait(timeout)
+        return self.mark().wait(timeout)
 
-    def close(self, timeout: float = 120.0) -> bool:
-        """Finish what was submitted, at most ``timeout`` seconds long; False if some was not."""
+    def mark(self) -> threading.Event:
+        """An event that is set once everything submitted so far is done."""
+        reached = threading.Event()
+        if self._thread is None or not self._thread.is_alive():
+            reached.set()
+        else:
+            self._jobs.put(reached.set)
+        return reached
+
+    def end_pause(self) -> None:
+        """Ask a store again that was away."""
+        self._paused_until = 0.0
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """End the thread, after at most ``timeout`` seconds; False if something was not done.
+
+        What has not been done by then is not begun any more.
+        """
         if self._thread is None or self._closed:
             return True
         self._closed = True
+        done = self.mark()
         self._jobs.put(None)
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            logger.warning(
-                "MLflow was too slow: after %g s some of it is still not shipped. "
-                "The run folders are complete; `kdsweep sync FOLDER` ships a run of them later.",
-                timeout,
-            )
-            return False
-        return True
+        in_time = done.wait(timeout)
+        self._abandoned = True
+        return in_time
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _do(
-        self, run_id: str, function: Callable[[], object], folder: Path | None, can_wait: bool
-    ) -> None:
+    def _do(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
         start = time.monotonic()
-        if can_wait and start < self._paused_until:
+        if self._abandoned or start < self._paused_until:
             self.behind.add(run_id)
             return
         try:
@@ -104,12 +106,13 @@ class Shipper:
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        if run_id in self._warned:
-            return
-        self._warned.add(run_id)
-        logger.warning(
-            "MLflow did not take everything of run %s (%s). Training goes on and its folder is "
-            "complete; what is still missing at its end, `kdsweep sync %s` ships later.",
+        is_known = self._has_warned or self._abandoned or is_full(error)  # training says so, too
+        level = logging.DEBUG if is_known else logging.WARNING
+        self._has_warned = True
+        logger.log(
+            level,
+            "MLflow did not take everything of %s (%s). Training goes on and its folder is "
+            "complete; what is still missing at the end, `kdsweep sync %s` ships later.",
             run_id,
             first_line(error),
             folder or "FOLDER",

@@ -5,6 +5,7 @@ a run that has no sweep above it has the metrics itself. MLflow samples every te
 (MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL), in a thread of its own, and its errors stay there.
 """
 
+import threading
 from typing import Any
 
 from kdsweep.passwords import reveal
@@ -38,8 +39,11 @@ class SystemMetrics:
         self._monitor = monitor(run_id, resume_logging=True, tracking_uri=reveal(self._uri))
         self._monitor.start()
 
-    def close(self) -> None:
-        """Stop, and log what is measured but not yet logged."""
+    def close(self, seconds: float = 5.0) -> None:
+        """Stop, and log what is measured but not yet logged, in at most so many seconds."""
         if self._monitor is not None:
-            self._monitor.finish()
+            # It waits for its own request, which a store that hangs does not answer.
+            ending = threading.Thread(target=self._monitor.finish, daemon=True)
+            ending.start()
+            ending.join(seconds)
             self._monitor = None

@@ -6,9 +6,11 @@ a file damaged by a power cut costs one epoch. No random state is stored: every 
 follows from (seed, epoch, step).
 """
 
+import errno
 import hashlib
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -26,6 +28,7 @@ from kdsweep.training.tensor_files import save_tensors
 log = logging.getLogger(__name__)
 
 KEPT = 2
+LITTLE_BYTES = 1 << 20  # free on a disk that a file of weights did not fit on
 TERMS = "terms.safetensors"  # of a stage
 
 
@@ -213,12 +216,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path in the same folder, then put the file in its place."""
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        write(partial)
+        try:
+            write(partial)
+        except (RuntimeError, SafetensorError) as error:  # torch does not say why
+            raise _why_not_written(path, error) from error
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _why_not_written(path: Path, error: Exception) -> OSError:
+    free = shutil.disk_usage(path.parent).free
+    number = errno.ENOSPC if "os error 28" in str(error) or free < LITTLE_BYTES else errno.EIO
+    return OSError(number, f"{os.strerror(number)} ({error})", str(path))
 
 
 def latest_epoch(folder: Path) -> int:

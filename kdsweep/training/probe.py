@@ -88,8 +88,8 @@ def probe(
         steps,
         evaluations,
         images=len(part.labels),
-        sizes=tuple(_size(unit.students) for unit in units),
-        teacher_size=_size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
+        sizes=tuple(size(unit.students) for unit in units),
+        teacher_size=size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
         memory=_peak_memory(stream.device),
     )
 
@@ -185,7 +185,8 @@ class _Clock:
         return self._last - last
 
 
-def _size(students: Sequence[Student]) -> Size:
+def size(students: Sequence[Student]) -> Size:
+    """What students keep on disk."""
     rest = [[s.objective.state_dict(), s.optimizer.state_dict()] for s in students]
     weights = [student.model.state_dict() for student in students]
     return Size(len(students), _bytes(weights), _bytes(rest))

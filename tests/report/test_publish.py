@@ -22,7 +22,7 @@ from kdsweep.report.mlflow_source import from_mlflow
 from kdsweep.report.publish import description, publish, verdict
 from kdsweep.report.report import Report
 from kdsweep.report.views import columns
-from kdsweep.sweep.answer import make_report
+from kdsweep.sweep.ending import make_report
 from kdsweep.tracking.files import read_json
 from kdsweep.tracking.mlflow_store import TAG_LENGTH, MLflowStore
 
@@ -219,7 +219,7 @@ def test_a_report_takes_a_tenth_of_its_sweep_at_most(command: Command) -> None:
     trained = time.perf_counter()
     assert outcome.code == 0, outcome.err
     assert len(outcome.rows) == 45
-    make_report(outcome.sweep, None, None)
+    make_report(outcome.sweep)
     told = time.perf_counter() - trained
     assert (outcome.sweep / "report.html").is_file()
     print(told / (trained - began))

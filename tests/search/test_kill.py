@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 from commands import Command
 from optuna.trial import TrialState
-from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start, trials
+from processes import (
+    SMALL,
+    assert_mlflow_is_tidy,
+    finish,
+    recorded,
+    results,
+    runs_of,
+    start,
+    trials,
+)
 
 LONGER = ["trainer.epochs=8", "tracking.checkpoint_seconds=0"]
 SEARCH = [
@@ -44,13 +53,6 @@ def taught(kind: str) -> list[str]:
     if kind in ("assistant", "stages"):
         words.append("teacher.trainer.epochs=4")
     return [*words, *LONGER, *KINDS[kind], "student=cnn", "T=1,4", "seed=0,1", "resume=true"]
-
-
-def recorded(folder: Path) -> int:
-    """Epochs that all runs together have recorded, those of the teacher as well."""
-    walk = os.walk(folder)  # unlike glob it lives with folders that vanish meanwhile
-    paths = [Path(place) / "metrics.jsonl" for place, _, files in walk if "metrics.jsonl" in files]
-    return sum(path.read_text().count("\n") for path in paths)
 
 
 def finish_with_kills(folder: Path, words: Sequence[str], kills: int, epochs: int) -> None:

@@ -14,7 +14,10 @@ from optuna.trial import TrialState, create_trial
 from kdsweep.config import SearchConfig
 from kdsweep.search.mlflow_runs import SearchRuns
 from kdsweep.search.space import parse
+from kdsweep.sweep.ending import ship_sweep
+from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.search_notes import is_lacking, run_id_of, sync_search, sync_trial
 
 VALUES = {"T": 2.0, "alpha": 0.25}
 
@@ -30,13 +33,21 @@ def parent(store: MLflowStore) -> str:
     return store.create_run(name="bayes", parent_id=None, tags={}, params={})
 
 
+def search_in(folder: Path, store: Any, parent: str | None) -> SearchRuns:
+    """A search in this folder, as `open_sweep` has described it."""
+    folder.mkdir(exist_ok=True)
+    write_json_atomic(folder / "sweep.json", {"parent_run_id": parent})
+    return SearchRuns(store, parent, folder)
+
+
 @pytest.fixture
 def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchRuns:
-    return SearchRuns(store, parent, tmp_path / "bayes")
+    return search_in(tmp_path / "bayes", store, parent)
 
 
 def begun(runs: SearchRuns, trial: int = 0) -> str:
-    run_id = runs.trial(trial, "kl T=2 alpha=0.25", VALUES)
+    runs.trial(trial, "kl T=2 alpha=0.25", VALUES)
+    run_id = run_id_of(runs.folder / str(trial))
     assert run_id is not None
     return run_id
 
@@ -103,7 +114,7 @@ def test_a_trial_is_created_once_and_found_again_after_a_restart(
 def test_the_trial_of_another_search_is_another_run(
     store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
 ) -> None:
-    assert begun(SearchRuns(store, parent, tmp_path / "other")) != begun(runs)
+    assert begun(search_in(tmp_path / "other", store, parent)) != begun(runs)
 
 
 def test_a_trial_ends_with_its_mean_its_spread_and_how_many(
@@ -224,37 +235,43 @@ def test_what_is_searched_and_how_are_params_of_the_search(
     assert any("FloatDistribution" in value for value in described)
 
 
-def test_the_answer_is_on_the_run_of_the_search_and_may_be_said_again(
+def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
     store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
 ) -> None:
-    runs.log_answer()  # nothing is there yet
-    files = ["optimization_results.yaml", "results.csv", "plots/history.png", "plots/search.html"]
+    files = ["optimization_results.yaml", "plots/history.png", "plots/search.html"]
     (tmp_path / "bayes" / "plots").mkdir(parents=True)
     for text in ("first", "second"):
         for file in (*files, "plots/.half-written"):
             (tmp_path / "bayes" / file).write_text(text)
-        runs.log_answer()
+        ship_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
     kept = Path(store.client.download_artifacts(parent, ""))
-    assert {str(path.relative_to(kept)) for path in kept.rglob("*.*")} == set(files)
+    found = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
+    assert found == {*files, "results.csv", "sweep.json"}
     assert {(kept / file).read_text() for file in files} == {"second"}
-
-
-def test_a_search_ends_finished(store: MLflowStore, runs: SearchRuns, parent: str) -> None:
-    begun(runs)
-    runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
-    runs.finish("FINISHED")
     assert read(store, parent).info.status == "FINISHED"
 
 
 @pytest.mark.parametrize("status", ["KILLED", "FAILED"])
-def test_a_search_that_is_stopped_leaves_no_run_open(
-    store: MLflowStore, runs: SearchRuns, parent: str, status: Any
+def test_a_search_that_is_stopped_leaves_no_trial_open(
+    store: MLflowStore, runs: SearchRuns, status: Any
 ) -> None:
     done, opened = begun(runs, 0), begun(runs, 1)
     runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
-    runs.finish(status)
-    ended = [read(store, run_id).info.status for run_id in (parent, opened, done)]
-    assert ended == [status, status, "FINISHED"]
+    runs.stopped(status)
+    ended = [read(store, run_id).info.status for run_id in (opened, done)]
+    assert ended == [status, "FINISHED"]
+
+
+def test_a_trial_that_was_stopped_and_resumed_ends_as_one_that_was_not(
+    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+) -> None:
+    run_id = begun(runs)
+    runs.stopped("KILLED")
+    again = SearchRuns(store, parent, tmp_path / "bayes")
+    assert begun(again) == run_id
+    again.trial_ended(0, results(0.5), TrialState.COMPLETE)
+    assert read(store, run_id).info.status == "FINISHED"
+    assert history(store, run_id, "val/acc") == [(0, 0.5)]
 
 
 class Broken:
@@ -262,7 +279,7 @@ class Broken:
 
     def __getattr__(self, name: str) -> Any:
         def fail(*arguments: object, **named: object) -> None:
-            raise OSError(f"{name}: disk full")
+            raise OSError(f"{name}: no route to host")
 
         return fail
 
@@ -274,38 +291,54 @@ class DiesLater(Broken):
         return "a" * 32
 
 
-def use_all(runs: SearchRuns) -> str | None:
-    run_id = runs.trial(0, "kl", VALUES)
+def use_all(runs: SearchRuns) -> None:
+    runs.trial(0, "kl", VALUES)
     runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     runs.best_so_far(study(0.5))
-    (runs.folder / "results.csv").touch()
-    runs.log_answer()
     options = SearchConfig()
     config = OmegaConf.create({"hydra": {"sweeper": {"sampler": {"_target_": "a.B"}}}})
     runs.describe(parse(["T=1,2"], lambda key, loss: True), config, options)
-    runs.finish("KILLED")
-    return run_id
+    runs.stopped("KILLED")
 
 
 @pytest.mark.parametrize("store_class", [Broken, DiesLater])
 def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
     store_class: type, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    use_all(SearchRuns(store_class(), "b" * 32, tmp_path))  # type: ignore[arg-type]
-    assert "MLflow did not take something of the search" in caplog.text
-    assert "disk full" in caplog.text
+    use_all(search_in(tmp_path, store_class(), "b" * 32))
+    assert "MLflow did not take everything of the search" in caplog.text
+    assert "no route to host" in caplog.text
 
 
-def test_without_a_store_nothing_happens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert use_all(SearchRuns(None, None, tmp_path)) is None
+def test_what_a_broken_store_missed_is_shipped_from_the_notes(
+    store: MLflowStore, parent: str, tmp_path: Path
+) -> None:
+    use_all(search_in(tmp_path, Broken(), parent))
+    assert is_lacking(tmp_path / "0")
+    sync_trial(tmp_path / "0", store)
+    sync_search(tmp_path, store, parent)
+    assert not is_lacking(tmp_path / "0")
+    (run_id,) = children(store, parent)
+    assert read(store, run_id).info.status == "FINISHED"
+    assert read(store, run_id).data.metrics["val/acc"] == 0.625
+    assert history(store, parent, "best") == [(1, 0.5)]
+    assert "space.T" in read(store, parent).data.params
+
+
+def test_without_a_store_only_the_notes_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_all(search_in(tmp_path, None, None))
+    assert run_id_of(tmp_path / "0") is None
     assert caplog.text == ""
 
 
 def test_a_store_that_recovers_is_used_again(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
-    runs = SearchRuns(Broken(), parent, tmp_path)  # type: ignore[arg-type]
-    assert runs.trial(0, "kl", VALUES) is None
+    runs = search_in(tmp_path, Broken(), parent)
+    runs.trial(0, "kl", VALUES)
+    assert run_id_of(tmp_path / "0") is None
     runs.store = store
     run_id = begun(runs)
     assert children(store, parent) == [run_id]

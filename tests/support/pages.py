@@ -1,19 +1,14 @@
 """A real server and a real browser, for the tests of what people see."""
 
 import contextlib
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from servers import serving
 
 PATIENCE = 60_000  # milliseconds; the first page takes long on a busy machine
 
@@ -23,43 +18,6 @@ def mlflow_ui(folder: Path) -> Iterator[str]:
     """The address of `mlflow ui`, as a user starts it in a folder."""
     with serving([sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"], folder) as address:
         yield address
-
-
-@contextlib.contextmanager
-def serving(command: Sequence[str], folder: Path) -> Iterator[str]:
-    """The address of a server that takes `--port`, for as long as it is needed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address, process, folder / "server.log")
-        yield address
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:  # a busy machine; its group is its own
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(120):
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        time.sleep(0.5)
-    raise AssertionError(log.read_text())
 
 
 @contextlib.contextmanager

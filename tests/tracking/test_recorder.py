@@ -12,8 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from kdsweep.tracking.files import read_json
+from kdsweep.tracking.mlflow_run import sync
 from kdsweep.tracking.mlflow_store import MLflowStore
-from kdsweep.tracking.recorder import Recorder, sync
+from kdsweep.tracking.recorder import Recorder
 from kdsweep.tracking.run_folder import RESULT_KEYS, read_rows
 from kdsweep.tracking.shipper import Shipper
 
@@ -195,6 +196,7 @@ def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
     assert shipper.flush(20)
     second = Recorder(tmp_path / "0", store=store, shipper=shipper)
     start(second, resume_epoch=2)
+    assert shipper.flush(20)
     assert second.run_id == first.run_id
     assert second.run_id is not None
     assert not (second.folder / "result.json").exists()

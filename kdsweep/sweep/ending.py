@@ -1,0 +1,163 @@
+"""The end of a sweep: its files are written first, then MLflow is made to agree with them."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdsweep.disk import is_full
+from kdsweep.run import Session
+from kdsweep.sweep.folder import log_own_files, mark, mark_ended
+from kdsweep.tracking.database import first_line
+from kdsweep.tracking.notes import sweep_note
+from kdsweep.tracking.results import collect, write_csv
+from kdsweep.tracking.search_notes import sync_search
+from kdsweep.tracking.settling import Task, below, sync_command
+
+if TYPE_CHECKING:
+    from kdsweep.report.images import Load
+    from kdsweep.report.report import Report
+    from kdsweep.tracking.mlflow_store import MLflowStore, Status
+
+INTERRUPTED_SECONDS = 5.0  # who has pressed Ctrl-C, or a scheduler, does not wait longer
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[], "Report | None"]
+
+
+def publish(folder: Path, session: Session, error: BaseException | None = None) -> None:
+    """Write results.csv, the pictures and the report, then close the sweep in MLflow.
+
+    The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
+    The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
+    killed, else FINISHED.
+
+    Args:
+        error: what has ended the sweep, if it has not come to its end.
+
+    Raises:
+        OSError: if a file cannot be written; MLflow has been told by then.
+    """
+    if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
+        session.settling.limit(INTERRUPTED_SECONDS)
+    session.flush()  # so that the folders know the ids of their runs
+    rows = collect(folder)
+    status = parent_status([row["status"] for row in rows])
+    if error is not None and status == "FINISHED":  # not all of its runs have begun
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+    # Who pressed Ctrl-C wants out, and resumes later; `kdsweep report` reports what there is.
+    wants_report = session.report and status != "KILLED" and not is_full(error)
+    load = session.dataset if session.has_data else None  # no need to read it again
+    try:
+        _write_files(folder, session)
+    finally:
+        make = (lambda: make_report(folder, load)) if wants_report else None
+        close(folder, session, make, status, error)
+    mark_ended(folder)
+
+
+def _write_files(folder: Path, session: Session) -> None:
+    from kdsweep.tracking.plots import heatmap
+
+    rows = collect(folder)
+    write_csv(rows, folder / "results.csv")
+    if session.plots != "none":
+        heatmap(rows, folder / "heatmap.png")
+
+
+def close(
+    folder: Path,
+    session: Session,
+    make: Make | None,
+    status: "Status",
+    error: BaseException | None = None,
+) -> None:
+    """Make the report, and have MLflow agree with a sweep or a search that has ended.
+
+    A sentence says how to ship what MLflow has not taken when `tracking.wait` seconds are over.
+    """
+    report = make() if make is not None else None
+    store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
+    if store is None:
+        return
+    before = _ids(folder)
+
+    def runs() -> list[Task]:
+        return session.lacking(sorted({*below(folder), *session.folders}))
+
+    is_whole = session.settle(runs)
+    if make is not None and _ids(folder) != before:  # its links were not known before
+        report = make()
+    views: list[str | None] = []
+    if parent is not None and (is_whole or is_full(error)):  # such runs can be marked no more
+        last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
+        is_whole = session.settle(lambda: [] if views else [last]) and is_whole
+    if views:
+        mark(folder, {"view": views[0]})
+    if not is_whole and not is_full(error):  # which says itself how to resume
+        missing = runs() or [Task(folder, lambda: None)]
+        session.progress.note(
+            f"MLflow has not taken all of this sweep: `{sync_command(folder, missing)}` ships the"
+            " rest later; everything is in the folder"
+        )
+
+
+def _ids(folder: Path) -> list[str | None]:
+    return [row["mlflow_run_id"] for row in collect(folder)]
+
+
+def ship_sweep(
+    store: "MLflowStore",
+    parent: str,
+    folder: Path,
+    report: "Report | None",
+    status: "Status",
+    end_time_ms: int | None = None,
+) -> str | None:
+    """Ship what a sweep or a search as a whole has, and close its run.
+
+    Returns:
+        The key of MLflow's view of the sweep's runs; None without a report.
+    """
+    try:
+        write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
+        sync_search(folder, store, parent)
+        log_own_files(store, parent, folder)
+    finally:  # a full disk of ours does not keep the run open
+        store.finish(parent, status, end_time_ms)
+    if report is None:
+        return None
+    from kdsweep.report.publish import publish as publish_report
+
+    return publish_report(report, store, parent)
+
+
+def make_report(folder: Path, load: "Load | None" = None) -> "Report | None":
+    """The report of a sweep, in its folder; None for one run alone, which has none.
+
+    A sweep never fails for its report: what went wrong is a warning.
+
+    Args:
+        load: gives the data set of a run, where there is one in memory.
+    """
+    if sum(row["same_as"] is None for row in collect(folder)) < 2:
+        return None
+    try:
+        from kdsweep.report.evidence import from_folder
+        from kdsweep.report.files import write_report
+
+        evidence = from_folder(folder)
+        return write_report(replace(evidence, load=load) if load else evidence)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)
+        return None
+
+
+def parent_status(children: list[str]) -> "Status":
+    """The state of a sweep from those of its runs."""
+    if "KILLED" in children or "RUNNING" in children:
+        return "KILLED"
+    return "FAILED" if children and set(children) == {"FAILED"} else "FINISHED"

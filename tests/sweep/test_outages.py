@@ -1,0 +1,241 @@
+"""An MLflow server that breaks down: training ends with its table, and sync ships all of it."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from mlflow import MlflowClient
+from outages import FAULTS, Proxy, Trigger, proxied
+from processes import SMALL, start
+from servers import serving
+
+from kdsweep.tracking.files import read_json
+from kdsweep.tracking.run_folder import read_rows
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+
+GRID = ["T=1,4", "seed=0,1", *SMALL, "trainer.epochs=6", "tracking.wait=3", "tracking.plots=none"]
+SEARCH = [
+    *["search=bayes", *SMALL, "trainer.epochs=4", "hydra.sweeper.n_trials=4"],
+    *["hydra.sweeper.n_jobs=2", "search.finalists=1", "search.finalist_seeds=1"],
+    *["tracking.wait=3", "tracking.plots=none"],
+]
+# More than tracking.wait, what the process needs to start, to train and to end, on a busy machine.
+PATIENCE = 150.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    with serving([*command, "--artifacts-destination", str(folder / "files")], folder) as address:
+        yield address
+    del os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[Proxy]:
+    with proxied(server) as found:
+        yield found
+
+
+class Said(NamedTuple):
+    code: int
+    text: str
+    seconds: float
+
+    @property
+    def sync(self) -> list[str] | None:
+        """The command that it has named."""
+        found = [part for part in self.text.split("`") if part.startswith("kdsweep sync ")]
+        return shlex.split(found[-1])[2:] if found else None
+
+
+def run(folder: Path, words: Sequence[str], proxy: Proxy, name: str) -> Said:
+    process = start(
+        folder, [*words, f"tracking.uri={proxy.address}", f"tracking.experiment={name}"]
+    )
+    began = time.monotonic()
+    try:
+        text, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        text, _ = process.communicate()
+        raise AssertionError(f"it hangs: {text}") from None
+    return Said(process.returncode, text, time.monotonic() - began)
+
+
+def cli(folder: Path, *words: str) -> Said:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", "from kdsweep.cli import app; app()", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+
+
+def sweep_of(folder: Path) -> Path:
+    (note,) = folder.glob("multirun/**/sweep.json")
+    return note.parent
+
+
+def assert_nothing_is_lost(folder: Path, server: str) -> None:
+    """MLflow has every row of every run once, in the right state, under a parent that has ended."""
+    client = MlflowClient(server)
+    sweep = sweep_of(folder)
+    parent = read_json(sweep / "sweep.json")["parent_run_id"]
+    assert client.get_run(parent).info.status == "FINISHED"
+    notes = [*sweep.rglob("run.json"), *folder.glob("teachers/*/run.json")]
+    assert notes
+    ids = set()
+    for note in notes:
+        run = client.get_run(read_json(note)["mlflow_run_id"])
+        ids.add(run.info.run_id)
+        result = read_json(note.parent / "result.json")
+        assert run.info.status == result["status"] == "FINISHED", note
+        assert result["mlflow_run_id"] == run.info.run_id
+        wanted = {
+            (key, row["epoch"]) for row in read_rows(note.parent) for key in row["metrics"]
+        } | {(key, result["epochs"] - 1) for key in ("epochs", "seconds", "val/acc_best")}
+        found = [
+            (key, point.step)
+            for key in run.data.metrics
+            for point in client.get_metric_history(run.info.run_id, key)
+        ]
+        assert sorted(found) == sorted(wanted), note
+        assert {"result.json", "checkpoint", "config"} <= {
+            item.path for item in client.list_artifacts(run.info.run_id)
+        }
+    experiment = client.get_run(parent).info.experiment_id
+    every = client.search_runs([experiment], max_results=1000)
+    assert {run.info.status for run in every} == {"FINISHED"}
+    trials = {read_json(path)["mlflow_run_id"] for path in sweep.glob("*/trial.json")}
+    assert {run.info.run_id for run in every} == ids | trials | {parent}
+    for run in every:
+        if run.data.tags["kdsweep.role"] == "run":
+            assert run.data.tags["mlflow.parentRunId"] in (trials or {parent})
+    assert "results.csv" in {item.path for item in client.list_artifacts(parent)}
+
+
+def assert_ended_well(said: Said, folder: Path) -> None:
+    assert said.code == 0, said.text
+    assert "Traceback" not in said.text
+    assert "urllib3" not in said.text
+    assert "Retrying" not in said.text
+    assert "results  " in said.text, "there is no table"
+    assert (sweep_of(folder) / "results.csv").is_file()
+
+
+def nth(number: int, wanted: str) -> Trigger:
+    """The so-maniest request for something."""
+    seen: list[bool] = []
+
+    def trigger(method: str, path: str) -> bool:
+        seen.append(wanted in path and method != "GET")
+        return sum(seen) == number
+
+    return trigger
+
+
+AT = {
+    "start": (1, "/runs/update"),  # the sweep's own run is there
+    "middle": (8, "/runs/log-batch"),
+    "end": (3, "model.safetensors"),  # after the teacher's and a student's
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("moment", AT)
+def test_a_sweep_ends_with_its_table_and_sync_ships_what_is_missing(
+    tmp_path: Path, server: str, proxy: Proxy, moment: str, fault: str
+) -> None:
+    proxy.break_after(fault, nth(*AT[moment]))
+    said = run(tmp_path, [*GRID, "teacher.store=teachers"], proxy, f"{moment}-{fault}")
+    assert_ended_well(said, tmp_path)
+    assert proxy.fault == fault, "it did not break down"
+    proxy.recover()
+    assert said.sync is not None, said.text
+    shipped = cli(tmp_path, "sync", *said.sync)
+    assert shipped.code == 0, shipped.text
+    assert_nothing_is_lost(tmp_path, server)
+    again = cli(tmp_path, "sync", *said.sync)
+    assert "shipped 0 rows" in again.text
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "delay"])
+def test_a_server_that_is_away_from_the_beginning_is_refused_in_a_sentence(
+    tmp_path: Path, proxy: Proxy, fault: str
+) -> None:
+    proxy.break_down(fault)
+    said = run(tmp_path, GRID, proxy, "never")
+    assert said.code == 1
+    assert "tracking.uri must be an MLflow store that works, got http://127.0.0.1" in said.text
+    assert len(said.text.strip().splitlines()) == 1, said.text
+    assert said.seconds < 60
+
+
+def test_an_outage_that_ends_in_time_leaves_nothing_to_do(
+    tmp_path: Path, server: str, proxy: Proxy
+) -> None:
+    proxy.break_after("refused", nth(*AT["end"]))
+    words = [*GRID, "teacher.store=teachers", "tracking.wait=60"]
+    words.remove("tracking.wait=3")
+    words += [f"tracking.uri={proxy.address}", "tracking.experiment=short"]
+    process = start(tmp_path, words)
+    while not list(tmp_path.glob("multirun/**/results.csv")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)
+    proxy.recover()
+    text, _ = process.communicate(timeout=PATIENCE)
+    said = Said(process.returncode, text, 0.0)
+    assert_ended_well(said, tmp_path)
+    assert said.sync is None or "ships the rest" not in text, text
+    assert_nothing_is_lost(tmp_path, server)
+
+
+@pytest.mark.parametrize("fault", ["refused", "hang", "reset"])
+def test_a_search_is_shipped_whole_too(
+    tmp_path: Path, server: str, proxy: Proxy, fault: str
+) -> None:
+    proxy.break_after(fault, nth(2, "/runs/create"))
+    said = run(tmp_path, [*SEARCH, "teacher.store=teachers"], proxy, f"search-{fault}")
+    assert_ended_well(said, tmp_path)
+    proxy.recover()
+    assert said.sync is not None, said.text
+    assert cli(tmp_path, "sync", *said.sync).code == 0
+    assert_nothing_is_lost(tmp_path, server)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_commands_fail_in_one_sentence_in_a_bounded_time(
+    tmp_path: Path, server: str, proxy: Proxy, fault: str
+) -> None:
+    said = run(tmp_path, ["loss=ce", "seed=0,1", *SMALL], proxy, f"commands-{fault}")
+    assert said.code == 0, said.text
+    proxy.break_down(fault)
+    place = ["--uri", proxy.address, "--experiment", f"commands-{fault}"]
+    for words in (["sync", str(sweep_of(tmp_path))], ["leaderboard", *place]):
+        answer = cli(tmp_path, *words)
+        assert "Traceback" not in answer.text
+        assert answer.seconds < 90
+        if fault != "delay":
+            assert answer.code == 1
+            assert len(answer.text.strip().splitlines()) == 1, answer.text
+    report = cli(tmp_path, "report", str(sweep_of(tmp_path)))
+    assert report.code == 0, "it is made from the folder"
+    assert "Traceback" not in report.text
+    if fault != "delay":
+        assert "MLflow lacks the report" in report.text
