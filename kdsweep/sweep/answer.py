@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from kdsweep.tracking.database import first_line
+from kdsweep.tracking.database import first_line, sqlite_address
 from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import caption, collect, table, write_csv
 
@@ -191,8 +192,8 @@ def _publish_for_a_stock_launcher(folder: Path) -> None:
 
 def ui_command(uri: str) -> str:
     """The command that opens this store."""
-    default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {uri}"
+    default = sqlite_address(Path.cwd() / "mlflow.db")
+    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def link(note: dict[str, Any]) -> str:

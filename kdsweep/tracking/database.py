@@ -7,11 +7,13 @@ sentence. mlflow itself would retry for minutes, or fill another program's datab
 import logging
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
@@ -56,7 +58,8 @@ def resolve(uri: str, cwd: Path) -> str:
         raise ValueError(
             f"tracking.uri must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
         )
-    return f"{head}:///{os.path.abspath(cwd / Path(name).expanduser())}{mark}{options}"
+    file = Path(os.path.abspath(cwd / Path(unquote(name)).expanduser()))
+    return f"{sqlite_address(file, head)}{mark}{options}"
 
 
 def scheme_of(uri: str) -> str:
@@ -70,9 +73,24 @@ def shown(uri: str) -> str:
     return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
 
 
+def sqlite_address(file: Path, head: str = "sqlite") -> str:
+    """The address of a sqlite file, quoted where SQLAlchemy would read something else.
+
+    It takes `%20` for a space, and `?` for the end of the path.
+    """
+    path = str(file).replace("%", "%25").replace("?", "%3F")
+    # mlflow takes what follows `sqlite:///` for a path as it is, and would make a folder of it.
+    return f"{head if path == str(file) else 'sqlite+pysqlite'}:///{path}"
+
+
 def sqlite_file(address: str) -> Path:
     """The file of a resolved sqlite address."""
-    return Path(address.partition(":///")[2].partition("?")[0])
+    return Path(unquote(address.partition(":///")[2].partition("?")[0]))
+
+
+def is_sqlite_file(address: str) -> bool:
+    """Whether a resolved address is that of a sqlite file that is there."""
+    return scheme_of(address) == "sqlite" and sqlite_file(address).is_file()
 
 
 @contextmanager
@@ -166,7 +184,8 @@ def _check_revision(uri: str, file: Path, revision: str | None) -> None:
         raise _refusal(
             uri,
             f"its schema {revision} is older than mlflow {mlflow.__version__} needs; "
-            f"copy the file, then run `mlflow db upgrade sqlite:///{file}`, or name another file",
+            f"copy the file, then run `mlflow db upgrade {shlex.quote(sqlite_address(file))}`, "
+            "or name another file",
         )
     raise _refusal(
         uri,
@@ -180,12 +199,14 @@ def _create(address: str, file: Path) -> None:
 
     It takes seconds and is no transaction: an interrupted creation must not leave a broken file.
     """
-    mlflow = import_mlflow()
+    import_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     draft = file.with_name(file.name + ".new")
     for leftover in (draft, draft.with_name(draft.name + "-journal")):
         leftover.unlink(missing_ok=True)
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    # Quoted: mlflow writes the place of its default experiment into a statement as it is.
+    SqlAlchemyStore(sqlite_address(draft), (Path.cwd() / "mlruns").as_uri())  # type: ignore[no-untyped-call]
     draft.replace(file)
 
 
