@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ def main() -> None:
     sys.excepthook = _say
     signal.signal(signal.SIGTERM, _terminate)
     sys.argv[1:] = [hide(word) for word in sys.argv[1:]]
+    # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
     _refuse_empty_groups(sys.argv[1:])
     _refuse_keys_of_some_options(sys.argv[1:])
     try:
@@ -101,6 +105,21 @@ def _composes(words: Sequence[str]) -> bool:
 
 def _terminate(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+def _hang_up(number: int, frame: object) -> None:
+    """As SIGTERM; nothing more is written to the terminal or pipe, which are gone by now."""
+    signal.signal(number, signal.SIG_IGN)  # a shell may send it again, while open runs are ended
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        try:
+            is_file = stat.S_ISREG(os.fstat(output).st_mode)
+        except OSError:
+            is_file = False
+        if not is_file:
+            os.dup2(nowhere, output)
+    os.close(nowhere)
+    _terminate(number, frame)
 
 
 def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

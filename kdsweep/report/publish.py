@@ -13,7 +13,13 @@ from kdsweep.report.report import Report
 from kdsweep.report.sources import Source
 from kdsweep.report.views import DESCRIPTION, VERDICTS, save_views
 from kdsweep.tracking.database import first_line
-from kdsweep.tracking.mlflow_store import FOLDER_TAG, TAG_LENGTH, MLflowStore, quoted
+from kdsweep.tracking.mlflow_store import (
+    FOLDER_TAG,
+    TAG_LENGTH,
+    MLflowStore,
+    can_be_quoted,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -126,7 +132,10 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
     folder = parent.data.tags.get(FOLDER_TAG)
     if folder is None:
         return {}
-    inside = store.search(f"tags.`{FOLDER_TAG}` LIKE {quoted(f'{folder}/%')}")
+    pattern = quoted(f"{folder}/%") if can_be_quoted(folder) else "'%'"
+    found = store.search(f"tags.`{FOLDER_TAG}` LIKE {pattern}")
+    # A `%` or `_` in the folder's own name matches more.
+    inside = [run for run in found if run.data.tags[FOLDER_TAG].startswith(f"{folder}/")]
     return {str(run.info.run_id): dict(run.data.tags) for run in inside}
 
 

@@ -11,6 +11,7 @@ from kdsweep.report.evidence import Evidence, from_folder
 from kdsweep.report.files import latest
 from kdsweep.report.merge import merge
 from kdsweep.report.mlflow_source import REPORTS, from_mlflow, from_query
+from kdsweep.tracking.database import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.notes import sweep_note
 
@@ -105,7 +106,10 @@ def _of_folder(folder: Path, address: Address) -> Source:
     note = sweep_note(folder)
     assert note is not None, "from_folder refuses a folder without"
     experiment = address.experiment or _experiment(evidence)
-    return Source(evidence, note["parent_run_id"], address.uri or note["tracking_uri"], experiment)
+    used = note["tracking_uri"]
+    if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
+        used = URI  # the project's folder was moved, and its database with it
+    return Source(evidence, note["parent_run_id"], address.uri or used, experiment)
 
 
 def _experiment(evidence: Evidence) -> str | None:

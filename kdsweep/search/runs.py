@@ -50,6 +50,23 @@ class Runs:
         (plan,) = make_plans([task_of(config)], [words], trial, [*self.space.keys, "seed"])
         return config, plan
 
+    def ends(self, seed: int) -> list[Plan]:
+        """Plans at the ends of what is searched: who draws nothing else draws nothing wrong.
+
+        Raises:
+            UserError: naming every value that is not allowed.
+        """
+        found: list[Plan] = []
+        wrong: dict[str, None] = {}
+        for point in self.space.ends():
+            try:
+                found.append(self.plan(0, point, seed)[1])
+            except UserError as error:
+                wrong |= dict.fromkeys(str(error).splitlines())
+        if wrong:
+            raise UserError("\n".join(f"{sentence}, which is searched" for sentence in wrong))
+        return found
+
     def at(self, config: DictConfig, plan: Plan, seed: int) -> TrialRun:
         """A planned run with its folder; its run in MLflow is nested in that of its trial."""
         folder = self.folder / str(plan.number) / f"seed-{seed}"

@@ -144,7 +144,7 @@ class Search(OptunaSweeperImpl):
         self.session = session
         runs = Runs(self.launcher, session, self.space, self.folder)
         _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
-        runs.check([plan])
+        runs.check([plan, *runs.ends(self.options.seeds[0])])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
             self.study = stack.enter_context(closing(self._open_study()))

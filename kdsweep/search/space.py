@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
+    FloatDistribution,
     IntDistribution,
     distribution_to_json,
 )
@@ -54,6 +55,15 @@ class Dimension:
             return len(OptunaSweeperImpl._to_grid_sampler_choices(self.distribution))
         except ValueError:
             return math.inf
+
+    @property
+    def ends(self) -> list[Any]:
+        """The config values of the ends of its range, or all of its options."""
+        found = self.distribution
+        if isinstance(found, CategoricalDistribution):
+            return list(found.choices)
+        assert isinstance(found, FloatDistribution | IntDistribution)
+        return [self.value(found.low), self.value(found.high)]
 
     def value(self, param: Any) -> Any:
         """The config value of what the study holds."""
@@ -110,6 +120,27 @@ class Space:
     def overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The words that make a run of a trial's values."""
         return (*self.fixed, *(f"{key}={value}" for key, value in values.items()))
+
+    def ends(self) -> list[dict[str, Any]]:
+        """Points that a trial may have, in which each key takes each of its ends or options once.
+
+        The other keys have their first value; with `loss`, the first loss that the key applies to.
+        """
+        points = [self._first({})]
+        for dimension in self.dimensions:
+            points += [self._first({dimension.key: value}) for value in dimension.ends]
+        return list({repr(point): point for point in points}.values())
+
+    def _first(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """A point with these values, else with the first ones of all keys that have an effect."""
+        first = {d.key: d.ends[0] for d in self.dimensions} | chosen
+        if "loss" not in first:
+            return first
+        if "loss" not in chosen:
+            heard = [o for o in self.losses if all(self.applies(key, o) for key in chosen)]
+            first["loss"] = heard[0] if heard else first["loss"]
+        loss = str(first["loss"])
+        return {k: v for k, v in first.items() if k == "loss" or self.applies(k, loss)}
 
 
 def parse(arguments: Sequence[str], applies: Applies) -> Space:

@@ -16,7 +16,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Engine, NullPool, create_engine, func, select
+from sqlalchemy import Engine, NullPool, create_engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.errors import UserError
@@ -30,6 +30,8 @@ BEAT_SECONDS = 30.0  # how often an owner shows that it lives
 IDENTITY = "kdsweep.identity"
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
 NAMED = 3  # keys of a refusal that are named
+# Tables that tell whose a database is: Optuna's, MLflow's, and one that both would have.
+STUDIES, MLFLOW, VERSION = "studies", "experiments", "alembic_version"
 POSTGRES_LOCK = 0x6B6473  # the number of our advisory lock, "kds"; any that others do not use
 
 
@@ -51,7 +53,9 @@ def open_study(
         UserError: if the storage cannot be used, or holds a study of another search.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _storage_works(storage), _alone(engine_of(storage), folder):
+    engine = engine_of(storage)
+    with _storage_works(storage), _alone(engine, folder):
+        _refuse_tables(storage, set(inspect(engine).get_table_names()))
         study = _create(storage, name, directions, pruner)
     with _alone(study.engine, folder):
         known = study.user_attrs.get(IDENTITY, {})
@@ -98,6 +102,21 @@ def _alone(engine: Engine, folder: Path) -> Iterator[None]:
         if engine.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(POSTGRES_LOCK)))
         yield
+
+
+def _refuse_tables(storage: str, tables: set[str]) -> None:
+    """Refuse a database that is another program's, before Optuna puts its tables into it.
+
+    Raises:
+        UserError: naming the address.
+    """
+    others = tables if storage.startswith("sqlite") else tables & {VERSION}
+    if MLFLOW in tables or (others and STUDIES not in tables):
+        whose = "MLflow" if MLFLOW in tables else "another program"
+        raise UserError(
+            f"hydra.sweeper.storage must be a database of its own, got {shown(storage)}, which"
+            f" belongs to {whose}; try sqlite:///optuna.db"
+        )
 
 
 def _create(

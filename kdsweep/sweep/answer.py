@@ -1,6 +1,7 @@
 """The end of a sweep: its results in one place, in MLflow and on the terminal."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from kdsweep.config import hide_passwords
 from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import UserError
 from kdsweep.passwords import MASK, TRACKING, how_to_give, shown
+from kdsweep.tracking.database import sqlite_address
 from kdsweep.tracking.notes import sweep_note
 from kdsweep.tracking.results import caption, collect, table
 
@@ -146,8 +148,8 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
 
 def ui_command(uri: str) -> str:
     """The command that opens this store."""
-    default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {uri}"
+    default = sqlite_address(Path.cwd() / "mlflow.db")
+    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def link(note: dict[str, Any]) -> str:

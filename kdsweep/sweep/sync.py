@@ -114,7 +114,8 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
     sweep = _sweep_of(run)
     note = None if sweep is None else sweep_note(sweep)
     used = None if note is None else note["tracking_uri"]
-    if target.uri is None and used is not None and database.scheme_of(used) == "sqlite":
+    # A database that was moved, its folder with it, is found as the config says.
+    if target.uri is None and used is not None and database.is_sqlite_file(used):
         uri = used
         cwd = cwd if target.artifacts else database.sqlite_file(used).parent
     experiment = target.experiment or tracking.experiment

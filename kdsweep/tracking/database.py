@@ -7,6 +7,7 @@ sentence. mlflow itself would retry for minutes, or fill another program's datab
 import logging
 import os
 import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -68,7 +69,8 @@ def resolve(uri: str, cwd: Path) -> str:
         raise ValueError(
             f"tracking.uri must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
         )
-    return f"{head}:///{os.path.abspath(cwd / Path(name).expanduser())}{mark}{options}"
+    file = Path(os.path.abspath(cwd / Path(unquote(name)).expanduser()))
+    return f"{sqlite_address(file, head)}{mark}{options}"
 
 
 def scheme_of(uri: str) -> str:
@@ -89,9 +91,24 @@ def _without_login(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def sqlite_address(file: Path, head: str = "sqlite") -> str:
+    """The address of a sqlite file, quoted where SQLAlchemy would read something else.
+
+    It takes `%20` for a space, and `?` for the end of the path.
+    """
+    path = str(file).replace("%", "%25").replace("?", "%3F")
+    # mlflow takes what follows `sqlite:///` for a path as it is, and would make a folder of it.
+    return f"{head if path == str(file) else 'sqlite+pysqlite'}:///{path}"
+
+
 def sqlite_file(address: str) -> Path:
     """The file of a resolved sqlite address."""
-    return Path(address.partition(":///")[2].partition("?")[0])
+    return Path(unquote(address.partition(":///")[2].partition("?")[0]))
+
+
+def is_sqlite_file(address: str) -> bool:
+    """Whether a resolved address is that of a sqlite file that is there."""
+    return scheme_of(address) == "sqlite" and sqlite_file(address).is_file()
 
 
 def is_there(address: str) -> bool:
@@ -193,7 +210,8 @@ def _check_revision(uri: str, file: Path, revision: str | None) -> None:
         raise refusal(
             uri,
             f"its schema {revision} is older than mlflow {mlflow.__version__} needs; "
-            f"copy the file, then run `mlflow db upgrade sqlite:///{file}`, or name another file",
+            f"copy the file, then run `mlflow db upgrade {shlex.quote(sqlite_address(file))}`, "
+            "or name another file",
         )
     raise refusal(
         uri,
@@ -207,12 +225,14 @@ def _create(address: str, file: Path) -> None:
 
     It takes seconds and is no transaction: an interrupted creation must not leave a broken file.
     """
-    mlflow = import_mlflow()
+    import_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     draft = file.with_name(file.name + ".new")
     for leftover in (draft, draft.with_name(draft.name + "-journal")):
         leftover.unlink(missing_ok=True)
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    # Quoted: mlflow writes the place of its default experiment into a statement as it is.
+    SqlAlchemyStore(sqlite_address(draft), (Path.cwd() / "mlruns").as_uri())  # type: ignore[no-untyped-call]
     draft.replace(file)
 
 

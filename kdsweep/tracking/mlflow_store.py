@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from kdsweep.passwords import MASK, remember, shown
-from kdsweep.tracking import database
+from kdsweep.tracking import database, moved
 from kdsweep.tracking.run_folder import Row
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class MLflowStore:
             client = database.import_mlflow().MlflowClient(tracking_uri=address)
             try:
                 found = _find_or_create(client, address, experiment, location)
+                found = _followed(client, found, address, location)
             except ValueError:
                 raise
             except Exception as error:
@@ -95,7 +96,7 @@ class MLflowStore:
         if is_asked and found.artifact_location != location:
             logger.warning(
                 "experiment %s keeps its files in %s, where it was created, not in"
-                " tracking.artifacts=%s; a new tracking.experiment would be kept there",
+                " tracking.artifacts=%s; tracking.experiment=NAME makes one that keeps them there",
                 experiment,
                 found.artifact_location,
                 artifacts,
@@ -114,7 +115,8 @@ class MLflowStore:
             if found is None:
                 names = ", ".join(sorted(e.name for e in client.search_experiments()))
                 raise ValueError(f"--experiment must be one of {names}, got {experiment}")
-        address = database.resolve(uri, cwd)
+            address = database.resolve(uri, cwd)
+            found = _followed(client, found, address, None)
         return cls(client, uri=remember(address), experiment_id=found.experiment_id)
 
     @staticmethod
@@ -179,12 +181,13 @@ class MLflowStore:
         return str(self.client.get_run(run_id).info.status) == "RUNNING"
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
-        """The run with these tags, None if there is none.
-
-        Raises ValueError for a value that MLflow's filters cannot say.
-        """
-        wanted = " and ".join(f"tags.`{key}` = {quoted(value)}" for key, value in tags.items())
-        found = self.client.search_runs([self.experiment_id], wanted, max_results=1)
+        """The run with these tags, None if there is none."""
+        in_filter = {key: value for key, value in tags.items() if can_be_quoted(value)}
+        wanted = " and ".join(f"tags.`{key}` = {quoted(value)}" for key, value in in_filter.items())
+        if len(in_filter) == len(tags):
+            found: list[Run] = self.client.search_runs([self.experiment_id], wanted, max_results=1)
+        else:  # of the rest MLflow cannot be asked
+            found = [run for run in self.search(wanted) if tags.items() <= run.data.tags.items()]
         return str(found[0].info.run_id) if found else None
 
     def reopen(self, run_id: str) -> None:
@@ -349,6 +352,27 @@ def _find_or_create(
     return found
 
 
+def _followed(
+    client: "MlflowClient", found: "Experiment", address: str, location: str | None
+) -> "Experiment":
+    """The experiment, its files where they are now if the folder around them was moved.
+
+    Args:
+        location: where it would keep its files if it were new; None if nobody says so.
+    """
+    old = found.artifact_location
+    if not moved.is_gone(old) or database.scheme_of(address) != "sqlite":
+        return found
+    file = database.sqlite_file(address)
+    place = moved.place_now(old, file.parent)
+    new = location if place is None else place.as_uri()
+    if new is None or new == old:
+        return found
+    moved.point_to(file, found.experiment_id, old, new)
+    logger.warning("the files of experiment %s have moved: from %s to %s", found.name, old, new)
+    return client.get_experiment(found.experiment_id)
+
+
 def _artifact_location(artifacts: str, cwd: Path) -> str:
     if MASK in remember(artifacts):
         raise ValueError(
@@ -392,9 +416,14 @@ def _readable(value: object) -> str:
     return _cut(str(value), PARAM_LENGTH)
 
 
+def can_be_quoted(value: str) -> bool:
+    """Whether MLflow's filters can say a value: they know no escapes."""
+    return not ("'" in value and '"' in value)
+
+
 def quoted(value: str) -> str:
     """A value as MLflow's filters want it. Raises ValueError for one that they cannot say."""
-    if "'" in value and '"' in value:
+    if not can_be_quoted(value):
         raise ValueError(f"a tag to look for must not have both kinds of quotes, got {value}")
     return f'"{value}"' if "'" in value else f"'{value}'"
 
