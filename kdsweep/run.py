@@ -23,6 +23,7 @@ from kdsweep.build import (
     build_unit,
     load_checkpoint,
     resolve_device,
+    teacher_split,
 )
 from kdsweep.config import TrackingConfig
 from kdsweep.data.labelled import ReadOnce
@@ -43,13 +44,14 @@ from kdsweep.tracking.run_folder import ANSWERS, read_rows
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
-from kdsweep.training.evaluate import Split, confusion, evaluating, predict
+from kdsweep.training.evaluate import Split, confusion
 from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
 from kdsweep.training.online import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
 
 # How far a stored teacher's accuracy may be from what its record claims before it is refused.
 TOLERANCE = 0.005
@@ -120,6 +122,7 @@ class Session:
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[str, ReadOnce] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
+        self.introduced: set[str] = set()  # teachers whose accuracy has been printed
 
     def dataset(self, values: dict[str, Any]) -> Dataset:
         """The data set of a run, loaded once; how it is augmented is the stream's affair."""
@@ -662,7 +665,9 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     given = plan.values["teacher"]["checkpoint"]
     dataset = session.dataset(plan.values)
     if given is not None:
-        return build_teacher(plan.values, dataset, features, Path(given), key)
+        teacher = build_teacher(plan.values, dataset, features, Path(given), key)
+        _introduce(key, plan, teacher, Path(given), session)
+        return teacher
     recipe = teacher_plan(plan.values, plan.digests)
     store = Path(plan.values["teacher"]["store"])
     folder = store / recipe.fingerprint
@@ -679,7 +684,34 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(plan.values, dataset, features, weights, key)
     _verify(recipe, folder, record, session)
+    _introduce(key, plan, teacher, weights, session)
     return teacher
+
+
+def _introduce(key: str, plan: Plan, teacher: Teacher, weights: Path, session: Session) -> None:
+    """Print how good a teacher is, once a process, and warn if it is near chance."""
+    values, dataset = plan.values, session.dataset(plan.values)
+    mark = f"{weights.resolve()} {dataset.digest}"
+    if mark in session.introduced:
+        return
+    session.introduced.add(mark)
+    split = teacher_split(values, dataset, resolve_device(values["trainer"]["device"]))
+    with isolated(values["trainer"]["threads"]):
+        acc = _accuracy(key, teacher, split)
+    member, name = key.rpartition("teacher.members.")[2], values["teacher"]["name"]
+    label = name if member in (key, name) else f"{name} ({member})"
+    measured = f"{split.name} {100 * acc:.1f} %"
+    session.progress.note(f"teacher {label}: {measured}")
+    if is_near_chance(acc, dataset.num_classes):
+        advice = chance_warning(acc, tuple(dataset.class_names), dataset.image_shape)
+        session.progress.note(f"warning: teacher {label}: {advice}")
+
+
+def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
+    try:
+        return measured_accuracy(teacher, split)
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from error
 
 
 def finished(folder: Path) -> Result | None:
@@ -700,8 +732,7 @@ def _train_teacher(place: Place, session: Session) -> Result:
     (result,) = train_cohort([place], session, resume=True)
     if result["status"] != "FINISHED":
         raise UserError(f"teacher {name}: {result['reason']}")
-    kept = f"test/acc {result['test/acc']:.2%}, kept in {place.folder}"
-    session.progress.note(f"teacher {name}: {kept}")
+    session.progress.note(f"teacher {name}: kept in {place.folder}")
     return result
 
 
@@ -716,10 +747,10 @@ def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> Non
     as_recipe = {**values, "teacher": {**values["teacher"], **itself}}
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(as_recipe, dataset, (), weights, "teacher")
-    with isolated(values["trainer"]["threads"]), evaluating([]):
-        (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
+    with isolated(values["trainer"]["threads"]):
+        measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
-    measured, claimed = split.metrics(logits, agreement=False)[key], record[key]
+    claimed = record[key]
     if claimed is None or abs(measured - claimed) > TOLERANCE:
         raise UserError(
             f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"
