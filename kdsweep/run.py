@@ -30,7 +30,15 @@ from kdsweep.data.labelled import ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
-from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
+from kdsweep.plan import (
+    Plan,
+    make_folder,
+    online_plan,
+    peer_plans,
+    stage_plan,
+    stages_of,
+    teacher_plan,
+)
 from kdsweep.teaching import teachers
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
@@ -118,6 +126,8 @@ class Session:
         except ValueError as error:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
+        # Called at the end of every epoch; raises SystemExit where the time of a search is over.
+        self.stop_in_time: Callable[[], None] = lambda: None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[str, ReadOnce] = {}
@@ -238,6 +248,7 @@ def train_cohort(
         def record(student: Student, metrics: dict[str, float]) -> None:
             if student in by_student:  # a teacher that is only replayed has no run
                 by_student[student].epoch(metrics)
+                _stop_in_time(runs, session)
 
         try:
             for place, unit in zip(places, units, strict=True):
@@ -264,6 +275,19 @@ def train_cohort(
                 ) from error
             raise
     return [team[0].result() for team in teams]
+
+
+def _stop_in_time(runs: Sequence["_Run"], session: Session) -> None:
+    """Once the time is over, end a cohort at the end of an epoch; what it has learned is kept."""
+    alive = [run for run in runs if run.student.failure is None]
+    if len({run.recorded for run in alive} | {run.student.epoch for run in alive}) != 1:
+        return  # some have not come to the end of this epoch
+    try:
+        session.stop_in_time()
+    except SystemExit:
+        for run in alive:
+            checkpoint.save(*run.saved)
+        raise
 
 
 class _Company(NamedTuple):
@@ -450,6 +474,7 @@ class _Run:
         self.plan, self.folder, self.parent_id = place
         self.student, self.session, self.dataset = student, session, dataset
         self.pace, self.watch, self.pruned = pace, watch, False
+        self.recorded = 0  # epochs whose metrics are written
         self.recorder = Recorder(
             self.folder,
             store=session.store,
@@ -503,6 +528,7 @@ class _Run:
         home = self.session.home
         own = self.recorder.run_id if plan.role == "run" else None
         self.session.monitor((home and home.parent_id) or own)
+        self.recorded = self.student.epoch
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
         self.recorder.log(f"objective: {self.student.objective.formula}")
@@ -510,13 +536,12 @@ class _Run:
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""
         values = self.plan.values
-        asked = self.plan.teacher is not None
         chosen: dict[str, object] = {
             "loss": loss_name(values),
             **plan_settings(self.plan),
             "seed": values["seed"],
             "student": values["student"]["name"],
-            "teacher": values["teacher"]["name"] if asked else "none",
+            "teacher": teacher_name(self.plan) or "none",
             "dataset": values["dataset"]["name"],
         }
         weights = {f"weight.{k}": v for k, v in self.student.objective.weights.items()}
@@ -529,6 +554,7 @@ class _Run:
         self.metrics = metrics
         number = self.student.epoch - 1
         self.recorder.epoch(number, metrics)
+        self.recorded = self.student.epoch
         self._log_ratios(metrics)
         line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
         self.recorder.log(f"epoch {number}: {line}")
@@ -621,7 +647,7 @@ class _Run:
             **plan_settings(self.plan),
             "loss": loss_name(values),
             "student": values["student"]["name"],
-            "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
+            "teacher": teacher_name(self.plan),
         }
         if reason is not None:
             self.recorder.log(f"{status}: {reason}")
@@ -635,6 +661,12 @@ class _Run:
 def plan_settings(plan: Plan) -> dict[str, float]:
     """T and alpha, where they have an effect on the run."""
     return {key: plan.values[key] for key in plan.follows}
+
+
+def teacher_name(plan: Plan) -> str | None:
+    """The teacher of a run or of a stage that it begins with; None if nobody taught it."""
+    taught = any(one.teacher is not None for one in (plan, *stages_of(plan)))
+    return plan.values["teacher"]["name"] if taught else None
 
 
 def _last_metrics(folder: Path) -> dict[str, float]:
