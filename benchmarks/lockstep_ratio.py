@@ -2,9 +2,13 @@
 
 Nine students (T in 1, 4, 16 x alpha in 0.1, 0.5, 0.9), a VGG16 teacher and the convnet4 student,
 batch 128, fp32: the training steps of the cohort against those of nine cohorts of one, each with
-its own stream and its own teacher forward. Both are the project's own objects and loop body. A
-round times both, in turn, so that a noisy machine disturbs them alike; the ratio of each round is
-printed, and their median.
+its own stream and its own teacher forward. Both are the project's own objects, trained by its own
+`train_epoch`. A round times both, in turn, so that a noisy machine disturbs them alike; the ratio
+of each round is printed, and their median.
+
+Each round is an epoch of a few batches. The first one is not timed: besides touching memory for the
+first time, the very first step of a training measures the gradient of each term (`grad_ratio/`),
+once in a whole sweep.
 
     python benchmarks/lockstep_ratio.py --data FOLDER   # a folder of class folders with train/
     python benchmarks/lockstep_ratio.py                 # made images of the same size
@@ -16,6 +20,7 @@ import argparse
 import itertools
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -29,8 +34,10 @@ from kdsweep.build import (
     resolve_device,
 )
 from kdsweep.cli import CONF
+from kdsweep.data.stream import Stream
 from kdsweep.plan import make_plans
-from kdsweep.training.lockstep import isolated
+from kdsweep.structures import Batch
+from kdsweep.training.lockstep import isolated, train_epoch
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
 
@@ -56,39 +63,55 @@ def main() -> None:
         return [build_student(p.values, dataset, [network], stream.steps_per_epoch) for p in plans]
 
     together, alone = students(), students()
-    ratios = []
+    short = FirstBatches(stream, options.batches)
+    rounds = []
     with isolated(options.threads):
-        for round in range(-1, options.rounds):
-            one = timed(together, teacher, stream, options.batches, max(round, 0))
-            nine = sum(
-                timed([student], teacher, stream, options.batches, max(round, 0))
-                for student in alone
-            )
-            if round < 0:
-                continue  # the first touch of memory is not a measurement
-            ratios.append(one / nine)
+        for epoch in range(options.rounds + 1):
+            one = timed(together, teacher, short, epoch)
+            nine = sum(timed([student], teacher, short, epoch) for student in alone)
+            if epoch == 0:
+                continue  # the first epoch of a training is not like the others
+            rounds.append((one, nine, one / nine))
             print(
-                f"round {round + 1}: lockstep {one:.2f} s, nine solo runs {nine:.2f} s,"
-                f" ratio {ratios[-1]:.3f}",
+                f"round {epoch}: lockstep {one:.2f} s, nine solo runs {nine:.2f} s,"
+                f" ratio {one / nine:.3f}",
                 flush=True,
             )
+    lockstep, solo, ratio = (spread(figures) for figures in zip(*rounds, strict=True))
     print(
-        f"median ratio {statistics.median(ratios):.3f} [{min(ratios):.3f}..{max(ratios):.3f}],"
-        f" n = {len(ratios)} rounds, {options.threads} thread(s), {options.precision}, {device}"
+        f"median of {len(rounds)} rounds [min..max]: lockstep {lockstep} s,"
+        f" nine solo runs {solo} s, ratio {ratio}; {options.batches} batches, {options.threads} thread(s),"
+        f" {options.precision}, {device}"
     )
 
 
-def timed(
-    students: list[Student], teacher: Teacher, stream: object, batches: int, epoch: int
-) -> float:
-    """Seconds for the first batches of an epoch, as `kdsweep.training.lockstep.fit` trains them."""
+def spread(figures: Sequence[float]) -> str:
+    """The median, and between which figures it lies."""
+    return f"{statistics.median(figures):.3f} [{min(figures):.3f}..{max(figures):.3f}]"
+
+
+class FirstBatches(Stream):
+    """A stream that ends every epoch after a few batches."""
+
+    def __init__(self, stream: Stream, count: int) -> None:
+        self.__dict__.update(vars(stream))
+        self.count = count
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        return itertools.islice(super().epoch(epoch), self.count)
+
+
+def timed(students: Sequence[Student], teacher: Teacher, stream: Stream, epoch: int) -> float:
+    """Seconds of an epoch's steps, without what `kdsweep.training.lockstep.fit` does at its end."""
     began = time.perf_counter()
-    for step, batch in enumerate(itertools.islice(stream.epoch(epoch), batches)):
-        target = teacher(batch.images)
-        for student in students:
-            student.step(batch, target, step)
+    train_epoch(students, stream, epoch, teacher)
     _synchronise(teacher)
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    for student in students:
+        if student.failure is not None:
+            raise SystemExit(student.failure)
+        student.end_epoch()  # the next step is not a training's first one
+    return seconds
 
 
 def _synchronise(teacher: Teacher) -> None:

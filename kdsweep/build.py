@@ -14,7 +14,7 @@ from torch import nn
 
 from kdsweep.config import EXECUTION_WHITELIST
 from kdsweep.data.augment import Augment
-from kdsweep.data.labelled import Source
+from kdsweep.data.labelled import Labelled, Source
 from kdsweep.data.mix import Mix
 from kdsweep.data.split import Dataset, load_dataset
 from kdsweep.data.stream import Stream, evaluation_batches
@@ -39,6 +39,7 @@ from kdsweep.training.teacher import Teacher
 Made = TypeVar("Made")
 
 EVALUATION_BATCH = 256  # at least this many images per forward when nothing is learnt
+TRAINING_SAMPLE = 1000  # images to measure a teacher on where nothing is held out
 
 
 def make(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
@@ -140,17 +141,36 @@ def _checked(key: str, make: Callable[[], Made]) -> Made:
 def build_splits(values: dict[str, Any], dataset: Dataset, device: str) -> dict[str, Split]:
     """`val` (if there is one) and `test`, as they are measured."""
     parts = {"val": dataset.val, "test": dataset.test}
+    return {
+        name: _split(name, part, values, dataset, device)
+        for name, part in parts.items()
+        if part is not None
+    }
+
+
+def _split(
+    name: str, part: Labelled, values: dict[str, Any], dataset: Dataset, device: str
+) -> Split:
     size = max(values["trainer"]["batch_size"], EVALUATION_BATCH)
 
-    def split(name: str, part: Any) -> Split:
-        def batches() -> Any:
-            return evaluation_batches(
-                part, batch_size=size, mean=dataset.mean, std=dataset.std, device=device
-            )
+    def batches() -> Any:
+        return evaluation_batches(
+            part, batch_size=size, mean=dataset.mean, std=dataset.std, device=device
+        )
 
-        return Split(name, batches, part.labels.to(device))
+    return Split(name, batches, part.labels.to(device))
 
-    return {name: split(name, part) for name, part in parts.items() if part is not None}
+
+def teacher_split(values: dict[str, Any], dataset: Dataset, device: str) -> Split:
+    """What a teacher is measured on before it teaches: `val`, or a sample of the training split."""
+    if dataset.val is not None:
+        return _split("val", dataset.val, values, dataset, device)
+    count = len(dataset.train.labels)
+    # At even distances: images may be in the order of their classes.
+    index = torch.linspace(0, count - 1, min(count, TRAINING_SAMPLE)).long()
+    sample = dataset.train.take(index.to(dataset.train.labels.device))
+    name = f"no validation split, {len(index):,} training images"
+    return _split(name, sample, values, dataset, device)
 
 
 def build_model(

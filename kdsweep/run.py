@@ -23,6 +23,7 @@ from kdsweep.build import (
     build_unit,
     load_checkpoint,
     resolve_device,
+    teacher_split,
 )
 from kdsweep.config import TrackingConfig
 from kdsweep.data.labelled import ReadOnce
@@ -30,7 +31,15 @@ from kdsweep.data.split import Dataset
 from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
-from kdsweep.plan import Plan, make_folder, online_plan, peer_plans, stage_plan, teacher_plan
+from kdsweep.plan import (
+    Plan,
+    make_folder,
+    online_plan,
+    peer_plans,
+    stage_plan,
+    stages_of,
+    teacher_plan,
+)
 from kdsweep.teaching import teachers
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.event_files import check_installed
@@ -47,7 +56,7 @@ from kdsweep.tracking.settling import Settling, Task, lacking
 from kdsweep.tracking.shipper import Shipper
 from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
 from kdsweep.training import checkpoint
-from kdsweep.training.evaluate import Split, confusion, evaluating, predict
+from kdsweep.training.evaluate import Split, confusion
 from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
@@ -55,6 +64,7 @@ from kdsweep.training.online import OnlineTeacher
 from kdsweep.training.probe import size
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
 
 # How far a stored teacher's accuracy may be from what its record claims before it is refused.
 TOLERANCE = 0.005
@@ -129,10 +139,13 @@ class Session:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
         self.folders: set[Path] = set()  # of the runs that this process has opened or caught up
+        # Called at the end of every epoch; raises SystemExit where the time of a search is over.
+        self.stop_in_time: Callable[[], None] = lambda: None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[str, ReadOnce] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
+        self.introduced: set[str] = set()  # teachers whose accuracy has been printed
 
     def dataset(self, values: dict[str, Any]) -> Dataset:
         """The data set of a run, loaded once; how it is augmented is the stream's affair."""
@@ -264,6 +277,7 @@ def train_cohort(
         def record(student: Student, metrics: dict[str, float]) -> None:
             if student in by_student:  # a teacher that is only replayed has no run
                 by_student[student].epoch(metrics)
+                _stop_in_time(runs, session)
 
         try:
             for place, unit in zip(places, units, strict=True):
@@ -292,6 +306,19 @@ def train_cohort(
                 ) from error
             raise
     return [team[0].result() for team in teams]
+
+
+def _stop_in_time(runs: Sequence["_Run"], session: Session) -> None:
+    """Once the time is over, end a cohort at the end of an epoch; what it has learned is kept."""
+    alive = [run for run in runs if run.student.failure is None]
+    if len({run.recorded for run in alive} | {run.student.epoch for run in alive}) != 1:
+        return  # some have not come to the end of this epoch
+    try:
+        session.stop_in_time()
+    except SystemExit:
+        for run in alive:
+            checkpoint.save(*run.saved)
+        raise
 
 
 class _Company(NamedTuple):
@@ -481,6 +508,7 @@ class _Run:
         self.plan, self.folder, self.parent_id = place
         self.student, self.session, self.dataset = student, session, dataset
         self.pace, self.watch, self.pruned = pace, watch, False
+        self.recorded = 0  # epochs whose metrics are written
         self.recorder = Recorder(
             self.folder,
             store=session.store,
@@ -542,6 +570,7 @@ class _Run:
             resume_epoch=self.student.epoch,
             opened=self._monitor,
         )
+        self.recorded = self.student.epoch
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
         self.recorder.log(f"objective: {self.student.objective.formula}")
@@ -554,13 +583,12 @@ class _Run:
     def params(self) -> dict[str, object]:
         """What MLflow shows as columns: flat, readable, complete."""
         values = self.plan.values
-        asked = self.plan.teacher is not None
         chosen: dict[str, object] = {
             "loss": loss_name(values),
             **plan_settings(self.plan),
             "seed": values["seed"],
             "student": values["student"]["name"],
-            "teacher": values["teacher"]["name"] if asked else "none",
+            "teacher": teacher_name(self.plan) or "none",
             "dataset": values["dataset"]["name"],
         }
         weights = {f"weight.{k}": v for k, v in self.student.objective.weights.items()}
@@ -573,6 +601,7 @@ class _Run:
         self.metrics = metrics
         number = self.student.epoch - 1
         self.recorder.epoch(number, metrics)
+        self.recorded = self.student.epoch
         self._log_ratios(metrics)
         line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
         self.recorder.log(f"epoch {number}: {line}")
@@ -665,7 +694,7 @@ class _Run:
             **plan_settings(self.plan),
             "loss": loss_name(values),
             "student": values["student"]["name"],
-            "teacher": values["teacher"]["name"] if self.plan.teacher is not None else None,
+            "teacher": teacher_name(self.plan),
         }
         try:
             if reason is not None:
@@ -681,6 +710,12 @@ class _Run:
 def plan_settings(plan: Plan) -> dict[str, float]:
     """T and alpha, where they have an effect on the run."""
     return {key: plan.values[key] for key in plan.follows}
+
+
+def teacher_name(plan: Plan) -> str | None:
+    """The teacher of a run or of a stage that it begins with; None if nobody taught it."""
+    taught = any(one.teacher is not None for one in (plan, *stages_of(plan)))
+    return plan.values["teacher"]["name"] if taught else None
 
 
 def _last_metrics(folder: Path) -> dict[str, float]:
@@ -711,7 +746,9 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     given = plan.values["teacher"]["checkpoint"]
     dataset = session.dataset(plan.values)
     if given is not None:
-        return build_teacher(plan.values, dataset, features, Path(given), key)
+        teacher = build_teacher(plan.values, dataset, features, Path(given), key)
+        _introduce(key, plan, teacher, Path(given), session)
+        return teacher
     recipe = teacher_plan(plan.values, plan.digests)
     store = Path(plan.values["teacher"]["store"])
     folder = store / recipe.fingerprint
@@ -730,7 +767,34 @@ def _trained(key: str, plan: Plan, features: Sequence[str], session: Session) ->
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(plan.values, dataset, features, weights, key)
     _verify(recipe, folder, record, session)
+    _introduce(key, plan, teacher, weights, session)
     return teacher
+
+
+def _introduce(key: str, plan: Plan, teacher: Teacher, weights: Path, session: Session) -> None:
+    """Print how good a teacher is, once a process, and warn if it is near chance."""
+    values, dataset = plan.values, session.dataset(plan.values)
+    mark = f"{weights.resolve()} {dataset.digest}"
+    if mark in session.introduced:
+        return
+    session.introduced.add(mark)
+    split = teacher_split(values, dataset, resolve_device(values["trainer"]["device"]))
+    with isolated(values["trainer"]["threads"]):
+        acc = _accuracy(key, teacher, split)
+    member, name = key.rpartition("teacher.members.")[2], values["teacher"]["name"]
+    label = name if member in (key, name) else f"{name} ({member})"
+    measured = f"{split.name} {100 * acc:.1f} %"
+    session.progress.note(f"teacher {label}: {measured}")
+    if is_near_chance(acc, dataset.num_classes):
+        advice = chance_warning(acc, tuple(dataset.class_names), dataset.image_shape)
+        session.progress.note(f"warning: teacher {label}: {advice}")
+
+
+def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
+    try:
+        return measured_accuracy(teacher, split)
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from error
 
 
 def finished(place: Place) -> Result | None:
@@ -759,8 +823,7 @@ def _train_teacher(place: Place, session: Session) -> Result:
     (result,) = train_cohort([place], session, resume=True)
     if result["status"] != "FINISHED":
         raise UserError(f"teacher {name}: {result['reason']}")
-    kept = f"test/acc {result['test/acc']:.2%}, kept in {place.folder}"
-    session.progress.note(f"teacher {name}: {kept}")
+    session.progress.note(f"teacher {name}: kept in {place.folder}")
     return result
 
 
@@ -775,10 +838,10 @@ def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> Non
     as_recipe = {**values, "teacher": {**values["teacher"], **itself}}
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(as_recipe, dataset, (), weights, "teacher")
-    with isolated(values["trainer"]["threads"]), evaluating([]):
-        (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
+    with isolated(values["trainer"]["threads"]):
+        measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
-    measured, claimed = split.metrics(logits, agreement=False)[key], record[key]
+    claimed = record[key]
     if claimed is None or abs(measured - claimed) > TOLERANCE:
         raise UserError(
             f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"

@@ -9,6 +9,7 @@ averaged over images *and* positions, and of two sizes the larger map is pooled.
 adds T CE(z / T): other losses.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,5 +34,5 @@ def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
 
 
 def attention(maps: Tensor) -> Tensor:
-    """(B, channels, H, W) -> (B, H W), each row of length 1."""
-    return F.normalize(maps.square().mean(dim=1).flatten(1), dim=1)
+    """(B, channels, H, W) -> (B, H W) in float64, each row of length 1."""
+    return F.normalize(maps.square().mean(dim=1, dtype=torch.float64).flatten(1), dim=1)

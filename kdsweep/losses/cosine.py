@@ -38,7 +38,8 @@ class Cosine(PairedTerm):
 def cosine_distance(feature: Tensor, target: Tensor) -> Tensor:
     """Mean over the batch of 1 - cos, of the features (B, ...) flattened."""
     length = min(feature[0].numel(), target[0].numel())
-    ours, theirs = shortened(feature.flatten(1), length), shortened(target.flatten(1), length)
+    # In float64: 1 - cos cancels where the two are alike.
+    ours, theirs = (shortened(f.double().flatten(1), length) for f in (feature, target))
     return (1 - F.cosine_similarity(ours, theirs, dim=1)).mean()
 
 

@@ -22,12 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.checks import check_fraction, check_positive, check_positive_integer
+from kdsweep.losses.checks import check_fraction, check_positive_integer, is_finite_number
 from kdsweep.losses.pairs import LearnedPairs
 from kdsweep.losses.shapes import Shape
 from kdsweep.structures import Batch, Output
 
 EPS = 1e-7
+# Of the temperature: exp(1 / temperature) over- and underflows in float32 below 0.012.
+COLDEST, HOTTEST = 0.02, 1e6
 
 
 class CRD(LearnedPairs):
@@ -52,7 +54,8 @@ class CRD(LearnedPairs):
     ) -> None:
         super().__init__(pairs, weight)
         check_positive_integer("negatives", negatives)
-        check_positive("temperature", temperature)
+        if not is_finite_number(temperature) or not COLDEST <= temperature <= HOTTEST:
+            raise ValueError(f"temperature must be a number from 0.02 to 1e6, got {temperature!r}")
         check_fraction("momentum", momentum)
         check_positive_integer("dim", dim)
         self.negatives, self.dim = negatives, dim
@@ -142,10 +145,10 @@ def contrast(same: Tensor, others: Tensor, drawn: Tensor, noise: Tensor) -> Tens
         drawn: (B, M) how often each of these was drawn.
         noise: (B,) K / N, the expected number of times that chance draws one image.
     """
-    told = torch.log(same / (same + noise + EPS))
-    noise = noise.unsqueeze(1)
-    refused = torch.log(noise / (others + noise + EPS))
-    return -(told.sum() + (drawn * refused).sum()) / len(same)
+    # log (P / (P + noise)) and log (noise / (P + noise)), in forms whose gradient has no P^2.
+    accepted = torch.log1p((noise + EPS) / same)
+    refused = torch.log1p((others + EPS) / noise.unsqueeze(1))
+    return (accepted.sum() + (drawn * refused).sum()) / len(same)
 
 
 class OtherClasses(nn.Module):

@@ -7,11 +7,12 @@ positions, of length 1, and the means run over images and couples of channels. T
 quadratic one without offset, as in RepDistiller; of two sizes the larger map is pooled.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.losses.pairs import PairedTerm
 from kdsweep.losses.shapes import Shape, check_maps, same_size
+
+EPS = 1e-24  # of a squared length
 
 
 class NST(PairedTerm):
@@ -26,15 +27,31 @@ class NST(PairedTerm):
 
 def discrepancy(feature: Tensor, target: Tensor) -> Tensor:
     """Maps (B, channels, H, W) of any two sizes and numbers of channels."""
-    ours, theirs = (channel_directions(maps) for maps in same_size(feature, target))
-    return kernel(theirs, theirs) + kernel(ours, ours) - 2 * kernel(ours, theirs)
+    ours, theirs = (maps.flatten(2) for maps in same_size(feature, target))
+    own, teachers = products(ours, ours), products(theirs, theirs)
+    between = products(ours, theirs)
+    sizes, targets = squared_lengths(own), squared_lengths(teachers)
+    return (
+        kernel(teachers, targets, targets)
+        + kernel(own, sizes, sizes)
+        - 2 * kernel(between, sizes, targets)
+    )
 
 
-def channel_directions(maps: Tensor) -> Tensor:
-    """(B, channels, H, W) -> (B, channels, H W), each channel of length 1."""
-    return F.normalize(maps.flatten(2), dim=2)
+def products(one: Tensor, other: Tensor) -> Tensor:
+    """(B, C, HW) and (B, D, HW) -> (B, C, D) in float64, of every couple of channels.
+
+    What is made of them cancels; the products themselves are left in the type of the maps, whose
+    rounding has no preferred sign: the channels are brought to length 1 afterwards.
+    """
+    return (one @ other.mT).double()
 
 
-def kernel(one: Tensor, other: Tensor) -> Tensor:
-    """The mean of (a . b)^2 over images and all couples of a channel of each."""
-    return (one @ other.mT).square().mean()
+def squared_lengths(own: Tensor) -> Tensor:
+    """(B, C, C) -> (B, C), of the channels; not 0, so that a channel without activation gives 0."""
+    return own.diagonal(dim1=1, dim2=2).clamp(min=EPS)
+
+
+def kernel(products: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """The mean of (a . b)^2 over images and couples of channels, of length 1."""
+    return (products.square() / (one.unsqueeze(2) * other.unsqueeze(1))).mean()

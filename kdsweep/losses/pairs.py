@@ -48,7 +48,9 @@ class PairedTerm(Term):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):
-            return self.combine(self.values(*self.paired(student, teacher), batch))
+            features, targets = self.paired(student, teacher)
+            value = self.combine(self.values(features, targets, batch))
+        return value.to(features[0].dtype)  # some compare in float64
 
     def paired(self, student: Output, teacher: Output) -> tuple[list[Tensor], list[Tensor]]:
         """The features of every pair in order, student's and teacher's, these without gradient."""

@@ -24,8 +24,12 @@ class PKT(PairedTerm):
 
 
 def probability_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Mean over all pairs of images; features (B, ...) of any two shapes."""
-    ours, theirs = affinities(feature), affinities(target)
+    """Mean over all pairs of images; features (B, ...) of any two shapes.
+
+    In float64: the images of a batch are so alike, behind a ReLU above all, that all but the last
+    digits of float32 cancel.
+    """
+    ours, theirs = affinities(feature.double()), affinities(target.double())
     return (theirs * torch.log((theirs + EPS) / (ours + EPS))).mean()
 
 

@@ -26,6 +26,6 @@ def similarity_distance(feature: Tensor, target: Tensor) -> Tensor:
 
 
 def similarities(feature: Tensor) -> Tensor:
-    """(B, ...) -> (B, B), each row of length 1."""
-    vectors = feature.flatten(1)
+    """(B, ...) -> (B, B) in float64, each row of length 1."""
+    vectors = feature.flatten(1).double()
     return F.normalize(vectors @ vectors.T, dim=1)

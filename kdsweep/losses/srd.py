@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.checks import check_positive
+from kdsweep.losses.checks import is_finite_number
 from kdsweep.losses.pairs import LearnedPairs
 from kdsweep.losses.shapes import Shape, as_vectors, both
 
@@ -29,12 +29,14 @@ class SRD(LearnedPairs):
     """Logarithm of the distance between normalised embeddings, after a projector a pair.
 
     ``pairs`` name vectors, or maps or rows of tokens, whose mean is taken. Raises ValueError for
-    other shapes, and unless ``exponent`` is a finite number > 0 and ``weight`` one >= 0.
+    other shapes, and unless ``exponent`` is a number in [1, 100] and ``weight`` a finite one
+    >= 0.
     """
 
     def __init__(self, pairs: Sequence[Sequence[str]], exponent: float, weight: float) -> None:
         super().__init__(pairs, weight)
-        check_positive("exponent", exponent)
+        if not is_finite_number(exponent) or not 1 <= exponent <= 100:
+            raise ValueError(f"exponent must be a number from 1 to 100, got {exponent!r}")
         self.exponent = float(exponent)
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -56,7 +58,7 @@ class Projection(nn.Module):
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
         projected = self.projector(as_vectors(feature))
-        return log_distance(projected, as_vectors(target), self.exponent)
+        return log_distance(projected.double(), as_vectors(target).double(), self.exponent)
 
 
 def log_distance(projected: Tensor, target: Tensor, exponent: float) -> Tensor:

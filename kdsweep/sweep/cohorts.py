@@ -62,7 +62,7 @@ def _stages_before(places: Sequence[Place], session: Session) -> list[list[Place
     found: dict[int, dict[str, Place]] = {}
     for place in places:
         stage = stage_of(place, session)
-        while stage is not None and finished(stage) is None:
+        while stage is not None and not _has_ended(stage):
             depth = len(stage.plan.values["stages"])
             found.setdefault(depth, {})[stage.plan.fingerprint] = stage
             stage = stage_of(stage, session)
@@ -78,10 +78,18 @@ def _train_missing(stages: Sequence[Place], session: Session, capacity: int | No
             home = stage.folder.parent
             home.mkdir(parents=True, exist_ok=True)
             locks.enter_context(FileLock(home / f".{stage.folder.name}.lock"))
-        missing = [stage for stage in stages if finished(stage) is None]
+        missing = [stage for stage in stages if not _has_ended(stage)]
         for name in dict.fromkeys(stage.plan.cell for stage in missing):
             session.progress.note(f"{name}: trained first")
         _train_cohorts(missing, session, capacity, resume=True)
+
+
+def _has_ended(stage: Place) -> bool:
+    """Whether a stage has its weights, or has failed alone: it would again, to the same bits."""
+    if finished(stage) is not None:
+        return True
+    result = result_of(stage.folder, stage.plan.fingerprint)
+    return result is not None and result["status"] == "FAILED" and not result["with_cohort"]
 
 
 def _failed_for_good(place: Place, result: Result) -> Result:

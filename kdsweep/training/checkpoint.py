@@ -168,7 +168,8 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) ->
     """Load weights into a model that they must fit exactly.
 
     Raises:
-        ValueError: naming the first tensor that is missing, unknown or of another shape.
+        ValueError: naming the first tensor that is missing, unknown, of another shape, or not
+            finite.
     """
     own = model.state_dict()
     for name in sorted({*own, *weights}):
@@ -179,7 +180,17 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) ->
         if own[name].shape != weights[name].shape:
             found, needed = tuple(weights[name].shape), tuple(own[name].shape)
             raise ValueError(f"{origin} has {name!r} of shape {found}, the model needs {needed}")
+    if (broken := _first_not_finite(own, weights)) is not None:
+        raise ValueError(f"{origin} must hold finite weights, got nan or inf in {broken!r}")
     model.load_state_dict(dict(weights))
+
+
+def _first_not_finite(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that is not finite where a new model's own is: a mask may be."""
+    for name, tensor in weights.items():
+        if (~torch.isfinite(tensor) & torch.isfinite(own[name].to(tensor.device))).any():
+            return name
+    return None
 
 
 def sha256(model: nn.Module) -> str:

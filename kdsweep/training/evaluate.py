@@ -29,7 +29,7 @@ class Split:
         """`val/acc`, `val/loss`, `val/ece` and, if asked for, `val/agreement` of logits (N, C)."""
         found = {
             "acc": accuracy(logits, self.labels),
-            "loss": F.cross_entropy(logits, self.labels).item(),
+            "loss": F.cross_entropy(logits.double(), self.labels).item(),
             "ece": calibration_error(logits, self.labels),
         }
         if agreement and self.teacher_logits is not None:

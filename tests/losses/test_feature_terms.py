@@ -2,30 +2,9 @@
 
 import pytest
 import torch
+from feature_terms import MAPS, PLAIN, TERMS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdsweep.losses.ab import AB
-from kdsweep.losses.at import AT
-from kdsweep.losses.cc import CC
-from kdsweep.losses.cosine import Cosine
-from kdsweep.losses.crd import CRD
-from kdsweep.losses.fitnet import FitNet
-from kdsweep.losses.fsp import FSP
-from kdsweep.losses.ft import FT
-from kdsweep.losses.nst import NST
-from kdsweep.losses.ofd import OFD
-from kdsweep.losses.pkt import PKT
-from kdsweep.losses.review import Review
-from kdsweep.losses.rkd import RKD
-from kdsweep.losses.sp import SP
-from kdsweep.losses.vid import VID
-
-TERMS = {
-    term.__name__: term
-    for term in (AB, AT, CC, CRD, Cosine, FSP, FT, FitNet, NST, OFD, PKT, RKD, Review, SP, VID)
-}
-MAPS = ("AB", "AT", "FSP", "FT", "NST", "OFD", "VID")  # those that compare position by position
-PLAIN = ("AT", "Cosine", "FSP", "NST", "PKT", "RKD", "SP")  # those that learn nothing
 every_term = pytest.mark.parametrize("name", TERMS)
 
 

@@ -405,6 +405,52 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
     assert weights("parked") == weights("whole") != []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["teacher", "stage"])
+def test_a_timeout_reaches_what_is_trained_before_the_trials(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, role: str
+) -> None:
+    """It ends at an epoch's end, and goes on from there to the same bits."""
+    before = {
+        "teacher": ["teacher.trainer.epochs=6"],
+        "stage": ["stages=hints", "stages.hints.epochs=6", "student=cnn", "student.model.width=4"],
+    }[role]
+    words = [*SEARCH, *before, "hydra.sweeper.n_trials=1", "trainer.epochs=1"]
+
+    def searched(name: str, *more: str) -> Outcome:
+        return command(*words, f"search.name={name}", f"teacher.store={tmp_path}/{name}", *more)
+
+    def weights(name: str) -> list[object]:
+        folders = [*tmp_path.glob(f"{name}/*/result.json")]
+        folders += tmp_path.glob(f"multirun/{name}/**/result.json")
+        return sorted(read_json(path)["weights_sha256"] for path in folders)
+
+    assert searched("whole").code == 0
+    with monkeypatch.context() as patch:
+        from kdsweep.search.clock import Clock, TimeIsUp
+        from kdsweep.tracking.run_folder import RESULT
+
+        asked = iter(range(100))
+
+        def third(self: Clock) -> None:
+            if next(asked) == (2 if role == "teacher" else 3):  # the tiny teacher has one epoch
+                raise TimeIsUp(0)
+
+        patch.setattr(Clock, "stop_in_time", third)
+        parked = searched("parked", "search.timeout=4s")
+        assert parked.code == 0, parked.err
+        assert "search.timeout=4s is over" in parked.err
+        assert "the same command goes on" in parked.out
+        places = {"teacher": "parked/*", "stage": "multirun/parked/stage-*"}
+        (folder,) = (path.parent for path in tmp_path.glob(f"{places[role]}/{RESULT}"))
+        assert read_json(folder / RESULT)["status"] == "KILLED"
+        assert [path.stem for path in folder.glob("checkpoint/*.safetensors")] == ["epoch-0003"]
+    again = searched("parked")
+    assert again.code == 0, again.err
+    assert weights("parked") == weights("whole")
+    assert len(weights("whole")) == (2 if role == "teacher" else 3)
+
+
 SLOW = pytest.mark.slow
 
 

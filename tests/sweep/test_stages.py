@@ -188,3 +188,33 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
 )
 def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
     assert sentence in refusal(*HINTS, *words)
+
+
+@pytest.mark.slow
+def test_a_stage_that_diverged_is_not_trained_again_by_a_later_block(command: Command) -> None:
+    wild = ["+optimizer@stages.hints.optimizer=sgd", "stages.hints.optimizer.lr=1e12"]
+    search = ["search=bayes", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    words = [
+        *HINTS,
+        *wild,
+        *search,
+        "search.finalists=0",
+        "trainer.epochs=1",
+        "tracking.plots=none",
+    ]
+    outcome = command(*words)
+    assert outcome.err.count("stage hints fitnet: trained first") == 1
+    reasons = [row["reason"] for row in outcome.rows]
+    assert len(reasons) == 2
+    assert all("its stage hints fitnet: non-finite" in reason for reason in reasons)
+
+
+@pytest.mark.slow
+def test_results_name_the_teacher_of_a_stage(command: Command) -> None:
+    outcome = command(*HINTS, "loss=ce", "trainer.epochs=1", tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert [row["teacher"] for row in outcome.rows] == ["cnn"]
+    (run,) = runs(outcome)["run"]
+    assert run.data.params["teacher"] == "cnn"
+    plain = command("loss=ce", "trainer.epochs=1")
+    assert [row["teacher"] for row in plain.rows] == [None]

@@ -1,0 +1,42 @@
+"""What is measured of a trained teacher before anyone learns from it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kdsweep.structures import Output
+from kdsweep.training.evaluate import Split, accuracy, predict
+
+CLASSES_NAMED = 3
+
+
+def measured_accuracy(teacher: Callable[[Tensor], Output], split: Split) -> float:
+    """A teacher's top-1 accuracy on a split, in [0, 1].
+
+    Raises:
+        ValueError: if a logit is not finite.
+    """
+    (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
+    if not torch.isfinite(logits).all():
+        raise ValueError(f"must give finite logits, got nan or inf ({split.name})")
+    return accuracy(logits, split.labels)
+
+
+def is_near_chance(accuracy: float, classes: int) -> bool:
+    """Below twice the accuracy of guessing; of two classes, below 75 %."""
+    return accuracy < min(2 / classes, (1 + 1 / classes) / 2)
+
+
+def chance_warning(
+    accuracy: float, class_names: tuple[str, ...], image_shape: tuple[int, int, int]
+) -> str:
+    """What to look at when a teacher hardly does better than guessing; shape (channels, H, W)."""
+    named = ", ".join(class_names[:CLASSES_NAMED])
+    more = ", ..." if len(class_names) > CLASSES_NAMED else ""
+    return (
+        f"{accuracy:.1%} is near chance, which is {1 / len(class_names):.1%}; of a teacher from"
+        f" elsewhere, compare the order of the classes (here {named}{more}), the normalisation"
+        " (dataset.mean, dataset.std) and the input size (here"
+        f" {' x '.join(map(str, image_shape))}) with those of its training"
+    )

@@ -1,0 +1,186 @@
+"""Before a teacher teaches: its weights are finite, and its accuracy is printed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Command, Refusal
+from outcomes import digests
+from safetensors.torch import load_file, save_file
+
+from kdsweep import run
+from kdsweep.models.cnn import CNN
+from kdsweep.training.checkpoint import fit_weights, save_weights
+from kdsweep.training.teacher_check import chance_warning, is_near_chance
+
+QUICK = ["trainer.epochs=1", "T=1"]
+ENSEMBLE = [
+    "teacher=ensemble",
+    *(f"teacher.members.{n}.model.width=4" for n in ("first", "second")),
+]
+SHORT = [f"teacher.members.{name}.trainer.epochs=1" for name in ("first", "second")]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A file of weights for the teacher of the tests."""
+    torch.manual_seed(0)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, CNN(in_shape=(1, 8, 8), num_classes=10, width=4))
+    return path
+
+
+def changed(weights: Path, name: str, change: object) -> Path:
+    """A copy of the file with one tensor changed."""
+    tensors = load_file(weights)
+    tensors[name] = change(tensors[name])  # type: ignore[operator]
+    path = weights.parent / "changed.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+def classifier(weights: Path, kind: str) -> str:
+    """The name of the last layer's weight or bias: the only ones with a row for each class."""
+    (name,) = [n for n, t in load_file(weights).items() if t.shape[:1] == (10,) and kind in n]
+    return name
+
+
+def lines(err: str, word: str) -> list[str]:
+    return [line for line in err.splitlines() if word in line]
+
+
+def test_the_accuracy_of_a_teacher_is_printed_once_new_or_stored(
+    command: Command, tmp_path: Path
+) -> None:
+    words = [*QUICK, f"teacher.store={tmp_path}/own"]
+    first, again = command(*words, "seed=0,1"), command(*words)
+    for outcome in (first, again):
+        (line,) = lines(outcome.err, "teacher cnn: val ")
+        assert line.endswith(" %")
+        assert "test/acc" not in outcome.err
+    assert lines(again.err, "teacher cnn: val ") == lines(first.err, "teacher cnn: val ")
+
+
+@pytest.mark.slow
+def test_a_given_teacher_with_its_classes_in_another_order(
+    command: Command, tmp_path: Path
+) -> None:
+    learned = ["teacher.trainer.epochs=12", f"teacher.store={tmp_path}/own"]
+    assert command(*QUICK, *learned).code == 0
+    (trained,) = (tmp_path / "own").glob("*/checkpoint/model.safetensors")
+    good = command(*QUICK, f"teacher.checkpoint={trained}")
+    assert lines(good.err, "teacher cnn: val ")
+    assert "near chance" not in good.err
+    mixed = changed(trained, classifier(trained, "weight"), lambda rows: rows.roll(3, 0).clone())
+    bad = command(*QUICK, f"teacher.checkpoint={mixed}")
+    assert bad.code == 0
+    (warning,) = lines(bad.err, "warning: teacher cnn: ")
+    for said in ("near chance", "order of the classes", "dataset.mean", "input size (here 1 x 8"):
+        assert said in warning
+
+
+def test_a_given_teacher_at_chance(command: Command, weights: Path) -> None:
+    outcome = command(*QUICK, f"teacher.checkpoint={weights}")
+    assert outcome.code == 0, outcome.err
+    assert len(lines(outcome.err, "teacher cnn: val ")) == 1
+    assert len(lines(outcome.err, "warning: teacher cnn: ")) == 1
+
+
+@pytest.mark.slow
+def test_every_member_of_an_ensemble(command: Command) -> None:
+    outcome = command(*ENSEMBLE, *SHORT, *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert len(lines(outcome.err, "teacher cnn (first): val ")) == 1
+    assert len(lines(outcome.err, "teacher cnn (second): val ")) == 1
+
+
+@pytest.mark.slow
+def test_an_assistant_and_its_own_teacher(command: Command, tmp_path: Path) -> None:
+    words = ["teacher=assistant", "teacher.trainer.epochs=1", "teacher.teacher.trainer.epochs=1"]
+    widths = ["teacher.model.width=4", "teacher.teacher.model.width=6"]
+    stores = [f"teacher.store={tmp_path}/own", f"teacher.teacher.store={tmp_path}/own"]
+    outcome = command(*words, *widths, *stores, *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert len(lines(outcome.err, ": val ")) == 2
+
+
+def test_without_validation_training_images_are_measured_and_said_to_be(command: Command) -> None:
+    outcome = command("dataset.val_fraction=0", *QUICK)
+    assert outcome.code == 0, outcome.err
+    (line,) = lines(outcome.err, "teacher cnn: no validation split, 160 training images ")
+    assert line.endswith(" %")
+
+
+@pytest.mark.slow
+def test_measuring_changes_no_bit(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["T=1", "student.model.dropout=0.5", "trainer.epochs=1"]
+    measured = digests(command(*words))
+    monkeypatch.setattr(run, "_introduce", lambda *_: None)
+    assert digests(command(*words)) == measured
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_with_key_and_file(
+    refusal: Refusal, weights: Path, bad: float
+) -> None:
+    name = classifier(weights, "weight")
+    path = changed(weights, name, lambda rows: torch.full_like(rows, bad))
+    sentence = f"{path} must hold finite weights, got nan or inf in {name!r}"
+    assert f"teacher.checkpoint {sentence}" in refusal(f"teacher.checkpoint={path}")
+    student = ["student=cnn", "student.model.width=4", f"student.checkpoint={path}"]
+    assert f"student.checkpoint {sentence}" in refusal(*student)
+    member = f"teacher.members.first.checkpoint={path}"
+    assert f"teacher.members.first.checkpoint {sentence}" in refusal(*ENSEMBLE, member)
+
+
+@pytest.mark.slow
+def test_weights_of_a_stage_that_are_not_finite(command: Command) -> None:
+    words = ["stages=hints", "stages.hints.epochs=1", "student=cnn", "student.model.width=4"]
+    first = command(*words, *QUICK)
+    (weights,) = first.sweep.glob("stage-*/checkpoint/model.safetensors")
+    changed(weights, classifier(weights, "weight"), lambda rows: rows * torch.nan).replace(weights)
+    shutil.rmtree(first.sweep / "0")
+    again = command(*words, *QUICK, "resume=true")
+    assert again.code == 1
+    place = weights.relative_to(first.sweep)
+    assert f"{place} must hold finite weights, got nan or inf in 'head.weight'" in again.err
+    assert "Traceback" not in again.err
+
+
+def test_a_teacher_whose_logits_overflow_is_named_and_not_its_student(
+    command: Command, weights: Path
+) -> None:
+    huge = changed(weights, classifier(weights, "weight"), lambda rows: rows.sign() * 3e38)
+    outcome = command(*QUICK, f"teacher.checkpoint={huge}")
+    assert outcome.code == 1
+    assert "teacher must give finite logits, got nan or inf (val)" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_mask_may_hold_infinities() -> None:
+    class Masked(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 2)
+            self.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+
+    fit_weights(Masked(), Masked().state_dict(), "file")
+    with pytest.raises(ValueError, match="file must hold finite weights, got nan or inf in 'mask'"):
+        fit_weights(
+            Masked(), {**Masked().state_dict(), "mask": torch.full((2,), -torch.inf)}, "file"
+        )
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "classes", "near"),
+    [(0.19, 10, True), (0.21, 10, False), (0.74, 2, True), (0.76, 2, False), (0.67, 3, False)],
+)
+def test_near_chance_is_below_twice_chance(accuracy: float, classes: int, near: bool) -> None:
+    assert is_near_chance(accuracy, classes) is near
+
+
+def test_few_classes_are_named_whole() -> None:
+    sentence = chance_warning(0.5, ("cat", "dog"), (3, 32, 32))
+    assert "50.0% is near chance, which is 50.0%" in sentence
+    assert "(here cat, dog)" in sentence
+    assert "(here 3 x 32 x 32)" in sentence
