@@ -11,6 +11,18 @@ import torch
 from torch import Tensor
 
 
+class DataError(ValueError):
+    """Images that cannot be read any more while runs are trained on them."""
+
+
+def readable(text: str) -> str:
+    """A name as it can be printed everywhere: what is no character is written as Python has it.
+
+    File names may hold any byte, line breaks and the control characters of terminals included.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class DiskImages(Protocol):
     """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
 

@@ -42,7 +42,7 @@ class StoredImages:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in attempt_all
             for place, row in enumerate(index.tolist()):
-                pixels.numpy()[place] = decode(self._images, row, self._form)
+                pixels.numpy()[place] = decode(self._images, row, self._form).pixels
         return pixels
 
     def take(self, index: Tensor) -> "StoredImages":
