@@ -32,13 +32,15 @@ def publish(folder: Path, session: Any) -> None:
     killed, else FINISHED.
     """
     from kdsweep.sweep.folder import log_own_files, mark, mark_ended
+    from kdsweep.tracking.drawing import forgiving
     from kdsweep.tracking.plots import heatmap
 
     rows = collect(folder)
     note = read_json(folder / "sweep.json")
     write_csv(rows, folder / "results.csv")
     if session.plots != "none":
-        heatmap(rows, folder / "heatmap.png")
+        with forgiving(str(folder / "heatmap.png")):
+            heatmap(rows, folder / "heatmap.png")
     parent = note["parent_run_id"]
     if session.store is not None and parent is not None:
         log_own_files(session.store, parent, folder)
@@ -125,10 +127,10 @@ class Answer(Callback):
             note = read_json(folder / "sweep.json")
         console = Console()
         show_results(rows, folder, console)
-        console.print(f"results  {folder / 'results.csv'}")
+        console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:
-            console.print(f"browse   {ui_command(note['tracking_uri'])}")
-            console.print(f"         then {link(note)}", soft_wrap=True)
+            console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
+            console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
 
 
 def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
@@ -147,7 +149,7 @@ def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> 
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
     show(cells, answer(cells), console, with_table=cells.seeds > 1)
-    console.print(f"report   {page}", soft_wrap=True)
+    console.print(f"report   {page}", soft_wrap=True, markup=False)
 
 
 def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
