@@ -1,5 +1,6 @@
 """Encoded images (JPEG, PNG, ...) and how they become pixels, all of one form."""
 
+import hashlib
 import os
 import stat
 import warnings
@@ -90,6 +91,13 @@ def regular(path: Path) -> Path:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"not a regular file: {path}")
     return path
+
+
+def content_sha256(images: Encoded, row: int) -> str:
+    """sha256 of an encoded image, in hex. OSError if it cannot be read."""
+    image = images.open(row)
+    content = image.read_bytes() if isinstance(image, Path) else image.read()
+    return hashlib.sha256(content).hexdigest()
 
 
 def decode(images: Encoded, row: int, form: Form) -> Decoded:

@@ -42,6 +42,12 @@ class DiskImages(Protocol):
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """For each ``index`` (B,) in ``batches`` its pixels, as uint8 (B, channels, H, W)."""
 
+    def num_bytes(self) -> list[int]:
+        """The encoded size of each image."""
+
+    def content_digest(self, row: int) -> str:
+        """sha256 of an encoded image, in hex."""
+
 
 Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)
 

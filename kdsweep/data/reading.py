@@ -5,8 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -17,6 +16,7 @@ from kdsweep.data.encoded import (
     Size,
     Unreadable,
     attempt_all,
+    content_sha256,
     decode,
     decode_all,
     has_deep_pixels,
@@ -171,16 +171,11 @@ def content_digest(parts: Mapping[str, Part]) -> str:
     for name, (images, labels) in parts.items():
         digest.update(f"{name}\0{len(labels)}\0".encode())
         for row, label in enumerate(labels):
-            content = _sha256(images.open(row)) if reads_content else str(sizes[name][row])
+            content = content_sha256(images, row) if reads_content else str(sizes[name][row])
             digest.update(
                 f"{images.key(row)}\0{label}\0{content}\0".encode(errors="surrogateescape")
             )
     return digest.hexdigest()
-
-
-def _sha256(image: Path | BinaryIO) -> str:
-    content = image.read_bytes() if isinstance(image, Path) else image.read()
-    return hashlib.sha256(content).hexdigest()
 
 
 def _common_size(headers: Mapping[str, Header]) -> Size:
