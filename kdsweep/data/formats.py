@@ -8,12 +8,15 @@ from PIL import Image
 # only recognised, and of FITS and McIDAS it does not know which values are negative.
 NOT_READ = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MCIDAS", "MPEG", "WMF"}
 
+COMMON = {"JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP"}  # tried first
+
 
 @cache
 def image_formats() -> tuple[str, ...]:
-    """The formats that are read, as Pillow names them; a file's content decides which it has."""
+    """The formats that are read, as Pillow names them, in the order in which they are tried."""
     Image.init()
-    return tuple(name for name in Image.ID if name not in NOT_READ)
+    read = [name for name in Image.ID if name not in NOT_READ]
+    return tuple(sorted(read, key=lambda name: name not in COMMON))
 
 
 @cache
