@@ -240,9 +240,9 @@ def report(
         found = write_report(source.evidence)
     console = Console()
     show(found.grid, found.answer, console)
-    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True)
+    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True, markup=False)
     if (reason := publish_if_possible(found, source)) is not None:
-        console.print(reason, soft_wrap=True)
+        console.print(reason, soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -26,7 +26,8 @@ from kdsweep.build import (
     teacher_split,
 )
 from kdsweep.config import TrackingConfig
-from kdsweep.data.labelled import ReadOnce
+from kdsweep.data.inspection import read_through, warn_of_overlap
+from kdsweep.data.labelled import DataError, ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.disk import disk_full, is_full
 from kdsweep.errors import RunFailed, UserError
@@ -42,6 +43,7 @@ from kdsweep.plan import (
 )
 from kdsweep.teaching import teachers
 from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
+from kdsweep.tracking.drawing import forgiving
 from kdsweep.tracking.event_files import check_installed
 from kdsweep.tracking.files import drop_drafts
 from kdsweep.tracking.mlflow_run import is_shipped
@@ -75,6 +77,15 @@ Result = dict[str, Any]
 Watch = Callable[[Plan, int, dict[str, float]], str | None]
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _unreadable_data() -> Iterator[None]:
+    """Images that can no longer be read are the user's to mend: one sentence, no traceback."""
+    try:
+        yield
+    except DataError as error:
+        raise UserError(str(error)) from error
 
 
 class Place(NamedTuple):
@@ -143,6 +154,7 @@ class Session:
         self.stop_in_time: Callable[[], None] = lambda: None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
+        self._read_through: set[str] = set()  # val and test of data sets, by source and images
         self._sources: dict[str, ReadOnce] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
         self.introduced: set[str] = set()  # teachers whose accuracy has been printed
@@ -153,8 +165,22 @@ class Session:
         node = {key: value for key, value in values["dataset"].items() if key != "augment"}
         key = json.dumps([node, device], sort_keys=True)
         if key not in self._datasets:
-            self._datasets[key] = build_dataset(node, device, self._source(node))
+            self._datasets[key] = dataset = build_dataset(node, device, self._source(node))
+            self._inspect(dataset, json.dumps(node["source"], sort_keys=True))
         return self._datasets[key]
+
+    def _inspect(self, dataset: Dataset, source: str) -> None:
+        """Read val and test once: what is broken there would else be found after all epochs."""
+        with _unreadable_data():
+            warn_of_overlap(dataset)
+            for name in ("val", "test"):
+                part, index = getattr(dataset, name), getattr(dataset, f"{name}_index")
+                if part is None:
+                    continue
+                mark = f"{source} {name} {hash(index.numpy().tobytes())}"
+                if mark not in self._read_through:
+                    read_through(part.images)
+                    self._read_through.add(mark)
 
     @property
     def has_data(self) -> bool:
@@ -172,6 +198,7 @@ class Session:
         """Free the images that no data set has taken; another one would read them again."""
         self._sources.clear()
 
+    @_unreadable_data()
     def teacher(self, plans: Sequence[Plan]) -> Teacher | Ensemble | None:
         """The teacher of a cohort, trained if its store has none, with every feature asked for."""
         plan = next((plan for plan in plans if plan.teacher is not None), None)
@@ -239,6 +266,7 @@ class Session:
             self.system_metrics.close()
 
 
+@_unreadable_data()
 def train_cohort(
     places: Sequence[Place],
     session: Session,
@@ -644,12 +672,19 @@ class _Run:
         }
         is_stage = self.plan.role == "stage"
         checkpoint.finish(self.checkpoints, self.student, metadata, terms=is_stage)
-        pictures = []
+        pictures: list[Path] = []
         if self.session.plots == "run":
-            pictures = [self.folder / "curves.png", self.folder / "confusion.png"]
-            curves_plot(read_rows(self.folder), pictures[0])
-            confusion_plot(confusion, self.dataset.class_names, pictures[1])
+            pictures = self._draw(confusion)
         self._close("FINISHED", None, checkpoint.sha256(self.student.model), pictures)
+
+    def _draw(self, confusion: list[list[int]]) -> list[Path]:
+        """The pictures of a run, as far as they can be drawn."""
+        curves, matrix = self.folder / "curves.png", self.folder / "confusion.png"
+        with forgiving(str(curves)):
+            curves_plot(read_rows(self.folder), curves)
+        with forgiving(str(matrix)):
+            confusion_plot(confusion, self.dataset.class_names, matrix)
+        return [path for path in (curves, matrix) if path.is_file()]
 
     def end(self, status: str, reason: str | None, *, with_cohort: bool) -> None:
         """The run ended before its end, unless it had got there already.

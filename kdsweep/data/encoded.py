@@ -1,6 +1,8 @@
 """Encoded images (JPEG, PNG, ...) and how they become pixels, all of one form."""
 
+import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from kdsweep.data.formats import image_formats
+from kdsweep.data.labelled import DataError, readable
+from kdsweep.data.pixels import is_deep, is_grey, to_eight_bits, upright_size
+
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 Size = tuple[int, int]  # (H, W)
-
-GREY_MODES = ("1", "L", "LA", "La", "F")  # and "I" of any depth
 
 
 class Encoded(Protocol):
@@ -49,20 +53,28 @@ class Form(NamedTuple):
     height: int
     width: int
     crop: bool = False  # cut to the proportions round the middle, instead of stretched to them
+    white: float | None = None  # the value that becomes 255 (``to_eight_bits``)
 
 
 class Header(NamedTuple):
-    """What an image tells without being decoded."""
+    """What an image shows without being decoded."""
 
     size: Size
     grey: bool
 
 
-class Unreadable(ValueError):
+class Decoded(NamedTuple):
+    """Pixels, and the largest value of an image whose 16 bits were taken as they are."""
+
+    pixels: NDArray[np.uint8]  # (channels, H, W)
+    brightest: int | None
+
+
+class Unreadable(DataError):
     """An image that cannot be read; the sentence names it."""
 
     def __init__(self, name: str, error: Exception) -> None:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = readable((str(error) or type(error).__name__).splitlines()[0])
         self.cause = reason if name in reason else f"{name}: {reason}"
         super().__init__(
             "dataset.source must give readable images (dataset.source.skip_unreadable=true leaves "
@@ -70,15 +82,34 @@ class Unreadable(ValueError):
         )
 
 
-def decode(images: Encoded, row: int, form: Form) -> NDArray[np.uint8]:
-    """The image as (channels, H, W), resized if it has another size; alpha is dropped.
+def regular(path: Path) -> Path:
+    """The path, if it is of a regular file: a pipe never ends, nor does /dev/zero.
 
     Raises:
-        Unreadable: it is no image, or a damaged one.
+        OSError: it is something else, or nothing.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"not a regular file: {path}")
+    return path
+
+
+def content_sha256(images: Encoded, row: int) -> str:
+    """sha256 of an encoded image, in hex. OSError if it cannot be read."""
+    image = images.open(row)
+    content = image.read_bytes() if isinstance(image, Path) else image.read()
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode(images: Encoded, row: int, form: Form) -> Decoded:
+    """The image as (channels, H, W), upright, resized if it has another size; alpha is dropped.
+
+    Raises:
+        Unreadable: it is no image, a damaged one, or one whose values no rule scales to 8 bits.
     """
     try:
-        with Image.open(images.open(row)) as file:
-            image = _convert(file, "L" if form.channels == 1 else "RGB")
+        with Image.open(images.open(row), formats=image_formats()) as file:
+            mode = "L" if form.channels == 1 else "RGB"
+            image, brightest = to_eight_bits(file, mode, form.white)
     except Exception as error:  # Pillow passes on whatever a format's parser raises
         raise Unreadable(images.name(row), error) from error
     size = form.width, form.height
@@ -86,15 +117,23 @@ def decode(images: Encoded, row: int, form: Form) -> NDArray[np.uint8]:
         bilinear = Image.Resampling.BILINEAR
         image = ImageOps.fit(image, size, bilinear) if form.crop else image.resize(size, bilinear)
     pixels = np.asarray(image)
-    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1)
+    return Decoded(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), brightest)
 
 
 def read_header(images: Encoded, row: int) -> Header:
     """Size and colour of an image, without decoding it. Raises Unreadable."""
     try:
-        with Image.open(images.open(row)) as file:
-            grey = file.mode in GREY_MODES or file.mode.startswith("I")
-            return Header((file.height, file.width), grey)
+        with Image.open(images.open(row), formats=image_formats()) as file:
+            return Header(upright_size(file), is_grey(file))
+    except Exception as error:  # as above
+        raise Unreadable(images.name(row), error) from error
+
+
+def has_deep_pixels(images: Encoded, row: int) -> bool:
+    """Whether an image has more than 8 bits a channel, without decoding it. Raises Unreadable."""
+    try:
+        with Image.open(images.open(row), formats=image_formats()) as file:
+            return is_deep(file)
     except Exception as error:  # as above
         raise Unreadable(images.name(row), error) from error
 
@@ -114,22 +153,16 @@ def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Fo
         return list(pool.map(attempt, items))
 
 
-def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[Unreadable | None]]:
-    """All images in memory, as uint8 (N, channels, H, W), and for each why it cannot be read.
+def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[int | Unreadable | None]]:
+    """All images in memory, as uint8 (N, channels, H, W), and for each what ``Decoded`` says of it.
 
-    The pixels of an unreadable image are black; for a readable one there is a None.
+    The pixels of an unreadable image are black, and why it cannot be read is in the list.
     """
     decoded = torch.zeros(len(images), form.channels, form.height, form.width, dtype=torch.uint8)
     pixels = decoded.numpy()
 
-    def read(row: int) -> None:
-        pixels[row] = decode(images, row, form)
+    def read(row: int) -> int | None:
+        pixels[row], brightest = decode(images, row, form)
+        return brightest
 
     return decoded, attempt_all(read, range(len(images)))
-
-
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
-        deep = np.asarray(image).clip(0, 65535)
-        image = Image.fromarray((deep >> 8).astype(np.uint8))
-    return image.convert(mode)

@@ -1,19 +1,46 @@
 """Image files: finding them in class folders, and a list of them as encoded images."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from kdsweep.data.encoded import regular
+from kdsweep.data.formats import image_endings
+from kdsweep.data.labelled import readable
 from kdsweep.data.reading import Part
 
-IMAGE_ENDINGS = (
-    *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm"),
-    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
+AGAIN = "links to what is read already"
+NOT_REGULAR = "not regular files"
+OUTSIDE = "images outside of class folders"
+NO_ENDING = "no ending"
+
+
+class LeftOut:
+    """What lies in folders of images and is not read, counted by its kind."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+        self._first: dict[str, Path] = {}
+
+    def add(self, kind: str, path: Path) -> None:
+        """Count a file, link or device."""
+        self._count[kind] += 1
+        self._first.setdefault(kind, path)
+
+    def __str__(self) -> str:
+        """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
+        return ", ".join(
+            f"{kind} ({count})"
+            if kind.startswith(".")
+            else f"{kind} ({count}: {readable(str(self._first[kind]))})"
+            for kind, count in self._count.most_common()
+        )
 
 
 class ImageFiles:
@@ -28,48 +55,58 @@ class ImageFiles:
         return len(self._relative)
 
     def open(self, row: int) -> Path:
-        return self._root / os.fsdecode(self._relative[row])
+        return regular(self._path(row))
 
     def name(self, row: int) -> str:
-        return str(self.open(row))
+        return readable(str(self._path(row)))
 
     def key(self, row: int) -> str:
         return Path(os.fsdecode(self._relative[row])).as_posix()
 
     def num_bytes(self) -> list[int]:
-        return [self.open(row).stat().st_size for row in range(len(self))]
+        return [self._path(row).stat().st_size for row in range(len(self))]
 
     def take(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)
         chosen._relative = self._relative[index.numpy()]
         return chosen
 
+    def _path(self, row: int) -> Path:
+        return self._root / os.fsdecode(self._relative[row])
 
-def class_folders(folder: Path, names: Sequence[str], known: str = "train/") -> Part:
+
+def class_folders(
+    folder: Path, names: Sequence[str], known: str = "train/", left_out: LeftOut | None = None
+) -> Part:
     """All images of train/, val/ or test/, which must hold exactly the class folders ``names``.
 
-    ``known`` is where the names come from, for the sentence that says that they differ.
-    Files are found at any depth, by their ending; hidden files and folders are not looked at.
+    Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
+    regular files are read, each once, wherever links lead: an image that lies in a class folder
+    itself belongs to this class, whatever links to it.
+
+    Args:
+        known: where the names come from, for the sentence that says that they differ.
+        left_out: counts what is not read.
     """
-    found = folder_names(folder)
-    missing, unknown = sorted({*names} - {*found}), sorted({*found} - {*names})
-    if missing or unknown:
-        odd = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}, unknown in {known}"
-        raise ValueError(
-            f"dataset.root must hold the same class folders in {folder.name}/ as in {known}, "
-            f"got {folder} {odd}"
-        )
+    left_out = LeftOut() if left_out is None else left_out
+    _check_names(folder, names, known)
+    for entry in _entries(folder):
+        if not _is_folder(entry):
+            kind = _kind(entry)
+            left_out.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
+    found = [list(_image_files(folder / name, left_out)) for name in names]
+    taken = {file.real for files in found for file in files if not file.is_linked}
     paths: list[Path] = []
     labels: list[int] = []
-    for label, name in enumerate(names):
-        files = _image_files(folder / name)
-        if not files:
+    for label, (name, files) in enumerate(zip(names, found, strict=True)):
+        own = sorted(_once(files, taken, left_out))
+        if not own:
             raise ValueError(
                 f"dataset.root must hold images in every class folder, got {folder / name} "
-                "without any"
+                f"without any{f', left out are {left_out}' if str(left_out) else ''}"
             )
-        paths += files
-        labels += [label] * len(files)
+        paths += own
+        labels += [label] * len(own)
     return Part(ImageFiles(folder.parent, paths), labels)
 
 
@@ -79,22 +116,82 @@ def folder_names(folder: Path) -> tuple[str, ...]:
         raise ValueError(
             f"dataset.root must hold a folder {folder.name}/, got {folder.parent} without it"
         )
-    return tuple(
-        sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
+    return tuple(entry.name for entry in _entries(folder) if _is_folder(entry))
+
+
+def _check_names(folder: Path, names: Sequence[str], known: str) -> None:
+    found = folder_names(folder)
+    missing, unknown = sorted({*names} - {*found}), sorted({*found} - {*names})
+    if missing or unknown:
+        odd = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}, unknown in {known}"
+        raise ValueError(
+            f"dataset.root must hold the same class folders in {folder.name}/ as in {known}, "
+            f"got {folder} {odd}"
         )
-    )
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_ENDINGS
-        ]
-    return sorted(files)
+class _File(NamedTuple):
+    path: Path
+    real: str  # where the file lies, once links are followed
+    is_linked: bool
+
+
+def _image_files(folder: Path, left_out: LeftOut) -> Iterator[_File]:
+    """The images below a class folder; no folder is walked twice, so that every walk ends."""
+    walked: set[str] = set()
+    own, linked = ([], [folder]) if folder.is_symlink() else ([folder], [])
+    while own or linked:
+        is_linked = not own  # links come last, so that none takes what lies here itself
+        parent = (own or linked).pop()
+        home = os.path.realpath(parent)
+        if home in walked:
+            left_out.add(AGAIN, parent)
+            continue
+        walked.add(home)
+        for entry in _entries(parent):
+            path, via_link = Path(entry.path), is_linked or entry.is_symlink()
+            real = os.path.realpath(path) if via_link else os.path.join(home, entry.name)
+            if _is_folder(entry):
+                if Path(home).is_relative_to(real):
+                    left_out.add(AGAIN, path)
+                else:
+                    (linked if via_link else own).append(path)
+            elif (kind := _kind(entry)) in image_endings():
+                yield _File(path, real, via_link)
+            else:
+                left_out.add(kind, path)
+
+
+def _once(files: Sequence[_File], taken: set[str], left_out: LeftOut) -> Iterator[Path]:
+    """The paths of a class that no other path has led to; adds them to ``taken``."""
+    for path, real, is_linked in files:
+        if is_linked and real in taken:
+            left_out.add(AGAIN, path)
+        else:
+            taken.add(real)
+            yield path
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What is in a folder and not hidden, sorted by name. OSError if it cannot be read."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(shown, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other
+        return False
+
+
+def _kind(entry: "os.DirEntry[str]") -> str:
+    """The ending of a file in small letters, or what else it is."""
+    try:
+        is_regular = entry.is_file()
+    except OSError:  # as above
+        is_regular = False
+    if not is_regular:
+        return NOT_REGULAR
+    return Path(entry.name).suffix.lower() or NO_ENDING

@@ -11,6 +11,18 @@ import torch
 from torch import Tensor
 
 
+class DataError(ValueError):
+    """Images that cannot be read any more while runs are trained on them."""
+
+
+def readable(text: str) -> str:
+    """A name as it can be printed everywhere: what is no character is written as Python has it.
+
+    File names may hold any byte, line breaks and the control characters of terminals included.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class DiskImages(Protocol):
     """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
 
@@ -29,6 +41,12 @@ class DiskImages(Protocol):
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """For each ``index`` (B,) in ``batches`` its pixels, as uint8 (B, channels, H, W)."""
+
+    def num_bytes(self) -> list[int]:
+        """The encoded size of each image."""
+
+    def content_digest(self, row: int) -> str:
+        """sha256 of an encoded image, in hex."""
 
 
 Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -17,8 +16,10 @@ from kdsweep.data.encoded import (
     Size,
     Unreadable,
     attempt_all,
+    content_sha256,
     decode,
     decode_all,
+    has_deep_pixels,
     read_header,
 )
 from kdsweep.data.labelled import Images, Labelled
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 GIB = 2**30
 DIGEST_GIB = 8  # encoded images that are still read whole to name their content
+DARK = 2**14  # a set of 16-bit images that stays below this does not use its two highest bits
+
+Found = int | Unreadable | None  # what ``Decoded.brightest`` is, or why there are no pixels
 
 
 class Part(NamedTuple):
@@ -49,6 +53,8 @@ class Reading:
         workers: processes that decode images that stay on disk; 0: none but this one.
         skip_unreadable: leave unreadable images out, with a warning for each, instead of refusing.
             For images that stay on disk this takes one pass of decoding them all.
+        white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
+            bits, 1 of floating-point numbers.
     """
 
     def __init__(
@@ -59,42 +65,48 @@ class Reading:
         memory_gib: float = 4.0,
         workers: int = 2,
         skip_unreadable: bool = False,
+        white: float | None = None,
     ) -> None:
         check_positive("dataset.source.memory_gib", memory_gib)
         check_whole("dataset.source.workers", workers, least=0)
         if channels not in (None, 1, 3):
             raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {channels!r}")
+        if white is not None:
+            check_positive("dataset.source.white", white)
         self._size = None if image_size is None else _parse_size(image_size)
         self._crop = crop
         self._channels = channels
         self._memory_gib = memory_gib
         self._workers = workers
         self._skip_unreadable = skip_unreadable
+        self._white = white
 
     def load(self, parts: Mapping[str, Part], class_names: Sequence[str]) -> dict[str, Labelled]:
         """Decode all parts, or only look at the headers if they are to stay on disk.
 
         Raises:
             ValueError: an image is unreadable, a class has no readable one, sizes differ and no
-                image_size is given.
+                image_size is given, 16-bit images hold values of fewer bits.
         """
         form = self._form(parts)
         num_images = sum(len(part.labels) for part in parts.values())
         in_memory = num_images * prod(form[:3]) <= self._memory_gib * GIB
+        read = {name: self._read(part.images, form, in_memory) for name, part in parts.items()}
+        _check_brightness([(parts[name].images, found) for name, (_, found) in read.items()])
         return {
-            name: self._load(name, part, class_names, form, in_memory)
-            for name, part in parts.items()
+            name: self._readable(name, parts[name].labels, images, found, class_names)
+            for name, (images, found) in read.items()
         }
 
     def _form(self, parts: Mapping[str, Part]) -> Form:
         if self._size is not None and self._channels is not None:
-            return Form(self._channels, *self._size, self._crop)
+            return Form(self._channels, *self._size, self._crop, self._white)
         headers = dict(self._headers(parts))
         if not headers:
             raise ValueError("dataset.source must give readable images, got none")
         size = self._size or _common_size(headers)
         channels = self._channels or (1 if all(head.grey for head in headers.values()) else 3)
-        return Form(channels, *size, self._crop)
+        return Form(channels, *size, self._crop, self._white)
 
     def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, Header]]:
         """Names and headers of all readable images."""
@@ -106,37 +118,41 @@ class Reading:
                 else:
                     yield images.name(row), header
 
-    def _load(
-        self, name: str, part: Part, class_names: Sequence[str], form: Form, in_memory: bool
-    ) -> Labelled:
-        images: Images
+    def _read(self, encoded: Encoded, form: Form, in_memory: bool) -> tuple[Images, list[Found]]:
         if in_memory:
-            images, errors = decode_all(part.images, form)
-        else:
-            images = StoredImages(part.images, form, self._workers)
-            errors = self._check_stored(part.images, form)
-        readable = [row for row, error in enumerate(errors) if error is None]
-        loaded = Labelled(images, torch.tensor(part.labels, dtype=torch.int64))
-        if len(readable) == len(errors):
-            return loaded
-        for error in errors:
-            if error is not None:
-                self._refuse(error)
-                logger.warning("Image left out: %s", error.cause)
-        loaded = loaded.take(torch.tensor(readable, dtype=torch.int64))
-        _check_left(name, part.labels, loaded.labels.tolist(), class_names)
-        return loaded
+            return decode_all(encoded, form)
+        return StoredImages(encoded, form, self._workers), self._check_stored(encoded, form)
 
-    def _check_stored(self, images: Encoded, form: Form) -> list[Unreadable | None]:
-        """Headers only, unless damaged images are to be left out: then each must be decoded."""
+    def _check_stored(self, images: Encoded, form: Form) -> list[Found]:
+        """Headers only, except where pixels must be seen: damaged ones to leave out, deep ones."""
 
-        def read(row: int) -> None:
-            if self._skip_unreadable:
-                decode(images, row, form)
-            else:
-                read_header(images, row)
+        def read(row: int) -> int | None:
+            if has_deep_pixels(images, row) or self._skip_unreadable:
+                return decode(images, row, form).brightest
+            return None
 
         return attempt_all(read, range(len(images)))
+
+    def _readable(
+        self,
+        name: str,
+        labels: Sequence[int],
+        images: Images,
+        found: Sequence[Found],
+        class_names: Sequence[str],
+    ) -> Labelled:
+        """A part without its unreadable images."""
+        loaded = Labelled(images, torch.tensor(labels, dtype=torch.int64))
+        errors = [error for error in found if isinstance(error, Unreadable)]
+        if not errors:
+            return loaded
+        for error in errors:
+            self._refuse(error)
+            logger.warning("Image left out: %s", error.cause)
+        rows = [row for row, error in enumerate(found) if not isinstance(error, Unreadable)]
+        loaded = loaded.take(torch.tensor(rows, dtype=torch.int64))
+        _check_left(name, labels, loaded.labels.tolist(), class_names)
+        return loaded
 
     def _refuse(self, error: Unreadable) -> None:
         if not self._skip_unreadable:
@@ -155,16 +171,11 @@ def content_digest(parts: Mapping[str, Part]) -> str:
     for name, (images, labels) in parts.items():
         digest.update(f"{name}\0{len(labels)}\0".encode())
         for row, label in enumerate(labels):
-            content = _sha256(images.open(row)) if reads_content else str(sizes[name][row])
+            content = content_sha256(images, row) if reads_content else str(sizes[name][row])
             digest.update(
                 f"{images.key(row)}\0{label}\0{content}\0".encode(errors="surrogateescape")
             )
     return digest.hexdigest()
-
-
-def _sha256(image: Path | BinaryIO) -> str:
-    content = image.read_bytes() if isinstance(image, Path) else image.read()
-    return hashlib.sha256(content).hexdigest()
 
 
 def _common_size(headers: Mapping[str, Header]) -> Size:
@@ -176,6 +187,24 @@ def _common_size(headers: Mapping[str, Header]) -> Size:
                 f"differ in size, got null for {_sized(first, size)} and {_sized(name, other)}"
             )
     return size
+
+
+def _check_brightness(parts: Sequence[tuple[Encoded, Sequence[Found]]]) -> None:
+    """12-bit values that lie in 16 bits as they are would be read as almost black."""
+    deep = [
+        (brightest, images.name(row))
+        for images, found in parts
+        for row, brightest in enumerate(found)
+        if isinstance(brightest, int)
+    ]
+    if not deep or not 0 < max(deep)[0] < DARK:
+        return
+    brightest, name = max(deep)
+    raise ValueError(
+        "dataset.source.white must say which value is white where no 16-bit image uses its two "
+        f"highest bits (4095 for values of 12 bits; 65535 takes them as they are), got null with "
+        f"{len(deep)} such images, the brightest value {brightest} in {name}"
+    )
 
 
 def _check_left(

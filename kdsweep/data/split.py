@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kdsweep.data.labelled import Labelled, Raw, Source
+from kdsweep.data.labelled import Labelled, Raw, Source, readable
 from kdsweep.data.ranges import check_count, check_fraction, check_whole, per_channel, shown
 from kdsweep.data.statistics import pixel_statistics
 from kdsweep.data.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
@@ -97,7 +97,7 @@ def load_dataset(
     _check_classes(raw, name, classes)
     _check_test_fraction(raw, name, test_fraction)
 
-    names = raw.class_names
+    names = tuple(readable(name) for name in raw.class_names)
     everything = shuffled_pools(raw.train.labels, len(names), derive("split", split_seed))
     _check_every_class(everything, names, "dataset.source", name)
     test, test_index, rest = _part(raw, raw.test, everything, "test_fraction", test_fraction or 0)
@@ -152,8 +152,11 @@ def _reduce(
         pools, _ = cut_fraction(pools, train_fraction)
         _check_every_class(pools, names, "dataset.train_fraction", train_fraction)
     if per_class is not None:
+        largest = max(map(len, pools))
+        _check_at_most("per_class", per_class, largest, "the training images of the largest class")
         pools = [pool[:per_class] for pool in pools]
-    if limit is not None and limit < size(pools):
+    if limit is not None:
+        _check_at_most("limit", limit, size(pools), "the training images there are")
         pools, _ = cut(pools, limit)
         _check_every_class(pools, names, "dataset.limit", limit)
     return pools
@@ -162,21 +165,27 @@ def _reduce(
 def _statistics(
     images: Labelled, index: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The given mean and std, checked; computed from the images at ``index`` where not given."""
+    """The given mean and std, checked; computed from the images at ``index`` if not given."""
     channels = images.images.shape[1]
     given_mean = None if mean is None else per_channel("dataset.mean", mean, channels)
     given_std = None if std is None else per_channel("dataset.std", std, channels)
     if given_std is not None and min(given_std) <= 0:
         raise ValueError(f"dataset.std must be > 0 in every channel, got {list(given_std)}")
+    if (mean is None) != (std is None):
+        given, other = ("mean", "std") if std is None else ("std", "mean")
+        raise ValueError(
+            f"dataset.{other} must be given where dataset.{given} is, or both be null, got null"
+        )
     if given_mean is not None and given_std is not None:
         return given_mean, given_std
 
     own_mean, own_std = pixel_statistics(images.take(index).images)
-    if given_std is None and min(own_std) == 0:
+    if min(own_std) == 0:
         raise ValueError(
-            "dataset.std must be given for images with a channel of one single value, got null"
+            "dataset.mean and dataset.std must be given for images with a channel of one single "
+            "value, got null"
         )
-    return given_mean or own_mean, given_std or own_std
+    return own_mean, own_std
 
 
 def _digest(raw: Raw, source: Source, split: tuple[Tensor | None, ...]) -> str:
@@ -200,6 +209,12 @@ def _digest(raw: Raw, source: Source, split: tuple[Tensor | None, ...]) -> str:
         if index is not None:
             digest.update(index.numpy().data)
     return digest.hexdigest()
+
+
+def _check_at_most(key: str, value: int, most: int, what: str) -> None:
+    """A number that takes nothing away would have no effect."""
+    if value > most:
+        raise ValueError(f"dataset.{key} must be null or at most {most}, {what}, got {value}")
 
 
 def _check_classes(raw: Raw, name: str, classes: int | None) -> None:

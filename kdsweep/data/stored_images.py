@@ -3,14 +3,20 @@
 Shapes: N images of (channels, H, W), B images in a batch.
 """
 
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.utils import data
 
-from kdsweep.data.encoded import Encoded, Form, Unreadable, decode
+from kdsweep.data.encoded import Encoded, Form, Unreadable, content_sha256, decode
+from kdsweep.data.labelled import DataError
+
+PATIENCE = 600  # seconds in which a process must have read a batch, or is ended
 
 
 class StoredImages:
@@ -42,21 +48,36 @@ class StoredImages:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in attempt_all
             for place, row in enumerate(index.tolist()):
-                pixels.numpy()[place] = decode(self._images, row, self._form)
+                pixels.numpy()[place] = decode(self._images, row, self._form).pixels
         return pixels
 
     def take(self, index: Tensor) -> "StoredImages":
         """The images at ``index``, still on disk."""
         return StoredImages(self._images.take(index), self._form, self._workers)
 
+    def num_bytes(self) -> list[int]:
+        """The encoded size of each image."""
+        return self._images.num_bytes()
+
+    def content_digest(self, row: int) -> str:
+        """sha256 of an encoded image, in hex. Raises Unreadable."""
+        try:
+            return content_sha256(self._images, row)
+        except OSError as error:
+            raise Unreadable(self._images.name(row), error) from error
+
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each index (B,) in ``batches`` its pixels, in order. ValueError if unreadable."""
+        """For each index (B,) in ``batches`` its pixels, in order.
+
+        Raises:
+            DataError: an image is unreadable, or a process that reads them has died.
+        """
         if self._workers == 0:
             yield from (self[index] for index in batches)
             return
         for found in _read_ahead(_Batches(self, batches), min(self._workers, len(batches))):
             if isinstance(found, str):
-                raise ValueError(found)
+                raise DataError(found)
             yield found
 
 
@@ -72,13 +93,34 @@ class _Batches(data.Dataset[Tensor | str]):
 
     def __getitem__(self, number: int) -> Tensor | str:
         try:
-            return self._images[self._batches[number]]
+            with _in_time():
+                pixels = self._images[self._batches[number]]
         except Unreadable as error:
             return str(error)  # raised here it would reach the user wrapped in two tracebacks
+        try:
+            # Left to the queue, this happens in a thread of its own, which drops a batch that does
+            # not fit and goes on: the training process would wait for it for ever.
+            pixels.share_memory_()
+        except RuntimeError as error:
+            return _lost(f"no room in shared memory for a batch ({str(error).splitlines()[0]})")
+        return pixels
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Have the kernel end this process if it does not get on; its parent sees that it is gone."""
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(PATIENCE)
+    try:
+        yield
+    finally:
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
 
 
 def _read_ahead(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _own_sigchld():
         # The user chose the number of workers; forking beside threads is how torch starts them.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
@@ -88,5 +130,39 @@ def _read_ahead(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
             num_workers=workers,
             generator=torch.Generator(),  # else each epoch would draw from the global one
         )
-        started = iter(loader)
-    yield from started
+        try:
+            started = iter(loader)
+        except OSError as error:
+            raise DataError(_lost(str(error))) from error
+    while True:
+        try:
+            found = next(started)
+        except StopIteration:
+            return
+        except RuntimeError as error:  # torch looks every five seconds whether they are alive
+            raise DataError(_lost(str(error).splitlines()[0])) from error
+        yield found
+
+
+@contextmanager
+def _own_sigchld() -> Iterator[None]:
+    """Keep torch's handler away, which raises the death of a worker wherever the process is.
+
+    That is in the step of a student, as a rule, which would be blamed for it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # nor does torch set one here
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _lost(reason: str) -> str:
+    return (
+        "dataset.source.workers must be 0 where processes that read images end early, unless they "
+        "are given more memory, or more shared memory (/dev/shm, docker run --shm-size=8g), got: "
+        f"{reason}"
+    )

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdsweep.data.encoded import regular
+
 
 class TableImages:
     """The images in a column of the library's table, as ``Encoded``; the table stays on disk."""
@@ -26,7 +28,7 @@ class TableImages:
     def open(self, row: int) -> Path | BinaryIO:
         image = self._table[int(self._rows[row])][self._column]
         if image is not None and image["bytes"] is None:
-            return Path(image["path"])
+            return regular(Path(image["path"]))
         return BytesIO(image["bytes"] if image is not None else b"")
 
     def name(self, row: int) -> str:

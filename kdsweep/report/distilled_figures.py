@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdsweep.report.figures.style import SCALE, canvas, label
+from kdsweep.report.figures.style import SCALE, canvas, label, labels
 from kdsweep.report.statistics import Comparison
 from kdsweep.tracking.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
 
@@ -24,17 +24,18 @@ def gains_figure(found: Mapping[str, Comparison], name: str, baseline: str) -> "
     from plotly.graph_objects import Scatter
 
     figure = canvas(height=150 + LINE * len(found), titles=["Gain of each class"])
+    named = dict(zip(found, labels(list(found)), strict=True))
     for verdict, color, words in (
         ("BEATS", BLUE, "gains"),
         ("LOSES", RED, "loses"),
         (None, GREY, "neither is shown (Holm-corrected)"),
     ):
-        shown = {c: one for c, one in found.items() if _kind(one) == verdict}
+        shown = {named[c]: one for c, one in found.items() if _kind(one) == verdict}
         if shown:
             figure.add_trace(
                 Scatter(
                     x=[100 * (one.difference or 0) for one in shown.values()],
-                    y=[label(c) for c in shown],
+                    y=list(shown),
                     error_x={
                         "array": [_half(one) for one in shown.values()],
                         "thickness": 1.2,
@@ -53,7 +54,7 @@ def gains_figure(found: Mapping[str, Comparison], name: str, baseline: str) -> "
     figure.update_yaxes(
         type="category",
         categoryorder="array",
-        categoryarray=[label(c) for c in reversed(list(found))],
+        categoryarray=list(named.values())[::-1],
         dtick=1,
         title_text="class",
         automargin=True,
@@ -108,14 +109,14 @@ def _matrix(
 
     side = min(WIDEST, max(360, 130 + 34 * len(names)))
     figure = canvas(height=side + 60, titles=[title])
-    labels = [label(name) for name in names]
+    shown = labels(names)
     if len(names) <= MAX_WRITTEN_CLASSES:
         options |= {"text": _written(values, form), "texttemplate": "%{text}"}
     figure.add_trace(
         Heatmap(
             z=values,
-            x=labels,
-            y=labels,
+            x=shown,
+            y=shown,
             xgap=1,
             ygap=1,
             hoverongaps=False,

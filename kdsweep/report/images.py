@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kdsweep.errors import UserError
+from kdsweep.tracking.drawing import save
 from kdsweep.tracking.plots import DPI
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
         if block:
             panels = part.subplots(math.ceil(len(block) / columns), columns, squeeze=False).ravel()
             _fill(panels, block)
-    figure.savefig(path, format="png")
+    save(figure, path)
 
 
 def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:

@@ -8,6 +8,7 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kdsweep.config import number
@@ -72,7 +73,7 @@ class Answer:
         found = {"name": "optuna", **self._show_best(console, finalists)}
         OmegaConf.save(OmegaConf.create(found), folder / "optimization_results.yaml")
         console.print(
-            f"search {self.name}: {self.count(TrialState.COMPLETE)} trials complete,"
+            f"search {escape(self.name)}: {self.count(TrialState.COMPLETE)} trials complete,"
             f" {self.count(TrialState.PRUNED)} pruned, {self.count(TrialState.FAIL)} failed"
         )
         if goes_on:
@@ -97,7 +98,8 @@ class Answer:
             return {}
         top = self.study.best_trial
         console.print(
-            f"best trial {top.number}: {self._words(top)}, {self.objectives[0]} {top.value:.5g},"
+            f"best trial {top.number}: {escape(self._words(top))},"
+            f" {self.objectives[0]} {top.value:.5g},"
             f" as the search saw it (n = {top.user_attrs.get('n', 1)})"
         )
         return self._best(top, top.value)
@@ -118,7 +120,7 @@ class Answer:
             fresh, tested = finalist.values("val/acc"), finalist.values("test/acc")
             table.add_row(
                 str(finalist.trial.number),
-                self._words(finalist.trial),
+                escape(self._words(finalist.trial)),
                 f"{100 * finalist.searched:.2f}",
                 f"{100 * fmean(fresh):.2f}" if fresh else "all failed",
                 f"{100 * stdev(fresh):.2f}" if len(fresh) > 1 else "",
@@ -132,7 +134,7 @@ class Answer:
         table = Table("trial", "cell", *self.objectives)
         for trial in trials:
             values = (f"{value:.5g}" for value in trial.values)
-            table.add_row(str(trial.number), self._words(trial), *values)
+            table.add_row(str(trial.number), escape(self._words(trial)), *values)
         return table
 
     def _words(self, trial: FrozenTrial) -> str:
@@ -146,12 +148,13 @@ def _order(finalist: Finalist) -> tuple[bool, float]:
 
 def _show_places(console: Console, folder: Path) -> None:
     """Where the files are, and the pages."""
-    console.print(f"results  {folder / 'optimization_results.yaml'}, {folder / 'results.csv'}")
+    files = f"{folder / 'optimization_results.yaml'}, {folder / 'results.csv'}"
+    console.print(f"results  {files}", markup=False)
     if (page := folder / PLOTS / PAGE).is_file():
-        console.print(f"plots    {page}")
+        console.print(f"plots    {page}", markup=False)
     if (report := folder / REPORT).is_file():
-        console.print(f"report   {report}", soft_wrap=True)
+        console.print(f"report   {report}", soft_wrap=True, markup=False)
     note = sweep_note(folder)
     if note is not None and note["tracking_uri"] is not None:
-        console.print(f"browse   {ui_command(note['tracking_uri'])}")
-        console.print(f"         then {link(note)}", soft_wrap=True)
+        console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
+        console.print(f"         then {link(note)}", soft_wrap=True, markup=False)

@@ -30,7 +30,8 @@ def forecast(
     told += f", then {finalists} finalists with seed={_listed(again)}" if again else ""
     console.print(f"{told}; nothing was trained")
     name = next(iter(plans.values())).name
-    console.print(f"each taken to cost what {name} costs; racing and pruning make it less")
+    told = f"each taken to cost what {name} costs; racing and pruning make it less"
+    console.print(told, markup=False)
     blocks = [min(block, trials - start) for start in range(0, trials, block)]
     capacity = runs.launcher.cohort_size
     cohorts = before([Task(plan) for plan in plans.values()], capacity, None)

@@ -8,7 +8,6 @@ meanwhile. Both of Optuna's drawing modules are imported when something is drawn
 """
 
 import html
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from kdsweep.config import number
 from kdsweep.search.space import Space
 from kdsweep.sweep.folder import PLOTS
-from kdsweep.tracking.database import first_line
+from kdsweep.tracking.drawing import forgiving, save
 from kdsweep.tracking.files import write_text_atomic
 from kdsweep.tracking.plots import DPI
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 PAGE = "search.html"
 SOFT = ("T", "alpha")
 FEW_DECADES = 2.5  # a log axis as short as this has room for 1, 2, 5, 10
-
-log = logging.getLogger(__name__)
 
 Labels = Mapping[str, Sequence[str]]  # of the keys that are searched by position
 
@@ -55,7 +52,7 @@ def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: P
     What the trials are too few or too alike for is left out. What cannot be drawn for another
     reason is left out with a warning: no plot is worth a search.
     """
-    with _forgiving("plots"), warnings.catch_warnings():
+    with forgiving("plots of the search"), warnings.catch_warnings():
         # Optuna calls its matplotlib plots experimental, and has since 2020.
         warnings.simplefilter("ignore", ExperimentalWarning)
         plots, labels = _plots(study, space, objectives), _labels(space)
@@ -63,17 +60,9 @@ def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: P
             return
         (folder / PLOTS).mkdir(exist_ok=True)
         for plot in plots:
-            with _forgiving(f"{plot.name}.png"):
+            with forgiving(f"{plot.name}.png of the search"):
                 _write_picture(plot, labels, folder / PLOTS / f"{plot.name}.png")
         _write_page(plots, labels, folder.name, folder / PLOTS / PAGE)
-
-
-@contextmanager
-def _forgiving(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        log.warning("%s of the search could not be drawn: %s", what, first_line(error))
 
 
 def _plots(study: optuna.Study, space: Space, objectives: Sequence[str]) -> list[Plot]:
@@ -164,7 +153,7 @@ def _write_picture(plot: Plot, labels: Labels, path: Path) -> None:
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 _set_ticks(axis, labels)
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        save(figure, path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
 
 
 @contextmanager
@@ -174,7 +163,7 @@ def _pyplot() -> Iterator[Any]:
     from matplotlib import pyplot
 
     others = pyplot.get_fignums()
-    with matplotlib.rc_context():
+    with matplotlib.rc_context({"text.parse_math": False}):
         pyplot.switch_backend("agg")
         try:
             yield pyplot
@@ -210,7 +199,7 @@ def _write_page(plots: Sequence[Plot], labels: Labels, name: str, path: Path) ->
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>",
     ]
     for plot in plots:
-        with _forgiving(f"{plot.name} on {path.name}"):
+        with forgiving(f"{plot.name} on {path.name} of the search"):
             parts.append(_division(plot, labels))
     write_text_atomic(path, "\n".join([*parts, "</body></html>"]))
 

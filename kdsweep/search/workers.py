@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROLE = "KDSWEEP_WORKER"  # set in a worker's environment: it leaves the answer to its controller
 PROGRAM = "from kdsweep.cli import main; main()"
+GRACE = 120  # seconds in which a worker parks its trials and ships what MLflow lacks
 
 Workers = list["subprocess.Popen[bytes]"]
 
@@ -23,7 +24,7 @@ def working(number: int, folder: Path) -> Iterator[Workers]:
     """Start so many more processes with this very command; they end when no trial waits.
 
     What they say is in `worker-<n>.log` in the search's folder. If this process is interrupted they
-    are asked to park what they have; if it is killed they go on alone.
+    are asked to park what they have, and killed if they do not; if it is killed they go on alone.
     """
     workers: Workers = []
     try:
@@ -41,7 +42,17 @@ def working(number: int, folder: Path) -> Iterator[Workers]:
     except BaseException:
         for worker in workers:
             worker.terminate()
+        for worker in workers:
+            _end(worker)
         raise
     finally:
         for worker in workers:
             worker.wait()
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    """Wait for a worker that was asked to end, and kill one that does not."""
+    try:
+        worker.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        worker.kill()

@@ -77,10 +77,10 @@ class Answer(Callback):
             _publish_for_a_stock_launcher(folder, console)
             note = sweep_note(folder) or note
         show_results(rows, folder, console)
-        console.print(f"results  {folder / 'results.csv'}")
+        console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:
-            console.print(f"browse   {ui_command(note['tracking_uri'])}")
-            console.print(f"         then {link(note)}", soft_wrap=True)
+            console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
+            console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
 
 
 def _refuse_password_in_log(config: DictConfig) -> None:
@@ -117,7 +117,7 @@ def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> 
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
     show(cells, answer(cells), console, with_table=cells.seeds > 1)
-    console.print(f"report   {page}", soft_wrap=True)
+    console.print(f"report   {page}", soft_wrap=True, markup=False)
 
 
 def show_runs(rows: list[dict[str, Any]], console: Console) -> None:

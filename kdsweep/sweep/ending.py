@@ -59,12 +59,14 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
 
 
 def _write_files(folder: Path, session: Session) -> None:
+    from kdsweep.tracking.drawing import forgiving
     from kdsweep.tracking.plots import heatmap
 
     rows = collect(folder)
     write_csv(rows, folder / "results.csv")
     if session.plots != "none":
-        heatmap(rows, folder / "heatmap.png")
+        with forgiving(str(folder / "heatmap.png")):
+            heatmap(rows, folder / "heatmap.png")
 
 
 def close(

@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 
 from kdsweep.build import build_stream
 from kdsweep.data.stream import samples
@@ -32,6 +33,7 @@ from kdsweep.sweep.folder import (
 )
 from kdsweep.sweep.launcher import command_words, is_search, task_of
 from kdsweep.sweep.workload import tell, workload
+from kdsweep.tracking.drawing import forgiving
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.notes import SWEEP_DEFAULTS, fingerprint_in, result_of, sweep_note
 from kdsweep.tracking.plots import samples as samples_plot
@@ -178,9 +180,10 @@ def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:
     """A sheet of augmented training images, as the students are about to see them."""
     if session.plots == "none" or sweep.parent_id is None:
         return
-    dataset = session.dataset(plan.values)
-    images, labels = samples(build_stream(plan.values, dataset, "cpu"), SAMPLES)
-    samples_plot(images, labels, dataset.class_names, sweep.folder / "samples.png")
+    dataset, path = session.dataset(plan.values), sweep.folder / "samples.png"
+    with forgiving(str(path)):
+        images, labels = samples(build_stream(plan.values, dataset, "cpu"), SAMPLES)
+        samples_plot(images, labels, dataset.class_names, path)
 
 
 def _unfinished(
@@ -251,7 +254,8 @@ def _list(plans: Sequence[Plan], folder: Path | None, launcher: "LockstepLaunche
         state = _state(folder / str(plan.number), plan) if folder is not None else "missing"
         if (owner := seen.setdefault(plan.fingerprint, plan.number)) != plan.number:
             state = f"same as run {owner}"
-        console.print(f"{plan.number:>4}  {plan.name}  [dim]{plan.fingerprint}  {state}[/dim]")
+        name = escape(plan.name)
+        console.print(f"{plan.number:>4}  {name}  [dim]{plan.fingerprint}  {state}[/dim]")
     if stages := len({stage.fingerprint for plan in plans for stage in stages_of(plan)}):
         console.print(f"      before them {_counted(stages, 'stage')}")
     in_cohorts = f"{_counted(len(seen), 'run')} in {_counted(len(cohorts), 'cohort')}"
@@ -265,7 +269,8 @@ def _estimate(
     console = Console()
     resume = bool(plans[0].values["resume"])
     if earlier is not None and not resume:
-        console.print(f"resume=true goes on in {earlier}; this is for starting afresh")
+        text = f"resume=true goes on in {earlier}; this is for starting afresh"
+        console.print(text, markup=False)
     tell(workload(plans, launcher.cohort_size, earlier if resume else None), session, console)
 
 

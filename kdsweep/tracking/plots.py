@@ -13,6 +13,7 @@ from statistics import fmean
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
+from kdsweep.tracking.drawing import save
 from kdsweep.tracking.results import without_soft_words
 from kdsweep.tracking.run_folder import Row
 
@@ -36,6 +37,8 @@ MAX_WRITTEN_CLASSES = 20  # more counts than that cannot be read
 MAX_NAMED_CLASSES = 40
 MAX_PANELS_IN_A_ROW = 4
 TITLE_LETTERS = 10  # an inch
+TITLE_LINES = 6
+CLASS_LETTERS, SAMPLE_LETTERS = 24, 14  # of a class name
 MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
 Cells = Mapping[tuple[float, float], Sequence[float]]  # (T, alpha) -> val/acc of each run
@@ -86,9 +89,10 @@ def confusion(matrix: Any, class_names: Sequence[str], path: Path, title: str = 
                 color = _readable_on(picture, math.sqrt(shares[row, column]))
                 axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=color)
     if size <= MAX_NAMED_CLASSES:
-        long = max(map(len, class_names)) > 3
-        axes.set_xticks(range(size), class_names, rotation=90 if long else 0)
-        axes.set_yticks(range(size), class_names)
+        names = [_shortened(name, CLASS_LETTERS) for name in class_names]
+        long = max(map(len, names)) > 3
+        axes.set_xticks(range(size), names, rotation=90 if long else 0)
+        axes.set_yticks(range(size), names)
     axes.set(xlabel="predicted class", ylabel="true class")
     right, total = np.trace(counts), counts.sum()
     summary = f"{right:.0f} of {total:.0f} images right ({100 * right / max(total, 1):.2f} %)"
@@ -123,7 +127,8 @@ def heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
     for axes, (name, cells) in zip(all_axes, panels.items(), strict=False):
         draw = _draw_points if _is_scattered(cells) else _draw_table
         draw(axes, cells, colors)
-        axes.set_title(fill(name, int(TITLE_LETTERS * width)), fontsize=10)
+        title = fill(name, int(TITLE_LETTERS * width), max_lines=TITLE_LINES, placeholder=" …")
+        axes.set_title(title, fontsize=10)
         axes.set(xlabel="T (temperature)", ylabel="alpha (soft weight)")
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()
@@ -153,8 +158,12 @@ def samples(images: Any, labels: Any, class_names: Sequence[str], path: Path) ->
             vmax=255,
             interpolation="nearest",
         )
-        axes.set_title(name if len(name) <= 14 else name[:13] + "…", fontsize=9)
+        axes.set_title(_shortened(name, SAMPLE_LETTERS), fontsize=9)
     _save(figure, path, "Training images, as the students see them")
+
+
+def _shortened(name: str, letters: int) -> str:
+    return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -167,7 +176,7 @@ def _figure(width: float, height: float) -> "Figure":
 def _save(figure: "Figure", path: Path, title: str) -> None:
     if title:
         figure.suptitle(title, fontsize=12)
-    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)
+    save(figure, path, bbox_inches="tight", pad_inches=0.12)
 
 
 def _draw_line(

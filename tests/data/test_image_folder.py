@@ -1,4 +1,5 @@
 import logging
+import os
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from kdsweep.data import reading
 from kdsweep.data.augment import Augment
 from kdsweep.data.image_folder import ImageFolder
+from kdsweep.data.notices import warn_once
 from kdsweep.data.split import load_dataset
 from kdsweep.data.stored_images import StoredImages
 from kdsweep.data.stream import Stream, evaluation_batches
@@ -370,3 +372,118 @@ def test_folder_without_any_readable_image_is_refused(root):
 )
 def test_bad_values_are_refused_in_one_sentence(root, options, sentence):
     assert refusal(root, **options) == sentence
+
+
+def test_images_of_every_ending_that_is_read_are_used(root):
+    for number, ending in enumerate((".jfif", ".JFIF", ".jpe", ".pnm", ".tga")):
+        (root / "train" / "cat" / "00.png").rename(
+            root / "train" / "cat" / f"moved{number}{ending}"
+        )
+        write_images(root / "train" / "cat", 1, seed=number)
+    assert load(root).train.labels.tolist() == [0] * 17 + [1] * 12
+
+
+@pytest.fixture
+def warned(caplog):
+    """The warnings of the data part, each of which is given once."""
+    warn_once.cache_clear()
+    caplog.set_level(logging.WARNING)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_what_is_left_out_is_counted_by_its_ending_in_one_warning(root, warned):
+    for name in ("a.txt", "b.TXT", "c.json", "README"):
+        (root / "train" / "cat" / name).write_text("no image")
+    (root / "test" / "dog" / "d.txt").write_text("no image")
+    (root / "train" / "stray.png").write_bytes((root / "train" / "cat" / "00.png").read_bytes())
+    (root / "train" / "labels.csv").write_text("no image")
+    for _ in range(2):
+        load(root)
+    assert warned() == [
+        f"dataset.root: left out of {root} are .txt (3), .csv (1), images outside of class folders "
+        f"(1: {root / 'train' / 'stray.png'}), no ending (1: {root / 'train' / 'cat' / 'README'}), "
+        ".json (1)"
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_left_out(root, warned):
+    load(root)
+    assert warned() == []
+
+
+LINKS = {
+    "to itself": {"cat/loop": "."},
+    "two to themselves": {"cat/a": ".", "cat/b": "."},
+    "to each other": {"cat/a": "../dog", "dog/b": "../cat"},
+    "upwards": {"cat/up": "../..", "dog/all": ".."},
+    "to images": {"cat/99.png": "00.png", "dog/98.png": "../cat/01.png"},
+    "to links": {"cat/99.png": "98.png", "cat/98.png": "99.png", "dog/x.png": "gone.png"},
+}
+
+
+@pytest.mark.parametrize("links", LINKS.values(), ids=LINKS)
+def test_every_image_is_read_once_wherever_links_lead(root, links, warned):
+    expected = load(root)
+    for link, target in links.items():
+        (root / "train" / link).symlink_to(target)
+    got = load(root)
+    assert torch.equal(got.train.images, expected.train.images)
+    assert torch.equal(got.train.labels, expected.train.labels)
+    assert len(warned()) == 1
+
+
+def test_linked_files_and_folders_are_read(root, tmp_path_factory):
+    expected = load(root).train.images
+    store = tmp_path_factory.mktemp("store")
+    for number, path in enumerate(sorted((root / "train" / "cat").iterdir())):
+        path.rename(store / f"{number}.bin")
+        path.symlink_to(store / f"{number}.bin")
+    moved = (root / "train" / "dog").rename(store / "dog")
+    (root / "train" / "dog").symlink_to(moved)
+    assert torch.equal(load(root).train.images, expected)
+
+
+def test_class_that_is_a_link_to_another_is_refused(root):
+    (root / "train" / "fox").symlink_to("dog")
+    (root / "test" / "fox").symlink_to("dog")
+    sentence = refusal(root)
+    assert f"got {root / 'train' / 'fox'} without any, left out are links to what is" in sentence
+
+
+@pytest.mark.parametrize("memory_gib", [4, ON_DISK])
+def test_only_regular_files_are_read(root, memory_gib, warned):
+    cat = root / "train" / "cat"
+    os.mkfifo(cat / "pipe.png")
+    (cat / "zero.png").symlink_to("/dev/zero")
+    (cat / "socket.png").symlink_to("/dev/null")
+    source = ImageFolder(str(root), memory_gib=memory_gib, workers=0)
+    assert len(source.digest()) == 64
+    assert source.load().train.labels.tolist() == [0] * 12 + [1] * 12
+    assert warned() == [
+        f"dataset.root: left out of {root} are not regular files (3: {cat / 'pipe.png'})"
+    ]
+
+
+@pytest.mark.parametrize("read", ["digest", "load"])
+def test_file_that_becomes_a_pipe_is_named_and_not_waited_for(root, read):
+    source = ImageFolder(str(root))
+    assert source._parts
+    pipe = root / "train" / "cat" / "00.png"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    with pytest.raises((ValueError, OSError), match="not a regular file") as refused:
+        getattr(source, read)()
+    assert str(pipe) in str(refused.value)
+
+
+def test_folder_that_cannot_be_read_is_not_passed_over(root, monkeypatch):
+    write_images(root / "train" / "cat" / "deeper", 1)
+
+    def scandir(folder, scan=os.scandir):
+        if str(folder).endswith("deeper"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="deeper"):
+        load(root)

@@ -125,7 +125,7 @@ def test_reduction_changes_neither_val_nor_test_nor_statistics(reduction):
         ({"train_fraction": 0.5}, [18, 12, 6]),
         ({"per_class": 15}, [15, 15, 12]),
         ({"limit": 12}, [6, 4, 2]),
-        ({"limit": 1000, "per_class": 1000}, [36, 24, 12]),
+        ({"limit": 72, "per_class": 36}, [36, 24, 12]),
         ({"train_fraction": 0.5, "per_class": 8, "limit": 11}, [4, 4, 3]),
     ],
 )
@@ -157,10 +157,30 @@ def test_given_mean_and_std_override_the_computed_ones():
     assert (data.mean, data.std) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
 
 
-def test_given_mean_of_zero_is_kept_beside_a_computed_std():
-    data = load(mean=[0, 0, 0])
-    assert data.mean == (0.0, 0.0, 0.0)
-    assert data.std == load().std
+@pytest.mark.parametrize(("given", "other"), [("mean", "std"), ("std", "mean")])
+def test_mean_and_std_are_given_together(given, other):
+    sentence = f"dataset.{other} must be given where dataset.{given} is, or both be null, got null"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        load(**{given: [1, 1, 1]})
+
+
+@pytest.mark.parametrize(
+    ("reduction", "sentence"),
+    [
+        (
+            {"per_class": 37},
+            "dataset.per_class must be null or at most 36, the training images of the largest "
+            "class, got 37",
+        ),
+        (
+            {"train_fraction": 0.5, "limit": 37},
+            "dataset.limit must be null or at most 36, the training images there are, got 37",
+        ),
+    ],
+)
+def test_reduction_that_takes_nothing_away_is_refused(reduction, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        load(**reduction)
 
 
 def test_no_val_fraction_trains_on_everything_that_is_not_test():
@@ -314,6 +334,6 @@ def test_channel_of_one_value_needs_a_given_std():
             raw.train.images[:, 1] = 0
             return raw
 
-    with pytest.raises(ValueError, match=r"dataset\.std must be given"):
+    with pytest.raises(ValueError, match=r"dataset\.mean and dataset\.std must be given"):
         load(Black())
-    assert load(Black(), std=[1, 1, 1]).std == (1.0, 1.0, 1.0)
+    assert load(Black(), mean=[0, 0, 0], std=[1, 1, 1]).std == (1.0, 1.0, 1.0)

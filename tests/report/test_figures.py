@@ -1,5 +1,6 @@
 """The figures: what is drawn, what their sentences claim, and when there is none."""
 
+import html
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from measured import MeasuredRun, ce_rows, measured, soft_row, soft_rows
 from rows import Row, rows
 from scipy import stats
 
+from kdsweep.data.labelled import readable
 from kdsweep.report.cells import Grid, grid
 from kdsweep.report.evidence import Evidence
 from kdsweep.report.figures import (
@@ -21,7 +23,7 @@ from kdsweep.report.figures import (
     response,
 )
 from kdsweep.report.figures.panels import panels
-from kdsweep.report.figures.style import LONG, baseline_of, label, select
+from kdsweep.report.figures.style import LONG, baseline_of, label, labels, select
 from kdsweep.report.section import Section
 
 ALL = (heatmap, response, interaction, importance, learning_curves, overfitting, pareto)
@@ -304,3 +306,17 @@ def test_cells_are_chosen_from_all_over_the_ranking() -> None:
 def test_a_name_is_shown_without_markup_and_not_too_long() -> None:
     assert label("<b>kl</b>") == "&lt;b&gt;kl&lt;/b&gt;"
     assert len(label("x" * 200)) <= LONG + 2
+
+
+@pytest.mark.parametrize("name", ["<b>cat</b>", "%{x}", "$x$", "a\udcffb", "50 %", "&lt;"])
+def test_names_are_no_markup_for_plotly(name):
+    shown = label(name)
+    assert "<" not in shown
+    assert "%" not in shown
+    assert html.unescape(shown) == readable(name)
+
+
+def test_names_that_are_cut_stay_apart():
+    names = ["x" * 50 + middle + "x" * 50 for middle in "abc"]
+    assert len({*labels(names)}) == 3
+    assert labels(["cat", "dog"]) == ["cat", "dog"]

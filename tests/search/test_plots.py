@@ -248,3 +248,14 @@ def test_pyplot_is_left_as_it_was(tmp_path: Path) -> None:
     assert pyplot.get_fignums() == [mine.number]
     pyplot.close(mine)
     assert dict(rcParams) == before
+
+
+@pytest.mark.slow
+def test_values_that_look_like_formulas_are_drawn_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["student.checkpoint=choice('$x^{$.pt','%{y}_$_{.pt','日本.pt')", *RANGES]
+    space = space_of(*words)
+    draw(searched(space, *accuracies(8)), space, ["val/acc"], tmp_path)
+    assert drawn(tmp_path) == ALL
+    assert not caplog.records

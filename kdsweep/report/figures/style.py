@@ -8,6 +8,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kdsweep.data.labelled import readable
 from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.statistics import Summary
 from kdsweep.tracking.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
@@ -53,9 +54,18 @@ def canvas(
 
 
 def label(name: str) -> str:
-    """A name as plotly shows it: no markup of its own, and not too long."""
+    """A name as plotly shows it: no markup of its own, no ``%{...}``, and not too long."""
     half = LONG // 2
-    return html.escape(name if len(name) <= LONG else f"{name[: half - 1]} … {name[-half:]}")
+    short = name if len(name) <= LONG else f"{name[: half - 1]} … {name[-half:]}"
+    return html.escape(readable(short)).replace("%", "&#37;")
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """The names as plotly shows them, each told from the others, too long as they may be."""
+    found: list[str] = []
+    for number, name in enumerate(map(label, names), start=1):
+        found.append(f"{name} ({number})" if name in found else name)
+    return found
 
 
 def translucent(color: str, opacity: float) -> str:

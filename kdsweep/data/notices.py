@@ -1,0 +1,12 @@
+"""Warnings about data, each given once however often the same data is read."""
+
+import logging
+from functools import cache
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Log a warning, unless this process has logged it before."""
+    logger.warning("%s", text)

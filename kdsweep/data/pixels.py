@@ -1,0 +1,140 @@
+"""From an image of any mode to 8 bits a channel, upright; docs/datasets.md has the rules."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+GREY_MODES = ("1", "L", "LA", "La", "F")  # and "I" of any depth
+WHITE_OF_16_BITS = 65535
+WHITE_OF_12_BITS = 4095
+CUT_BY_PILLOW = re.compile(r";16[BLN]$")  # 16 bits a channel, of which Pillow gives the upper 8
+
+ORIENTATION = 0x0112  # the tag of EXIF
+SIDEWAYS = (5, 6, 7, 8)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Converted(NamedTuple):
+    """An image of 8 bits a channel, and its largest value where 16 bits were taken as they are."""
+
+    image: Image.Image
+    brightest: int | None
+
+
+def is_grey(file: Image.Image) -> bool:
+    """Whether an opened file holds no colour."""
+    return file.mode in GREY_MODES or file.mode.startswith("I")
+
+
+def is_deep(file: Image.Image) -> bool:
+    """Whether an opened file, not decoded yet, holds more than 8 bits a channel."""
+    return file.mode == "F" or file.mode.startswith("I") or _is_cut(file)
+
+
+def upright_size(file: Image.Image) -> tuple[int, int]:
+    """(H, W) of an opened file, not decoded yet, once it is turned upright."""
+    # Of a TIFF file Pillow gives the size after it was turned.
+    is_turned = file.format != "TIFF" and _orientation(file) in SIDEWAYS
+    return (file.width, file.height) if is_turned else (file.height, file.width)
+
+
+def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converted:
+    """Decode an opened file to ``L`` or ``RGB``, upright; alpha is dropped.
+
+    Args:
+        white: the value that becomes 255 where a channel has more than 8 bits; None: 65535 of 16
+            bits, 4095 of 12, 1 of floating-point numbers.
+
+    Raises:
+        ValueError: values below 0 or above white, 32-bit integers without a white, a colour space
+            that Pillow cannot convert.
+    """
+    cut, twelve = _is_cut(file), _raw_mode(file) == "I;12"
+    file.load()
+    brightest = None
+    if file.mode == "F" or file.mode.startswith("I"):
+        values = np.asarray(file)
+        if file.mode != "F" and white is None and not twelve:
+            brightest = int(values.max())
+        image = Image.fromarray(_scaled(values, white or _usual_white(file, twelve)))
+    else:
+        image = file
+        if cut:
+            _check_cut(white)
+            brightest = None if white else _brightest_of(file)
+    turn = TURNS.get(_orientation(file))
+    upright = image if turn is None else image.transpose(turn)
+    return Converted(upright.convert(mode), brightest)
+
+
+def _usual_white(file: Image.Image, twelve: bool) -> int:
+    if file.mode == "F":
+        return 1
+    if twelve:
+        return WHITE_OF_12_BITS
+    # A PGM file says itself which value is white, and Pillow scales it to 16 bits.
+    if file.mode.startswith("I;16") or file.format == "PPM":
+        return WHITE_OF_16_BITS
+    raise ValueError("32-bit integers, of which dataset.source.white must say which value is white")
+
+
+def _scaled(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
+    """0 to white becomes 0 to 255, rounded."""
+    numbers = values.astype(np.float64)
+    low, high = numbers.min(), numbers.max()
+    if not (low >= 0 and high <= white):  # NaN is neither
+        raise ValueError(
+            f"values from {low:g} to {high:g}, where 0 is black and {white:g} is white "
+            "(dataset.source.white says which value is white)"
+        )
+    return np.rint(numbers * (255 / white)).astype(np.uint8)
+
+
+def _check_cut(white: float | None) -> None:
+    if white not in (None, WHITE_OF_16_BITS):
+        raise ValueError(
+            f"colour of 16 bits a channel, for which dataset.source.white must be null or "
+            f"{WHITE_OF_16_BITS}, got {white:g}: only its upper 8 bits are read"
+        )
+
+
+def _brightest_of(cut: Image.Image) -> int:
+    """The largest value of an image that Pillow has cut to 8 bits, without its alpha."""
+    return 256 * int(np.asarray(cut.convert("RGB")).max())
+
+
+def _is_cut(file: Image.Image) -> bool:
+    """Whether Pillow will give the upper 8 of 16 bits, as it does for all but one grey channel."""
+    if file.mode.startswith("I"):
+        return False
+    tiles = getattr(file, "tile", None) or [("", None, 0, "")]
+    return tiles[0][0] == "SGI16" or CUT_BY_PILLOW.search(_raw_mode(file)) is not None
+
+
+def _raw_mode(file: Image.Image) -> str:
+    """How the pixels lie in an opened file that is not decoded yet; empty where Pillow hides it."""
+    tiles = getattr(file, "tile", None)
+    if not tiles:
+        return ""
+    options = tiles[0][3]
+    first = options[0] if isinstance(options, tuple) and options else options
+    return first if isinstance(first, str) else ""
+
+
+def _orientation(file: Image.Image) -> int:
+    """1 (upright) to 8, as EXIF or XMP has it; 1 where that cannot be read."""
+    try:
+        return int(file.getexif().get(ORIENTATION, 1))
+    except Exception:  # whatever a damaged block makes Pillow raise: the pixels are whole
+        return 1

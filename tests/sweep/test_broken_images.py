@@ -1,0 +1,85 @@
+"""Images that stay on disk and break there: found first, said in one sentence, nothing lost."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdsweep.tracking.recorder import Recorder
+
+WORDS = (
+    *("loss=ce", "dataset=image_folder", "dataset.root=images"),
+    *(
+        "dataset.source.memory_gib=1e-9",
+        "dataset.source.workers=0",
+        "tracking.checkpoint_seconds=0",
+    ),
+    "trainer.batch_size=8",
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes below images/, where the command looks for them."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 4)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return tmp_path / "images"
+
+
+def damage(path):
+    """Cut a file short; returns what mends it."""
+    content = path.read_bytes()
+    path.write_bytes(content[:60])
+    return lambda: path.write_bytes(content)
+
+
+def assert_one_sentence(outcome, path):
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    sentences = [line for line in outcome.err.splitlines() if path.name in line]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("dataset.source must give readable images")
+    assert f"{path.parent.name}/{path.name}" in sentences[0]
+
+
+@pytest.mark.parametrize("part", ["test", "train"])  # val is a part of train
+def test_broken_image_is_found_before_training(command, root, part):
+    for path in (
+        [root / "test" / "dog" / "03.png"] if part == "test" else (root / "train").rglob("*.png")
+    ):
+        damage(path)
+    outcome = command(*WORDS, "dataset.mean=[0,0,0]", "dataset.std=[1,1,1]")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    assert "dataset.source must give readable images" in outcome.err
+    assert not list(outcome.folder.glob("multirun/**/run.json"))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_image_that_breaks_in_training_loses_nothing(command, root, part, monkeypatch):
+    whole = {row["cell"]: row["weights_sha256"] for row in command(*WORDS, "-m").rows}
+    path = root / part / "cat" / "01.png"
+    mends = []
+
+    def epoch(recorder, number, metrics, record=Recorder.epoch):
+        if number == 0 and not mends:
+            mends.append(damage(path))
+        record(recorder, number, metrics)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "epoch", epoch)
+        broken = command(*WORDS, "-m", "hydra.sweep.dir=again")
+    assert_one_sentence(broken, path)
+    mends[0]()
+    outcome = command(*WORDS, "-m", "hydra.sweep.dir=again", "resume=true")
+    assert outcome.code == 0, outcome.err
+    from kdsweep.tracking.results import collect
+
+    rows = collect(outcome.folder / "again")
+    assert {row["cell"]: row["weights_sha256"] for row in rows} == whole
+    assert {row["status"] for row in rows} == {"FINISHED"}
