@@ -80,9 +80,10 @@ def main() -> None:
     lockstep, solo, ratio = (spread(figures) for figures in zip(*rounds, strict=True))
     print(
         f"median of {len(rounds)} rounds [min..max]: lockstep {lockstep} s,"
-        f" nine solo runs {solo} s, ratio {ratio}; {options.batches} batches, {options.threads} thread(s),"
-        f" {options.precision}, {device}"
+        f" nine solo runs {solo} s, ratio {ratio}"
     )
+    setting = f"{options.batches} batches, {options.threads} thread(s)"
+    print(f"{setting}, {options.precision}, {device}")
 
 
 def spread(figures: Sequence[float]) -> str:

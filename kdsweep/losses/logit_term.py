@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.losses.checks import check_bool
-from kdsweep.losses.standardize import standardized
+from kdsweep.losses.standardize import logits_to_compare
 from kdsweep.losses.term import Term, reported_dtype
 from kdsweep.structures import Batch, Output
 
@@ -26,9 +26,7 @@ class LogitTerm(Term):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):
-            ours, theirs = student.logits.double(), teacher.logits.detach().double()
-            if self.standardize:
-                ours, theirs = standardized(ours), standardized(theirs)
+            ours, theirs = logits_to_compare(student, teacher, self.standardize)
             value = self.compare(ours, theirs, batch.labels)
         return value.to(reported_dtype(student.logits))
 

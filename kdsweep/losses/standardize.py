@@ -11,6 +11,8 @@ instance level of ``mlkd``; here, ``standardize`` is the same for every term.
 
 from torch import Tensor
 
+from kdsweep.structures import Output
+
 EPS = 1e-7
 
 
@@ -18,3 +20,11 @@ def standardized(logits: Tensor) -> Tensor:
     """Each image's logits (B, C) with mean 0 and deviation 1; equal logits become 0. C >= 2."""
     mean, std = logits.mean(dim=1, keepdim=True), logits.std(dim=1, keepdim=True)
     return (logits - mean) / (std + EPS)
+
+
+def logits_to_compare(student: Output, teacher: Output, standardize: bool) -> tuple[Tensor, Tensor]:
+    """Both logits in float64, standardised if asked; no gradient to the teacher."""
+    ours, theirs = student.logits.double(), teacher.logits.detach().double()
+    if standardize:
+        return standardized(ours), standardized(theirs)
+    return ours, theirs
