@@ -61,6 +61,10 @@ def main() -> None:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
     _refuse_empty_groups(sys.argv[1:])
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
     try:
         train()
     except KeyboardInterrupt:

@@ -23,7 +23,6 @@ NAMES = [
             "h#x",
             "c:d",
             "back\\slash",
-            "${x}",
             "%(x)s",
             "日本",
             "<b>&amp;",
@@ -103,3 +102,15 @@ def test_the_folder_of_a_sweep(command: Command) -> None:
         "kl T=4 alpha=0.5 seed=0",
     }
     assert (again.folder / "s %3F?#" / "results.csv").is_file()
+
+
+def test_a_folder_that_hydra_reads_as_an_interpolation_is_refused(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "${x}"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    outcome = command("T=1")
+    assert outcome.code == 1
+    assert f"the current folder must have no ${{ in its path, got {project}" in outcome.err
+    assert not list(project.iterdir())
