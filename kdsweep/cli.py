@@ -68,6 +68,10 @@ def main() -> None:
         signal.signal(signal.SIGHUP, _hang_up)
     _refuse_empty_groups(sys.argv[1:])
     _refuse_keys_of_some_options(sys.argv[1:])
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
     try:
         train()
     except KeyboardInterrupt:

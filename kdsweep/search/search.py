@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from kdsweep.config import SearchConfig
 from kdsweep.disk import one_sentence
 from kdsweep.errors import RunFailed, UserError
+from kdsweep.identity import NUMERICS
+from kdsweep.plan import Plan
 from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
 from kdsweep.search.clock import Clock, TimeIsUp
@@ -148,7 +150,7 @@ class Search(OptunaSweeperImpl):
         runs.check([plan, *runs.ends(self.options.seeds[0])])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
-            self.study = stack.enter_context(closing(self._open_study()))
+            self.study = stack.enter_context(closing(self._open_study(plan)))
         sweep = open_sweep(
             self.folder,
             session,
@@ -223,9 +225,18 @@ class Search(OptunaSweeperImpl):
         with FileLock(self.folder / ".finalists.lock"):
             return self._train_finalists()
 
-    def _open_study(self) -> SearchStudy:
+    def _open_study(self, plan: Plan) -> SearchStudy:
+        """The study of the search.
+
+        Args:
+            plan: of its base, which knows the contents of what the config only names.
+        """
         options = self.options
+        dataset, *checkpoints = plan.digests.values()
         identity = {
+            "numerics": NUMERICS,
+            "content of dataset": dataset,
+            "content of checkpoints": sorted(checkpoints),
             "space": self.space.describe(),
             "search.seeds": options.seeds,
             "search.objectives": options.objectives,

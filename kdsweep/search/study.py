@@ -28,6 +28,7 @@ from kdsweep.tracking.processes import is_alive, owner
 OWNER = "kdsweep.owner"
 BEAT_SECONDS = 30.0  # how often an owner shows that it lives
 IDENTITY = "kdsweep.identity"
+UNNOTED = {"numerics": 2}  # of a study whose identity did not say so yet
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
 NAMED = 3  # keys of a refusal that are named
 # Tables that tell whose a database is: Optuna's, MLflow's, and one that both would have.
@@ -58,7 +59,7 @@ def open_study(
         _refuse_tables(storage, set(inspect(engine).get_table_names()))
         study = _create(storage, name, directions, pruner)
     with _alone(study.engine, folder):
-        known = study.user_attrs.get(IDENTITY, {})
+        known = {**UNNOTED, **study.user_attrs.get(IDENTITY, {})} if study.user_attrs else {}
         stored = [direction.name.lower() for direction in study.directions]
         _refuse_change(
             name, {**known, "directions": stored}, {**identity, "directions": directions}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from commands import Command, Outcome
 
+from kdsweep.data.fake import Fake
 from kdsweep.sweep.folder import may_be_training
 from kdsweep.tracking.files import drop_drafts, read_json, write_json_atomic
 from kdsweep.tracking.processes import owner
@@ -206,3 +207,15 @@ def test_a_folder_that_nothing_would_be_written_to_is_refused(
     assert outcome.code == 1
     assert f"{key} must be left out, got there" in outcome.err
     assert not [path for path in outcome.folder.iterdir() if path.name != "optuna.db"]
+
+
+def test_other_data_below_the_same_root_is_another_sweep(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = command("T=1", MINE)
+    before = contents(first.folder / "mine")
+    monkeypatch.setattr(Fake, "digest", lambda self: "of other images")
+    again = command("T=1", MINE, "resume=true")
+    assert again.code == 1
+    assert "which holds another run 0" in again.err
+    assert contents(first.folder / "mine") == before
