@@ -1,7 +1,9 @@
 import math
 from pathlib import Path
 
-from kdsweep.tracking.run_folder import append_row, cut_rows, make_row, read_rows
+import pytest
+
+from kdsweep.tracking.run_folder import append_row, cut_rows, damaged_lines, make_row, read_rows
 
 
 def test_rows_are_read_in_the_order_they_were_added(tmp_path: Path) -> None:
@@ -36,3 +38,26 @@ def test_cutting_drops_the_epochs_and_tests_that_will_be_measured_again(tmp_path
 
 def test_a_folder_without_rows_has_none(tmp_path: Path) -> None:
     assert read_rows(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"epoch": 1, "time"',
+        b"[1, 2]",
+        b"7",
+        b'{"epoch": 1, "time": 2}',
+        b'{"epoch": "1", "time": 2, "metrics": {}}',
+        b'{"epoch": 1, "time": 2, "metrics": {"val/acc": "high"}}',
+        b'{"epoch": 1, "time": 2, "metrics": [0.5]}',
+        b"\xff\xfe",
+        b"\x00\x00\x00",
+    ],
+)
+def test_a_damaged_line_is_no_row_and_has_a_number(tmp_path: Path, line: bytes) -> None:
+    for epoch in (0, 2):
+        append_row(tmp_path, make_row(epoch, 1, {"val/acc": 0.5}))
+        with (tmp_path / "metrics.jsonl").open("ab") as file:
+            file.write(line + b"\n" if epoch == 0 else b"")
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 2]
+    assert damaged_lines(tmp_path) == [2]
