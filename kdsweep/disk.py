@@ -12,6 +12,7 @@ from kdsweep.errors import RunFailed, UserError
 ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What sqlite, safetensors (Rust) and whoever wraps an OSError say of it.
 SIGNS = ("disk is full", "No space left on device", "Disk quota exceeded")
+PLAN = "dry_run=true says how much a sweep takes"
 LEAST_BYTES = 64 * 1024  # that must be free for a sweep to begin
 
 
@@ -43,10 +44,10 @@ def disk_full(folder: Path, needed: int | None = None) -> DiskFull:
     """
     there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
     free = readable(shutil.disk_usage(there).free)
-    room = f"about {readable(needed)} more" if needed else "more than that, which dry_run=true says"
+    about = f"what is missing takes about {readable(needed)}" if needed else PLAN
     return DiskFull(
-        f"the disk of {folder} is full ({free} are free): the sweep needs {room}; make room, then"
-        " the same command with resume=true goes on (a search: the same command)"
+        f"the disk of {folder} is full ({free} are free): {about}; make room, then the same command"
+        " with resume=true goes on (a search: the same command)"
     )
 
 
@@ -76,7 +77,7 @@ def refuse_full(folder: Path) -> None:
             raise
         raise UserError(
             f"hydra.sweep.dir must be on a disk with room, got {folder}, where less than"
-            f" {LEAST_BYTES // 1024} KiB are free; `dry_run=true` says what the sweep needs"
+            f" {LEAST_BYTES // 1024} KiB are free; {PLAN}"
         ) from error
     finally:
         probe.unlink(missing_ok=True)

@@ -128,7 +128,7 @@ class SearchRuns:
             try:
                 self._end(trial, status, {}, [])
             except OSError:  # a full disk: what can be told is told
-                self._ship(partial(_close, note.get("mlflow_run_id"), status))
+                self._ship(partial(search_notes.close_trial, self._folder_of(trial), status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)
@@ -141,8 +141,3 @@ class SearchRuns:
     def _ship(self, work: Callable[[MLflowStore], object]) -> None:
         if (store := self.store) is not None and self.parent_id is not None:
             self._shipper.submit("the search", lambda: work(store), folder=self.folder)
-
-
-def _close(run_id: str | None, status: Status, store: MLflowStore) -> None:
-    if run_id is not None:
-        store.finish(run_id, status)

@@ -4,6 +4,7 @@ Every function here may raise whatever MLflow raises; each can be repeated until
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -74,10 +75,10 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
     known, started = run.get("mlflow_run_id"), run.get("started")
     if known and store.has_run(known):
         return str(known), False
-    own = {FOLDER_TAG: str(folder.absolute()), FINGERPRINT_TAG: str(run["fingerprint"])}
+    own = _own_tags(folder, run)
     if may_exist and (lost := store.find_run(own)):
         store.log_params(lost, run.get("params") or {})
-        add_to_note(folder, started, {"mlflow_run_id": lost})
+        _note_id(folder, started, {"mlflow_run_id": lost})
         return lost, False
     parent = _parent(store, folder, run)
     run_id = store.create_run(
@@ -87,8 +88,25 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
         params=run.get("params") or {},
         start_time_ms=started,
     )
-    add_to_note(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
+    _note_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
     return run_id, True
+
+
+def _note_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
+    with suppress(OSError):  # a full disk: the run is found again by its tags
+        add_to_note(folder, started, facts)
+
+
+def _own_tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
+    """The tags by which the MLflow run of a folder is found."""
+    return {FOLDER_TAG: str(folder.absolute()), FINGERPRINT_TAG: str(run["fingerprint"])}
+
+
+def close(store: MLflowStore, folder: Path, status: object) -> None:
+    """Set the state alone of a run whose end, or whose id, could not be written."""
+    run = read_json(folder / run_folder.RUN)
+    if run_id := run.get("mlflow_run_id") or store.find_run(_own_tags(folder, run)):
+        store.finish(run_id, as_status(status))
 
 
 def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | None:
@@ -121,7 +139,8 @@ def ship_end(
     assert result is not None
     if result["mlflow_run_id"] != run_id:
         result["mlflow_run_id"] = run_id
-        write_json_atomic(folder / run_folder.RESULT, result)
+        with suppress(OSError):
+            write_json_atomic(folder / run_folder.RESULT, result)
     weights = folder / run_folder.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")

@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,24 +124,15 @@ class Recorder:
         try:
             write_json_atomic(self.folder / run_folder.RESULT, complete)
         except OSError:
-            self._close_run(str(complete["status"]))
+            if self.store is not None:
+                close = partial(mlflow_run.close, self.store, self.folder, complete["status"])
+                self._submit(close)
             raise
         if self._events is not None:
             self._events.close()
         if self.store is not None:
             store, extra = self.store, list(pictures)
             self._submit(lambda: self._ship_end(store, extra))
-
-    def _close_run(self, status: str) -> None:
-        """Set the state alone of a run whose end could not be written."""
-        if (store := self.store) is None:
-            return
-
-        def close() -> None:
-            if self.run_id is not None:
-                store.finish(self.run_id, mlflow_run.as_status(status))
-
-        self._submit(close)
 
     def _run_id_before(self, fingerprint: object) -> str | None:
         """The MLflow run of an earlier, interrupted attempt at this very run."""

@@ -5,6 +5,7 @@ MLflow hears of what is in them, so that `kdsweep sync` can make MLflow agree wi
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def ensure_trial(store: MLflowStore, folder: Path) -> str:
     known = note.get("mlflow_run_id")
     if known and store.has_run(known):
         return str(known)
-    own = {FOLDER_TAG: str(folder.absolute()), "kdsweep.role": "trial"}
+    own = _own_tags(folder)
     run_id = store.find_run(own) or store.create_run(
         name=note["name"],
         parent_id=(sweep_note(folder.parent) or {}).get("parent_run_id"),
@@ -99,8 +100,20 @@ def ensure_trial(store: MLflowStore, folder: Path) -> str:
         params=note["params"],
         start_time_ms=note["started"],
     )
-    _add(folder, {"mlflow_run_id": run_id})
+    with suppress(OSError):  # a full disk: the run is found again by its tags
+        _add(folder, {"mlflow_run_id": run_id})
     return run_id
+
+
+def _own_tags(folder: Path) -> dict[str, str]:
+    """The tags by which the MLflow run of a trial is found."""
+    return {FOLDER_TAG: str(folder.absolute()), "kdsweep.role": "trial"}
+
+
+def close_trial(folder: Path, status: Status, store: MLflowStore) -> None:
+    """Set the state alone of a trial whose end could not be written."""
+    if run_id := run_id_of(folder) or store.find_run(_own_tags(folder)):
+        store.finish(run_id, status)
 
 
 def sync_trial(folder: Path, store: MLflowStore) -> int:

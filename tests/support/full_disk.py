@@ -33,7 +33,7 @@ class Filler:
 
     def __init__(self, disk: Path, chance: random.Random) -> None:
         self._file = disk / "another-program"
-        self._spare = chance.choice([0, 0, 8, 60, 400]) * 1024
+        self._spare = chance.choice([0, 0, 4, 8, 20]) * 1024
         self._is_greedy = chance.random() < 0.5
         self._ended = threading.Event()
         self._fill(self._spare)

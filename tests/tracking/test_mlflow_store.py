@@ -251,3 +251,15 @@ def test_tags_that_a_run_does_not_have_need_no_taking_away(store: MLflowStore) -
     tags = store.client.get_run(run_id).data.tags
     assert "a" not in tags
     assert tags["b"] == "2"
+
+
+def test_an_empty_file_is_no_store_to_read_and_stays_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    for read in (
+        lambda: MLflowStore.existing("sqlite:///empty.db", "kdsweep", cwd=tmp_path),
+        lambda: MLflowStore.refuse_absent("sqlite:///empty.db", cwd=tmp_path),
+    ):
+        with pytest.raises(ValueError, match=r"--uri must be an MLflow store, got .*not there"):
+            read()
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert not (tmp_path / "empty.db").stat().st_size

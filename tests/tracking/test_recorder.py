@@ -3,9 +3,11 @@
 import json
 import math
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -206,6 +208,77 @@ def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
     assert shipper.flush(20)
     assert [row["epoch"] for row in read_rows(second.folder)] == [0, 1, 2, 3, 4, 5, 5]
     assert_complete(store, second.folder, 6, "FINISHED")
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED", "PRUNED"])
+def test_a_resumed_run_has_the_points_of_one_that_was_never_interrupted(
+    tmp_path: Path, store: MLflowStore, status: str
+) -> None:
+    result = {"val/acc_best": 0.2, "seconds": 2.0}
+    cut = Recorder(tmp_path / "cut", store=store)
+    start(cut)
+    train(cut, 0, 3)
+    cut.finish({"status": status, "reason": "interrupted", "epochs": 3, **result})
+    assert cut.run_id is not None
+    tags = store.client.get_run(cut.run_id).data.tags
+    assert (
+        tags["kdsweep.so_far.epochs"] == "3.0"
+    )  # whoever reads MLflow alone has them all the same
+    assert tags["kdsweep.so_far.seconds"] == "2.0"
+    again, whole = (Recorder(tmp_path / name, store=store) for name in ("cut", "whole"))
+    start(again, resume_epoch=2)
+    train(again, 2, 5)
+    start(whole)
+    train(whole, 0, 5)
+    points = []
+    for recorder in (again, whole):
+        end(recorder, 4, FINISHED | result | {"epochs": 5})
+        assert recorder.run_id is not None
+        run = store.client.get_run(recorder.run_id)
+        assert not {key for key in run.data.tags if "so_far" in key or "reason" in key}
+        keys = run.data.metrics
+        points.append({key: steps(store, recorder.run_id, key) for key in keys})
+    assert points[0] == points[1]
+    assert points[0]["epochs"] == {4: 1}
+
+
+def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
+    tmp_path: Path, store: MLflowStore, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, gate, batches = Recorder(tmp_path / "0", store=store, shipper=shipper), Event(), []
+    start(recorder)
+    assert shipper.flush(20)
+    real = store.client.log_batch
+
+    def log_batch(*arguments: Any, **named: Any) -> None:
+        batches.append(named)
+        gate.wait(10)
+        real(*arguments, **named)
+
+    monkeypatch.setattr(store.client, "log_batch", log_batch)
+    train(recorder, 0, 50)
+    gate.set()
+    assert shipper.flush(20)
+    assert len(batches) <= 3
+    assert recorder.run_id is not None
+    assert steps(store, recorder.run_id, "val/acc") == dict.fromkeys(range(50), 1)
+
+
+def test_training_does_not_wait_for_a_store_that_never_answers(
+    tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, shipper = Event(), Shipper()
+    for call in ("create_run", "search_runs", "get_run", "log_batch", "log_artifact"):
+        monkeypatch.setattr(store.client, call, lambda *a, **k: gate.wait(30))
+    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    began = time.monotonic()
+    start(recorder)
+    train(recorder, 0, 3)
+    end(recorder, 2)
+    assert time.monotonic() - began < 2
+    assert not shipper.close(0.05)
+    gate.set()
+    assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
 
 
 def test_a_resumed_run_ships_what_the_killed_process_could_not(

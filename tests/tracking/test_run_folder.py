@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from kdsweep.tracking.run_folder import append_row, by_number, cut_rows, make_row, read_rows
+from kdsweep.tracking.run_folder import (
+    append_row,
+    by_number,
+    cut_rows,
+    damaged_lines,
+    make_row,
+    read_rows,
+)
 
 
 def test_rows_are_read_in_the_order_they_were_added(tmp_path: Path) -> None:
@@ -69,3 +76,26 @@ def test_lines_that_hold_no_row_are_passed_over_with_a_warning(
     append_row(tmp_path, make_row(2, 1, {"val/acc": 0.6}))
     assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 2]
     assert f"{tmp_path}/metrics.jsonl: passed over 6 lines that hold no row" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"epoch": 1, "time"',
+        b"[1, 2]",
+        b"7",
+        b'{"epoch": 1, "time": 2}',
+        b'{"epoch": "1", "time": 2, "metrics": {}}',
+        b'{"epoch": 1, "time": 2, "metrics": {"val/acc": "high"}}',
+        b'{"epoch": 1, "time": 2, "metrics": [0.5]}',
+        b"\xff\xfe",
+        b"\x00\x00\x00",
+    ],
+)
+def test_a_damaged_line_is_no_row_and_has_a_number(tmp_path: Path, line: bytes) -> None:
+    for epoch in (0, 2):
+        append_row(tmp_path, make_row(epoch, 1, {"val/acc": 0.5}))
+        with (tmp_path / "metrics.jsonl").open("ab") as file:
+            file.write(line + b"\n" if epoch == 0 else b"")
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 2]
+    assert damaged_lines(tmp_path) == [2]

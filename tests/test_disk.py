@@ -1,0 +1,166 @@
+"""A full disk is one sentence, whoever reports it and wherever it is met."""
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Command
+from outcomes import runs
+
+from kdsweep.disk import DiskFull, disk_full, is_full, one_sentence, refuse_full
+from kdsweep.errors import UserError
+from kdsweep.search import search as search_module
+from kdsweep.tracking import mlflow_run, run_folder
+from kdsweep.tracking.results import collect
+from kdsweep.training import checkpoint
+
+
+def full(path: object = "x") -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def wrapped() -> Exception:
+    try:
+        try:
+            raise sqlite3.OperationalError("database or disk is full")
+        except sqlite3.OperationalError as error:
+            raise RuntimeError("the study did not take it") from error
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (full(), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (wrapped(), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("full of errors"), False),
+        (None, False),
+    ],
+)
+def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
+    assert is_full(error) is expected
+
+
+def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
+    said = str(disk_full(tmp_path / "not" / "there", 12_345_678))
+    assert f"the disk of {tmp_path}/not/there is full" in said
+    assert "takes about 12 MB" in said
+    assert "resume=true" in said
+    with pytest.raises(DiskFull, match=r"is full"), one_sentence(tmp_path):
+        raise wrapped()
+    with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
+        raise ValueError("else")
+
+
+def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_full(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+    def write(self: Path, content: bytes) -> int:
+        raise full(self)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(UserError, match=r"hydra\.sweep\.dir must be on a disk with room"):
+        refuse_full(tmp_path)
+
+
+def test_a_file_of_weights_that_does_not_fit_is_an_oserror(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    with pytest.raises(OSError, match=r"unexpected pos") as caught:
+        checkpoint.write_atomically(tmp_path / "a.pt", write)
+    assert caught.value.filename == str(tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: str) -> None:
+    """Have the disk be full from the so-maniest call of a function on."""
+    real, calls = getattr(where, name), []
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) > number:
+            raise full(arguments[0])
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(where, name, call)
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ["T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    with monkeypatch.context() as patch:
+        fail_after(patch, 4, run_folder, "append_row")
+        ended = command(*words, tracking=True)
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert f"the disk of {ended.sweep.relative_to(tmp_path)}/0 is full" in ended.err
+    found = runs(ended)
+    assert {run.info.status for run in found["run"]} == {"FAILED"}
+    assert {run.data.tags["kdsweep.reason"] for run in found["run"]} == {"the disk is full"}
+    assert {run.info.status for run in found["sweep"]} == {"FAILED"}
+    resumed = command(*words, "resume=true", tracking=True)
+    assert resumed.code == 0, resumed.err
+    assert command(*words, "hydra.sweep.dir=whole").code == 0
+    sums = [row["weights_sha256"] for row in collect(tmp_path / "whole")]
+    assert [row["weights_sha256"] for row in resumed.rows] == sums
+    for run in runs(resumed)["run"]:
+        assert "kdsweep.reason" not in run.data.tags
+        assert run.info.status == "FINISHED"
+
+
+def test_results_that_cannot_be_written_are_a_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep.sweep import ending
+
+    fail_after(monkeypatch, 0, ending, "write_csv")
+    ended = command("loss=ce")
+    assert ended.code == 1
+    assert " is full (" in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.rows[0]["status"] == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_study_that_cannot_be_written_is_a_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim(*arguments: object) -> list[int]:
+        raise wrapped()
+
+    monkeypatch.setattr(search_module, "claim", claim)
+    ended = command("search=bayes", "hydra.sweeper.n_trials=2", "tracking.plots=none")
+    assert ended.code == 1
+    assert " is full (" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep.tracking import recorder
+
+    fail_after(monkeypatch, 0, run_folder, "append_row")
+    real = recorder.write_json_atomic
+
+    def write(path: Path, content: object) -> None:
+        if path.name == "result.json":
+            raise full(path)
+        real(path, content)
+
+    monkeypatch.setattr(recorder, "write_json_atomic", write)
+    monkeypatch.setattr(mlflow_run, "_note_id", lambda *arguments: None)
+    ended = command("loss=ce", tracking=True)
+    assert ended.code == 1
+    assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}
