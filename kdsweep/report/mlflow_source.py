@@ -219,7 +219,9 @@ def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -
     here = None if above is None else Path(above)
     home = here if here is not None and (here / "sweep.json").is_file() else REPORTS / sweep
     address = {"tracking_uri": store.uri, "experiment_id": parent.info.experiment_id}
-    return Evidence(str(parent.info.run_name), runs, home, links=links(address, runs))
+    # A run's name is cut where it is too long for MLflow.
+    name = parent.data.params.get("command", str(parent.info.run_name))
+    return Evidence(name, runs, home, links=links(address, runs))
 
 
 def _note_in(path: Path) -> dict[str, Any] | None:

@@ -91,9 +91,10 @@ class MLflowStore:
                 f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
                 f"it with `mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
-        # Of the default nobody has asked for anything else, so there is nothing to be told or done.
-        is_asked = artifacts != ARTIFACTS and location is not None
-        if is_asked and found.artifact_location != location:
+        # With the default, files in another place are right where a folder uses the database of
+        # another one, and wrong in a copied folder, which has a database of its own.
+        is_meant = artifacts != ARTIFACTS or _is_below(address, cwd)
+        if location is not None and is_meant and found.artifact_location != location:
             logger.warning(
                 "experiment %s keeps its files in %s, where it was created, not in"
                 " tracking.artifacts=%s; tracking.experiment=NAME makes one that keeps them there",
@@ -371,6 +372,13 @@ def _followed(
     moved.point_to(file, found.experiment_id, old, new)
     logger.warning("the files of experiment %s have moved: from %s to %s", found.name, old, new)
     return client.get_experiment(found.experiment_id)
+
+
+def _is_below(address: str, folder: Path) -> bool:
+    """Whether a store is a file somewhere in a folder."""
+    if database.scheme_of(address) != "sqlite":
+        return False
+    return database.sqlite_file(address).is_relative_to(folder)
 
 
 def _artifact_location(artifacts: str, cwd: Path) -> str:

@@ -36,7 +36,8 @@ def parent(store: MLflowStore) -> str:
 def search_in(folder: Path, store: Any, parent: str | None) -> SearchRuns:
     """A search in this folder, as `open_sweep` has described it."""
     folder.mkdir(exist_ok=True)
-    write_json_atomic(folder / "sweep.json", {"parent_run_id": parent})
+    note = {"name": "bayes", "created": 0.0, "parent_run_id": parent}
+    write_json_atomic(folder / "sweep.json", note)
     return SearchRuns(store, parent, folder)
 
 

@@ -164,7 +164,7 @@ def test_a_server_that_is_not_there(command: Command) -> None:
         "hydra.sweeper.storage must be a storage that works, got"
         " postgresql://me:***@127.0.0.1:1/studies: "
     ), outcome.err
-    assert "Connection refused" in outcome.err
+    assert "the connection is refused" in outcome.err
     assert outcome.err.count("\n") == 1
     assert PASSWORD not in outcome.out + outcome.err
 

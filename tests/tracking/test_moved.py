@@ -59,7 +59,20 @@ def test_a_folder_that_was_copied_keeps_the_place_of_the_first(
     shutil.copytree(old, new)
     run_id = logged(MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=new), new, "b.txt")
     assert (old / "mlartifacts" / run_id / "artifacts" / "b.txt").is_file()
-    assert "tracking.experiment=NAME begins one that keeps them there" in caplog.text
+    assert "tracking.experiment=NAME makes one that keeps them there" in caplog.text
+
+
+def test_a_folder_that_uses_the_database_of_another_prints_nothing_about_its_files(
+    template: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    project(template, first)
+    second.mkdir()
+    shared = f"sqlite:///{first}/mlflow.db"
+    MLflowStore.open(shared, "kdsweep", cwd=second)
+    assert caplog.text == ""
+    MLflowStore.open(shared, "kdsweep", str(second / "files"), cwd=second)
+    assert f"not in tracking.artifacts={second}/files" in caplog.text
 
 
 def test_only_folders_of_this_machine_can_be_gone(tmp_path: Path) -> None:
