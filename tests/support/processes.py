@@ -111,11 +111,11 @@ def mlflow_runs(folder: Path) -> list[Any]:
 
 
 def _place(run: Run, folder: Path) -> str:
-    """Where a run is kept, from its sweep's folder down."""
-    place = Path(run.data.tags["kdsweep.folder"]).relative_to(folder)
-    below = [part for part in place.parts if part != "multirun" and not part.startswith("20")]
-    below = [part for part in below if part.count("-") != 2]  # the time of day
-    return f"{run.data.tags['kdsweep.role']} {'/'.join(below)}"
+    """Where a run is kept, from its sweep's folder down; a teacher's folder is in none."""
+    place = Path(run.data.tags["kdsweep.folder"])
+    sweeps = [path.parent for path in folder.glob("multirun/**/sweep.json")]
+    home = next((sweep for sweep in sweeps if place.is_relative_to(sweep)), folder)
+    return f"{run.data.tags['kdsweep.role']} {place.relative_to(home)}"
 
 
 def _points(client: MlflowClient, run: Run) -> list[tuple[str, int, float]]:
