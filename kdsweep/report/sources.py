@@ -75,7 +75,12 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
         UserError: if a word names nothing.
     """
     address = address or Address()
+    found = _found(words, address)
     address.refuse_absent()
+    return found
+
+
+def _found(words: Sequence[str], address: Address) -> Source:
     if not words:
         return _of_folder(latest(HOME), address)
     found = [source for word in dict.fromkeys(words) for source in _named(word, address)]

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.tracking import run_folder
+from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
 from kdsweep.tracking.recorder import Recorder
 
@@ -74,7 +75,11 @@ def test_a_store_that_is_not_there_is_refused(home: Path, command: str, is_there
     first, second = run_in(home / "0"), run_in(home / "1")
     if is_there:
         (home / "other.db").touch()
-    words = {"report": [], "leaderboard": [], "compare": [first, second]}[command]
+    write_json_atomic(
+        home / "sweep.json",
+        {"name": "s", "fingerprints": {}, "parent_run_id": None, "tracking_uri": None},
+    )
+    words = {"report": ["."], "leaderboard": [], "compare": [first, second]}[command]
     code, said = call(command, *words, "--uri", "sqlite:///other.db")
     assert code == 1
     assert said.strip() == (
