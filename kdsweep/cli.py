@@ -39,6 +39,9 @@ GROUPS = (
     "tracking",
 )
 
+# Signals that end a sweep in an orderly way. Windows has no SIGHUP.
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 register()
 
 
@@ -90,8 +93,8 @@ def _refuse_empty_groups(words: list[str]) -> None:
 
 def _refuse_keys_of_some_options(words: list[str]) -> None:
     """What Hydra says of these does not tell which option lacks the key."""
-    if any(word.startswith(("--", "search=", "hydra/sweeper")) for word in words):
-        return  # other folders of configs, or keys that a search asks for where they are
+    if any(word.startswith(("--", "-c", "search=", "hydra/sweeper")) for word in words):
+        return  # other folders of configs, or keys that a search needs where they are
     try:
         refuse_keys_of_some_options([word for word in words if "=" in word], _composes)
     except UserError as error:
@@ -108,12 +111,14 @@ def _composes(words: Sequence[str]) -> bool:
 
 
 def _terminate(number: int, frame: object) -> None:
+    """End open runs as KILLED; a scheduler or a shell may send a signal again meanwhile."""
+    for again in ENDINGS:
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 def _hang_up(number: int, frame: object) -> None:
     """As SIGTERM; nothing more is written to the terminal or pipe, which are gone by now."""
-    signal.signal(number, signal.SIG_IGN)  # a shell may send it again, while open runs are ended
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         try:

@@ -111,15 +111,15 @@ def refuse_keys_of_some_options(
         overrides = OverridesParser.create().parse_overrides(words)
     except HydraException:
         return  # Hydra itself is about to say what is wrong
-    # Of every swept key one value will do.
-    one_each = {o.key_or_group: _first_word(o) for o in overrides}
+    keys = [override.key_or_group for override in overrides]
     for group in overrides:
         key = group.key_or_group
-        below = [other for other in one_each if other.startswith(f"{key}.")]
+        below = [other for other in keys if other.startswith(f"{key}.")]
         if not below or not isinstance(group.value(), ChoiceSweep):
             continue
+        one_each = {other.key_or_group: _first_word(other) for other in overrides}
         for option in group.sweep_string_iterator():
-            rest = [word for other, word in one_each.items() if other not in (key, *below)]
+            rest = [word for other, word in one_each.items() if word and other not in (key, *below)]
             chosen = [*rest, f"{key}={option}"]
             if composes(chosen) and not composes([*chosen, *(one_each[other] for other in below)]):
                 raise UserError(
@@ -130,9 +130,12 @@ def refuse_keys_of_some_options(
 
 
 def _first_word(override: Override) -> str:
+    """An override with one of its values, for whether a key is there is the same for all."""
     written = override.input_line or ""
     if not override.is_sweep_override():
         return written
+    if not isinstance(override.value(), ChoiceSweep | RangeSweep):
+        return ""  # a glob, or an interval: its values are not in the command
     value = next(iter(override.sweep_string_iterator()))
     return f"{written.partition('=')[0]}={value}"
 

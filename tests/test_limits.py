@@ -1,12 +1,13 @@
 """Numbers too large to be meant, odd names, unknown keys, values swept twice: all refused."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from commands import Command, Compose, Refusal
 
 from kdsweep.errors import UserError
-from kdsweep.limits import odd_names, refuse_sweep
+from kdsweep.limits import odd_names, refuse_keys_of_some_options, refuse_sweep
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,24 @@ def test_a_key_of_some_options(command: Command, words: list[str], sentence: str
 def test_a_key_of_all_options_is_swept_with_them(command: Command) -> None:
     outcome = command("loss=kl,[kl,mse]", "loss.kl.weight=2", "dry_run=true")
     assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("sweep", ["loss=glob(k*)", "alpha=interval(0,1)", "T=range(1,4)"])
+def test_sweeps_without_keys_of_some_options_are_left_to_hydra(sweep: str) -> None:
+    def composes(words: Sequence[str]) -> bool:
+        raise AssertionError(f"nothing need be composed, got {words}")
+
+    refuse_keys_of_some_options([sweep, "seed=1", "stages.hints.epochs=5"], composes)
+
+
+def test_keys_are_checked_next_to_sweeps_that_name_no_value() -> None:
+    words = ["stages=none,hints", "stages.hints.epochs=5", "loss=glob(k*)", "alpha=interval(0,1)"]
+
+    def composes(chosen: Sequence[str]) -> bool:
+        return "stages=none" not in chosen or "stages.hints.epochs=5" not in chosen
+
+    with pytest.raises(UserError, match="got stages=none"):
+        refuse_keys_of_some_options(words, composes)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,7 @@ class SearchRuns:
             make_row(step, now_ms(), {"best": best})
             for step, best in enumerate(accumulate(values, pick), start=1)
         ]
-        with FileLock(self.folder / ".mlflow.lock"):  # two controllers may note the same
-            search_notes.note_search(self.folder, rows=rows)
+        search_notes.note_search(self.folder, rows=rows)
         self._ship(self._sync_search)
 
     def stopped(self, status: Status) -> None:

@@ -20,7 +20,7 @@ from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import drop_drafts, write_json_atomic
 from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.notes import SWEEP, SWEEP_DEFAULTS, fingerprint_in, sweep_note
-from kdsweep.tracking.processes import is_here, is_running, owner
+from kdsweep.tracking.processes import is_here, is_running, owner, was_restarted
 from kdsweep.tracking.run_folder import RUN
 
 log = logging.getLogger(__name__)
@@ -216,7 +216,11 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
 
 def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
-    return not note["ended"] and (not is_here(note) or _is_trained_elsewhere(note))
+    if note["ended"]:
+        return False
+    if is_here(note):
+        return _is_trained_elsewhere(note)
+    return not was_restarted(note)  # what runs on another host cannot be seen from here
 
 
 def _is_trained_elsewhere(note: dict[str, Any]) -> bool:

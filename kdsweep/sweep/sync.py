@@ -160,10 +160,20 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
         write_csv(rows, folder / "results.csv")
         log_own_files(store, parent, folder)
         return
+    _close_killed(folder, store)
     report = make_report(folder) if rows and _wants_report(folder) else None
     runs = [path.parent for path in folder.rglob(run_folder.RUN)]
     status = parent_status([_status(run) for run in runs])
     mark(folder, {"view": ship_sweep(store, parent, folder, report, status, _end(runs))})
+
+
+def _close_killed(folder: Path, store: MLflowStore) -> None:
+    """End the runs of a sweep that no process works on, and that have no result."""
+    for path in folder.rglob(run_folder.RUN):
+        note = run_note(path.parent) or {}
+        run_id = note.get("mlflow_run_id")
+        if run_id is not None and result_note(path.parent) is None and store.has_run(run_id):
+            store.finish(run_id, "KILLED", _end([path.parent]))
 
 
 def _wants_report(folder: Path) -> bool:

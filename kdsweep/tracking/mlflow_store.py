@@ -359,16 +359,26 @@ def _followed(
     """The experiment, its files where they are now if the folder around them was moved.
 
     Args:
-        location: where it would keep its files if it were new; None if nobody says so.
+        location: where it would keep its files if it were new; None where it is only read.
+
+    Raises:
+        ValueError: if files are to be written to a folder that is not there, nor anywhere else.
     """
     old = found.artifact_location
-    if not moved.is_gone(old) or database.scheme_of(address) != "sqlite":
+    if old == location or not moved.is_gone(old) or database.scheme_of(address) != "sqlite":
         return found
     file = database.sqlite_file(address)
-    place = moved.place_now(old, file.parent)
-    new = location if place is None else place.as_uri()
-    if new is None or new == old:
-        return found
+    runs = moved.runs_of(file, found.experiment_id)
+    place = moved.place_now(old, file.parent, runs)
+    new = location if not runs else None if place is None else place.as_uri()
+    if new is None:
+        if location is None:
+            return found
+        raise ValueError(
+            f"tracking.experiment must have its files at hand, got {found.name}, whose files in"
+            f" {old} are not there (a disk that is not mounted?); mount it, or"
+            " tracking.experiment=NAME begins another one"
+        )
     moved.point_to(file, found.experiment_id, old, new)
     logger.warning("the files of experiment %s have moved: from %s to %s", found.name, old, new)
     return client.get_experiment(found.experiment_id)

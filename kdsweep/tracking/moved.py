@@ -5,7 +5,7 @@ it would make the old place anew and write there.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,10 +17,22 @@ def is_gone(location: str) -> bool:
     return folder is not None and not folder.exists()
 
 
-def place_now(location: str, home: Path) -> Path | None:
-    """Where a folder is that lay inside of another one, which is called ``home`` by now."""
+def runs_of(database: Path, experiment_id: str) -> list[str]:
+    """The ids of all runs of an experiment, deleted ones included. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(database)) as connection:
+        query = "SELECT run_uuid FROM runs WHERE experiment_id = ?"
+        return [run_id for (run_id,) in connection.execute(query, (experiment_id,))]
+
+
+def place_now(location: str, home: Path, runs: Sequence[str]) -> Path | None:
+    """Where a folder is that lay inside of another one, which is called ``home`` by now.
+
+    Args:
+        runs: ids of runs; a folder without files of any of them is another one of that name.
+    """
     folder = _local(location)
-    return None if folder is None else next(_inside(home, folder), None)
+    candidates = () if folder is None else _inside(home, folder)
+    return next((c for c in candidates if any((c / run_id).is_dir() for run_id in runs)), None)
 
 
 def point_to(database: Path, experiment_id: str, old: str, new: str) -> None:

@@ -53,7 +53,7 @@ def is_alive(known: dict[str, Any] | None) -> bool:
         return False
     if not is_here(known):
         silence = time.time() - known["beat"]
-        return bool(silence < (RESTART_SECONDS if _was_restarted(known) else STALE_SECONDS))
+        return bool(silence < (RESTART_SECONDS if was_restarted(known) else STALE_SECONDS))
     return is_running(known)
 
 
@@ -77,11 +77,13 @@ def is_here(known: dict[str, Any]) -> bool:
     return all(known.get(key, value) == value for key, value in _place().items())
 
 
-def _was_restarted(known: dict[str, Any]) -> bool:
+def was_restarted(known: dict[str, Any]) -> bool:
     """Whether an owner was last heard of before a host of its host's name started: this one."""
     started = re.search(r"^btime (\d+)$", _text(Path("/proc/stat")) or "", re.MULTILINE)
-    same_name = known["host"] == socket.gethostname()
-    return started is not None and same_name and bool(known["beat"] < float(started[1]))
+    beat, same_name = known.get("beat"), known["host"] == socket.gethostname()
+    if started is None or beat is None:
+        return False
+    return bool(same_name and beat < float(started[1]))
 
 
 def _born(pid: int) -> str | None:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from kdsweep.tracking.files import UPDATES, read_json, write_json_atomic
 from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore, Status, now_ms
 from kdsweep.tracking.notes import SEARCH, TRIAL, search_note, sweep_note, trial_note
@@ -21,11 +23,11 @@ def note_search(
     folder: Path, *, params: Mapping[str, object] | None = None, rows: Sequence[Row] = ()
 ) -> None:
     """Note a search's params, or rows of its own metrics. Raises OSError."""
-    with UPDATES:
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".search.lock"):  # two controllers may note something at once
         note = search_note(folder) or {}
         note["params"] = dict(params or note.get("params", {}))
         note["rows"] = _with_times(rows or note.get("rows", []), note.get("rows", []))
-        folder.mkdir(parents=True, exist_ok=True)
         write_json_atomic(folder / SEARCH, note)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,9 @@ def test_a_pid_that_another_program_has_is_no_sweep_being_trained(command: Comma
     note |= {"pid": os.getppid(), "born": "1"}
     write_json_atomic(mine / "sweep.json", note)
     assert not may_be_training(note)
+    elsewhere = note | {"pids": "pid:[1]", "boot": "another"}  # of a container, say
+    assert may_be_training(elsewhere | {"beat": time.time()})
+    assert not may_be_training(elsewhere | {"beat": 0.0})  # this host has started since
     again = command("T=1", MINE, "resume=true")
     assert again.code == 0, again.err
 

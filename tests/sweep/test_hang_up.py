@@ -58,6 +58,26 @@ def test_a_closed_terminal_ends_open_runs_as_killed(tmp_path: Path, output: str)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.05, 0.6])
+def test_a_second_signal_does_not_end_the_ending(tmp_path: Path, pause: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(TRAIN), *WORDS],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    wait_for_epochs(tmp_path, process)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(pause)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert {result[0] for result in results(tmp_path).values()} == {"KILLED"}
+    assert statuses(tmp_path) == {"KILLED"}
+
+
+@pytest.mark.slow
 def test_nohup_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         ["nohup", sys.executable, str(TRAIN), *WORDS],

@@ -9,6 +9,7 @@ from kdsweep.cli import app
 from kdsweep.tracking import run_folder
 from kdsweep.tracking.files import write_json_atomic
 from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.processes import owner
 from kdsweep.tracking.recorder import Recorder
 
 
@@ -45,6 +46,18 @@ def test_damaged_rows_are_named(home: Path) -> None:
     assert code == 0
     assert "shipped 2 rows" in said
     assert f"{run}/metrics.jsonl has damaged lines, which could not be shipped: 2" in said
+
+
+def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
+    run = run_in(home / "sweep" / "0")
+    (run / run_folder.RESULT).unlink()  # it was training when the power went
+    dead = {**owner(), "boot": "of yesterday", "beat": 0.0, "ended": False}
+    note = {"name": "T=1,4", "created": 0.0, "role": "sweep", "nested": True, **dead}
+    write_json_atomic(home / "sweep" / "sweep.json", note)
+    code, printed = call("sync", home / "sweep", "--uri", "sqlite:///mlflow.db")
+    assert code == 0, printed
+    found = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep").search()
+    assert [run.info.status for run in found] == ["KILLED", "KILLED"]
 
 
 def test_several_folders_are_shipped_at_once(home: Path) -> None:

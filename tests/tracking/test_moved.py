@@ -83,8 +83,30 @@ def test_only_folders_of_this_machine_can_be_gone(tmp_path: Path) -> None:
 
 
 def test_the_longest_match_is_the_place(tmp_path: Path) -> None:
-    (tmp_path / "out" / "artifacts").mkdir(parents=True)
-    (tmp_path / "artifacts").mkdir()
-    assert place_now("file:///old/out/artifacts", tmp_path) == tmp_path / "out" / "artifacts"
-    assert place_now("file:///old/artifacts", tmp_path) == tmp_path / "artifacts"
-    assert place_now("file:///old/others", tmp_path) is None
+    for folder in ("out/artifacts", "artifacts", "others"):
+        (tmp_path / folder / ("a run" if folder != "others" else "another one")).mkdir(parents=True)
+
+    def found(location: str) -> Path | None:
+        return place_now(location, tmp_path, ["one without files", "a run"])
+
+    assert found("file:///old/out/artifacts") == tmp_path / "out" / "artifacts"
+    assert found("file:///old/artifacts") == tmp_path / "artifacts"
+    assert found("file:///old/others") is None  # of that name, but not with these runs
+
+
+def test_a_disk_that_is_not_mounted_is_not_taken_for_a_move(template: Path, tmp_path: Path) -> None:
+    home, disk = tmp_path / "home", tmp_path / "disk"
+    for folder in (home, disk):
+        folder.mkdir()
+    shutil.copy(template, home / "mlflow.db")
+    address = "sqlite:///mlflow.db"
+    store = MLflowStore.open(address, "kdsweep", str(disk / "mlartifacts"), cwd=home)
+    run_id = logged(store, home, "a.txt")
+    (home / "mlartifacts").mkdir()
+    disk.rename(tmp_path / "away")
+    with pytest.raises(ValueError, match=r"must have its files at hand, got kdsweep, .* mounted"):
+        MLflowStore.open(address, "kdsweep", cwd=home)
+    reader = MLflowStore.existing(address, "kdsweep", cwd=home)
+    place = (disk / "mlartifacts" / run_id / "artifacts").as_uri()
+    assert reader.client.get_run(run_id).info.artifact_uri == place
+    assert not disk.exists()
