@@ -150,8 +150,9 @@ class Session:
             raise UserError(str(error)) from error
         self.home: Home | None = None  # known once the sweep is opened
         self.folders: set[Path] = set()  # of the runs that this process has opened or caught up
-        # Called at the end of every epoch; raises SystemExit where the time of a search is over.
-        self.stop_in_time: Callable[[], None] = lambda: None
+        # Called when a student has recorded an epoch; raises SystemExit once the time of a search
+        # is over.
+        self.stop_in_time: Callable[[], None] | None = None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._read_through: set[str] = set()  # val and test of data sets, by source and images
@@ -305,7 +306,7 @@ def train_cohort(
         def record(student: Student, metrics: dict[str, float]) -> None:
             if student in by_student:  # a teacher that is only replayed has no run
                 by_student[student].epoch(metrics)
-                _stop_in_time(runs, session)
+                _stop_in_time(student.epoch, runs, session)
 
         try:
             for place, unit in zip(places, units, strict=True):
@@ -336,14 +337,19 @@ def train_cohort(
     return [team[0].result() for team in teams]
 
 
-def _stop_in_time(runs: Sequence["_Run"], session: Session) -> None:
-    """Once the time is over, end a cohort at the end of an epoch; what it has learned is kept."""
-    alive = [run for run in runs if run.student.failure is None]
-    if len({run.recorded for run in alive} | {run.student.epoch for run in alive}) != 1:
-        return  # some have not come to the end of this epoch
+def _stop_in_time(epochs: int, runs: Sequence["_Run"], session: Session) -> None:
+    """Once the time is over, end a cohort when all its students have recorded so many epochs.
+
+    A checkpoint of each is written, so that nothing that was learned is lost.
+    """
+    if session.stop_in_time is None:
+        return
     try:
         session.stop_in_time()
     except SystemExit:
+        alive = [run for run in runs if run.student.failure is None]
+        if any(run.recorded < epochs for run in alive):
+            return  # the last one to record this epoch stops them
         for run in alive:
             checkpoint.save(*run.saved)
         raise

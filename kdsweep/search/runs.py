@@ -81,7 +81,7 @@ class Runs:
         check(plans, self.session.dataset)
         refuse_without_validation(plans, self.session)
 
-    def train(self, runs: Sequence[TrialRun], watch: Watch) -> list[Result]:
+    def train(self, runs: Sequence[TrialRun], watch: Watch | None = None) -> list[Result]:
         """Train what is not done yet, in as few cohorts as possible; results in order.
 
         What another process is training at the moment is waited for, not trained again.
@@ -95,7 +95,9 @@ class Runs:
             self._train_free([run], watch, wait=True)
         return [self._result(run.place) for run in runs]
 
-    def _train_free(self, runs: Sequence[TrialRun], watch: Watch, *, wait: bool) -> list[TrialRun]:
+    def _train_free(
+        self, runs: Sequence[TrialRun], watch: Watch | None, *, wait: bool
+    ) -> list[TrialRun]:
         """Train the runs that are missing and return those that other processes are at."""
         elsewhere: list[TrialRun] = []
         mine: dict[str, TrialRun] = {}
@@ -114,7 +116,7 @@ class Runs:
             self._train([run for mark, run in mine.items() if mark not in self._known], watch)
         return elsewhere
 
-    def _train(self, runs: Sequence[TrialRun], watch: Watch) -> None:
+    def _train(self, runs: Sequence[TrialRun], watch: Watch | None) -> None:
         jobs = [self._open_job(run) for run in runs]
         train(
             [run.place for run in runs],

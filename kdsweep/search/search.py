@@ -144,7 +144,7 @@ class Search(OptunaSweeperImpl):
     def _open(self, session: Session, stack: ExitStack) -> None:
         """Everything a search has, opened and checked, before its first trial."""
         self.session = session
-        session.stop_in_time = self.clock.stop_in_time  # teachers and stages have no watch
+        session.stop_in_time = self.clock.stop_in_time
         runs = Runs(self.launcher, session, self.space, self.folder)
         _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
         runs.check([plan, *runs.ends(self.options.seeds[0])])
@@ -166,7 +166,6 @@ class Search(OptunaSweeperImpl):
             self.space,
             runs,
             self.mlflow,
-            self.clock,
             self.config,
             is_race=self._is_race,
         )

@@ -16,12 +16,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Engine, NullPool, create_engine, func, inspect, select
+from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.errors import UserError
 from kdsweep.passwords import reveal, shown
 from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.tracking import connections
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.processes import is_alive, owner
 
@@ -76,7 +77,7 @@ def engine_of(storage: str) -> Engine:
         UserError: if the address is none, or its driver is missing.
     """
     with _storage_works(storage):
-        return create_engine(reveal(storage), poolclass=NullPool)
+        return connections.engine_of(reveal(storage))
 
 
 @contextmanager
@@ -125,7 +126,8 @@ def _create(
 ) -> SearchStudy:
     """The study, made with its tables if they are not there yet."""
     # Between two writes lie minutes of training; a server may have closed the connection.
-    opened = optuna.storages.get_storage(RDBStorage(reveal(storage), {"pool_pre_ping": True}))
+    address = connections.bounded(reveal(storage))
+    opened = optuna.storages.get_storage(RDBStorage(address, {"pool_pre_ping": True}))
     optuna.create_study(
         study_name=name,
         storage=opened,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -11,7 +12,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdsweep.plan import Plan
 from kdsweep.run import Result
-from kdsweep.search.clock import Clock
 from kdsweep.search.heartbeat import beating
 from kdsweep.search.hydra_optuna import SearchStudy
 from kdsweep.search.mlflow_runs import SearchRuns
@@ -35,13 +35,12 @@ class Trials:
         space: Space,
         runs: Runs,
         mlflow: SearchRuns,
-        clock: Clock,
         config: DictConfig,
         *,
         is_race: bool,
     ) -> None:
         self.study, self.space, self.runs, self.mlflow = study, space, runs, mlflow
-        self.clock, self.is_race = clock, is_race
+        self.is_race = is_race
         self.may_prune = is_race and not isinstance(study.pruner, NopPruner)
         self.sampler = config.hydra.sweeper.sampler
         self.block_size = int(config.hydra.sweeper.n_jobs)
@@ -77,7 +76,7 @@ class Trials:
     def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[Result]:
         """Train trials that have ended with a seed of their own; nothing is told."""
         runs = [self._run(trial.number, trial.params, seed) for trial in trials]
-        return self.runs.train(runs, lambda *_: self.clock.stop_in_time())
+        return self.runs.train(runs)
 
     def _suggest(self, number: int) -> Trial:
         self.study.sampler = make_sampler(self.sampler, self.space, number)
@@ -109,14 +108,8 @@ class Trials:
     def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[Result]:
         runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
         self.runs.check([run.place.plan for run in runs])
-
-        def watch(plan: Plan, epochs: int, metrics: dict[str, float]) -> str | None:
-            self.clock.stop_in_time()
-            if not self.may_prune or seed != self.seeds[0]:
-                return None
-            return self._prune(trials[plan.number], plan, epochs, metrics)
-
-        return self.runs.train(runs, watch)
+        is_pruned = self.may_prune and seed == self.seeds[0]
+        return self.runs.train(runs, partial(self._prune, trials) if is_pruned else None)
 
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)
@@ -125,9 +118,10 @@ class Trials:
         return self.runs.at(config, plan, seed)
 
     def _prune(
-        self, trial: Trial, plan: Plan, epochs: int, metrics: dict[str, float]
+        self, trials: dict[int, Trial], plan: Plan, epochs: int, metrics: dict[str, float]
     ) -> str | None:
         """Report an epoch of a trial's first seed; a reason if the trial ends here."""
+        trial = trials[plan.number]
         value, last = metrics.get("val/acc"), plan.values["trainer"]["epochs"]
         if value is None or math.isnan(value):
             return None

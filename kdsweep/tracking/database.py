@@ -17,6 +17,7 @@ from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kdsweep.passwords import clean, how_to_give, is_unknown, reveal, shown
+from kdsweep.tracking.connections import engine_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
@@ -255,11 +256,13 @@ def _check_database(uri: str, address: str) -> None:
     import sqlalchemy
 
     try:
-        engine = sqlalchemy.create_engine(address)
-        with engine.connect():
+        with engine_of(address).connect():
             pass
-        engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        ImportError,
+        ValueError,
+    ) as error:  # a port is no number
         why = f"it cannot be opened ({first_line(error)}); start it, or install its driver"
         raise refusal(uri, why) from error
 
@@ -267,7 +270,8 @@ def _check_database(uri: str, address: str) -> None:
 # What is in the messages of a client that gets no proper answer, and what that means.
 NETWORK = {
     "Connection refused": "the connection is refused",
-    "timed out": f"no answer within {REQUEST_SECONDS} s",
+    "timed out": "no answer in time",
+    "timeout expired": "no answer in time",
     "RemoteDisconnected": "the connection is closed without an answer",
     "Connection reset by peer": "the connection is reset",
     "error 500 ": "it answers with error 500",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from kdsweep.passwords import MASK, remember, shown
 from kdsweep.tracking import database, moved
+from kdsweep.tracking.connections import bounded
 from kdsweep.tracking.run_folder import Row
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class MLflowStore:
         is_server = database.scheme_of(address) in database.SERVERS
         location = None if is_server else _artifact_location(artifacts, cwd)
         with database.ready(uri, address):
-            client = database.import_mlflow().MlflowClient(tracking_uri=address)
+            client = database.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 found = _find_or_create(client, address, experiment, location)
                 found = _followed(client, found, address, location)
@@ -305,7 +306,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
     with database.ready(uri, address):
         mlflow = database.import_mlflow()
         try:
-            yield mlflow.MlflowClient(tracking_uri=address)
+            yield mlflow.MlflowClient(tracking_uri=bounded(address))
         except mlflow.MlflowException as error:
             why = database.first_line(error)
             raise ValueError(

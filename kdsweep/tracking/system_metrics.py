@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from kdsweep.passwords import reveal
+from kdsweep.tracking.connections import bounded
 
 
 def check_measurable() -> None:
@@ -36,7 +37,8 @@ class SystemMetrics:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         monitor: Any = SystemMetricsMonitor  # not typed
-        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=reveal(self._uri))
+        address = bounded(reveal(self._uri))
+        self._monitor = monitor(run_id, resume_logging=True, tracking_uri=address)
         self._monitor.start()
 
     def close(self, seconds: float = 5.0) -> None:

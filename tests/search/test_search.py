@@ -1,7 +1,9 @@
 """Searches through the real command line: total trials, seeds, pruning, failures, finalists."""
 
 import errno
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -10,8 +12,10 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from kdsweep.search.clock import Clock, TimeIsUp
 from kdsweep.tracking.answers import OF_TEACHERS
 from kdsweep.tracking.files import read_json
+from kdsweep.tracking.run_folder import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
 
@@ -196,7 +200,7 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
     ],
 )
 def test_other_pruners_prune_too(command: Command, pruner: str, eager: list[str]) -> None:
-    words = [f"search/pruner={pruner}", *eager, "hydra.sweeper.n_trials=6", "trainer.epochs=6"]
+    words = ["search/pruner=median", *eager, "hydra.sweeper.n_trials=6", "trainer.epochs=6"]
     outcome = command(*SEARCH, *words)
     assert outcome.code == 0, outcome.err
     assert "Warning" not in outcome.err
@@ -382,12 +386,9 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
     words = [*SEARCH, "hydra.sweeper.n_trials=2", "trainer.epochs=4"]
     whole = command(*words, "search.name=whole")
     with monkeypatch.context() as patch:
-        import time
-
-        from kdsweep.search import clock as module
-
-        clock = iter(range(100_000))
-        patch.setattr(module.time, "monotonic", lambda: float(next(clock)) + time.time() * 0)
+        # Only the search's own clock runs fast: MLflow gets the seconds to hear of the end.
+        seconds = count()
+        patch.setattr("kdsweep.search.clock.time", SimpleNamespace(monotonic=lambda: next(seconds)))
         parked = command(*words, "search.name=parked", "search.timeout=4s", tracking=True)
     assert parked.code == 0, parked.err
     assert "search.timeout" in parked.err + parked.out
@@ -403,6 +404,26 @@ def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
         return [read_json(path)["weights_sha256"] for path in paths]
 
     assert weights("parked") == weights("whole") != []
+
+
+def test_a_timeout_keeps_the_last_epoch_of_every_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is over when the first of two runs has recorded its second epoch."""
+    runs = [Path(f"multirun/mine/{trial}/seed-0") for trial in (0, 1)]
+
+    def is_over(self: Clock) -> None:
+        if any(len(read_rows(run)) == 2 for run in runs):
+            raise TimeIsUp(0)
+
+    monkeypatch.setattr(Clock, "stop_in_time", is_over)
+    words = ["hydra.sweeper.n_trials=2", "search.name=mine", "search/pruner=median"]
+    words += ["trainer.epochs=4", "tracking.checkpoint_seconds=1000"]
+    outcome = command(*SEARCH, *words)
+    assert outcome.code == 0, outcome.err
+    assert [len(read_rows(run)) for run in runs] == [2, 2]
+    kept = [[path.stem for path in run.glob("checkpoint/*.safetensors")] for run in runs]
+    assert kept == [["epoch-0002"]] * 2
 
 
 @pytest.mark.slow
@@ -427,7 +448,6 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
 
     assert searched("whole").code == 0
     with monkeypatch.context() as patch:
-        from kdsweep.search.clock import Clock, TimeIsUp
         from kdsweep.tracking.run_folder import RESULT
 
         asked = iter(range(100))

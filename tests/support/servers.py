@@ -46,3 +46,12 @@ def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> Non
             return
         time.sleep(0.5)
     raise AssertionError(log.read_text())
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[int]:
+    """The port of a listener that accepts connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()  # the kernel accepts for it
+        yield listener.getsockname()[1]

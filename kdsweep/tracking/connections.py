@@ -1,0 +1,51 @@
+"""Connections to database servers, none of which is waited for without end."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+CONNECT_SECONDS = 10  # how long a database server may take for a connection and its first answer
+SERVERS = ("postgresql", "mysql", "mariadb")
+OPTION = "connect_timeout"
+DRIVERS = ("psycopg", "psycopg2", "mysqldb", "pymysql", "mysqlconnector")  # that know the option
+
+
+def bounded(address: str) -> str:
+    """The address with a limit for connecting, if it is of a server that the user gave none.
+
+    The option is part of the address because MLflow makes its engines of an address alone. libpq
+    and MySQL's client count the wait for the server's first answer as well.
+
+    Raises:
+        ValueError: if a port is no number.
+        sqlalchemy.exc.ArgumentError: if it is no address, or of a database unknown to SQLAlchemy.
+    """
+    if not address.startswith(SERVERS):
+        return address
+    from sqlalchemy import make_url
+
+    url = make_url(address)
+    driver = url.get_dialect().driver
+    in_environment = driver.startswith("psycopg") and "PGCONNECT_TIMEOUT" in os.environ
+    if driver not in DRIVERS or OPTION in url.query or in_environment:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}{OPTION}={CONNECT_SECONDS}"
+
+
+def engine_of(address: str) -> "Engine":
+    """An engine for short statements at the start, which keeps no connection open.
+
+    Raises:
+        ImportError: if the driver is missing.
+        ValueError, sqlalchemy.exc.ArgumentError: as `bounded`.
+    """
+    from sqlalchemy import NullPool, create_engine, make_url
+
+    limited = bounded(address)
+    url = make_url(limited)
+    if url.get_dialect().driver == "pymysql" and "read_timeout" not in url.query:
+        # Its option ends with the TCP connection; the server's first answer is a read like others.
+        limited += f"&read_timeout={CONNECT_SECONDS}"
+    return create_engine(limited, poolclass=NullPool)
