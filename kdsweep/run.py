@@ -127,6 +127,7 @@ class Session:
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
         self.settling: Settling | None = None
+        self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
             if self.tensorboard:

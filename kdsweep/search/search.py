@@ -43,6 +43,7 @@ from kdsweep.search.workers import is_worker, working
 from kdsweep.sweep.ending import INTERRUPTED_SECONDS, close, make_report
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
+from kdsweep.sweep.session import open_session
 from kdsweep.tracking.mlflow_store import Status
 from kdsweep.tracking.progress import Progress
 
@@ -110,7 +111,8 @@ class Search(OptunaSweeperImpl):
         """Train, then say the answer, whatever has ended the training."""
         with ExitStack() as stack:
             with Progress(total_runs=self.n_trials) as progress:
-                session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
+                tracking = vars(OmegaConf.to_object(self.config.tracking))
+                session = open_session(tracking, progress, self.folder)
                 stack.enter_context(closing(session))
                 self._open(session, stack)
                 finalists, stopped = self._search()

@@ -129,7 +129,7 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
 def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
     from kdsweep.sweep.ending import publish
-    from kdsweep.sweep.single import open_session
+    from kdsweep.sweep.session import open_session
     from kdsweep.tracking.progress import Progress
 
     first = next(path for path in sorted(folder.glob("*/config.yaml")))

@@ -1,7 +1,7 @@
 """The end of a sweep: its files are written first, then MLflow is made to agree with them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +83,9 @@ def close(
     report = make() if make is not None else None
     store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
     if store is None:
+        if session.is_detached:
+            everything = [Task(place, lambda: None) for place in (folder, *session.folders)]
+            _name_sync(folder, everything, session)
         return
     before = _ids(folder)
 
@@ -99,11 +102,16 @@ def close(
     if views:
         mark(folder, {"view": views[0]})
     if not is_whole and not is_full(error):  # which says itself how to resume
-        missing = runs() or [Task(folder, lambda: None)]
-        session.progress.note(
-            f"MLflow has not taken all of this sweep: `{sync_command(folder, missing)}` ships the"
-            " rest later; everything is in the folder"
-        )
+        _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
+
+
+def _name_sync(folder: Path, missing: Sequence[Task], session: Session) -> None:
+    """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
+    command = sync_command(folder, missing)
+    session.progress.note(
+        f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
+        " in the folder"
+    )
 
 
 def _ids(folder: Path) -> list[str | None]:
