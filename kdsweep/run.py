@@ -29,7 +29,7 @@ from kdsweep.config import TrackingConfig
 from kdsweep.data.inspection import read_through, warn_of_overlap
 from kdsweep.data.labelled import DataError, ReadOnce
 from kdsweep.data.split import Dataset
-from kdsweep.disk import disk_full, is_full
+from kdsweep.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import (
@@ -328,7 +328,9 @@ def train_cohort(
         except BaseException as error:
             _end_all(runs, error)
             if is_full(error):
-                raise disk_full(runs[0].folder, sum(run.bytes_left for run in runs)) from error
+                advice = how_to_resume(sum(run.bytes_left for run in runs))
+                folder = full_folder(error, runs[0].folder) or runs[0].folder
+                raise disk_full(folder, advice) from error
             if isinstance(error, OSError):  # a folder taken away
                 raise RunFailed(
                     f"cannot go on in {error.filename or runs[0].folder}: {error}"
