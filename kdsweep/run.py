@@ -242,9 +242,11 @@ class Session:
             for task in self.lacking([folder]):
                 self.shipper.submit(str(folder), task.ship, folder=folder)
 
-    def lacking(self, folders: Sequence[Path] = ()) -> list[Task]:
+    def lacking(self, folders: Sequence[Path] | None = None) -> list[Task]:
         """What has ended in these folders, or of this process's runs, and MLflow has not whole."""
-        return [] if self.store is None else lacking(folders or sorted(self.folders), self.store)
+        if self.store is None:
+            return []
+        return lacking(sorted(self.folders) if folders is None else folders, self.store)
 
     def flush(self) -> None:
         """Wait until everything is shipped that was submitted, at most `tracking.wait` seconds."""
