@@ -189,16 +189,20 @@ def _one_sentence() -> Iterator[None]:
         typer.echo(clean(str(error)), err=True)
         raise typer.Exit(1) from error
     except Exception as error:
-        from kdsweep.disk import disk_full, is_full
-        from kdsweep.tracking.database import trouble
-
-        if is_full(error):
-            typer.echo(str(disk_full(Path())), err=True)
-            raise typer.Exit(1) from error
-        if (reason := trouble(error)) is None:
+        if (sentence := _explanation(error)) is None:
             raise
-        typer.echo(f"the MLflow store does not work: {reason}; try again later", err=True)
+        typer.echo(sentence, err=True)
         raise typer.Exit(1) from error
+
+
+def _explanation(error: Exception) -> str | None:
+    """What a command could not do for a store that is away, or a disk that is full."""
+    from kdsweep.disk import REPEAT, disk_full, full_folder, is_full
+    from kdsweep.tracking.database import trouble
+
+    if (reason := trouble(error)) is not None:
+        return f"the MLflow store does not work: {reason}; try again later"
+    return str(disk_full(full_folder(error, Path.cwd()), REPEAT)) if is_full(error) else None
 
 
 @app.command()

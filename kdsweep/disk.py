@@ -13,6 +13,7 @@ ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What sqlite, safetensors (Rust) and whoever wraps an OSError say of it.
 SIGNS = ("disk is full", "No space left on device", "Disk quota exceeded")
 PLAN = "dry_run=true says how much a sweep takes"
+REPEAT = "make room, then give the same command again"
 LEAST_BYTES = 64 * 1024  # that must be free for a sweep to begin
 
 
@@ -35,20 +36,69 @@ def _says_so(error: BaseException) -> bool:
     return any(sign in str(error) for sign in SIGNS)
 
 
-def disk_full(folder: Path, needed: int | None = None) -> DiskFull:
-    """The error that ends a sweep on a full disk.
+def disk_full(folder: Path | None, advice: str) -> DiskFull:
+    """The error that ends a command on a full disk.
 
     Args:
-        folder: on that disk.
+        folder: on that disk; None if it is not known which one is full.
+        advice: what the user can do: `REPEAT`, or `how_to_resume` for a sweep.
+    """
+    if folder is None:
+        return DiskFull(f"a disk is full (the error does not say which): {advice}")
+    return DiskFull(
+        f"the disk of {folder} is full ({readable(_free_bytes(folder))} are free): {advice}"
+    )
+
+
+def how_to_resume(needed: int | None = None) -> str:
+    """What to do when a sweep has met a full disk.
+
+    Args:
         needed: bytes that are still to be written; None if that is not known.
     """
-    there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
-    free = readable(shutil.disk_usage(there).free)
     about = f"what is missing takes about {readable(needed)}" if needed else PLAN
-    return DiskFull(
-        f"the disk of {folder} is full ({free} are free): {about}; make room, then the same command"
-        " with resume=true goes on (a search: the same command)"
+    return (
+        f"{about}; make room, then the same command with resume=true resumes it (a search: the same"
+        " command)"
     )
+
+
+def full_folder(error: BaseException, otherwise: Path) -> Path | None:
+    """A folder of the disk that an error found full, by the file that could not be written.
+
+    Args:
+        otherwise: a folder that is taken if the error names no file and its disk is full.
+
+    Returns:
+        None if neither tells.
+    """
+    if (file := _file_of(error)) is not None:
+        return file if os.path.isdir(file) else file.parent
+    return otherwise if has_no_room(otherwise) else None
+
+
+def _file_of(error: BaseException | None) -> Path | None:
+    """The file that could not be written, as the first error that led to this one names it."""
+    found = None
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in ERRNOS:
+            # Of a copy the second name is that of the new file.
+            found = error.filename2 or error.filename or found
+        error = error.__cause__ or error.__context__
+    return Path(os.fsdecode(found)) if isinstance(found, str | bytes | os.PathLike) else None
+
+
+def has_no_room(folder: Path) -> bool:
+    """Whether hardly anything can be written to the disk of a folder, which may not exist yet."""
+    try:
+        return _free_bytes(folder) < LEAST_BYTES
+    except OSError:  # it was taken away meanwhile
+        return False
+
+
+def _free_bytes(folder: Path) -> int:
+    there = next(f for f in (folder, *folder.absolute().parents) if os.path.exists(f))
+    return shutil.disk_usage(there).free
 
 
 def readable(size: int) -> str:
@@ -58,13 +108,18 @@ def readable(size: int) -> str:
 
 @contextmanager
 def one_sentence(folder: Path) -> Iterator[None]:
-    """Inside, a full disk ends in `DiskFull`, whichever part of the work has met it."""
+    """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work has met it.
+
+    What is a sentence already stays: a store on another disk is told of in its own.
+    """
     try:
         yield
+    except (UserError, DiskFull):
+        raise
     except Exception as error:
-        if isinstance(error, DiskFull) or not is_full(error):
+        if not is_full(error):
             raise
-        raise disk_full(folder) from error
+        raise disk_full(full_folder(error, folder), how_to_resume()) from error
 
 
 def refuse_full(folder: Path) -> None:

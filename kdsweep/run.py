@@ -29,7 +29,7 @@ from kdsweep.config import TrackingConfig
 from kdsweep.data.inspection import read_through, warn_of_overlap
 from kdsweep.data.labelled import DataError, ReadOnce
 from kdsweep.data.split import Dataset
-from kdsweep.disk import disk_full, is_full
+from kdsweep.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import (
@@ -127,6 +127,7 @@ class Session:
         self.store: MLflowStore | None = None
         self.shipper: Shipper | None = None
         self.settling: Settling | None = None
+        self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
             if self.tensorboard:
@@ -242,9 +243,11 @@ class Session:
             for task in self.lacking([folder]):
                 self.shipper.submit(str(folder), task.ship, folder=folder)
 
-    def lacking(self, folders: Sequence[Path] = ()) -> list[Task]:
+    def lacking(self, folders: Sequence[Path] | None = None) -> list[Task]:
         """What has ended in these folders, or of this process's runs, and MLflow has not whole."""
-        return [] if self.store is None else lacking(folders or sorted(self.folders), self.store)
+        if self.store is None:
+            return []
+        return lacking(sorted(self.folders) if folders is None else folders, self.store)
 
     def flush(self) -> None:
         """Wait until everything is shipped that was submitted, at most `tracking.wait` seconds."""
@@ -328,7 +331,9 @@ def train_cohort(
         except BaseException as error:
             _end_all(runs, error)
             if is_full(error):
-                raise disk_full(runs[0].folder, sum(run.bytes_left for run in runs)) from error
+                advice = how_to_resume(sum(run.bytes_left for run in runs))
+                folder = full_folder(error, runs[0].folder) or runs[0].folder
+                raise disk_full(folder, advice) from error
             if isinstance(error, OSError):  # a folder taken away
                 raise RunFailed(
                     f"cannot go on in {error.filename or runs[0].folder}: {error}"

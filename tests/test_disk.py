@@ -8,12 +8,24 @@ from typing import Any
 
 import pytest
 from commands import Command
+from mlflow.exceptions import MlflowException
 from outcomes import runs
+from typer.testing import CliRunner
 
-from kdsweep.disk import DiskFull, disk_full, is_full, one_sentence, refuse_full
+from kdsweep.cli import app
+from kdsweep.disk import (
+    DiskFull,
+    disk_full,
+    full_folder,
+    how_to_resume,
+    is_full,
+    one_sentence,
+    refuse_full,
+)
 from kdsweep.errors import UserError
 from kdsweep.search import search as search_module
-from kdsweep.tracking import mlflow_run, run_folder
+from kdsweep.sweep import sync
+from kdsweep.tracking import files, mlflow_run, run_folder
 from kdsweep.tracking.results import collect
 from kdsweep.training import checkpoint
 
@@ -49,7 +61,7 @@ def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
 
 
 def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
-    said = str(disk_full(tmp_path / "not" / "there", 12_345_678))
+    said = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
     assert f"the disk of {tmp_path}/not/there is full" in said
     assert "takes about 12 MB" in said
     assert "resume=true" in said
@@ -57,6 +69,47 @@ def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> No
         raise wrapped()
     with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
         raise ValueError("else")
+
+
+def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^tracking\.uri must be a store"), one_sentence(tmp_path):
+        raise UserError("tracking.uri must be a store, got x: disk is full") from wrapped()
+
+
+def test_the_disk_is_that_of_the_file_that_was_not_written(tmp_path: Path) -> None:
+    copied = OSError(errno.ENOSPC, "No space left on device", "here", None, str(tmp_path / "there"))
+    assert full_folder(copied, Path("mine")) == tmp_path
+    behind = RuntimeError("the report was not written")
+    behind.__cause__ = full(tmp_path / "report.html")
+    assert full_folder(behind, Path("mine")) == tmp_path
+    assert full_folder(wrapped(), tmp_path) is None, "this one has room"
+
+
+def test_a_file_that_is_written_in_one_step_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"report\.md"), files.replaced(tmp_path / "report.md"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (full("/other/disk/results.csv"), "the disk of /other/disk is full ("),
+        (wrapped(), "a disk is full (the error does not say which)"),
+        (MlflowException("database or disk is full"), "the MLflow store does not work: "),
+    ],
+)
+def test_a_command_says_which_disk_is_full_and_nothing_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def fail(*arguments: object) -> str:
+        raise error
+
+    monkeypatch.setattr(sync, "sync_folder", fail)
+    said = CliRunner().invoke(app, ["sync", str(tmp_path)])
+    assert said.exit_code == 1
+    assert sentence in said.output
+    assert "resume=true" not in said.output
+    assert "dry_run" not in said.output
 
 
 def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

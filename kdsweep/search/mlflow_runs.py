@@ -56,6 +56,11 @@ class SearchRuns:
         self._shipper = shipper or Shipper(threaded=False)
         self._begun: set[int] = set()  # trials of this process
 
+    @property
+    def own_trials(self) -> set[Path]:
+        """The folders of the trials that this process has begun or resumed."""
+        return {self._folder_of(trial) for trial in self._begun}
+
     def describe(self, space: Space, config: DictConfig, options: SearchConfig) -> None:
         """Log what is searched, and how, as params of the search."""
         sweeper = config.hydra.sweeper

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -22,6 +21,7 @@ from kdsweep.plan import Plan
 from kdsweep.run import Session
 from kdsweep.search.answer import Answer, Finalist
 from kdsweep.search.clock import Clock, TimeIsUp
+from kdsweep.search.controllers import end_lock, ending, trained_by_others
 from kdsweep.search.forecast import forecast
 from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.identity import (
@@ -43,6 +43,7 @@ from kdsweep.search.workers import is_worker, working
 from kdsweep.sweep.ending import INTERRUPTED_SECONDS, close, make_report
 from kdsweep.sweep.folder import open_sweep
 from kdsweep.sweep.launcher import LockstepLauncher
+from kdsweep.sweep.session import open_session
 from kdsweep.tracking.mlflow_store import Status
 from kdsweep.tracking.progress import Progress
 
@@ -110,7 +111,8 @@ class Search(OptunaSweeperImpl):
         """Train, then say the answer, whatever has ended the training."""
         with ExitStack() as stack:
             with Progress(total_runs=self.n_trials) as progress:
-                session = Session(OmegaConf.to_object(self.config.tracking), progress)  # type: ignore[arg-type]
+                tracking = vars(OmegaConf.to_object(self.config.tracking))
+                session = open_session(tracking, progress, self.folder)
                 stack.enter_context(closing(session))
                 self._open(session, stack)
                 finalists, stopped = self._search()
@@ -199,12 +201,23 @@ class Search(OptunaSweeperImpl):
                 draw(self.study, self.space, self.options.objectives, self.folder)
             answer.publish(self.folder, finalists, goes_on=stopped is not None)
         finally:
-            with Progress() as self.session.progress:
-                close(self.folder, self.session, make, _status(stopped), stopped)
+            with (
+                Progress() as self.session.progress,
+                ending(self.folder, self.study, stopped) as others,
+            ):
+                only = self._own_folders if others else None
+                close(self.folder, self.session, make, _status(stopped), stopped, only)
         if stopped is None and not answer.count(TrialState.COMPLETE):
             raise RunFailed(
                 f"no trial of the search is complete; the last one: {self._last_reason}"
             )
+
+    def _own_folders(self) -> set[Path]:
+        """The runs and trials of this controller, without those that another one has resumed."""
+        taken = {self.folder / str(number) for number in trained_by_others(self.study)}
+        runs = {run for run in self.session.folders if taken.isdisjoint(run.parents)}
+        self.session.folders = runs  # for the end of the session, too
+        return {*runs, *self.mlflow.own_trials} - taken
 
     def _train(self) -> list[Finalist] | None:
         """All trials, then the finalists; None if other controllers are still at work."""
@@ -221,7 +234,7 @@ class Search(OptunaSweeperImpl):
         if any(trial.state is TrialState.RUNNING for trial in self.study.trials):
             self.session.progress.note("other controllers are at work; the last says the answer")
             return None
-        with FileLock(self.folder / ".finalists.lock"):
+        with end_lock(self.folder):
             return self._train_finalists()
 
     def _open_study(self, plan: Plan) -> SearchStudy:
@@ -259,7 +272,8 @@ class Search(OptunaSweeperImpl):
         while block := self._next_block():
             try:
                 self.trials.train_block(block)
-            except BaseException:
+            except BaseException as error:
+                self.mlflow.stopped(_status(error))  # before another controller resumes them
                 park(self.study, block)
                 raise
             self.mlflow.best_so_far(self.study)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.config import hide_passwords
-from kdsweep.disk import disk_full, is_full
+from kdsweep.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.errors import UserError
 from kdsweep.passwords import MASK, TRACKING, how_to_give, shown
 from kdsweep.tracking.database import sqlite_address
@@ -129,7 +129,7 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
 def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
     from kdsweep.sweep.ending import publish
-    from kdsweep.sweep.single import open_session
+    from kdsweep.sweep.session import open_session
     from kdsweep.tracking.progress import Progress
 
     first = next(path for path in sorted(folder.glob("*/config.yaml")))
@@ -140,8 +140,10 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
         try:
             publish(folder, session)
         except OSError as error:
-            full = is_full(error)
-            console.print(str(disk_full(folder)) if full else f"no results were written: {error}")
+            if is_full(error):
+                console.print(str(disk_full(full_folder(error, folder), how_to_resume())))
+            else:
+                console.print(f"no results were written: {error}")
         finally:
             session.close()
 

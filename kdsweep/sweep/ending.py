@@ -1,7 +1,7 @@
 """The end of a sweep: its files are written first, then MLflow is made to agree with them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,35 +75,51 @@ def close(
     make: Make | None,
     status: "Status",
     error: BaseException | None = None,
+    only: Callable[[], Iterable[Path]] | None = None,
 ) -> None:
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
     A sentence says how to ship what MLflow has not taken when `tracking.wait` seconds are over.
+
+    Args:
+        only: the folders of the runs and trials to ship if other processes go on with the search;
+            they ship theirs, and the last of them closes the run of the whole.
     """
     report = make() if make is not None else None
     store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
     if store is None:
+        if session.is_detached:
+            everything = [Task(place, lambda: None) for place in (folder, *session.folders)]
+            _name_sync(folder, everything, session)
         return
     before = _ids(folder)
 
     def runs() -> list[Task]:
-        return session.lacking(sorted({*below(folder), *session.folders}))
+        folders = {*below(folder), *session.folders} if only is None else set(only())
+        return session.lacking(sorted(folders))
 
     is_whole = session.settle(runs)
     if make is not None and _ids(folder) != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
-    if parent is not None and (is_whole or is_full(error)):  # such runs can be marked no more
+    if (
+        parent is not None and only is None and (is_whole or is_full(error))
+    ):  # such runs can be marked no more
         last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
         is_whole = session.settle(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
     if not is_whole and not is_full(error):  # which says itself how to resume
-        missing = runs() or [Task(folder, lambda: None)]
-        session.progress.note(
-            f"MLflow has not taken all of this sweep: `{sync_command(folder, missing)}` ships the"
-            " rest later; everything is in the folder"
-        )
+        _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
+
+
+def _name_sync(folder: Path, missing: Sequence[Task], session: Session) -> None:
+    """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
+    command = sync_command(folder, missing)
+    session.progress.note(
+        f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
+        " in the folder"
+    )
 
 
 def _ids(folder: Path) -> list[str | None]:

@@ -19,7 +19,13 @@ from kdsweep.tracking.answers import OF_TEACHERS
 from kdsweep.tracking.database import first_line
 from kdsweep.tracking.files import drop_drafts, write_json_atomic
 from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
-from kdsweep.tracking.notes import SWEEP, SWEEP_DEFAULTS, fingerprint_in, sweep_note
+from kdsweep.tracking.notes import (
+    SWEEP,
+    SWEEP_DEFAULTS,
+    fingerprint_in,
+    has_been_in_mlflow,
+    sweep_note,
+)
 from kdsweep.tracking.processes import is_here, is_running, owner, was_restarted
 from kdsweep.tracking.run_folder import RUN
 
@@ -152,12 +158,17 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
         return _in_mlflow(store, known, folder)
     except Exception as error:
         reason = first_line(error)
-        if known["tracking_uri"] is None:
+        if not has_been_in_mlflow(known):
             raise UserError(
                 "tracking.uri must be an MLflow store that works, got"
                 f" {shown(store.uri)}: {reason}; tracking=none trains without one"
             ) from error
-        log.warning("MLflow does not know yet that the sweep has been resumed (%s)", reason)
+        log.warning(
+            "MLflow does not know yet that the sweep has been resumed (%s); what it lacks at the"
+            " end, `kdsweep sync %s` ships later",
+            reason,
+            folder,
+        )
         return {}
 
 

@@ -32,6 +32,7 @@ from kdsweep.sweep.folder import (
     release,
 )
 from kdsweep.sweep.launcher import command_words, is_search, task_of
+from kdsweep.sweep.session import open_session
 from kdsweep.sweep.workload import tell, workload
 from kdsweep.tracking.drawing import forgiving
 from kdsweep.tracking.files import write_json_atomic
@@ -62,21 +63,22 @@ def launch(
             f"hydra.launcher.cohort_size must be null or at least 1, got {launcher.cohort_size}"
         )
     with Progress(total_runs=len(plans)) as progress:
+        values = plans[0].values
+        earlier = _earlier(launcher, plans) if values["resume"] or values["dry_run"] else None
         if launcher.session is None:
-            launcher.session = Session(_tracking(plans[0]), progress)
+            launcher.session = open_session(_tracking(plans[0]), progress, earlier)
         session = launcher.session
         session.progress = progress
         check(plans, session.dataset)
         if searching:
             refuse_without_validation(plans, session)
-        if plans[0].values["dry_run"]:
-            earlier = _earlier(launcher, plans)
+        if values["dry_run"]:
             _list(plans, earlier, launcher)
             _estimate(plans, earlier, launcher, session)
             release(launcher.folder)
             return []
-        if plans[0].values["resume"]:
-            _go_on(launcher, plans, progress)
+        if values["resume"]:
+            _go_on(launcher, earlier, progress)
         sweep = open_sweep(
             launcher.folder,
             session,
@@ -212,9 +214,8 @@ def _share(plans: Sequence[Plan], sweep: Sweep, results: dict[str, Result]) -> N
             write_json_atomic(sweep.run_folder(plan.number) / "result.json", shared)
 
 
-def _go_on(launcher: "LockstepLauncher", plans: Sequence[Plan], progress: Progress) -> None:
+def _go_on(launcher: "LockstepLauncher", folder: Path | None, progress: Progress) -> None:
     """Move into the folder of the earlier sweep of these runs, or into the one that was chosen."""
-    folder = _earlier(launcher, plans)
     if folder is None:
         progress.note("resume: no earlier sweep of these runs, this one starts afresh")
         folder = launcher.chosen or launcher.folder

@@ -1,7 +1,6 @@
 """One run of a sweep under a stock launcher (basic, joblib, ...), which knows only its own job."""
 
 from pathlib import Path
-from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +11,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import CONTROL
 from kdsweep.limits import refuse_sweep
 from kdsweep.plan import Plan, check, make_plans
-from kdsweep.run import Place, Result, Session
+from kdsweep.run import Place, Result
 from kdsweep.sweep.cohorts import train
 from kdsweep.sweep.folder import holds_runs, open_sweep
 from kdsweep.sweep.jobs import refuse_search_keys, sweep_name, swept_by
@@ -23,7 +22,8 @@ from kdsweep.sweep.launcher import (
     objective,
     refuse_idle_folders,
 )
-from kdsweep.tracking.notes import fingerprint_in, result_of, sweep_note
+from kdsweep.sweep.session import open_session
+from kdsweep.tracking.notes import fingerprint_in, result_of
 from kdsweep.tracking.progress import Progress
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
@@ -75,22 +75,6 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     if hydra.mode == RunMode.RUN:
         print(f"{result['name']}: val/acc {objective(result):.4f}, all of it in {folder}")
     return objective(result)
-
-
-def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path) -> Session:
-    """A session for a job; an MLflow that is away stops no sweep that has begun.
-
-    Raises:
-        UserError: if the store cannot be used and no other job of the sweep has used it.
-    """
-    try:
-        return Session(tracking, progress)
-    except UserError as error:
-        note = sweep_note(sweep)
-        if note is None or note["tracking_uri"] is None:
-            raise
-        progress.note(f"{error}; `kdsweep sync {sweep}` ships this run later")
-        return Session({**tracking, "uri": None}, progress)
 
 
 def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | None:

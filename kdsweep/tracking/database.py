@@ -301,8 +301,12 @@ def trouble(error: BaseException) -> str | None:
     return first_line(error) if isinstance(error, known) else None
 
 
-def refusal(uri: str, why: str) -> ValueError:
-    return ValueError(
+class StoreError(ValueError):
+    """A store does not work: it is away, broken, or another program's."""
+
+
+def refusal(uri: str, why: str) -> StoreError:
+    return StoreError(
         f"tracking.uri must be an MLflow store that works, got {shown(uri)}: {why}{_lacks(uri)}"
     )
 

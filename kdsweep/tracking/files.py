@@ -41,6 +41,9 @@ def replaced(path: Path) -> Iterator[Path]:
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.replace(path)
+    except OSError as error:  # that of a write does not say which file, and so which disk
+        error.filename = error.filename or str(path)
+        raise
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(path.parent)

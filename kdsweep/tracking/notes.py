@@ -65,6 +65,11 @@ def sweep_note(folder: Path) -> dict[str, Any] | None:
     return None if found is None else {**deepcopy(SWEEP_DEFAULTS), **found}
 
 
+def has_been_in_mlflow(sweep: Mapping[str, Any] | None) -> bool:
+    """Whether a store has taken the sweep of a sweep.json before, so that an outage may pass."""
+    return sweep is not None and sweep["tracking_uri"] is not None
+
+
 def search_note(folder: Path) -> dict[str, Any] | None:
     """A search's search.json; None if there is none that can be used."""
     return _note(folder / SEARCH, SEARCH_KINDS)

@@ -71,6 +71,11 @@ def is_running(known: dict[str, Any]) -> bool:
     return "born" not in known or bool(known["born"] == _born(pid))
 
 
+def is_own(known: dict[str, Any] | None) -> bool:
+    """Whether an owner is this very process."""
+    return known is not None and is_here(known) and bool(known["pid"] == os.getpid())
+
+
 def is_here(known: dict[str, Any]) -> bool:
     """Whether an owner's pid is one of this process's own pids."""
     # Owners noted by an older kdsweep have only their host.

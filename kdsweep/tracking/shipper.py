@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kdsweep.disk import is_full
+from kdsweep.disk import has_no_room, is_full
 from kdsweep.tracking.database import first_line
 
 # An error that took longer than this is taken for a store that is away, not for a bad row ...
@@ -106,9 +106,12 @@ class Shipper:
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        is_known = self._has_warned or self._abandoned or is_full(error)  # training says so, too
-        level = logging.DEBUG if is_known else logging.WARNING
-        self._has_warned = True
+        # Training meets a full disk of its own, and says so; that of the store alone it does not.
+        is_ours = folder is not None and is_full(error) and has_no_room(folder)
+        if self._has_warned or self._abandoned or is_ours:
+            level = logging.DEBUG
+        else:
+            level, self._has_warned = logging.WARNING, True
         logger.log(
             level,
             "MLflow did not take everything of %s (%s). Training goes on and its folder is "

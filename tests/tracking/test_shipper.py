@@ -1,9 +1,11 @@
 import logging
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
+from kdsweep import disk
 from kdsweep.tracking import shipper as shipper_module
 from kdsweep.tracking.shipper import Shipper
 
@@ -42,6 +44,24 @@ def test_an_error_is_a_warning_once_and_stops_nothing(caplog: pytest.LogCaptureF
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "(the store is away)" in caplog.text
     assert "`kdsweep sync multirun/0`" in caplog.text
+
+
+@pytest.mark.parametrize("has_no_room", [True, False])
+def test_a_full_disk_is_a_warning_unless_it_is_the_one_of_the_run(
+    has_no_room: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(disk, "_free_bytes", lambda folder: 0 if has_no_room else 10**9)
+    shipper = Shipper(threaded=False)
+    for _ in range(2):
+        shipper.submit("a", full, folder=tmp_path)
+    levels = [record.levelno for record in caplog.records if record.levelno > logging.DEBUG]
+    assert levels == ([] if has_no_room else [logging.WARNING])
 
 
 def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:

@@ -1,0 +1,36 @@
+"""Opens the session of a sweep; an MLflow that is away stops none that has been in it before."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from kdsweep.errors import UserError
+from kdsweep.run import Session
+from kdsweep.tracking.database import StoreError
+from kdsweep.tracking.notes import has_been_in_mlflow, sweep_note
+from kdsweep.tracking.progress import Progress
+
+
+def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path | None) -> Session:
+    """A session for a sweep, without a store if that does not work and the sweep is resumed.
+
+    Args:
+        tracking: the `tracking` node of its runs.
+        sweep: the folder of the sweep that is begun or resumed; None if it is known to be new.
+
+    Raises:
+        UserError: if the store does not work and the sweep has never been in MLflow, or if a value
+            of `tracking` is not allowed.
+    """
+    try:
+        return Session(tracking, progress)
+    except UserError as error:
+        if not isinstance(error.__cause__, StoreError):
+            raise
+        if sweep is None or not has_been_in_mlflow(sweep_note(sweep)):
+            raise
+        command = shlex.join(["kdsweep", "sync", str(sweep)])
+        progress.note(f"{error}; the sweep is resumed without it, `{command}` ships it later")
+    session = Session({**tracking, "uri": None}, progress)
+    session.is_detached = True
+    return session
