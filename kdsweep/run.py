@@ -328,12 +328,17 @@ def train_cohort(
             _end_all(runs, error)
             if is_full(error):
                 raise disk_full(runs[0].folder, sum(run.bytes_left for run in runs)) from error
-            if isinstance(error, OSError):  # a folder taken away
-                raise RunFailed(
-                    f"cannot go on in {error.filename or runs[0].folder}: {error}"
-                ) from error
+            if isinstance(error, OSError):
+                raise _cannot_go_on(error) from error
             raise
     return [team[0].result() for team in teams]
+
+
+def _cannot_go_on(error: OSError) -> RunFailed:
+    """Names the file only where the error does: a broken connection is no fault of a folder."""
+    if error.filename is not None:  # of a folder that was taken away, for one
+        return RunFailed(f"cannot go on in {error.filename}: {error}")
+    return RunFailed(f"cannot go on: {error!r} (debug=true shows where it was raised)")
 
 
 def _stop_in_time(runs: Sequence["_Run"], session: Session) -> None:

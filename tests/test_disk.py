@@ -10,6 +10,8 @@ import pytest
 from commands import Command
 from outcomes import runs
 
+from kdsweep import run as run_module
+from kdsweep.data.labelled import DataError
 from kdsweep.disk import DiskFull, disk_full, is_full, one_sentence, refuse_full
 from kdsweep.errors import UserError
 from kdsweep.search import search as search_module
@@ -57,6 +59,40 @@ def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> No
         raise wrapped()
     with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
         raise ValueError("else")
+
+
+def test_full_shared_memory_is_no_full_disk() -> None:
+    def read() -> None:
+        try:
+            raise DataError("workers must be 0, got: No space left on device (28)") from full()
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    with pytest.raises(UserError) as ended:
+        read()
+    assert not is_full(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "cannot go on: ConnectionReset"),
+        (PermissionError(13, "Permission denied", "away/0"), "cannot go on in away/0: [Errno 13]"),
+    ],
+    ids=["no file", "a file"],
+)
+def test_a_folder_is_blamed_only_where_the_error_names_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, sentence: str
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module, "fit", fit)
+    ended = command("loss=ce", "trainer.epochs=1")
+    assert ended.code == 1
+    assert sentence in ended.err
+    assert ("cannot go on in" in ended.err) == (error.filename is not None)
+    assert "Traceback" not in ended.err
 
 
 def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
