@@ -26,7 +26,7 @@ from kdsweep.build import (
     teacher_split,
 )
 from kdsweep.config import TrackingConfig
-from kdsweep.data.inspection import read_through, warn_of_overlap
+from kdsweep.data.inspection import Inspection
 from kdsweep.data.labelled import DataError, ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.disk import disk_full, is_full
@@ -154,7 +154,7 @@ class Session:
         self.stop_in_time: Callable[[], None] = lambda: None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
-        self._read_through: set[str] = set()  # val and test of data sets, by source and images
+        self._inspection = Inspection()
         self._sources: dict[str, ReadOnce] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
         self.introduced: set[str] = set()  # teachers whose accuracy has been printed
@@ -166,21 +166,9 @@ class Session:
         key = json.dumps([node, device], sort_keys=True)
         if key not in self._datasets:
             self._datasets[key] = dataset = build_dataset(node, device, self._source(node))
-            self._inspect(dataset, json.dumps(node["source"], sort_keys=True))
+            with _unreadable_data():
+                self._inspection.look(dataset, json.dumps(node["source"], sort_keys=True))
         return self._datasets[key]
-
-    def _inspect(self, dataset: Dataset, source: str) -> None:
-        """Read val and test once: what is broken there would else be found after all epochs."""
-        with _unreadable_data():
-            warn_of_overlap(dataset)
-            for name in ("val", "test"):
-                part, index = getattr(dataset, name), getattr(dataset, f"{name}_index")
-                if part is None:
-                    continue
-                mark = f"{source} {name} {hash(index.numpy().tobytes())}"
-                if mark not in self._read_through:
-                    read_through(part.images)
-                    self._read_through.add(mark)
 
     @property
     def has_data(self) -> bool:
@@ -197,6 +185,7 @@ class Session:
     def forget_sources(self) -> None:
         """Free the images that no data set has taken; another one would read them again."""
         self._sources.clear()
+        self._inspection.forget_content()
 
     @_unreadable_data()
     def teacher(self, plans: Sequence[Plan]) -> Teacher | Ensemble | None:
