@@ -77,9 +77,7 @@ class Imagenette:
             with fetching([URL.format(folder.name)], folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
-        parts = {
-            "train": class_folders(folder / "train", classes),
-            "test": class_folders(folder / "val", classes),
-        }
+        folders = {"train": folder / "train", "test": folder / "val"}
+        parts = class_folders(folders, classes, root=folder)
         warn_unless_whole(folder, parts, PUBLISHED)
         return parts

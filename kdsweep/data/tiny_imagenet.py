@@ -12,6 +12,7 @@ from kdsweep.data.reading import Part, Reading, content_digest
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+BOXES = "_boxes.txt"  # one in each class folder
 PUBLISHED = {"train": 100_000, "test": 10_000}
 
 
@@ -62,8 +63,14 @@ class TinyImageNet:
     @cached_property
     def _parts(self) -> dict[str, Part]:
         wnids = self._wnids
-        train = class_folders(self._folder / "train", wnids, known="wnids.txt")
-        parts = {"train": train, "test": self._annotated("val")}
+        train = class_folders(
+            {"train": self._folder / "train"},
+            wnids,
+            root=self._folder,
+            known="wnids.txt",
+            published=BOXES,
+        )
+        parts = {**train, "test": self._annotated("val")}
         warn_unless_whole(self._folder, parts, PUBLISHED)
         return parts
 
