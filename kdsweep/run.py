@@ -165,8 +165,8 @@ class Session:
         node = {key: value for key, value in values["dataset"].items() if key != "augment"}
         key = json.dumps([node, device], sort_keys=True)
         if key not in self._datasets:
-            self._datasets[key] = dataset = build_dataset(node, device, self._source(node))
-            with _unreadable_data():
+            with self.progress.warnings_of("kdsweep.data"), _unreadable_data():
+                dataset = self._datasets[key] = build_dataset(node, device, self._source(node))
                 self._inspection.look(dataset, json.dumps(node["source"], sort_keys=True))
         return self._datasets[key]
 
@@ -815,8 +815,9 @@ def _introduce(key: str, plan: Plan, teacher: Teacher, weights: Path, session: S
     measured = f"{split.name} {100 * acc:.1f} %"
     session.progress.note(f"teacher {label}: {measured}")
     if is_near_chance(acc, dataset.num_classes):
-        advice = chance_warning(acc, tuple(dataset.class_names), dataset.image_shape)
-        session.progress.note(f"warning: teacher {label}: {advice}")
+        number, names = len(split.labels), tuple(dataset.class_names)
+        advice = chance_warning(acc, number, names, dataset.image_shape)
+        session.progress.warning(f"teacher {label}: {advice}")
 
 
 def _accuracy(key: str, teacher: Teacher, split: Split) -> float:

@@ -41,6 +41,11 @@ class LeftOut:
         self._count[kind] += 1
         self._first.setdefault(kind, path)
 
+    def warn(self, root: Path) -> None:
+        """One warning of all that was counted in the folder of a data set."""
+        if kinds := str(self):
+            warn_once(f"dataset.root: left out of {readable(str(root))} are {kinds}")
+
     def __str__(self) -> str:
         """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
         return ", ".join(
@@ -87,27 +92,21 @@ def class_folders(
     folders: Mapping[str, Path],
     names: Sequence[str],
     *,
-    root: Path,
+    left_out: LeftOut,
     known: str = "train/",
-    published: str | None = None,
 ) -> dict[str, Part]:
     """All images of each part's folder, which must hold exactly the class folders ``names``.
 
     Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
     regular files are read, each once, wherever links lead: an image that lies in a class folder
-    itself belongs to this class, whatever links to it. What is left out is counted in one warning.
+    itself belongs to this class, whatever links to it.
 
     Args:
         folders: train/, val/ and test/, as far as they are there.
-        root: the folder of the data set, for the warning.
+        left_out: counts what is not read.
         known: where the names come from, for the sentence that says that they differ.
-        published: as of ``LeftOut``.
     """
-    left_out = LeftOut(published)
-    parts = {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
-    if kinds := str(left_out):
-        warn_once(f"dataset.root: left out of {readable(str(root))} are {kinds}")
-    return parts
+    return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
 
 
 def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: LeftOut) -> Part:

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.image_files import class_folders, folder_names
+from kdsweep.data.image_files import LeftOut, class_folders, folder_names
 from kdsweep.data.labelled import Raw
 from kdsweep.data.reading import Part, Reading, content_digest
 
@@ -29,6 +29,7 @@ class ImageFolder:
             raise ValueError("dataset.root must be given: the folder that holds train/")
         self.root = Path(root).expanduser()
         self._reading = Reading(**reading)
+        self._left_out = LeftOut()
 
     def load(self) -> Raw:
         """Read all images, or only list them if they are to stay on disk.
@@ -37,7 +38,9 @@ class ImageFolder:
             ValueError: there is no such folder, a class is empty or missing, an image is
                 unreadable, sizes differ and no image_size is given.
         """
-        loaded = self._reading.load(self._parts, self._class_names)
+        parts = self._parts
+        self._left_out.warn(self.root)
+        loaded = self._reading.load(parts, self._class_names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
@@ -65,4 +68,4 @@ class ImageFolder:
         names = self._class_names
         folders = {part: self.root / part for part in ("train", "val", "test")}
         there = {part: path for part, path in folders.items() if path.is_dir()}
-        return class_folders(there, names, root=self.root)
+        return class_folders(there, names, left_out=self._left_out)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.fetch import fetching, warn_unless_whole
-from kdsweep.data.image_files import ImageFiles, class_folders
+from kdsweep.data.image_files import ImageFiles, LeftOut, class_folders
 from kdsweep.data.labelled import Raw
 from kdsweep.data.reading import Part, Reading, content_digest
 
@@ -34,6 +34,7 @@ class TinyImageNet:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
         self._reading = Reading(**reading)
+        self._left_out = LeftOut(published=BOXES)
 
     def load(self) -> Raw:
         """Read all images, or only list them if they are to stay on disk.
@@ -43,7 +44,10 @@ class TinyImageNet:
                 or an image is unreadable.
         """
         names = self._readable_names()
-        loaded = self._reading.load(self._parts, names)
+        parts = self._parts
+        warn_unless_whole(self._folder, parts, PUBLISHED)
+        self._left_out.warn(self._folder)
+        loaded = self._reading.load(parts, names)
         return Raw(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
@@ -66,13 +70,10 @@ class TinyImageNet:
         train = class_folders(
             {"train": self._folder / "train"},
             wnids,
-            root=self._folder,
+            left_out=self._left_out,
             known="wnids.txt",
-            published=BOXES,
         )
-        parts = {**train, "test": self._annotated("val")}
-        warn_unless_whole(self._folder, parts, PUBLISHED)
-        return parts
+        return {**train, "test": self._annotated("val")}
 
     def _annotated(self, name: str) -> Part:
         """The images that ``val_annotations.txt`` lists: file, class and a box, tab between."""
