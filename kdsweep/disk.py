@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kdsweep.data.labelled import DataError
 from kdsweep.errors import RunFailed, UserError
 
 ERRNOS = (errno.ENOSPC, errno.EDQUOT)
@@ -22,12 +23,20 @@ class DiskFull(RunFailed):
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is that of a full disk."""
+    """Whether an error, or one that led to it, is that of a full disk.
+
+    Shared memory in which images are handed over is full in the same words, and is no disk.
+    """
+    errors = list(_chain(error))
+    if any(isinstance(one, DataError) for one in errors):
+        return False
+    return any(isinstance(one, DiskFull) or _says_so(one) for one in errors)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        if isinstance(error, DiskFull) or _says_so(error):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def _says_so(error: BaseException) -> bool:

@@ -26,7 +26,7 @@ from kdsweep.build import (
     teacher_split,
 )
 from kdsweep.config import TrackingConfig
-from kdsweep.data.inspection import read_through, warn_of_overlap
+from kdsweep.data.inspection import Inspection
 from kdsweep.data.labelled import DataError, ReadOnce
 from kdsweep.data.split import Dataset
 from kdsweep.disk import disk_full, full_folder, how_to_resume, is_full
@@ -156,7 +156,7 @@ class Session:
         self.stop_in_time: Callable[[], None] | None = None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
-        self._read_through: set[str] = set()  # val and test of data sets, by source and images
+        self._inspection = Inspection()
         self._sources: dict[str, ReadOnce] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
         self.introduced: set[str] = set()  # teachers whose accuracy has been printed
@@ -167,22 +167,10 @@ class Session:
         node = {key: value for key, value in values["dataset"].items() if key != "augment"}
         key = json.dumps([node, device], sort_keys=True)
         if key not in self._datasets:
-            self._datasets[key] = dataset = build_dataset(node, device, self._source(node))
-            self._inspect(dataset, json.dumps(node["source"], sort_keys=True))
+            with self.progress.warnings_of("kdsweep.data"), _unreadable_data():
+                dataset = self._datasets[key] = build_dataset(node, device, self._source(node))
+                self._inspection.look(dataset, json.dumps(node["source"], sort_keys=True))
         return self._datasets[key]
-
-    def _inspect(self, dataset: Dataset, source: str) -> None:
-        """Read val and test once: what is broken there would else be found after all epochs."""
-        with _unreadable_data():
-            warn_of_overlap(dataset)
-            for name in ("val", "test"):
-                part, index = getattr(dataset, name), getattr(dataset, f"{name}_index")
-                if part is None:
-                    continue
-                mark = f"{source} {name} {hash(index.numpy().tobytes())}"
-                if mark not in self._read_through:
-                    read_through(part.images)
-                    self._read_through.add(mark)
 
     @property
     def has_data(self) -> bool:
@@ -199,6 +187,7 @@ class Session:
     def forget_sources(self) -> None:
         """Free the images that no data set has taken; another one would read them again."""
         self._sources.clear()
+        self._inspection.forget_content()
 
     @_unreadable_data()
     def teacher(self, plans: Sequence[Plan]) -> Teacher | Ensemble | None:
@@ -334,12 +323,17 @@ def train_cohort(
                 advice = how_to_resume(sum(run.bytes_left for run in runs))
                 folder = full_folder(error, runs[0].folder) or runs[0].folder
                 raise disk_full(folder, advice) from error
-            if isinstance(error, OSError):  # a folder taken away
-                raise RunFailed(
-                    f"cannot go on in {error.filename or runs[0].folder}: {error}"
-                ) from error
+            if isinstance(error, OSError):
+                raise _cannot_go_on(error) from error
             raise
     return [team[0].result() for team in teams]
+
+
+def _cannot_go_on(error: OSError) -> RunFailed:
+    """Names the file only where the error does: a broken connection is no fault of a folder."""
+    if error.filename is not None:  # of a folder that was taken away, for one
+        return RunFailed(f"cannot go on in {error.filename}: {error}")
+    return RunFailed(f"cannot go on: {error!r} (debug=true shows where it was raised)")
 
 
 def _stop_in_time(epochs: int, runs: Sequence["_Run"], session: Session) -> None:
@@ -832,8 +826,9 @@ def _introduce(key: str, plan: Plan, teacher: Teacher, weights: Path, session: S
     measured = f"{split.name} {100 * acc:.1f} %"
     session.progress.note(f"teacher {label}: {measured}")
     if is_near_chance(acc, dataset.num_classes):
-        advice = chance_warning(acc, tuple(dataset.class_names), dataset.image_shape)
-        session.progress.note(f"warning: teacher {label}: {advice}")
+        number, names = len(split.labels), tuple(dataset.class_names)
+        advice = chance_warning(acc, number, names, dataset.image_shape)
+        session.progress.warning(f"teacher {label}: {advice}")
 
 
 def _accuracy(key: str, teacher: Teacher, split: Split) -> float:

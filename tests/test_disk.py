@@ -12,7 +12,9 @@ from mlflow.exceptions import MlflowException
 from outcomes import runs
 from typer.testing import CliRunner
 
+from kdsweep import run as run_module
 from kdsweep.cli import app
+from kdsweep.data.labelled import DataError
 from kdsweep.disk import (
     DiskFull,
     disk_full,
@@ -90,6 +92,18 @@ def test_a_file_that_is_written_in_one_step_names_itself(tmp_path: Path) -> None
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_full_shared_memory_is_no_full_disk() -> None:
+    def read() -> None:
+        try:
+            raise DataError("workers must be 0, got: No space left on device (28)") from full()
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    with pytest.raises(UserError) as ended:
+        read()
+    assert not is_full(ended.value)
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
@@ -110,6 +124,28 @@ def test_a_command_says_which_disk_is_full_and_nothing_of_training(
     assert sentence in said.output
     assert "resume=true" not in said.output
     assert "dry_run" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "cannot go on: ConnectionReset"),
+        (PermissionError(13, "Permission denied", "away/0"), "cannot go on in away/0: [Errno 13]"),
+    ],
+    ids=["no file", "a file"],
+)
+def test_a_folder_is_blamed_only_where_the_error_names_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, sentence: str
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module, "fit", fit)
+    ended = command("loss=ce", "trainer.epochs=1")
+    assert ended.code == 1
+    assert sentence in ended.err
+    assert ("cannot go on in" in ended.err) == (error.filename is not None)
+    assert "Traceback" not in ended.err
 
 
 def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

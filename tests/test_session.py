@@ -1,13 +1,18 @@
 """What one process keeps while it trains: data sets, and the images they are cut from."""
 
 import json
+import shutil
 from collections import Counter
+from itertools import product
+from pathlib import Path
 
 import pytest
 from commands import Command, Compose
+from PIL import Image
 
 from kdsweep.config import resolved
 from kdsweep.data.fake import Fake
+from kdsweep.data.notices import warn_once
 from kdsweep.run import Session
 from kdsweep.tracking.progress import Progress
 
@@ -51,3 +56,26 @@ def test_a_sweep_over_the_size_of_the_data_reads_it_once(
 ) -> None:
     assert command("dataset.train_fraction=0.5,1.0", "dataset.augment.flip=true,false").code == 0
     assert list(reads.values()) == [1]
+
+
+def test_warnings_about_data_are_marked_and_not_in_the_answer(
+    command: Command, tmp_path: Path
+) -> None:
+    warn_once.cache_clear()
+    for part, name in product(("train", "test"), ("cat", "dog")):
+        folder = tmp_path / "images" / part / name
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("no image")
+        for number in range(10):
+            colour = (number, number + len(part), number + ord(name[0]))
+            Image.new("RGB", (8, 8), colour).save(folder / f"{number}.png")
+    copied = tmp_path / "images" / "train" / "cat" / "3.png"
+    shutil.copy(copied, tmp_path / "images" / "test" / "cat" / "copy.png")
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}/images", "dataset.val_fraction=0"]
+    outcome = command(*words, "loss=ce", "trainer.batch_size=8", "dry_run=true")
+    assert outcome.code == 0, outcome.err
+    warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: data")]
+    assert len(warnings) == 2
+    assert "left out of" in warnings[0]
+    assert "1 of 21 test images are training images, too" in warnings[1]
+    assert "left out of" not in outcome.out

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kdsweep.data.formats import image_formats
 from kdsweep.data.labelled import DataError, readable
-from kdsweep.data.pixels import is_deep, is_grey, to_eight_bits, upright_size
+from kdsweep.data.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -64,10 +64,10 @@ class Header(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Pixels, and the largest value of an image whose 16 bits were taken as they are."""
+    """Pixels, and the brightness of an image of more than 8 bits a channel (``Converted``)."""
 
     pixels: NDArray[np.uint8]  # (channels, H, W)
-    brightest: int | None
+    brightness: Brightness | None
 
 
 class Unreadable(DataError):
@@ -109,7 +109,7 @@ def decode(images: Encoded, row: int, form: Form) -> Decoded:
     try:
         with Image.open(images.open(row), formats=image_formats()) as file:
             mode = "L" if form.channels == 1 else "RGB"
-            image, brightest = to_eight_bits(file, mode, form.white)
+            image, brightness = to_eight_bits(file, mode, form.white)
     except Exception as error:  # Pillow passes on whatever a format's parser raises
         raise Unreadable(images.name(row), error) from error
     size = form.width, form.height
@@ -117,14 +117,15 @@ def decode(images: Encoded, row: int, form: Form) -> Decoded:
         bilinear = Image.Resampling.BILINEAR
         image = ImageOps.fit(image, size, bilinear) if form.crop else image.resize(size, bilinear)
     pixels = np.asarray(image)
-    return Decoded(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), brightest)
+    return Decoded(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), brightness)
 
 
 def read_header(images: Encoded, row: int) -> Header:
     """Size and colour of an image, without decoding it. Raises Unreadable."""
     try:
         with Image.open(images.open(row), formats=image_formats()) as file:
-            return Header(upright_size(file), is_grey(file))
+            grey = is_grey(file)  # first: to look for EXIF, Pillow decodes a PNG file
+            return Header(upright_size(file), grey)
     except Exception as error:  # as above
         raise Unreadable(images.name(row), error) from error
 
@@ -153,7 +154,7 @@ def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Fo
         return list(pool.map(attempt, items))
 
 
-def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[int | Unreadable | None]]:
+def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[Brightness | Unreadable | None]]:
     """All images in memory, as uint8 (N, channels, H, W), and for each what ``Decoded`` says of it.
 
     The pixels of an unreadable image are black, and why it cannot be read is in the list.
@@ -161,8 +162,8 @@ def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[int | Unreadab
     decoded = torch.zeros(len(images), form.channels, form.height, form.width, dtype=torch.uint8)
     pixels = decoded.numpy()
 
-    def read(row: int) -> int | None:
-        pixels[row], brightest = decode(images, row, form)
-        return brightest
+    def read(row: int) -> Brightness | None:
+        pixels[row], brightness = decode(images, row, form)
+        return brightness
 
     return decoded, attempt_all(read, range(len(images)))

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor
 from kdsweep.data.encoded import regular
 from kdsweep.data.formats import image_endings
 from kdsweep.data.labelled import readable
+from kdsweep.data.notices import warn_once
 from kdsweep.data.reading import Part
 
 AGAIN = "links to what is read already"
@@ -22,16 +23,28 @@ NO_ENDING = "no ending"
 
 
 class LeftOut:
-    """What lies in folders of images and is not read, counted by its kind."""
+    """What lies in folders of images and is not read, counted by its kind.
 
-    def __init__(self) -> None:
+    Args:
+        published: how the names of files end that belong to the published set, and are not counted.
+    """
+
+    def __init__(self, published: str | None = None) -> None:
+        self._published = published
         self._count: Counter[str] = Counter()
         self._first: dict[str, Path] = {}
 
     def add(self, kind: str, path: Path) -> None:
         """Count a file, link or device."""
+        if self._published is not None and path.name.endswith(self._published):
+            return
         self._count[kind] += 1
         self._first.setdefault(kind, path)
+
+    def warn(self, root: Path) -> None:
+        """One warning of all that was counted in the folder of a data set."""
+        if kinds := str(self):
+            warn_once(f"dataset.root: left out of {readable(str(root))} are {kinds}")
 
     def __str__(self) -> str:
         """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
@@ -76,19 +89,28 @@ class ImageFiles:
 
 
 def class_folders(
-    folder: Path, names: Sequence[str], known: str = "train/", left_out: LeftOut | None = None
-) -> Part:
-    """All images of train/, val/ or test/, which must hold exactly the class folders ``names``.
+    folders: Mapping[str, Path],
+    names: Sequence[str],
+    *,
+    left_out: LeftOut,
+    known: str = "train/",
+) -> dict[str, Part]:
+    """All images of each part's folder, which must hold exactly the class folders ``names``.
 
     Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
     regular files are read, each once, wherever links lead: an image that lies in a class folder
     itself belongs to this class, whatever links to it.
 
     Args:
-        known: where the names come from, for the sentence that says that they differ.
+        folders: train/, val/ and test/, as far as they are there.
         left_out: counts what is not read.
+        known: where the names come from, for the sentence that says that they differ.
     """
-    left_out = LeftOut() if left_out is None else left_out
+    return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
+
+
+def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: LeftOut) -> Part:
+    """The images of one part."""
     _check_names(folder, names, known)
     for entry in _entries(folder):
         if not _is_folder(entry):

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.image_files import LeftOut, class_folders, folder_names
-from kdsweep.data.labelled import Raw, readable
-from kdsweep.data.notices import warn_once
+from kdsweep.data.labelled import Raw
 from kdsweep.data.reading import Part, Reading, content_digest
 
 
@@ -40,8 +39,7 @@ class ImageFolder:
                 unreadable, sizes differ and no image_size is given.
         """
         parts = self._parts
-        if left_out := str(self._left_out):
-            warn_once(f"dataset.root: left out of {readable(str(self.root))} are {left_out}")
+        self._left_out.warn(self.root)
         loaded = self._reading.load(parts, self._class_names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
@@ -69,8 +67,5 @@ class ImageFolder:
         """The files of each part that exists."""
         names = self._class_names
         folders = {part: self.root / part for part in ("train", "val", "test")}
-        return {
-            part: class_folders(path, names, left_out=self._left_out)
-            for part, path in folders.items()
-            if path.is_dir()
-        }
+        there = {part: path for part, path in folders.items() if path.is_dir()}
+        return class_folders(there, names, left_out=self._left_out)

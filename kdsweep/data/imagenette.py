@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.fetch import fetching, warn_unless_whole
-from kdsweep.data.image_files import class_folders, folder_names
+from kdsweep.data.image_files import LeftOut, class_folders, folder_names
 from kdsweep.data.labelled import Raw
 from kdsweep.data.reading import Part, Reading, content_digest
 
@@ -33,6 +33,7 @@ class Imagenette:
         self.root = root
         self._size = size
         self._reading = Reading(**reading)
+        self._left_out = LeftOut()
 
     def load(self) -> Raw:
         """Read all images, or only list them if they are to stay on disk.
@@ -41,7 +42,10 @@ class Imagenette:
             ValueError: the archive is neither there nor can be downloaded, or an image is
                 unreadable.
         """
-        loaded = self._reading.load(self._parts, self._class_names)
+        parts = self._parts
+        warn_unless_whole(self._folder, parts, PUBLISHED)
+        self._left_out.warn(self._folder)
+        loaded = self._reading.load(parts, self._class_names)
         return Raw(loaded["train"], loaded["test"], self._class_names)
 
     def digest(self) -> str:
@@ -77,9 +81,5 @@ class Imagenette:
             with fetching([URL.format(folder.name)], folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
-        parts = {
-            "train": class_folders(folder / "train", classes),
-            "test": class_folders(folder / "val", classes),
-        }
-        warn_unless_whole(folder, parts, PUBLISHED)
-        return parts
+        folders = {"train": folder / "train", "test": folder / "val"}
+        return class_folders(folders, classes, left_out=self._left_out)

@@ -25,16 +25,27 @@ TURNS = {
 }
 
 
+class Brightness(NamedTuple):
+    """The largest value of an image of more than 8 bits a channel, and what was white for it."""
+
+    share: float  # value / white, in [0, 1]; first, so that a tuple is larger if it is brighter
+    value: float
+    white: float
+    remedy: str  # which other white would do
+
+
 class Converted(NamedTuple):
-    """An image of 8 bits a channel, and its largest value where 16 bits were taken as they are."""
+    """An image of 8 bits a channel; its brightness if it had more and that may be a mistake."""
 
     image: Image.Image
-    brightest: int | None
+    brightness: Brightness | None
 
 
 def is_grey(file: Image.Image) -> bool:
-    """Whether an opened file holds no colour."""
-    return file.mode in GREY_MODES or file.mode.startswith("I")
+    """Whether an opened file, not decoded yet, holds no colour."""
+    # Pillow gives a PNG file of 16-bit grey and alpha as RGBA.
+    has_grey_alpha = _raw_mode(file).startswith("LA;")
+    return file.mode in GREY_MODES or file.mode.startswith("I") or has_grey_alpha
 
 
 def is_deep(file: Image.Image) -> bool:
@@ -60,37 +71,61 @@ def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converte
         ValueError: values below 0 or above white, 32-bit integers without a white, a colour space
             that Pillow cannot convert.
     """
-    cut, twelve = _is_cut(file), _raw_mode(file) == "I;12"
+    cut, own = _is_cut(file), _own_white(file)
     file.load()
-    brightest = None
+    image, brightest = file, None
     if file.mode == "F" or file.mode.startswith("I"):
         values = np.asarray(file)
-        if file.mode != "F" and white is None and not twelve:
-            brightest = int(values.max())
-        image = Image.fromarray(_scaled(values, white or _usual_white(file, twelve)))
-    else:
-        image = file
-        if cut:
-            _check_cut(white)
-            brightest = None if white else _brightest_of(file)
+        image, brightest = Image.fromarray(_scaled(values, white or own)), float(values.max())
+    elif cut:
+        _check_cut(white)
+        brightest = 257.0 * float(np.asarray(file.convert("RGB")).max())  # without alpha
+    brightness = None
+    if brightest is not None and not _is_meant(white, own):
+        brightness = _brightness(brightest, white or own, own, cut)
     turn = TURNS.get(_orientation(file))
     upright = image if turn is None else image.transpose(turn)
-    return Converted(upright.convert(mode), brightest)
+    return Converted(upright.convert(mode), brightness)
 
 
-def _usual_white(file: Image.Image, twelve: bool) -> int:
+def _own_white(file: Image.Image) -> int:
+    """The white of an opened file, not decoded yet, by the type of its values; 0: unknown."""
     if file.mode == "F":
         return 1
-    if twelve:
+    if _raw_mode(file) == "I;12":
         return WHITE_OF_12_BITS
     # A PGM file says itself which value is white, and Pillow scales it to 16 bits.
-    if file.mode.startswith("I;16") or file.format == "PPM":
+    if file.mode.startswith("I;16") or file.format == "PPM" or _is_cut(file):
         return WHITE_OF_16_BITS
-    raise ValueError("32-bit integers, of which dataset.source.white must say which value is white")
+    return 0
+
+
+def _is_meant(white: float | None, own: int) -> bool:
+    """Whether a white that was given is the largest value of a type, so that dark is dark."""
+    return white is not None and white in (own, *_narrower(own))
+
+
+def _narrower(own: int) -> tuple[int, ...]:
+    """Values of 12 bits often lie in 16."""
+    return (WHITE_OF_12_BITS,) if own == WHITE_OF_16_BITS else ()
+
+
+def _brightness(value: float, white: float, own: int, cut: bool) -> Brightness:
+    remedies = []
+    if not cut:  # else no other white is allowed
+        remedies.append(f"at most {4 * value:g}")
+        remedies += [f"{w} for values of 12 bits" for w in _narrower(own) if value <= w]
+    if own:
+        remedies.append(f"{own} to take them as they are")
+    return Brightness(value / white, value, white, ", or ".join(remedies))
 
 
 def _scaled(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
     """0 to white becomes 0 to 255, rounded."""
+    if not white:
+        raise ValueError(
+            "32-bit integers, of which dataset.source.white must say which value is white"
+        )
     numbers = values.astype(np.float64)
     low, high = numbers.min(), numbers.max()
     if not (low >= 0 and high <= white):  # NaN is neither
@@ -107,11 +142,6 @@ def _check_cut(white: float | None) -> None:
             f"colour of 16 bits a channel, for which dataset.source.white must be null or "
             f"{WHITE_OF_16_BITS}, got {white:g}: only its upper 8 bits are read"
         )
-
-
-def _brightest_of(cut: Image.Image) -> int:
-    """The largest value of an image that Pillow has cut to 8 bits, without its alpha."""
-    return 256 * int(np.asarray(cut.convert("RGB")).max())
 
 
 def _is_cut(file: Image.Image) -> bool:

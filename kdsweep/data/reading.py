@@ -23,6 +23,7 @@ from kdsweep.data.encoded import (
     read_header,
 )
 from kdsweep.data.labelled import Images, Labelled
+from kdsweep.data.pixels import Brightness
 from kdsweep.data.ranges import check_positive, check_whole, shown
 from kdsweep.data.stored_images import StoredImages
 
@@ -30,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 GIB = 2**30
 DIGEST_GIB = 8  # encoded images that are still read whole to name their content
-DARK = 2**14  # a set of 16-bit images that stays below this does not use its two highest bits
+DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
 
-Found = int | Unreadable | None  # what ``Decoded.brightest`` is, or why there are no pixels
+Found = Brightness | Unreadable | None  # of ``Decoded``, or why there are no pixels
 
 
 class Part(NamedTuple):
@@ -86,13 +87,14 @@ class Reading:
 
         Raises:
             ValueError: an image is unreadable, a class has no readable one, sizes differ and no
-                image_size is given, 16-bit images hold values of fewer bits.
+                image_size is given, images of more than 8 bits a channel are all almost black.
         """
         form = self._form(parts)
         num_images = sum(len(part.labels) for part in parts.values())
         in_memory = num_images * prod(form[:3]) <= self._memory_gib * GIB
         read = {name: self._read(part.images, form, in_memory) for name, part in parts.items()}
-        _check_brightness([(parts[name].images, found) for name, (_, found) in read.items()])
+        found_of = [(parts[name].images, found) for name, (_, found) in read.items()]
+        _check_brightness(found_of, self._white)
         return {
             name: self._readable(name, parts[name].labels, images, found, class_names)
             for name, (images, found) in read.items()
@@ -126,9 +128,9 @@ class Reading:
     def _check_stored(self, images: Encoded, form: Form) -> list[Found]:
         """Headers only, except where pixels must be seen: damaged ones to leave out, deep ones."""
 
-        def read(row: int) -> int | None:
+        def read(row: int) -> Brightness | None:
             if has_deep_pixels(images, row) or self._skip_unreadable:
-                return decode(images, row, form).brightest
+                return decode(images, row, form).brightness
             return None
 
         return attempt_all(read, range(len(images)))
@@ -189,21 +191,23 @@ def _common_size(headers: Mapping[str, Header]) -> Size:
     return size
 
 
-def _check_brightness(parts: Sequence[tuple[Encoded, Sequence[Found]]]) -> None:
-    """12-bit values that lie in 16 bits as they are would be read as almost black."""
+def _check_brightness(
+    parts: Sequence[tuple[Encoded, Sequence[Found]]], white: float | None
+) -> None:
+    """With a white far above all values, such as 65535 for those of 12 bits, nothing is seen."""
     deep = [
-        (brightest, images.name(row))
+        (brightness, images.name(row))
         for images, found in parts
-        for row, brightest in enumerate(found)
-        if isinstance(brightest, int)
+        for row, brightness in enumerate(found)
+        if isinstance(brightness, Brightness)
     ]
-    if not deep or not 0 < max(deep)[0] < DARK:
+    if not deep or not 0 < max(deep)[0].share < DARK:
         return
     brightest, name = max(deep)
     raise ValueError(
-        "dataset.source.white must say which value is white where no 16-bit image uses its two "
-        f"highest bits (4095 for values of 12 bits; 65535 takes them as they are), got null with "
-        f"{len(deep)} such images, the brightest value {brightest} in {name}"
+        "dataset.source.white must be such that not all images of more than 8 bits a channel are "
+        f"almost black ({brightest.remedy}), got {shown(white)} with {len(deep)} such images, the "
+        f"brightest value {brightest.value:g} of {brightest.white:g} in {name}"
     )
 
 

@@ -17,6 +17,9 @@ from kdsweep.data.encoded import Encoded, Form, Unreadable, content_sha256, deco
 from kdsweep.data.labelled import DataError
 
 PATIENCE = 600  # seconds in which a process must have read a batch, or is ended
+# What torch raises where a process that reads has died: RuntimeError from its look at them every
+# five seconds; the others if that was while a batch was handed over through the process's socket.
+LOST = (RuntimeError, OSError, EOFError)
 
 
 class StoredImages:
@@ -102,7 +105,7 @@ class _Batches(data.Dataset[Tensor | str]):
             # not fit and goes on: the training process would wait for it for ever.
             pixels.share_memory_()
         except RuntimeError as error:
-            return _lost(f"no room in shared memory for a batch ({str(error).splitlines()[0]})")
+            return _lost(f"no room in shared memory for a batch ({_first_line(error)})")
         return pixels
 
 
@@ -133,14 +136,14 @@ def _read_ahead(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
         try:
             started = iter(loader)
         except OSError as error:
-            raise DataError(_lost(str(error))) from error
+            raise DataError(_lost(_first_line(error))) from error
     while True:
         try:
             found = next(started)
         except StopIteration:
             return
-        except RuntimeError as error:  # torch looks every five seconds whether they are alive
-            raise DataError(_lost(str(error).splitlines()[0])) from error
+        except LOST as error:
+            raise DataError(_lost(_first_line(error))) from error
         yield found
 
 
@@ -158,6 +161,10 @@ def _own_sigchld() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _lost(reason: str) -> str:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.fetch import fetching, warn_unless_whole
-from kdsweep.data.image_files import ImageFiles, class_folders
+from kdsweep.data.image_files import ImageFiles, LeftOut, class_folders
 from kdsweep.data.labelled import Raw
 from kdsweep.data.reading import Part, Reading, content_digest
 
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+BOXES = "_boxes.txt"  # one in each class folder
 PUBLISHED = {"train": 100_000, "test": 10_000}
 
 
@@ -33,6 +34,7 @@ class TinyImageNet:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
         self._reading = Reading(**reading)
+        self._left_out = LeftOut(published=BOXES)
 
     def load(self) -> Raw:
         """Read all images, or only list them if they are to stay on disk.
@@ -42,7 +44,10 @@ class TinyImageNet:
                 or an image is unreadable.
         """
         names = self._readable_names()
-        loaded = self._reading.load(self._parts, names)
+        parts = self._parts
+        warn_unless_whole(self._folder, parts, PUBLISHED)
+        self._left_out.warn(self._folder)
+        loaded = self._reading.load(parts, names)
         return Raw(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
@@ -62,10 +67,13 @@ class TinyImageNet:
     @cached_property
     def _parts(self) -> dict[str, Part]:
         wnids = self._wnids
-        train = class_folders(self._folder / "train", wnids, known="wnids.txt")
-        parts = {"train": train, "test": self._annotated("val")}
-        warn_unless_whole(self._folder, parts, PUBLISHED)
-        return parts
+        train = class_folders(
+            {"train": self._folder / "train"},
+            wnids,
+            left_out=self._left_out,
+            known="wnids.txt",
+        )
+        return {**train, "test": self._annotated("val")}
 
     def _annotated(self, name: str) -> Part:
         """The images that ``val_annotations.txt`` lists: file, class and a box, tab between."""

@@ -1,6 +1,9 @@
 """The terminal while a sweep trains: one display, and only plain lines where nobody watches."""
 
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -103,6 +106,25 @@ class Progress:
         """A line that stays, above the bars."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    def warning(self, text: str) -> None:
+        """A note of what may be wrong."""
+        self.note(f"warning: {text}")
+
+    @contextmanager
+    def warnings_of(self, name: str) -> Iterator[None]:
+        """Inside, warnings that the logger of that name and those below get are printed as such.
+
+        Hydra's own handler would print them unmarked, to stdout, across the bars.
+        """
+        logger, handler = logging.getLogger(name), _Warnings(self)
+        propagates, logger.propagate = logger.propagate, False
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.propagate = propagates
+
     def _begin_stage(self, stage: str, epochs: int, students: int) -> None:
         self._end_stage()
         self._is_waiting = False
@@ -135,6 +157,17 @@ class Progress:
         if self._bars is not None and (force or now - self._drawn > REDRAW_SECONDS):
             self._bars.refresh()
             self._drawn = now
+
+
+class _Warnings(logging.Handler):
+    """Hands the warnings of a logger to the display."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.warning(record.getMessage())
 
 
 def _make_bars(console: "Console") -> "Bars":

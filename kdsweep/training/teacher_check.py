@@ -29,14 +29,23 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
 
 
 def chance_warning(
-    accuracy: float, class_names: tuple[str, ...], image_shape: tuple[int, int, int]
+    accuracy: float,
+    num_images: int,
+    class_names: tuple[str, ...],
+    image_shape: tuple[int, int, int],
 ) -> str:
-    """What to look at when a teacher hardly does better than guessing; shape (channels, H, W)."""
+    """What to look at when a teacher hardly does better than guessing.
+
+    Args:
+        accuracy: in [0, 1], measured on ``num_images`` images.
+        image_shape: (channels, H, W).
+    """
+    measured = f"{num_images:,} image{'' if num_images == 1 else 's'}"
     named = ", ".join(class_names[:CLASSES_NAMED])
     more = ", ..." if len(class_names) > CLASSES_NAMED else ""
     return (
-        f"{accuracy:.1%} is near chance, which is {1 / len(class_names):.1%}; of a teacher from"
-        f" elsewhere, compare the order of the classes (here {named}{more}), the normalisation"
-        " (dataset.mean, dataset.std) and the input size (here"
+        f"{accuracy:.1%} (of {measured}) is near chance, which is {1 / len(class_names):.1%}; of a"
+        f" teacher from elsewhere, compare the order of the classes (here {named}{more}), the"
+        " normalisation (dataset.mean, dataset.std) and the input size (here"
         f" {' x '.join(map(str, image_shape))}) with those of its training"
     )

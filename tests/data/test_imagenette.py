@@ -15,6 +15,7 @@ from PIL import Image
 from kdsweep.build import build_dataset
 from kdsweep.config import resolved
 from kdsweep.data.imagenette import Imagenette
+from kdsweep.data.notices import warn_once
 from kdsweep.data.stored_images import StoredImages
 
 WNIDS = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079"]
@@ -74,6 +75,16 @@ def test_digest_follows_the_bytes(root):
     image = root / "imagenette2-160" / "val" / WNIDS[3] / f"{WNIDS[3]}_0.JPEG"
     Image.new("RGB", (24, 16)).save(image)
     assert Imagenette(str(root), **OPTIONS).digest() != first
+
+
+def test_what_is_left_out_is_counted(root, caplog):
+    warn_once.cache_clear()
+    folder = root / "imagenette2-160"
+    (folder / "train" / WNIDS[0] / "a.txt").write_text("no image")
+    (folder / "val" / WNIDS[1] / "b.txt").write_text("no image")
+    with caplog.at_level(logging.WARNING):
+        Imagenette(str(root), **OPTIONS).load()
+    assert f"dataset.root: left out of {folder} are .txt (2)" in caplog.messages
 
 
 def test_folder_that_is_not_whole_is_told(root, caplog):

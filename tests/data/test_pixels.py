@@ -147,15 +147,19 @@ def test_twelve_bits_of_a_tiff_file_are_scaled_by_their_own_white(tmp_path):
 
 
 def png_of_16_bits(values):
-    """A colour PNG of 16 bits a channel, which Pillow does not write; values (H, W, 3)."""
-    height, width, _ = values.shape
+    """A PNG of 16 bits a channel, which Pillow does not write: colour (H, W, 3) or LA (H, W, 2)."""
+    height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
     def chunk(name, content):
         crc = zlib.crc32(name + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + name + content + crc
 
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    header = (
+        width.to_bytes(4, "big")
+        + height.to_bytes(4, "big")
+        + bytes([16, {2: 4, 3: 2}[channels], 0, 0, 0])
+    )
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
@@ -216,6 +220,65 @@ def test_white_makes_12_bits_in_16_bright(folder):
     (folder / "train" / "cat" / "01.png").write_bytes(grey_of_16_bits(16))
     images = ImageFolder(str(folder), white=4095).load().train.images
     assert np.array_equal(images[1][0].numpy(), np.rint(RAMP * (16 * 255 / 4095)))
+
+
+def deep(kind, largest):
+    """A grey image whose largest value is given, in 16 bits (PNG) or floating point (TIFF)."""
+    values = RAMP * (largest / RAMP.max())
+    return written(Image.fromarray(values.astype(kind)), "PNG" if kind == np.uint16 else "TIFF")
+
+
+def only_deep(folder, content):
+    """A set whose images are all the same."""
+    for path in sorted(folder.rglob("*.png")):
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("memory_gib", [4, 1e-9])
+@pytest.mark.parametrize(
+    ("content", "white", "ways_out"),
+    [
+        (deep(np.uint16, 65535), 1e9, "(at most 262140, or 65535 to take them as they are)"),
+        (deep(np.float32, 1), 255, "(at most 4, or 1 to take them as they are)"),
+        (deep(np.float32, 0.003), None, "(at most 0.012, or 1 to take them as they are)"),
+        (deep(np.int32, 1000), 2**31, "(at most 4000)"),
+        (png_of_16_bits(colour(16)), None, "(65535 to take them as they are)"),
+    ],
+    ids=["16 bits", "float", "dark float", "32 bits", "colour"],
+)
+def test_a_set_that_would_be_almost_black_is_refused_with_the_ways_out(
+    folder, memory_gib, content, white, ways_out
+):
+    only_deep(folder, content)
+    with pytest.raises(ValueError, match=r"^dataset\.source\.white must ") as refused:
+        ImageFolder(str(folder), memory_gib=memory_gib, workers=0, white=white).load()
+    assert ways_out in str(refused.value)
+    assert f"got {'null' if white is None else white} with 4 such images" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "white"),
+    [
+        (deep(np.float32, 0.003), 0.012),
+        (deep(np.float32, 0.003), 1),
+        (deep(np.int32, 1000), 4000),
+        (deep(np.uint16, 900), 4095),
+        (deep(np.uint16, 900), 65535),
+        (png_of_16_bits(colour(16)), 65535),
+        (deep(np.uint16, 0), None),
+    ],
+)
+def test_a_set_that_is_meant_to_be_dark_is_read(folder, content, white):
+    only_deep(folder, content)
+    ImageFolder(str(folder), white=white).load()
+
+
+def test_grey_and_alpha_of_16_bits_is_grey(folder):
+    values = np.stack([RAMP.astype(np.uint16) * 257, np.full(RAMP.shape, 65535)], axis=2)
+    only_deep(folder, png_of_16_bits(values))
+    images = ImageFolder(str(folder), channels=None).load().train.images
+    assert images.shape[1] == 1
+    assert np.array_equal(images[0, 0].numpy(), RAMP)
 
 
 def test_white_must_be_a_number():

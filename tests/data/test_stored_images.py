@@ -58,6 +58,35 @@ def test_too_little_shared_memory_ends_in_a_sentence(tmp_path, monkeypatch):
         list(stored(tmp_path, ImageFiles).read(BATCHES))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        ConnectionRefusedError(111, "Connection refused"),
+        FileNotFoundError(2, "No such file or directory"),
+        EOFError(),
+        RuntimeError("DataLoader worker (pid 7) exited unexpectedly\nmore"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_torch_raises_of_a_lost_worker_is_the_same_sentence(tmp_path, monkeypatch, error):
+    class Lost:
+        def __init__(self, *_, **__):
+            pass
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise error
+
+    monkeypatch.setattr(stored_images.data, "DataLoader", Lost)
+    with pytest.raises(DataError, match=SENTENCE) as refused:
+        list(stored(tmp_path, ImageFiles).read(BATCHES))
+    assert (str(error) or "EOFError").splitlines()[0] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.slow
 def test_death_of_a_worker_ends_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match=SENTENCE + r"DataLoader worker .* exited unexpectedly"):

@@ -1,6 +1,7 @@
 """The real archive cannot be had here: a small one of the same layout is written."""
 
 import hashlib
+import logging
 import re
 import zipfile
 from urllib.error import URLError
@@ -13,6 +14,7 @@ from PIL import Image
 from kdsweep.build import build_dataset
 from kdsweep.config import resolved
 from kdsweep.data import tiny_imagenet
+from kdsweep.data.notices import warn_once
 from kdsweep.data.tiny_imagenet import TinyImageNet
 
 WNIDS = ["n02124075", "n01443537", "n04067472"]  # as in the archive, not sorted
@@ -64,6 +66,16 @@ def test_images_too_large_for_memory_stay_on_disk(folder):
     in_memory = TinyImageNet(str(folder.parent), image_size=32).load()
     stored = TinyImageNet(str(folder.parent), image_size=32, memory_gib=1e-9, workers=0).load()
     assert torch.equal(stored.test.images[torch.arange(6)], in_memory.test.images)
+
+
+def test_what_is_left_out_is_counted_but_for_what_is_published(folder, caplog):
+    warn_once.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        TinyImageNet(str(folder.parent)).load()
+        assert not [text for text in caplog.messages if "left out" in text]
+        (folder / "train" / WNIDS[0] / "a.txt").write_text("no image")
+        TinyImageNet(str(folder.parent)).load()
+    assert f"dataset.root: left out of {folder} are .txt (1)" in caplog.messages
 
 
 def test_archive_is_unpacked(folder, tmp_path_factory, monkeypatch):

@@ -84,7 +84,8 @@ def test_a_given_teacher_at_chance(command: Command, weights: Path) -> None:
     outcome = command(*QUICK, f"teacher.checkpoint={weights}")
     assert outcome.code == 0, outcome.err
     assert len(lines(outcome.err, "teacher cnn: val ")) == 1
-    assert len(lines(outcome.err, "warning: teacher cnn: ")) == 1
+    (warning,) = lines(outcome.err, "warning: teacher cnn: ")
+    assert " (of 16 images) is near chance" in warning
 
 
 @pytest.mark.slow
@@ -180,7 +181,7 @@ def test_near_chance_is_below_twice_chance(accuracy: float, classes: int, near: 
 
 
 def test_few_classes_are_named_whole() -> None:
-    sentence = chance_warning(0.5, ("cat", "dog"), (3, 32, 32))
-    assert "50.0% is near chance, which is 50.0%" in sentence
+    sentence = chance_warning(0.5, 1200, ("cat", "dog"), (3, 32, 32))
+    assert "50.0% (of 1,200 images) is near chance, which is 50.0%" in sentence
     assert "(here cat, dog)" in sentence
     assert "(here 3 x 32 x 32)" in sentence

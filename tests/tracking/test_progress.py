@@ -1,4 +1,5 @@
 import io
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -94,6 +95,25 @@ def test_an_interrupted_stage_is_not_called_done() -> None:
     with pytest.raises(KeyboardInterrupt), progress:
         interrupted(progress)
     assert file.getvalue() == "1 student: 5 epochs\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_warnings_of_a_part_are_marked_and_printed_once(
+    terminal: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("some.part.below")
+
+    def warned(progress: Progress) -> None:
+        with progress.warnings_of("some.part"):
+            logger.info("not a warning")
+            logger.warning("%s is odd", "x")
+
+    text = shown(warned, terminal=terminal)
+    assert text.count("warning: x is odd") == 1
+    assert "not a warning" not in text
+    assert caplog.messages == []
+    logger.warning("outside")
+    assert caplog.messages == ["outside"]
 
 
 def test_no_thread_is_started() -> None:
