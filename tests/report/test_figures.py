@@ -320,3 +320,4 @@ def test_names_that_are_cut_stay_apart():
     names = ["x" * 50 + middle + "x" * 50 for middle in "abc"]
     assert len({*labels(names)}) == 3
     assert labels(["cat", "dog"]) == ["cat", "dog"]
+    assert labels(["a", "a", "a (2)", "a"]) == ["a", "a (2)", "a (2) (2)", "a (3)"]

@@ -6,6 +6,7 @@ colour-blind. All accuracies are drawn in percent.
 
 import html
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.data.labelled import readable
@@ -63,8 +64,9 @@ def label(name: str) -> str:
 def labels(names: Sequence[str]) -> list[str]:
     """The names as plotly shows them, each told from the others, too long as they may be."""
     found: list[str] = []
-    for number, name in enumerate(map(label, names), start=1):
-        found.append(f"{name} ({number})" if name in found else name)
+    for name in map(label, names):
+        numbered = (f"{name} ({number})" for number in count(2))
+        found.append(next(each for each in chain([name], numbered) if each not in found))
     return found
 
 
