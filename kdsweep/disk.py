@@ -43,15 +43,15 @@ def disk_full(folder: Path, needed: int | None = None) -> DiskFull:
         needed: bytes that are still to be written; None if that is not known.
     """
     there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
-    free = readable(shutil.disk_usage(there).free)
-    about = f"what is missing takes about {readable(needed)}" if needed else PLAN
+    free = as_size(shutil.disk_usage(there).free)
+    about = f"what is missing takes about {as_size(needed)}" if needed else PLAN
     return DiskFull(
         f"the disk of {folder} is full ({free} are free): {about}; make room, then the same command"
         " with resume=true goes on (a search: the same command)"
     )
 
 
-def readable(size: int) -> str:
+def as_size(size: int) -> str:
     """`41 kB`, `12 MB`."""
     return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e3:.0f} kB"
 

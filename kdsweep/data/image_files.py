@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdsweep.data.encoded import regular
 from kdsweep.data.formats import image_endings
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 from kdsweep.data.reading import Part
 
 AGAIN = "links to what is read already"
@@ -38,7 +38,7 @@ class LeftOut:
         return ", ".join(
             f"{kind} ({count})"
             if kind.startswith(".")
-            else f"{kind} ({count}: {readable(str(self._first[kind]))})"
+            else f"{kind} ({count}: {printable(str(self._first[kind]))})"
             for kind, count in self._count.most_common()
         )
 
@@ -58,7 +58,7 @@ class ImageFiles:
         return regular(self._path(row))
 
     def name(self, row: int) -> str:
-        return readable(str(self._path(row)))
+        return printable(str(self._path(row)))
 
     def key(self, row: int) -> str:
         return Path(os.fsdecode(self._relative[row])).as_posix()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.image_files import LeftOut, class_folders, folder_names
-from kdsweep.data.labelled import Raw, readable
+from kdsweep.data.labelled import Raw, printable
 from kdsweep.data.notices import warn_once
 from kdsweep.data.reading import Part, Reading, content_digest
 
@@ -41,7 +41,7 @@ class ImageFolder:
         """
         parts = self._parts
         if left_out := str(self._left_out):
-            warn_once(f"dataset.root: left out of {readable(str(self.root))} are {left_out}")
+            warn_once(f"dataset.root: left out of {printable(str(self.root))} are {left_out}")
         loaded = self._reading.load(parts, self._class_names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:

@@ -94,7 +94,7 @@ class Reading:
         read = {name: self._read(part.images, form, in_memory) for name, part in parts.items()}
         _check_brightness([(parts[name].images, found) for name, (_, found) in read.items()])
         return {
-            name: self._readable(name, parts[name].labels, images, found, class_names)
+            name: self._without_unreadable(name, parts[name].labels, images, found, class_names)
             for name, (images, found) in read.items()
         }
 
@@ -133,7 +133,7 @@ class Reading:
 
         return attempt_all(read, range(len(images)))
 
-    def _readable(
+    def _without_unreadable(
         self,
         name: str,
         labels: Sequence[int],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.statistics import Summary
 from kdsweep.tracking.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
@@ -58,7 +58,7 @@ def label(name: str) -> str:
     """A name as plotly shows it: no markup of its own, no ``%{...}``, and not too long."""
     half = LONG // 2
     short = name if len(name) <= LONG else f"{name[: half - 1]} … {name[-half:]}"
-    return html.escape(readable(short)).replace("%", "&#37;")
+    return html.escape(printable(short)).replace("%", "&#37;")
 
 
 def labels(names: Sequence[str]) -> list[str]:
