@@ -55,7 +55,7 @@ def disk_full(folder: Path | None, advice: str) -> DiskFull:
     if folder is None:
         return DiskFull(f"a disk is full (the error does not say which): {advice}")
     return DiskFull(
-        f"the disk of {folder} is full ({readable(_free_bytes(folder))} are free): {advice}"
+        f"the disk of {folder} is full ({as_size(_free_bytes(folder))} are free): {advice}"
     )
 
 
@@ -65,7 +65,7 @@ def how_to_resume(needed: int | None = None) -> str:
     Args:
         needed: bytes that are still to be written; None if that is not known.
     """
-    about = f"what is missing takes about {readable(needed)}" if needed else PLAN
+    about = f"what is missing takes about {as_size(needed)}" if needed else PLAN
     return (
         f"{about}; make room, then the same command with resume=true resumes it (a search: the same"
         " command)"
@@ -110,7 +110,7 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def readable(size: int) -> str:
+def as_size(size: int) -> str:
     """`41 kB`, `12 MB`."""
     return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e3:.0f} kB"
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from kdsweep.data.formats import image_formats
-from kdsweep.data.labelled import DataError, readable
+from kdsweep.data.labelled import DataError, printable
 from kdsweep.data.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
 
 Item = TypeVar("Item")
@@ -74,7 +74,7 @@ class Unreadable(DataError):
     """An image that cannot be read; the sentence names it."""
 
     def __init__(self, name: str, error: Exception) -> None:
-        reason = readable((str(error) or type(error).__name__).splitlines()[0])
+        reason = printable((str(error) or type(error).__name__).splitlines()[0])
         self.cause = reason if name in reason else f"{name}: {reason}"
         super().__init__(
             "dataset.source must give readable images (dataset.source.skip_unreadable=true leaves "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdsweep.data.encoded import regular
 from kdsweep.data.formats import image_endings
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 from kdsweep.data.notices import warn_once
 from kdsweep.data.reading import Part
 
@@ -44,14 +44,14 @@ class LeftOut:
     def warn(self, root: Path) -> None:
         """One warning of all that was counted in the folder of a data set."""
         if kinds := str(self):
-            warn_once(f"dataset.root: left out of {readable(str(root))} are {kinds}")
+            warn_once(f"dataset.root: left out of {printable(str(root))} are {kinds}")
 
     def __str__(self) -> str:
         """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
         return ", ".join(
             f"{kind} ({count})"
             if kind.startswith(".")
-            else f"{kind} ({count}: {readable(str(self._first[kind]))})"
+            else f"{kind} ({count}: {printable(str(self._first[kind]))})"
             for kind, count in self._count.most_common()
         )
 
@@ -71,7 +71,7 @@ class ImageFiles:
         return regular(self._path(row))
 
     def name(self, row: int) -> str:
-        return readable(str(self._path(row)))
+        return printable(str(self._path(row)))
 
     def key(self, row: int) -> str:
         return Path(os.fsdecode(self._relative[row])).as_posix()

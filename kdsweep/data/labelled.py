@@ -15,7 +15,7 @@ class DataError(ValueError):
     """Images that cannot be read any more while runs are trained on them."""
 
 
-def readable(text: str) -> str:
+def printable(text: str) -> str:
     """A name as it can be printed everywhere: what is no character is written as Python has it.
 
     File names may hold any byte, line breaks and the control characters of terminals included.

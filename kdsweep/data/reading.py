@@ -96,7 +96,7 @@ class Reading:
         found_of = [(parts[name].images, found) for name, (_, found) in read.items()]
         _check_brightness(found_of, self._white)
         return {
-            name: self._readable(name, parts[name].labels, images, found, class_names)
+            name: self._without_unreadable(name, parts[name].labels, images, found, class_names)
             for name, (images, found) in read.items()
         }
 
@@ -135,7 +135,7 @@ class Reading:
 
         return attempt_all(read, range(len(images)))
 
-    def _readable(
+    def _without_unreadable(
         self,
         name: str,
         labels: Sequence[int],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kdsweep.data.labelled import Labelled, Raw, Source, readable
+from kdsweep.data.labelled import Labelled, Raw, Source, printable
 from kdsweep.data.ranges import check_count, check_fraction, check_whole, per_channel, shown
 from kdsweep.data.statistics import pixel_statistics
 from kdsweep.data.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
@@ -97,7 +97,7 @@ def load_dataset(
     _check_classes(raw, name, classes)
     _check_test_fraction(raw, name, test_fraction)
 
-    names = tuple(readable(name) for name in raw.class_names)
+    names = tuple(printable(name) for name in raw.class_names)
     everything = shuffled_pools(raw.train.labels, len(names), derive("split", split_seed))
     _check_every_class(everything, names, "dataset.source", name)
     test, test_index, rest = _part(raw, raw.test, everything, "test_fraction", test_fraction or 0)

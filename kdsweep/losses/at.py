@@ -16,6 +16,8 @@ from torch import Tensor
 from kdsweep.losses.pairs import PairedTerm
 from kdsweep.losses.shapes import Shape, check_maps, same_size
 
+PART = 16  # channels
+
 
 class AT(PairedTerm):
     """Squared difference of normalised attention maps. RepDistiller: three stages, weight 1000."""
@@ -34,5 +36,10 @@ def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
 
 
 def attention(maps: Tensor) -> Tensor:
-    """(B, channels, H, W) -> (B, H W) in float64, each row of length 1."""
-    return F.normalize(maps.square().mean(dim=1, dtype=torch.float64).flatten(1), dim=1)
+    """(B, channels, H, W) -> (B, H W) in float64, each row of length 1.
+
+    A few channels are added in the precision of the maps, and only their sums in float64, which
+    is 32 to 64 times as slow on most GPUs.
+    """
+    sums = [part.square().sum(dim=1) for part in maps.split(PART, dim=1)]
+    return F.normalize(torch.stack(sums).sum(dim=0, dtype=torch.float64).flatten(1), dim=1)

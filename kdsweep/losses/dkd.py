@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from kdsweep.losses.checks import check_not_negative, check_temperature
-from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.logit_term import LogitTerm
-from kdsweep.losses.softened import Divergence
+from kdsweep.losses.softened import Comparison
 from kdsweep.losses.target_class import other_logits, target_logit
 
 
@@ -40,31 +39,21 @@ class DKD(LogitTerm):
         self.T, self.alpha, self.beta = float(T), float(alpha), float(beta)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        target = target_class_divergence(student_logits, teacher_logits, labels, self.T)
-        others = other_classes_divergence(student_logits, teacher_logits, labels, self.T)
+        target, others = divergences(student_logits, teacher_logits, labels, self.T)
         return self.alpha * target + self.beta * others
 
 
-def target_class_divergence(
+def divergences(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
-) -> Tensor:
-    """TCKD, with T^2; float64 logits (B, C), labels (B,), the teacher's without gradient."""
+) -> tuple[Tensor, Tensor]:
+    """TCKD and NCKD, with T^2; float64 logits (B, C), labels (B,), no teacher's gradient."""
     theirs, shift = teacher_logits.detach() / T, (student_logits - teacher_logits.detach()) / T
     rest, moved = other_logits(theirs, labels), other_logits(shift, labels)
+    others, _, p = Comparison.apply(rest, moved)
     # By how much the rest's logsumexp differs, and not the difference of two of them.
-    mean = (rest.softmax(dim=1) * moved).sum(dim=1, keepdim=True)
-    beyond: Tensor = Divergence.apply(rest, moved)
-    value: Tensor = Divergence.apply(
+    beyond = others.unsqueeze(1) + (p * moved).sum(dim=1, keepdim=True)
+    target, _, _ = Comparison.apply(
         torch.cat([target_logit(theirs, labels), rest.logsumexp(dim=1, keepdim=True)], dim=1),
-        torch.cat([target_logit(shift, labels), mean + beyond.unsqueeze(1)], dim=1),
+        torch.cat([target_logit(shift, labels), beyond], dim=1),
     )
-    return T**2 * value.mean()
-
-
-def other_classes_divergence(
-    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
-) -> Tensor:
-    """NCKD, with T^2; float64 logits (B, C), labels (B,), the teacher's without gradient."""
-    return kl_divergence(
-        other_logits(student_logits, labels), other_logits(teacher_logits, labels), T
-    )
+    return T**2 * target.mean(), T**2 * others.mean()

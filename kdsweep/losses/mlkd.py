@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from kdsweep.losses.checks import check_positive, check_temperature
-from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.logit_term import LogitTerm
-from kdsweep.losses.softened import probability_gap
+from kdsweep.losses.softened import comparison
 
 
 class MLKD(LogitTerm):
@@ -52,15 +51,29 @@ class MLKD(LogitTerm):
 
 def alignment(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
     """The three levels at one temperature, added; float64 logits (B, C), no teacher's gradient."""
-    q, p = (student_logits / T).softmax(dim=1), (teacher_logits / T).softmax(dim=1)
-    gap = probability_gap(student_logits / T, teacher_logits / T)
-    instance = kl_divergence(student_logits, teacher_logits, T)
-    return instance + likeness_error(q, p, gap) + likeness_error(q.T, p.T, gap.T)
+    divergences, gap, p = comparison(student_logits / T, teacher_logits / T)
+    images, classes = p.shape
+    if images <= classes:
+        batch_error, class_error = likeness_errors(p, gap)
+    else:
+        class_error, batch_error = likeness_errors(p.T, gap.T)
+    return T**2 * divergences.mean() + batch_error / images + class_error / classes
 
 
-def likeness_error(q: Tensor, p: Tensor, gap: Tensor) -> Tensor:
-    """1 / N * |q q^t - p p^t|^2 of two matrices (N, M) and their difference, q - p."""
-    return (gap @ q.T + p @ gap.T).square().sum() / len(p)
+def likeness_errors(p: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+    """|q q^t - p p^t|^2 and |q^t q - p^t p|^2 of (N, M) matrices p and q = p + gap.
+
+    Both are taken from N x N matrices: with g = gap,
+
+        q q^t - p p^t       = p g^t + g p^t + g g^t
+        |q^t q - p^t p|^2   = <q q^t + p p^t, g g^t> + 2 <q g^t, g p^t>
+
+    where <,> is the sum of the products of the elements.
+    """
+    alike, crossed, own = p @ p.T, p @ gap.T, gap @ gap.T
+    change = crossed + crossed.T + own
+    across = ((2 * alike + change) * own).sum() + 2 * ((crossed + own) * crossed.T).sum()
+    return change.square().sum(), across
 
 
 def checked_factors(factors: Sequence[float]) -> list[float]:

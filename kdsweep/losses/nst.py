@@ -39,19 +39,26 @@ def discrepancy(feature: Tensor, target: Tensor) -> Tensor:
 
 
 def products(one: Tensor, other: Tensor) -> Tensor:
-    """(B, C, HW) and (B, D, HW) -> (B, C, D) in float64, of every couple of channels.
+    """(B, C, HW) and (B, D, HW) -> (B, C, D), of every couple of channels.
 
-    What is made of them cancels; the products themselves are left in the type of the maps, whose
-    rounding has no preferred sign: the channels are brought to length 1 afterwards.
+    What is made of them cancels; the products and their squares are left in the type of the maps,
+    whose rounding has no preferred sign: the channels are brought to length 1 afterwards.
     """
-    return (one @ other.mT).double()
+    return one @ other.mT
 
 
 def squared_lengths(own: Tensor) -> Tensor:
-    """(B, C, C) -> (B, C), of the channels; not 0, so that a channel without activation gives 0."""
-    return own.diagonal(dim1=1, dim2=2).clamp(min=EPS)
+    """(B, C, C) -> (B, C) in float64, of the channels.
+
+    Not 0, so that a channel without activation gives 0.
+    """
+    return own.diagonal(dim1=1, dim2=2).double().clamp(min=EPS)
 
 
 def kernel(products: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """The mean of (a . b)^2 over images and couples of channels, of length 1."""
-    return (products.square() / (one.unsqueeze(2) * other.unsqueeze(1))).mean()
+    """The mean of (a . b)^2 over images and couples of channels, of length 1; in float64.
+
+    As a product with the vectors of 1 / length^2: the matrices are large.
+    """
+    rows = products.square().double() @ other.reciprocal().unsqueeze(2)
+    return (rows.squeeze(2) / one).mean() / products.shape[2]

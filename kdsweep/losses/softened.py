@@ -6,11 +6,17 @@ taken as a difference of p and q, or of their logarithms. With x = (z_s - z_t) /
 under p,
 
     KL(p || q) = log sum_j p_j exp(x_j) = log(1 + sum_j p_j (exp(x_j) - 1 - x_j))
-    q_j - p_j  = p_j (exp(x_j - KL) - 1)
+    q_j - p_j  = p_j (exp(r_j) - 1) = q_j (1 - exp(-r_j)),  r_j = log q_j - log p_j = x_j - KL
 
 where no summand of the sum is negative. Together with float64, in which all of it is evaluated,
-values and gradients are exact to 1e-5 for logits from 1e-3 to 1e4 and T in [1e-6, 1e6]. Logits are
-(B, C), so this costs next to nothing beside a network's forward pass.
+values and gradients are exact to 1e-5 for logits from 1e-3 to 1e4 and T in [1e-6, 1e6]. The limit
+is a prediction that is nearly certain: where p_j is near 1, x_j cancels against its mean, so that
+elements of a gradient where q and p differ by less than 1e-12 may be off by more than 1e-5 of
+themselves. The error itself stays near 1e-16, which no training sees.
+
+On one CPU core and for 128 images, the value and gradient of ``kl`` take 1.9 times as long as those
+of ``kl_div`` in float32 for C = 10, 2.8 times for C = 100 and 3.3 times for C = 1000;
+docs/losses.md has the other terms.
 """
 
 from typing import Any
@@ -19,75 +25,82 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-NEAR = 1e-2  # below it, exp(x) - 1 and exp(x) - 1 - x are series, else differences are exact enough
+NEAR = 1e-3  # below it, exp(x) - 1 - x is a series, else the difference is exact enough
 
 
-class Divergence(torch.autograd.Function):
-    """KL(p || q) of each image, (B,), of the logits of p and of those of q less those of p, (B, C).
+class Comparison(torch.autograd.Function):
+    """KL(p || q) of each image, (B,), q - p, (B, C), and p, (B, C).
 
-    The gradient, for the second alone, is q - p.
+    Of the logits of p and of those of q less those of p, (B, C); the second get a gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> Tensor:
-        p, value, ratio = divergence_and_ratio(theirs, shift)
-        ctx.save_for_backward(p, (theirs + shift).softmax(dim=1), ratio)
-        return value
+    def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, gap, p = compared(theirs, shift)
+        ctx.save_for_backward(gap, p)
+        ctx.mark_non_differentiable(p)
+        ctx.set_materialize_grads(False)
+        return value, gap, p
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, gradient.unsqueeze(1) * difference(*ctx.saved_tensors)
+    def backward(
+        ctx: Any, of_value: Tensor | None, of_gap: Tensor | None, _: None
+    ) -> tuple[None, Tensor | None]:
+        gap, p = ctx.saved_tensors
+        found = None if of_value is None else of_value.unsqueeze(1) * gap
+        if of_gap is not None:
+            q = p + gap
+            through_q = q * (of_gap - (of_gap * q).sum(dim=1, keepdim=True))
+            found = through_q if found is None else found + through_q
+        return None, found
 
 
-class Gap(torch.autograd.Function):
-    """q - p, (B, C), of the logits of p and of those of q less those of p, which get a gradient."""
+def comparison(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """KL(p || q), (B,), q - p and p, (B, C); logits (B, C), divided by T already.
 
-    @staticmethod
-    def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> Tensor:
-        p, _, ratio = divergence_and_ratio(theirs, shift)
-        q = (theirs + shift).softmax(dim=1)
-        ctx.save_for_backward(q)
-        return difference(p, q, ratio)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        (q,) = ctx.saved_tensors
-        return None, q * (gradient - (gradient * q).sum(dim=1, keepdim=True))
+    p, the teacher's softmax, has no gradient.
+    """
+    theirs = teacher_logits.detach()
+    value, gap, p = Comparison.apply(theirs, student_logits - theirs)
+    return value, gap, p
 
 
 def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL(teacher || student) of each image, (B,); logits (B, C), divided by T already."""
-    theirs = teacher_logits.detach()
-    value: Tensor = Divergence.apply(theirs, student_logits - theirs)
-    return value
+    return comparison(student_logits, teacher_logits)[0]
 
 
 def probability_gap(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """softmax of the student less softmax of the teacher; logits (B, C), divided by T already."""
-    theirs = teacher_logits.detach()
-    value: Tensor = Gap.apply(theirs, student_logits - theirs)
-    return value
+    return comparison(student_logits, teacher_logits)[1]
 
 
-def divergence_and_ratio(theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """p, (B, C), KL(p || q), (B,), and log q - log p, (B, C)."""
-    p = theirs.softmax(dim=1)
+def compared(theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """KL(p || q), (B,), q - p and p, (B, C); in place where it can, as memory is what it costs."""
+    powers = theirs.log_softmax(dim=1)
+    p = powers.exp()
     x = shift - (p * shift).sum(dim=1, keepdim=True)
-    powers = theirs.log_softmax(dim=1) + x
+    powers += x  # log(p exp(x))
     # Large powers are divided by the largest of their image, so that none overflows.
     largest = powers.amax(dim=1, keepdim=True)
     scale = torch.where(largest > 1, largest, 0.0)
-    scaled = p * (-scale).exp()
-    series = scaled * (x.square() / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6)))))
-    excess = torch.where(x.abs() < NEAR, series, (powers - scale).exp() - scaled * (1 + x))
-    total, scale = excess.sum(dim=1), scale.squeeze(1)
-    value = torch.where(scale > 0, scale + (total + (-scale).exp()).log(), total.log1p())
-    return p, value, x - value.unsqueeze(1)
+    q = powers.sub_(scale).exp_()
+    total = q.sum(dim=1, keepdim=True)
+    beyond = excess(p, q, x).sum(dim=1, keepdim=True)
+    value = torch.where(scale > 0, scale + total.log(), beyond.log1p())
+    gap = difference(p, q.div_(total), x.sub_(value))
+    return value.squeeze(1), gap, p
+
+
+def excess(p: Tensor, moved: Tensor, x: Tensor) -> Tensor:
+    """p (exp(x) - 1 - x), of p, p exp(x) and x."""
+    series = x.div(24).add_(1 / 6).mul_(x).add_(1 / 2).mul_(x).mul_(x).mul_(p)
+    direct = (moved - p).addcmul_(p, x, value=-1)
+    return torch.where(x.abs() < NEAR, series, direct)
 
 
 def difference(p: Tensor, q: Tensor, ratio: Tensor) -> Tensor:
     """q - p, of p, q and log q - log p."""
-    series = p * (ratio * (1 + ratio / 2 * (1 + ratio / 3 * (1 + ratio / 4 * (1 + ratio / 5)))))
-    return torch.where(ratio.abs() < NEAR, series, q - p)
+    size = ratio.abs().neg_().expm1_().neg_().mul_(torch.maximum(p, q))
+    return size.copysign_(ratio)

@@ -7,9 +7,13 @@ from kdsweep.report.answer import HEADER, NOTE, lines
 from kdsweep.report.report import Report
 from kdsweep.report.section import Line, Section, Table
 
-# What would be read as markup: tags and entities, code, emphasis, links, escapes of these.
+# What would be read as markup: tags and entities, code, emphasis, links, escapes of these. Bare
+# addresses become links without any markup, and no backslash prevents it.
 _MARKUP = (
     (re.compile(r"&(?=#?\w+;)"), "&amp;"),
+    (re.compile(r"(https?|ftp|dict|mailto):(?=\S)|:(?=//)", re.IGNORECASE), r"\1&#58;"),
+    (re.compile(r"(www)\.(?=\S)", re.IGNORECASE), r"\1&#46;"),
+    (re.compile(r"@(?=\w)"), "&#64;"),
     (re.compile(r"\\(?=[!-/:-@\[-`{-~])"), r"\\\\"),
     (re.compile(r"<(?=[A-Za-z/!?])"), "&lt;"),
     (re.compile(r"(?<=\])\("), r"\\("),
@@ -17,7 +21,8 @@ _MARKUP = (
     (re.compile(r"[`*|]|(?<![^\W_])_|_(?![^\W_])"), r"\\\g<0>"),
     (re.compile(r"\s*[\r\n]+\s*"), " "),
 )
-_BLOCK = re.compile(r"^(?=[>#+=-]|~~~)|(?<=^\d)(?=[.)] )")  # what begins a block of another kind
+# What begins a block of another kind: a title, a quote, a list, a fence, the target of a link.
+_BLOCK = re.compile(r"^(?=[>#+=-]|~~~|\[[^\]]*\]:)|^(\d+)(?=[.)](?:\s|$))")
 
 
 def plain(text: str) -> str:
@@ -53,13 +58,18 @@ def _list(sentences: Sequence[str]) -> str:
 
 def item(sentence: str) -> str:
     """A sentence of a list."""
-    return "- " + _BLOCK.sub(r"\\", plain(sentence))
+    return f"- {paragraph(sentence)}"
+
+
+def paragraph(text: str) -> str:
+    """A text of its own, as it is."""
+    return _BLOCK.sub(r"\1\\", plain(text).strip())
 
 
 def _table(table: Table) -> str:
     rules = ("---", *("---:" for _ in table.header[1:]))
     rows = "\n".join(_row(line) for line in (table.header, rules, *table.rows))
-    return f"{rows}\n\n{plain(table.note)}" if table.note else rows
+    return f"{rows}\n\n{paragraph(table.note)}" if table.note else rows
 
 
 def _row(line: Line) -> str:

@@ -182,7 +182,7 @@ def sizes(cohorts: Cohorts) -> list[Size]:
     return [*cohorts.probe.sizes, *([] if beside is None else [beside])]
 
 
-def readable(seconds: float) -> str:
+def as_duration(seconds: float) -> str:
     """`0.4 s`, `14 s`, `1 min 34 s`, `3 h 05 min`, `2 d 4 h`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -239,8 +239,8 @@ def _table(everything: Sequence[Cohorts]) -> "Table":
             _runs(cohorts),
             str(cohorts.epochs.number),
             _milliseconds(cohorts.step),
-            readable(lockstep(cohorts).middle),
-            readable(one_by_one(cohorts).middle),
+            as_duration(lockstep(cohorts).middle),
+            as_duration(one_by_one(cohorts).middle),
         )
     return table
 
@@ -266,7 +266,7 @@ def lines(everything: Sequence[Cohorts], *, copied: bool) -> list[str]:
     if teachers := [cohorts for cohorts in everything if cohorts.role in TEACHING]:
         seconds = sum(map(lockstep, teachers), NOTHING).middle
         count = sum(cohorts.runs for cohorts in teachers)
-        told["teachers"] = f"{count} to train first, {readable(seconds)} of that time"
+        told["teachers"] = f"{count} to train first, {as_duration(seconds)} of that time"
     needed = disk(everything)
     again = " (as much again in MLflow)" if copied else ""
     answers = f", {bytes_told(needed.answers)} of answers" if needed.answers else ""
@@ -279,5 +279,5 @@ def lines(everything: Sequence[Cohorts], *, copied: bool) -> list[str]:
 
 
 def _between(seconds: Seconds) -> str:
-    low, middle, high = map(readable, (seconds.low, seconds.middle, seconds.high))
+    low, middle, high = map(as_duration, (seconds.low, seconds.middle, seconds.high))
     return f"{middle} ({low} to {high})"

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def forgiving(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        log.warning("%s could not be drawn: %s", what, readable(reason))
+        log.warning("%s could not be drawn: %s", what, printable(reason))
 
 
 def save(figure: "Figure", path: Path, **options: Any) -> None:

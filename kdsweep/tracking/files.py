@@ -1,6 +1,7 @@
 """JSON files that are either the old one or the new one, never half of one."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -8,8 +9,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 # `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
@@ -93,3 +97,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def warn_once(path: Path, text: str) -> None:
+    """Log a warning about a file, once a process: many read the same one."""
+    _warn_once(path.absolute(), text)
+
+
+@cache
+def _warn_once(whole: Path, text: str) -> None:
+    log.warning("%s", text)

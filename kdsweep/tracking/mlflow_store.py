@@ -292,7 +292,7 @@ class MLflowStore:
         """Log what a run was asked to do; logging the same again changes nothing."""
         from mlflow.entities import Param
 
-        entities = [Param(_key(key), _readable(value)) for key, value in params.items()]
+        entities = [Param(_key(key), _param_value(value)) for key, value in params.items()]
         for batch in _batches(entities, BATCH_PARAMS):
             self.client.log_batch(run_id, params=batch)
 
@@ -426,7 +426,7 @@ def _entities(metrics: Mapping[str, float | None], step: int, time_ms: int) -> "
     ]
 
 
-def _readable(value: object) -> str:
+def _param_value(value: object) -> str:
     """A param as one would write it on the command line."""
     if value is None:
         return "null"

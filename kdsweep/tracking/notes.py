@@ -4,16 +4,14 @@ A note that is empty, damaged or another program's counts as missing: a warning 
 and nothing stops for it.
 """
 
-import logging
 from collections.abc import Mapping
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from kdsweep.tracking.files import read_json
+from kdsweep.tracking.files import read_json, warn_once
 from kdsweep.tracking.run_folder import CONFIG, RESULT, RESULT_KEYS, RUN
 
 SWEEP, SEARCH, TRIAL = "sweep.json", "search.json", "trial.json"
@@ -38,8 +36,6 @@ SWEEP_DEFAULTS: dict[str, Any] = {
     "host": None,
     "ended": False,
 }
-
-log = logging.getLogger(__name__)
 
 
 def run_note(folder: Path) -> dict[str, Any] | None:
@@ -123,10 +119,4 @@ def _note(path: Path, kinds: Kinds) -> dict[str, Any] | None:
 
 
 def _warn(path: Path, why: str) -> None:
-    _warn_once(path.absolute(), path, why)
-
-
-@cache
-def _warn_once(whole: Path, path: Path, why: str) -> None:
-    """Warn once a process; many ask for the same file."""
-    log.warning("%s is passed over: %s", path, why)
+    warn_once(path, f"{path} is passed over: {why}")

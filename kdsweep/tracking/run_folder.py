@@ -5,16 +5,12 @@ metrics are one more row with the last epoch's number.
 """
 
 import json
-import logging
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kdsweep.tracking.files import without_nan, write_text_atomic
-
-log = logging.getLogger(__name__)
+from kdsweep.tracking.files import warn_once, without_nan, write_text_atomic
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -93,8 +89,9 @@ def read_rows(folder: Path) -> list[Row]:
     path = folder / METRICS
     if not path.exists():
         return []
-    if damaged := damaged_lines(folder):
-        _warn_once(path.absolute(), path, len(damaged))
+    if number := len(damaged_lines(folder)):
+        lines = "1 line that holds" if number == 1 else f"{number} lines that hold"
+        warn_once(path, f"{path}: passed over {lines} no row")
     return [row for row in map(_row, _lines(path)) if row is not None]
 
 
@@ -109,13 +106,6 @@ def damaged_lines(folder: Path) -> list[int]:
 
 def _lines(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\n")
-
-
-@cache
-def _warn_once(whole: Path, path: Path, number: int) -> None:
-    """Warn once a process; many read the same file."""
-    lines = "1 line that holds" if number == 1 else f"{number} lines that hold"
-    log.warning("%s: passed over %s no row", path, lines)
 
 
 def _row(line: bytes) -> Row | None:

@@ -6,13 +6,12 @@ a file damaged by a power cut costs one epoch. No random state is stored: every 
 follows from (seed, epoch, step).
 """
 
-import errno
 import hashlib
+import io
 import logging
 import os
-import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdsweep.training.student import Student
-from kdsweep.training.tensor_files import save_tensors
+from kdsweep.training.tensor_files import tensors_as_bytes
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
-LITTLE_BYTES = 1 << 20  # free on a disk that a file of weights did not fit on
 TERMS = "terms.safetensors"  # of a stage
 
 
@@ -49,7 +47,9 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
         "optimizer": student.optimizer.state_dict(),
         "schedule": student.schedule.state_dict(),
     }
-    write_atomically(folder / f"{stem}.pt", lambda path: torch.save(rest, path))
+    state = io.BytesIO()
+    torch.save(rest, state)
+    write_atomically(folder / f"{stem}.pt", state.getbuffer())
     save_weights(folder / f"{stem}.safetensors", student.model)
     for stale in _stems(folder)[KEPT:]:
         _remove(folder, stale)
@@ -61,11 +61,6 @@ class Saved(NamedTuple):
     folder: Path
     student: Student
     fingerprint: str
-
-
-def load_latest(folder: Path, student: Student, fingerprint: str) -> bool:
-    """Bring the student to the latest epoch in the folder that can be read; False if none can."""
-    return load_latest_together([Saved(folder, student, fingerprint)])
 
 
 def load_latest_together(unit: Sequence[Saved], at_most: int | None = None) -> bool:
@@ -133,7 +128,7 @@ def finish(
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers as safetensors, with string metadata."""
-    write_atomically(path, lambda partial: save_tensors(partial, model.state_dict(), metadata))
+    write_atomically(path, tensors_as_bytes(model.state_dict(), metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -223,25 +218,25 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path in the same folder, then put the file in its place."""
+def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
+    """Write a file under a temporary name in the same folder, then put it in its place.
+
+    The content is complete in memory before: torch and safetensors, where they write to disk
+    themselves, report a full one as a RuntimeError that does not say so, as they report errors
+    that are none of a disk.
+
+    Raises:
+        OSError: if the folder cannot be written or the disk is full; the old file stays.
+    """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        try:
-            write(partial)
-        except (RuntimeError, SafetensorError) as error:  # torch does not say why
-            raise _why_not_written(path, error) from error
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _why_not_written(path: Path, error: Exception) -> OSError:
-    free = shutil.disk_usage(path.parent).free
-    number = errno.ENOSPC if "os error 28" in str(error) or free < LITTLE_BYTES else errno.EIO
-    return OSError(number, f"{os.strerror(number)} ({error})", str(path))
 
 
 def latest_epoch(folder: Path) -> int:

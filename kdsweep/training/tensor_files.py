@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 LENGTH = 8  # bytes at the beginning, little endian: how long the header is
@@ -17,20 +17,26 @@ def save_tensors(
 
     Raises OSError if the file cannot be written.
     """
+    path.write_bytes(tensors_as_bytes(tensors, metadata))
+
+
+def tensors_as_bytes(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> bytearray:
+    """The content of the file. An error of a device or of its memory is met here, not on disk."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    # Not {}: beside no tensors safetensors makes a damaged file of it.
-    save_file(on_cpu, path, dict(metadata) if metadata else None)
-    _sort_header(path)
+    # Not {}: without tensors safetensors makes a damaged file of it.
+    content = bytearray(save(on_cpu, dict(metadata) if metadata else None))
+    _sort_header(content)
+    return content
 
 
-def _sort_header(path: Path) -> None:
+def _sort_header(content: bytearray) -> None:
     """Sort the names in the header: safetensors writes metadata in a random order."""
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(LENGTH), "little")
-        names = json.loads(file.read(length))
-        header = json.dumps(names, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        encoded = header.encode().ljust(length)
-        if len(encoded) != length:  # the tensors begin right behind it
-            raise ValueError(f"{path} has a header of {length} bytes, got {len(encoded)} sorted")
-        file.seek(LENGTH)
-        file.write(encoded)
+    end = LENGTH + int.from_bytes(content[:LENGTH], "little")
+    names = json.loads(content[LENGTH:end])
+    header = json.dumps(names, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    encoded = header.encode().ljust(end - LENGTH)
+    if LENGTH + len(encoded) != end:  # the tensors begin right behind it
+        raise ValueError(f"the header must have {end - LENGTH} bytes, got {len(encoded)} sorted")
+    content[LENGTH:end] = encoded

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from kdsweep.losses import softened
 from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.mlkd import MLKD, alignment
 
@@ -24,6 +26,30 @@ def test_numpy_reference_at_the_papers_temperatures(student, teacher, batch):
     value = MLKD(T=4, factors=FACTORS, weight=0.9)(student, teacher, batch).item()
     expected = numpy_mlkd(student.logits.numpy(), teacher.logits.numpy(), [2, 3, 4, 5, 6])
     assert value == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(7, 3), (3, 7), (4, 4)])
+def test_more_images_than_classes_and_fewer(images, classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, images, classes, generator=generator, dtype=torch.float64)
+    expected = numpy_mlkd(*logits.numpy(), [1.5])
+    assert alignment(*logits, 1.5).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_temperature_costs_one_comparison_and_no_matrix_of_classes(monkeypatch):
+    """4 images of 1000 classes: C x C would be a million numbers."""
+    sizes, compared = [], softened.compared
+
+    def counted(theirs, shift):
+        sizes.append(theirs.shape)
+        return compared(theirs, shift)
+
+    monkeypatch.setattr(softened, "compared", counted)
+    logits = torch.randn(2, 4, 1000, dtype=torch.float64)
+    with FlopCounterMode(display=False) as counter:
+        alignment(*logits, 1.0)
+    assert sizes == [(4, 1000)]
+    assert counter.get_total_flops() <= 3 * 2 * 4 * 1000 * 4
 
 
 def test_the_levels_beyond_the_single_image_see_relations(student, teacher):

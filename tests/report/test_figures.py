@@ -10,7 +10,7 @@ from measured import MeasuredRun, ce_rows, measured, soft_row, soft_rows
 from rows import Row, rows
 from scipy import stats
 
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 from kdsweep.report.cells import Grid, grid
 from kdsweep.report.evidence import Evidence
 from kdsweep.report.figures import (
@@ -313,10 +313,11 @@ def test_names_are_no_markup_for_plotly(name):
     shown = label(name)
     assert "<" not in shown
     assert "%" not in shown
-    assert html.unescape(shown) == readable(name)
+    assert html.unescape(shown) == printable(name)
 
 
 def test_names_that_are_cut_stay_apart():
     names = ["x" * 50 + middle + "x" * 50 for middle in "abc"]
     assert len({*labels(names)}) == 3
     assert labels(["cat", "dog"]) == ["cat", "dog"]
+    assert labels(["a", "a", "a (2)", "a"]) == ["a", "a (2)", "a (2) (2)", "a (3)"]

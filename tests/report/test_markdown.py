@@ -1,5 +1,8 @@
 """report.md and the description in MLflow: what comes from outside is text, never markup."""
 
+import html
+import re
+
 import pytest
 from measured import ce_rows, measured
 from rows import rows
@@ -20,6 +23,10 @@ HOSTILE = [
     "two\nlines\n\n# title",
     r"\input{/etc/passwd} \[x\] \`",
     "<https://evil.example>",
+    "https://evil.example/a_b http:evil.example HTTPS://evil.example _http://evil.example_",
+    "www.evil.example Www.evil.example ftp://evil.example other://evil.example",
+    "mailto:a@evil.example a@evil.example @someone",
+    "[x]: http://evil.example",
 ]
 
 
@@ -27,12 +34,11 @@ HOSTILE = [
 def test_a_name_with_markup_is_shown_as_it_is(name: str) -> None:
     from markdown import markdown as rendered  # the renderer of the documentation's site
 
-    html = rendered(f"| a | b |\n|---|---|\n| {plain(name)} | x |", extensions=["tables"])
-    assert html.count("<td>") == 2, html
-    cell = html.split("<td>")[1].split("</td>")[0]
+    page = rendered(f"| a | b |\n|---|---|\n| {plain(name)} | x |", extensions=["tables"])
+    assert page.count("<td>") == 2, page
+    cell = page.split("<td>")[1].split("</td>")[0]
     assert "<" not in cell, cell
-    for written, meant in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
-        cell = cell.replace(written, meant)
+    cell = html.unescape(cell)
     assert cell.replace("\\|", "|").replace("\\~", "~") == " ".join(name.split())
 
 
@@ -42,13 +48,37 @@ def test_a_plain_name_stays_readable(name: str) -> None:
     assert item(name) == f"- {name}"
 
 
-@pytest.mark.parametrize("sentence", ["# title", "> quote", "- list", "1. first", "+ plus"])
+BLOCKS = [
+    "# title",
+    "> quote",
+    "- list",
+    "1. first",
+    "10. ten",
+    "1234) many",
+    "+ plus",
+    "   # indented",
+    "    code",
+    "[x]: http://evil.example",
+    "[]: x",
+]
+
+
+@pytest.mark.parametrize("sentence", BLOCKS)
 def test_a_sentence_begins_nothing_else(sentence: str) -> None:
     from markdown import markdown as rendered
 
-    html = rendered(item(sentence))
-    assert html.count("<li>") == 1
-    assert not any(tag in html for tag in ("<h1", "<blockquote", "<ol"))
+    page = rendered(item(sentence))
+    assert page.count("<li>") == 1
+    assert not any(tag in page for tag in ("<h1", "<blockquote", "<ol", "<code"))
+    inside = page.split("<li>")[1].split("</li>")[0]
+    assert html.unescape(inside).replace("\\)", ")") == sentence.strip()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_address_becomes_a_link_by_itself(name: str) -> None:
+    """As MLflow's and GitHub's renderers make them: without any markup."""
+    for text in (plain(name), item(name)):
+        assert not re.search(r"(https?|ftp|mailto):\S|://|www\.\S|@\w", text, re.IGNORECASE)
 
 
 def test_no_text_of_the_report_has_markup_of_others() -> None:

@@ -88,6 +88,7 @@ def test_no_finished_run_is_a_table_without_rows() -> None:
     assert lines(tex(grid([]))) == []
 
 
+@pytest.mark.slow
 def test_latex_sets_it(tmp_path: Path) -> None:
     latex = shutil.which("pdflatex") or shutil.which("tectonic")
     if latex is None:

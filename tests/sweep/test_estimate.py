@@ -20,12 +20,12 @@ from kdsweep.sweep.estimate import (
     Cohorts,
     Epochs,
     Seconds,
+    as_duration,
     bytes_told,
     disk,
     lines,
     lockstep,
     one_by_one,
-    readable,
 )
 from kdsweep.training.probe import Lap, Probe, Size
 from kdsweep.training.student import Student
@@ -142,7 +142,7 @@ def test_teachers_that_are_missing_are_named_with_their_share() -> None:
     ],
 )
 def test_durations_are_as_people_say_them(seconds: float, told: str) -> None:
-    assert readable(seconds) == told
+    assert as_duration(seconds) == told
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Checkpoints: exact continuation, atomic files, and no pickle."""
 
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -9,17 +11,21 @@ from safetensors.torch import load_file
 from torch import nn
 from toys import make_student, train
 
+from kdsweep.disk import is_full
 from kdsweep.losses.weight_schedule import WeightSchedule
 from kdsweep.training.checkpoint import (
+    Saved,
     finish,
     fit_weights,
     latest_epoch,
-    load_latest,
+    load_latest_together,
     load_weights,
     save,
+    save_weights,
     sha256,
     write_atomically,
 )
+from kdsweep.training.memory import is_out_of_memory
 
 RECIPES = [
     {},
@@ -38,7 +44,7 @@ def test_a_resumed_student_ends_with_the_same_bits(
     train([whole])
     train([first], epochs=1)
     save(tmp_path, first, "mark")
-    assert load_latest(tmp_path, second, "mark")
+    assert load_latest_together([Saved(tmp_path, second, "mark")])
     assert second.epoch == 1
     train([second])
     assert sha256(second.model) == sha256(whole.model)
@@ -65,7 +71,7 @@ def test_epochs_are_kept_by_number_beyond_four_digits(tmp_path: Path) -> None:
     names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
     assert names == ["epoch-10001.safetensors", "epoch-10002.safetensors"]
     again = make_student()
-    assert load_latest(tmp_path, again, "mark")
+    assert load_latest_together([Saved(tmp_path, again, "mark")])
     assert again.epoch == 10_002
 
 
@@ -76,12 +82,12 @@ def test_a_damaged_file_costs_one_epoch(tmp_path: Path, suffix: str) -> None:
     damaged = tmp_path / f"epoch-0003{suffix}"
     damaged.write_bytes(damaged.read_bytes()[:100])
     again = make_student()
-    assert load_latest(tmp_path, again, "mark")
+    assert load_latest_together([Saved(tmp_path, again, "mark")])
     assert again.epoch == 2
 
 
 def test_nothing_to_load_is_said(tmp_path: Path) -> None:
-    assert not load_latest(tmp_path / "missing", make_student(), "mark")
+    assert not load_latest_together([Saved(tmp_path / "missing", make_student(), "mark")])
 
 
 def test_the_checkpoint_of_another_run_is_not_taken(
@@ -91,7 +97,7 @@ def test_the_checkpoint_of_another_run_is_not_taken(
     train([student], epochs=1)
     save(tmp_path, student, "mark")
     other = make_student()
-    assert not load_latest(tmp_path, other, "other")
+    assert not load_latest_together([Saved(tmp_path, other, "other")])
     assert other.epoch == 0
     assert f"{tmp_path}/epoch-0001.* is passed over: it is of run mark" in caplog.text
 
@@ -106,18 +112,57 @@ def test_the_final_weights_stand_alone(tmp_path: Path) -> None:
     assert sha256(fresh.model) == sha256(student.model)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def full_disk(partial: Path) -> None:
-        partial.write_text("half")
-        raise OSError(28, "No space left on device")
+    def full_disk(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(path, b"new")
+    assert is_full(caught.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "of_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+    ],
+)
+def test_what_a_device_reports_while_weights_are_written_is_no_error_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, of_memory: bool
+) -> None:
+    def fail(tensor: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(torch.Tensor, "cpu", fail)
+    with pytest.raises(type(error)) as caught:
+        save_weights(tmp_path / "model.safetensors", nn.Linear(3, 2))
+    assert caught.value is error
+    assert is_out_of_memory(caught.value) is of_memory
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_nor_is_one_while_the_state_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def save_nothing(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "save", save_nothing)
+    with pytest.raises(type(error)) as caught:
+        save(tmp_path, make_student(), "mark")
+    assert is_out_of_memory(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_digest_tells_any_bit() -> None:

@@ -6,9 +6,10 @@ colour-blind. All accuracies are drawn in percent.
 
 import html
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.data.labelled import readable
+from kdsweep.data.labelled import printable
 from kdsweep.report.cells import Cell, Grid
 from kdsweep.report.statistics import Summary
 from kdsweep.tracking.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
@@ -57,14 +58,15 @@ def label(name: str) -> str:
     """A name as plotly shows it: no markup of its own, no ``%{...}``, and not too long."""
     half = LONG // 2
     short = name if len(name) <= LONG else f"{name[: half - 1]} … {name[-half:]}"
-    return html.escape(readable(short)).replace("%", "&#37;")
+    return html.escape(printable(short)).replace("%", "&#37;")
 
 
 def labels(names: Sequence[str]) -> list[str]:
     """The names as plotly shows them, each told from the others, too long as they may be."""
     found: list[str] = []
-    for number, name in enumerate(map(label, names), start=1):
-        found.append(f"{name} ({number})" if name in found else name)
+    for name in map(label, names):
+        numbered = (f"{name} ({number})" for number in count(2))
+        found.append(next(each for each in chain([name], numbered) if each not in found))
     return found
 
 
