@@ -92,7 +92,7 @@ def _refuse_empty_groups(words: list[str]) -> None:
 
 
 def _refuse_keys_of_some_options(words: list[str]) -> None:
-    """What Hydra says of these does not tell which option lacks the key."""
+    """Hydra's own message for these does not name the option that lacks the key."""
     if any(word.startswith(("--", "-c", "search=", "hydra/sweeper")) for word in words):
         return  # other folders of configs, or keys that a search needs where they are
     try:

@@ -142,7 +142,7 @@ class StageConfig:
 class ScaleConfig:
     """How conf/scale/ cuts a recipe down where keys have names of their own.
 
-    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as it says.
+    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as given there.
     """
 
     stage_epochs: int | None = None

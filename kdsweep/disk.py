@@ -79,7 +79,7 @@ def full_folder(error: BaseException, otherwise: Path) -> Path | None:
         otherwise: a folder that is taken if the error names no file and its disk is full.
 
     Returns:
-        None if neither tells.
+        None if neither is known.
     """
     if (file := _file_of(error)) is not None:
         return file if os.path.isdir(file) else file.parent
@@ -119,7 +119,7 @@ def as_size(size: int) -> str:
 def one_sentence(folder: Path) -> Iterator[None]:
     """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work has met it.
 
-    What is a sentence already stays: a store on another disk is told of in its own.
+    What is a sentence already stays, such as that about a store on another disk.
     """
     try:
         yield

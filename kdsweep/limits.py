@@ -1,4 +1,4 @@
-"""What a config may not hold, whatever else it says: numbers that hang, names that are no names.
+"""What no config may hold: numbers that hang, names that are no names.
 
 A number far above all that is of use ends in a hang, a crash of the process or a machine without
 memory; a name that becomes a path, or a key of MLflow's, is a plain word.
@@ -98,8 +98,8 @@ def refuse_keys_of_some_options(
 ) -> None:
     """Refuse a key that only some of the swept options of its group have.
 
-    Hydra composes `stages=none,hints stages.hints.epochs=5` run by run, and says no more than that
-    there is no such key.
+    Hydra composes `stages=none,hints stages.hints.epochs=5` run by run; its message is that there
+    is no such key, and no more.
 
     Args:
         composes: whether Hydra composes a run of these words.

@@ -85,7 +85,7 @@ def remember(address: str) -> str:
 def reveal(address: str) -> str:
     """The address to connect to: with its password if this process was given it, else without one.
 
-    Without one a database's driver asks the environment (`PGPASSWORD`, `~/.pgpass`).
+    Without one a database's driver looks into the environment (`PGPASSWORD`, `~/.pgpass`).
     """
     known = _known().get(address)
     if known is None:

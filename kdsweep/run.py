@@ -251,7 +251,7 @@ class Session:
         return self.settling is None or self.settling.settle(lacking or self.lacking)
 
     def close(self) -> None:
-        """Ship the rest and end the threads; a sentence says what MLflow still lacks."""
+        """Ship the rest and end the threads; a sentence names what MLflow still lacks."""
         if self.shipper is not None:
             self.settle()
             self.shipper.close()
@@ -841,7 +841,7 @@ def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
 def finished(place: Place) -> Result | None:
     """The result of a run that has its final weights in its folder, None if there is none.
 
-    Weights that are not those of the result are damaged: a warning says so, and there is none.
+    Weights that are not those of the result are damaged: that is a warning, and there is none.
     """
     result = result_of(place.folder, place.plan.fingerprint)
     if result is None or result["status"] != "FINISHED":

@@ -155,7 +155,7 @@ def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Fo
 
 
 def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[Brightness | Unreadable | None]]:
-    """All images in memory, as uint8 (N, channels, H, W), and for each what ``Decoded`` says of it.
+    """All images in memory, as uint8 (N, channels, H, W), and ``Decoded``'s facts about each.
 
     The pixels of an unreadable image are black, and why it cannot be read is in the list.
     """

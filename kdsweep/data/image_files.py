@@ -104,7 +104,7 @@ def class_folders(
     Args:
         folders: train/, val/ and test/, as far as they are there.
         left_out: counts what is not read.
-        known: where the names come from, for the sentence that says that they differ.
+        known: where the names come from, for the sentence about a difference.
     """
     return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
 

@@ -67,7 +67,7 @@ class Inspection:
         """Warn of validation and test images that are training images, too, by their content.
 
         Images in memory are compared as they are read, pixel by pixel; those on disk byte by byte
-        of their files, unless more than 8 GiB would have to be read, which is said in a warning.
+        of their files, unless more than 8 GiB would have to be read, which a warning reports.
         """
         train = _part(dataset, "train", source)
         parts = {name: _part(dataset, name, source) for name in LONG_NAMES}

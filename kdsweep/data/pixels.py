@@ -94,7 +94,7 @@ def _own_white(file: Image.Image) -> int:
         return 1
     if _raw_mode(file) == "I;12":
         return WHITE_OF_12_BITS
-    # A PGM file says itself which value is white, and Pillow scales it to 16 bits.
+    # A PGM file contains its own value of white, and Pillow scales it to 16 bits.
     if file.mode.startswith("I;16") or file.format == "PPM" or _is_cut(file):
         return WHITE_OF_16_BITS
     return 0
@@ -131,7 +131,7 @@ def _scaled(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
     if not (low >= 0 and high <= white):  # NaN is neither
         raise ValueError(
             f"values from {low:g} to {high:g}, where 0 is black and {white:g} is white "
-            "(dataset.source.white says which value is white)"
+            "(dataset.source.white is the value that is white)"
         )
     return np.rint(numbers * (255 / white)).astype(np.uint8)
 

@@ -102,7 +102,7 @@ class _Batches(data.Dataset[Tensor | str]):
             return str(error)  # raised here it would reach the user wrapped in two tracebacks
         try:
             # Left to the queue, this happens in a thread of its own, which drops a batch that does
-            # not fit and goes on: the training process would wait for it for ever.
+            # not fit and continues: the training process would wait for it for ever.
             pixels.share_memory_()
         except RuntimeError as error:
             return _lost(f"no room in shared memory for a batch ({_first_line(error)})")

@@ -131,7 +131,7 @@ class SearchRuns:
                 continue
             try:
                 self._end(trial, status, {}, [])
-            except OSError:  # a full disk: what can be told is told
+            except OSError:  # a full disk: at least MLflow's run is closed
                 self._ship(partial(search_notes.close_trial, self._folder_of(trial), status))
 
     def _folder_of(self, trial: int) -> Path:

@@ -32,7 +32,7 @@ IDENTITY = "kdsweep.identity"
 UNNOTED = {"numerics": 2}  # of a study whose identity did not say so yet
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
 NAMED = 3  # keys of a refusal that are named
-# Tables that tell whose a database is: Optuna's, MLflow's, and one that both would have.
+# Tables that show whose a database is: Optuna's, MLflow's, and one that both would have.
 STUDIES, MLFLOW, VERSION = "studies", "experiments", "alembic_version"
 POSTGRES_LOCK = 0x6B6473  # the number of our advisory lock, "kds"; any that others do not use
 

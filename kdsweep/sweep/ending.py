@@ -38,7 +38,7 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
         error: what has ended the sweep, if it has not come to its end.
 
     Raises:
-        OSError: if a file cannot be written; MLflow has been told by then.
+        OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
     if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
         session.settling.limit(INTERRUPTED_SECONDS)
@@ -47,7 +47,7 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
     status = parent_status([row["status"] for row in rows])
     if error is not None and status == "FINISHED":  # not all of its runs have begun
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
-    # Who pressed Ctrl-C wants out, and resumes later; `kdsweep report` reports what there is.
+    # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
     wants_report = session.report and status != "KILLED" and not is_full(error)
     load = session.dataset if session.has_data else None  # no need to read it again
     try:
@@ -79,7 +79,7 @@ def close(
 ) -> None:
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
-    A sentence says how to ship what MLflow has not taken when `tracking.wait` seconds are over.
+    A sentence names the command that ships the rest when `tracking.wait` seconds are over.
 
     Args:
         only: the folders of the runs and trials to ship if other processes go on with the search;
@@ -109,7 +109,7 @@ def close(
         is_whole = session.settle(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
-    if not is_whole and not is_full(error):  # which says itself how to resume
+    if not is_whole and not is_full(error):  # whose own sentence names the way to resume
         _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
 
 

@@ -86,7 +86,7 @@ class LockstepLauncher(Launcher):
         refuse_idle_folders(config)
         if not searches(config):
             resumes = self.chosen and OmegaConf.select(config, "resume") and self.folder.exists()
-            # Hydra writes its note before anybody can tell whose folder the chosen one is.
+            # Hydra writes its note before it is known whose folder the chosen one is.
             self.folder = scratch() if resumes else claim(self.folder, chosen=bool(self.chosen))
         home = self.chosen or self.folder
         refuse_full(home if home.is_dir() else Path())

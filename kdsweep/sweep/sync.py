@@ -114,7 +114,7 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
     sweep = _sweep_of(run)
     note = None if sweep is None else sweep_note(sweep)
     used = None if note is None else note["tracking_uri"]
-    # A database that was moved, its folder with it, is found as the config says.
+    # A database that was moved, its folder with it, is found by the config.
     if target.uri is None and used is not None and database.is_sqlite_file(used):
         uri = used
         cwd = cwd if target.artifacts else database.sqlite_file(used).parent
@@ -153,7 +153,7 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     rows = collect(folder)
     if parent is None:
         if rows:
-            write_csv(rows, folder / "results.csv")  # by now it can tell where each run is
+            write_csv(rows, folder / "results.csv")  # by now the id of each run is known
         return
     note = sweep_note(folder)
     if note is not None and may_be_training(note):

@@ -178,7 +178,7 @@ def _ship_outcome(store: MLflowStore, run_id: str, result: Mapping[str, Any], ti
 
 def as_status(status: object) -> Status:
     """MLflow's state for a state of ours. Raises ValueError for one that is neither."""
-    if status == "PRUNED":  # MLflow has no state of its own for it; the tag tells
+    if status == "PRUNED":  # MLflow has no state of its own for it, but the tag
         return "KILLED"
     for known in get_args(Status):
         if status == known:

@@ -36,7 +36,7 @@ def place_now(location: str, home: Path, runs: Sequence[str]) -> Path | None:
 
 
 def point_to(database: Path, experiment_id: str, old: str, new: str) -> None:
-    """Change where a sqlite database says that the files of an experiment and its runs are.
+    """Change where a sqlite database has the files of an experiment and its runs.
 
     Raises:
         sqlite3.Error: if the database cannot be written.

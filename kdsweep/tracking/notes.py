@@ -17,7 +17,7 @@ from kdsweep.tracking.run_folder import CONFIG, RESULT, RESULT_KEYS, RUN
 SWEEP, SEARCH, TRIAL = "sweep.json", "search.json", "trial.json"
 
 Kinds = Mapping[str, type | tuple[type, ...]]
-# What tells a note of ours from another program's.
+# By which a note of ours is distinguished from another program's.
 RUN_KINDS: Kinds = {"params": dict}
 RESULT_KINDS: Kinds = {"status": str}
 SWEEP_KINDS: Kinds = {"name": str, "created": (int, float)}

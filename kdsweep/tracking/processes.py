@@ -1,4 +1,4 @@
-"""Which process works on something, so that another one can tell whether it still lives.
+"""Which process works on something, so that another one can see whether it still lives.
 
 A pid alone does not: after a restart, or in another container, it is another program's.
 """
@@ -92,7 +92,7 @@ def was_restarted(known: dict[str, Any]) -> bool:
 
 
 def _born(pid: int) -> str | None:
-    """When a process of this host was started, in ticks since boot; None where nobody tells."""
+    """When a process of this host was started, in ticks since boot; None if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -46,7 +46,7 @@ class Recorder:
         self.shipper = shipper or Shipper(threaded=False)
         self.run_id: str | None = None
         self._key = str(folder)  # what the shipper calls this run
-        self._started = 0  # of this attempt, as run.json says
+        self._started = 0  # of this attempt, as in run.json
         # Those that are written and not yet shipped; a slow store gets many in one batch.
         self._unshipped: deque[Row] = deque()
         self._already: set[tuple[str, int]] = set()  # (metric, step) a resumed run has in MLflow

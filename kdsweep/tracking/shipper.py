@@ -106,7 +106,7 @@ class Shipper:
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        # Training meets a full disk of its own, and says so; that of the store alone it does not.
+        # A full disk of training's own ends it in a sentence; that of the store alone does not.
         is_ours = folder is not None and is_full(error) and has_no_room(folder)
         if self._has_warned or self._abandoned or is_ours:
             level = logging.DEBUG
@@ -114,7 +114,7 @@ class Shipper:
             level, self._has_warned = logging.WARNING, True
         logger.log(
             level,
-            "MLflow did not take everything of %s (%s). Training goes on and its folder is "
+            "MLflow did not take everything of %s (%s). Training continues and its folder is "
             "complete; what is still missing at the end, `kdsweep sync %s` ships later.",
             run_id,
             first_line(error),

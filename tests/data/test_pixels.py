@@ -27,7 +27,7 @@ CUT_WHEN_WRITTEN = {"GIF", "WEBP", "AVIF"}  # their writers cut deep values befo
 LOSSY = {"AVIF": 3, "ICNS": 8, "JPEG": 24, "MPO": 24, "WEBP": 8, "GIF": 4}
 UNKNOWN = "cannot identify image file"
 NO_WHITE = "32-bit integers, of which dataset.source.white must say which value is white"
-TOO_BRIGHT = "where 0 is black and 1 is white (dataset.source.white says which value is white)"
+TOO_BRIGHT = "where 0 is black and 1 is white (dataset.source.white is the value that is white)"
 
 
 def made(mode):

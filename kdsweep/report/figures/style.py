@@ -62,7 +62,7 @@ def label(name: str) -> str:
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """The names as plotly shows them, each told from the others, too long as they may be."""
+    """The names as plotly shows them, each distinct from the others, even where they are cut."""
     found: list[str] = []
     for name in map(label, names):
         numbered = (f"{name} ({number})" for number in count(2))
