@@ -270,7 +270,8 @@ def test_a_full_disk_parks_the_block_and_the_next_start_goes_on(
         patch.setattr(checkpoint, "save", full)
         stopped = command(*words, "search.name=parked")
     assert stopped.code == 1
-    assert "No space left on device" in stopped.err
+    assert "is full" in stopped.err
+    assert "make room" in stopped.err
     assert "Traceback" not in stopped.err
     assert "the same command goes on" in stopped.out
     assert command(*words, "search.name=parked").code == 0
