@@ -200,7 +200,7 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
     ],
 )
 def test_other_pruners_prune_too(command: Command, pruner: str, eager: list[str]) -> None:
-    words = ["search/pruner=median", *eager, "hydra.sweeper.n_trials=6", "trainer.epochs=6"]
+    words = [f"search/pruner={pruner}", *eager, "hydra.sweeper.n_trials=6", "trainer.epochs=6"]
     outcome = command(*SEARCH, *words)
     assert outcome.code == 0, outcome.err
     assert "Warning" not in outcome.err
