@@ -221,7 +221,7 @@ def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
             "--uri must be an MLflow store, got sqlite:///mlflow.db, which is",
         ),
         (["0" * 32], "--uri must be an MLflow store"),
-        (["x", "--uri", "nonsense://"], "--uri must be sqlite:///FILE"),
+        (["x", "--uri", "nonsense://"], "SWEEP must be"),
         (["a=b", "--uri", "nonsense://"], "--uri must be sqlite:///FILE"),
     ],
 )

@@ -30,6 +30,8 @@ def states(study: SearchStudy) -> list[TrialState]:
 
 def abandon(study: SearchStudy, numbers: Sequence[int], **changes: Any) -> None:
     """Leave trials as an owner does that differs from this process in some way."""
+    if (seconds := changes.pop("silent_for", None)) is not None:
+        changes["beat"] = time.time() - seconds
     for number in numbers:
         study.note(number, OWNER, owner() | changes)
 
@@ -215,8 +217,8 @@ ELSEWHERE = {"host": "another.example"}
 CONTAINER = {"pids": "pid:[1]"}  # of our name and kernel, with pids of its own
 TWIN = {"boot": "00000000-0000-0000-0000-000000000000"}  # a machine with our name
 RESTARTED = TWIN | {"beat": 0.0}  # this machine, before it last started
-SILENT = {"beat": time.time() - STALE_SECONDS - 60}
-BEATING = {"beat": time.time() - STALE_SECONDS + 600}
+SILENT = {"silent_for": STALE_SECONDS + 60}
+BEATING = {"silent_for": STALE_SECONDS - 600}
 
 
 @pytest.mark.parametrize(

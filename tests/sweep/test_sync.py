@@ -90,7 +90,7 @@ def test_a_store_that_is_not_there_is_refused(home: Path, command: str, is_there
         (home / "other.db").touch()
     write_json_atomic(
         home / "sweep.json",
-        {"name": "s", "fingerprints": {}, "parent_run_id": None, "tracking_uri": None},
+        {"name": "s", "created": 0.0, "parent_run_id": None, "tracking_uri": None},
     )
     words = {"report": ["."], "leaderboard": [], "compare": [first, second]}[command]
     code, said = call(command, *words, "--uri", "sqlite:///other.db")
