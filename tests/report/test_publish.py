@@ -124,7 +124,9 @@ def test_a_report_that_fails_is_a_warning_and_the_sweep_has_ended(
         outcome = command(*GRID, tracking=True)
     assert outcome.code == 0, outcome.err
     assert parent(outcome).info.status == "FINISHED"
-    assert "MLflow lacks the report (OSError: no space left): `kdsweep sync" in told(outcome)
+    assert "MLflow did not take everything" in told(outcome)
+    assert "(no space left)" in told(outcome)
+    assert f"`kdsweep sync {outcome.sweep.relative_to(outcome.folder)}`" in told(outcome)
     assert "searchFilter=" in outcome.out, "without a view the link has the filter"
     with monkeypatch.context() as patch:
         patch.setattr("kdsweep.report.files.write_report", broken)
