@@ -61,6 +61,12 @@ def name_of(load: Load, *words: str) -> str:
     return search_name(config, base, space)
 
 
+def test_names_are_pinned(load: Load) -> None:
+    """A search is found by its name: one that changes can no longer be resumed."""
+    assert name_of(load) == "bayes-d42a3f6e"
+    assert name_of(load, "loss=dkd", "student=cnn", "trainer.epochs=3") == "bayes-d6f77b69"
+
+
 def test_the_base_has_the_fixed_words_and_none_that_is_searched(load: Load) -> None:
     _, base, space = search_of(load, "student.model.width=12", "seed=3", "T=2,8")
     assert sorted(space.keys) == ["T", "alpha"]
