@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from kdsweep.tracking.results import collect
+from kdsweep.tracking.results_table import collect
 
 SEEDS = 5
 SWEEP = [

@@ -38,9 +38,9 @@ from rich.table import Table
 from kdsweep.cli import main as train
 
 PRELOADED = (
-    "kdsweep.sweep.jobs",
-    "kdsweep.search.search",
-    "kdsweep.report.publish",
+    "kdsweep.sweep.batch",
+    "kdsweep.search.controller",
+    "kdsweep.report.mlflow_publish",
     "kdsweep.report.files",
     "kdsweep.search.plots",
     "sklearn.datasets",

@@ -34,12 +34,12 @@ from kdsweep.build import (
     resolve_device,
 )
 from kdsweep.cli import CONF
-from kdsweep.data.stream import Stream
+from kdsweep.common.types import Batch
+from kdsweep.data.pipeline.stream import Stream
 from kdsweep.plan import make_plans
-from kdsweep.structures import Batch
-from kdsweep.training.lockstep import isolated, train_epoch
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
+from kdsweep.training.trainer import isolated, train_epoch
 
 GRID = [
     f"T={T} alpha={alpha}".split() for T, alpha in itertools.product((1, 4, 16), (0.1, 0.5, 0.9))
@@ -103,7 +103,7 @@ class FirstBatches(Stream):
 
 
 def timed(students: Sequence[Student], teacher: Teacher, stream: Stream, epoch: int) -> float:
-    """Seconds of an epoch's steps, without what `kdsweep.training.lockstep.fit` does at its end."""
+    """Seconds of an epoch's steps, without what `kdsweep.training.trainer.fit` does at its end."""
     began = time.perf_counter()
     train_epoch(students, stream, epoch, teacher)
     _synchronise(teacher)

@@ -20,7 +20,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kdsweep.cli import CONF
-from kdsweep.tracking.results import collect
+from kdsweep.tracking.results_table import collect
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FOLDER = Path("multirun/published")

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
 
 HERE = Path(__file__).parents[1]
 SMALL = [

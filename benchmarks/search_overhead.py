@@ -17,7 +17,7 @@ from pathlib import Path
 
 OURS = """
 from kdsweep.search import runs
-from kdsweep.tracking.files import write_json_atomic
+from kdsweep.common.files import write_json_atomic
 
 def empty(places, session, **options):
     for place in places:

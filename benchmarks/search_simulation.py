@@ -27,8 +27,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from rich.console import Console
 from rich.table import Table
 
+from kdsweep.common.rng import derive
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
-from kdsweep.seeding import derive
 
 SPACE = {
     "T": optuna.distributions.FloatDistribution(1, 32, log=True),

@@ -12,26 +12,26 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from kdsweep.config import EXECUTION_WHITELIST
-from kdsweep.data.augment import Augment
-from kdsweep.data.labelled import Labelled, Source
-from kdsweep.data.mix import Mix
-from kdsweep.data.split import Dataset, load_dataset
-from kdsweep.data.stream import Stream, evaluation_batches
+from kdsweep.common.rng import derive
+from kdsweep.common.types import Output
+from kdsweep.config.recipes import ITSELF, how_many_teach, peers
+from kdsweep.config.schema import EXECUTION_WHITELIST
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.mixup import Mix
+from kdsweep.data.pipeline.split import Dataset, load_dataset
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.types import Labelled, Source
 from kdsweep.errors import UserError
-from kdsweep.losses.averaged import Averaged, parts
-from kdsweep.losses.objective import Objective
-from kdsweep.losses.term import Term
-from kdsweep.losses.weight_schedule import WeightSchedule, weight_schedule
-from kdsweep.models.features import FeatureTap
-from kdsweep.models.normalisation import bridge
-from kdsweep.seeding import derive
-from kdsweep.structures import Output
-from kdsweep.teaching import ITSELF, how_many_teach, peers
+from kdsweep.losses.base.multi_teacher import Averaged, parts
+from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.weight_schedule import WeightSchedule, weight_schedule
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.input_normalization import bridge
 from kdsweep.training.checkpoint import fit_weights, load_weights
-from kdsweep.training.evaluate import Split
+from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
-from kdsweep.training.peers import Peers
+from kdsweep.training.mutual import Peers
 from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher

@@ -18,11 +18,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig
 
-from kdsweep.config import EXECUTION_WHITELIST, register
-from kdsweep.conventions.repositories import REPOSITORIES, translate
+from kdsweep.common.passwords import clean, hide
+from kdsweep.config.limits import refuse_keys_of_some_options
+from kdsweep.config.register import register
+from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
-from kdsweep.limits import refuse_keys_of_some_options
-from kdsweep.passwords import clean, hide
+from kdsweep.interop.repositories import REPOSITORIES, translate
 
 PACKAGE = Path(__file__).parent
 # conf/ is shipped inside the wheel; in a source checkout it stands at the top.
@@ -52,8 +53,8 @@ register()
 )
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
-    from kdsweep.disk import one_sentence
-    from kdsweep.sweep.single import train_one
+    from kdsweep.sweep.single_job import train_one
+    from kdsweep.tracking.disk import one_sentence
 
     if cfg.debug:
         os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -197,8 +198,8 @@ def _one_sentence() -> Iterator[None]:
 
 def _explanation(error: Exception) -> str | None:
     """What a command could not do for a store that is away, or a disk that is full."""
-    from kdsweep.disk import REPEAT, disk_full, full_folder, is_full
-    from kdsweep.tracking.database import trouble
+    from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
+    from kdsweep.tracking.mlflow.backend import trouble
 
     if (reason := trouble(error)) is not None:
         return f"the MLflow store does not work: {reason}; try again later"
@@ -220,7 +221,7 @@ def sync(
 
     What is not given is as the run was configured.
     """
-    from kdsweep.sweep.sync import Target, sync_folder
+    from kdsweep.sweep.mlflow_sync import Target, sync_folder
 
     for folder in folders:
         with _one_sentence():
@@ -245,8 +246,8 @@ def report(
     from rich.console import Console
 
     from kdsweep.report.files import PAGE, show, write_report
-    from kdsweep.report.publish import publish_if_possible
-    from kdsweep.report.sources import Address, find
+    from kdsweep.report.mlflow_publish import publish_if_possible
+    from kdsweep.report.sources.lookup import Address, find
 
     with _one_sentence():
         source = find(sweeps or [], Address(uri, experiment))
@@ -268,7 +269,7 @@ def leaderboard(
     from rich.console import Console
 
     from kdsweep.report.leaderboard import boards, show
-    from kdsweep.report.sources import Address
+    from kdsweep.report.sources.lookup import Address
 
     with _one_sentence():
         found = boards(Address(uri, experiment).open())
@@ -286,7 +287,7 @@ def compare(
     from rich.console import Console
 
     from kdsweep.report.compare import compare_runs, find_run, show
-    from kdsweep.report.sources import Address
+    from kdsweep.report.sources.lookup import Address
 
     address = Address(uri, experiment)
     with _one_sentence():

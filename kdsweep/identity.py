@@ -8,9 +8,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from kdsweep.config import follows, number
-from kdsweep.stages import stage_before
-from kdsweep.teaching import online_recipe, peers, teacher_recipe, teachers
+from kdsweep.common.text import number
+from kdsweep.config.interpolation import interpolates
+from kdsweep.config.recipes import online_recipe, peers, stage_before, teacher_recipe, teachers
 
 # Raised whenever a change of ours alters the numbers that a config produces.
 NUMERICS = 3
@@ -152,7 +152,7 @@ def cell(cfg: DictConfig, values: dict[str, Any], swept: Sequence[str]) -> str:
         swept: the overrides of this run whose keys the sweep varies, as `key=value`.
     """
     parts = [loss_name(values)]
-    parts += [f"{key}={number(values[key])}" for key in ("T", "alpha") if follows(cfg, key)]
+    parts += [f"{key}={number(values[key])}" for key in ("T", "alpha") if interpolates(cfg, key)]
     told = {"loss", "T", "alpha", "seed"}
     for override in swept:
         key, _, value = override.lstrip("+").partition("=")

@@ -20,8 +20,19 @@ from kdsweep.build import (
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.config import follows, missing, problems, resolved, unknown
-from kdsweep.data.split import Dataset
+from kdsweep.common.passwords import cleaned
+from kdsweep.config.interpolation import interpolates, missing_keys, unknown_key_errors
+from kdsweep.config.recipes import (
+    has_company,
+    online_recipe,
+    peers,
+    stage_before,
+    teacher_recipe,
+    teachers,
+)
+from kdsweep.config.resolve import resolve_config
+from kdsweep.config.validate import validation_errors
+from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.identity import (
     cell,
@@ -32,11 +43,8 @@ from kdsweep.identity import (
     run_name,
     teacher_identity,
 )
-from kdsweep.models.features import FeatureTap
-from kdsweep.passwords import cleaned
-from kdsweep.stages import stage_before
-from kdsweep.teaching import has_company, online_recipe, peers, teacher_recipe, teachers
-from kdsweep.training.cohort import Needs
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.training.partition import Needs
 
 ADDED = ("alpha_weighted", "beside")  # to a config, by `resolved`
 
@@ -127,10 +135,14 @@ def _plan(
     number: int,
     seen: dict[str, dict[str, str]],
 ) -> Plan:
-    if absent := missing(cfg):
+    if absent := missing_keys(cfg):
         raise UserError("\n".join(f"{key} must be given" for key in absent))
-    values = resolved(cfg)
-    if sentences := problems(values) + unknown(cfg) + _repeated(job, values["loss"]):
+    values = resolve_config(cfg)
+    if (
+        sentences := validation_errors(values)
+        + unknown_key_errors(cfg)
+        + _repeated(job, values["loss"])
+    ):
         raise UserError("\n".join(sentences))
     needs = _asked_with_teachers(values)
     key = _key([values["dataset"], values["student"]["checkpoint"], values["teacher"]])
@@ -144,7 +156,7 @@ def _plan(
         fingerprint=_fingerprint(values, found),
         asked=needs,
         teacher=_teacher(values, needs, found),
-        follows=tuple(key for key in ("T", "alpha") if follows(cfg, key)),
+        follows=tuple(key for key in ("T", "alpha") if interpolates(cfg, key)),
         digests=found,
     )
 

@@ -25,11 +25,12 @@ from kdsweep.build import (
     resolve_device,
     teacher_split,
 )
-from kdsweep.config import TrackingConfig
-from kdsweep.data.inspection import Inspection
-from kdsweep.data.labelled import DataError, ReadOnce
-from kdsweep.data.split import Dataset
-from kdsweep.disk import disk_full, full_folder, how_to_resume, is_full
+from kdsweep.common.files import drop_drafts
+from kdsweep.config.recipes import teachers
+from kdsweep.config.schema import TrackingConfig
+from kdsweep.data.pipeline.inspection import Inspection
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import DataError, ReadOnce
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import (
@@ -41,32 +42,31 @@ from kdsweep.plan import (
     stages_of,
     teacher_plan,
 )
-from kdsweep.teaching import teachers
-from kdsweep.tracking.answers import OF_TEACHERS, Answers, save_answers, save_once
-from kdsweep.tracking.drawing import forgiving
-from kdsweep.tracking.event_files import check_installed
-from kdsweep.tracking.files import drop_drafts
-from kdsweep.tracking.mlflow_run import is_shipped
-from kdsweep.tracking.mlflow_store import MLflowStore
-from kdsweep.tracking.notes import result_of
-from kdsweep.tracking.plots import confusion as confusion_plot
-from kdsweep.tracking.plots import curves as curves_plot
-from kdsweep.tracking.progress import Progress
+from kdsweep.plotting.drawing import forgiving
+from kdsweep.plotting.plots import confusion as confusion_plot
+from kdsweep.plotting.plots import curves as curves_plot
+from kdsweep.tracking.console import Progress
+from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
+from kdsweep.tracking.metadata import result_of
+from kdsweep.tracking.mlflow.pending import Settling, Task, lacking
+from kdsweep.tracking.mlflow.run_sync import is_shipped
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.system_metrics import SystemMetrics, check_measurable
+from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.predictions import OF_TEACHERS, Answers, save_answers, save_once
 from kdsweep.tracking.recorder import Recorder
-from kdsweep.tracking.run_folder import ANSWERS, RESULT, read_rows
-from kdsweep.tracking.settling import Settling, Task, lacking
-from kdsweep.tracking.shipper import Shipper
-from kdsweep.tracking.system_metrics import SystemMetrics, check_measurable
+from kdsweep.tracking.run_dir import ANSWERS, RESULT, read_rows
+from kdsweep.tracking.tensorboard import check_installed
 from kdsweep.training import checkpoint
-from kdsweep.training.evaluate import Split, confusion
+from kdsweep.training.evaluation import Split, confusion
 from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
-from kdsweep.training.lockstep import Unit, fit, isolated, student_logits, with_teacher
-from kdsweep.training.online import OnlineTeacher
-from kdsweep.training.probe import size
+from kdsweep.training.online_teacher import OnlineTeacher
+from kdsweep.training.profiling import size
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
+from kdsweep.training.trainer import Unit, fit, isolated, student_logits, with_teacher
 
 # How far a stored teacher's accuracy may be from what its record claims before it is refused.
 TOLERANCE = 0.005

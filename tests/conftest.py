@@ -22,7 +22,7 @@ from commands import TINY, Command, Compose, Outcome, Refusal, said
 @pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ready MLflow database to copy; making one takes seconds."""
-    from kdsweep.tracking.mlflow_store import MLflowStore
+    from kdsweep.tracking.mlflow.store import MLflowStore
 
     folder = tmp_path_factory.mktemp("database")
     MLflowStore.open("sqlite:///mlflow.db", "elsewhere", cwd=folder)
@@ -102,7 +102,7 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
     from kdsweep.errors import UserError
     from kdsweep.plan import check, make_plans
     from kdsweep.run import Session
-    from kdsweep.tracking.progress import Progress
+    from kdsweep.tracking.console import Progress
 
     tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
 

@@ -4,8 +4,8 @@ import pytest
 from commands import Compose
 
 from kdsweep.build import build_dataset, build_student, build_teacher_network
-from kdsweep.config import resolved
-from kdsweep.models.normalisation import IMAGENET
+from kdsweep.config.resolve import resolve_config
+from kdsweep.models.components.input_normalization import IMAGENET
 
 
 def test_a_network_that_expects_other_images_than_the_data_set_gives_is_bridged(
@@ -14,7 +14,7 @@ def test_a_network_that_expects_other_images_than_the_data_set_gives_is_bridged(
     words = ["dataset=fake", "teacher=torchvision", "student=torchvision", "loss=ce"]
     words += [f"{group}.model.name=resnet18" for group in ("teacher", "student")]
     words += [f"{group}.model.normalize=imagenet" for group in ("teacher", "student")]
-    values = resolved(compose(*words))
+    values = resolve_config(compose(*words))
     dataset = build_dataset(values["dataset"], "cpu")
     networks = [
         build_student(values, dataset, (), steps_per_epoch=1).network,

@@ -10,8 +10,8 @@ from mlflow.entities import Run
 from typer.testing import CliRunner
 
 from kdsweep.cli import GROUPS, app
-from kdsweep.tracking.files import read_json, write_json_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 
 def test_help_is_a_page_of_our_own(command: Command) -> None:

@@ -19,15 +19,16 @@ from kdsweep.build import (
     build_unit,
 )
 from kdsweep.cli import CONF
-from kdsweep.config import problems, resolved
+from kdsweep.config.recipes import teacher_recipe, teachers
+from kdsweep.config.resolve import resolve_config
+from kdsweep.config.validate import validation_errors
 from kdsweep.data.fake import Fake
-from kdsweep.data.labelled import Source
+from kdsweep.data.types import Source
 from kdsweep.search.pruning import make_pruner
-from kdsweep.teaching import teacher_recipe, teachers
 from kdsweep.training.checkpoint import sha256
-from kdsweep.training.lockstep import fit
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.trainer import fit
 
 pytestmark = pytest.mark.slow  # a minute
 
@@ -143,7 +144,7 @@ CASES = [(group, option) for group in GROUPS for option in options(group)]
 @pytest.fixture(scope="session")
 def values_of(compose: Compose) -> Callable[..., Values]:
     """The resolved config of some words, composed once."""
-    return cache(lambda *words: resolved(compose(*words)))
+    return cache(lambda *words: resolve_config(compose(*words)))
 
 
 def test_every_yaml_is_found() -> None:
@@ -191,7 +192,7 @@ def test_a_pruner_is_built(values_of: Callable[..., Values], option: str) -> Non
 
 
 def assert_same_step(values: Values, neighbour: Values) -> None:
-    assert problems(values) == []
+    assert validation_errors(values) == []
     (alone,) = trained([values])
     _, together = trained([neighbour, values])
     assert sha256(together.model) == sha256(alone.model)

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from kdsweep.build import build_objective
 from kdsweep.cli import app
-from kdsweep.config import resolved
-from kdsweep.conventions.mdistiller import METHODS
-from kdsweep.conventions.repositories import BESIDE_KL, REPOSITORIES
-from kdsweep.losses.objective import Objective
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
+from kdsweep.config.resolve import resolve_config
+from kdsweep.interop.mdistiller import METHODS
+from kdsweep.interop.repositories import BESIDE_KL, REPOSITORIES
+from kdsweep.losses.base.objective import Objective
 
 
 def weights(*words: str) -> Result:
@@ -30,7 +30,7 @@ def line_of(*words: str) -> str:
 
 def objective_of(line: str, compose: Compose) -> Objective:
     """What train.py would build from these words; the cnn has features for every term."""
-    return build_objective(resolved(compose("student=cnn", *shlex.split(line))))
+    return build_objective(resolve_config(compose("student=cnn", *shlex.split(line))))
 
 
 def golden_inputs() -> tuple[Output, Output, Batch]:

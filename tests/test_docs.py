@@ -17,7 +17,7 @@ from pages import chromium
 from typer.main import get_command
 
 from kdsweep.cli import app
-from kdsweep.losses.evaluate import evaluate
+from kdsweep.losses.base.compute_loss import evaluate
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"

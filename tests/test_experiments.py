@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from kdsweep.cli import CONF
-from kdsweep.sweep import jobs
+from kdsweep.sweep import batch
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAIRS = sorted(path.stem for path in (CONF / "experiment" / "pair").glob("*.yaml"))
@@ -101,7 +101,7 @@ def test_every_experiment_runs_when_cut_down(command: Command, experiment: str) 
 def test_published_figures_stand_beside_cells_that_are_trained(
     command: Command, compose: Compose, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "tell", lambda *rest: None)  # what they take is not asked here
+    monkeypatch.setattr(batch, "tell", lambda *rest: None)  # what they take is not asked here
     photos(Path.cwd())
     words = [f"experiment={experiment}", *made(experiment), "dry_run=true", "seed=0"]
     outcome = command(*words, tiny=False)

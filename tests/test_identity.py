@@ -3,7 +3,7 @@
 import pytest
 from commands import Compose
 
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.identity import cell, fingerprint, loss_name, swept_keys, without_effect
 
 
@@ -12,7 +12,7 @@ def mark(compose: Compose):
     """`mark("T=1")`: the fingerprint of the run that these words describe."""
 
     def of(*words: str, digest: str = "data") -> str:
-        values = resolved(compose(*words))
+        values = resolve_config(compose(*words))
         return fingerprint(
             values,
             needs_teacher=lambda values: bool(values["loss"]),
@@ -121,18 +121,20 @@ def test_the_teacher_follows_no_key_of_the_root(compose: Compose) -> None:
 )
 def test_a_cell_names_what_has_an_effect(compose: Compose, words: list[str], expected: str) -> None:
     cfg = compose(*words)
-    assert cell(cfg, resolved(cfg), []) == expected
+    assert cell(cfg, resolve_config(cfg), []) == expected
 
 
 def test_a_cell_names_what_else_is_swept_but_not_the_seed(compose: Compose) -> None:
     words = ["student=cnn", "optimizer.lr=0.1", "seed=3", "tracking.plots=run"]
     cfg = compose(*words)
-    found = cell(cfg, resolved(cfg), words)
+    found = cell(cfg, resolve_config(cfg), words)
     assert found == "kl T=4 alpha=0.5 student=cnn optimizer.lr=0.1"
 
 
 def test_loss_name_does_not_depend_on_the_order(compose: Compose) -> None:
-    names = {loss_name(resolved(compose(f"loss={terms}"))) for terms in ("[kl,mse]", "[mse,kl]")}
+    names = {
+        loss_name(resolve_config(compose(f"loss={terms}"))) for terms in ("[kl,mse]", "[mse,kl]")
+    }
     assert names == {"kl+mse"}
 
 

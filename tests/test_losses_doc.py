@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from kdsweep.build import build_objective
 from kdsweep.cli import CONF, app
-from kdsweep.config import number, resolved
+from kdsweep.common.text import number
+from kdsweep.config.resolve import resolve_config
 from kdsweep.errors import UserError
-from kdsweep.losses.weight_schedule import weight_schedule
+from kdsweep.losses.base.weight_schedule import weight_schedule
 
 DOC = (Path(__file__).parents[1] / "docs" / "losses.md").read_text()
 FILES = sorted((CONF / "loss").glob("*.yaml"))
@@ -67,7 +68,7 @@ def test_default_weight_and_pairs_are_those_of_the_yaml(path: Path) -> None:
 @every_loss
 def test_mixup_is_refused_where_the_table_says_so(compose: Compose, path: Path) -> None:
     words = [f"loss={path.stem}", "student=cnn", "dataset.augment.mixup=0.2"]
-    values = resolved(compose(*words))
+    values = resolve_config(compose(*words))
     if ROWS[path.stem]["mixup"] == "yes":
         build_objective(values)
     else:

@@ -8,8 +8,8 @@ table is made again. The weights of the same sweeps are compared by benchmarks/s
 import pytest
 from commands import Compose
 
+from kdsweep.config.recipes import teachers
 from kdsweep.plan import make_plans, online_plan, peer_plans, stages_of, teacher_plan
-from kdsweep.teaching import teachers
 
 SMALL = [
     *["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"],

@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from kdsweep.run import Session, _stop_in_time
-from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.console import Progress
 
 
 class Cohort(Sequence[NoReturn]):

@@ -10,11 +10,11 @@ import pytest
 from commands import Command, Compose
 from PIL import Image
 
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.data.fake import Fake
-from kdsweep.data.notices import warn_once
+from kdsweep.data.images.notices import warn_once
 from kdsweep.run import Session
-from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.console import Progress
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_data_sets_cut_from_the_same_images_read_them_once(
     compose: Compose, reads: Counter[str]
 ) -> None:
-    session = Session(resolved(compose("tracking=none"))["tracking"], Progress())
+    session = Session(resolve_config(compose("tracking=none"))["tracking"], Progress())
 
     def dataset(*words: str) -> object:
-        return session.dataset(resolved(compose("dataset=fake", *words)))
+        return session.dataset(resolve_config(compose("dataset=fake", *words)))
 
     whole = dataset()
     assert dataset("dataset.augment.flip=true") is whole

@@ -6,7 +6,7 @@ Kaynak 1998). No test set of their own, nothing to download.
 
 import torch
 
-from kdsweep.data.labelled import Labelled, Raw
+from kdsweep.data.types import Labelled, Raw
 
 BRIGHTEST = 16
 

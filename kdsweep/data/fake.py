@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.data.labelled import Labelled, Raw
-from kdsweep.data.ranges import check_whole, shown
-from kdsweep.seeding import derive
+from kdsweep.common.rng import derive
+from kdsweep.data.checks import check_whole, shown
+from kdsweep.data.types import Labelled, Raw
 
 COARSE = (
     4  # prototypes are smooth, made of 4 x 4 random values, so that a crop or a flip keeps them

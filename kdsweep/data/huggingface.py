@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.fetch import reason
-from kdsweep.data.labelled import Raw
-from kdsweep.data.reading import Part, Reading, content_digest
-from kdsweep.data.table_images import TableImages, import_datasets
+from kdsweep.data.images.decoding import Part, Reading, content_digest
+from kdsweep.data.images.download import reason
+from kdsweep.data.images.hf_table import TableImages, import_datasets
+from kdsweep.data.types import Raw
 
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in a folder

@@ -4,9 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.image_files import LeftOut, class_folders, folder_names
-from kdsweep.data.labelled import Raw
-from kdsweep.data.reading import Part, Reading, content_digest
+from kdsweep.data.images.decoding import Part, Reading, content_digest
+from kdsweep.data.images.files import LeftOut, class_folders, folder_names
+from kdsweep.data.types import Raw
 
 
 class ImageFolder:

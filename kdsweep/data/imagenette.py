@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.fetch import fetching, warn_unless_whole
-from kdsweep.data.image_files import LeftOut, class_folders, folder_names
-from kdsweep.data.labelled import Raw
-from kdsweep.data.reading import Part, Reading, content_digest
+from kdsweep.data.images.decoding import Part, Reading, content_digest
+from kdsweep.data.images.download import fetching, warn_unless_whole
+from kdsweep.data.images.files import LeftOut, class_folders, folder_names
+from kdsweep.data.types import Raw
 
 # Size of the images, as torchvision calls it, to the folder of its archive.
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}

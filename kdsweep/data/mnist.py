@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from kdsweep.data.fetch import fetching
-from kdsweep.data.labelled import Labelled, Raw
+from kdsweep.data.images.download import fetching
+from kdsweep.data.types import Labelled, Raw
 
 # What torchvision raises for a file that is not as it should be.
 DAMAGED = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError)

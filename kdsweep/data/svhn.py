@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from kdsweep.data.fetch import fetching
-from kdsweep.data.labelled import Labelled, Raw
+from kdsweep.data.images.download import fetching
+from kdsweep.data.types import Labelled, Raw
 
 
 class SVHN:

@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.fetch import fetching, warn_unless_whole
-from kdsweep.data.image_files import ImageFiles, LeftOut, class_folders
-from kdsweep.data.labelled import Raw
-from kdsweep.data.reading import Part, Reading, content_digest
+from kdsweep.data.images.decoding import Part, Reading, content_digest
+from kdsweep.data.images.download import fetching, warn_unless_whole
+from kdsweep.data.images.files import ImageFiles, LeftOut, class_folders
+from kdsweep.data.types import Raw
 
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"

@@ -17,9 +17,9 @@ Paper and RepDistiller use this loss alone for some epochs (30) and cross-entrop
 
 from torch import Tensor, nn
 
-from kdsweep.losses.pairs import LearnedPairs, deepest_most
-from kdsweep.losses.regressors import convolution_between
-from kdsweep.losses.shapes import Shape, check_maps
+from kdsweep.losses.base.feature_loss import LearnedPairs, deepest_most
+from kdsweep.losses.base.regressors import convolution_between
+from kdsweep.losses.base.shapes import Shape, check_maps
 
 MARGIN = 1.0
 FACTOR = 3 / 1000

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, same_size
 
 PART = 16  # channels
 

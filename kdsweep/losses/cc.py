@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.checks import check_positive_integer
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape
+from kdsweep.losses.base.checks import check_positive_integer
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape
 
 
 class CC(LearnedPairs):

@@ -13,8 +13,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import Shape, both
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import Shape, both
 
 
 class Cosine(PairedTerm):

@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.checks import check_fraction, check_positive_integer, is_finite_number
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.checks import check_fraction, check_positive_integer, is_finite_number
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape
 
 EPS = 1e-7
 # Of the temperature: exp(1 / temperature) over- and underflows in float32 below 0.012.

@@ -19,8 +19,8 @@ gradient comes from it.
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kdsweep.losses.checks import check_not_negative, check_temperature
-from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
 
 EPS = 1e-8
 

@@ -14,10 +14,10 @@ the weight rise over 20 epochs: ``schedule: {warmup: 20}``.
 import torch
 from torch import Tensor
 
-from kdsweep.losses.checks import check_not_negative, check_temperature
-from kdsweep.losses.logit_term import LogitTerm
-from kdsweep.losses.softened import Comparison
-from kdsweep.losses.target_class import other_logits, target_logit
+from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.soft_targets import Comparison
+from kdsweep.losses.base.target_class import other_logits, target_logit
 
 
 class DKD(LogitTerm):

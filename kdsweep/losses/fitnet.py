@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.regressors import regressor_between
-from kdsweep.losses.shapes import Shape
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.regressors import regressor_between
+from kdsweep.losses.base.shapes import Shape
 
 
 class FitNet(LearnedPairs):

@@ -14,9 +14,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import Shape, both, check_maps, same_size
-from kdsweep.structures import Batch
+from kdsweep.common.types import Batch
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import Shape, both, check_maps, same_size
 
 
 class FSP(PairedTerm):

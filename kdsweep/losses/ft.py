@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsweep.losses.at import attention
-from kdsweep.losses.checks import check_positive
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.checks import check_positive
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape, check_maps, same_size
 
 SLOPE = 0.1  # of the leaky ReLUs
 

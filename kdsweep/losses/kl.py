@@ -10,9 +10,9 @@ torchdistill drops it at alpha = 0, kdsweep never does.
 
 from torch import Tensor
 
-from kdsweep.losses.checks import check_temperature
-from kdsweep.losses.logit_term import LogitTerm
-from kdsweep.losses.softened import divergence
+from kdsweep.losses.base.checks import check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.soft_targets import divergence
 
 
 class KL(LogitTerm):

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdsweep.losses.checks import check_positive, check_temperature
-from kdsweep.losses.logit_term import LogitTerm
-from kdsweep.losses.softened import comparison
+from kdsweep.losses.base.checks import check_positive, check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.soft_targets import comparison
 
 
 class MLKD(LogitTerm):

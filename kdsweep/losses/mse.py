@@ -11,7 +11,7 @@ logits: see ``mse_probs``.
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.base.logit_term import LogitTerm
 
 
 class MSE(LogitTerm):

@@ -13,10 +13,10 @@ of that repository.
 
 from torch import Tensor
 
-from kdsweep.losses.checks import check_not_negative, check_temperature
-from kdsweep.losses.logit_term import LogitTerm
+from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.target_class import other_logits, target_logit
 from kdsweep.losses.soft_ce import soft_cross_entropy
-from kdsweep.losses.target_class import other_logits, target_logit
 
 
 class NKD(LogitTerm):

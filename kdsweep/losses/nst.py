@@ -9,8 +9,8 @@ quadratic one without offset, as in RepDistiller; of two sizes the larger map is
 
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, same_size
 
 EPS = 1e-24  # of a squared length
 

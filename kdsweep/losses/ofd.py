@@ -19,8 +19,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.pairs import LearnedPairs, deepest_most
-from kdsweep.losses.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_loss import LearnedPairs, deepest_most
+from kdsweep.losses.base.shapes import Shape, check_maps, same_size
 
 
 class OFD(LearnedPairs):

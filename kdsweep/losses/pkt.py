@@ -10,8 +10,8 @@ RepDistiller and mdistiller; maps are averaged over their positions first.
 import torch
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import as_vectors
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import as_vectors
 
 EPS = 1e-7
 

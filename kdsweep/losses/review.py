@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape, both, shrunk
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape, both, shrunk
 
 MOST_CHANNELS = 512
 LEVELS = (4, 2, 1)

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.checks import check_not_negative
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.losses.shapes import as_vectors
+from kdsweep.losses.base.checks import check_not_negative
+from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.shapes import as_vectors
 
 
 class RKD(PairedTerm):

@@ -9,9 +9,9 @@ is not zero when the student equals the teacher. It is written as in Hinton, Vin
 
 from torch import Tensor
 
-from kdsweep.losses.checks import check_temperature
+from kdsweep.losses.base.checks import check_temperature
+from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.kl import kl_divergence
-from kdsweep.losses.logit_term import LogitTerm
 
 
 class SoftCE(LogitTerm):

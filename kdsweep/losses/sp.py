@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
+from kdsweep.losses.base.feature_loss import PairedTerm
 
 PART = 512  # dimensions
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.checks import is_finite_number
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape, as_vectors, both
+from kdsweep.losses.base.checks import is_finite_number
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape, as_vectors, both
 
 EPS = 1e-4  # of the variance, as in both repositories
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.pairs import LearnedPairs
-from kdsweep.losses.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.shapes import Shape, check_maps, same_size
 
 FIRST_VARIANCE = 5.0
 EPS = 1e-5

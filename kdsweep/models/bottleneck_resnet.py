@@ -7,7 +7,7 @@ the one for large images.
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import (
+from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
@@ -15,7 +15,7 @@ from kdsweep.models.blocks import (
     scaled,
     shortcut,
 )
-from kdsweep.models.checks import (
+from kdsweep.models.components.checks import (
     Shape,
     check_depth,
     check_image_size,

@@ -8,14 +8,14 @@ depths 8 and 32 with four times the channels in the stages, but twice in the ste
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import (
+from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
     initialise_convolutions,
     scaled,
     shortcut,
 )
-from kdsweep.models.checks import (
+from kdsweep.models.components.checks import (
     Shape,
     check_depth,
     check_image_size,

@@ -2,8 +2,18 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import GlobalAveragePool, conv_bn_relu, initialise_convolutions
-from kdsweep.models.checks import Shape, check_dropout, check_image_size, check_task, check_units
+from kdsweep.models.components.blocks import (
+    GlobalAveragePool,
+    conv_bn_relu,
+    initialise_convolutions,
+)
+from kdsweep.models.components.checks import (
+    Shape,
+    check_dropout,
+    check_image_size,
+    check_task,
+    check_units,
+)
 
 
 class CNN(nn.Module):

@@ -3,8 +3,8 @@ its code has four)."""
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import conv_bn_relu, initialise_convolutions
-from kdsweep.models.checks import Shape, check_image_size, check_task, check_units
+from kdsweep.models.components.blocks import conv_bn_relu, initialise_convolutions
+from kdsweep.models.components.checks import Shape, check_image_size, check_task, check_units
 
 
 class ConvNet4(nn.Module):

@@ -7,8 +7,8 @@ teacher's after its stem and its four stages. Between their two linear layers st
 import torch
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import scaled
-from kdsweep.models.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.blocks import scaled
+from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
 
 
 class PlainNet(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.checks import Shape, check_dropout, check_task, check_units
+from kdsweep.models.components.checks import Shape, check_dropout, check_task, check_units
 
 
 class MLP(nn.Module):

@@ -7,14 +7,14 @@ expands by 1, and halvings at the stem and in three of the seven groups of block
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import (
+from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
     initialise_convolutions,
     scaled,
 )
-from kdsweep.models.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
 
 # Groups of blocks by stage: (expansion, channels, blocks, stride of the first one).
 STAGES = (

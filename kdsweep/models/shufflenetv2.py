@@ -8,8 +8,14 @@ there.
 import torch
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import ChannelShuffle, GlobalAveragePool, conv_bn, conv_bn_relu, scaled
-from kdsweep.models.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.blocks import (
+    ChannelShuffle,
+    GlobalAveragePool,
+    conv_bn,
+    conv_bn_relu,
+    scaled,
+)
+from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
 
 STEM_CHANNELS = 24
 CHANNELS, UNITS = (116, 232, 464), (3, 7, 3)

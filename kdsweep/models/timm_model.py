@@ -7,9 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from kdsweep.models.borrowed import cannot_take, check_forward, check_name, check_weights_fit
-from kdsweep.models.checks import Shape, check_task
-from kdsweep.models.normalisation import Normalisation, expect
+from kdsweep.models.components.checks import Shape, check_task
+from kdsweep.models.components.input_normalization import Normalisation, expect
+from kdsweep.models.components.pretrained import (
+    cannot_take,
+    check_forward,
+    check_name,
+    check_weights_fit,
+)
 
 
 def Timm(

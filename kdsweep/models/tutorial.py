@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import scaled
-from kdsweep.models.checks import (
+from kdsweep.models.components.blocks import scaled
+from kdsweep.models.components.checks import (
     Shape,
     check_dropout,
     check_image_size,

@@ -8,13 +8,13 @@ averages at the end; vgg8, one convolution a stage, is theirs.
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import (
+from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
     initialise_convolutions,
     scaled,
 )
-from kdsweep.models.checks import (
+from kdsweep.models.components.checks import (
     Shape,
     check_depth,
     check_image_size,

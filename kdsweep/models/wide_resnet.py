@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.blocks import GlobalAveragePool, initialise_convolutions, scaled
-from kdsweep.models.checks import (
+from kdsweep.models.components.blocks import GlobalAveragePool, initialise_convolutions, scaled
+from kdsweep.models.components.checks import (
     Shape,
     check_depth,
     check_image_size,

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.errors import UserError
-from kdsweep.report.evidence import FolderRun, Run
-from kdsweep.report.merge import leaves, measured_on
-from kdsweep.report.mlflow_source import single
-from kdsweep.report.sources import Address
-from kdsweep.tracking.answers import Answers
-from kdsweep.tracking.mlflow_store import MLflowStore
-from kdsweep.tracking.results import read_result
+from kdsweep.report.sources.collection import FolderRun, Run
+from kdsweep.report.sources.lookup import Address
+from kdsweep.report.sources.merge import leaves, measured_on
+from kdsweep.report.sources.mlflow import single
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.results_table import read_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,8 +134,8 @@ def _refuse_other_data(first: Run, second: Run) -> None:
 def _duel(ours: Answers, theirs: Answers) -> Duel:
     import torch
 
-    from kdsweep.report.pairs import right_answers
-    from kdsweep.report.statistics import mcnemar
+    from kdsweep.report.analysis.statistics import mcnemar
+    from kdsweep.report.sections.paired_predictions import right_answers
 
     if not torch.equal(ours.labels["test"], theirs.labels["test"]):
         raise UserError(

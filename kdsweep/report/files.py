@@ -1,38 +1,22 @@
 """The report of a sweep: its files, and what the terminal says."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdsweep.errors import UserError
-from kdsweep.report.answer import brief
-from kdsweep.report.cells import Grid
-from kdsweep.report.evidence import Evidence
-from kdsweep.report.markdown import markdown
-from kdsweep.report.page import page
+from kdsweep.common.files import write_text_atomic
+from kdsweep.report.analysis.aggregate import Grid
+from kdsweep.report.analysis.verdicts import brief
+from kdsweep.report.render.html import page
+from kdsweep.report.render.latex import tex
+from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import Report, report
-from kdsweep.report.tex import tex
-from kdsweep.tracking.files import write_text_atomic
-from kdsweep.tracking.notes import sweep_note
-from kdsweep.tracking.results import write_csv
+from kdsweep.report.sources.collection import Evidence
+from kdsweep.tracking.results_table import write_csv
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PAGE, TEXT, ROWS, TABLE = FILES = ("report.html", "report.md", "results.csv", "table.tex")
-
-
-def latest(home: Path = Path("multirun")) -> Path:
-    """The folder of the sweep that began last.
-
-    Raises:
-        UserError: if there is none.
-    """
-    folders = [path.parent for path in home.glob("**/sweep.json")]
-    notes = [(note["created"], folder) for folder in folders if (note := sweep_note(folder))]
-    if not notes:
-        raise UserError(f"SWEEP must be a sweep's folder, got none, and {home} holds none")
-    return max(notes)[1]
 
 
 def write_report(evidence: Evidence) -> Report:

@@ -12,10 +12,10 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from kdsweep.errors import UserError
-from kdsweep.report.evidence import run_page
-from kdsweep.report.merge import measured_on
-from kdsweep.report.mlflow_source import ROLE, Roots, row_of
-from kdsweep.tracking.mlflow_store import FOLDER_TAG, MLflowStore
+from kdsweep.report.sources.collection import run_page
+from kdsweep.report.sources.merge import measured_on
+from kdsweep.report.sources.mlflow import ROLE, Roots, row_of
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity

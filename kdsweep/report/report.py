@@ -4,11 +4,12 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from kdsweep.report import calibration, comparisons, distilled, honesty, unfinished
-from kdsweep.report.answer import answer
-from kdsweep.report.cells import Grid, grid
-from kdsweep.report.evidence import Evidence
-from kdsweep.report.figures import (
+from kdsweep.report.analysis.aggregate import Grid, grid
+from kdsweep.report.analysis.verdicts import answer
+from kdsweep.report.sections import (
+    calibration,
+    comparisons,
+    distilled,
     heatmap,
     importance,
     interaction,
@@ -16,8 +17,11 @@ from kdsweep.report.figures import (
     overfitting,
     pareto,
     response,
+    selection_bias,
+    unfinished,
 )
-from kdsweep.report.section import Section
+from kdsweep.report.sections.section import Section
+from kdsweep.report.sources.collection import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ PARTS: tuple[Part, ...] = (  # in the order of the page
     interaction,
     importance,
     comparisons,
-    honesty,
+    selection_bias,
     learning_curves,
     overfitting,
     pareto,

@@ -7,9 +7,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.common.processes import is_alive, is_own
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import OWNER
-from kdsweep.tracking.processes import is_alive, is_own
 
 
 def end_lock(folder: Path) -> FileLock:

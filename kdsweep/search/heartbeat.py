@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.common.processes import owner
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import BEAT_SECONDS, OWNER
-from kdsweep.tracking.database import first_line
-from kdsweep.tracking.processes import owner
+from kdsweep.tracking.mlflow.backend import first_line
 
 log = logging.getLogger(__name__)
 

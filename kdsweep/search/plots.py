@@ -20,12 +20,12 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdsweep.config import number
+from kdsweep.common.files import write_text_atomic
+from kdsweep.common.text import number
+from kdsweep.plotting.drawing import forgiving, save
+from kdsweep.plotting.plots import DPI
 from kdsweep.search.space import Space
-from kdsweep.sweep.folder import PLOTS
-from kdsweep.tracking.drawing import forgiving, save
-from kdsweep.tracking.files import write_text_atomic
-from kdsweep.tracking.plots import DPI
+from kdsweep.sweep.directory import PLOTS
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis

@@ -8,7 +8,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 
 from kdsweep.errors import UserError
-from kdsweep.tracking.database import first_line
+from kdsweep.tracking.mlflow.backend import first_line
 
 WHITELIST = ("optuna.pruners.*",)
 

@@ -13,9 +13,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsweep.search.hydra_optuna import OptunaSweeperImpl, SearchStudy
+from kdsweep.common.rng import derive
+from kdsweep.search.optuna_internals import OptunaSweeperImpl, SearchStudy
 from kdsweep.search.space import Space
-from kdsweep.seeding import derive
 
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Their seed orders the points, and a trial's place in that order is in the storage.

@@ -19,12 +19,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from kdsweep.common.passwords import reveal, shown
+from kdsweep.common.processes import is_alive, owner
 from kdsweep.errors import UserError
-from kdsweep.passwords import reveal, shown
-from kdsweep.search.hydra_optuna import SearchStudy
-from kdsweep.tracking import connections
-from kdsweep.tracking.database import first_line
-from kdsweep.tracking.processes import is_alive, owner
+from kdsweep.search.optuna_internals import SearchStudy
+from kdsweep.tracking.mlflow import connections
+from kdsweep.tracking.mlflow.backend import first_line
 
 OWNER = "kdsweep.owner"
 BEAT_SECONDS = 30.0  # how often an owner shows that it lives

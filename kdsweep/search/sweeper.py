@@ -44,7 +44,7 @@ ConfigStore.instance().store(
 
 
 class SearchSweeper(Sweeper):
-    """Hands everything to `kdsweep.search.search.Search`, imported with the first sweep."""
+    """Hands everything to `kdsweep.search.controller.Search`, imported with the first sweep."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -52,8 +52,8 @@ class SearchSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from kdsweep.search.refusals import refuse_values
-        from kdsweep.search.search import Search
+        from kdsweep.search.controller import Search
+        from kdsweep.search.validation import refuse_values
 
         refuse_values(config)  # first: the stock sweeper's own checks are assertions
         self.search = Search(**self.options)

@@ -5,13 +5,13 @@ from contextlib import ExitStack
 
 from filelock import FileLock
 
+from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Place, Result, Session, Watch, finished, stage_of, train_cohort
-from kdsweep.tracking.files import write_json_atomic
-from kdsweep.tracking.notes import result_of
-from kdsweep.training.cohort import partition
+from kdsweep.tracking.metadata import result_of
 from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.partition import partition
 
 
 def train(

@@ -24,9 +24,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from kdsweep.config import hide_passwords, register
-from kdsweep.limits import refuse_sweep
-from kdsweep.passwords import TRACKING
+from kdsweep.common.passwords import TRACKING
+from kdsweep.config.limits import refuse_sweep
+from kdsweep.config.register import register
+from kdsweep.config.resolve import hide_passwords
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -70,8 +71,8 @@ class LockstepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from kdsweep.disk import refuse_full
-        from kdsweep.sweep.folder import claim, scratch
+        from kdsweep.sweep.directory import claim, scratch
+        from kdsweep.tracking.disk import refuse_full
 
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -100,8 +101,8 @@ class LockstepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from kdsweep.disk import one_sentence
-        from kdsweep.sweep.jobs import launch
+        from kdsweep.sweep.batch import launch
+        from kdsweep.tracking.disk import one_sentence
 
         setup_globals()
         configure_log(

@@ -6,9 +6,9 @@ from typing import Any
 
 from kdsweep.errors import UserError
 from kdsweep.run import Session
-from kdsweep.tracking.database import StoreError
-from kdsweep.tracking.notes import has_been_in_mlflow, sweep_note
-from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.console import Progress
+from kdsweep.tracking.metadata import has_been_in_mlflow, sweep_note
+from kdsweep.tracking.mlflow.backend import StoreError
 
 
 def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path | None) -> Session:

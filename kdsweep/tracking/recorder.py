@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kdsweep.tracking import mlflow_run, run_folder
-from kdsweep.tracking.event_files import EventFiles
-from kdsweep.tracking.files import UPDATES, read_json, write_json_atomic, write_text_atomic
-from kdsweep.tracking.mlflow_store import MLflowStore, now_ms
-from kdsweep.tracking.notes import run_note
-from kdsweep.tracking.run_folder import RESULT_KEYS, Row
-from kdsweep.tracking.shipper import Shipper
+from kdsweep.common.files import UPDATES, read_json, write_json_atomic, write_text_atomic
+from kdsweep.tracking import run_dir
+from kdsweep.tracking.metadata import run_note
+from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
+from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.run_dir import RESULT_KEYS, Row
+from kdsweep.tracking.tensorboard import EventFiles
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +71,10 @@ class Recorder:
         its MLflow run and its earlier rows. ``opened`` is called with the id of the MLflow run.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / run_folder.RESULT).unlink(missing_ok=True)  # it is running again
-        is_restart = (self.folder / run_folder.RUN).exists()
+        (self.folder / run_dir.RESULT).unlink(missing_ok=True)  # it is running again
+        is_restart = (self.folder / run_dir.RUN).exists()
         before = self._run_id_before(identity.get("fingerprint"))
-        kept = run_folder.cut_rows(self.folder, resume_epoch)
+        kept = run_dir.cut_rows(self.folder, resume_epoch)
         self._started = now_ms()
         run = {
             **identity,
@@ -84,9 +85,9 @@ class Recorder:
             "tags": dict(tags),
             "dataset": dict(dataset) if dataset else None,
         }
-        mlflow_run.write_note(self.folder, run)
-        write_text_atomic(self.folder / run_folder.CONFIG, config_yaml)
-        write_text_atomic(self.folder / run_folder.OVERRIDES, _yaml_list(overrides))
+        run_sync.write_note(self.folder, run)
+        write_text_atomic(self.folder / run_dir.CONFIG, config_yaml)
+        write_text_atomic(self.folder / run_dir.OVERRIDES, _yaml_list(overrides))
         self._key = f"{identity.get('name', self.folder.name)} in {self.folder}"
         if self._tensorboard:
             self._events = EventFiles(self.folder, resume_epoch)
@@ -96,8 +97,8 @@ class Recorder:
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record one epoch's metrics."""
-        row = run_folder.make_row(epoch, now_ms(), metrics)
-        run_folder.append_row(self.folder, row)
+        row = run_dir.make_row(epoch, now_ms(), metrics)
+        run_dir.append_row(self.folder, row)
         if self._events is not None:
             self._events.epoch(epoch, metrics)
         self._ship_row(row)
@@ -109,7 +110,7 @@ class Recorder:
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""
         stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        with (self.folder / run_folder.LOG).open("a", encoding="utf-8") as file:
+        with (self.folder / run_dir.LOG).open("a", encoding="utf-8") as file:
             file.write(f"{stamp}  {line}\n")
 
     def finish(self, result: Mapping[str, object], pictures: Iterable[Path] = ()) -> None:
@@ -118,14 +119,14 @@ class Recorder:
         ``result`` must hold ``status``; keys of result.json that it lacks are taken from run.json
         or are null. A run that is behind in MLflow is caught up here.
         """
-        run = read_json(self.folder / run_folder.RUN)
+        run = read_json(self.folder / run_dir.RUN)
         complete = {key: run.get(key) for key in RESULT_KEYS} | dict(result)
         complete["mlflow_run_id"] = self.run_id
         try:
-            write_json_atomic(self.folder / run_folder.RESULT, complete)
+            write_json_atomic(self.folder / run_dir.RESULT, complete)
         except OSError:
             if self.store is not None:
-                close = partial(mlflow_run.close, self.store, self.folder, complete["status"])
+                close = partial(run_sync.close, self.store, self.folder, complete["status"])
                 self._submit(close)
             raise
         if self._events is not None:
@@ -149,13 +150,13 @@ class Recorder:
         opened: Callable[[str], object] | None = None,
     ) -> None:
         """Create the MLflow run (its id goes to run.json), or take up the old one."""
-        run_id, is_new = mlflow_run.ensure_run(store, self.folder, may_exist=may_exist)
+        run_id, is_new = run_sync.ensure_run(store, self.folder, may_exist=may_exist)
         if not is_new:
             store.reopen(run_id)
-            store.drop_tags(run_id, mlflow_run.ENDED_TAGS)
+            store.drop_tags(run_id, run_sync.ENDED_TAGS)
             self._already = store.logged(run_id)
         self.run_id = run_id
-        mlflow_run.ship_start(store, run_id, self.folder)
+        run_sync.ship_start(store, run_id, self.folder)
         if kept:
             # What the interrupted process had not shipped yet.
             store.log_missing(run_id, kept)
@@ -194,17 +195,17 @@ class Recorder:
             self._catch_up(store, pictures)
         else:
             self._ship_rows(store)
-            mlflow_run.ship_end(store, self.run_id, self.folder, pictures)
+            run_sync.ship_end(store, self.run_id, self.folder, pictures)
 
     def _is_current(self) -> bool:
         """Whether the run has not been started again, by another recorder, since it was by this."""
         with UPDATES:
-            return bool(read_json(self.folder / run_folder.RUN)["started"] == self._started)
+            return bool(read_json(self.folder / run_dir.RUN)["started"] == self._started)
 
     def _catch_up(self, store: MLflowStore, pictures: Iterable[Path] = ()) -> None:
         """Ship all that MLflow lacks of the run."""
         written = len(self._unshipped)
-        mlflow_run.sync(self.folder, store, pictures)
+        run_sync.sync(self.folder, store, pictures)
         for _ in range(written):  # rows that have been written since are still to be shipped
             self._unshipped.popleft()
         self.shipper.behind.discard(self._key)

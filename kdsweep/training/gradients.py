@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.objective import HARD
+from kdsweep.losses.base.objective import HARD
 
 RATIO = "grad_ratio/"  # what the metrics are called, before the name of the term
 

@@ -6,7 +6,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from kdsweep.training.evaluate import evaluating
+from kdsweep.training.evaluation import evaluating
 from kdsweep.training.student import Student
 
 WARM_UP = 3  # forwards that are not counted: caches fill, kernels are chosen

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from kdsweep.losses.objective import Objective
-from kdsweep.models.features import FeatureTap
-from kdsweep.seeding import reseed
-from kdsweep.structures import Batch, Output
+from kdsweep.common.rng import reseed
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.objective import Objective
+from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.training.gradients import RATIO, gradient_ratios
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-from kdsweep.models.features import FeatureTap
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
+from kdsweep.models.components.feature_extractor import FeatureTap
 
 
 class Teacher:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kdsweep.structures import Output
-from kdsweep.training.evaluate import Split, accuracy, predict
+from kdsweep.common.types import Output
+from kdsweep.training.evaluation import Split, accuracy, predict
 
 CLASSES_NAMED = 3
 

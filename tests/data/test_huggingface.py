@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from kdsweep.build import build_dataset
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.data.huggingface import HuggingFace
-from kdsweep.data.stored_images import StoredImages
+from kdsweep.data.images.lazy import StoredImages
 
 
 def test_without_the_library_the_sentence_says_what_to_install(monkeypatch):
@@ -167,7 +167,7 @@ def test_digest_follows_pixels_and_labels_but_not_the_place(hf, path, tmp_path):
 
 def test_digest_of_very_much_data_follows_the_sizes(path, monkeypatch):
     whole = HuggingFace(path).digest()
-    monkeypatch.setattr("kdsweep.data.reading.DIGEST_GIB", 0)
+    monkeypatch.setattr("kdsweep.data.images.decoding.DIGEST_GIB", 0)
     assert HuggingFace(path).digest() not in (whole, HuggingFace(path, test_split=None).digest())
 
 
@@ -274,7 +274,7 @@ def test_code_in_a_folder_is_not_run(hf, tmp_path):
 
 
 def test_config_makes_a_data_set(path, compose):
-    values = resolved(compose("dataset=huggingface", f"dataset.source.path={path}"))
+    values = resolve_config(compose("dataset=huggingface", f"dataset.source.path={path}"))
     dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
     assert dataset.image_shape == (3, 6, 5)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]

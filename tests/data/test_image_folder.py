@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kdsweep.data import reading
-from kdsweep.data.augment import Augment
 from kdsweep.data.image_folder import ImageFolder
-from kdsweep.data.notices import warn_once
-from kdsweep.data.split import load_dataset
-from kdsweep.data.stored_images import StoredImages
-from kdsweep.data.stream import Stream, evaluation_batches
+from kdsweep.data.images import decoding
+from kdsweep.data.images.lazy import StoredImages
+from kdsweep.data.images.notices import warn_once
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.split import load_dataset
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 
 ON_DISK = 1e-9  # GiB: nothing fits
 OPTIONS = {
@@ -198,7 +198,7 @@ def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
         return ImageFolder(str(root)).digest()
 
     whole = digest()
-    monkeypatch.setattr(reading, "DIGEST_GIB", 0)
+    monkeypatch.setattr(decoding, "DIGEST_GIB", 0)
     first = digest()
     assert first != whole
     with (root / "train" / "cat" / "00.png").open("ab") as file:

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from kdsweep.build import build_dataset
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.data.imagenette import Imagenette
-from kdsweep.data.notices import warn_once
-from kdsweep.data.stored_images import StoredImages
+from kdsweep.data.images.lazy import StoredImages
+from kdsweep.data.images.notices import warn_once
 
 WNIDS = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079"]
 WNIDS += ["n03394916", "n03417042", "n03425413", "n03445777", "n03888257"]
@@ -140,7 +140,7 @@ def test_unknown_size_is_refused():
 
 def test_config_makes_a_data_set(root, compose):
     words = ["dataset=imagenette", f"dataset.root={root}", "dataset.source.size=160px"]
-    values = resolved(compose(*words, "dataset.source.image_size=16"))
+    values = resolve_config(compose(*words, "dataset.source.image_size=16"))
     dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
     assert dataset.image_shape == (3, 16, 16)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kdsweep.build import build_dataset
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.data.svhn import SVHN
 
 
@@ -62,7 +62,7 @@ def test_missing_or_damaged_file_says_what_to_put_where(root, damage, monkeypatc
 
 
 def test_config_makes_a_data_set(root, compose):
-    values = resolved(compose("dataset=svhn", f"dataset.root={root}"))
+    values = resolve_config(compose("dataset=svhn", f"dataset.root={root}"))
     dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
     assert dataset.image_shape == (3, 32, 32)
     assert len(dataset.test.labels) == 20

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from kdsweep.build import build_dataset
-from kdsweep.config import resolved
+from kdsweep.config.resolve import resolve_config
 from kdsweep.data import tiny_imagenet
-from kdsweep.data.notices import warn_once
+from kdsweep.data.images.notices import warn_once
 from kdsweep.data.tiny_imagenet import TinyImageNet
 
 WNIDS = ["n02124075", "n01443537", "n04067472"]  # as in the archive, not sorted
@@ -134,7 +134,7 @@ def test_missing_image_is_named(folder):
 
 def test_config_makes_a_data_set(folder, compose):
     words = ["dataset=tiny_imagenet", f"dataset.root={folder.parent}", "dataset.classes=3"]
-    values = resolved(compose(*words))
+    values = resolve_config(compose(*words))
     dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
     assert dataset.image_shape == (3, 64, 64)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdsweep.losses.pairs import PairedTerm
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.feature_loss import PairedTerm
 
 
 def grid(*shape: int) -> list[Tensor]:

@@ -6,16 +6,16 @@ import exact
 import pytest
 import torch
 
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.dist import DIST
 from kdsweep.losses.dkd import DKD
-from kdsweep.losses.hard import cross_entropy
 from kdsweep.losses.kl import KL
 from kdsweep.losses.mlkd import MLKD
 from kdsweep.losses.mse import MSE
 from kdsweep.losses.mse_probs import MSEProbs
 from kdsweep.losses.nkd import NKD
 from kdsweep.losses.soft_ce import SoftCE
-from kdsweep.structures import Batch, Output
 
 LABELS = [0, 3, 1]
 TEMPERATURES = [1e-6, 1e-3, 0.1, 1.0, 4.0, 100.0, 1e3, 1e4, 1e6]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from feature_terms import PLAIN, TERMS
 
+from kdsweep.common.types import Batch, Output
 from kdsweep.losses.crd import CRD
 from kdsweep.losses.srd import SRD
-from kdsweep.structures import Batch, Output
 
 ALL = {**TERMS, "SRD": SRD}
 SCALES = (1e-3, 1.0, 1e4)

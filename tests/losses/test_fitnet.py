@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kdsweep.common.types import Output
+from kdsweep.losses.base.regressors import regressor_between
 from kdsweep.losses.fitnet import FitNet, Hint
-from kdsweep.losses.regressors import regressor_between
-from kdsweep.structures import Output
 
 
 def outputs(*shapes):

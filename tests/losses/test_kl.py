@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from kdsweep.common.types import Output
 from kdsweep.losses.kl import KL, kl_divergence
-from kdsweep.structures import Output
 
 
 def numpy_kl(student, teacher, T):

@@ -7,8 +7,8 @@ import torch
 from omegaconf import OmegaConf
 
 from kdsweep.build import make
+from kdsweep.common.types import Batch, Output
 from kdsweep.errors import UserError
-from kdsweep.structures import Batch, Output
 
 FILES = [
     path

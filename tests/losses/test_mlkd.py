@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdsweep.losses import softened
+from kdsweep.losses.base import soft_targets
 from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.mlkd import MLKD, alignment
 
@@ -38,13 +38,13 @@ def test_more_images_than_classes_and_fewer(images, classes):
 
 def test_a_temperature_costs_one_comparison_and_no_matrix_of_classes(monkeypatch):
     """4 images of 1000 classes: C x C would be a million numbers."""
-    sizes, compared = [], softened.compared
+    sizes, compared = [], soft_targets.compared
 
     def counted(theirs, shift):
         sizes.append(theirs.shape)
         return compared(theirs, shift)
 
-    monkeypatch.setattr(softened, "compared", counted)
+    monkeypatch.setattr(soft_targets, "compared", counted)
     logits = torch.randn(2, 4, 1000, dtype=torch.float64)
     with FlopCounterMode(display=False) as counter:
         alignment(*logits, 1.0)

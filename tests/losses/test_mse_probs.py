@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdsweep.losses.hard import cross_entropy
+from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.mse_probs import MSEProbs, probability_mse
 
 

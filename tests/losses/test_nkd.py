@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdsweep.losses.hard import cross_entropy
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.nkd import NKD
-from kdsweep.structures import Batch, Output
 
 
 def softmax(logits):

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from kdsweep.common.types import Output
 from kdsweep.losses.srd import SRD, Projection, log_distance
-from kdsweep.structures import Output
 
 
 def numpy_srd(projected, target, exponent):

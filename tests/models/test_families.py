@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
 from kdsweep.models.cnn import CNN
+from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.models.convnet4 import ConvNet4
-from kdsweep.models.features import FeatureTap
 from kdsweep.models.imagenette import PlainNet, ResidualNet
 from kdsweep.models.mlp import MLP
 from kdsweep.models.mobilenetv2 import MobileNetV2

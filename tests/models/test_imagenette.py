@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdsweep.models.features import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.models.imagenette import AverageAndMaximum, PlainNet, ResidualNet
 from kdsweep.models.torchvision_model import Torchvision
 

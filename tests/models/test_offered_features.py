@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kdsweep.models.features import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureTap
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = [

@@ -8,8 +8,8 @@ import torch
 
 from kdsweep.build import build_model
 from kdsweep.errors import UserError
-from kdsweep.models.features import FeatureTap
-from kdsweep.models.normalisation import EXPECTED, IMAGENET
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.timm_model import Timm
 
 SHAPE = (3, 32, 32)

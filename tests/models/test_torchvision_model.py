@@ -7,8 +7,8 @@ import urllib.error
 import pytest
 import torch
 
-from kdsweep.models.features import FeatureTap
-from kdsweep.models.normalisation import EXPECTED, IMAGENET
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.torchvision_model import Torchvision
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdsweep.models.features import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.models.vgg import VGG
 
 

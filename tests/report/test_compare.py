@@ -9,13 +9,13 @@ from commands import Command
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.common.files import read_json
 from kdsweep.errors import UserError
 from kdsweep.report.compare import Comparison, compare_runs, find_run, sentences
-from kdsweep.report.evidence import Run
-from kdsweep.report.sources import Address
-from kdsweep.tracking.answers import Answers
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.results import COLUMNS
+from kdsweep.report.sources.collection import Run
+from kdsweep.report.sources.lookup import Address
+from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.results_table import COLUMNS
 
 CONFIG: dict[str, Any] = {"T": 4.0, "dataset": {"name": "digits"}, "loss": {}, "tracking": {"a": 1}}
 
@@ -130,7 +130,7 @@ def test_an_id_that_begins_several_is_refused(
 ) -> None:
     from experiments import made_run
 
-    from kdsweep.tracking.mlflow_store import MLflowStore
+    from kdsweep.tracking.mlflow.store import MLflowStore
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlflow.db").write_bytes(fresh_database.read_bytes())

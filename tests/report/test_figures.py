@@ -10,10 +10,9 @@ from measured import MeasuredRun, ce_rows, measured, soft_row, soft_rows
 from rows import Row, rows
 from scipy import stats
 
-from kdsweep.data.labelled import printable
-from kdsweep.report.cells import Grid, grid
-from kdsweep.report.evidence import Evidence
-from kdsweep.report.figures import (
+from kdsweep.data.types import printable
+from kdsweep.report.analysis.aggregate import Grid, grid
+from kdsweep.report.sections import (
     heatmap,
     importance,
     interaction,
@@ -22,9 +21,10 @@ from kdsweep.report.figures import (
     pareto,
     response,
 )
-from kdsweep.report.figures.panels import panels
-from kdsweep.report.figures.style import LONG, baseline_of, label, labels, select
-from kdsweep.report.section import Section
+from kdsweep.report.sections.panels import panels
+from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.style import LONG, baseline_of, label, labels, select
+from kdsweep.report.sources.collection import Evidence
 
 ALL = (heatmap, response, interaction, importance, learning_curves, overfitting, pareto)
 SIZES = {"mlp": 9000, "cnn": 90_000, "vit": 900_000}

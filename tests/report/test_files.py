@@ -12,11 +12,12 @@ from rows import Row, row
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.report.evidence import from_folder
-from kdsweep.report.files import FILES, latest, write_report
-from kdsweep.report.markdown import markdown
+from kdsweep.report.files import FILES, write_report
+from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import report
-from kdsweep.tracking.run_folder import METRICS, RESULT
+from kdsweep.report.sources.collection import from_folder
+from kdsweep.report.sources.lookup import latest
+from kdsweep.tracking.run_dir import METRICS, RESULT
 
 
 def told(*words: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.report.leaderboard import Board, Standing, boards
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from commands import Command, Outcome
 from pages import chromium, mlflow_ui, row, visit
 from playwright.sync_api import Browser, Page, expect
 
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
 

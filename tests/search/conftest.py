@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from studies import Start
 
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import SETTINGS, open_study
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from commands import Command
 
+from kdsweep.common.files import read_json
 from kdsweep.data.fake import Fake
-from kdsweep.tracking.files import read_json
 
 SEARCH = [
     "search=bayes",

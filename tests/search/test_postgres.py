@@ -20,7 +20,7 @@ from postgres import PASSWORD, Server, postgres
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
 from kdsweep.errors import UserError
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import claim, enqueue, open_study
 
 NOBODY_THERE = f"postgresql://me:{PASSWORD}@127.0.0.1:1/studies"

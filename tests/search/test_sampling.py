@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 from studies import Start
 
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, parse
 from kdsweep.search.study import claim, enqueue

@@ -10,13 +10,13 @@ from optuna.trial import TrialState, create_trial
 from outcomes import runs
 from studies import Start
 
+from kdsweep.common import processes
+from kdsweep.common.files import write_json_atomic
 from kdsweep.search.controllers import end_lock, ending, trained_by_others
 from kdsweep.search.study import OWNER, claim, enqueue, park
-from kdsweep.sweep.ending import close
-from kdsweep.tracking import processes
-from kdsweep.tracking.files import write_json_atomic
-from kdsweep.tracking.notes import SWEEP_DEFAULTS
-from kdsweep.tracking.settling import Task
+from kdsweep.sweep.finalize import close
+from kdsweep.tracking.metadata import SWEEP_DEFAULTS
+from kdsweep.tracking.mlflow.pending import Task
 
 SEARCH = [
     *["search=bayes", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=0"],
@@ -90,7 +90,7 @@ def test_only_the_own_folders_are_shipped_while_others_work(tmp_path: Path) -> N
 def test_the_search_stays_open_for_the_controller_that_works(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from kdsweep.search.trials import Trials
+    from kdsweep.search.trial_runner import Trials
 
     def interrupted(self: Trials, block: list[int]) -> None:
         """Begin a trial as it is done, then have Ctrl-C pressed while another process trains."""

@@ -15,11 +15,11 @@ import pytest
 from optuna.trial import TrialState
 from studies import Start
 
+from kdsweep.common import processes as module
+from kdsweep.common.processes import STALE_SECONDS, owner
 from kdsweep.errors import UserError
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import OWNER, claim, enqueue, open_study, park
-from kdsweep.tracking import processes as module
-from kdsweep.tracking.processes import STALE_SECONDS, owner
 
 N, BLOCK = 8, 3
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.results import collect
+from kdsweep.common.files import read_json
+from kdsweep.tracking.results_table import collect
 
 # Small enough for seconds, real enough to train.
 TINY = [

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from rows import Row, row
 
-from kdsweep.report.evidence import Evidence
-from kdsweep.tracking.answers import Answers
+from kdsweep.report.sources.collection import Evidence
+from kdsweep.tracking.predictions import Answers
 
 CLASSES = ("cat", "dog", "fish")
 
 
 @dataclass(frozen=True)
 class MadeRun:
-    """`kdsweep.report.evidence.Run`."""
+    """`kdsweep.report.sources.collection.Run`."""
 
     row: Row
     answers: Answers | None = None

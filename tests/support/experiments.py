@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric, Param
 
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 EPOCHS = 3
 TERMS = ("train/loss", "train/ce", "train/acc", "lr", "val/loss", "val/ece", "images_per_second")

@@ -7,8 +7,8 @@ from typing import Any
 
 from rows import NOISE, Row, row
 
-from kdsweep.report.evidence import Evidence
-from kdsweep.tracking.run_folder import make_row
+from kdsweep.report.sources.collection import Evidence
+from kdsweep.tracking.run_dir import make_row
 
 EPOCHS = 10
 PEAK = EPOCHS - 3  # the epoch that is best on test where there is an optimism gap
@@ -17,7 +17,7 @@ SHARED = {"T": None, "alpha": None, "student": "mlp", "teacher": None}
 
 @dataclass
 class MeasuredRun:
-    """`kdsweep.report.evidence.Run` without answers; it counts how often its history is read."""
+    """A `Run` of `report.sources` without predictions; it counts how often its history is read."""
 
     row: Row
     optimism: float | None = None  # best epoch on test minus the last one; None: not measured

@@ -5,7 +5,7 @@ from commands import Command, Outcome
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from kdsweep.structures import Batch, Output
+from kdsweep.common.types import Batch, Output
 from kdsweep.training.student import Student
 
 

@@ -14,7 +14,7 @@ from commands import TINY
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]

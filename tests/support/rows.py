@@ -1,4 +1,4 @@
-"""Made rows of a sweep, as `kdsweep.tracking.results.collect` gives them."""
+"""Made rows of a sweep, as `kdsweep.tracking.results_table.collect` gives them."""
 
 from typing import Any
 

@@ -2,6 +2,6 @@
 
 from collections.abc import Callable
 
-from kdsweep.search.hydra_optuna import SearchStudy
+from kdsweep.search.optuna_internals import SearchStudy
 
 Start = Callable[..., SearchStudy]

@@ -5,21 +5,21 @@ from typing import Any
 
 import torch
 
-from kdsweep.data.augment import Augment
-from kdsweep.data.labelled import Labelled
-from kdsweep.data.stream import Stream, evaluation_batches
+from kdsweep.common.rng import derive
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.types import Labelled
+from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.base.term import Term
 from kdsweep.losses.kl import KL
-from kdsweep.losses.objective import Objective
-from kdsweep.losses.term import Term
 from kdsweep.models.cnn import CNN
-from kdsweep.models.features import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.models.mlp import MLP
-from kdsweep.seeding import derive
-from kdsweep.training.evaluate import Split
-from kdsweep.training.lockstep import fit
+from kdsweep.training.evaluation import Split
 from kdsweep.training.schedule import OneCycle
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
+from kdsweep.training.trainer import fit
 
 SHAPE, CLASSES, EPOCHS, BATCH = (1, 8, 8), 4, 3, 16
 MEAN, STD = (0.5,), (0.25,)

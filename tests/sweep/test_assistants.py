@@ -6,8 +6,8 @@ import pytest
 from commands import Command, Compose, Refusal
 from outcomes import both, digests, interrupt, parent_of, runs
 
-from kdsweep.config import resolved
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
+from kdsweep.config.resolve import resolve_config
 
 QUICK = ["teacher.trainer.epochs=1", "teacher.teacher.trainer.epochs=1"]
 ASSISTANT = ["teacher=assistant", *QUICK, "teacher.model.width=4", "teacher.teacher.model.width=6"]
@@ -95,7 +95,7 @@ def test_an_interrupted_assistant_goes_on_with_the_same_bits(
 
 def test_terms_of_a_recipe_follow_the_recipe_and_not_the_root(compose: Compose) -> None:
     words = ["teacher=assistant", "loss@teacher.loss=[kl,at]", "student=mlp", "T=9", "alpha=0.1"]
-    teacher = resolved(compose(*words, "teacher.alpha=0.7", "teacher.T=2"))["teacher"]
+    teacher = resolve_config(compose(*words, "teacher.alpha=0.7", "teacher.T=2"))["teacher"]
     assert (teacher["loss"]["kl"]["T"], teacher["loss"]["kl"]["weight"]) == (2, 0.7)
     assert teacher["loss"]["at"]["pairs"] == [[f"stage{n}", f"stage{n}"] for n in (1, 2, 3)]
     assert teacher["alpha_weighted"]
@@ -103,7 +103,7 @@ def test_terms_of_a_recipe_follow_the_recipe_and_not_the_root(compose: Compose) 
 
 def test_a_generation_follows_the_student_but_not_its_seed(compose: Compose) -> None:
     words = ["teacher=next_generation", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=7"]
-    values = resolved(compose(*words, "seed=5"))
+    values = resolve_config(compose(*words, "seed=5"))
     for recipe in (values["teacher"], values["teacher"]["teacher"]):
         for key in ("optimizer", "schedule", "trainer"):
             assert recipe[key] == values[key]

@@ -78,7 +78,7 @@ def test_image_that_breaks_in_training_loses_nothing(command, root, part, monkey
     mends[0]()
     outcome = command(*WORDS, "-m", "hydra.sweep.dir=again", "resume=true")
     assert outcome.code == 0, outcome.err
-    from kdsweep.tracking.results import collect
+    from kdsweep.tracking.results_table import collect
 
     rows = collect(outcome.folder / "again")
     assert {row["cell"]: row["weights_sha256"] for row in rows} == whole

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdsweep.tracking import plots
+from kdsweep.plotting import plots
 
 NAMES = (b"$x^{$", b"a\xffb", b"back\\slash", b"50%{x}", b"<b>&lt;", "日本".encode(), b"x" * 200)
 WORDS = ("loss=ce,kl", "T=1,2", "dataset=image_folder", "dataset.root=images", "-m")
@@ -43,7 +43,7 @@ def test_names_of_any_letters_reach_every_page_and_picture(command, root):
 
 def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch, caplog):
     from kdsweep import run
-    from kdsweep.sweep import jobs
+    from kdsweep.sweep import batch
 
     def broken(*_):
         raise ValueError("no such colour")
@@ -52,7 +52,7 @@ def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch
         (run, "curves_plot"),
         (run, "confusion_plot"),
         (plots, "heatmap"),
-        (jobs, "samples_plot"),
+        (batch, "samples_plot"),
     ):
         monkeypatch.setattr(place, name, broken)
     outcome = command("loss=ce", "tracking.plots=run", "-m", "optimizer.lr=1,2", tracking=True)

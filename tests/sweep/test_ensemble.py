@@ -6,7 +6,7 @@ import pytest
 from commands import Command, Refusal
 from outcomes import both, digests, interrupt, runs
 
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
 
 ENSEMBLE = [
     "teacher=ensemble",

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.tracking.database import sqlite_address
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
+from kdsweep.tracking.mlflow.backend import sqlite_address
 
 # Each of these is something else in an address, a filter, a shell, a template or a config.
 NAMES = [

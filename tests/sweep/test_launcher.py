@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from kdsweep.sweep.answer import Answer
-from kdsweep.tracking.files import read_json, write_json_atomic
+from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.sweep.callbacks import Answer
 
 
 def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
@@ -71,7 +71,7 @@ def test_two_sweeps_of_the_same_second_do_not_share_a_folder(
     command: Command, tmp_path: Path
 ) -> None:
     # The second's name is fixed here, as the clock fixes it for two sweeps started together.
-    from kdsweep.sweep.folder import claim
+    from kdsweep.sweep.directory import claim
 
     first = claim(tmp_path / "multirun" / "12-00-00", chosen=False)
     second = claim(tmp_path / "multirun" / "12-00-00", chosen=False)

@@ -3,7 +3,7 @@
 import pytest
 from commands import Command
 
-from kdsweep.tracking.run_folder import read_rows
+from kdsweep.tracking.run_dir import read_rows
 
 
 def test_a_schedule_scales_the_weight_and_is_told(command: Command) -> None:

@@ -5,8 +5,8 @@ from commands import Command, Compose, Outcome, Refusal
 from mlflow import MlflowClient
 from outcomes import both, digests, interrupt, parent_of, runs
 
-from kdsweep.config import resolved
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
+from kdsweep.config.resolve import resolve_config
 
 PEERS = ["teacher=peers"]
 THREE = [
@@ -99,7 +99,7 @@ def test_an_interrupted_unit_goes_on_with_the_same_bits(
 
 def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
     words = ["teacher=peers", "loss=fitnet", "student=mlp", "+student@teacher.peers.second=cnn"]
-    values = resolved(compose(*words))
+    values = resolve_config(compose(*words))
     assert values["loss"]["fitnet"]["pairs"] == [["hidden2", "pool"]]
     second = values["teacher"]["peers"]["second"]
     assert second["loss"]["fitnet"]["pairs"] == [["pool", "hidden2"]]
@@ -107,7 +107,7 @@ def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
 
 def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose) -> None:
     words = ["teacher=peers", "student.model.width=11", "+student@teacher.peers.third=cnn"]
-    values = resolved(compose(*words, "teacher.peers.third.model.width=5"))
+    values = resolve_config(compose(*words, "teacher.peers.third.model.width=5"))
     second, third = values["teacher"]["peers"].values()
     assert second["model"] == values["student"]["model"]
     assert (third["name"], third["model"]["width"]) == ("cnn", 5)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.run_folder import read_rows
+from kdsweep.common.files import read_json
+from kdsweep.tracking.run_dir import read_rows
 
 # `kill -9` in its second cohort: runs 0 and 2 are finished, 1 and 3 have checkpoints of epoch 3.
 OLD = Path(__file__).parent / "old_sweep"

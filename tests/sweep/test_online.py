@@ -7,8 +7,8 @@ from commands import Command, Outcome, Refusal
 from mlflow import MlflowClient
 from outcomes import both, digests, interrupt, parent_of, runs
 
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.run_folder import read_rows
+from kdsweep.common.files import read_json
+from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training.student import Student
 
 ONLINE = ["teacher.online=true"]

@@ -15,8 +15,8 @@ from outages import FAULTS, Proxy, Trigger, proxied
 from processes import SMALL, start
 from servers import serving
 
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.run_folder import read_rows
+from kdsweep.common.files import read_json
+from kdsweep.tracking.run_dir import read_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 

@@ -11,12 +11,12 @@ from outcomes import runs
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.run import Session
 from kdsweep.sweep.session import open_session
-from kdsweep.tracking.files import write_json_atomic
-from kdsweep.tracking.notes import SWEEP_DEFAULTS
-from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.console import Progress
+from kdsweep.tracking.metadata import SWEEP_DEFAULTS
 
 SMALL = ["trainer.epochs=2", "tracking.plots=none", "tracking.checkpoint_seconds=0"]
 GRID = ["T=1,4", *SMALL]

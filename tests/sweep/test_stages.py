@@ -8,7 +8,7 @@ from outcomes import both, digests, interrupt, parent_of, runs
 from safetensors.torch import load_file
 
 from kdsweep.cli import CONF
-from kdsweep.tracking.files import read_json
+from kdsweep.common.files import read_json
 
 SHORT = {
     "hints": ["stages.hints.epochs=1"],

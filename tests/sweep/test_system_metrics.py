@@ -7,10 +7,10 @@ import pytest
 from commands import Command
 from outcomes import runs
 
-from kdsweep.config import TrackingConfig
+from kdsweep.config.schema import TrackingConfig
 from kdsweep.errors import UserError
 from kdsweep.run import Session
-from kdsweep.tracking.progress import Progress
+from kdsweep.tracking.console import Progress
 
 BUSY = "system/cpu_utilization_percentage"
 ON = "tracking.system_metrics=true"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from processes import SMALL, finish
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.passwords import VARIABLE
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.common.passwords import VARIABLE
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 

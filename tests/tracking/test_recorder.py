@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from kdsweep.tracking.files import read_json
-from kdsweep.tracking.mlflow_run import sync
-from kdsweep.tracking.mlflow_store import MLflowStore
+from kdsweep.common.files import read_json
+from kdsweep.tracking.mlflow.run_sync import sync
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.upload_queue import Shipper
 from kdsweep.tracking.recorder import Recorder
-from kdsweep.tracking.run_folder import RESULT_KEYS, read_rows
-from kdsweep.tracking.shipper import Shipper
+from kdsweep.tracking.run_dir import RESULT_KEYS, read_rows
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 from toys import make_student, train
 
-from kdsweep.disk import is_full
-from kdsweep.losses.weight_schedule import WeightSchedule
+from kdsweep.losses.base.weight_schedule import WeightSchedule
+from kdsweep.tracking.disk import is_full
 from kdsweep.training.checkpoint import (
     Saved,
     finish,

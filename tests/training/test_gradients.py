@@ -4,12 +4,12 @@ import pytest
 import torch
 from toys import EPOCHS, make_stream, make_student, make_teacher, train
 
-from kdsweep.losses.hard import hard_loss
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.hard_label import hard_loss
+from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.weight_schedule import WeightSchedule
 from kdsweep.losses.kl import KL, kl_divergence
 from kdsweep.losses.mse import MSE
-from kdsweep.losses.term import Term
-from kdsweep.losses.weight_schedule import WeightSchedule
-from kdsweep.structures import Batch, Output
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.gradients import gradient_ratios
 from kdsweep.training.student import Student

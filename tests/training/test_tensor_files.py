@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from kdsweep.tracking.answers import Answers, load_answers, save_answers
+from kdsweep.tracking.predictions import Answers, load_answers, save_answers
 from kdsweep.training.tensor_files import save_tensors
 
 TENSORS = {

@@ -1,0 +1,8 @@
+"""Numbers and sentences as people read them."""
+
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """A value as a person writes it: 4.0 as `4`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,65 @@
+"""`${pairs:...}`: which features of the student a loss term compares with which of the teacher."""
+
+import re
+
+from omegaconf import DictConfig
+
+SAY_THE_PAIRS = "or say the pairs themselves, [[student,teacher],...]"
+
+
+def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
+    """`${pairs:maps}` in a loss term: what the student offers beside what the teacher offers.
+
+    An ensemble offers what its first member does, peers what the first of the others does.
+
+    Args:
+        kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint` and
+            `embedding`; the pairs come in this order.
+
+    Raises:
+        ValueError: if a network does not offer them, or if they are not equally many.
+    """
+    networks = {"student": _root_.student, **_first_teacher(_root_.teacher)}
+    return [pair for kind in kinds for pair in _pairs_of(kind, networks)]
+
+
+def _first_teacher(teacher: DictConfig) -> dict[str, DictConfig]:
+    for kind in ("members", "peers"):
+        for name, node in teacher[kind].items():
+            return {f"teacher.{kind}.{name}": node}
+    if teacher.model is None:
+        raise ValueError("teacher must be a model, got none")
+    return {"teacher": teacher}
+
+
+def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
+    ours, theirs = (_offered(node.features, key, kind) for key, node in networks.items())
+    if len(ours) != len(theirs):
+        lacking, enough = (f"{key}.features.{kind}" for key in networks)
+        raise ValueError(
+            f"{lacking} must be as many as {enough}, "
+            f"got {len(ours)} and {len(theirs)}; {SAY_THE_PAIRS}"
+        )
+    return [list(pair) for pair in zip(ours, theirs, strict=True)]
+
+
+def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
+    place = re.fullmatch(r"map_([1-9]\d*)", kind)
+    as_they_are = kind == "before_relu" and features.before_relu is None
+    key = "maps" if place or kind == "last_map" or as_they_are else kind
+    if key not in features:
+        allowed = " | ".join([*(str(key) for key in features), "map_1", "last_map"])
+        raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
+    found = features[key]
+    if not found:
+        said = "null" if found is None else "[]"
+        raise ValueError(f"{network}.features.{key} must be given, got {said}; {SAY_THE_PAIRS}")
+    names = [found] if isinstance(found, str) else list(found)
+    if place and int(place[1]) > len(names):
+        raise ValueError(
+            f"{network}.features.maps must be at least {place[1]} for {kind}, got {len(names)};"
+            f" {SAY_THE_PAIRS}"
+        )
+    if place:
+        return [names[int(place[1]) - 1]]
+    return names[-1:] if kind == "last_map" else names

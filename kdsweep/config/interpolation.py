@@ -1,0 +1,64 @@
+"""What a config says before its interpolations are followed: which keys a term follows."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from kdsweep.config.limits import unknown_keys
+from kdsweep.config.schema import TrainConfig
+
+
+def raw(node: DictConfig | None) -> dict[str, Any]:
+    """A node as it is written, interpolations not followed."""
+    found = {} if node is None else OmegaConf.to_container(node, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def interpolates(cfg: DictConfig, key: str) -> bool:
+    """Whether the root key (`T` or `alpha`) is interpolated in a loss term, or in a stage's."""
+    terms = {"loss": raw(cfg.loss), "stages": raw(cfg.stages)}
+    return any(f"${{{key}}}" in text for _, text in interpolations(terms))
+
+
+def alpha_weighted(loss: dict[str, Any]) -> bool:
+    return any(
+        path.endswith(".weight") and text == "${alpha}" for path, text in interpolations(loss)
+    )
+
+
+def interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((path, text) for path, text in _texts(loss, "loss") if "${" in text)
+
+
+def unknown_key_errors(cfg: DictConfig) -> list[str]:
+    """One sentence for every key that nothing reads: the skeleton lacks it, no value refers to it.
+
+    Hydra itself refuses an unknown key, but not `+key=value`.
+    """
+    written = raw(cfg)
+    texts = [text for _, text in _texts(written, "")]
+    return [
+        f"{key} must be a key of the config, got +{key}, which nothing reads"
+        for key in unknown_keys(TrainConfig, written)
+        if not any(re.search(rf"\$\{{{re.escape(key)}[.}}]", text) for text in texts)
+    ]
+
+
+def missing_keys(cfg: DictConfig) -> list[str]:
+    """The keys that a config says must be given (`???`) and that nobody gave."""
+    return sorted(path for path, text in _texts(raw(cfg), "") if text == MISSING)
+
+
+def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every string of a config, with the path of its key."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield from _texts(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for child in node:
+            yield from _texts(child, path)
+    elif isinstance(node, str):
+        yield path, node

@@ -1,0 +1,141 @@
+"""From a composed config to plain values: interpolations followed, recipes completed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf, read_write
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from kdsweep.common.passwords import KEYS, remember
+from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
+from kdsweep.config.recipes import peers, teacher_recipe
+from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig
+from kdsweep.errors import UserError
+
+
+def resolve_config(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain Python values, interpolations followed.
+
+    The loss terms of a teacher's recipe are those of a run of its own: `${T}`, `${alpha}` and
+    `${pairs:...}` in them mean the recipe's, not the root's. `alpha_weighted` is added to root and
+    recipes: whether some term's weight follows alpha, which only the interpolations tell and which
+    gives the hard term 1 - alpha. So is `beside`, the name of a
+    peer or of a teacher that trains beside the run itself, for which it is None.
+
+    Raises:
+        UserError: if an interpolation leads nowhere, such as to features that a network lacks.
+    """
+    rest = cfg.copy()
+    for key, value in _prepared(raw(cfg.teacher)).items():
+        rest.teacher[key] = value
+    values = {**_plain(rest), "alpha_weighted": alpha_weighted(raw(cfg.loss)), "beside": None}
+    values["teacher"] = _recipe(values, cfg.teacher, "teacher")
+    for name, stage in values["stages"].items():
+        whole = _complete(StageConfig, stage, f"stages.{name}")
+        if whole["epochs"] == MISSING:
+            raise UserError(f"stages.{name}.epochs must be given")
+        weighted = alpha_weighted(raw(cfg.stages[name].get("loss")))
+        values["stages"][name] = {**whole, "alpha_weighted": weighted}
+    for name, peer in values["teacher"]["peers"].items():
+        whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
+        values["teacher"]["peers"][name] = whole
+    for name, own in peers(values).items():
+        scope = OmegaConf.create({**own, "loss": raw(cfg.loss)})
+        values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
+    for key in ("uri", "artifacts"):  # an interpolation may have led to a password
+        values["tracking"][key] = values["tracking"][key] and remember(values["tracking"][key])
+    return values
+
+
+def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
+    """Take the passwords out of a config's addresses, before Hydra writes it to its files.
+
+    Interpolations stay: Hydra writes them as they are.
+    """
+    for key in keys:
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if not isinstance(node, DictConfig):
+            continue
+        value = raw(node).get(name)
+        if isinstance(value, str) and value != (hidden := remember(value)):
+            with read_write(node):
+                node[name] = hidden
+
+
+def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    except InterpolationResolutionError as error:
+        # OmegaConf hides the resolver's own exception, and puts its words behind some of its own.
+        sentence = str(error).splitlines()[0].split("while resolving interpolation: ")[-1]
+        raise UserError(f"{prefix}{error.full_key}: {sentence}") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What to change in a recipe and those below before its interpolations are followed.
+
+    Terms that only the recipe itself can resolve are taken out. What is to be the student's is put
+    in here and not in a yaml: there an override of a key below would alter the student itself.
+    """
+    below = recipe.get("teacher")
+    members = recipe.get("members") or {}
+    return {
+        "loss": {},
+        "teacher": below and {**below, **_prepared(below)},
+        "members": {name: {**node, **_prepared(node)} for name, node in members.items()},
+        "peers": {name: _as_student(peer) for name, peer in (recipe.get("peers") or {}).items()},
+        **(_as_root(recipe) if recipe.get("born_again") else {}),
+    }
+
+
+def _as_student(peer: dict[str, Any] | None) -> dict[str, Any]:
+    """A peer, which is like the student in all that it does not say."""
+    said = {key: value for key, value in (peer or {}).items() if value is not None}
+    return {**{key: f"${{student.{key}}}" for key in ("name", "model", "features")}, **said}
+
+
+def _as_root(recipe: dict[str, Any]) -> dict[str, Any]:
+    origins = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
+    return {key: recipe.get(key) or origin for key, origin in origins.items()}
+
+
+def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
+    """The recipe `values["teacher"]`, with the loss terms of it and of those below resolved."""
+    teacher: dict[str, Any] = values["teacher"]
+
+    def below(recipe: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
+        whole = _complete(TeacherConfig, recipe, key)  # Hydra has completed the root's alone
+        return _recipe({**values, "teacher": whole}, node, key)
+
+    if teacher["teacher"] is not None:
+        teacher["teacher"] = below(teacher["teacher"], node.teacher, f"{key}.teacher")
+    for name, member in teacher["members"].items():
+        member_key = f"{key}.members.{name}"
+        teacher["members"][name] = below(member, node.members[name], member_key)
+    loss = raw(node.get("loss"))
+    teacher["alpha_weighted"] = alpha_weighted(loss)
+    if any(interpolations(loss)):
+        recipe = teacher_recipe({**values, "teacher": teacher})
+        loss = _plain(OmegaConf.create({**recipe, "loss": loss}), f"{key}.")["loss"]
+    teacher["loss"] = loss
+    return teacher
+
+
+def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
+    """A node of a dict with the keys it does not say; the skeleton types no deeper than that.
+
+    Raises:
+        UserError: for an unknown key, or a value of another type.
+    """
+    if not isinstance(node, dict):
+        raise UserError(f"{key} must be a mapping of options, got {node}")
+    try:
+        whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
+        assert isinstance(whole, DictConfig)
+        return _plain(whole)
+    except OmegaConfBaseException as error:
+        where = f"{key}.{error.full_key}" if error.full_key else key
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,186 @@
+"""The skeleton of the configuration: names and types of the keys that kdsweep reads itself.
+
+Leaves (a model, a loss term, an optimizer) have no dataclass: the constructor of the object that
+uses them is their schema. Nothing in this package imports torch, so that `--help`, `--cfg job` and
+a wrong key need no time. Nothing anywhere changes a config value after it was composed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+# What a config may call. A `_target_` outside of these is refused by Hydra.
+EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
+
+
+@dataclass
+class AugmentConfig:
+    crop_padding: int = 0
+    flip: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+@dataclass
+class DatasetConfig:
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    root: str | None = None
+    val_fraction: float = 0.1
+    test_fraction: float | None = None
+    split_seed: int = 0
+    train_fraction: float = 1.0
+    limit: int | None = None
+    per_class: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    classes: int | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass
+class HardConfig:
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class TrainerConfig:
+    epochs: int = 60
+    batch_size: int = 64
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int = 1
+    grad_clip: float | None = None
+    test_curve: bool = False
+
+
+@dataclass
+class FeaturesConfig:
+    """What a network offers to loss terms: module paths, under names that all networks share.
+
+    ``before_relu``: the maps before their last ReLU; None where they are as they are.
+    """
+
+    maps: list[str] | None = None
+    before_relu: list[str] | None = None
+    hint: str | None = None
+    embedding: str | None = None
+
+
+@dataclass
+class StudentConfig:
+    name: str = MISSING
+    model: dict[str, Any] = MISSING
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    checkpoint: str | None = None
+
+
+@dataclass
+class TeacherConfig:
+    """A teacher's whole recipe. It follows no key of the root, so that a sweep has one teacher.
+
+    ``teacher`` is a TeacherConfig itself (a structured config cannot say so): that of an assistant,
+    which learns by the terms of ``loss`` with ``T`` and ``alpha`` of its own. ``members`` are
+    TeacherConfigs by name: those of an ensemble, which has no model itself. ``peers`` are
+    StudentConfigs by name: those that learn with the student, and there is no trained teacher.
+    ``born_again`` makes a model, optimizer and schedule that are not said those of the root.
+    ``online`` trains it beside the students, with epochs, batches and seed of the root.
+    """
+
+    name: str = MISSING
+    model: dict[str, Any] | None = None
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    checkpoint: str | None = None
+    store: str = "teachers"
+    seed: int = 0
+    T: float = 4.0
+    alpha: float = 0.5
+    hard_weight: float | None = None
+    hard: HardConfig = field(default_factory=HardConfig)
+    loss: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] | None = None
+    members: dict[str, Any] = field(default_factory=dict)
+    peers: dict[str, Any] = field(default_factory=dict)
+    born_again: bool = False
+    online: bool = False
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+@dataclass
+class StageConfig:
+    """What a student learns before its run; ``optimizer`` and ``schedule`` are the run's if empty.
+
+    ``T``, ``alpha`` and all else are those of the run.
+    """
+
+    epochs: int = MISSING
+    loss: dict[str, Any] = field(default_factory=dict)
+    hard_weight: float | None = None
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ScaleConfig:
+    """How conf/scale/ cuts a recipe down where keys have names of their own.
+
+    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as given there.
+    """
+
+    stage_epochs: int | None = None
+
+
+@dataclass
+class TrackingConfig:
+    uri: str | None = None
+    experiment: str = "kdsweep"
+    artifacts: str = "mlartifacts"
+    plots: str = "sweep"
+    answers: bool = True
+    report: bool = True
+    tensorboard: bool = False
+    system_metrics: bool = False
+    checkpoint_seconds: float = 1.0
+    wait: float = 60.0
+
+
+@dataclass
+class SearchConfig:
+    """What a search of ours knows beside the sweeper's own keys; set by conf/search/."""
+
+    name: str | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    objectives: list[str] = field(default_factory=lambda: ["val/acc"])
+    pruner: dict[str, Any] | None = None
+    finalists: int = 3
+    finalist_seeds: int = 3
+    max_failures: int = 10
+    workers: int = 1
+    timeout: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    T: float = 4.0
+    alpha: float = 0.5
+    seed: int = 0
+    hard_weight: float | None = None
+    hard: HardConfig = field(default_factory=HardConfig)
+    resume: bool = False
+    dry_run: bool = False
+    debug: bool = False
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    stages: dict[str, Any] = field(default_factory=dict)  # StageConfigs by name, in their order
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    published: dict[str, Any] = field(default_factory=dict)  # what the literature says; never read

@@ -1,0 +1,219 @@
+"""Image files: finding them in class folders, and a list of them as encoded images."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from kdsweep.data.images.decoding import Part
+from kdsweep.data.images.encoded import regular
+from kdsweep.data.images.formats import image_endings
+from kdsweep.data.images.notices import warn_once
+from kdsweep.data.types import printable
+
+AGAIN = "links to what is read already"
+NOT_REGULAR = "not regular files"
+OUTSIDE = "images outside of class folders"
+NO_ENDING = "no ending"
+
+
+class LeftOut:
+    """What lies in folders of images and is not read, counted by its kind.
+
+    Args:
+        published: how the names of files end that belong to the published set, and are not counted.
+    """
+
+    def __init__(self, published: str | None = None) -> None:
+        self._published = published
+        self._count: Counter[str] = Counter()
+        self._first: dict[str, Path] = {}
+
+    def add(self, kind: str, path: Path) -> None:
+        """Count a file, link or device."""
+        if self._published is not None and path.name.endswith(self._published):
+            return
+        self._count[kind] += 1
+        self._first.setdefault(kind, path)
+
+    def warn(self, root: Path) -> None:
+        """One warning of all that was counted in the folder of a data set."""
+        if kinds := str(self):
+            warn_once(f"dataset.root: left out of {printable(str(root))} are {kinds}")
+
+    def __str__(self) -> str:
+        """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
+        return ", ".join(
+            f"{kind} ({count})"
+            if kind.startswith(".")
+            else f"{kind} ({count}: {printable(str(self._first[kind]))})"
+            for kind, count in self._count.most_common()
+        )
+
+
+class ImageFiles:
+    """Files somewhere below ``root``, as ``Encoded``."""
+
+    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
+        self._root = root
+        # One flat array instead of N objects: workers share it without ever copying it.
+        self._relative = np.array([os.fsencode(path.relative_to(root)) for path in paths])
+
+    def __len__(self) -> int:
+        return len(self._relative)
+
+    def open(self, row: int) -> Path:
+        return regular(self._path(row))
+
+    def name(self, row: int) -> str:
+        return printable(str(self._path(row)))
+
+    def key(self, row: int) -> str:
+        return Path(os.fsdecode(self._relative[row])).as_posix()
+
+    def num_bytes(self) -> list[int]:
+        return [self._path(row).stat().st_size for row in range(len(self))]
+
+    def take(self, index: Tensor) -> "ImageFiles":
+        chosen = copy(self)
+        chosen._relative = self._relative[index.numpy()]
+        return chosen
+
+    def _path(self, row: int) -> Path:
+        return self._root / os.fsdecode(self._relative[row])
+
+
+def class_folders(
+    folders: Mapping[str, Path],
+    names: Sequence[str],
+    *,
+    left_out: LeftOut,
+    known: str = "train/",
+) -> dict[str, Part]:
+    """All images of each part's folder, which must hold exactly the class folders ``names``.
+
+    Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
+    regular files are read, each once, wherever links lead: an image that lies in a class folder
+    itself belongs to this class, whatever links to it.
+
+    Args:
+        folders: train/, val/ and test/, as far as they are there.
+        left_out: counts what is not read.
+        known: where the names come from, for the sentence about a difference.
+    """
+    return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
+
+
+def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: LeftOut) -> Part:
+    """The images of one part."""
+    _check_names(folder, names, known)
+    for entry in _entries(folder):
+        if not _is_folder(entry):
+            kind = _kind(entry)
+            left_out.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
+    found = [list(_image_files(folder / name, left_out)) for name in names]
+    taken = {file.real for files in found for file in files if not file.is_linked}
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, (name, files) in enumerate(zip(names, found, strict=True)):
+        own = sorted(_once(files, taken, left_out))
+        if not own:
+            raise ValueError(
+                f"dataset.root must hold images in every class folder, got {folder / name} "
+                f"without any{f', left out are {left_out}' if str(left_out) else ''}"
+            )
+        paths += own
+        labels += [label] * len(own)
+    return Part(ImageFiles(folder.parent, paths), labels)
+
+
+def folder_names(folder: Path) -> tuple[str, ...]:
+    """The folders in train/, val/ or test/ that are not hidden, sorted."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"dataset.root must hold a folder {folder.name}/, got {folder.parent} without it"
+        )
+    return tuple(entry.name for entry in _entries(folder) if _is_folder(entry))
+
+
+def _check_names(folder: Path, names: Sequence[str], known: str) -> None:
+    found = folder_names(folder)
+    missing, unknown = sorted({*names} - {*found}), sorted({*found} - {*names})
+    if missing or unknown:
+        odd = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}, unknown in {known}"
+        raise ValueError(
+            f"dataset.root must hold the same class folders in {folder.name}/ as in {known}, "
+            f"got {folder} {odd}"
+        )
+
+
+class _File(NamedTuple):
+    path: Path
+    real: str  # where the file lies, once links are followed
+    is_linked: bool
+
+
+def _image_files(folder: Path, left_out: LeftOut) -> Iterator[_File]:
+    """The images below a class folder; no folder is walked twice, so that every walk ends."""
+    walked: set[str] = set()
+    own, linked = ([], [folder]) if folder.is_symlink() else ([folder], [])
+    while own or linked:
+        is_linked = not own  # links come last, so that none takes what lies here itself
+        parent = (own or linked).pop()
+        home = os.path.realpath(parent)
+        if home in walked:
+            left_out.add(AGAIN, parent)
+            continue
+        walked.add(home)
+        for entry in _entries(parent):
+            path, via_link = Path(entry.path), is_linked or entry.is_symlink()
+            real = os.path.realpath(path) if via_link else os.path.join(home, entry.name)
+            if _is_folder(entry):
+                if Path(home).is_relative_to(real):
+                    left_out.add(AGAIN, path)
+                else:
+                    (linked if via_link else own).append(path)
+            elif (kind := _kind(entry)) in image_endings():
+                yield _File(path, real, via_link)
+            else:
+                left_out.add(kind, path)
+
+
+def _once(files: Sequence[_File], taken: set[str], left_out: LeftOut) -> Iterator[Path]:
+    """The paths of a class that no other path has led to; adds them to ``taken``."""
+    for path, real, is_linked in files:
+        if is_linked and real in taken:
+            left_out.add(AGAIN, path)
+        else:
+            taken.add(real)
+            yield path
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What is in a folder and not hidden, sorted by name. OSError if it cannot be read."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(shown, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other
+        return False
+
+
+def _kind(entry: "os.DirEntry[str]") -> str:
+    """The ending of a file in small letters, or what else it is."""
+    try:
+        is_regular = entry.is_file()
+    except OSError:  # as above
+        is_regular = False
+    if not is_regular:
+        return NOT_REGULAR
+    return Path(entry.name).suffix.lower() or NO_ENDING

@@ -1,0 +1,66 @@
+"""Encoded images in a column of a table of Hugging Face's ``datasets``, which is optional."""
+
+from copy import copy
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdsweep.data.images.encoded import regular
+
+
+class TableImages:
+    """The images in a column of the library's table, as ``Encoded``; the table stays on disk."""
+
+    def __init__(self, table: Any, column: str, split: str) -> None:
+        encoded = import_datasets().Image(decode=False)
+        self._table = table.select_columns([column]).cast_column(column, encoded)
+        self._column = column
+        self._split = split
+        self._rows: NDArray[np.int64] = np.arange(len(table))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def open(self, row: int) -> Path | BinaryIO:
+        image = self._table[int(self._rows[row])][self._column]
+        if image is not None and image["bytes"] is None:
+            return regular(Path(image["path"]))
+        return BytesIO(image["bytes"] if image is not None else b"")
+
+    def name(self, row: int) -> str:
+        return f"row {self._rows[row]} of {self._split}"
+
+    def key(self, row: int) -> str:
+        return ""
+
+    def num_bytes(self) -> list[int]:
+        from pyarrow import compute  # comes with datasets
+
+        images = self._table.with_format("arrow")[:][self._column]
+        in_table = compute.binary_length(compute.struct_field(images, "bytes")).to_pylist()
+        files = compute.struct_field(images, "path").to_pylist()
+        every = [
+            Path(file).stat().st_size if size is None and file else size or 0
+            for size, file in zip(in_table, files, strict=True)
+        ]
+        return [every[row] for row in self._rows]
+
+    def take(self, index: Tensor) -> "TableImages":
+        chosen = copy(self)
+        chosen._rows = self._rows[index.numpy()]
+        return chosen
+
+
+def import_datasets() -> Any:
+    """Hugging Face's library. ValueError if it is not installed."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ValueError(
+            f"datasets cannot be imported ({error}): pip install 'kdsweep[hf]'"
+        ) from error
+    return datasets

@@ -1,0 +1,157 @@
+"""The stream: the seeded, replayable order of training batches with their augmentation.
+
+Shapes: N images in the training split, B in a batch, each (channels, H, W).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdsweep.common.rng import derive
+from kdsweep.common.types import Batch
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.mixup import Mix
+from kdsweep.data.types import Labelled, in_order
+
+
+class Stream:
+    """Batches of augmented, normalised training images; (seed, epoch) alone decide them.
+
+    Every epoch shows each image once. The last, smaller batch is kept unless it holds a single
+    image, which BatchNorm cannot take. Nothing is remembered from epoch to epoch, and nothing waits
+    for the device: what an epoch draws is drawn on the CPU and moved once, when the epoch begins.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        *,
+        batch_size: int,
+        seed: int,
+        augment: Augment,
+        mix: Mix | None = None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
+
+        Raises:
+            ValueError: batch_size is no whole number from 1 to N.
+        """
+        _check_batch_size(batch_size)
+        if batch_size > len(data.labels):
+            raise ValueError(
+                f"trainer.batch_size must be at most the {len(data.labels)} training images, "
+                f"got {batch_size}"
+            )
+        self.data = data.to(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augment = augment
+        self.mix = mix or Mix()
+        self.device = torch.device(device)
+        self._normalise = _Normalise(mean, std, self.device)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """N, or N - 1 where the last batch would hold a single image."""
+        num_images = len(self.data.labels)
+        lonely = self.batch_size > 1 and num_images % self.batch_size == 1
+        return num_images - lonely
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.images_per_epoch // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, on the stream's device."""
+        draw = np.random.default_rng(derive("mix", self.seed, epoch))
+        for pixels in self.pixels(epoch):
+            batch = pixels._replace(images=self._normalise(pixels.images))
+            yield self.mix.apply(batch, draw) if self.mix else batch
+
+    def pixels(self, epoch: int) -> Iterator[Batch]:
+        """The same batches before normalisation and mixing: augmented uint8 images."""
+        generator = torch.Generator().manual_seed(derive("stream", self.seed, epoch))
+        order = torch.randperm(len(self.data.labels), generator=generator)
+        draws = self.augment.draw(len(order), generator)
+        order = order[: self.images_per_epoch]
+
+        index = order.to(self.device, non_blocking=True)
+        labels = self.data.labels.index_select(0, index).split(self.batch_size)
+        batches = zip(
+            self._read(order, index),
+            labels,
+            index.split(self.batch_size),
+            draws.to(self.device).split(self.batch_size),
+            strict=False,  # a lonely last image leaves its draw over
+        )
+        for images, label, position, draw in batches:
+            yield Batch(self.augment.apply(images, draw), label, position)
+
+    def _read(self, order: Tensor, index: Tensor) -> Iterator[Tensor]:
+        """Original pixels in the given order, which ``index`` holds on the device."""
+        images = self.data.images
+        if isinstance(images, Tensor):
+            for position in index.split(self.batch_size):
+                yield images.index_select(0, position)  # twice as fast as images[position]
+        else:
+            for pixels in images.read(order.split(self.batch_size)):
+                yield pixels.to(self.device, non_blocking=True)
+
+
+def evaluation_batches(
+    data: Labelled,
+    *,
+    batch_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """All images in their own order, normalised, not augmented; the last batch may be smaller."""
+    _check_batch_size(batch_size)
+    normalise = _Normalise(mean, std, torch.device(device))
+    labels = data.labels.to(device, non_blocking=True).split(batch_size)
+    index = torch.arange(len(data.labels), device=device).split(batch_size)
+    for pixels, label, position in zip(
+        in_order(data.images, batch_size), labels, index, strict=True
+    ):
+        yield Batch(normalise(pixels.to(device, non_blocking=True)), label, position)
+
+
+def samples(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
+    """Augmented, un-normalised training images of epoch 0 as they come, to look at.
+
+    Returns uint8 (n, channels, H, W) and labels (n,), on the CPU; n is ``count`` or, if that is
+    less, all images of the epoch.
+    """
+    images, labels, found = [], [], 0
+    for batch in stream.pixels(0):
+        images.append(batch.images.cpu())
+        labels.append(batch.labels.cpu())
+        found += len(batch.labels)
+        if found >= count:
+            break
+    return torch.cat(images)[:count], torch.cat(labels)[:count]
+
+
+class _Normalise:
+    """uint8 pixels (B, channels, H, W) -> float32 (pixels / 255 - mean) / std."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        per_channel = [torch.tensor(list(given), dtype=torch.float64) for given in (mean, std)]
+        center, spread = (values.view(-1, 1, 1) for values in per_channel)
+        self._scale = (1 / (255 * spread)).float().to(device)
+        self._shift = (-center / spread).float().to(device)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return pixels.float().mul_(self._scale).add_(self._shift)
+
+
+def _check_batch_size(batch_size: object) -> None:
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"trainer.batch_size must be a whole number >= 1, got {batch_size!r}")

@@ -1,0 +1,54 @@
+"""A term's value on tensors at hand, for notebooks and for comparison with other code."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.feature_loss import LearnedPairs, PairedTerm
+from kdsweep.losses.base.term import Term
+
+
+def evaluate(
+    term: Term,
+    student: Tensor | Sequence[Tensor],
+    teacher: Tensor | Sequence[Tensor],
+    labels: Tensor | None = None,
+) -> Tensor:
+    """The unweighted value, with its gradient.
+
+    A term that learns something, such as FitNet's regressor, is bound on its first call: what it
+    learns is drawn from torch's default generator.
+
+    Args:
+        student: the logits (B, C); for a term over pairs one feature (B, ...) for each of them.
+        teacher: likewise.
+        labels: (B,) int64, for terms that ask what each image shows. The B images are taken for
+            the whole training set.
+
+    Raises:
+        ValueError: without labels that are asked for; for pairs that the term cannot compare, and
+            for another number of features than of pairs.
+    """
+    ours, theirs = as_output(term, student, 0), as_output(term, teacher, 1)
+    count, device = len(ours.logits), ours.logits.device
+    if labels is None:
+        if term.needs_labels:
+            raise ValueError(f"labels must be given, {type(term).__name__} asks for them")
+        labels = torch.zeros(count, dtype=torch.int64, device=device)
+    if isinstance(term, PairedTerm) and not (isinstance(term, LearnedPairs) and term.links):
+        term.bind(ours, theirs, labels)
+        term.to(device)
+    images = torch.empty(count, 0, device=device)
+    value: Tensor = term(ours, theirs, Batch(images, labels, torch.arange(count, device=device)))
+    return value
+
+
+def as_output(term: Term, given: Tensor | Sequence[Tensor], side: int) -> Output:
+    """What a network would have handed out; ``side`` 0 is the student's of each pair."""
+    tensors = [given] if isinstance(given, Tensor) else list(given)
+    names = [pair[side] for pair in term.pairs] if isinstance(term, PairedTerm) else ["logits"]
+    if len(tensors) != len(names):
+        raise ValueError(f"tensors must be as many as pairs, {len(names)}, got {len(tensors)}")
+    return Output(tensors[0], dict(zip(names, tensors, strict=True)))

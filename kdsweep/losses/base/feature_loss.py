@@ -1,0 +1,126 @@
+"""The base of terms that compare features in pairs: one of the student's with one of the teacher's.
+
+Shapes: B images; a feature is a map (B, channels, H, W), a vector (B, D) or rows of tokens
+(B, tokens, D).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.shapes import Shape
+from kdsweep.losses.base.term import Term, at_least_float32
+
+
+class PairedTerm(Term):
+    """The sum over the pairs of ``compare(feature, target)``.
+
+    A sum and not a mean, as in RepDistiller: two pairs pull twice as hard as one. Features are
+    compared in float32 at least, whatever precision the networks run in.
+
+    ``pairs``: ``[[student_feature, teacher_feature], ...]``, module paths. Raises ValueError
+    unless there is at least one pair and ``weight`` is a finite number >= 0.
+
+    A subclass gives ``compare``, and ``check`` if not all shapes can be compared.
+    """
+
+    def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
+        super().__init__(weight)
+        self.pairs = checked_pairs(pairs)
+        self.student_features = tuple(dict.fromkeys(ours for ours, _ in self.pairs))
+        self.teacher_features = tuple(dict.fromkeys(theirs for _, theirs in self.pairs))
+
+    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+        """Raises ValueError for a pair whose shapes cannot be compared."""
+        for pair, feature, target in zip(self.pairs, *self.paired(student, teacher), strict=True):
+            try:
+                self.bind_pair(feature, target)
+            except ValueError as error:
+                raise ValueError(f"pairs [{', '.join(pair)}]: {error}") from error
+
+    def bind_pair(self, feature: Tensor, target: Tensor) -> None:
+        self.check(feature.shape, target.shape)
+
+    def check(self, feature: Shape, target: Shape) -> None:
+        """Raises ValueError for shapes that cannot be compared; both begin with B."""
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        with torch.autocast(student.logits.device.type, enabled=False):
+            features, targets = self.paired(student, teacher)
+            value = self.combine(self.values(features, targets, batch))
+        return value.to(features[0].dtype)  # some compare in float64
+
+    def paired(self, student: Output, teacher: Output) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of every pair in order, student's and teacher's, these without gradient."""
+        features = [at_least_float32(student.features[ours]) for ours, _ in self.pairs]
+        targets = [at_least_float32(teacher.features[theirs].detach()) for _, theirs in self.pairs]
+        return features, targets
+
+    def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
+        """One scalar a pair."""
+        return [self.compare(*pair) for pair in zip(features, targets, strict=True)]
+
+    def compare(self, feature: Tensor, target: Tensor) -> Tensor:
+        """The value of one pair, a scalar, mean over the batch."""
+        raise NotImplementedError
+
+    def combine(self, values: list[Tensor]) -> Tensor:
+        """The term's value from those of its pairs."""
+        return torch.stack(values).sum()
+
+
+class LearnedPairs(PairedTerm):
+    """A paired term that learns something for each pair, such as a regressor.
+
+    A subclass gives ``link``, a module that is called with (feature, target) and gives the
+    pair's value; it raises ValueError for shapes that it cannot compare.
+    """
+
+    def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
+        super().__init__(pairs, weight)
+        self.links = nn.ModuleList()
+
+    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+        self.links = nn.ModuleList()
+        super().bind(student, teacher, labels)
+
+    def bind_pair(self, feature: Tensor, target: Tensor) -> None:
+        super().bind_pair(feature, target)
+        link = self.link(feature.shape, target.shape)
+        self.links.append(link.to(device=feature.device, dtype=feature.dtype))
+
+    def link(self, feature: Shape, target: Shape) -> nn.Module:
+        """A new module between features of these shapes, both beginning with B."""
+        raise NotImplementedError
+
+    def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        if not self.links:
+            raise RuntimeError(f"{type(self).__name__}.bind must be called before the first batch")
+        return super().forward(student, teacher, batch)
+
+    def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
+        return [link(*pair) for link, *pair in zip(self.links, features, targets, strict=True)]
+
+
+def checked_pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """The pairs as plain tuples; ValueError for anything else than a list of pairs of names."""
+    clear = not isinstance(pairs, str) and all(is_pair(pair) for pair in pairs or ())
+    if not pairs or not clear:
+        raise ValueError(
+            f"pairs must be [[student_feature, teacher_feature], ...], at least one, got {pairs!r}"
+        )
+    return tuple((ours, theirs) for ours, theirs in pairs)
+
+
+def is_pair(pair: Sequence[str]) -> bool:
+    if isinstance(pair, str) or not isinstance(pair, Sequence):
+        return False
+    return len(pair) == 2 and all(isinstance(name, str) for name in pair)
+
+
+def deepest_most(values: list[Tensor]) -> Tensor:
+    """The sum in which the last value counts whole, and each one half as much as the next."""
+    shares = [0.5**distance for distance in reversed(range(len(values)))]
+    return torch.stack([share * value for share, value in zip(shares, values, strict=True)]).sum()

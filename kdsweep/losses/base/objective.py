@@ -1,0 +1,153 @@
+"""The weighted sum that a student minimises.
+
+    objective = hard_weight * CE + sum over k of weight_k * factor_k(epoch) * term_k
+
+``alpha`` weighs the *soft* part, as in RepDistiller and KD-pytorch; in torchdistill it weighs the
+hard one. A term's factor is 1 unless it has a schedule (weight_schedule.py); the hard weight has
+none and stays what it is when a term has ended. This is the only place where weights are applied.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.common.types import Batch, Output
+from kdsweep.losses.base.checks import check_fraction, check_not_negative, is_finite_number
+from kdsweep.losses.base.hard_label import hard_loss
+from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.weight_schedule import WeightSchedule
+
+HARD = "ce"  # what the hard term is called in metrics and weights
+
+
+class Objective(nn.Module):
+    """Hard cross-entropy and named terms, weighted and added; the terms come in name order.
+
+    ``alpha`` is given if and only if the weight of some term follows it. The hard term then
+    weighs 1 - alpha, else 1; ``hard_weight`` overrides both. ``label_smoothing`` is the hard
+    term's own. ``schedules`` holds those of terms whose weight changes over the ``epochs``. Raises
+    ValueError for values out of range, and if every weight is 0 in some epoch.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        *,
+        hard_weight: float | None,
+        alpha: float | None,
+        label_smoothing: float = 0.0,
+        schedules: Mapping[str, WeightSchedule] | None = None,
+        epochs: int = 1,
+    ) -> None:
+        super().__init__()
+        if HARD in terms:
+            raise ValueError(f"a term must not be named {HARD!r}: this is the hard cross-entropy")
+        if not is_finite_number(label_smoothing) or not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"hard.label_smoothing must be a number in [0, 1), got {label_smoothing!r}"
+            )
+        self.hard_weight = effective_hard_weight(hard_weight, alpha)
+        self.label_smoothing = float(label_smoothing)
+        self.terms = nn.ModuleDict({name: terms[name] for name in sorted(terms)})
+        given = schedules or {}
+        self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
+        for epoch in range(epochs):
+            check_something_to_minimise(self.weights_in(epoch), epoch)
+
+    def forward(
+        self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total to minimise, and the unweighted values by name, "ce" first, in its graph.
+
+        A term of weight 0 in this epoch (from 0) is evaluated and reported, but without a gradient
+        and no part of the total. ``teacher`` is None if no term needs one.
+        """
+        if teacher is None:
+            if self.needs_teacher:
+                raise ValueError(f"a teacher is needed by {', '.join(self.terms)}")
+            teacher = Output(torch.empty(0), {})
+        contributions = []
+        values = {}
+        for name, weight in self.weights_in(epoch).items():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
+                values[name] = self._value(name, student, teacher, batch)
+            if weight > 0:
+                contributions.append(weight * values[name])
+        return torch.stack(contributions).sum(), values
+
+    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+        """Let each term take over what a stage's term of its name has learned.
+
+        ``learned`` is the state of the stage's objective. Raises ValueError where it does not fit.
+        """
+        for name, term in self._terms():
+            prefix = f"terms.{name}."
+            own = {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
+            try:
+                term.begin_with(own)
+            except ValueError as error:
+                raise ValueError(f"loss.{name}: {error}") from error
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The effective whole weights by name, "ce" first, then the terms in name order."""
+        return {HARD: self.hard_weight} | {name: term.weight for name, term in self._terms()}
+
+    def weights_in(self, epoch: int) -> dict[str, float]:
+        """The weights of an epoch, which counts from 0, in the same order."""
+        factors = {name: schedule.factor(epoch) for name, schedule in self.schedules.items()}
+        return {name: weight * factors.get(name, 1.0) for name, weight in self.weights.items()}
+
+    @property
+    def formula(self) -> str:
+        """The weighted sum for people to read: `0.5 ce + 0.5 kl (warmup=20)`."""
+        parts = []
+        for name, weight in self.weights.items():
+            schedule = str(self.schedules.get(name, ""))
+            parts.append(f"{weight:g} {name}" + (f" ({schedule})" if schedule else ""))
+        return " + ".join(parts)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether some term looks at the teacher, whatever its weight."""
+        return any(term.needs_teacher for _, term in self._terms())
+
+    @property
+    def student_features(self) -> tuple[str, ...]:
+        """The student's features that some term wants, sorted."""
+        return tuple(sorted({name for _, term in self._terms() for name in term.student_features}))
+
+    @property
+    def teacher_features(self) -> tuple[str, ...]:
+        """The teacher's features that some term wants, sorted."""
+        return tuple(sorted({name for _, term in self._terms() for name in term.teacher_features}))
+
+    def _value(self, name: str, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        if name == HARD:
+            return hard_loss(student.logits, batch, self.label_smoothing)
+        value: Tensor = self.terms[name](student, teacher, batch)
+        return value
+
+    def _terms(self) -> Iterator[tuple[str, Term]]:
+        for name, term in self.terms.items():
+            assert isinstance(term, Term)
+            yield name, term
+
+
+def check_something_to_minimise(weights: Mapping[str, float], epoch: int) -> None:
+    if not any(weights.values()):
+        raise ValueError(
+            "hard_weight or the weight of a term must be > 0 in every epoch, "
+            f"got {dict(weights)} after {epoch} epochs"
+        )
+
+
+def effective_hard_weight(hard_weight: float | None, alpha: float | None) -> float:
+    """``hard_weight`` if given, else 1 - alpha if a term's weight follows alpha, else 1."""
+    if alpha is not None:
+        check_fraction("alpha", alpha)
+    if hard_weight is not None:
+        check_not_negative("hard_weight", hard_weight)
+        return float(hard_weight)
+    return 1.0 - alpha if alpha is not None else 1.0

@@ -1,0 +1,93 @@
+"""Features by module path: what a network computes on the way to its logits.
+
+Hooks reach into any module, so no model has to be written for distillation. `stage2:before_relu` is
+what goes into the last ReLU inside of `stage2`, wherever that is.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from kdsweep.common.types import Output
+
+BEFORE_RELU = "before_relu"
+
+
+class FeatureTap:
+    """A model that also hands out the outputs of the modules named.
+
+    ``FeatureTap(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A name
+    is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``.
+    Without names the model has no hooks and the features are empty. A module that runs more than
+    once in a forward pass, such as a shared ReLU, gives its last output. A copy of a tapped model
+    would report to the first tap: close the tap before copying.
+    """
+
+    def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
+        """Raises ValueError if a name is no module path of ``model``, or has no ReLU inside."""
+        self.model = model
+        self.names = tuple(dict.fromkeys(names))
+        self._captured: dict[str, Tensor] = {}
+        places = {name: place(model, name) for name in self.names}
+        self._handles = [self._hook(name, *where) for name, where in places.items()]
+
+    def __call__(self, images: Tensor) -> Output:
+        """Images (B, channels, H, W) -> logits (B, C) and the features by name.
+
+        Raises ValueError if the forward pass does not run through one of the modules named.
+        """
+        self._captured = {}
+        logits = self.model(images)
+        captured, self._captured = self._captured, {}
+        for name in self.names:
+            if name not in captured:
+                raise ValueError(f"feature {name!r} is never computed by {type_name(self.model)}")
+        return Output(logits, {name: captured[name] for name in self.names})
+
+    def close(self) -> None:
+        """Take the hooks off the model; the tap must not be called afterwards."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str, module: nn.Module, is_input: bool) -> RemovableHandle:
+        if is_input:
+            return module.register_forward_pre_hook(
+                lambda module, inputs: self._catch(name, inputs[0])
+            )
+        return module.register_forward_hook(
+            lambda module, inputs, output: self._catch(name, output)
+        )
+
+    def _catch(self, name: str, value: object) -> None:
+        if not isinstance(value, Tensor):
+            raise ValueError(f"feature {name!r} is no tensor but a {type_name(value)}")
+        # A copy: torchvision's networks go on to write into some (out += identity, ReLU in place).
+        self._captured[name] = value.clone()
+
+
+def place(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
+    """The module of a feature, and whether what goes into it is meant. Raises ValueError."""
+    path, _, position = name.partition(":")
+    modules = {path: module for path, module in model.named_modules() if path}
+    if path not in modules or position not in ("", BEFORE_RELU):
+        raise ValueError(unknown_feature(name, list(modules)))
+    if not position:
+        return modules[path], False
+    relus = [part for part in modules[path].modules() if isinstance(part, nn.ReLU)]
+    if not relus:
+        raise ValueError(f"feature {name!r} must be a module with a ReLU, which it is not")
+    return relus[-1], True  # they come in the order in which they were made
+
+
+def unknown_feature(name: str, paths: list[str]) -> str:
+    """The sentence for a feature that does not exist, with the paths that look like it."""
+    near = difflib.get_close_matches(name, paths, n=5, cutoff=0.5)
+    inside = [path for path in paths if "." not in path]
+    hint = f"; near to it: {', '.join(near)}" if near else ""
+    return f"feature {name!r} must be a module path inside {', '.join(inside)}{hint}"
+
+
+def type_name(thing: object) -> str:
+    return type(thing).__name__

@@ -1,0 +1,46 @@
+"""What networks of other libraries have in common: a name that must exist, images that must fit."""
+
+import difflib
+from collections.abc import Collection
+
+import torch
+from torch import nn
+
+from kdsweep.models.components.checks import Shape
+
+
+def check_name(name: str, names: Collection[str], library: str) -> None:
+    """``name`` must be one of the ``names`` of the library's classifiers."""
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=4, cutoff=0.4)
+        nearest = f" (near to it: {', '.join(near)})" if near else ""
+        raise ValueError(
+            f"model.name must be one of {library}'s {len(names)} classifiers{nearest}, got {name!r}"
+        )
+
+
+def check_weights_fit(name: str, in_shape: Shape) -> None:
+    """Weights to start from are for colour images."""
+    if in_shape[0] != 3:
+        raise ValueError(f"weights of {name} need images of 3 channels, got {in_shape[0]}")
+
+
+def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
+    """Refuse images that do not fit through the network, by sending one through.
+
+    One of zeros, in eval mode: this changes neither the weights nor the random state.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *in_shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(cannot_take(name, in_shape, error)) from error
+    finally:
+        model.train(was_training)
+
+
+def cannot_take(name: str, in_shape: Shape, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"

@@ -1,0 +1,175 @@
+"""The temperature that calibrates a network, and how well calibrated it is.
+
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599): all logits are divided by the one T that
+minimises the negative log likelihood (NLL) of validation images. Answers stay, confidences change.
+Shapes: logits (N, C) and labels (N,) of N images and C classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from kdsweep.report.analysis.statistics import ALPHA, Interval
+
+Array = np.ndarray
+
+PRECISE = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 200}
+RESAMPLES = 1000
+WIDEST = 16.0  # how far from the fitted T a resample's may be, as a factor
+STEPS = 97  # temperatures between them: linear interpolation is right to a thousandth
+
+
+def calibrated_temperature(logits: Array, labels: Array) -> float:
+    """The T that minimises NLL, found by L-BFGS over log T.
+
+    It is 0 where every image is right, for then NLL falls for ever as T goes to 0; and inf where
+    the logits tell nothing of the labels: see `is_reached`.
+    """
+    centred = _centred(logits)
+    if (limit := _limit(centred, labels)) is not None:
+        return limit
+
+    def nll(log_T: Array) -> tuple[float, float]:
+        each, slopes = _nll_and_slopes(centred, labels, math.exp(log_T[0]))
+        return float(each.mean()), float(slopes.mean())
+
+    # Starting in units of the logits, the result follows their scale to the last digits.
+    start = math.log(float(np.std(logits, dtype=np.float64)))
+    # The same algorithm as torch.optim's, whose first step imports a compiler for two seconds.
+    found = minimize(nll, [start], jac=True, method="L-BFGS-B", options=PRECISE)
+    return math.exp(found.x[0])
+
+
+def is_reached(T: float) -> bool:
+    """Whether NLL has a minimum, at this T, and not only a limit at 0 or inf."""
+    return 0 < T < math.inf
+
+
+def bootstrap_interval(logits: Array, labels: Array, T: float) -> Interval:
+    """95 % percentile interval of a calibrated T over images drawn anew, with a fixed seed.
+
+    It begins at 0 where too many of the draws have no wrong answer among them. NLL is convex in
+    1 / T, so its slope has one sign below the minimum and the other above: each image's slope is
+    computed once, at temperatures round T, and a draw's T is where their mean changes its sign.
+    """
+    centred, rng = _centred(logits), np.random.default_rng(0)
+    grid = math.log(T) + np.linspace(-1, 1, STEPS) * math.log(WIDEST)
+    slopes = np.stack([_nll_and_slopes(centred, labels, math.exp(u))[1] for u in grid], axis=1)
+    images = len(labels)
+    drawn = [
+        np.bincount(rng.integers(images, size=images), minlength=images) @ slopes
+        for _ in range(RESAMPLES)
+    ]
+    found = [_zero(grid, slope) for slope in drawn]
+    # No value between a T and a limit means anything: a quantile is one of the values.
+    low, high = np.quantile(found, [ALPHA / 2, 1 - ALPHA / 2], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _zero(grid: Array, slope: Array) -> float:
+    """T where a slope that rises through 0 does; its limit where it does so beyond the grid."""
+    place = int(np.sum(slope < 0))
+    if place == 0:
+        return 0.0
+    if place == len(grid):
+        return math.inf
+    below, above = slope[place - 1], slope[place]
+    return math.exp(grid[place - 1] - below * (grid[place] - grid[place - 1]) / (above - below))
+
+
+def _centred(logits: Array) -> Array:
+    found: Array = np.array(logits, dtype=np.float64)
+    found -= found.max(axis=1, keepdims=True)
+    return found
+
+
+def _limit(centred: Array, labels: Array) -> float | None:
+    """Where NLL has no minimum, the T that it falls towards."""
+    own = _own(centred, labels)
+    if own.mean() <= centred.mean():
+        return math.inf
+    return None if np.any(own < 0) else 0.0
+
+
+def _nll_and_slopes(centred: Array, labels: Array, T: float) -> tuple[Array, Array]:
+    """Each image's NLL at T, and its derivative by log T: (N,) and (N,)."""
+    weights = np.exp(centred / T)
+    total = weights.sum(axis=1)
+    own, mean = _own(centred, labels), np.einsum("nc,nc->n", weights, centred) / total
+    return np.log(total) - own / T, (own - mean) / T
+
+
+def _own(values: Array, labels: Array) -> Array:
+    own: Array = values[np.arange(len(labels)), labels]
+    return own
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good the probabilities are, each the smaller the better."""
+
+    ece: float  # expected calibration error over 15 bins, in [0, 1]
+    nll: float  # nats per image
+    brier: float  # squared error summed over the classes (Brier 1950), in [0, 2]
+
+
+def scores(logits: Array, labels: Array, T: float = 1.0) -> Scores:
+    """Of the softmax of logits that are divided by T first."""
+    from torch import from_numpy
+
+    from kdsweep.training.evaluation import calibration_error
+
+    scaled = np.asarray(logits, dtype=np.float64) / T
+    found = probabilities(scaled)
+    squares = np.einsum("nc,nc->n", found, found)
+    return Scores(
+        ece=calibration_error(from_numpy(scaled), from_numpy(np.asarray(labels))),
+        nll=mean_nll(scaled, labels, [1.0])[0],
+        brier=float((squares - 2 * _own(found, labels) + 1).mean()),
+    )
+
+
+def mean_nll(logits: Array, labels: Array, temperatures: Sequence[float]) -> list[float]:
+    """Negative log likelihood at each T, in nats per image."""
+    centred = _centred(logits)
+    return [float(_nll_and_slopes(centred, labels, T)[0].mean()) for T in temperatures]
+
+
+def probabilities(logits: Array, T: float = 1.0) -> Array:
+    """softmax(logits / T), (N, C) float64."""
+    found: Array = np.exp(log_probabilities(logits, T))
+    return found
+
+
+def log_probabilities(logits: Array, T: float = 1.0) -> Array:
+    """log softmax(logits / T), (N, C) float64."""
+    centred: Array = _centred(logits) / T
+    centred -= np.log(np.exp(centred).sum(axis=1, keepdims=True))
+    return centred
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The images whose confidence is in one fifteenth of (0, 1]."""
+
+    count: int
+    confidence: float  # mean over them
+    accuracy: float
+
+
+def reliability(logits: Array, labels: Array, T: float = 1.0) -> list[Bin]:
+    """The bins of the expected calibration error that are not empty, in order."""
+    from kdsweep.training.evaluation import ECE_BINS
+
+    found = probabilities(logits, T)
+    confidence, right = found.max(axis=1), found.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * ECE_BINS).astype(int), 1, ECE_BINS)
+    inside = [place == number for number in range(1, ECE_BINS + 1)]
+    return [
+        Bin(int(mask.sum()), float(confidence[mask].mean()), float(right[mask].mean()))
+        for mask in inside
+        if mask.any()
+    ]

@@ -1,0 +1,147 @@
+"""Single test images: how they look, on a sheet with what was said of them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from kdsweep.errors import UserError
+from kdsweep.plotting.drawing import save
+from kdsweep.plotting.plots import DPI
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from kdsweep.data.pipeline.split import Dataset
+    from kdsweep.data.types import Raw
+
+FEWEST_COLUMNS, MOST_COLUMNS = 4, 8
+SMALL = 64  # pixels a side; smaller images are shown pixel by pixel
+LETTERS = 16  # of a class name
+NO_MEMORY = 1e-9  # GiB: images in files stay there
+NARROW, WIDE = 1.25, 2.3  # inches a column
+
+# Gives the data set of a run's resolved config.
+Load = Callable[[dict[str, Any]], "Dataset"]
+
+
+class Read:
+    """A source that has been read, and is not to be identified: to look at, not to train on."""
+
+    def __init__(self, name: str, raw: "Raw") -> None:
+        self.name, self._raw = name, raw
+
+    def load(self) -> "Raw":
+        return self._raw
+
+    def digest(self) -> str:
+        return ""
+
+
+def load_dataset(config: dict[str, Any]) -> "Dataset":
+    """The data set of a run's resolved config, to look at a few of its images.
+
+    Images in files are decoded when they are asked for, and pixels are not measured.
+
+    Raises:
+        UserError: if the data is missing, damaged, or cannot be split as it was.
+    """
+    from kdsweep.build import build_dataset, build_source
+
+    node = config["dataset"]
+    root, source = node.get("root"), dict(node["source"])
+    if root is not None and not Path(root).expanduser().exists():  # a report downloads nothing
+        raise UserError(f"dataset.root: {root} is not here")
+    if "memory_gib" in source:
+        source |= {"memory_gib": NO_MEMORY, "workers": 0}
+    try:
+        raw = build_source({"source": source}).load()
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    any_values = [0.5] * raw.train.images.shape[1]
+    node = {**node, "mean": any_values, "std": any_values}
+    return build_dataset(node, "cpu", Read(node["name"], raw))
+
+
+def pixels_of(
+    config: Mapping[str, Any], labels: np.ndarray, index: Sequence[int], load: Load = load_dataset
+) -> np.ndarray:
+    """The test images at ``index``, as uint8 (len(index), channels, H, W).
+
+    Args:
+        labels: of the whole test set as the run saw it, (N,).
+
+    Raises:
+        UserError: if the data is not there, or is not what the run was measured on.
+    """
+    import torch
+
+    test = load(dict(config)).test
+    if not np.array_equal(test.labels.cpu().numpy(), labels):
+        raise UserError("dataset: it is no longer what the run was measured on")
+    return test.images[torch.tensor(list(index))].cpu().numpy()
+
+
+class Shown(NamedTuple):
+    """An image of a contact sheet, and the names of its class and of the answers to it."""
+
+    pixels: np.ndarray  # uint8 (channels, H, W)
+    true: str
+    before: str
+    after: str
+
+    @property
+    def caption(self) -> str:
+        """`true: said before → says now`, in two lines if it is long."""
+        true, before, after = map(_short, (self.true, self.before, self.after))
+        space = "\n" if len(true + before + after) > LETTERS else " "
+        return f"{true}:{space}{before} → {after}"
+
+
+Block = tuple[str, Sequence[Shown]]  # a heading of two lines, and the images under it
+
+
+def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
+    """Draw blocks of images, each under its heading; empty ones keep their heading."""
+    from matplotlib.figure import Figure
+
+    lines = [shown.caption.split("\n") for _, block in blocks for shown in block]
+    longest = max((len(line) for caption in lines for line in caption), default=0)
+    width = min(max(NARROW, 0.075 * longest + 0.3), WIDE)
+    row = width + 0.17 * max(map(len, lines), default=1)
+    columns = max(FEWEST_COLUMNS, min(MOST_COLUMNS, max(len(block) for _, block in blocks)))
+    heights = [0.6 + row * math.ceil(len(block) / columns) for _, block in blocks]
+    figure = Figure(figsize=(columns * width, sum(heights)), dpi=DPI, layout="constrained")
+    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False).ravel()
+    for part, (heading, block) in zip(parts, blocks, strict=True):
+        letters = int(columns * width * 13)
+        told = "\n".join(shorten(line, letters, placeholder="…") for line in heading.split("\n"))
+        part.suptitle(told, fontsize=10, x=0.005, ha="left")
+        if block:
+            panels = part.subplots(math.ceil(len(block) / columns), columns, squeeze=False).ravel()
+            _fill(panels, block)
+    save(figure, path)
+
+
+def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:
+    for axes in panels:
+        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])  # laying out those that are not drawn takes seconds
+    for axes, shown in zip(panels, block, strict=False):
+        pixels = shown.pixels.transpose(1, 2, 0)
+        is_grey, is_small = pixels.shape[2] == 1, max(pixels.shape[:2]) < SMALL
+        axes.imshow(
+            pixels[..., 0] if is_grey else pixels,
+            cmap="gray" if is_grey else None,
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if is_small else "antialiased",
+        )
+        axes.set_title(shown.caption, fontsize=8.5, pad=3)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"

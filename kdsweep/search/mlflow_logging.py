@@ -1,0 +1,148 @@
+"""A search in MLflow: search > trial > run. Nothing here waits for MLflow, or stops the search.
+
+What MLflow is to have of a search and of its trials is noted in their folders first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, TrialState
+
+from kdsweep.common.text import number
+from kdsweep.config.schema import SearchConfig
+from kdsweep.run import Result
+from kdsweep.search.space import Space
+from kdsweep.tracking.metadata import trial_note
+from kdsweep.tracking.mlflow import trial_sync
+from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
+from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
+from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.run_dir import make_row
+
+# A pruned trial is as its runs are: ended by somebody, not by itself.
+ENDS: dict[TrialState, Status] = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.FAIL: "FAILED",
+    TrialState.PRUNED: "KILLED",
+}
+
+
+def ended(trial: FrozenTrial) -> tuple[datetime, int]:
+    """When a trial was complete, and its number where that is the same."""
+    return trial.datetime_complete or datetime.max, trial.number
+
+
+class SearchRuns:
+    """The search's parent run and one run a trial; each is found again by its folder.
+
+    Without a shipper MLflow is written to in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        store: MLflowStore | None,
+        parent_id: str | None,
+        folder: Path,
+        shipper: Shipper | None = None,
+    ) -> None:
+        self.store, self.parent_id, self.folder = store, parent_id, folder
+        self._shipper = shipper or Shipper(threaded=False)
+        self._begun: set[int] = set()  # trials of this process
+
+    @property
+    def own_trials(self) -> set[Path]:
+        """The folders of the trials that this process has begun or resumed."""
+        return {self._folder_of(trial) for trial in self._begun}
+
+    def describe(self, space: Space, config: DictConfig, options: SearchConfig) -> None:
+        """Log what is searched, and how, as params of the search."""
+        sweeper = config.hydra.sweeper
+        params: dict[str, object] = {
+            "sampler": str(sweeper.sampler._target_).rpartition(".")[2],
+            "pruner": str((options.pruner or {}).get("_target_")).rpartition(".")[2],
+            "seeds": ",".join(map(str, options.seeds)),
+            **{f"space.{d.key}": d.words for d in space.dimensions},
+        }
+        trial_sync.note_search(self.folder, params=params)
+        self._ship(self._sync_search)
+
+    def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> None:
+        """A trial begins, or is resumed."""
+        folder = self._folder_of(trial)
+        if trial not in self._begun:
+            self._begun.add(trial)
+            trial_sync.begin_trial(
+                folder,
+                f"trial {trial}: {name}",
+                {"kdsweep.cell": name},
+                {key: number(value) for key, value in values.items()},
+            )
+        if trial_sync.run_id_of(folder) is None:
+            self._ship(lambda store: trial_sync.ensure_trial(store, folder))
+
+    def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
+        """Log a trial's seeds and their mean, and close it; saying it again changes nothing."""
+        if trial not in self._begun:
+            return
+        values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
+        metrics = {"seeds": float(len(values))}
+        if values:
+            metrics["val/acc"] = fmean(values.values())
+        if len(values) > 1:
+            metrics["val/acc_sd"] = stdev(values.values())
+        rows = [make_row(0, now_ms(), metrics)]
+        rows += [make_row(seed, now_ms(), {"val/acc_of_seed": v}) for seed, v in values.items()]
+        tags = {PRUNED_TAG: "true"} if state is TrialState.PRUNED else {}
+        self._end(trial, ENDS[state], tags, rows)
+
+    def _end(
+        self, trial: int, status: Status, tags: Mapping[str, str], rows: Sequence[Any]
+    ) -> None:
+        folder = self._folder_of(trial)
+        trial_sync.end_trial(folder, status, tags, rows)
+        self._ship(partial(trial_sync.sync_trial, folder))
+
+    def best_so_far(self, study: optuna.Study) -> None:
+        """Log the best value after so many complete trials, in the order in which they ended."""
+        if len(study.directions) > 1:
+            return
+        pick = max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min
+        done = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
+        values = [trial.value for trial in sorted(done, key=ended) if trial.value is not None]
+        rows = [
+            make_row(step, now_ms(), {"best": best})
+            for step, best in enumerate(accumulate(values, pick), start=1)
+        ]
+        trial_sync.note_search(self.folder, rows=rows)
+        self._ship(self._sync_search)
+
+    def stopped(self, status: Status) -> None:
+        """The search was stopped: the trials that this process has begun end with it."""
+        for trial in sorted(self._begun):
+            note = trial_note(self._folder_of(trial)) or {}
+            if "status" in note:
+                continue
+            try:
+                self._end(trial, status, {}, [])
+            except OSError:  # a full disk: at least MLflow's run is closed
+                self._ship(partial(trial_sync.close_trial, self._folder_of(trial), status))
+
+    def _folder_of(self, trial: int) -> Path:
+        return self.folder / str(trial)
+
+    def _sync_search(self, store: MLflowStore) -> None:
+        if self.parent_id is not None:
+            with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
+                trial_sync.sync_search(self.folder, store, self.parent_id)
+
+    def _ship(self, work: Callable[[MLflowStore], object]) -> None:
+        if (store := self.store) is not None and self.parent_id is not None:
+            self._shipper.submit("the search", lambda: work(store), folder=self.folder)

@@ -1,0 +1,204 @@
+"""Requests that no search can meet, each refused in one sentence before anything is made.
+
+What needs the study's storage is refused in `kdsweep.search.study`, a space without values in
+`kdsweep.search.space`, one without effect in `kdsweep.search.study_name`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from optuna.pruners import BasePruner, NopPruner
+
+from kdsweep.config.limits import MOST
+from kdsweep.config.schema import SearchConfig
+from kdsweep.errors import UserError
+from kdsweep.search.sampling import make_sampler
+from kdsweep.search.space import Space, fixed_keys
+from kdsweep.search.study import engine_of
+from kdsweep.tracking.mlflow.backend import first_line
+
+# Of result.json, and which way is better. Nothing of the test set: what is chosen by it cannot be
+# measured on it.
+OBJECTIVES = {
+    "val/acc": "maximize",
+    "val/acc_best": "maximize",
+    "val/loss": "minimize",
+    "num_params": "minimize",
+    "latency_ms": "minimize",
+}
+
+
+class Check(NamedTuple):
+    """What a key must be, whatever the others are."""
+
+    key: str
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+def _between(key: str, least: int, most: int) -> Check:
+    return Check(key, f"from {least} to {most}", lambda value: least <= value <= most)
+
+
+CHECKS = (
+    _between("hydra.sweeper.n_trials", 1, 1_000_000),
+    _between("hydra.sweeper.n_jobs", 1, 10_000),
+    _between("search.workers", 1, MOST["workers"]),
+    _between("search.max_failures", 0, 1_000_000),
+    _between("search.finalists", 0, 1000),
+    _between("search.finalist_seeds", 0, 1000),
+    Check(
+        "hydra.launcher.cohort_size", "null or at least 1", lambda size: size is None or size > 0
+    ),
+    Check(
+        "hydra.sweeper.sampler.seed",
+        "null or from 0 to 2**32 - 1",
+        lambda seed: seed is None or 0 <= seed < 2**32,
+    ),
+    Check(
+        "search.seeds",
+        f"rising integers from 0 to {MOST['seed']}",
+        lambda seeds: (
+            len(seeds) > 0
+            and list(seeds) == sorted(set(seeds))
+            and 0 <= seeds[0] <= seeds[-1] <= MOST["seed"]
+        ),
+    ),
+    Check(
+        "search.name",
+        "null or a plain folder name",
+        lambda name: (
+            name is None
+            or (
+                re.fullmatch(r"(?!\.)[^/\\\0]{1,200}", name) is not None
+                and name.isprintable()
+                and len(name.encode()) <= 200  # a file system counts bytes
+            )
+        ),
+    ),
+    Check(
+        "hydra.sweeper.storage",
+        "an address like sqlite:///optuna.db",
+        lambda storage: storage is not None,
+    ),
+    Check("resume", "false in a search, which always goes on", lambda resume: not resume),
+)
+
+
+class Unheard(NamedTuple):
+    """A key of Hydra's, or of the stock sweeper, that says nothing to a search of ours."""
+
+    key: str
+    default: Any
+    instead: str
+
+
+UNHEARD = (
+    Unheard("seed", 0, "its seeds are search.seeds"),
+    Unheard("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
+    Unheard("hydra.sweeper.study_name", None, "its study is search.name"),
+    Unheard("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
+    Unheard("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
+)
+
+
+def refuse_values(config: DictConfig) -> None:
+    """Refuse what the config alone shows.
+
+    Raises:
+        UserError: naming a key, its value and what is allowed.
+    """
+    for key, allowed, holds in CHECKS:
+        value = OmegaConf.select(config, key)
+        if not holds(value):
+            raise UserError(f"{key} must be {allowed}, got {_shown(value)}")
+    if config.search.finalists > 0 and config.search.finalist_seeds < 1:
+        raise UserError(
+            f"search.finalist_seeds must be at least 1 with search.finalists="
+            f"{config.search.finalists}, got {config.search.finalist_seeds}"
+        )
+    _refuse_unheard(config)
+    _refuse_objectives(config)
+    engine_of(str(config.hydra.sweeper.storage)).dispose()
+
+
+def _refuse_unheard(config: DictConfig) -> None:
+    said = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
+    for key, default, instead in UNHEARD:
+        value = OmegaConf.select(config, key)
+        if key in said or (default is not ... and value != default):
+            raise UserError(f"{key} must be left out of a search, got {_shown(value)}: {instead}")
+
+
+def _refuse_objectives(config: DictConfig) -> None:
+    objectives = list(config.search.objectives)
+    if unknown := sorted(set(objectives) - OBJECTIVES.keys()):
+        raise UserError(
+            f"search.objectives must be of {', '.join(OBJECTIVES)}, got {', '.join(unknown)}"
+        )
+    given = config.hydra.sweeper.direction
+    several = list(given) if isinstance(given, ListConfig) else [given]
+    directions = [getattr(direction, "name", direction) for direction in several]
+    if len(directions) != len(objectives):
+        raise UserError(
+            "search.objectives must be one for each hydra.sweeper.direction, got"
+            f" {objectives} for {directions}"
+        )
+    for objective, direction in zip(objectives, directions, strict=True):
+        if direction != OBJECTIVES[objective]:
+            raise UserError(
+                f"hydra.sweeper.direction must be {OBJECTIVES[objective]} for {objective},"
+                f" got {_shown(direction)}"
+            )
+
+
+def refuse_choosing(
+    config: DictConfig, options: SearchConfig, space: Space, pruner: BasePruner
+) -> None:
+    """Refuse what sampler, pruner, space and objectives cannot do together.
+
+    Raises:
+        UserError: naming a key, its value and what is allowed.
+    """
+    if "seed" in space.keys:
+        raise UserError("seed must not be searched, got several; search.seeds are averaged")
+    sampler = str(config.hydra.sweeper.sampler._target_).rpartition(".")[2]
+    if sampler == "GridSampler":
+        _refuse_endless_grid(space)
+    if sampler == "CmaEsSampler" and len(options.objectives) > 1:
+        raise UserError(
+            "hydra/sweeper/sampler must be one for several objectives, got cmaes; tpe is one"
+        )
+    if options.objectives != ["val/acc"] and not isinstance(pruner, NopPruner):
+        raise UserError(
+            f"search/pruner must be none unless search.objectives=[val/acc], got"
+            f" {type(pruner).__name__} with {', '.join(options.objectives)}"
+        )
+    _refuse_sampler(config.hydra.sweeper.sampler, space)
+
+
+def _refuse_endless_grid(space: Space) -> None:
+    for dimension in space.dimensions:
+        if dimension.size == float("inf"):
+            raise UserError(
+                f"{dimension.key} must be a list or a range of steps with"
+                f" hydra/sweeper/sampler=grid, got {dimension.words}"
+            )
+
+
+def _refuse_sampler(node: DictConfig, space: Space) -> None:
+    try:
+        make_sampler(node, space, 0)
+    except Exception as error:  # whatever its constructor says
+        given = {key: value for key, value in node.items() if value is not None}
+        raise UserError(
+            f"hydra.sweeper.sampler must be a sampler of Optuna's with options that it takes,"
+            f" got {given}: {first_line(error)}"
+        ) from error
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written in the config."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))

@@ -1,0 +1,165 @@
+"""The end of a sweep: its results in one place, in MLflow and on the terminal."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from kdsweep.common.passwords import MASK, TRACKING, how_to_give, shown
+from kdsweep.config.resolve import hide_passwords
+from kdsweep.errors import UserError
+from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
+from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.mlflow.backend import sqlite_address
+from kdsweep.tracking.results_table import caption, collect, table
+
+REPORT = "report.html"
+
+
+class Answer(Callback):
+    """Prints what the sweep has shown and where to look next, when it has ended.
+
+    Before it begins, passwords are taken out of what Hydra is about to write. The lockstep launcher
+    does so itself; this is for the stock ones.
+    """
+
+    refused = False
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hide_passwords(config, TRACKING)
+        try:
+            _refuse_password_in_log(config)
+            if not is_lockstep(config):  # that launcher knows all runs, and compares these
+                from kdsweep.sweep.single_job import refuse_folder
+
+                refuse_folder(config)
+        except UserError as error:
+            self.refused = True
+            raise SystemExit(str(error)) from error  # of any other, Hydra makes a warning
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hide_passwords(config, TRACKING)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
+        for path in folder.glob("*.yaml"):  # Hydra has just written them
+            found = OmegaConf.load(path)
+            before = OmegaConf.to_yaml(found)
+            if isinstance(found, DictConfig):
+                hide_passwords(found)
+            if (text := OmegaConf.to_yaml(found)) != before:
+                path.write_text(text, encoding="utf-8")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from kdsweep.sweep.directory import CLAIM, release
+        from kdsweep.sweep.launcher import searches
+
+        if self.refused or searches(config):
+            return  # a search says its answer itself
+        folder = Path(str(config.hydra.sweep.dir))
+        if not (folder / "sweep.json").is_file():
+            if (folder / CLAIM).is_file():
+                release(folder)  # it ended before it began; the reason is on the screen
+            return
+        note = sweep_note(folder)
+        if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
+            return  # another sweep's folder: this one was refused
+        rows = collect(folder)
+        if not rows:
+            return
+        console = Console()
+        if not note["ended"] and not is_lockstep(config):
+            _publish_for_a_stock_launcher(folder, console)
+            note = sweep_note(folder) or note
+        show_results(rows, folder, console)
+        console.print(f"results  {folder / 'results.csv'}", markup=False)
+        if note["tracking_uri"] is not None:
+            console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
+            console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
+
+
+def _refuse_password_in_log(config: DictConfig) -> None:
+    """Hydra's own optuna sweeper logs the address of its storage as it is."""
+    from kdsweep.sweep.launcher import searches
+
+    storage = OmegaConf.select(config, "hydra.sweeper.storage")
+    if isinstance(storage, str) and MASK in shown(storage) and not searches(config):
+        raise UserError(
+            "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
+            f" writes it to its log, got {shown(storage)}; give it in {how_to_give(storage)} or"
+            " use hydra/sweeper=kdsweep"
+        )
+
+
+def is_lockstep(config: DictConfig) -> bool:
+    """Whether one process trains all runs of a sweep."""
+    return str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
+
+
+def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
+    """Print the runs of a sweep; once its report compares seeds, the cells and what it says."""
+    page = folder / REPORT
+    if not page.is_file():
+        show_runs(rows, console)
+        return
+    from kdsweep.report.analysis.aggregate import grid
+    from kdsweep.report.analysis.verdicts import answer
+    from kdsweep.report.files import show
+
+    cells = grid(rows)
+    if cells.seeds < 2:
+        show_runs(rows, console)
+    elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
+        console.print(table(unfinished))
+    show(cells, answer(cells), console, with_table=cells.seeds > 1)
+    console.print(f"report   {page}", soft_wrap=True, markup=False)
+
+
+def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print a row a run, best on validation first."""
+    console.print(table(rows))
+    console.print(caption(rows), style="dim")
+
+
+def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
+    """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
+    from kdsweep.sweep.finalize import publish
+    from kdsweep.sweep.session import open_session
+    from kdsweep.tracking.console import Progress
+
+    first = next(path for path in sorted(folder.glob("*/config.yaml")))
+    tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
+    assert isinstance(tracking, dict)
+    with Progress() as progress:
+        session = open_session({str(k): v for k, v in tracking.items()}, progress, folder)
+        try:
+            publish(folder, session)
+        except OSError as error:
+            if is_full(error):
+                console.print(str(disk_full(full_folder(error, folder), how_to_resume())))
+            else:
+                console.print(f"no results were written: {error}")
+        finally:
+            session.close()
+
+
+def ui_command(uri: str) -> str:
+    """The command that opens this store."""
+    default = sqlite_address(Path.cwd() / "mlflow.db")
+    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def link(note: dict[str, Any]) -> str:
+    """The page of this sweep's runs, best on validation first, where `mlflow ui` serves it."""
+    page = f"#/experiments/{note['experiment_id']}/runs?workflowType=machine_learning"
+    if (view := note.get("view")) is not None:  # the report has made one, with columns
+        page += f"&viewStateShareKey={view}"
+    elif (parent := note["parent_run_id"]) is not None:
+        page += "&searchFilter=" + quote(f"tags.mlflow.parentRunId = '{parent}'")
+        page += "&orderByKey=" + quote("metrics.`val/acc`") + "&orderByAsc=false"
+    return f"http://127.0.0.1:5000/{page}"

@@ -1,0 +1,181 @@
+"""The end of a sweep: its files are written first, then MLflow is made to agree with them."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdsweep.run import Session
+from kdsweep.sweep.directory import log_own_files, mark, mark_ended
+from kdsweep.tracking.disk import is_full
+from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.mlflow.backend import first_line
+from kdsweep.tracking.mlflow.pending import Task, below, sync_command
+from kdsweep.tracking.mlflow.trial_sync import sync_search
+from kdsweep.tracking.results_table import collect, write_csv
+
+if TYPE_CHECKING:
+    from kdsweep.report.report import Report
+    from kdsweep.report.sources.images import Load
+    from kdsweep.tracking.mlflow.store import MLflowStore, Status
+
+INTERRUPTED_SECONDS = 5.0  # who has pressed Ctrl-C, or a scheduler, does not wait longer
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[], "Report | None"]
+
+
+def publish(folder: Path, session: Session, error: BaseException | None = None) -> None:
+    """Write results.csv, the pictures and the report, then close the sweep in MLflow.
+
+    The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
+    The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
+    killed, else FINISHED.
+
+    Args:
+        error: what has ended the sweep, if it has not come to its end.
+
+    Raises:
+        OSError: if a file cannot be written; the sweep is closed in MLflow by then.
+    """
+    if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
+        session.settling.limit(INTERRUPTED_SECONDS)
+    session.flush()  # so that the folders know the ids of their runs
+    rows = collect(folder)
+    status = parent_status([row["status"] for row in rows])
+    if error is not None and status == "FINISHED":  # not all of its runs have begun
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+    # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
+    wants_report = session.report and status != "KILLED" and not is_full(error)
+    load = session.dataset if session.has_data else None  # no need to read it again
+    try:
+        _write_files(folder, session)
+    finally:
+        make = (lambda: make_report(folder, load)) if wants_report else None
+        close(folder, session, make, status, error)
+    mark_ended(folder)
+
+
+def _write_files(folder: Path, session: Session) -> None:
+    from kdsweep.plotting.drawing import forgiving
+    from kdsweep.plotting.plots import heatmap
+
+    rows = collect(folder)
+    write_csv(rows, folder / "results.csv")
+    if session.plots != "none":
+        with forgiving(str(folder / "heatmap.png")):
+            heatmap(rows, folder / "heatmap.png")
+
+
+def close(
+    folder: Path,
+    session: Session,
+    make: Make | None,
+    status: "Status",
+    error: BaseException | None = None,
+    only: Callable[[], Iterable[Path]] | None = None,
+) -> None:
+    """Make the report, and have MLflow agree with a sweep or a search that has ended.
+
+    A sentence names the command that ships the rest when `tracking.wait` seconds are over.
+
+    Args:
+        only: the folders of the runs and trials to ship if other processes go on with the search;
+            they ship theirs, and the last of them closes the run of the whole.
+    """
+    report = make() if make is not None else None
+    store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
+    if store is None:
+        if session.is_detached:
+            everything = [Task(place, lambda: None) for place in (folder, *session.folders)]
+            _name_sync(folder, everything, session)
+        return
+    before = _ids(folder)
+
+    def runs() -> list[Task]:
+        folders = {*below(folder), *session.folders} if only is None else set(only())
+        return session.lacking(sorted(folders))
+
+    is_whole = session.settle(runs)
+    if make is not None and _ids(folder) != before:  # its links were not known before
+        report = make()
+    views: list[str | None] = []
+    if (
+        parent is not None and only is None and (is_whole or is_full(error))
+    ):  # such runs can be marked no more
+        last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
+        is_whole = session.settle(lambda: [] if views else [last]) and is_whole
+    if views:
+        mark(folder, {"view": views[0]})
+    if not is_whole and not is_full(error):  # whose own sentence names the way to resume
+        _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
+
+
+def _name_sync(folder: Path, missing: Sequence[Task], session: Session) -> None:
+    """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
+    command = sync_command(folder, missing)
+    session.progress.note(
+        f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
+        " in the folder"
+    )
+
+
+def _ids(folder: Path) -> list[str | None]:
+    return [row["mlflow_run_id"] for row in collect(folder)]
+
+
+def ship_sweep(
+    store: "MLflowStore",
+    parent: str,
+    folder: Path,
+    report: "Report | None",
+    status: "Status",
+    end_time_ms: int | None = None,
+) -> str | None:
+    """Ship what a sweep or a search as a whole has, and close its run.
+
+    Returns:
+        The key of MLflow's view of the sweep's runs; None without a report.
+    """
+    try:
+        write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
+        sync_search(folder, store, parent)
+        log_own_files(store, parent, folder)
+    finally:  # a full disk of ours does not keep the run open
+        store.finish(parent, status, end_time_ms)
+    if report is None:
+        return None
+    from kdsweep.report.mlflow_publish import publish as publish_report
+
+    return publish_report(report, store, parent)
+
+
+def make_report(folder: Path, load: "Load | None" = None) -> "Report | None":
+    """The report of a sweep, in its folder; None for one run alone, which has none.
+
+    A sweep never fails for its report: what went wrong is a warning.
+
+    Args:
+        load: gives the data set of a run, where there is one in memory.
+    """
+    if sum(row["same_as"] is None for row in collect(folder)) < 2:
+        return None
+    try:
+        from kdsweep.report.files import write_report
+        from kdsweep.report.sources.collection import from_folder
+
+        evidence = from_folder(folder)
+        return write_report(replace(evidence, load=load) if load else evidence)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)
+        return None
+
+
+def parent_status(children: list[str]) -> "Status":
+    """The state of a sweep from those of its runs."""
+    if "KILLED" in children or "RUNNING" in children:
+        return "KILLED"
+    return "FAILED" if children and set(children) == {"FAILED"} else "FINISHED"

@@ -1,0 +1,200 @@
+"""`kdsweep sync FOLDER`: make MLflow agree with the folders of a sweep or of a run."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from kdsweep.common.files import write_json_atomic
+from kdsweep.common.passwords import shown
+from kdsweep.errors import UserError
+from kdsweep.sweep.directory import ensure_parent, log_own_files, mark, may_be_training
+from kdsweep.sweep.finalize import make_report, parent_status, ship_sweep
+from kdsweep.tracking import run_dir
+from kdsweep.tracking.metadata import (
+    SWEEP,
+    TRIAL,
+    config_note,
+    result_note,
+    run_note,
+    sweep_note,
+    trial_note,
+)
+from kdsweep.tracking.mlflow import backend, trial_sync
+from kdsweep.tracking.mlflow.run_sync import sync
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.results_table import collect, write_csv
+
+
+class Target(NamedTuple):
+    """Where to ship to. None: what the run was configured with."""
+
+    uri: str | None = None
+    experiment: str | None = None
+    artifacts: str | None = None
+
+
+class _Address(NamedTuple):
+    """The arguments of `MLflowStore.open`."""
+
+    uri: str
+    experiment: str
+    artifacts: str
+    cwd: Path
+
+
+def sync_folder(folder: Path, target: Target) -> str:
+    """Ship what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
+
+    Returns:
+        What was shipped, as a sentence.
+
+    Raises:
+        UserError: if the folder holds no run, or its store cannot be used.
+    """
+    folder = Path(os.path.abspath(folder))
+    places = [path.parent for path in folder.rglob(run_dir.RUN)]
+    found = sorted(places, key=lambda run: run_dir.by_number(str(run)))
+    configs = {run: config for run in found if (config := _config(run)) is not None}
+    runs = list(configs)
+    if not runs:
+        raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
+    addresses = {run: _address(run, config.tracking, target) for run, config in configs.items()}
+    try:
+        new = sorted({a.uri for a in addresses.values() if _is_new(a)})
+        opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
+        stores = {run: opened[address] for run, address in addresses.items()}
+        sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
+        parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
+        above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
+        for sweep, store in sweeps.items():
+            _sync_trials(sweep, store)
+        rows = sum(_sync_run(run, store, above.get(run)) for run, store in stores.items())
+        for sweep, store in sweeps.items():
+            _sync_sweep(sweep, store, parents[sweep])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    made = f" to a new store, {', '.join(map(shown, new))}" if new else ""
+    shipped = f"shipped {rows} rows that were missing of {_some_names(runs)}{made}"
+    return "\n".join([shipped, *_damages(runs)])
+
+
+def _is_new(address: _Address) -> bool:
+    return not backend.is_there(backend.resolve(address.uri, address.cwd))
+
+
+def _damages(runs: Sequence[Path]) -> list[str]:
+    """A sentence for each run with rows that cannot be read, and so cannot be shipped."""
+    found = [(run / run_dir.METRICS, run_dir.damaged_lines(run)) for run in runs]
+    return [
+        f"{path} has damaged lines, which could not be shipped: {', '.join(map(str, numbers))}"
+        for path, numbers in found
+        if numbers
+    ]
+
+
+def _config(run: Path) -> DictConfig | None:
+    """The config of a run; None if it or the run's note cannot be used."""
+    return None if run_note(run) is None else config_note(run)
+
+
+def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
+    """Where a run is to be shipped.
+
+    A relative path in its config counts from where the sweep was started. sweep.json knows which
+    database that was, and a new experiment's files go beside it.
+    """
+    uri, cwd = target.uri or tracking.uri, Path.cwd()
+    if uri is None:
+        raise UserError(
+            "--uri must name a store to ship to (try --uri sqlite:///mlflow.db), got none, and"
+            f" {run} was trained without one"
+        )
+    sweep = _sweep_of(run)
+    note = None if sweep is None else sweep_note(sweep)
+    used = None if note is None else note["tracking_uri"]
+    # A database that was moved, its folder with it, is found by the config.
+    if target.uri is None and used is not None and backend.is_sqlite_file(used):
+        uri = used
+        cwd = cwd if target.artifacts else backend.sqlite_file(used).parent
+    experiment = target.experiment or tracking.experiment
+    return _Address(uri, experiment, target.artifacts or tracking.artifacts, cwd)
+
+
+def _sweep_of(run: Path) -> Path | None:
+    """The sweep's folder: just above a run's, in a search one above its trial's.
+
+    A peer's is two folders inside of the run's own.
+    """
+    return next((f for f in list(run.parents)[:4] if (f / SWEEP).is_file()), None)
+
+
+def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
+    """Ship a run, nested under its trial or its sweep; returns how many rows were missing."""
+    note = run_note(run) or {}
+    noted = note.get("parent_run_id")
+    trial = trial_sync.trial_of(run)
+    above = sweep if trial is None else trial_sync.ensure_trial(store, trial)
+    # A search of before trials had notes has noted a trial, which is nested in the search itself.
+    if above != noted and not (noted and store.has_run(noted)):
+        write_json_atomic(run / run_dir.RUN, note | {"parent_run_id": above})
+    return sync(run, store)
+
+
+def _sync_trials(folder: Path, store: MLflowStore) -> None:
+    for trial in sorted(path.parent for path in folder.glob(f"*/{TRIAL}")):
+        if trial_note(trial) is not None:
+            trial_sync.sync_trial(trial, store)
+
+
+def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
+    """Ship what a sweep as a whole has, and close its parent run unless it may be training."""
+    rows = collect(folder)
+    if parent is None:
+        if rows:
+            write_csv(rows, folder / "results.csv")  # by now the id of each run is known
+        return
+    note = sweep_note(folder)
+    if note is not None and may_be_training(note):
+        write_csv(rows, folder / "results.csv")
+        log_own_files(store, parent, folder)
+        return
+    _close_killed(folder, store)
+    report = make_report(folder) if rows and _wants_report(folder) else None
+    runs = [path.parent for path in folder.rglob(run_dir.RUN)]
+    status = parent_status([_status(run) for run in runs])
+    mark(folder, {"view": ship_sweep(store, parent, folder, report, status, _end(runs))})
+
+
+def _close_killed(folder: Path, store: MLflowStore) -> None:
+    """End the runs of a sweep that no process works on, and that have no result."""
+    for path in folder.rglob(run_dir.RUN):
+        note = run_note(path.parent) or {}
+        run_id = note.get("mlflow_run_id")
+        if run_id is not None and result_note(path.parent) is None and store.has_run(run_id):
+            store.finish(run_id, "KILLED", _end([path.parent]))
+
+
+def _wants_report(folder: Path) -> bool:
+    """Whether the sweep was configured to have one; those that were made before could not say."""
+    runs = sorted(path.parent for path in folder.rglob(run_dir.CONFIG))
+    config = next((found for run in runs if (found := _config(run)) is not None), None)
+    return config is None or bool(config.tracking.get("report", True))
+
+
+def _status(run: Path) -> str:
+    result = result_note(run)
+    return "RUNNING" if result is None else str(result["status"])
+
+
+def _end(runs: Sequence[Path]) -> int | None:
+    """When the last of the runs wrote its last row."""
+    last = [row for run in runs for row in run_dir.read_rows(run)[-1:]]
+    return max((row["time"] for row in last), default=None)
+
+
+def _some_names(runs: Sequence[Path]) -> str:
+    names = ", ".join(str((run_note(run) or {}).get("name", run.name)) for run in runs[:3])
+    return f"{names} and {len(runs) - 3} more" if len(runs) > 3 else names

@@ -1,0 +1,147 @@
+"""A full disk, recognised however a library reports it, and reported in one sentence."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kdsweep.data.types import DataError
+from kdsweep.errors import RunFailed, UserError
+
+ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+# What sqlite, safetensors (Rust) and whoever wraps an OSError say of it.
+SIGNS = ("disk is full", "No space left on device", "Disk quota exceeded")
+PLAN = "dry_run=true says how much a sweep takes"
+REPEAT = "make room, then give the same command again"
+LEAST_BYTES = 64 * 1024  # that must be free for a sweep to begin
+
+
+class DiskFull(RunFailed):
+    """A sweep ends because its disk is full; what is written is kept, and can be resumed."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is that of a full disk.
+
+    Shared memory in which images are handed over is full in the same words, and is no disk.
+    """
+    errors = list(_chain(error))
+    if any(isinstance(one, DataError) for one in errors):
+        return False
+    return any(isinstance(one, DiskFull) or _says_so(one) for one in errors)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_so(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in ERRNOS:
+        return True
+    return any(sign in str(error) for sign in SIGNS)
+
+
+def disk_full(folder: Path | None, advice: str) -> DiskFull:
+    """The error that ends a command on a full disk.
+
+    Args:
+        folder: on that disk; None if it is not known which one is full.
+        advice: what the user can do: `REPEAT`, or `how_to_resume` for a sweep.
+    """
+    if folder is None:
+        return DiskFull(f"a disk is full (the error does not say which): {advice}")
+    return DiskFull(
+        f"the disk of {folder} is full ({as_size(_free_bytes(folder))} are free): {advice}"
+    )
+
+
+def how_to_resume(needed: int | None = None) -> str:
+    """What to do when a sweep has met a full disk.
+
+    Args:
+        needed: bytes that are still to be written; None if that is not known.
+    """
+    about = f"what is missing takes about {as_size(needed)}" if needed else PLAN
+    return (
+        f"{about}; make room, then the same command with resume=true resumes it (a search: the same"
+        " command)"
+    )
+
+
+def full_folder(error: BaseException, otherwise: Path) -> Path | None:
+    """A folder of the disk that an error found full, by the file that could not be written.
+
+    Args:
+        otherwise: a folder that is taken if the error names no file and its disk is full.
+
+    Returns:
+        None if neither is known.
+    """
+    if (file := _file_of(error)) is not None:
+        return file if os.path.isdir(file) else file.parent
+    return otherwise if has_no_room(otherwise) else None
+
+
+def _file_of(error: BaseException | None) -> Path | None:
+    """The file that could not be written, as the first error that led to this one names it."""
+    found = None
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in ERRNOS:
+            # Of a copy the second name is that of the new file.
+            found = error.filename2 or error.filename or found
+        error = error.__cause__ or error.__context__
+    return Path(os.fsdecode(found)) if isinstance(found, str | bytes | os.PathLike) else None
+
+
+def has_no_room(folder: Path) -> bool:
+    """Whether hardly anything can be written to the disk of a folder, which may not exist yet."""
+    try:
+        return _free_bytes(folder) < LEAST_BYTES
+    except OSError:  # it was taken away meanwhile
+        return False
+
+
+def _free_bytes(folder: Path) -> int:
+    there = next(f for f in (folder, *folder.absolute().parents) if os.path.exists(f))
+    return shutil.disk_usage(there).free
+
+
+def as_size(size: int) -> str:
+    """`41 kB`, `12 MB`."""
+    return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e3:.0f} kB"
+
+
+@contextmanager
+def one_sentence(folder: Path) -> Iterator[None]:
+    """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work has met it.
+
+    What is a sentence already stays, such as that about a store on another disk.
+    """
+    try:
+        yield
+    except (UserError, DiskFull):
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise disk_full(full_folder(error, folder), how_to_resume()) from error
+
+
+def refuse_full(folder: Path) -> None:
+    """Raises UserError if hardly anything can be written to a folder that is there."""
+    probe = folder / f".room.{os.getpid()}"
+    try:
+        probe.write_bytes(bytes(LEAST_BYTES))
+    except OSError as error:
+        if error.errno not in ERRNOS:
+            raise
+        raise UserError(
+            f"hydra.sweep.dir must be on a disk with room, got {folder}, where less than"
+            f" {LEAST_BYTES // 1024} KiB are free; {PLAN}"
+        ) from error
+    finally:
+        probe.unlink(missing_ok=True)

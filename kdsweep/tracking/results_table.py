@@ -1,0 +1,221 @@
+"""The results of a sweep: read from its run folders, as a csv file and as a table to look at."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdsweep.common.files import replaced
+from kdsweep.tracking.metadata import result_note, run_note
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Result = dict[str, Any]
+
+# Swept keys that a run on the labels alone does not follow, as they begin a word of a cell.
+SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
+
+COLUMNS = (
+    "run",
+    "cell",
+    "seed",
+    "val/acc",
+    "val/loss",
+    "test/acc",
+    "test/loss",
+    "test/ece",
+    "val/agreement",
+    "test/agreement",
+    "val/acc_best",
+    "loss",
+    "T",
+    "alpha",
+    "student",
+    "teacher",
+    "status",
+    "reason",
+    "same_as",
+    "epochs",
+    "seconds",
+    "num_params",
+    "latency_ms",
+    "name",
+    "role",
+    "fingerprint",
+    "mlflow_run_id",
+    "weights_sha256",
+)
+
+
+def collect(sweep_folder: Path) -> list[Result]:
+    """One dict per run folder, in the order of the numbers, with `COLUMNS` as keys.
+
+    A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
+    result.json has status RUNNING and what its run.json knows.
+    """
+    places = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
+    return [row for folder, run in places if (row := read_result(folder, run.as_posix()))]
+
+
+def read_result(folder: Path, run: str) -> Result | None:
+    """What a run folder says, with `COLUMNS` as keys; None if it is no run folder.
+
+    Args:
+        run: what the run is called among the others, its number in a sweep.
+    """
+    found = result_note(folder)
+    if found is None:
+        begun = run_note(folder)
+        if begun is None:
+            return None
+        found = begun | settings(begun.get("params") or {}) | {"status": "RUNNING"}
+    found["run"] = int(run) if run.isdigit() else run
+    return {column: found.get(column) for column in COLUMNS}
+
+
+def settings(params: Mapping[str, Any]) -> Result:
+    """The columns that a run's params tell, as they are in its result.json."""
+    found: Result = {key: float(params[key]) for key in ("T", "alpha") if key in params}
+    teacher = params.get("teacher")
+    return found | {
+        "loss": params.get("loss"),
+        "student": params.get("student"),
+        "teacher": None if teacher == "none" else teacher,
+        "num_params": int(params["num_params"]) if "num_params" in params else None,
+    }
+
+
+def _run_folders(sweep_folder: Path) -> list[Path]:
+    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    folders = []
+    for folder in sorted(numbered, key=lambda path: int(path.name)):
+        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
+        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
+    return folders
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the rows with `COLUMNS` as header; what a run does not have stays empty."""
+    with replaced(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def ranked(rows: Iterable[Result]) -> list[Result]:
+    """The best val/acc first, ties by val/loss; runs without a value last, in their order."""
+
+    def key(row: Result) -> tuple[bool, float, float]:
+        accuracy, loss = row.get("val/acc"), row.get("val/loss")
+        return (
+            accuracy is None,
+            -(accuracy or 0.0),
+            loss if loss is not None else float("inf"),
+        )
+
+    return sorted(rows, key=key)
+
+
+def table(rows: Sequence[Result]) -> "Table":
+    """The runs that were trained, best first, accuracies in percent.
+
+    "vs ce" is test/acc minus that of the plain cross-entropy run which is the same in everything
+    that cross-entropy depends on, seed included, in points; the column is there only if the sweep
+    has such runs. So is "status", only if some run did not finish.
+    """
+    from rich.table import Table
+
+    baselines = _baselines(rows)
+    all_finished = all(row.get("status") == "FINISHED" for row in rows)
+    result = Table()
+    result.add_column("run", justify="right", no_wrap=True)
+    result.add_column("cell", overflow="fold")
+    for name in ("seed", "val/acc", "test/acc", *(["vs ce"] if baselines else [])):
+        result.add_column(name, justify="right", no_wrap=True)
+    if not all_finished:
+        result.add_column("status", overflow="fold")
+    for row in ranked(row for row in rows if not is_folded(row)):
+        cells = [
+            str(row["run"]),
+            str(row.get("cell") or row.get("name") or ""),
+            "" if row.get("seed") is None else str(row["seed"]),
+            _percent(row.get("val/acc")),
+            _percent(row.get("test/acc")),
+        ]
+        if baselines:
+            cells.append(_difference(row, baselines))
+        if not all_finished:
+            cells.append(_status(row))
+        result.add_row(*map(_escape, cells))
+    return result
+
+
+def caption(rows: Sequence[Result]) -> str:
+    """How to read the table."""
+    text = "Sorted by validation (val/acc, ties by val/loss); test/acc is for information only."
+    if len({row.get("seed") for row in rows}) == 1 and len(rows) > 1:
+        text += " One seed cannot rank cells."
+    if folded := sum(is_folded(row) for row in rows):
+        text += f" Trained once: {_jobs(folded)} the same as a run shown here."
+    return text
+
+
+def _jobs(number: int) -> str:
+    return "1 more job was" if number == 1 else f"{number} more jobs were"
+
+
+def is_folded(row: Mapping[str, Any]) -> bool:
+    """Whether the run was not trained because another one of the sweep is the same."""
+    return row.get("same_as") is not None
+
+
+Pair = tuple[Any, str]  # what a run shares with its baseline: the seed, and the rest of its cell
+Baselines = dict[Pair, float]  # test/acc of the ce run
+
+
+def _baselines(rows: Iterable[Result]) -> Baselines:
+    return {
+        _pair(row): row["test/acc"]
+        for row in rows
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_folded(row)
+    }
+
+
+def _pair(row: Result) -> Pair:
+    return row.get("seed"), words_of_ce(row)
+
+
+def words_of_ce(row: Mapping[str, Any]) -> str:
+    """A row's cell without its loss and what cross-entropy does not depend on: `student=cnn`."""
+    words = without_soft_words(row).split()[1:]  # the first is the loss
+    return " ".join(word for word in words if not SOFT_KEY.match(word))
+
+
+def without_soft_words(row: Mapping[str, Any]) -> str:
+    """A row's cell without T and alpha: `kl optimizer.lr=0.02`."""
+    words = str(row.get("cell") or "").split()
+    return " ".join(word for word in words if not word.startswith(("T=", "alpha=")))
+
+
+def _difference(row: Result, baselines: Baselines) -> str:
+    baseline = baselines.get(_pair(row))
+    if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
+        return ""
+    return f"{100 * (row['test/acc'] - baseline):+.2f}"
+
+
+def _status(row: Result) -> str:
+    status, reason = str(row.get("status")), row.get("reason")
+    return f"{status}: {reason}" if reason else status
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

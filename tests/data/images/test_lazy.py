@@ -1,0 +1,111 @@
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdsweep.data.images import lazy
+from kdsweep.data.images.encoded import Form
+from kdsweep.data.images.files import ImageFiles
+from kdsweep.data.images.lazy import StoredImages
+from kdsweep.data.types import DataError
+
+BATCHES = torch.arange(8).split(2)
+SENTENCE = r"^dataset\.source\.workers must be 0 where .*--shm-size=8g\), got: "
+
+
+class Hostile(ImageFiles):
+    """Image 4 does something to the process that opens it."""
+
+    def open(self, row):
+        if row == 4:
+            self.harm()
+        return super().open(row)
+
+
+class Deadly(Hostile):
+    def harm(self):
+        time.sleep(0.5)  # what it has read before is on its way
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stuck(Hostile):
+    def harm(self):
+        time.sleep(60)
+
+
+def stored(folder, kind, workers=2):
+    paths = [folder / f"{number}.png" for number in range(8)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.full((3, 3, 3), number, dtype=np.uint8)).save(path)
+    return StoredImages(kind(folder, paths), Form(3, 3, 3), workers)
+
+
+def test_workers_read_every_batch_in_order(tmp_path):
+    got = torch.cat(list(stored(tmp_path, ImageFiles).read(BATCHES)))
+    assert got[:, 0, 0, 0].tolist() == list(range(8))
+
+
+def test_too_little_shared_memory_ends_in_a_sentence(tmp_path, monkeypatch):
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(DataError, match=SENTENCE + "no room in shared memory"):
+        list(stored(tmp_path, ImageFiles).read(BATCHES))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        ConnectionRefusedError(111, "Connection refused"),
+        FileNotFoundError(2, "No such file or directory"),
+        EOFError(),
+        RuntimeError("DataLoader worker (pid 7) exited unexpectedly\nmore"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_torch_raises_of_a_lost_worker_is_the_same_sentence(tmp_path, monkeypatch, error):
+    class Lost:
+        def __init__(self, *_, **__):
+            pass
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise error
+
+    monkeypatch.setattr(lazy.data, "DataLoader", Lost)
+    with pytest.raises(DataError, match=SENTENCE) as refused:
+        list(stored(tmp_path, ImageFiles).read(BATCHES))
+    assert (str(error) or "EOFError").splitlines()[0] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_death_of_a_worker_ends_in_a_sentence(tmp_path):
+    with pytest.raises(DataError, match=SENTENCE + r"DataLoader worker .* exited unexpectedly"):
+        list(stored(tmp_path, Deadly).read(BATCHES))
+
+
+@pytest.mark.slow
+def test_death_of_a_worker_is_never_raised_elsewhere(tmp_path):
+    reading = stored(tmp_path, Deadly).read(BATCHES)
+    assert len(next(reading)) == 2
+    time.sleep(1.5)  # a training step, in which the worker dies
+    with pytest.raises(DataError, match=SENTENCE):
+        list(reading)
+
+
+@pytest.mark.slow
+def test_worker_that_does_not_get_on_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(lazy, "PATIENCE", 1)
+    started = time.monotonic()
+    with pytest.raises(DataError, match=SENTENCE):
+        list(stored(tmp_path, Stuck).read(BATCHES))
+    assert time.monotonic() - started < 30

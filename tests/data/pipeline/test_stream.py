@@ -1,0 +1,167 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches, samples
+from kdsweep.data.types import Labelled
+
+MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
+
+
+def labelled(num_images=50):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (num_images, 3, 6, 5), dtype=torch.uint8, generator=generator)
+    return Labelled(images, torch.arange(num_images) % 7)
+
+
+def stream(data=None, batch_size=8, seed=0, augment=None):
+    return Stream(
+        data or labelled(),
+        batch_size=batch_size,
+        seed=seed,
+        augment=augment or Augment(crop_padding=2, flip=True),
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def joined(batches):
+    """Images, labels and index of all batches."""
+    return [torch.cat(parts) for parts in zip(*(batch[:3] for batch in batches), strict=True)]
+
+
+@settings(deadline=None)
+@given(num_images=st.integers(1, 40), batch_size=st.integers(1, 40))
+def test_every_image_comes_once_but_a_lonely_last_one(num_images, batch_size):
+    batch_size = min(batch_size, num_images)
+    this = stream(labelled(num_images), batch_size)
+    sizes = [len(batch.index) for batch in this.epoch(0)]
+    seen = joined(this.epoch(0))[2].tolist()
+    assert len(sizes) == this.steps_per_epoch
+    assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+    assert batch_size == 1 or sizes[-1] > 1
+    lonely = batch_size > 1 and num_images % batch_size == 1
+    assert len(set(seen)) == len(seen) == num_images - lonely
+
+
+def test_labels_and_index_belong_to_the_images():
+    data = labelled()
+    images, labels, index = joined(stream(data, augment=Augment()).pixels(3))
+    assert torch.equal(images, data.images[index])
+    assert torch.equal(labels, data.labels[index])
+
+
+def test_seed_and_epoch_replay_bitwise():
+    first, second = stream(), stream()
+    list(first.epoch(0))
+    assert same(joined(first.epoch(3)), joined(second.epoch(3)))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 4), (1, 3)])
+def test_another_seed_or_epoch_gives_another_order(seed, epoch):
+    index = joined(stream(seed=0).epoch(3))[2]
+    assert not torch.equal(joined(stream(seed=seed).epoch(epoch))[2], index)
+
+
+def test_another_epoch_gives_another_augmentation_of_the_same_image():
+    seen = []
+    for epoch in (0, 1):
+        images, _, index = joined(stream().pixels(epoch))
+        seen.append(images[index.argsort()])
+    assert (seen[0] != seen[1]).flatten(1).any(dim=1).float().mean() > 0.8
+
+
+def test_order_does_not_depend_on_the_augmentation():
+    bare = joined(stream(augment=Augment()).epoch(2))[2]
+    assert torch.equal(joined(stream().epoch(2))[2], bare)
+
+
+def test_stream_neither_reads_nor_moves_the_global_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = joined(stream().epoch(0))
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert same(first, joined(stream().epoch(0)))
+
+
+def test_images_are_normalised_per_channel():
+    this = stream()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    for batch, raw in zip(this.epoch(1), this.pixels(1), strict=True):
+        assert batch.images.dtype == torch.float32
+        torch.testing.assert_close(batch.images, (raw.images / 255 - mean) / std)
+
+
+def test_data_is_not_changed_by_an_epoch():
+    data = labelled()
+    before = data.images.clone()
+    list(stream(data).epoch(0))
+    assert torch.equal(data.images, before)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 50, 64])
+def test_evaluation_shows_everything_in_order(batch_size):
+    data = labelled()
+    batches = list(evaluation_batches(data, batch_size=batch_size, mean=MEAN, std=STD))
+    images, labels, index = joined(batches)
+    assert len(batches) == math.ceil(50 / batch_size)
+    assert index.tolist() == list(range(50))
+    assert torch.equal(labels, data.labels)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    torch.testing.assert_close(images, (data.images / 255 - mean) / std)
+
+
+def test_evaluation_and_stream_normalise_alike():
+    data = labelled()
+    shown = joined(evaluation_batches(data, batch_size=7, mean=MEAN, std=STD))[0]
+    images, _, index = joined(stream(data, augment=Augment()).epoch(0))
+    assert torch.equal(images, shown[index])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (20, 20), (1000, 50)])
+def test_samples_are_the_first_images_of_epoch_0(count, expected):
+    this = stream()
+    images, labels = samples(this, count)
+    all_images, all_labels, _ = joined(this.pixels(0))
+    assert images.dtype == torch.uint8
+    assert len(images) == len(labels) == expected
+    assert torch.equal(images, all_images[:count])
+    assert torch.equal(labels, all_labels[:count])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "8", None])
+def test_batch_size_that_is_no_count_is_refused(batch_size):
+    with pytest.raises(ValueError, match=r"trainer\.batch_size must be a whole number >= 1, got "):
+        stream(batch_size=batch_size)
+
+
+def test_batch_size_larger_than_the_data_is_refused():
+    sentence = "trainer.batch_size must be at most the 50 training images, got 51"
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        stream(batch_size=51)
+
+
+@pytest.mark.gpu
+def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
+    data = labelled(500)
+    augment = Augment(crop_padding=2, flip=True)
+    options = {"batch_size": 64, "seed": 0, "augment": augment, "mean": MEAN, "std": STD}
+    on_cpu = list(Stream(data, **options).epoch(0))
+    on_device = Stream(data, **options, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batches = list(on_device.epoch(0))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for ours, theirs in zip(batches, on_cpu, strict=True):
+        assert torch.equal(ours.index.cpu(), theirs.index)
+        torch.testing.assert_close(ours.images.cpu(), theirs.images)

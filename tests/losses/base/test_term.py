@@ -1,0 +1,176 @@
+"""The contract of a term, over every yaml in conf/loss: a new method is taken in by its file."""
+
+import copy
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from kdsweep.common.types import Batch, Output
+from kdsweep.config.register import register
+from kdsweep.config.schema import StudentConfig, TeacherConfig
+from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.base.term import Term, at_least_float32
+from kdsweep.models.cnn import CNN
+from kdsweep.models.components.feature_extractor import FeatureTap
+
+CONF = Path(__file__).parents[3] / "conf"
+FILES = sorted((CONF / "loss").glob("*.yaml"))
+register()  # the resolver of ${pairs:...}
+every_yaml = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def offered(group):
+    """What the cnn of a group offers to loss terms."""
+    return OmegaConf.load(CONF / group / "cnn.yaml").features
+
+
+def build(path, alpha=0.5, **options):
+    """The terms of one yaml, with T and alpha at the root, as Hydra would build them."""
+    networks = {
+        group: OmegaConf.merge(OmegaConf.structured(schema), {"features": offered(group)})
+        for group, schema in (("student", StudentConfig), ("teacher", TeacherConfig))
+    }
+    networks["teacher"].model = {}
+    root = {"T": 4.0, "alpha": alpha, "loss": OmegaConf.load(path), **networks}
+    config = OmegaConf.create(root)
+    torch.manual_seed(0)
+    terms = {}
+    for name, node in OmegaConf.to_container(config.loss, resolve=True).items():
+        node.pop("schedule", None)  # for the objective
+        module, _, constructor = node.pop("_target_").rpartition(".")
+        terms[name] = getattr(importlib.import_module(module), constructor)(**(node | options))
+    return terms
+
+
+class Pair:
+    """A small student and its teacher on a made batch, with what the terms ask of them."""
+
+    def __init__(self, terms, precision=torch.float32):
+        torch.manual_seed(1)
+        self.objective = Objective(terms, hard_weight=None, alpha=None)
+        self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
+        width = 8 if "fsp" in terms else 16  # fsp compares channel by channel
+        student, teacher = CNN((1, 8, 8), 10, width=8), CNN((1, 8, 8), 10, width=width)
+        self.student = FeatureTap(student, self.objective.student_features)
+        self.teacher = FeatureTap(teacher.eval(), self.objective.teacher_features)
+        self.precision = precision
+        for term in terms.values():
+            term.bind(*self.outputs(), torch.arange(100) % 10)
+
+    def outputs(self):
+        enabled = self.precision == torch.bfloat16
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            return self.student(self.batch.images), self.teacher(self.batch.images)
+
+    def values(self):
+        torch.manual_seed(2)  # as before every step: some terms draw
+        return self.objective(*self.outputs(), self.batch)
+
+
+def test_the_catalogue_is_found():
+    assert {path.stem for path in FILES} >= {"ce", "kl", "mse", "soft_ce", "fitnet"}
+    assert len(FILES) >= 5
+
+
+@every_yaml
+def test_each_yaml_holds_the_one_term_it_is_named_after(path):
+    terms = build(path)
+    assert list(terms) == ([] if path.stem == "ce" else [path.stem])
+    assert all(isinstance(term, Term) for term in terms.values())
+
+
+@every_yaml
+def test_each_yaml_offers_a_schedule_for_the_weight(path):
+    assert all(node["schedule"] is None for node in OmegaConf.load(path).values())
+
+
+@every_yaml
+def test_a_step_lowers_the_objective(path):
+    pair = Pair(build(path))
+    parameters = [*pair.student.model.parameters(), *pair.objective.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+    before, values = pair.values()
+    before.backward()
+    optimizer.step()
+    assert all(value.shape == () and torch.isfinite(value) for value in values.values())
+    assert pair.values()[0] < before
+
+
+@every_yaml
+def test_gradients_reach_the_student_only(path):
+    pair = Pair(build(path))
+    pair.values()[0].backward()
+    assert all(p.grad is not None for p in pair.student.model.parameters())
+    assert all(p.grad is None for p in pair.teacher.model.parameters())
+
+
+@every_yaml
+def test_the_value_of_a_term_does_not_follow_its_weight(path):
+    (light, light_values), (heavy, heavy_values) = (
+        Pair(build(path, **options)).values() for options in ({"weight": 1.0}, {"weight": 3.0})
+    )
+    for name, value in light_values.items():
+        assert torch.equal(value, heavy_values[name])
+    soft = sum(value for name, value in light_values.items() if name != "ce")
+    torch.testing.assert_close((heavy - light).detach(), torch.as_tensor(2.0 * soft))
+
+
+@every_yaml
+def test_bf16_outputs_give_finite_float32_values_and_gradients(path):
+    pair = Pair(build(path), precision=torch.bfloat16)
+    assert pair.outputs()[0].logits.dtype == torch.bfloat16
+    total, values = pair.values()
+    total.backward()
+    assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in values.values())
+    assert all(torch.isfinite(p.grad).all() for p in pair.student.model.parameters())
+
+
+@every_yaml
+def test_float64_stays_float64(path):
+    pair = Pair(build(path))
+    pair.student.model.double(), pair.teacher.model.double(), pair.objective.double()
+    pair.batch = pair.batch._replace(images=pair.batch.images.double())
+    assert all(value.dtype == torch.float64 for value in pair.values()[1].values())
+
+
+@every_yaml
+def test_copies_and_states_carry_everything(path):
+    pair = Pair(build(path))
+    pair.objective.eval()
+    before = pair.values()[1]
+    state = copy.deepcopy(pair.objective).state_dict()
+    for parameter in pair.objective.parameters():
+        torch.nn.init.zeros_(parameter)
+    pair.objective.load_state_dict(state)
+    assert all(torch.equal(value, before[name]) for name, value in pair.values()[1].items())
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.stem != "ce"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan"), None, "much", True])
+def test_bad_weights_are_refused(path, weight):
+    with pytest.raises(ValueError, match=f"weight must be a finite number >= 0, got {weight!r}"):
+        build(path, weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_at_least_float32(given, kept):
+    assert at_least_float32(torch.ones(2, dtype=given)).dtype == kept
+
+
+def test_a_plain_term_asks_for_nothing_but_a_teacher():
+    term = Term(weight=2)
+    assert (term.weight, term.needs_teacher) == (2.0, True)
+    assert (term.student_features, term.teacher_features) == ((), ())
+    term.bind(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
+    assert list(term.parameters()) == []

@@ -1,0 +1,94 @@
+"""A database server that accepts a connection and never answers ends a command, in a sentence."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NoReturn
+
+import mlflow
+import optuna
+import pytest
+from commands import Command
+from servers import silent
+from sqlalchemy import create_engine
+
+from kdsweep.errors import UserError
+from kdsweep.search import study
+from kdsweep.tracking.mlflow import backend, connections
+from kdsweep.tracking.mlflow.connections import bounded
+from kdsweep.tracking.mlflow.store import MLflowStore
+
+HERE = "postgresql+psycopg://me:s3cret@h/db"
+
+
+@pytest.fixture(autouse=True)
+def no_limit_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "option"),
+    [
+        ("postgresql://h/db", "?connect_timeout=10"),
+        (HERE, "?connect_timeout=10"),
+        (f"{HERE}?sslmode=require", "&connect_timeout=10"),
+        ("postgresql+psycopg2:///db?host=/tmp", "&connect_timeout=10"),
+        ("mysql://h/db", "?connect_timeout=10"),
+        ("mysql+pymysql://h/db", "?connect_timeout=10"),
+        (f"{HERE}?connect_timeout=99", ""),
+        ("postgresql+pg8000://h/db", ""),  # it would refuse the option
+        ("sqlite:////tmp/mlflow.db", ""),
+        ("http://h:5000", ""),
+    ],
+)
+def test_an_address_of_a_server_gets_a_limit(address: str, option: str) -> None:
+    assert bounded(address) == address + option
+
+
+def test_the_limit_of_the_environment_is_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "99")
+    assert bounded(HERE) == HERE
+    assert bounded("mysql://h/db") != "mysql://h/db"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("tracking.uri", []), ("hydra.sweeper.storage", ["search=bayes", "hydra.sweeper.n_trials=1"])],
+)
+def test_a_server_that_never_answers_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch, key: str, words: list[str]
+) -> None:
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 2)
+    with silent() as port:
+        begun = time.monotonic()
+        address = f"postgresql+psycopg://me:s3cret@127.0.0.1:{port}/db"
+        outcome = command(*words, f"{key}={address}")
+        assert time.monotonic() - begun < 60  # a busy machine; the driver's own limit is 130
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"{key} must be "), outcome.err
+    assert "no answer in time" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_port_that_is_no_number_is_refused_by_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^tracking\.uri must be .* cannot be opened"):
+        MLflowStore.open("postgresql://h:port/db", "kdsweep", cwd=tmp_path)
+
+
+def test_mlflow_and_optuna_connect_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(address: str = "", *_: object, tracking_uri: str = "") -> NoReturn:
+        raise ValueError(f"goes to {address or tracking_uri}")
+
+    monkeypatch.setattr(backend, "ready", lambda *_: nullcontext())
+    monkeypatch.setattr(mlflow, "MlflowClient", stopped)
+    with pytest.raises(ValueError, match=r"goes to .*/db\?connect_timeout=10$"):
+        MLflowStore.open(HERE, "kdsweep", cwd=tmp_path)
+    with pytest.raises(ValueError, match=r"goes to .*/db\?connect_timeout=10$"):
+        MLflowStore.refuse_absent(HERE, cwd=tmp_path)
+
+    monkeypatch.setattr(connections, "engine_of", lambda _: create_engine("sqlite://"))
+    monkeypatch.setattr(study, "RDBStorage", stopped)
+    with pytest.raises(UserError, match=r"goes to .*/db\?connect_timeout=10$"):
+        study.open_study(HERE, "mine", ["maximize"], {}, optuna.pruners.NopPruner(), tmp_path)

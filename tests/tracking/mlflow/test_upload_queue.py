@@ -1,0 +1,115 @@
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from kdsweep.tracking import disk
+from kdsweep.tracking.mlflow import upload_queue as shipper_module
+from kdsweep.tracking.mlflow.upload_queue import Shipper
+
+
+def fail() -> None:
+    raise RuntimeError("the store is away\nand more")
+
+
+def test_work_is_done_in_order_by_another_thread() -> None:
+    shipper, done = Shipper(), []
+    for number in range(100):
+        shipper.submit("a", lambda n=number: done.append((n, threading.current_thread())))
+    assert shipper.flush(5)
+    assert [number for number, _ in done] == list(range(100))
+    assert {thread for _, thread in done}.isdisjoint({threading.current_thread()})
+    assert shipper.close()
+
+
+def test_submit_does_not_wait() -> None:
+    shipper, gate = Shipper(), threading.Event()
+    shipper.submit("a", gate.wait)
+    assert not shipper.flush(0.05)
+    gate.set()
+    assert shipper.close(5)
+
+
+def test_an_error_is_a_warning_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    shipper, done = Shipper(), []
+    for run in ("a", "b"):
+        for _ in range(3):
+            shipper.submit(run, fail, folder=Path("multirun/0"))
+        shipper.submit("c", lambda: done.append(1))
+    assert shipper.close(5)
+    assert shipper.behind == {"a", "b"}
+    assert len(done) == 2
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "(the store is away)" in caplog.text
+    assert "`kdsweep sync multirun/0`" in caplog.text
+
+
+@pytest.mark.parametrize("has_no_room", [True, False])
+def test_a_full_disk_is_a_warning_unless_it_is_the_one_of_the_run(
+    has_no_room: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(disk, "_free_bytes", lambda folder: 0 if has_no_room else 10**9)
+    shipper = Shipper(threaded=False)
+    for _ in range(2):
+        shipper.submit("a", full, folder=tmp_path)
+    levels = [record.levelno for record in caplog.records if record.levelno > logging.DEBUG]
+    assert levels == ([] if has_no_room else [logging.WARNING])
+
+
+def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", lambda: done.append(threading.current_thread()))
+    shipper.submit("b", fail)
+    assert done == [threading.current_thread()]
+    assert shipper.behind == {"b"}
+    assert shipper.flush()
+    assert shipper.close()
+
+
+def test_a_slow_error_puts_off_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipper_module, "SLOW_SECONDS", 0.0)
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", fail)
+    shipper.submit("b", lambda: done.append("row"))
+    assert not done
+    assert shipper.behind == {"a", "b"}
+    shipper.end_pause()
+    shipper.submit("b", lambda: done.append("row"))
+    assert done == ["row"]
+
+
+def test_a_quick_error_puts_off_nothing() -> None:
+    shipper, done = Shipper(threaded=False), []
+    shipper.submit("a", fail)
+    shipper.submit("b", lambda: done.append("row"))
+    assert done == ["row"]
+
+
+def test_closing_gives_up_after_its_time_and_begins_nothing_more() -> None:
+    shipper, gate, done = Shipper(), threading.Event(), []
+    shipper.submit("a", gate.wait)
+    shipper.submit("b", lambda: done.append(1))
+    assert not shipper.close(0.05)
+    gate.set()
+    assert shipper._thread is not None
+    shipper._thread.join(5)
+    assert not done
+    assert shipper.behind == {"b"}
+
+
+def test_what_comes_after_closing_is_behind() -> None:
+    shipper, done = Shipper(), []
+    shipper.close(5)
+    shipper.submit("a", lambda: done.append(1))
+    assert shipper.behind == {"a"}
+    assert not done
+    assert shipper.flush()
+    assert shipper.close()

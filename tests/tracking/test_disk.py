@@ -1,0 +1,246 @@
+"""A full disk is one sentence, whoever reports it and wherever it is met."""
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Command
+from mlflow.exceptions import MlflowException
+from outcomes import runs
+from typer.testing import CliRunner
+
+from kdsweep import run as run_module
+from kdsweep.cli import app
+from kdsweep.common import files
+from kdsweep.data.types import DataError
+from kdsweep.errors import UserError
+from kdsweep.search import controller as search_module
+from kdsweep.sweep import mlflow_sync
+from kdsweep.tracking import run_dir
+from kdsweep.tracking.disk import (
+    DiskFull,
+    disk_full,
+    full_folder,
+    how_to_resume,
+    is_full,
+    one_sentence,
+    refuse_full,
+)
+from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.results_table import collect
+
+
+def full(path: object = "x") -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def wrapped() -> Exception:
+    try:
+        try:
+            raise sqlite3.OperationalError("database or disk is full")
+        except sqlite3.OperationalError as error:
+            raise RuntimeError("the study did not take it") from error
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (full(), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (wrapped(), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("full of errors"), False),
+        (None, False),
+    ],
+)
+def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
+    assert is_full(error) is expected
+
+
+def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
+    said = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
+    assert f"the disk of {tmp_path}/not/there is full" in said
+    assert "takes about 12 MB" in said
+    assert "resume=true" in said
+    with pytest.raises(DiskFull, match=r"is full"), one_sentence(tmp_path):
+        raise wrapped()
+    with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
+        raise ValueError("else")
+
+
+def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^tracking\.uri must be a store"), one_sentence(tmp_path):
+        raise UserError("tracking.uri must be a store, got x: disk is full") from wrapped()
+
+
+def test_the_disk_is_that_of_the_file_that_was_not_written(tmp_path: Path) -> None:
+    copied = OSError(errno.ENOSPC, "No space left on device", "here", None, str(tmp_path / "there"))
+    assert full_folder(copied, Path("mine")) == tmp_path
+    behind = RuntimeError("the report was not written")
+    behind.__cause__ = full(tmp_path / "report.html")
+    assert full_folder(behind, Path("mine")) == tmp_path
+    assert full_folder(wrapped(), tmp_path) is None, "this one has room"
+
+
+def test_a_file_that_is_written_in_one_step_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"report\.md"), files.replaced(tmp_path / "report.md"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_full_shared_memory_is_no_full_disk() -> None:
+    def read() -> None:
+        try:
+            raise DataError("workers must be 0, got: No space left on device (28)") from full()
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    with pytest.raises(UserError) as ended:
+        read()
+    assert not is_full(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (full("/other/disk/results.csv"), "the disk of /other/disk is full ("),
+        (wrapped(), "a disk is full (the error does not say which)"),
+        (MlflowException("database or disk is full"), "the MLflow store does not work: "),
+    ],
+)
+def test_a_command_says_which_disk_is_full_and_nothing_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def fail(*arguments: object) -> str:
+        raise error
+
+    monkeypatch.setattr(mlflow_sync, "sync_folder", fail)
+    said = CliRunner().invoke(app, ["sync", str(tmp_path)])
+    assert said.exit_code == 1
+    assert sentence in said.output
+    assert "resume=true" not in said.output
+    assert "dry_run" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "cannot go on: ConnectionReset"),
+        (PermissionError(13, "Permission denied", "away/0"), "cannot go on in away/0: [Errno 13]"),
+    ],
+    ids=["no file", "a file"],
+)
+def test_a_folder_is_blamed_only_where_the_error_names_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, sentence: str
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module, "fit", fit)
+    ended = command("loss=ce", "trainer.epochs=1")
+    assert ended.code == 1
+    assert sentence in ended.err
+    assert ("cannot go on in" in ended.err) == (error.filename is not None)
+    assert "Traceback" not in ended.err
+
+
+def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_full(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+    def write(self: Path, content: bytes) -> int:
+        raise full(self)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(UserError, match=r"hydra\.sweep\.dir must be on a disk with room"):
+        refuse_full(tmp_path)
+
+
+def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: str) -> None:
+    """Have the disk be full from the so-maniest call of a function on."""
+    real, calls = getattr(where, name), []
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) > number:
+            raise full(arguments[0])
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(where, name, call)
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ["T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    with monkeypatch.context() as patch:
+        fail_after(patch, 4, run_dir, "append_row")
+        ended = command(*words, tracking=True)
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert f"the disk of {ended.sweep.relative_to(tmp_path)}/0 is full" in ended.err
+    found = runs(ended)
+    assert {run.info.status for run in found["run"]} == {"FAILED"}
+    assert {run.data.tags["kdsweep.reason"] for run in found["run"]} == {"the disk is full"}
+    assert {run.info.status for run in found["sweep"]} == {"FAILED"}
+    resumed = command(*words, "resume=true", tracking=True)
+    assert resumed.code == 0, resumed.err
+    assert command(*words, "hydra.sweep.dir=whole").code == 0
+    sums = [row["weights_sha256"] for row in collect(tmp_path / "whole")]
+    assert [row["weights_sha256"] for row in resumed.rows] == sums
+    for run in runs(resumed)["run"]:
+        assert "kdsweep.reason" not in run.data.tags
+        assert run.info.status == "FINISHED"
+
+
+def test_results_that_cannot_be_written_are_a_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep.sweep import finalize
+
+    fail_after(monkeypatch, 0, finalize, "write_csv")
+    ended = command("loss=ce")
+    assert ended.code == 1
+    assert " is full (" in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.rows[0]["status"] == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_study_that_cannot_be_written_is_a_sentence(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim(*arguments: object) -> list[int]:
+        raise wrapped()
+
+    monkeypatch.setattr(search_module, "claim", claim)
+    ended = command("search=bayes", "hydra.sweeper.n_trials=2", "tracking.plots=none")
+    assert ended.code == 1
+    assert " is full (" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep.tracking import recorder
+
+    fail_after(monkeypatch, 0, run_dir, "append_row")
+    real = recorder.write_json_atomic
+
+    def write(path: Path, content: object) -> None:
+        if path.name == "result.json":
+            raise full(path)
+        real(path, content)
+
+    monkeypatch.setattr(recorder, "write_json_atomic", write)
+    monkeypatch.setattr(run_sync, "_note_id", lambda *arguments: None)
+    ended = command("loss=ce", tracking=True)
+    assert ended.code == 1
+    assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}

@@ -1,0 +1,71 @@
+"""Notes that are damaged count as missing, and are named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdsweep.tracking.metadata import (
+    config_note,
+    fingerprint_in,
+    result_note,
+    result_of,
+    run_note,
+    sweep_note,
+)
+
+HARM = [
+    b"",
+    b'{"name": "T=1,4", "crea',
+    b"\xff\xfe\x00\x80",
+    b"[1, 2]",
+    b"null",
+    b'{"version": 3}',
+    b'{"name": 3, "created": "now", "status": 1, "params": []}',
+]
+READERS: dict[str, Callable[[Path], Any]] = {
+    "run.json": run_note,
+    "result.json": result_note,
+    "sweep.json": sweep_note,
+    "config.yaml": config_note,
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_note_is_named_and_counts_as_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, harm: bytes
+) -> None:
+    (tmp_path / name).write_bytes(harm)
+    assert READERS[name](tmp_path) is None
+    assert READERS[name](tmp_path) is None
+    assert caplog.text.count(f"{tmp_path / name} is passed over: it ") == 1
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_folder_in_the_place_of_a_note_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    assert READERS[name](tmp_path) is None
+    assert f"{tmp_path / name} is passed over" in caplog.text
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_note_needs_no_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    assert READERS[name](tmp_path) is None
+    assert not caplog.text
+
+
+def test_a_result_is_that_of_one_run(tmp_path: Path) -> None:
+    result = {"status": "FINISHED", "fingerprint": "mine"}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert result_of(tmp_path, "another") is None
+    found = result_of(tmp_path, "mine")
+    assert found is not None
+    assert found["same_as"] is None, "what an older result.json lacks"
+    assert fingerprint_in(tmp_path) == "mine"

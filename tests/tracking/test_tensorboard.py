@@ -1,0 +1,52 @@
+"""TensorBoard event files beside a run, read back with TensorBoard's own reader."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Command
+
+from kdsweep.tracking.tensorboard import FOLDER, EventFiles
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+
+
+def test_a_run_that_goes_on_hides_what_it_repeats(tmp_path: Path) -> None:
+    first = EventFiles(tmp_path, resume_epoch=0)
+    for epoch in range(3):
+        first.epoch(epoch, {"val/acc": epoch / 10})
+    first.close()
+    again = EventFiles(tmp_path, resume_epoch=2)
+    again.epoch(2, {"val/acc": 0.5})
+    again.close()
+    found = scalars(tmp_path / FOLDER)["val/acc"]
+    assert [step for step, _ in found] == [0, 1, 2]
+    assert found[-1][1] == 0.5
+
+
+def test_a_sweep_writes_them_when_asked(command: Command) -> None:
+    outcome = command("T=1,4", "tracking.tensorboard=true")
+    assert outcome.code == 0, outcome.err
+    folders = sorted(outcome.folder.glob(f"multirun/*/*/[01]/{FOLDER}"))
+    assert len(folders) == 2
+    found = scalars(folders[0])
+    assert [step for step, _ in found["train/kl"]] == [0, 1]
+    assert {"train/loss", "val/acc", "test/acc"} <= set(found)
+
+
+def test_the_cure_is_said_where_tensorboard_is_missing(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    outcome = command("tracking.tensorboard=true")
+    assert outcome.code == 1
+    assert "pip install 'kdsweep[tensorboard]'" in outcome.err
+    assert "Traceback" not in outcome.err
