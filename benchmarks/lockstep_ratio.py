@@ -26,17 +26,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from kdsweep.build import (
-    build_dataset,
-    build_stream,
-    build_student,
-    build_teacher_network,
-    resolve_device,
-)
+from kdsweep.builders.data import build_dataset, build_stream
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import build_teacher_network
+from kdsweep.builders.students import build_student
 from kdsweep.cli import CONF
 from kdsweep.common.types import Batch
 from kdsweep.data.pipeline.stream import Stream
-from kdsweep.plan import make_plans
+from kdsweep.runs.build_specs import build_specs
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
 from kdsweep.training.trainer import isolated, train_epoch
@@ -49,18 +46,18 @@ GRID = [
 def main() -> None:
     """Time the rounds and print their ratios."""
     options = _options()
-    plans = make_plans([_config(job, options) for job in GRID], GRID, 0, ["T", "alpha"])
-    values = plans[0].values
+    specs = build_specs([_config(job, options) for job in GRID], GRID, 0, ["T", "alpha"])
+    config = specs[0].config
     device = resolve_device(options.device)
-    dataset = build_dataset(values["dataset"], device)
-    network = build_teacher_network(values, dataset, ())
+    dataset = build_dataset(config.dataset, device)
+    network = build_teacher_network(config.teacher.model, config.teacher.seed, dataset)
     network.model.to(device)
     teacher = Teacher(network, precision=options.precision, device=device)
-    stream = build_stream(values, dataset, device)
-    print(f"{len(dataset.train.labels)} images of {dataset.image_shape}, {len(plans)} students")
+    stream = build_stream(config, dataset, device)
+    print(f"{len(dataset.train.labels)} images of {dataset.image_shape}, {len(specs)} students")
 
     def students() -> list[Student]:
-        return [build_student(p.values, dataset, [network], stream.steps_per_epoch) for p in plans]
+        return [build_student(s.config, dataset, [network], stream.steps_per_epoch) for s in specs]
 
     together, alone = students(), students()
     short = FirstBatches(stream, options.batches)

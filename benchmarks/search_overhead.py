@@ -16,24 +16,24 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import runs
+from kdsweep.search import run_cache
 from kdsweep.common.files import write_json_atomic
 
-def empty(places, session, **options):
-    for place in places:
-        values, acc = place.plan.values, 1 / place.plan.values["T"]
+def empty(targets, context, **options):
+    for target in targets:
+        spec, acc = target.spec, 1 / target.spec.config.T
         result = {"status": "FINISHED", "same_as": None, "reason": None, "with_cohort": False}
-        result |= {"fingerprint": place.plan.fingerprint, "name": place.plan.name, "seed": 0}
+        result |= {"fingerprint": spec.fingerprint, "name": spec.name, "seed": 0}
         result |= {"val/acc": acc, "test/acc": acc}
-        write_json_atomic(place.folder / "result.json", result)
+        write_json_atomic(target.run_dir / "result.json", result)
 
-runs.train = empty
+run_cache.train = empty
 from kdsweep.cli import main
 main()
 """
 STOCK = """
-from kdsweep.sweep import single
-single.train_one = lambda cfg, hydra: 1 / cfg.T
+from kdsweep.sweep import single_job
+single_job.train_one = lambda cfg, hydra: 1 / cfg.T
 from kdsweep.cli import main
 main()
 """

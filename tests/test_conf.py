@@ -2,37 +2,31 @@
 bits of a step taken alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
 from commands import Compose, said
 from optuna.pruners import BasePruner
 
-from kdsweep.build import (
-    asked,
-    build_dataset,
-    build_source,
-    build_stream,
-    build_teacher_network,
-    build_unit,
-)
+from kdsweep.builders.data import build_dataset, build_source, build_stream
 from kdsweep.cli import CONF
-from kdsweep.config.recipes import teacher_recipe, teachers
+from kdsweep.config.recipes import single_teachers, teacher_recipe
 from kdsweep.config.resolve import resolve_config
+from kdsweep.config.run_config import RunConfig
+from kdsweep.config.schema import DatasetConfig
 from kdsweep.config.validate import validation_errors
 from kdsweep.data.fake import Fake
 from kdsweep.data.types import Source
+from kdsweep.runs.build_specs import build_spec
+from kdsweep.runs.units import build_unit, build_untrained_teacher
 from kdsweep.search.pruning import make_pruner
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.trainer import fit
 
 pytestmark = pytest.mark.slow  # a minute
-
-Values = dict[str, Any]
 
 # What is in a cohort with the run under test: it draws random numbers, and shares no other part.
 NEIGHBOUR = (
@@ -142,7 +136,7 @@ CASES = [(group, option) for group in GROUPS for option in options(group)]
 
 
 @pytest.fixture(scope="session")
-def values_of(compose: Compose) -> Callable[..., Values]:
+def config_of(compose: Compose) -> Callable[..., RunConfig]:
     """The resolved config of some words, composed once."""
     return cache(lambda *words: resolve_config(compose(*words)))
 
@@ -168,61 +162,60 @@ def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
 
 @pytest.mark.parametrize(("group", "option"), CASES)
 def test_a_step_in_company_is_the_step_alone(
-    values_of: Callable[..., Values], group: str, option: str
+    config_of: Callable[..., RunConfig], group: str, option: str
 ) -> None:
     if option == "timm":
         pytest.importorskip("timm")
     words, around = words_of(group, option), GROUPS[group][0]
     shared = words if group in ("dataset", "teacher") else ()  # a cohort has one
     beside = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
-    values, neighbour = values_of(*words, *around), values_of(*shared, *around, *beside)
-    assert_same_step(values, neighbour)
-    for recipe in map(teacher_recipe, teachers(values).values() if group == "teacher" else ()):
-        trainer = {key: values["trainer"][key] for key in ("device", "epochs", "batch_size")}
-        recipe["trainer"] = {**recipe["trainer"], **trainer}
-        recipe["dataset"] = values["dataset"]
-        assert_same_step(recipe, {**neighbour, "teacher": recipe["teacher"], "loss": {}})
+    config, neighbour = config_of(*words, *around), config_of(*shared, *around, *beside)
+    assert_same_step(config, neighbour)
+    for single in single_teachers(config).values() if group == "teacher" else ():
+        recipe, shared = teacher_recipe(single), config.trainer
+        trainer = replace(
+            recipe.trainer,
+            device=shared.device,
+            epochs=shared.epochs,
+            batch_size=shared.batch_size,
+        )
+        recipe = replace(recipe, trainer=trainer, dataset=config.dataset)
+        assert_same_step(recipe, replace(neighbour, teacher=recipe.teacher, loss={}))
 
 
 @pytest.mark.parametrize("option", options("search/pruner"))
-def test_a_pruner_is_built(values_of: Callable[..., Values], option: str) -> None:
-    node = values_of(f"search/pruner={option}", *GROUPS["search/pruner"][0])["search"]["pruner"]
+def test_a_pruner_is_built(config_of: Callable[..., RunConfig], option: str) -> None:
+    node = config_of(f"search/pruner={option}", *GROUPS["search/pruner"][0]).search.pruner
     pruner = make_pruner(node)
     assert isinstance(pruner, BasePruner)
 
 
-def assert_same_step(values: Values, neighbour: Values) -> None:
-    assert validation_errors(values) == []
-    (alone,) = trained([values])
-    _, together = trained([neighbour, values])
+def assert_same_step(config: RunConfig, neighbour: RunConfig) -> None:
+    assert validation_errors(config) == []
+    (alone,) = trained([config])
+    _, together = trained([neighbour, config])
     assert sha256(together.model) == sha256(alone.model)
     assert sha256(together.objective) == sha256(alone.objective)
 
 
-def source_of(node: Values) -> Source:
+def source_of(dataset: DatasetConfig) -> Source:
     """What the node names; made images in place of files."""
-    named: Source = build_source(node)
-    if node["name"] not in READ:
+    named: Source = build_source(dataset)
+    if dataset.name not in READ:
         return named
-    shape, classes = READ[node["name"]]
+    shape, classes = READ[dataset.name]
     return Fake(num_train=3 * classes, num_test=classes, num_classes=classes, shape=shape)
 
 
-def trained(runs: Sequence[Values]) -> list[Student]:
-    """The runs after one step in lockstep, taught by a teacher that has learned nothing."""
-    values, wanted = runs[-1], [asked(run) for run in runs]
-    dataset = build_dataset(values["dataset"], "cpu", source_of(values["dataset"]))
-    stream = build_stream(values, dataset, "cpu")
-    networks, teacher = [], None
-    if any(each.needs_teacher for each in wanted):
-        features = sorted({name for each in wanted for name in each.teacher_features})
-        networks = [
-            build_teacher_network(one, dataset, features, key)
-            for key, one in teachers(values).items()
-        ]
-        frozen = [Teacher(network) for network in networks]
-        teacher = Ensemble(frozen) if len(frozen) > 1 else next(iter(frozen), None)
-    units = [build_unit(run, dataset, networks, stream.steps_per_epoch) for run in runs]
+def trained(runs: Sequence[RunConfig]) -> list[Student]:
+    """The students after one step in lockstep, with an untrained teacher."""
+    config = runs[-1]
+    dataset = build_dataset(config.dataset, "cpu", source_of(config.dataset))
+    stream = build_stream(config, dataset, "cpu")
+    specs = [build_spec(run, {"dataset": "made"}) for run in runs]
+    teacher = build_untrained_teacher(specs, dataset, stream.steps_per_epoch)
+    networks = teacher.networks if teacher else ()
+    units = [build_unit(spec, dataset, networks, stream.steps_per_epoch) for spec in specs]
     students = [unit.students[0] for unit in units]
     before = [weights(student) for student in students]
     fit(

@@ -11,7 +11,7 @@ from commands import Compose
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from kdsweep.build import build_objective
+from kdsweep.builders.losses import build_objective
 from kdsweep.cli import CONF, app
 from kdsweep.common.text import number
 from kdsweep.config.resolve import resolve_config

@@ -5,15 +5,17 @@ from typing import Any
 
 from kdsweep.common.text import number
 from kdsweep.config.limits import excesses, odd_names
-from kdsweep.config.recipes import ITSELF
+from kdsweep.config.recipes import PRIMARY_STUDENT
+from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.losses.base.checks import COLDEST, HOTTEST, TEMPERATURES
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
 
 
-def validation_errors(values: dict[str, Any]) -> list[str]:
-    """One sentence for every value of the skeleton that is out of range."""
+def validation_errors(config: RunConfig) -> list[str]:
+    """One sentence for every value of the schema that is out of range."""
+    values = to_values(config)
     found = _recipe_problems("", values)
     interval = values["tracking"]["checkpoint_seconds"]
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
@@ -56,8 +58,8 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
         found += _online_problems(prefix, teacher)
     if teacher["peers"] and prefix != "teacher.":
         found.append(f"{prefix}peers must be empty below the root: peers teach no one else")
-    if ITSELF in teacher["peers"]:
-        found.append(f"{prefix}peers must not be called {ITSELF}, which is the run's own")
+    if PRIMARY_STUDENT in teacher["peers"]:
+        found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
     return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
 
 

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.passwords import shown
 from kdsweep.errors import UserError
-from kdsweep.sweep.directory import ensure_parent, log_own_files, mark, may_be_training
+from kdsweep.sweep.directory import may_be_training
 from kdsweep.sweep.finalize import make_report, parent_status, ship_sweep
+from kdsweep.sweep.record import ensure_parent, log_own_files, mark
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import (
     SWEEP,

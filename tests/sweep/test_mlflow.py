@@ -173,7 +173,7 @@ def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_b
 def test_a_run_that_had_only_its_test_set_to_go_keeps_its_validation(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdsweep import run as module
+    from kdsweep.execution import cohort as module
 
     words = ["T=1,4", "tracking.checkpoint_seconds=0"]
     whole = command(*words).rows
@@ -182,7 +182,7 @@ def test_a_run_that_had_only_its_test_set_to_go_keeps_its_validation(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_test", interrupted)
+        patch.setattr(module, "_finish", interrupted)
         assert command(*words).code == 130
     resumed = command(*words, "resume=true")
     assert resumed.code == 0, resumed.err

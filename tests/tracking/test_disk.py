@@ -12,11 +12,11 @@ from mlflow.exceptions import MlflowException
 from outcomes import runs
 from typer.testing import CliRunner
 
-from kdsweep import run as run_module
 from kdsweep.cli import app
 from kdsweep.common import files
 from kdsweep.data.types import DataError
 from kdsweep.errors import UserError
+from kdsweep.execution import cohort as run_module
 from kdsweep.search import controller as search_module
 from kdsweep.sweep import mlflow_sync
 from kdsweep.tracking import run_dir

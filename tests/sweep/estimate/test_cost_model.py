@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.sweep import batch
-from kdsweep.sweep.estimate import worklist
+from kdsweep.sweep.estimate import probing
 from kdsweep.sweep.estimate.cost_model import (
     Cohorts,
     Epochs,
@@ -259,9 +259,9 @@ def test_epochs_that_a_checkpoint_has_are_subtracted(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[list[Cohorts]] = []
-    show = worklist.show
+    show = probing.show
     monkeypatch.setattr(
-        worklist, "show", lambda all, *rest, **more: (told.append(all), show(all, *rest, **more))
+        probing, "show", lambda all, *rest, **more: (told.append(all), show(all, *rest, **more))
     )
     words = ["T=1,4", "trainer.epochs=4", "tracking.checkpoint_seconds=0"]
     with pytest.MonkeyPatch.context() as pressed:
@@ -328,7 +328,7 @@ def test_the_estimate_is_about_what_the_sweep_takes(
         took.append(time.perf_counter() - began)
         return results
 
-    monkeypatch.setattr(worklist, "show", noted)
+    monkeypatch.setattr(probing, "show", noted)
     monkeypatch.setattr(batch, "train", timed)
     words = ["dataset=digits", "tracking=none", "tracking.plots=none", "T=1,4,16"]
     words += ["trainer.epochs=20", "teacher.trainer.epochs=8"]
