@@ -52,9 +52,12 @@ def build_specs(
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
         with errors.of(number, varied):
             spec = builder.of_job(cfg, job, varied)
-            own = {"number": number, "overrides": tuple(cleaned(job)), "swept": varied}
-            peers = {name: replace(peer, **own) for name, peer in spec.peers.items()}
-            specs.append(replace(spec, **own, peers=peers))
+            words = tuple(cleaned(job))
+            peers = {
+                name: replace(peer, number=number, overrides=words, swept=varied)
+                for name, peer in spec.peers.items()
+            }
+            specs.append(replace(spec, number=number, overrides=words, swept=varied, peers=peers))
     errors.raise_if_any()
     return specs
 
