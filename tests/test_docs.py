@@ -147,6 +147,6 @@ def test_the_site_opens_from_its_folder_and_can_be_searched(site: Path) -> None:
         page.goto((site / "index.html").as_uri())
         page.get_by_role("textbox", name="Search").press_sequentially("Holm")
         page.locator(".md-search-result__item a[href*='statistics']").first.click()
-        page.get_by_role("heading", name="Is the difference real?").wait_for()
+        page.get_by_role("heading", name="Significance tests").wait_for()
         assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
         assert errors == []
