@@ -1,10 +1,10 @@
-"""What a search costs beside its trainings: ours against the stock sweeper and launcher.
+"""Overhead of a search without its trainings: kdsweep against the stock sweeper and launcher.
 
     python benchmarks/search_overhead.py --trials 200
 
-Both run trials of an empty job, without MLflow, eight a batch, on a study in sqlite: ours with the
-lockstep launcher, hydra-optuna-sweeper with Hydra's basic launcher. The cost of a trial is the time
-between the folders of the first and the last, so imports do not count. Rounds are interleaved.
+Both run trials of an empty job, without MLflow, eight per batch, on a study in sqlite: kdsweep with
+the lockstep launcher, hydra-optuna-sweeper with Hydra's basic launcher. The cost of a trial is the
+time between the folders of the first and the last, which excludes imports. Rounds are interleaved.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def cost(program: str, words: list[str], trials: int) -> tuple[float, float]:
-    """Seconds a trial, and how the second half's compare with the first half's."""
+    """Seconds per trial, and the ratio of the second half to the first half."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-c", program, *words, *SPACE, *BOTH]
         command.append(f"hydra.sweeper.n_trials={trials}")

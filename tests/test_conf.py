@@ -1,5 +1,5 @@
-"""Every yaml of conf/ composes, builds, and takes one step beside a different neighbour, with the
-bits of a step taken alone."""
+"""Every yaml of conf/ composes, builds, and trains one step in a cohort with a different run,
+bitwise equal to a step alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from kdsweep.training.trainer import fit
 
 pytestmark = pytest.mark.slow  # a minute
 
-# What is in a cohort with the run under test: it draws random numbers, and shares no other part.
+# The other run of the cohort: it draws random numbers, and shares no optional part.
 NEIGHBOUR = (
     "student=cnn",
     "student.model.width=3",
@@ -40,7 +40,7 @@ NEIGHBOUR = (
 )
 MADE = ("dataset=fake", "dataset.source.num_train=40", "dataset.source.num_test=8")
 ONE_STEP = ("trainer.device=cpu", "trainer.epochs=1")
-# Of as many images as there are classes: small ones where the network is not what is tested.
+# One image per class: small images if the network is not under test.
 PHOTOS = (
     *MADE,
     *ONE_STEP,
@@ -61,7 +61,7 @@ SMALL = (
 
 CNNS = (*ONE_STEP, "teacher.model.width=2", "student=cnn", "student.model.width=2")
 
-# group -> the words beside `group=option`, and how many options there are at least
+# group -> the overrides in addition to `group=option`, and the minimum number of options
 GROUPS = {
     "dataset": (CNNS, 11),
     "student": ((*PHOTOS, "teacher.model.width=4"), 30),
@@ -76,13 +76,13 @@ GROUPS = {
     "search/pruner": ((*SMALL, "search=bayes"), 4),
 }
 ELSEWHERE = {
-    ".": "the map itself, composed by every test",
+    ".": "the default config, composed by every test",
     "hydra/help": "test_cli.py",
     "teacher/recipe": "the teachers and experiments that name it",
     "stages": "test_stages.py",
     **dict.fromkeys(("experiment", "experiment/base", "experiment/pair"), "test_experiments.py"),
 }
-# Shape of an image, and classes: images are made in place of files, which tests/data reads.
+# Image shape and number of classes: synthetic images replace files, which tests/data reads.
 READ = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
@@ -94,13 +94,13 @@ READ = {
     "image_folder": ((3, 20, 30), 4),
     "huggingface": ((1, 20, 30), 4),
 }
-# Networks that are slow at their own width, which tests/models builds.
+# Networks that are slow at full width, which tests/models builds.
 NARROW = {
     **dict.fromkeys(("resnet50", "vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), 0.25),
     **dict.fromkeys(("imagenette_plain", "imagenette_residual", "deepnn"), 0.25),
     **dict.fromkeys(("resnet8x4", "resnet32x4"), 1.0),
 }
-# These take any network of a library, by its name.
+# These accept the name of any network of a library.
 NAMED = {
     "torchvision": "shufflenet_v2_x0_5",
     "timm": "mobilenetv3_small_050",
@@ -114,7 +114,7 @@ NEEDED = {
 
 
 def words_of(group: str, option: str) -> tuple[str, ...]:
-    """`group=option` and what it needs beside it."""
+    """`group=option` and the overrides that it requires."""
     words = [f"{group}={option}"]
     if group in ("student", "teacher"):
         if option in NARROW:
@@ -137,7 +137,7 @@ CASES = [(group, option) for group in GROUPS for option in options(group)]
 
 @pytest.fixture(scope="session")
 def config_of(compose: Compose) -> Callable[..., RunConfig]:
-    """The resolved config of some words, composed once."""
+    """The resolved config of some overrides, composed once."""
     return cache(lambda *words: resolve_config(compose(*words)))
 
 
@@ -161,15 +161,15 @@ def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
 
 
 @pytest.mark.parametrize(("group", "option"), CASES)
-def test_a_step_in_company_is_the_step_alone(
+def test_a_step_in_a_cohort_equals_the_step_alone(
     config_of: Callable[..., RunConfig], group: str, option: str
 ) -> None:
     if option == "timm":
         pytest.importorskip("timm")
     words, around = words_of(group, option), GROUPS[group][0]
     shared = words if group in ("dataset", "teacher") else ()  # a cohort has one
-    beside = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
-    config, neighbour = config_of(*words, *around), config_of(*shared, *around, *beside)
+    others = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
+    config, neighbour = config_of(*words, *around), config_of(*shared, *around, *others)
     assert_same_step(config, neighbour)
     for single in single_teachers(config).values() if group == "teacher" else ():
         recipe, shared = teacher_recipe(single), config.trainer
@@ -199,7 +199,7 @@ def assert_same_step(config: RunConfig, neighbour: RunConfig) -> None:
 
 
 def source_of(dataset: DatasetConfig) -> Source:
-    """What the node names; made images in place of files."""
+    """The source of a data set; synthetic images in place of files."""
     named: Source = build_source(dataset)
     if dataset.name not in READ:
         return named
