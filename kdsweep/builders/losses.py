@@ -108,7 +108,7 @@ def _refuse_mixing(name: str, config: RunConfig) -> None:
     for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
         if share:
             raise UserError(
-                f"dataset.augment.{key} must be 0 with loss.{name}, which asks for the one class of"
+                f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class of"
                 f" an image, got {share:g}"
             )
 

@@ -70,7 +70,7 @@ def extract_features(
     try:
         network = FeatureTap(model, names)
     except ValueError as error:
-        raise UserError(f"loss asks the {key} for a feature it does not have: {error}") from error
+        raise UserError(f"loss needs a feature that the {key} does not have: {error}") from error
     try:
         logits = dry_forward(network, dataset).logits
     except (RuntimeError, ValueError) as error:

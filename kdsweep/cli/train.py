@@ -74,7 +74,7 @@ def main() -> None:
     try:
         train()
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; the same command with resume=true goes on\n")
+        sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
         sys.exit(130)
 
 

@@ -131,7 +131,7 @@ def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any
 
 
 def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
-    """A node of a dict with the keys it does not say; the skeleton types no deeper than that.
+    """A nested node with the defaults of the keys it leaves out.
 
     Raises:
         UserError: for an unknown key, or a value of another type.

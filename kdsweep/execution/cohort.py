@@ -308,5 +308,5 @@ def _end_all(writers: Sequence[RunWriter], error: BaseException) -> None:
 def _stopped_by(error: OSError) -> RunFailed:
     """Names the file only if the error does: a broken connection is no fault of a folder."""
     if error.filename is not None:  # of a folder that was taken away, for one
-        return RunFailed(f"cannot go on in {error.filename}: {error}")
-    return RunFailed(f"cannot go on: {error!r} (debug=true shows where it was raised)")
+        return RunFailed(f"cannot continue in {error.filename}: {error}")
+    return RunFailed(f"cannot continue: {error!r} (debug=true shows where it was raised)")

@@ -249,7 +249,7 @@ class RunWriter:
     @property
     def result(self) -> Result:
         """The result of a run that has ended."""
-        assert self.ended is not None, "a run whose cohort has ended has ended"
+        assert self.ended is not None, "its cohort has ended"
         return self.ended
 
 

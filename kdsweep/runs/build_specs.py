@@ -208,7 +208,7 @@ def _requirements(config: RunConfig) -> Requirements:
     teacher = config.teacher
     if teacher.peers and not requirements.needs_teacher:
         raise UserError(
-            "loss must have a term that asks a teacher with teacher.peers, got"
+            "loss must have a term that needs a teacher with teacher.peers, got"
             f" {config.loss_name}: peers would learn nothing from each other"
         )
     has_teacher = bool(single_teachers(config) or teacher.peers or online_recipe(config))
@@ -251,7 +251,7 @@ def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
 
     Hydra composes all of them without an error.
     """
-    at_least_one = "loss must name at least one option (ce for none beside the hard term), got"
+    at_least_one = "loss must name at least one option (ce for none but the hard term), got"
     if any(word.partition("=")[0] == "~loss" for word in job):
         return [f"{at_least_one} ~loss"]
     written = override_values(job).get("loss")

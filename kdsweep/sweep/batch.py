@@ -201,7 +201,7 @@ def _resume(jobs: HydraJobs, chosen: Path | None, folder: Path | None, progress:
         if own != folder:
             shutil.copy(own / "multirun.yaml", folder)
     else:
-        progress.note(f"resume: goes on in {folder}")
+        progress.note(f"resume: continues in {folder}")
     (folder / CLAIM).touch()
     if folder != own:
         release(own)
@@ -256,7 +256,7 @@ def _estimate(
     console = Console()
     resume = specs[0].config.resume
     if earlier is not None and not resume:
-        text = f"resume=true goes on in {earlier}; this is for starting afresh"
+        text = f"resume=true continues in {earlier}; this is for starting afresh"
         console.print(text, markup=False)
     sweep = SweepLocation(earlier if earlier is not None and resume else jobs.folder)
     missing, _ = split_finished(run_targets(sweep, specs))

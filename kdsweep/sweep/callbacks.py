@@ -23,7 +23,7 @@ REPORT = "report.html"
 
 
 class SweepSummaryCallback(Callback):
-    """Prints what the sweep has shown and where to look next, when it has ended.
+    """Prints the results of a sweep and where to find them, when it has ended.
 
     Before it begins, passwords are taken out of what Hydra is about to write. The lockstep launcher
     does so itself; this is for the stock ones.
@@ -62,7 +62,7 @@ class SweepSummaryCallback(Callback):
         from kdsweep.sweep.directory import CLAIM, release
 
         if self.refused or is_kdsweep_search(config):
-            return  # a search says its answer itself
+            return  # a search prints its own results
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():
             if (folder / CLAIM).is_file():
@@ -97,7 +97,7 @@ def _refuse_password_in_log(config: DictConfig) -> None:
 
 
 def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
-    """Print the runs of a sweep; once its report compares seeds, the cells and what it says."""
+    """Print the runs of a sweep; with a report over several seeds, its cells and conclusions."""
     page = folder / REPORT
     if not page.is_file():
         show_runs(rows, console)

@@ -41,7 +41,7 @@ def claim(folder: Path, *, chosen: bool) -> Path:
             if chosen:
                 raise UserError(
                     f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds a"
-                    " sweep (resume=true goes on with it)"
+                    " sweep (resume=true resumes it)"
                 ) from error
         except OSError as error:
             raise UserError(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kdsweep.report.sources.images import Load
     from kdsweep.tracking.mlflow.store import MLflowStore, Status
 
-INTERRUPTED_SECONDS = 5.0  # who has pressed Ctrl-C, or a scheduler, does not wait longer
+INTERRUPTED_SECONDS = 5.0  # longest wait for MLflow after Ctrl-C or a scheduler's signal
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ def close(
         The report, if one is made.
 
     Args:
-        only: the folders of the runs and trials to ship if other processes go on with the search;
-            they ship theirs, and the last of them closes the run of the whole.
+        only: the folders of the runs and trials to upload if other processes continue the search;
+            they upload theirs, and the last of them closes the run of the whole.
     """
     report = make() if make is not None else None
     store, parent = context.store, (sweep_note(folder) or {}).get("parent_run_id")
@@ -133,7 +133,7 @@ def close(
         is_whole = context.settle(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
-    if not is_whole and not is_full(error):  # whose own sentence names the way to resume
+    if not is_whole and not is_full(error):  # its message names the way to resume
         _name_sync(folder, runs() or [Task(folder, lambda: None)], context)
     return report
 

@@ -43,7 +43,7 @@ def open_sweep(
     specs: Sequence[RunSpec],
     alone: bool,
 ) -> SweepLocation:
-    """Describe the sweep in sweep.json and make its parent run, once, whoever comes first.
+    """Describe the sweep in sweep.json and create its parent run, by the first process that does.
 
     Args:
         name: what the parent run is called.
@@ -136,7 +136,7 @@ def _parent_run(store: MLflowStore, known: dict[str, Any], folder: Path) -> str 
 def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
     """The sweep's parent run in a store, created if need be and noted in sweep.json.
 
-    What else sweep.json says of MLflow stays: that is about the store the sweep was trained with.
+    The other MLflow keys of sweep.json stay: they are about the store used in training.
     None, too, if there is no sweep.json that can be used.
     """
     with FileLock(folder / ".sweep.lock"):

@@ -36,7 +36,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     """Train the run of one job into its own folder and return what a sweeper maximises.
 
     Raises:
-        UserError: if the config asks for what cannot be.
+        UserError: if the config is not valid.
         RunFailed: if the run ended without a result.
     """
     folder = Path(hydra.runtime.output_dir)
@@ -107,7 +107,7 @@ def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
 def _another(folder: Path) -> str:
     return (
         f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds"
-        " another sweep (resume=true goes on with the same runs)"
+        " another sweep (resume=true resumes the same runs)"
     )
 
 

@@ -52,7 +52,7 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
             "maps",
             ["student=convnet4"],
             "student.features.maps must be as many as teacher.features.maps, got 4 and 3; "
-            r"or say the pairs themselves, \[\[student,teacher\],...\]",
+            r"or list the pairs themselves, \[\[student,teacher\],...\]",
         ),
         ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or say"),
         (

@@ -82,7 +82,7 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
     before = {run.info.run_id for run in runs(stopped)["run"]}
     resumed = command(*words, "resume=true", tracking=True)
     assert resumed.code == 0, resumed.err
-    assert f"resume: goes on in {stopped.sweep.relative_to(stopped.folder)}" in resumed.err
+    assert f"resume: continues in {stopped.sweep.relative_to(stopped.folder)}" in resumed.err
     assert "kl T=4 alpha=0.5" in resumed.out, "the table is missing"
     assert resumed.sweep == stopped.sweep
     assert {row["name"]: row["weights_sha256"] for row in resumed.rows} == whole

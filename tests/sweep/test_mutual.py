@@ -117,7 +117,7 @@ def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["loss=ce"], "loss must have a term that asks a teacher with teacher.peers, got ce"),
+        (["loss=ce"], "loss must have a term that needs a teacher with teacher.peers, got ce"),
         (
             ["+student@teacher.peers.second=mlp", "teacher.peers.second.model.width=0"],
             "teacher.peers.second.model: width must be",
@@ -130,7 +130,7 @@ def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose
         (["teacher.peers.second.checkpoint=no.pt"], "teacher.peers.second.checkpoint must be a"),
         (
             ["+teacher@teacher.members.first=cnn"],
-            "teacher.peers must be empty beside teacher.members, got both",
+            "teacher.peers must be empty with teacher.members, got both",
         ),
     ],
 )

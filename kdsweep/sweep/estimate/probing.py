@@ -1,4 +1,4 @@
-"""Times a few steps of every kind of cohort that is to be trained."""
+"""PieceCounts a few steps of every kind of cohort that is to be trained."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.worklist import WorkUnit
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
-from kdsweep.sweep.estimate.cost_model import Cohorts, Epochs, show
+from kdsweep.sweep.estimate.cost_model import CohortGroup, Epochs, show
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.profiling import STEPS, WARM_UP, Probe, probe
 
@@ -36,7 +36,7 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
     show(list(measured(units, context)), console, copied=uri is not None)
 
 
-def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[Cohorts]:
+def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
     """A probe of every kind of cohort; cohorts that differ only in their seeds are one kind.
 
     Raises:
@@ -63,15 +63,15 @@ def _name(unit: WorkUnit) -> str:
     return unit.specs[0].cell.name + (", ..." if len(unit.targets) > 1 else "")
 
 
-def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohorts:
-    """Cohorts of one kind, with a probe of the first."""
+def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
+    """CohortGroup of one kind, with a probe of the first."""
     specs = alike[0].specs
     config, dataset = specs[0].config, context.dataset(specs[0].config)
     stream = build_stream(config, dataset, resolve_device(config.trainer.device))
     val, test = len(dataset.val.labels) if dataset.val else 0, len(dataset.test.labels)
     keeps_predictions = context.options.answers
     last = test + (val if keeps_predictions else 0)
-    return Cohorts(
+    return CohortGroup(
         name=_name(alike[0]),
         role=specs[0].role,
         left=tuple(unit.epochs_left for unit in alike),
@@ -81,8 +81,8 @@ def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohorts:
             measured=val + (test if config.trainer.test_curve else 0),
         ),
         tested=last,
-        answers=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
-        asks=tuple(spec.requirements.needs_teacher for spec in specs),
+        prediction_bytes=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
+        needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),
         probe=_probe(specs, dataset, stream),
     )
 
@@ -119,5 +119,5 @@ def _does_not_fit(specs: Sequence[RunSpec]) -> str:
         return f"{specs[0].name} does not fit into memory"
     return (
         f"hydra.launcher.cohort_size must be less than {len(specs)}, for {specs[0].name} and the"
-        " runs beside it do not fit into memory together"
+        " other runs of its cohort do not fit into memory together"
     )
