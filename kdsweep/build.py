@@ -22,12 +22,12 @@ from kdsweep.data.pipeline.split import Dataset, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 from kdsweep.data.types import Labelled, Source
 from kdsweep.errors import UserError
-from kdsweep.losses.base.multi_teacher import Averaged, parts
+from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_terms
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.base.weight_schedule import WeightSchedule, weight_schedule
-from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.models.components.input_normalization import bridge
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.training.checkpoint import fit_weights, load_weights
 from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
@@ -140,10 +140,10 @@ def _checked(key: str, make: Callable[[], Made]) -> Made:
 
 def build_splits(values: dict[str, Any], dataset: Dataset, device: str) -> dict[str, Split]:
     """`val` (if there is one) and `test`, as they are measured."""
-    parts = {"val": dataset.val, "test": dataset.test}
+    per_teacher_terms = {"val": dataset.val, "test": dataset.test}
     return {
         name: _split(name, part, values, dataset, device)
-        for name, part in parts.items()
+        for name, part in per_teacher_terms.items()
         if part is not None
     }
 
@@ -185,7 +185,7 @@ def build_model(
 def _model_for(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
     """A model for a data set's images, as the data set normalises them."""
     model = build_model(node, key, dataset.image_shape, dataset.num_classes)
-    bridge(model, dataset.mean, dataset.std)
+    adapt_input(model, dataset.mean, dataset.std)
     return model
 
 
@@ -221,7 +221,7 @@ def _build_term(name: str, node: Any, values: dict[str, Any]) -> Term:
     teaching, first = how_many_teach(values), build(0)
     if not teaching or not first.needs_teacher:
         return first
-    return Averaged([first, *(build(place) for place in range(1, teaching))])
+    return MultiTeacherLoss([first, *(build(place) for place in range(1, teaching))])
 
 
 def _seed_term(name: str, values: dict[str, Any], place: int) -> None:
@@ -306,7 +306,7 @@ def _mixing(values: dict[str, Any]) -> str | None:
 def build_student(
     values: dict[str, Any],
     dataset: Dataset,
-    teachers: Sequence[FeatureTap],
+    teachers: Sequence[FeatureExtractor],
     steps_per_epoch: int,
     *,
     features: Sequence[str] = (),
@@ -362,7 +362,7 @@ def build_student(
 def build_unit(
     values: dict[str, Any],
     dataset: Dataset,
-    teachers: Sequence[FeatureTap],
+    teachers: Sequence[FeatureExtractor],
     steps_per_epoch: int,
 ) -> Student | Peers:
     """What a run trains: its student, or its student with the peers that learn with it."""
@@ -389,7 +389,7 @@ def _key(peer: str) -> str:
 
 def _shape_of(
     values: dict[str, Any], dataset: Dataset, features: Sequence[str], key: str
-) -> FeatureTap:
+) -> FeatureExtractor:
     """A network like a run's own, to bind the terms of those to that it teaches."""
     model = _model_for(dataset, values["student"]["model"], key)
     return _tap(model, features, key, dataset)
@@ -398,8 +398,8 @@ def _shape_of(
 def bind(
     values: dict[str, Any],
     objective: Objective,
-    student: FeatureTap,
-    teachers: Sequence[FeatureTap],
+    student: FeatureExtractor,
+    teachers: Sequence[FeatureExtractor],
     dataset: Dataset,
 ) -> None:
     """Show each term the outputs of one made batch, so that it can size its own parameters."""
@@ -410,15 +410,15 @@ def bind(
     targets = [_answer(teacher, dataset) for teacher in teachers] or [_answer(None, dataset)]
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
-        for place, (part, target) in enumerate(zip(parts(term), targets, strict=False)):
+        for place, (part, target) in enumerate(zip(per_teacher_terms(term), targets, strict=False)):
             _seed_term(name, values, place)
             try:
-                part.bind(answer, target, dataset.train.labels.cpu())
+                part.setup(answer, target, dataset.train.labels.cpu())
             except ValueError as error:
                 raise UserError(_with_key(f"loss.{name}", error)) from error
 
 
-def _answer(network: FeatureTap | None, dataset: Dataset) -> Output:
+def _answer(network: FeatureExtractor | None, dataset: Dataset) -> Output:
     """The output for a made batch of two images, leaving the network as it was."""
     if network is None:
         return Output(torch.zeros(2, dataset.num_classes), {})
@@ -431,10 +431,10 @@ def _answer(network: FeatureTap | None, dataset: Dataset) -> Output:
     return Output(output.logits.cpu(), {k: v.cpu() for k, v in output.features.items()})
 
 
-def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> FeatureTap:
+def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> FeatureExtractor:
     """The model, tapped; its logits are checked against the data's classes."""
     try:
-        tap = FeatureTap(model, names)
+        tap = FeatureExtractor(model, names)
     except ValueError as error:
         raise UserError(f"loss asks the {key} for a feature it does not have: {error}") from error
     try:
@@ -452,7 +452,7 @@ def _tap(model: nn.Module, names: Sequence[str], key: str, dataset: Dataset) -> 
 
 def build_teacher_network(
     values: dict[str, Any], dataset: Dataset, features: Sequence[str], key: str = "teacher"
-) -> FeatureTap:
+) -> FeatureExtractor:
     """The teacher's architecture with its initial weights, tapped for the features."""
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", values["teacher"]["seed"]))

@@ -43,7 +43,7 @@ from kdsweep.identity import (
     run_name,
     teacher_identity,
 )
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.partition import Needs
 
 ADDED = ("alpha_weighted", "beside")  # to a config, by `resolved`
@@ -308,7 +308,7 @@ class _Checker:
 
     def __init__(self, datasets: Callable[[dict[str, Any]], Dataset]) -> None:
         self.datasets = datasets
-        self._teachers: dict[str, FeatureTap] = {}
+        self._teachers: dict[str, FeatureExtractor] = {}
 
     def check(self, plan: Plan) -> None:
         dataset = self.datasets(plan.values)
@@ -320,7 +320,7 @@ class _Checker:
             with _below(f"stages.{list(plan.values['stages'])[-1]}"):
                 self.check(stage)
 
-    def teachers(self, plan: Plan, dataset: Dataset) -> list[FeatureTap]:
+    def teachers(self, plan: Plan, dataset: Dataset) -> list[FeatureExtractor]:
         if (beside := online_plan(plan)) is not None:
             network = build_teacher_network(plan.values, dataset, plan.asked.teacher_features)
             with _below("teacher"):
@@ -328,7 +328,9 @@ class _Checker:
             return [network]
         return [self.teacher(key, one, plan, dataset) for key, one in teachers(plan.values).items()]
 
-    def teacher(self, key: str, values: dict[str, Any], plan: Plan, dataset: Dataset) -> FeatureTap:
+    def teacher(
+        self, key: str, values: dict[str, Any], plan: Plan, dataset: Dataset
+    ) -> FeatureExtractor:
         features = plan.asked.teacher_features
         mark = _key([_teacher(values, plan.asked, plan.digests), features])
         if mark not in self._teachers:

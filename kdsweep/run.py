@@ -417,7 +417,7 @@ def _begin(place: Place, student: Student, session: Session) -> None:
     kept = stage.folder / "checkpoint"
     load_checkpoint(student.model, str(kept / "model.safetensors"), "stages")
     if (kept / checkpoint.TERMS).is_file():  # else no term has anything of its own
-        student.objective.begin_with(checkpoint.load_weights(kept / checkpoint.TERMS))
+        student.objective.load_stage_state(checkpoint.load_weights(kept / checkpoint.TERMS))
 
 
 def _start(teams: Sequence[Sequence["_Run"]], company: _Company, resume: bool) -> None:

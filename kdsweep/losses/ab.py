@@ -17,7 +17,7 @@ Paper and RepDistiller use this loss alone for some epochs (30) and cross-entrop
 
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs, deepest_most
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm, depth_weighted_sum
 from kdsweep.losses.base.regressors import convolution_between
 from kdsweep.losses.base.shapes import Shape, check_maps
 
@@ -25,7 +25,7 @@ MARGIN = 1.0
 FACTOR = 3 / 1000
 
 
-class AB(LearnedPairs):
+class AB(LearnedFeatureTerm):
     """Squared distance to the right side of the teacher's boundaries. RepDistiller: weight 1."""
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -37,7 +37,7 @@ class AB(LearnedPairs):
         )
 
     def combine(self, values: list[Tensor]) -> Tensor:
-        return deepest_most(values)
+        return depth_weighted_sum(values)
 
 
 class Boundaries(nn.Module):

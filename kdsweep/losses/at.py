@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import FeatureTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
 PART = 16  # channels
 
 
-class AT(PairedTerm):
+class AT(FeatureTerm):
     """Squared difference of normalised attention maps. RepDistiller: three stages, weight 1000."""
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -31,7 +31,7 @@ class AT(PairedTerm):
 
 def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
     """Maps (B, channels, H, W) of any two sizes -> mean over B and positions."""
-    feature, target = same_size(feature, target)
+    feature, target = to_same_size(feature, target)
     return F.mse_loss(attention(feature), attention(target))
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.losses.base.checks import check_positive_integer
-from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape
 
 
-class CC(LearnedPairs):
+class CC(LearnedFeatureTerm):
     """Product of neighbouring images' errors, of embeddings. RepDistiller: dim 128, weight .02.
 
     Raises ValueError unless ``dim`` is an integer >= 1.

@@ -13,11 +13,11 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
-from kdsweep.losses.base.shapes import Shape, both
+from kdsweep.losses.base.feature_term import FeatureTerm
+from kdsweep.losses.base.shapes import Shape, both_shapes
 
 
-class Cosine(PairedTerm):
+class Cosine(FeatureTerm):
     """1 - cosine of paired features, flattened; in [0, 2] a pair.
 
     The longer one is averaged over neighbours; its length must be a multiple of the other's.
@@ -28,7 +28,7 @@ class Cosine(PairedTerm):
         if longer % shorter:
             raise ValueError(
                 "features must be equally long, or one a multiple of the other, "
-                f"got {both(feature, target)}"
+                f"got {both_shapes(feature, target)}"
             )
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.checks import check_fraction, check_positive_integer, is_finite_number
-from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape
 
 EPS = 1e-7
@@ -32,7 +32,7 @@ EPS = 1e-7
 COLDEST, HOTTEST = 0.02, 1e6
 
 
-class CRD(LearnedPairs):
+class CRD(LearnedFeatureTerm):
     """Tells an image from those of other classes, across the networks. RepDistiller: weight .8.
 
     The memory belongs to the checkpoint. In eval mode it is left as it is. Raises ValueError for
@@ -61,9 +61,9 @@ class CRD(LearnedPairs):
         self.negatives, self.dim = negatives, dim
         self.temperature, self.momentum = float(temperature), float(momentum)
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         self.others = OtherClasses(labels)
-        super().bind(student, teacher, labels)
+        super().setup(student, teacher, labels)
 
     def link(self, feature: Shape, target: Shape) -> nn.Module:
         return Contrast(

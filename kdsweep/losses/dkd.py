@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kdsweep.losses.base.checks import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
-from kdsweep.losses.base.soft_targets import Comparison
-from kdsweep.losses.base.target_class import other_logits, target_logit
+from kdsweep.losses.base.soft_targets import SoftTargetComparison
+from kdsweep.losses.base.target_class import other_logits, target_logits
 
 
 class DKD(LogitTerm):
@@ -49,11 +49,11 @@ def divergences(
     """TCKD and NCKD, with T^2; float64 logits (B, C), labels (B,), no teacher's gradient."""
     theirs, shift = teacher_logits.detach() / T, (student_logits - teacher_logits.detach()) / T
     rest, moved = other_logits(theirs, labels), other_logits(shift, labels)
-    others, _, p = Comparison.apply(rest, moved)
+    others, _, p = SoftTargetComparison.apply(rest, moved)
     # By how much the rest's logsumexp differs, and not the difference of two of them.
     beyond = others.unsqueeze(1) + (p * moved).sum(dim=1, keepdim=True)
-    target, _, _ = Comparison.apply(
-        torch.cat([target_logit(theirs, labels), rest.logsumexp(dim=1, keepdim=True)], dim=1),
-        torch.cat([target_logit(shift, labels), beyond], dim=1),
+    target, _, _ = SoftTargetComparison.apply(
+        torch.cat([target_logits(theirs, labels), rest.logsumexp(dim=1, keepdim=True)], dim=1),
+        torch.cat([target_logits(shift, labels), beyond], dim=1),
     )
     return T**2 * target.mean(), T**2 * others.mean()

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.regressors import regressor_between
 from kdsweep.losses.base.shapes import Shape
 
 
-class FitNet(LearnedPairs):
+class FitNet(LearnedFeatureTerm):
     """MSE of paired features after a trained regressor per pair; the mean over the pairs.
 
     ``pairs`` may name two maps, two vectors or two rows of tokens.

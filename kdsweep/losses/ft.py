@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from kdsweep.losses.at import attention
 from kdsweep.losses.base.checks import check_positive
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
 SLOPE = 0.1  # of the leaky ReLUs
 
@@ -33,7 +33,7 @@ SLOPE = 0.1  # of the leaky ReLUs
 Learns = Literal["both", "paraphraser", "translator"]
 
 
-class FT(LearnedPairs):
+class FT(LearnedFeatureTerm):
     """Distance of the factors of two maps. RepDistiller: last map, rate .5, weight 200.
 
     ``learns``: "both"; "paraphraser", for a stage: the value is the reconstruction error, the
@@ -62,7 +62,7 @@ class FT(LearnedPairs):
         factor = max(1, int(self.rate * target[1]))
         return Factors(feature[1], target[1], factor, self.weight, self.learns)
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+    def load_stage_state(self, learned: Mapping[str, Tensor]) -> None:
         """Take the paraphrasers over. Raises ValueError if they are those of other maps."""
         own = self.state_dict()
         ours = {key for key in own if not key.split(".")[2].startswith("translator")}
@@ -126,5 +126,5 @@ def convolutions(channels: Sequence[int], kind: type[nn.Module]) -> nn.Sequentia
 
 def factor_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     """Maps (B, channels, H, W) of any two sizes -> mean over B and positions."""
-    ours, theirs = same_size(ours, theirs)
+    ours, theirs = to_same_size(ours, theirs)
     return F.l1_loss(attention(ours), attention(theirs))

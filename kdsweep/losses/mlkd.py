@@ -24,7 +24,7 @@ from torch import Tensor
 
 from kdsweep.losses.base.checks import check_positive, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
-from kdsweep.losses.base.soft_targets import comparison
+from kdsweep.losses.base.soft_targets import compare_soft_targets
 
 
 class MLKD(LogitTerm):
@@ -51,7 +51,7 @@ class MLKD(LogitTerm):
 
 def alignment(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
     """The three levels at one temperature, added; float64 logits (B, C), no teacher's gradient."""
-    divergences, gap, p = comparison(student_logits / T, teacher_logits / T)
+    divergences, gap, p = compare_soft_targets(student_logits / T, teacher_logits / T)
     images, classes = p.shape
     if images <= classes:
         batch_error, class_error = likeness_errors(p, gap)

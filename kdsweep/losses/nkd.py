@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kdsweep.losses.base.checks import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
-from kdsweep.losses.base.target_class import other_logits, target_logit
+from kdsweep.losses.base.target_class import other_logits, target_logits
 from kdsweep.losses.soft_ce import soft_cross_entropy
 
 
@@ -43,4 +43,4 @@ class NKD(LogitTerm):
 def target_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
     """- p_y log q_y, mean over the batch; float64 logits (B, C), no teacher's gradient."""
     log_q, p = student_logits.log_softmax(dim=1), teacher_logits.softmax(dim=1)
-    return -(target_logit(p, labels) * target_logit(log_q, labels)).mean()
+    return -(target_logits(p, labels) * target_logits(log_q, labels)).mean()

@@ -9,13 +9,13 @@ quadratic one without offset, as in RepDistiller; of two sizes the larger map is
 
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import FeatureTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
 EPS = 1e-24  # of a squared length
 
 
-class NST(PairedTerm):
+class NST(FeatureTerm):
     """Distance of the distributions of channels. RepDistiller: three stages, weight 50."""
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -27,7 +27,7 @@ class NST(PairedTerm):
 
 def discrepancy(feature: Tensor, target: Tensor) -> Tensor:
     """Maps (B, channels, H, W) of any two sizes and numbers of channels."""
-    ours, theirs = (maps.flatten(2) for maps in same_size(feature, target))
+    ours, theirs = (maps.flatten(2) for maps in to_same_size(feature, target))
     own, teachers = products(ours, ours), products(theirs, theirs)
     between = products(ours, theirs)
     sizes, targets = squared_lengths(own), squared_lengths(teachers)

@@ -19,11 +19,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs, deepest_most
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm, depth_weighted_sum
+from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
 
-class OFD(LearnedPairs):
+class OFD(LearnedFeatureTerm):
     """Partial L2 distance of maps before the ReLU. The authors (CIFAR): weight 1e-3."""
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -33,7 +33,7 @@ class OFD(LearnedPairs):
         return Overhaul(connector(feature[1], target[1]), target[1])
 
     def combine(self, values: list[Tensor]) -> Tensor:
-        return deepest_most(values)
+        return depth_weighted_sum(values)
 
 
 class Overhaul(nn.Module):
@@ -50,7 +50,7 @@ class Overhaul(nn.Module):
         self.register_buffer("frequencies", torch.zeros(channels, 1, 1))
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        feature, target = same_size(feature, target)
+        feature, target = to_same_size(feature, target)
         return partial_distance(self.connector(feature), torch.maximum(target, self.margin(target)))
 
     def margin(self, target: Tensor) -> Tensor:

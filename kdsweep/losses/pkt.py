@@ -10,13 +10,13 @@ RepDistiller and mdistiller; maps are averaged over their positions first.
 import torch
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 from kdsweep.losses.base.shapes import as_vectors
 
 EPS = 1e-7
 
 
-class PKT(PairedTerm):
+class PKT(FeatureTerm):
     """Divergence of the batch's similarities as probabilities. RepDistiller: weight 30000."""
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:

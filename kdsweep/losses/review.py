@@ -23,14 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, both, shrunk
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, both_shapes, downsample
 
 MOST_CHANNELS = 512
 LEVELS = (4, 2, 1)
 
 
-class Review(LearnedPairs):
+class Review(LearnedFeatureTerm):
     """Fused maps of the student against the teacher's; ``pairs`` from the first to the deepest.
 
     A vector is a map of one position.
@@ -38,12 +38,14 @@ class Review(LearnedPairs):
 
     def check(self, feature: Shape, target: Shape) -> None:
         if not {len(feature), len(target)} <= {2, 4}:
-            raise ValueError(f"features must be maps or vectors, got {both(feature, target)}")
+            raise ValueError(
+                f"features must be maps or vectors, got {both_shapes(feature, target)}"
+            )
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         deepest, _ = self.pairs[-1]
         self.channels = min(MOST_CHANNELS, student.features[deepest].shape[1])
-        super().bind(student, teacher, labels)
+        super().setup(student, teacher, labels)
 
     def link(self, feature: Shape, target: Shape) -> nn.Module:
         deepest = len(self.links) == len(self.pairs) - 1
@@ -99,6 +101,6 @@ def hierarchical_distance(feature: Tensor, target: Tensor) -> Tensor:
         if level < min(feature.shape[2:]):
             share /= 2
             total += share
-            pooled = shrunk(feature, level, level), shrunk(target, level, level)
+            pooled = downsample(feature, level, level), downsample(target, level, level)
             distance = distance + share * F.mse_loss(*pooled)
     return distance / total

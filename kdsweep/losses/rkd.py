@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.losses.base.checks import check_not_negative
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 from kdsweep.losses.base.shapes import as_vectors
 
 
-class RKD(PairedTerm):
+class RKD(FeatureTerm):
     """Distances between images and angles between triples of them. RepDistiller: weight 1.
 
     Its memory grows with B^3. Raises ValueError unless the inner weights are numbers >= 0.

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 
 PART = 512  # dimensions
 
 
-class SP(PairedTerm):
+class SP(FeatureTerm):
     """Squared difference of the batch's similarities. RepDistiller: last map, weight 3000."""
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.losses.base.checks import is_finite_number
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, as_vectors, both
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, as_vectors, both_shapes
 
 EPS = 1e-4  # of the variance, as in both repositories
 
 
-class SRD(LearnedPairs):
+class SRD(LearnedFeatureTerm):
     """Logarithm of the distance between normalised embeddings, after a projector a pair.
 
     ``pairs`` name vectors, or maps or rows of tokens, whose mean is taken. Raises ValueError for
@@ -42,7 +42,8 @@ class SRD(LearnedPairs):
     def check(self, feature: Shape, target: Shape) -> None:
         if not {len(feature), len(target)} <= {2, 3, 4}:
             raise ValueError(
-                f"features must be vectors, rows of tokens or maps, got {both(feature, target)}"
+                "features must be vectors, rows of tokens or maps, "
+                f"got {both_shapes(feature, target)}"
             )
 
     def link(self, feature: Shape, target: Shape) -> nn.Module:

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
 FIRST_VARIANCE = 5.0
 EPS = 1e-5
 
 
-class VID(LearnedPairs):
+class VID(LearnedFeatureTerm):
     """Negative log-likelihood of the teacher's maps. RepDistiller: three stages, weight 1."""
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -47,7 +47,7 @@ class Gaussian(nn.Module):
         self.scale = nn.Parameter(torch.full((target_channels, 1, 1), scale))
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        feature, target = same_size(feature, target)
+        feature, target = to_same_size(feature, target)
         variance = F.softplus(self.scale) + EPS
         error: Tensor = self.mean(feature) - target
         return (error.square() / variance + variance.log()).mean() / 2

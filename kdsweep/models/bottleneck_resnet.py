@@ -11,7 +11,7 @@ from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
     shortcut,
 )
@@ -76,7 +76,7 @@ class BottleneckResNet(nn.Module):
         self.stage4 = stage(EXPANSION * third, fourth, blocks[3], stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(EXPANSION * fourth, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
     shortcut,
 )
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
         self.stage3 = stage(second, third, blocks, stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

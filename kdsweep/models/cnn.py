@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
 )
 from kdsweep.models.components.checks import (
     Shape,
@@ -40,7 +40,7 @@ class CNN(nn.Module):
         self.pool = GlobalAveragePool()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(4 * width, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

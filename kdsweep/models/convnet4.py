@@ -3,7 +3,7 @@ its code has four)."""
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import conv_bn_relu, initialise_convolutions
+from kdsweep.models.components.blocks import conv_bn_relu, init_convolutions
 from kdsweep.models.components.checks import Shape, check_image_size, check_task, check_units
 
 
@@ -28,7 +28,7 @@ class ConvNet4(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.flatten = nn.Flatten()
         self.head = nn.Linear(width * (height // 16) * (breadth // 16), num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -11,7 +11,7 @@ from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
 )
 from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
@@ -70,7 +70,7 @@ class MobileNetV2(nn.Module):
         self.last = conv_bn_relu(channels, last, kernel_size=1)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(last, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from kdsweep.models.components.checks import Shape, check_task
-from kdsweep.models.components.input_normalization import Normalisation, expect
+from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
-    cannot_take,
     check_forward,
     check_name,
     check_weights_fit,
+    unsupported_images_message,
 )
 
 
@@ -55,10 +55,10 @@ def Timm(
             "check the connection, or put the file into Hugging Face's cache by hand"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     check_forward(model, name, in_shape)
-    of_weights = Normalisation(tuple(source.mean), tuple(source.std)) if pretrained else None
-    expect(model, normalize, in_shape, of_weights)
+    of_weights = Normalization(tuple(source.mean), tuple(source.std)) if pretrained else None
+    set_expected(model, normalize, in_shape, of_weights)
     adopt(model)
     return model
 

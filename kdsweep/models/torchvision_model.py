@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from kdsweep.models.components.checks import Shape, check_task
-from kdsweep.models.components.input_normalization import Normalisation, expect
+from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
-    cannot_take,
     check_forward,
     check_name,
     check_weights_fit,
+    unsupported_images_message,
 )
 
 
@@ -44,7 +44,7 @@ def Torchvision(
     else:
         model = pretrained(name, in_shape, num_classes, weights)
     check_forward(model, name, in_shape)
-    expect(model, normalize, in_shape, normalisation_of(name, weights))
+    set_expected(model, normalize, in_shape, normalization_of(name, weights))
     return model
 
 
@@ -62,7 +62,7 @@ def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:
     try:
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     except ValueError as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     if in_shape[0] != 3:
         replace_first_convolution(model, in_shape[0])
     return model
@@ -91,14 +91,14 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     return model
 
 
-def normalisation_of(name: str, weights: str | None) -> Normalisation | None:
+def normalization_of(name: str, weights: str | None) -> Normalization | None:
     """What the images had on which the weights were trained."""
     import torchvision
 
     if weights is None:
         return None
     preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
-    return Normalisation(tuple(preprocessing.mean), tuple(preprocessing.std))
+    return Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
 
 
 def replace_first_convolution(model: nn.Module, channels: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
 )
 from kdsweep.models.components.checks import (
@@ -69,7 +69,7 @@ class VGG(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(channels, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import GlobalAveragePool, initialise_convolutions, scaled
+from kdsweep.models.components.blocks import GlobalAveragePool, init_convolutions, scaled
 from kdsweep.models.components.checks import (
     Shape,
     check_depth,
@@ -65,7 +65,7 @@ class WideResNet(nn.Module):
         self.last = nn.Sequential(nn.BatchNorm2d(third), nn.ReLU())
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -56,7 +56,7 @@ def bound(name, ours, theirs, **options):
     options = {"CRD": {"negatives": 16}, "SRD": {"exponent": 4.0}}.get(name, {}) | options
     torch.manual_seed(0)
     term = ALL[name]([["f0", "f0"], ["f1", "f1"]], weight=1.0, **options)
-    term.bind(output(ours), output(theirs), torch.arange(50) % 10)
+    term.setup(output(ours), output(theirs), torch.arange(50) % 10)
     return term
 
 

@@ -167,7 +167,7 @@ def test_pairs_that_are_none_are_refused(name):
 def test_a_step_before_bind_is_a_mistake_of_ours(pair, name):
     made = pair(name)
     unbound = TERMS[name](made.term.pairs, weight=1.0)
-    with pytest.raises(RuntimeError, match=f"{name}.bind must be called before the first batch"):
+    with pytest.raises(RuntimeError, match=f"{name}.setup must be called before the first batch"):
         unbound(made.student, made.teacher, made.batch)
 
 

@@ -23,7 +23,7 @@ def outputs(*shapes):
 def bound(pairs, student, teacher):
     torch.manual_seed(0)
     term = FitNet(pairs=pairs, weight=100.0)
-    term.bind(student, teacher, torch.arange(100) % 10)
+    term.setup(student, teacher, torch.arange(100) % 10)
     return term
 
 
@@ -144,7 +144,7 @@ def test_bf16_features_are_compared_in_float32(batch):
 
 
 def test_a_step_before_bind_is_a_mistake_of_ours(student, teacher, batch):
-    with pytest.raises(RuntimeError, match="bind must be called"):
+    with pytest.raises(RuntimeError, match="setup must be called"):
         FitNet([["ours", "theirs"]], weight=1.0)(student, teacher, batch)
 
 

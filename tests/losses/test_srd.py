@@ -28,7 +28,7 @@ def test_the_projector_is_linear_and_of_the_teachers_size(batch):
     student = Output(torch.zeros(4, 5), {"a": torch.randn(4, 3, requires_grad=True)})
     teacher = Output(torch.zeros(4, 5), {"b": torch.randn(4, 6, requires_grad=True)})
     term = SRD([["a", "b"]], exponent=4.0, weight=2.0)
-    term.bind(student, teacher, torch.arange(10))
+    term.setup(student, teacher, torch.arange(10))
     projector = term.links[0].projector
     assert (projector.in_features, projector.out_features) == (3, 6)
     value = term(student, teacher, batch)
@@ -81,7 +81,7 @@ def test_vectors_tokens_and_maps_meet_in_any_combination(shape, batch):
         student = Output(torch.zeros(4, 5), {"a": torch.randn(shape)})
         teacher = Output(torch.zeros(4, 5), {"b": torch.randn(theirs)})
         term = SRD([["a", "b"]], exponent=4.0, weight=2.0)
-        term.bind(student, teacher, torch.arange(10))
+        term.setup(student, teacher, torch.arange(10))
         projector = term.links[0].projector
         assert (projector.in_features, projector.out_features) == (6, 5)
         assert torch.isfinite(term(student, teacher, batch))
@@ -90,7 +90,7 @@ def test_vectors_tokens_and_maps_meet_in_any_combination(shape, batch):
 def test_other_shapes_are_refused():
     student, teacher = (Output(torch.zeros(2, 5), {"f": torch.zeros(2)}) for _ in range(2))
     with pytest.raises(ValueError, match=r"pairs \[f, f\]: features must be vectors, rows of"):
-        SRD([["f", "f"]], exponent=4.0, weight=2.0).bind(student, teacher, torch.arange(10))
+        SRD([["f", "f"]], exponent=4.0, weight=2.0).setup(student, teacher, torch.arange(10))
 
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 101, None, "4", float("nan")])

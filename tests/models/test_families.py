@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.convnet4 import ConvNet4
 from kdsweep.models.imagenette import PlainNet, ResidualNet
 from kdsweep.models.mlp import MLP
@@ -238,7 +238,7 @@ def test_the_seed_decides_the_initial_weights(name):
 @every_family
 def test_features_keep_their_names_and_shapes(name):
     shapes = FAMILIES[name][3]
-    output = FeatureTap(build(name), shapes)(made_batch(name)[0])
+    output = FeatureExtractor(build(name), shapes)(made_batch(name)[0])
     assert {path: tuple(f.shape[1:]) for path, f in output.features.items()} == shapes
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.imagenette import AverageAndMaximum, PlainNet, ResidualNet
 from kdsweep.models.torchvision_model import Torchvision
 
@@ -31,7 +31,7 @@ def test_their_five_maps_have_the_shapes_of_resnet34():
     shapes = {}
     with torch.no_grad():
         for name, network in networks.items():
-            output = FeatureTap(network.eval(), MAPS[name])(torch.rand(1, *LARGE))
+            output = FeatureExtractor(network.eval(), MAPS[name])(torch.rand(1, *LARGE))
             shapes[name] = [tuple(feature.shape) for feature in output.features.values()]
     assert shapes["plain"] == shapes["residual"] == shapes["resnet34"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = [
@@ -31,7 +31,7 @@ def offered(request):
     maps = [*config.features.maps, *(config.features.get("before_relu") or [])]
     names = {*maps, config.features.hint, config.features.embedding}
     with torch.no_grad():
-        output = FeatureTap(network.eval(), names)(torch.rand(2, 3, 32, 32))
+        output = FeatureExtractor(network.eval(), names)(torch.rand(2, 3, 32, 32))
     return config.features, Shapes(output.features)
 
 

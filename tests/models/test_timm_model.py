@@ -8,7 +8,7 @@ import torch
 
 from kdsweep.build import build_model
 from kdsweep.errors import UserError
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.timm_model import Timm
 
@@ -32,7 +32,7 @@ def timm():
 class TestWithTimm:
     def test_features_keep_the_module_paths_of_timm(self):
         model = Timm("resnet18", in_shape=SHAPE, num_classes=10).eval()
-        output = FeatureTap(model, ["layer3.1.conv2", "global_pool"])(torch.rand(2, *SHAPE))
+        output = FeatureExtractor(model, ["layer3.1.conv2", "global_pool"])(torch.rand(2, *SHAPE))
         assert output.logits.shape == (2, 10)
         assert output.features["layer3.1.conv2"].shape == (2, 256, 2, 2)
         assert output.features["global_pool"].shape == (2, 512)

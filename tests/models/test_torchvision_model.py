@@ -7,7 +7,7 @@ import urllib.error
 import pytest
 import torch
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.torchvision_model import Torchvision
 
@@ -23,7 +23,7 @@ def test_torchvision_is_not_imported_with_the_module():
 
 def test_features_keep_the_module_paths_of_torchvision():
     model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10)
-    output = FeatureTap(model, ["layer3.1.conv2", "layer3.1.bn2", "avgpool"])(
+    output = FeatureExtractor(model, ["layer3.1.conv2", "layer3.1.bn2", "avgpool"])(
         torch.rand(2, 3, 32, 32)
     )
     assert output.logits.shape == (2, 10)
@@ -33,7 +33,7 @@ def test_features_keep_the_module_paths_of_torchvision():
 def test_a_feature_that_torchvision_writes_into_is_kept():
     """bn2 is followed by ``out += identity``."""
     model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10).eval()
-    features = FeatureTap(model, ["layer3.1.conv2", "layer3.1.bn2"])(
+    features = FeatureExtractor(model, ["layer3.1.conv2", "layer3.1.bn2"])(
         torch.rand(2, 3, 32, 32)
     ).features
     expected = model.get_submodule("layer3.1.bn2")(features["layer3.1.conv2"])

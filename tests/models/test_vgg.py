@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.vgg import VGG
 
 
@@ -30,7 +30,7 @@ def test_parameters_are_those_of_the_distillation_tables(depth, parameters):
 
 def test_the_form_of_the_tables_keeps_maps_of_4x4_and_averages_them():
     model = VGG((3, 32, 32), num_classes=10, depth=8, width=0.125, max_pools=3).eval()
-    features = FeatureTap(model, ["stage3", "stage4", "stage5", "pool"])(
+    features = FeatureExtractor(model, ["stage3", "stage4", "stage5", "pool"])(
         torch.rand(2, 3, 32, 32)
     ).features
     sides = [features[f"stage{number}"].shape[-1] for number in (3, 4, 5)]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.feature_loss import LearnedPairs, PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm, LearnedFeatureTerm
 from kdsweep.losses.base.term import Term
 
 
-def evaluate(
+def compute_loss(
     term: Term,
     student: Tensor | Sequence[Tensor],
     teacher: Tensor | Sequence[Tensor],
@@ -37,8 +37,8 @@ def evaluate(
         if term.needs_labels:
             raise ValueError(f"labels must be given, {type(term).__name__} asks for them")
         labels = torch.zeros(count, dtype=torch.int64, device=device)
-    if isinstance(term, PairedTerm) and not (isinstance(term, LearnedPairs) and term.links):
-        term.bind(ours, theirs, labels)
+    if isinstance(term, FeatureTerm) and not (isinstance(term, LearnedFeatureTerm) and term.links):
+        term.setup(ours, theirs, labels)
         term.to(device)
     images = torch.empty(count, 0, device=device)
     value: Tensor = term(ours, theirs, Batch(images, labels, torch.arange(count, device=device)))
@@ -48,7 +48,7 @@ def evaluate(
 def as_output(term: Term, given: Tensor | Sequence[Tensor], side: int) -> Output:
     """What a network would have handed out; ``side`` 0 is the student's of each pair."""
     tensors = [given] if isinstance(given, Tensor) else list(given)
-    names = [pair[side] for pair in term.pairs] if isinstance(term, PairedTerm) else ["logits"]
+    names = [pair[side] for pair in term.pairs] if isinstance(term, FeatureTerm) else ["logits"]
     if len(tensors) != len(names):
         raise ValueError(f"tensors must be as many as pairs, {len(names)}, got {len(tensors)}")
     return Output(tensors[0], dict(zip(names, tensors, strict=True)))

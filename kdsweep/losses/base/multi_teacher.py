@@ -9,7 +9,7 @@ from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.term import Term
 
 
-class Averaged(Term):
+class MultiTeacherLoss(Term):
     """The mean of one term's values for each of the teachers, ``Output.members``.
 
     ``terms`` are equal, one a teacher, because each may learn something of its own about its
@@ -27,20 +27,20 @@ class Averaged(Term):
         self.teacher_features = terms[0].teacher_features
         self.terms = nn.ModuleList(terms)
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
-        for place, term in enumerate(parts(self)):
+    def load_stage_state(self, learned: Mapping[str, Tensor]) -> None:
+        for place, term in enumerate(per_teacher_terms(self)):
             prefix = f"terms.{place}."
-            term.begin_with(
+            term.load_stage_state(
                 {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
             )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        pairs = zip(parts(self), teacher.members, strict=True)
+        pairs = zip(per_teacher_terms(self), teacher.members, strict=True)
         return torch.stack([term(student, member, batch) for term, member in pairs]).mean()
 
 
-def parts(term: Term) -> Iterator[Term]:
+def per_teacher_terms(term: Term) -> Iterator[Term]:
     """The terms that look at one teacher each: those of an average, else the term itself."""
-    for part in term.terms if isinstance(term, Averaged) else [term]:
+    for part in term.terms if isinstance(term, MultiTeacherLoss) else [term]:
         assert isinstance(part, Term)
         yield part

@@ -53,7 +53,7 @@ class Objective(nn.Module):
         given = schedules or {}
         self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
         for epoch in range(epochs):
-            check_something_to_minimise(self.weights_in(epoch), epoch)
+            check_not_all_zero(self.weights_in(epoch), epoch)
 
     def forward(
         self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
@@ -76,7 +76,7 @@ class Objective(nn.Module):
                 contributions.append(weight * values[name])
         return torch.stack(contributions).sum(), values
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
+    def load_stage_state(self, learned: Mapping[str, Tensor]) -> None:
         """Let each term take over what a stage's term of its name has learned.
 
         ``learned`` is the state of the stage's objective. Raises ValueError where it does not fit.
@@ -85,7 +85,7 @@ class Objective(nn.Module):
             prefix = f"terms.{name}."
             own = {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
             try:
-                term.begin_with(own)
+                term.load_stage_state(own)
             except ValueError as error:
                 raise ValueError(f"loss.{name}: {error}") from error
 
@@ -135,7 +135,7 @@ class Objective(nn.Module):
             yield name, term
 
 
-def check_something_to_minimise(weights: Mapping[str, float], epoch: int) -> None:
+def check_not_all_zero(weights: Mapping[str, float], epoch: int) -> None:
     if not any(weights.values()):
         raise ValueError(
             "hard_weight or the weight of a term must be > 0 in every epoch, "

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from kdsweep.losses.base.shapes import Shape, both
+from kdsweep.losses.base.shapes import Shape, both_shapes
 
 
 def regressor_between(feature: Shape, target: Shape) -> nn.Module:
@@ -36,5 +36,5 @@ def unmatched(feature: Shape, target: Shape) -> str:
     return (
         "features must be two vectors, two rows of tokens of one length, or two maps of which "
         "the student's is half as large as the teacher's, as large or larger, "
-        f"got {both(feature, target)}"
+        f"got {both_shapes(feature, target)}"
     )

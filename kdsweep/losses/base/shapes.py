@@ -11,16 +11,18 @@ Shape = Sequence[int]
 def check_maps(feature: Shape, target: Shape) -> None:
     """Raises ValueError unless both are maps (B, channels, H, W)."""
     if not len(feature) == len(target) == 4:
-        raise ValueError(f"features must be maps (B, channels, H, W), got {both(feature, target)}")
+        raise ValueError(
+            f"features must be maps (B, channels, H, W), got {both_shapes(feature, target)}"
+        )
 
 
-def same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def to_same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the smaller size of the two; the larger is averaged over its positions."""
     height, width = (min(sizes) for sizes in zip(maps.shape[2:], others.shape[2:], strict=True))
-    return shrunk(maps, height, width), shrunk(others, height, width)
+    return downsample(maps, height, width), downsample(others, height, width)
 
 
-def shrunk(maps: Tensor, height: int, width: int) -> Tensor:
+def downsample(maps: Tensor, height: int, width: int) -> Tensor:
     """Maps averaged over equal parts, so that ``height`` x ``width`` positions are left.
 
     As adaptive average pooling, whose backward pass is not deterministic on CUDA: where the parts
@@ -40,7 +42,7 @@ def as_vectors(feature: Tensor) -> Tensor:
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
 
 
-def both(feature: Shape, target: Shape) -> str:
+def both_shapes(feature: Shape, target: Shape) -> str:
     """Two shapes as an error names them: ``(B, 64) and (B, 16, 8, 8)``."""
     return f"{shape_text(feature)} and {shape_text(target)}"
 

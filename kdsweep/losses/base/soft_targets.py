@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 NEAR = 1e-3  # below it, exp(x) - 1 - x is a series, else the difference is exact enough
 
 
-class Comparison(torch.autograd.Function):
+class SoftTargetComparison(torch.autograd.Function):
     """KL(p || q) of each image, (B,), q - p, (B, C), and p, (B, C).
 
     Of the logits of p and of those of q less those of p, (B, C); the second get a gradient.
@@ -36,7 +36,7 @@ class Comparison(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        value, gap, p = compared(theirs, shift)
+        value, gap, p = kl_gap_and_target(theirs, shift)
         ctx.save_for_backward(gap, p)
         ctx.mark_non_differentiable(p)
         ctx.set_materialize_grads(False)
@@ -56,27 +56,29 @@ class Comparison(torch.autograd.Function):
         return None, found
 
 
-def comparison(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compare_soft_targets(
+    student_logits: Tensor, teacher_logits: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """KL(p || q), (B,), q - p and p, (B, C); logits (B, C), divided by T already.
 
     p, the teacher's softmax, has no gradient.
     """
     theirs = teacher_logits.detach()
-    value, gap, p = Comparison.apply(theirs, student_logits - theirs)
+    value, gap, p = SoftTargetComparison.apply(theirs, student_logits - theirs)
     return value, gap, p
 
 
 def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL(teacher || student) of each image, (B,); logits (B, C), divided by T already."""
-    return comparison(student_logits, teacher_logits)[0]
+    return compare_soft_targets(student_logits, teacher_logits)[0]
 
 
 def probability_gap(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """softmax of the student less softmax of the teacher; logits (B, C), divided by T already."""
-    return comparison(student_logits, teacher_logits)[1]
+    return compare_soft_targets(student_logits, teacher_logits)[1]
 
 
-def compared(theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def kl_gap_and_target(theirs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """KL(p || q), (B,), q - p and p, (B, C); in place where it can, as memory is what it costs."""
     powers = theirs.log_softmax(dim=1)
     p = powers.exp()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def target_logit(logits: Tensor, labels: Tensor) -> Tensor:
+def target_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """The logit of each image's own class: (B, 1) of (B, C), for labels (B,)."""
     return logits.gather(1, labels.unsqueeze(1))
 

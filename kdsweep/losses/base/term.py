@@ -21,7 +21,7 @@ class Term(nn.Module):
     - ``needs_labels = True`` if it asks what each image shows, so that images cannot be mixed;
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it wants in
       ``Output.features``;
-    - ``bind``, to make parameters or buffers whose shapes depend on both networks;
+    - ``setup``, to make parameters or buffers whose shapes depend on both networks;
     - ``begin_with``, to take over what the term of its name has learned in the stage before, and
       ``needs_stage = True`` if it is nothing without that.
     """
@@ -40,15 +40,15 @@ class Term(nn.Module):
         self.student_features = ()
         self.teacher_features = ()
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Called once, before training, with the outputs of one made batch.
 
         ``labels`` (N,) are those of all training images; ``Batch.index`` points into them. Random
         draws come from torch's default generator, which the caller has seeded.
         """
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
-        """Called after ``bind`` with the state of the term of this name in the stage before.
+    def load_stage_state(self, learned: Mapping[str, Tensor]) -> None:
+        """Called after ``setup`` with the state of the term of this name in the stage before.
 
         Most terms begin anew: what they have learned was for the student as it was.
         """

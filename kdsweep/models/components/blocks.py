@@ -79,7 +79,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return conv_bn(in_channels, out_channels, kernel_size=1, stride=stride)
 
 
-def initialise_convolutions(model: nn.Module) -> None:
+def init_convolutions(model: nn.Module) -> None:
     """He et al. 2015 (arXiv 1502.01852): normal with variance 2 / fan_out, biases zero."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

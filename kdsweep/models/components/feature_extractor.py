@@ -15,7 +15,7 @@ from kdsweep.common.types import Output
 BEFORE_RELU = "before_relu"
 
 
-class FeatureTap:
+class FeatureExtractor:
     """A model that also hands out the outputs of the modules named.
 
     ``FeatureTap(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A name
@@ -30,7 +30,7 @@ class FeatureTap:
         self.model = model
         self.names = tuple(dict.fromkeys(names))
         self._captured: dict[str, Tensor] = {}
-        places = {name: place(model, name) for name in self.names}
+        places = {name: locate_feature(model, name) for name in self.names}
         self._handles = [self._hook(name, *where) for name, where in places.items()]
 
     def __call__(self, images: Tensor) -> Output:
@@ -67,12 +67,12 @@ class FeatureTap:
         self._captured[name] = value.clone()
 
 
-def place(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
+def locate_feature(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
     """The module of a feature, and whether what goes into it is meant. Raises ValueError."""
     path, _, position = name.partition(":")
     modules = {path: module for path, module in model.named_modules() if path}
     if path not in modules or position not in ("", BEFORE_RELU):
-        raise ValueError(unknown_feature(name, list(modules)))
+        raise ValueError(unknown_feature_message(name, list(modules)))
     if not position:
         return modules[path], False
     relus = [part for part in modules[path].modules() if isinstance(part, nn.ReLU)]
@@ -81,7 +81,7 @@ def place(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
     return relus[-1], True  # they come in the order in which they were made
 
 
-def unknown_feature(name: str, paths: list[str]) -> str:
+def unknown_feature_message(name: str, paths: list[str]) -> str:
     """The sentence for a feature that does not exist, with the paths that look like it."""
     near = difflib.get_close_matches(name, paths, n=5, cutoff=0.5)
     inside = [path for path in paths if "." not in path]

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from kdsweep.models.components.checks import Shape
 
 
-class Normalisation(NamedTuple):
+class Normalization(NamedTuple):
     """What is subtracted from [0, 1] pixels, and what divides them then, channel by channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 EXPECTED = "expected_normalisation"  # the attribute by which a network says what it expects
 
 
-def expect(
-    model: nn.Module, normalize: str | None, in_shape: Shape, of_weights: Normalisation | None
+def set_expected(
+    model: nn.Module, normalize: str | None, in_shape: Shape, of_weights: Normalization | None
 ) -> None:
     """Note which normalisation the network's images shall have.
 
@@ -52,16 +52,16 @@ def expect(
     setattr(model, EXPECTED, wanted)
 
 
-def bridge(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+def adapt_input(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
     """Let the network take images that the data set has normalised by ``mean`` and ``std``.
 
     It becomes the first thing that the network does. Where it expects nothing else than what the
     data set gives, it stays as it is.
     """
-    given, expected = Normalisation(tuple(mean), tuple(std)), getattr(model, EXPECTED, None)
+    given, expected = Normalization(tuple(mean), tuple(std)), getattr(model, EXPECTED, None)
     if expected is None or expected == given:
         return
-    model.add_module("bridge", Bridge(given, expected))
+    model.add_module("bridge", NormalizationAdapter(given, expected))
     model.register_forward_pre_hook(_through_bridge)
 
 
@@ -70,7 +70,7 @@ def _through_bridge(model: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     return bridged
 
 
-class Bridge(nn.Module):
+class NormalizationAdapter(nn.Module):
     """From one normalisation to another, channel by channel: (B, channels, H, W) -> the same.
 
     Its numbers are no weights and in no checkpoint: the next data set has others.
@@ -79,7 +79,7 @@ class Bridge(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, given: Normalisation, expected: Normalisation) -> None:
+    def __init__(self, given: Normalization, expected: Normalization) -> None:
         super().__init__()
         mean, std, own_mean, own_std = (
             torch.tensor(numbers, dtype=torch.float64)[:, None, None]

@@ -36,11 +36,11 @@ def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
         with torch.no_grad():
             model(torch.zeros(1, *in_shape))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     finally:
         model.train(was_training)
 
 
-def cannot_take(name: str, in_shape: Shape, error: Exception) -> str:
+def unsupported_images_message(name: str, in_shape: Shape, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"

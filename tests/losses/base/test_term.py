@@ -14,7 +14,7 @@ from kdsweep.config.schema import StudentConfig, TeacherConfig
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted((CONF / "loss").glob("*.yaml"))
@@ -54,11 +54,11 @@ class Pair:
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
         width = 8 if "fsp" in terms else 16  # fsp compares channel by channel
         student, teacher = CNN((1, 8, 8), 10, width=8), CNN((1, 8, 8), 10, width=width)
-        self.student = FeatureTap(student, self.objective.student_features)
-        self.teacher = FeatureTap(teacher.eval(), self.objective.teacher_features)
+        self.student = FeatureExtractor(student, self.objective.student_features)
+        self.teacher = FeatureExtractor(teacher.eval(), self.objective.teacher_features)
         self.precision = precision
         for term in terms.values():
-            term.bind(*self.outputs(), torch.arange(100) % 10)
+            term.setup(*self.outputs(), torch.arange(100) % 10)
 
     def outputs(self):
         enabled = self.precision == torch.bfloat16
@@ -172,5 +172,5 @@ def test_a_plain_term_asks_for_nothing_but_a_teacher():
     term = Term(weight=2)
     assert (term.weight, term.needs_teacher) == (2.0, True)
     assert (term.student_features, term.teacher_features) == ((), ())
-    term.bind(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
+    term.setup(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
     assert list(term.parameters()) == []

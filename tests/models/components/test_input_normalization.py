@@ -7,15 +7,20 @@ import torch
 from torch import nn
 
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.models.components.input_normalization import IMAGENET, Normalisation, bridge, expect
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.input_normalization import (
+    IMAGENET,
+    Normalization,
+    adapt_input,
+    set_expected,
+)
 
 SHAPE = (3, 8, 8)
 PIXELS = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
-OF_DATA = Normalisation((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
+OF_DATA = Normalization((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 
 
-def normalised(pixels: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+def normalised(pixels: torch.Tensor, normalisation: Normalization) -> torch.Tensor:
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in normalisation)
     return (pixels - mean) / std
 
@@ -27,8 +32,8 @@ def network() -> nn.Module:
 
 def test_a_bridged_network_answers_as_to_images_of_its_own_normalisation():
     bridged = network()
-    expect(bridged, None, SHAPE, of_weights=IMAGENET)
-    bridge(bridged, *OF_DATA)
+    set_expected(bridged, None, SHAPE, of_weights=IMAGENET)
+    adapt_input(bridged, *OF_DATA)
     answer = bridged(normalised(PIXELS, OF_DATA))
     torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
 
@@ -39,25 +44,25 @@ def test_a_bridged_network_answers_as_to_images_of_its_own_normalisation():
 def test_where_nothing_differs_there_is_no_bridge(normalize, of_weights):
     """Without weights, or told to take the data set's, or if the data set has the same."""
     model = network()
-    expect(model, normalize, SHAPE, of_weights)
-    bridge(model, *(IMAGENET if normalize == "imagenet" else OF_DATA))
+    set_expected(model, normalize, SHAPE, of_weights)
+    adapt_input(model, *(IMAGENET if normalize == "imagenet" else OF_DATA))
     assert not hasattr(model, "bridge")
     assert torch.equal(model(PIXELS), network()(PIXELS))
 
 
 def test_imagenet_can_be_asked_for_without_weights():
     model = network()
-    expect(model, "imagenet", SHAPE, of_weights=None)
-    bridge(model, *OF_DATA)
+    set_expected(model, "imagenet", SHAPE, of_weights=None)
+    adapt_input(model, *OF_DATA)
     answer = model(normalised(PIXELS, OF_DATA))
     torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
 
 
 def test_weights_paths_and_random_numbers_stay_as_they_are():
     plain, bridged = network(), network()
-    expect(bridged, None, SHAPE, of_weights=IMAGENET)
+    set_expected(bridged, None, SHAPE, of_weights=IMAGENET)
     before = torch.get_rng_state()
-    bridge(bridged, *OF_DATA)
+    adapt_input(bridged, *OF_DATA)
     assert torch.equal(torch.get_rng_state(), before)
     assert list(bridged.state_dict()) == list(plain.state_dict())
     assert {name for name, _ in plain.named_modules()} < {n for n, _ in bridged.named_modules()}
@@ -65,12 +70,14 @@ def test_weights_paths_and_random_numbers_stay_as_they_are():
 
 def test_features_and_copies_are_bridged_too():
     model = network()
-    expect(model, None, SHAPE, of_weights=IMAGENET)
-    bridge(model, *OF_DATA)
+    set_expected(model, None, SHAPE, of_weights=IMAGENET)
+    adapt_input(model, *OF_DATA)
     images = normalised(PIXELS, OF_DATA)
-    expected = FeatureTap(network(), ["stage1"])(normalised(PIXELS, IMAGENET)).features["stage1"]
+    expected = FeatureExtractor(network(), ["stage1"])(normalised(PIXELS, IMAGENET)).features[
+        "stage1"
+    ]
     for bridged in (copy.deepcopy(model), model):
-        feature = FeatureTap(bridged, ["stage1"])(images).features["stage1"]
+        feature = FeatureExtractor(bridged, ["stage1"])(images).features["stage1"]
         torch.testing.assert_close(feature, expected)
 
 
@@ -78,9 +85,9 @@ def test_other_words_are_refused():
     with pytest.raises(
         ValueError, match=r"model\.normalize must be null, dataset or imagenet, got"
     ):
-        expect(network(), "cifar", SHAPE, of_weights=None)
+        set_expected(network(), "cifar", SHAPE, of_weights=None)
 
 
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match=r"normalize=imagenet needs images of 3 channels, got 1"):
-        expect(network(), "imagenet", (1, 8, 8), of_weights=None)
+        set_expected(network(), "imagenet", (1, 8, 8), of_weights=None)

@@ -14,7 +14,7 @@ from kdsweep.losses.base.shapes import Shape
 from kdsweep.losses.base.term import Term, at_least_float32
 
 
-class PairedTerm(Term):
+class FeatureTerm(Term):
     """The sum over the pairs of ``compare(feature, target)``.
 
     A sum and not a mean, as in RepDistiller: two pairs pull twice as hard as one. Features are
@@ -28,19 +28,19 @@ class PairedTerm(Term):
 
     def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
         super().__init__(weight)
-        self.pairs = checked_pairs(pairs)
+        self.pairs = validated_pairs(pairs)
         self.student_features = tuple(dict.fromkeys(ours for ours, _ in self.pairs))
         self.teacher_features = tuple(dict.fromkeys(theirs for _, theirs in self.pairs))
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Raises ValueError for a pair whose shapes cannot be compared."""
         for pair, feature, target in zip(self.pairs, *self.paired(student, teacher), strict=True):
             try:
-                self.bind_pair(feature, target)
+                self.setup_pair(feature, target)
             except ValueError as error:
                 raise ValueError(f"pairs [{', '.join(pair)}]: {error}") from error
 
-    def bind_pair(self, feature: Tensor, target: Tensor) -> None:
+    def setup_pair(self, feature: Tensor, target: Tensor) -> None:
         self.check(feature.shape, target.shape)
 
     def check(self, feature: Shape, target: Shape) -> None:
@@ -71,7 +71,7 @@ class PairedTerm(Term):
         return torch.stack(values).sum()
 
 
-class LearnedPairs(PairedTerm):
+class LearnedFeatureTerm(FeatureTerm):
     """A paired term that learns something for each pair, such as a regressor.
 
     A subclass gives ``link``, a module that is called with (feature, target) and gives the
@@ -82,12 +82,12 @@ class LearnedPairs(PairedTerm):
         super().__init__(pairs, weight)
         self.links = nn.ModuleList()
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         self.links = nn.ModuleList()
-        super().bind(student, teacher, labels)
+        super().setup(student, teacher, labels)
 
-    def bind_pair(self, feature: Tensor, target: Tensor) -> None:
-        super().bind_pair(feature, target)
+    def setup_pair(self, feature: Tensor, target: Tensor) -> None:
+        super().setup_pair(feature, target)
         link = self.link(feature.shape, target.shape)
         self.links.append(link.to(device=feature.device, dtype=feature.dtype))
 
@@ -97,14 +97,14 @@ class LearnedPairs(PairedTerm):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         if not self.links:
-            raise RuntimeError(f"{type(self).__name__}.bind must be called before the first batch")
+            raise RuntimeError(f"{type(self).__name__}.setup must be called before the first batch")
         return super().forward(student, teacher, batch)
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
         return [link(*pair) for link, *pair in zip(self.links, features, targets, strict=True)]
 
 
-def checked_pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+def validated_pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
     """The pairs as plain tuples; ValueError for anything else than a list of pairs of names."""
     clear = not isinstance(pairs, str) and all(is_pair(pair) for pair in pairs or ())
     if not pairs or not clear:
@@ -120,7 +120,7 @@ def is_pair(pair: Sequence[str]) -> bool:
     return len(pair) == 2 and all(isinstance(name, str) for name in pair)
 
 
-def deepest_most(values: list[Tensor]) -> Tensor:
+def depth_weighted_sum(values: list[Tensor]) -> Tensor:
     """The sum in which the last value counts whole, and each one half as much as the next."""
     shares = [0.5**distance for distance in reversed(range(len(values)))]
     return torch.stack([share * value for share, value in zip(shares, values, strict=True)]).sum()
