@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from kdsweep.common.text import number
+from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import ITSELF
-from kdsweep.losses.base.checks import COLDEST, HOTTEST, TEMPERATURES
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.checks import check_positive_integer
+from kdsweep.common.validation import check_positive_integer
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape
 

@@ -23,7 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_fraction, check_positive_integer, is_finite_number
+from kdsweep.common.validation import (
+    check_fraction,
+    check_positive_integer,
+    is_finite_number,
+    require,
+)
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape
 
@@ -54,8 +59,8 @@ class CRD(LearnedFeatureTerm):
     ) -> None:
         super().__init__(pairs, weight)
         check_positive_integer("negatives", negatives)
-        if not is_finite_number(temperature) or not COLDEST <= temperature <= HOTTEST:
-            raise ValueError(f"temperature must be a number from 0.02 to 1e6, got {temperature!r}")
+        in_range = is_finite_number(temperature) and COLDEST <= temperature <= HOTTEST
+        require(in_range, "temperature", "a number from 0.02 to 1e6", temperature)
         check_fraction("momentum", momentum)
         check_positive_integer("dim", dim)
         self.negatives, self.dim = negatives, dim

@@ -19,7 +19,7 @@ gradient comes from it.
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.common.validation import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 
 EPS = 1e-8

@@ -14,7 +14,7 @@ the weight rise over 20 epochs: ``schedule: {warmup: 20}``.
 import torch
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.common.validation import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.soft_targets import SoftTargetComparison
 from kdsweep.losses.base.target_class import other_logits, target_logits

@@ -22,8 +22,8 @@ from typing import Literal, Self, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdsweep.common.validation import check_positive
 from kdsweep.losses.at import attention
-from kdsweep.losses.base.checks import check_positive
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape, check_maps, to_same_size
 
@@ -49,7 +49,7 @@ class FT(LearnedFeatureTerm):
         learns: Learns = "both",
     ) -> None:
         super().__init__(pairs, weight)
-        check_positive("rate", rate)
+        check_positive("rate", rate, repr)
         if learns not in get_args(Learns):
             raise ValueError(f"learns must be one of {', '.join(get_args(Learns))}, got {learns!r}")
         self.rate, self.learns = rate, learns

@@ -10,7 +10,7 @@ torchdistill drops it at alpha = 0, kdsweep never does.
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
+from kdsweep.common.validation import check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.soft_targets import divergence
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_positive, check_temperature
+from kdsweep.common.validation import check_positive, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.soft_targets import compare_soft_targets
 
@@ -81,5 +81,5 @@ def checked_factors(factors: Sequence[float]) -> list[float]:
     if not isinstance(factors, Sequence) or not factors:
         raise ValueError(f"factors must be a list of numbers > 0, at least one, got {factors!r}")
     for factor in factors:
-        check_positive("factors", factor)
+        check_positive("factors", factor, repr)
     return [float(factor) for factor in factors]

@@ -9,7 +9,7 @@ gradient when T grows. There is no paper; ``mse`` compares logits and is another
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
+from kdsweep.common.validation import check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.soft_targets import probability_gap
 

@@ -13,7 +13,7 @@ of that repository.
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.common.validation import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.target_class import other_logits, target_logits
 from kdsweep.losses.soft_ce import soft_cross_entropy

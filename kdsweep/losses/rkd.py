@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_not_negative
+from kdsweep.common.validation import check_not_negative
 from kdsweep.losses.base.feature_term import FeatureTerm
 from kdsweep.losses.base.shapes import as_vectors
 

@@ -9,7 +9,7 @@ is not zero when the student equals the teacher. It is written as in Hinton, Vin
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
+from kdsweep.common.validation import check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.kl import kl_divergence
 

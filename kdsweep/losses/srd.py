@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.checks import is_finite_number
+from kdsweep.common.validation import is_finite_number, require
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape, as_vectors, both_shapes
 
@@ -35,8 +35,8 @@ class SRD(LearnedFeatureTerm):
 
     def __init__(self, pairs: Sequence[Sequence[str]], exponent: float, weight: float) -> None:
         super().__init__(pairs, weight)
-        if not is_finite_number(exponent) or not 1 <= exponent <= 100:
-            raise ValueError(f"exponent must be a number from 1 to 100, got {exponent!r}")
+        in_range = is_finite_number(exponent) and 1 <= exponent <= 100
+        require(in_range, "exponent", "a number from 1 to 100", exponent)
         self.exponent = float(exponent)
 
     def check(self, feature: Shape, target: Shape) -> None:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from kdsweep.common.validation import check_fraction
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
@@ -9,7 +10,6 @@ from kdsweep.models.components.blocks import (
 )
 from kdsweep.models.components.checks import (
     Shape,
-    check_dropout,
     check_image_size,
     check_task,
     check_units,
@@ -31,7 +31,7 @@ class CNN(nn.Module):
         super().__init__()
         check_task(in_shape, num_classes)
         check_units(width)
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, one=False)
         check_image_size("cnn", in_shape, smallest=2)
         self.stage1 = conv_bn_relu(in_shape[0], width, bias=False)
         self.stage2 = conv_bn_relu(width, 2 * width, bias=False)

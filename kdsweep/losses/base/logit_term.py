@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_bool
+from kdsweep.common.validation import check_bool
 from kdsweep.losses.base.logit_standardization import logits_to_compare
 from kdsweep.losses.base.term import Term, reported_dtype
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_fraction, check_not_negative, is_finite_number
+from kdsweep.common.validation import check_fraction, check_not_negative
 from kdsweep.losses.base.hard_label import hard_loss
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.base.weight_schedule import WeightSchedule
@@ -43,10 +43,7 @@ class Objective(nn.Module):
         super().__init__()
         if HARD in terms:
             raise ValueError(f"a term must not be named {HARD!r}: this is the hard cross-entropy")
-        if not is_finite_number(label_smoothing) or not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"hard.label_smoothing must be a number in [0, 1), got {label_smoothing!r}"
-            )
+        check_fraction("hard.label_smoothing", label_smoothing, one=False)
         self.hard_weight = effective_hard_weight(hard_weight, alpha)
         self.label_smoothing = float(label_smoothing)
         self.terms = nn.ModuleDict({name: terms[name] for name in sorted(terms)})

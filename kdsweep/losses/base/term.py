@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_not_negative
+from kdsweep.common.validation import check_not_negative
 
 
 class Term(nn.Module):

@@ -15,7 +15,7 @@ has ended, and its first epoch has the whole weight.
 import math
 from collections.abc import Mapping
 
-from kdsweep.losses.base.checks import check_positive_integer
+from kdsweep.common.validation import check_positive_integer
 
 KEYS = ("warmup", "until", "decay")
 DECAYS = ("linear", "cosine")
