@@ -1,4 +1,4 @@
-"""Checks of numbers that a user gives; a ValueError has the form "KEY must be ALLOWED, got VALUE"."""
+"""Checks of the numbers a user gives; a ValueError reads "KEY must be ALLOWED, got VALUE"."""
 
 import math
 from collections.abc import Callable, Sequence
