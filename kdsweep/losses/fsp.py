@@ -2,10 +2,10 @@
 
     fsp = sum over consecutive pairs of mean_i,cd (G_s - G_t)^2,  G_cd = mean_hw a_c,hw b_d,hw
 
-G is how a network goes from one map, a, to the next, b, both at the smaller size of the two. So
-there must be two pairs at least, and student and teacher must have equal channels. As in
-RepDistiller, whose pairs are the stem and the three stages; it uses this loss alone for 30 epochs
-before training (paper: the same), and not afterwards.
+G is the flow from one map, a, to the next, b, both at the smaller size of the two. So there must be
+at least two pairs, and student and teacher must have equal channels. As in RepDistiller, whose
+pairs are the stem and the three stages; it uses this loss alone for 30 epochs before training
+(paper: the same), and not afterwards.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class FSP(FeatureTerm):
                 f"pairs must be two at least, to flow from one to the next, got {pairs}"
             )
 
-    def check(self, feature: Shape, target: Shape) -> None:
+    def check_shapes(self, feature: Shape, target: Shape) -> None:
         check_maps(feature, target)
         if feature[1] != target[1]:
             raise ValueError(f"maps must have equal channels, got {both_shapes(feature, target)}")

@@ -63,7 +63,7 @@ def bound(name, ours, theirs, **options):
 def same_draws(monkeypatch):
     """CRD draws other images in another type."""
     drawn = torch.randint(0, 3, (IMAGES, 50), generator=torch.Generator().manual_seed(3))
-    monkeypatch.setattr("kdsweep.losses.crd.OtherClasses.drawn", lambda *_: drawn.float())
+    monkeypatch.setattr("kdsweep.losses.crd.OtherClasses.draw_counts", lambda *_: drawn.float())
 
 
 @pytest.mark.parametrize("kind", ["apart", "alike", "behind a ReLU", "far from 0"])

@@ -10,56 +10,64 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.shapes import Shape
+from kdsweep.losses.base.shapes import Shape, check_maps
 from kdsweep.losses.base.term import Term, at_least_float32
 
 
 class FeatureTerm(Term):
     """The sum over the pairs of ``compare(feature, target)``.
 
-    A sum and not a mean, as in RepDistiller: two pairs pull twice as hard as one. Features are
+    A sum and not a mean, as in RepDistiller: two pairs weigh twice as much as one. Features are
     compared in float32 at least, whatever precision the networks run in.
 
     ``pairs``: ``[[student_feature, teacher_feature], ...]``, module paths. Raises ValueError
     unless there is at least one pair and ``weight`` is a finite number >= 0.
 
-    A subclass gives ``compare``, and ``check`` if not all shapes can be compared.
+    A subclass defines ``compare``, and ``maps_only = True`` or its own ``check_shapes`` if not all
+    shapes can be compared.
     """
+
+    maps_only: bool = False
 
     def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
         super().__init__(weight)
         self.pairs = validated_pairs(pairs)
-        self.student_features = tuple(dict.fromkeys(ours for ours, _ in self.pairs))
-        self.teacher_features = tuple(dict.fromkeys(theirs for _, theirs in self.pairs))
+        self.student_features = tuple(dict.fromkeys(name for name, _ in self.pairs))
+        self.teacher_features = tuple(dict.fromkeys(name for _, name in self.pairs))
 
     def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Raises ValueError for a pair whose shapes cannot be compared."""
-        for pair, feature, target in zip(self.pairs, *self.paired(student, teacher), strict=True):
+        features, targets = self.paired_features(student, teacher)
+        for pair, feature, target in zip(self.pairs, features, targets, strict=True):
             try:
                 self.setup_pair(feature, target)
             except ValueError as error:
                 raise ValueError(f"pairs [{', '.join(pair)}]: {error}") from error
 
     def setup_pair(self, feature: Tensor, target: Tensor) -> None:
-        self.check(feature.shape, target.shape)
+        self.check_shapes(feature.shape, target.shape)
 
-    def check(self, feature: Shape, target: Shape) -> None:
+    def check_shapes(self, feature: Shape, target: Shape) -> None:
         """Raises ValueError for shapes that cannot be compared; both begin with B."""
+        if self.maps_only:
+            check_maps(feature, target)
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):
-            features, targets = self.paired(student, teacher)
+            features, targets = self.paired_features(student, teacher)
             value = self.combine(self.values(features, targets, batch))
-        return value.to(features[0].dtype)  # some compare in float64
+        return value.to(features[0].dtype)  # some terms compare in float64
 
-    def paired(self, student: Output, teacher: Output) -> tuple[list[Tensor], list[Tensor]]:
-        """The features of every pair in order, student's and teacher's, these without gradient."""
-        features = [at_least_float32(student.features[ours]) for ours, _ in self.pairs]
-        targets = [at_least_float32(teacher.features[theirs].detach()) for _, theirs in self.pairs]
+    def paired_features(
+        self, student: Output, teacher: Output
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The student's and the teacher's feature of every pair, the latter without gradient."""
+        features = [at_least_float32(student.features[name]) for name, _ in self.pairs]
+        targets = [at_least_float32(teacher.features[name].detach()) for _, name in self.pairs]
         return features, targets
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
-        """One scalar a pair."""
+        """One scalar per pair."""
         return [self.compare(*pair) for pair in zip(features, targets, strict=True)]
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
@@ -72,10 +80,10 @@ class FeatureTerm(Term):
 
 
 class LearnedFeatureTerm(FeatureTerm):
-    """A paired term that learns something for each pair, such as a regressor.
+    """A feature term with trained parameters for each pair, such as a regressor.
 
-    A subclass gives ``link``, a module that is called with (feature, target) and gives the
-    pair's value; it raises ValueError for shapes that it cannot compare.
+    A subclass defines ``make_link``, which returns a module that maps (feature, target) to the
+    pair's value, and raises ValueError for shapes that cannot be compared.
     """
 
     def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
@@ -88,10 +96,10 @@ class LearnedFeatureTerm(FeatureTerm):
 
     def setup_pair(self, feature: Tensor, target: Tensor) -> None:
         super().setup_pair(feature, target)
-        link = self.link(feature.shape, target.shape)
+        link = self.make_link(feature.shape, target.shape)
         self.links.append(link.to(device=feature.device, dtype=feature.dtype))
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         """A new module between features of these shapes, both beginning with B."""
         raise NotImplementedError
 
@@ -105,13 +113,12 @@ class LearnedFeatureTerm(FeatureTerm):
 
 
 def validated_pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    """The pairs as plain tuples; ValueError for anything else than a list of pairs of names."""
-    clear = not isinstance(pairs, str) and all(is_pair(pair) for pair in pairs or ())
-    if not pairs or not clear:
+    """The pairs as plain tuples; ValueError for anything other than a list of pairs of names."""
+    if not pairs or isinstance(pairs, str) or not all(map(is_pair, pairs)):
         raise ValueError(
             f"pairs must be [[student_feature, teacher_feature], ...], at least one, got {pairs!r}"
         )
-    return tuple((ours, theirs) for ours, theirs in pairs)
+    return tuple((student, teacher) for student, teacher in pairs)
 
 
 def is_pair(pair: Sequence[str]) -> bool:
@@ -121,6 +128,6 @@ def is_pair(pair: Sequence[str]) -> bool:
 
 
 def depth_weighted_sum(values: list[Tensor]) -> Tensor:
-    """The sum in which the last value counts whole, and each one half as much as the next."""
-    shares = [0.5**distance for distance in reversed(range(len(values)))]
-    return torch.stack([share * value for share, value in zip(shares, values, strict=True)]).sum()
+    """The sum with weight 1 for the last value, and for each other half the weight of the next."""
+    weights = [0.5**distance for distance in reversed(range(len(values)))]
+    return torch.stack([w * value for w, value in zip(weights, values, strict=True)]).sum()

@@ -43,7 +43,7 @@ def test_crd_takes_the_images_for_the_training_set(golden, batch):
 @pytest.mark.parametrize(
     ("term", "tensors", "sentence"),
     [
-        (DKD(T=4, alpha=1, beta=8, weight=1), torch.zeros(2, 3), "labels must be given, DKD asks"),
+        (DKD(T=4, alpha=1, beta=8, weight=1), torch.zeros(2, 3), "labels must be given, DKD needs"),
         (
             SP([["a", "b"]], 1),
             [torch.zeros(2, 3)] * 2,
