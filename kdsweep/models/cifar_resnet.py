@@ -26,7 +26,7 @@ from kdsweep.models.components.checks import (
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, added, then ReLU."""
+    """Two 3x3 convolutions, plus a shortcut, then ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

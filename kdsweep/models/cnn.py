@@ -1,4 +1,4 @@
-"""A small convolutional network for images from 8x8 to 32x32: the default teacher on digits."""
+"""A small convolutional network for images from 8x8 to 32x32, the default teacher on digits."""
 
 from torch import Tensor, nn
 

@@ -10,7 +10,7 @@ from kdsweep.models.components.checks import Shape, check_image_size, check_task
 class ConvNet4(nn.Module):
     """Four times convolution 3x3, BatchNorm, ReLU and max-pool, then one linear layer.
 
-    The linear layer sees the flattened maps, so the images' size is part of the model. Features,
+    The linear layer takes the flattened maps, so the images' size is part of the model. Features,
     before each max-pool: ``stage1`` (B, width, H, W), ``stage2`` (B, width, H/2, W/2), ``stage3``
     (B, width, H/4, W/4), ``stage4`` (B, width, H/8, W/8); ``flatten`` (B, width * H/16 * W/16).
     """

@@ -17,7 +17,7 @@ STEM_CHANNELS = 16
 class PreActivationBlock(nn.Module):
     """Twice BatchNorm, ReLU and convolution 3x3, added to the input.
 
-    Where the shape changes, the activated input goes through a bare 1x1 convolution instead.
+    Where the shape changes, the activated input is passed through a 1x1 convolution instead.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:

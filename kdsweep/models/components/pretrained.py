@@ -1,4 +1,4 @@
-"""What networks of other libraries have in common: a name that must exist, images that must fit."""
+"""Checks for networks of other libraries: a name that must exist, images that must fit."""
 
 import difflib
 from collections.abc import Collection
@@ -20,15 +20,15 @@ def check_name(name: str, names: Collection[str], library: str) -> None:
 
 
 def check_weights_fit(name: str, in_shape: Shape) -> None:
-    """Weights to start from are for colour images."""
+    """Pretrained weights are for colour images."""
     if in_shape[0] != 3:
         raise ValueError(f"weights of {name} need images of 3 channels, got {in_shape[0]}")
 
 
 def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
-    """Refuse images that do not fit through the network, by sending one through.
+    """Raise ValueError if a forward pass with an image of this shape fails.
 
-    One of zeros, in eval mode: this changes neither the weights nor the random state.
+    The image is zero and the network in eval mode, so neither weights nor random state change.
     """
     was_training = model.training
     model.eval()
