@@ -6,6 +6,7 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.vgg import VGG
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_vgg16_has_thirteen_convolutions_and_one_linear_layer():
     modules = list(VGG((3, 32, 32), num_classes=10).modules())
     assert sum(isinstance(m, nn.Conv2d) for m in modules) == 13
@@ -13,12 +14,14 @@ def test_vgg16_has_thirteen_convolutions_and_one_linear_layer():
     assert sum(isinstance(m, nn.Linear) for m in modules) == 1
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_vgg16_has_the_published_number_of_parameters():
     """Those of the VGG16 for CIFAR-10 that KD-pytorch took over."""
     model = VGG((3, 32, 32), num_classes=10)
     assert sum(p.numel() for p in model.parameters()) == 14_728_266
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(
     ("depth", "parameters"),
     [(8, 3_965_028), (11, 9_277_284), (13, 9_462_180), (19, 20_086_692)],
@@ -44,6 +47,7 @@ def test_other_numbers_of_max_pools_are_refused(max_pools):
         VGG((3, 32, 32), num_classes=10, max_pools=max_pools)
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_larger_images_fit_too():
     model = VGG((3, 48, 64), num_classes=10, width=0.125)
     assert model(torch.rand(2, 3, 48, 64)).shape == (2, 10)

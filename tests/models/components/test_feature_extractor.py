@@ -49,7 +49,7 @@ def test_logits_are_those_of_the_model():
     assert torch.equal(FeatureExtractor(model, ["stage2"])(IMAGES).logits, model(IMAGES))
 
 
-def test_features_come_by_module_path_in_the_order_asked():
+def test_features_come_by_module_path_in_the_order_of_the_names():
     output = FeatureExtractor(cnn(), ["stage2.0", "pool", "stage1"])(IMAGES)
     assert {name: tuple(feature.shape) for name, feature in output.features.items()} == {
         "stage2.0": (3, 8, 8, 8),
@@ -65,19 +65,19 @@ def test_the_pool_is_the_mean_of_the_last_stage():
 
 
 def test_without_names_there_are_no_hooks_and_no_features():
-    tap = FeatureExtractor(cnn())
-    assert not any(module._forward_hooks for module in tap.model.modules())
-    assert tap(IMAGES).features == {}
+    extractor = FeatureExtractor(cnn())
+    assert not any(module._forward_hooks for module in extractor.model.modules())
+    assert extractor(IMAGES).features == {}
 
 
 def test_close_removes_every_hook():
-    tap = FeatureExtractor(cnn(), ["stage1", "pool"])
-    assert sum(len(module._forward_hooks) for module in tap.model.modules()) == 2
-    tap.close()
-    assert not any(module._forward_hooks for module in tap.model.modules())
+    extractor = FeatureExtractor(cnn(), ["stage1", "pool"])
+    assert sum(len(module._forward_hooks) for module in extractor.model.modules()) == 2
+    extractor.close()
+    assert not any(module._forward_hooks for module in extractor.model.modules())
 
 
-def test_two_taps_on_one_model_do_not_meet():
+def test_two_extractors_of_one_model_are_independent():
     model = cnn()
     first, second = FeatureExtractor(model, ["stage1"]), FeatureExtractor(model, ["stage2"])
     assert list(first(IMAGES).features) == ["stage1"]
@@ -85,16 +85,16 @@ def test_two_taps_on_one_model_do_not_meet():
 
 
 def test_gradients_flow_through_a_feature():
-    tap = FeatureExtractor(cnn(), ["stage1"])
-    tap(IMAGES).features["stage1"].sum().backward()
-    assert tap.model.get_submodule("stage1.0").weight.grad.abs().sum() > 0
+    extractor = FeatureExtractor(cnn(), ["stage1"])
+    extractor(IMAGES).features["stage1"].sum().backward()
+    assert extractor.model.get_submodule("stage1.0").weight.grad.abs().sum() > 0
 
 
-def test_a_feature_stays_what_it_was_when_the_model_writes_into_it():
-    tap = FeatureExtractor(Overwriting(), ["stage"])
+def test_a_feature_is_not_changed_when_the_model_modifies_it_in_place():
+    extractor = FeatureExtractor(Overwriting(), ["stage"])
     images = torch.rand(2, 4)
-    captured = tap(images).features["stage"]
-    assert torch.equal(captured, tap.model.stage(images))
+    captured = extractor(images).features["stage"]
+    assert torch.equal(captured, extractor.model.stage(images))
 
 
 @pytest.mark.parametrize("grad_mode", [torch.no_grad, torch.inference_mode])

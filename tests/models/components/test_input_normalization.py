@@ -1,4 +1,4 @@
-"""Images of one normalisation, a network of another."""
+"""Conversion of the data set's normalisation to the one that a network expects."""
 
 import copy
 
@@ -30,19 +30,19 @@ def network() -> nn.Module:
     return CNN(SHAPE, 10, width=4).eval()
 
 
-def test_a_bridged_network_answers_as_to_images_of_its_own_normalisation():
-    bridged = network()
-    set_expected(bridged, None, SHAPE, of_weights=IMAGENET)
-    adapt_input(bridged, *OF_DATA)
-    answer = bridged(normalised(PIXELS, OF_DATA))
-    torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
+def test_an_adapted_network_has_the_logits_of_its_own_normalisation():
+    adapted = network()
+    set_expected(adapted, None, SHAPE, of_weights=IMAGENET)
+    adapt_input(adapted, *OF_DATA)
+    logits = adapted(normalised(PIXELS, OF_DATA))
+    torch.testing.assert_close(logits, network()(normalised(PIXELS, IMAGENET)))
 
 
 @pytest.mark.parametrize(
     ("normalize", "of_weights"), [(None, None), ("dataset", IMAGENET), ("imagenet", None)]
 )
-def test_where_nothing_differs_there_is_no_bridge(normalize, of_weights):
-    """Without weights, or told to take the data set's, or if the data set has the same."""
+def test_there_is_no_adapter_where_nothing_differs(normalize, of_weights):
+    """Without weights, with ``normalize=dataset``, or if the data set has the same."""
     model = network()
     set_expected(model, normalize, SHAPE, of_weights)
     adapt_input(model, *(IMAGENET if normalize == "imagenet" else OF_DATA))
@@ -50,38 +50,37 @@ def test_where_nothing_differs_there_is_no_bridge(normalize, of_weights):
     assert torch.equal(model(PIXELS), network()(PIXELS))
 
 
-def test_imagenet_can_be_asked_for_without_weights():
+def test_imagenet_can_be_set_without_weights():
     model = network()
     set_expected(model, "imagenet", SHAPE, of_weights=None)
     adapt_input(model, *OF_DATA)
-    answer = model(normalised(PIXELS, OF_DATA))
-    torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
+    logits = model(normalised(PIXELS, OF_DATA))
+    torch.testing.assert_close(logits, network()(normalised(PIXELS, IMAGENET)))
 
 
-def test_weights_paths_and_random_numbers_stay_as_they_are():
-    plain, bridged = network(), network()
-    set_expected(bridged, None, SHAPE, of_weights=IMAGENET)
+def test_weights_paths_and_random_numbers_do_not_change():
+    plain, adapted = network(), network()
+    set_expected(adapted, None, SHAPE, of_weights=IMAGENET)
     before = torch.get_rng_state()
-    adapt_input(bridged, *OF_DATA)
+    adapt_input(adapted, *OF_DATA)
     assert torch.equal(torch.get_rng_state(), before)
-    assert list(bridged.state_dict()) == list(plain.state_dict())
-    assert {name for name, _ in plain.named_modules()} < {n for n, _ in bridged.named_modules()}
+    assert list(adapted.state_dict()) == list(plain.state_dict())
+    assert {name for name, _ in plain.named_modules()} < {n for n, _ in adapted.named_modules()}
 
 
-def test_features_and_copies_are_bridged_too():
+def test_features_and_copies_are_adapted_too():
     model = network()
     set_expected(model, None, SHAPE, of_weights=IMAGENET)
     adapt_input(model, *OF_DATA)
     images = normalised(PIXELS, OF_DATA)
-    expected = FeatureExtractor(network(), ["stage1"])(normalised(PIXELS, IMAGENET)).features[
-        "stage1"
-    ]
-    for bridged in (copy.deepcopy(model), model):
-        feature = FeatureExtractor(bridged, ["stage1"])(images).features["stage1"]
+    original = FeatureExtractor(network(), ["stage1"])
+    expected = original(normalised(PIXELS, IMAGENET)).features["stage1"]
+    for adapted in (copy.deepcopy(model), model):
+        feature = FeatureExtractor(adapted, ["stage1"])(images).features["stage1"]
         torch.testing.assert_close(feature, expected)
 
 
-def test_other_words_are_refused():
+def test_other_values_are_refused():
     with pytest.raises(
         ValueError, match=r"model\.normalize must be null, dataset or imagenet, got"
     ):
