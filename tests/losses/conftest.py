@@ -24,7 +24,7 @@ def student() -> Output:
     i, j = grid(4, 5)
     b, c, h, w = grid(4, 3, 4, 4)
     logits = 3 * torch.sin(0.7 * i + 1.3 * j + 0.5)
-    return Output(logits, {"ours": torch.sin(0.3 * b + 0.5 * c + 0.7 * h + 0.9 * w)})
+    return Output(logits, {"student_map": torch.sin(0.3 * b + 0.5 * c + 0.7 * h + 0.9 * w)})
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def teacher() -> Output:
     i, j = grid(4, 5)
     b, c, h, w = grid(4, 3, 4, 4)
     logits = 4 * torch.cos(0.4 * i + 0.9 * j)
-    return Output(logits, {"theirs": torch.cos(0.2 * b + 0.4 * c + 0.6 * h + 0.8 * w)})
+    return Output(logits, {"teacher_map": torch.cos(0.2 * b + 0.4 * c + 0.6 * h + 0.8 * w)})
 
 
 @pytest.fixture

@@ -103,22 +103,22 @@ def test_standardised_logits_too(name, T):
 def test_bf16_logits_give_exact_values_and_gradients_as_exact_as_bf16_is(name):
     make, reference = TERMS[name]
     for T in (0.01, 4.0, 1e4):
-        ours, theirs = (part.bfloat16() for part in logits(3.0, alike=False))
+        zs, zt = (part.bfloat16() for part in logits(3.0, alike=False))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            check(make(T), reference(Decimal(T)), ours, theirs, roughness=2**-8)
+            check(make(T), reference(Decimal(T)), zs, zt, roughness=2**-8)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("alike", [False, True])
 def test_terms_without_a_temperature(scale, alike):
-    ours, theirs = logits(scale, alike)
-    check(MSE(weight=1.0), exact.mse, ours, theirs)
-    check(MSE(weight=1.0, standardize=True), exact.on_standardized(exact.mse), ours, theirs)
+    zs, zt = logits(scale, alike)
+    check(MSE(weight=1.0), exact.mse, zs, zt)
+    check(MSE(weight=1.0, standardize=True), exact.on_standardized(exact.mse), zs, zt)
     check(
         lambda student, _, batch: cross_entropy(student.logits, batch.labels),
         exact.ce(LABELS),
-        ours,
-        theirs,
+        zs,
+        zt,
     )
 
 

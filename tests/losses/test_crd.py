@@ -49,7 +49,7 @@ def test_the_value_is_that_of_the_gathered_memories(made, monkeypatch):
     assert made.value().item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_memories_follow_the_embeddings_with_momentum(made):
+def test_memories_are_a_moving_average_of_the_embeddings(made):
     link = made.term.links[0]
     before = link.ours.vectors
     made.value()

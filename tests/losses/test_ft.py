@@ -69,12 +69,12 @@ def test_a_translator_learns_against_the_paraphraser_of_the_stage(case, golden):
     made = case(FT, [golden.fs], [golden.ft], learns="translator")
     untrained = {key: value.clone() for key, value in made.term.state_dict().items()}
     made.term.load_stage_state(before.state_dict())
-    link, theirs = made.term.links[0], before.links[0].eval()
+    link, paraphraser = made.term.links[0], before.links[0].eval()
     for key, value in made.term.state_dict().items():
         wanted = untrained if "translator" in key else before.state_dict()
         assert torch.equal(value, wanted[key]), key
     value = made.value()
-    factors = factor_distance(link.translator(golden.fs), theirs.encoder(golden.ft))
+    factors = factor_distance(link.translator(golden.fs), paraphraser.encoder(golden.ft))
     assert value.item() == pytest.approx(factors.item())
     value.backward()
     assert link.translator[0].weight.grad.norm() > 0

@@ -1,4 +1,4 @@
-"""Networks of timm: names, weights, images. None is downloaded; without timm one test is left."""
+"""Networks of timm: names, weights, images. No weights are downloaded."""
 
 import copy
 import sys
@@ -15,7 +15,7 @@ from kdsweep.models.timm_model import Timm
 SHAPE = (3, 32, 32)
 
 
-def test_without_timm_the_sentence_says_what_to_install(monkeypatch):
+def test_without_timm_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
         ValueError, match=r"timm cannot be imported .*: pip install 'kdsweep\[timm\]'"
@@ -99,5 +99,5 @@ class TestWithTimm:
 
     def test_without_weights_the_data_set_decides(self):
         assert not hasattr(Timm("test_resnet", in_shape=SHAPE, num_classes=10), EXPECTED)
-        asked = Timm("test_resnet", in_shape=SHAPE, num_classes=10, normalize="imagenet")
-        assert getattr(asked, EXPECTED) == IMAGENET
+        model = Timm("test_resnet", in_shape=SHAPE, num_classes=10, normalize="imagenet")
+        assert getattr(model, EXPECTED) == IMAGENET

@@ -20,14 +20,14 @@ def test_terms_on_logits(student, teacher, batch):
 
 
 def test_terms_on_features(golden):
-    value = compute_loss(SP([["ours", "theirs"]], weight=1), golden.fs, golden.ft)
+    value = compute_loss(SP([["student_map", "teacher_map"]], weight=1), golden.fs, golden.ft)
     assert value.item() == pytest.approx(0.0013020256, abs=1e-9)
     two = FSP([["a", "x"], ["b", "y"]], weight=1)
     value = compute_loss(two, [golden.fs] * 2, [golden.ft3] * 2)
     assert value.item() == pytest.approx(0.0011854964, abs=1e-9)
 
 
-def test_a_term_that_learns_is_bound_once(golden):
+def test_a_learned_term_is_set_up_once(golden):
     term = FitNet([["f", "f"]], weight=1)
     first = compute_loss(term, golden.es, golden.et)
     (link,) = term.links

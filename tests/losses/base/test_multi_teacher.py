@@ -1,4 +1,4 @@
-"""A term averaged over teachers is the mean of what it says for each."""
+"""A term averaged over teachers is the mean of its values for each."""
 
 import pytest
 import torch
