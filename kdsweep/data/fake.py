@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.rng import derive
-from kdsweep.data.checks import check_whole, shown
+from kdsweep.common.validation import check_whole, shown
 from kdsweep.data.types import Labelled, Raw
 
 COARSE = (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.rng import derive
-from kdsweep.data.checks import check_count, check_fraction, check_whole, per_channel, shown
+from kdsweep.common.validation import check_count, check_share, check_whole, per_channel, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import Labelled, Raw, Source, printable
@@ -87,9 +87,9 @@ def load_dataset(
         ValueError: a value is out of its range, does not fit the data, or leaves a part empty or
             the training split without some class. The sentence names the key.
     """
-    check_fraction("dataset.val_fraction", val_fraction)
+    check_share("dataset.val_fraction", val_fraction)
     check_whole("dataset.split_seed", split_seed, least=0)
-    check_fraction("dataset.train_fraction", train_fraction, zero=False, one=True)
+    check_share("dataset.train_fraction", train_fraction, zero=False, one=True)
     check_count("dataset.per_class", per_class)
     check_count("dataset.limit", limit)
 
@@ -228,7 +228,7 @@ def _check_classes(raw: Raw, name: str, classes: int | None) -> None:
 def _check_test_fraction(raw: Raw, name: str, fraction: float | None) -> None:
     if raw.test is None:
         why = f", because {name} has no test set of its own"
-        check_fraction("dataset.test_fraction", fraction, zero=False, why=why)
+        check_share("dataset.test_fraction", fraction, zero=False, why=why)
     elif fraction is not None:
         raise ValueError(
             f"dataset.test_fraction must be null, because {name} has a test set of its own, "
