@@ -17,7 +17,7 @@ from pages import chromium
 from typer.main import get_command
 
 from kdsweep.cli import app
-from kdsweep.losses.base.compute_loss import evaluate
+from kdsweep.losses.base.compute_loss import compute_loss
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -75,7 +75,7 @@ def test_the_example_of_a_loss_is_a_term() -> None:
     assert node.pop("weight") == "${alpha}"
     assert node.pop("schedule") is None
     student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]])
-    assert evaluate(names["L1"](weight=1.0, **node), student, teacher) == pytest.approx(1.5)
+    assert compute_loss(names["L1"](weight=1.0, **node), student, teacher) == pytest.approx(1.5)
 
 
 def test_the_error_message_is_the_printed_one(command: Command) -> None:

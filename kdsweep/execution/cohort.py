@@ -172,7 +172,7 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
     load_checkpoint(student.model, stage.weights, "stages")
     terms = stage.checkpoints / checkpoint.TERMS
     if terms.is_file():  # else no term has parameters of its own
-        student.objective.begin_with(checkpoint.load_weights(terms))
+        student.objective.load_stage_state(checkpoint.load_weights(terms))
 
 
 def _start(cohort: _Cohort, resume: bool) -> None:
