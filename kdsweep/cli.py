@@ -26,7 +26,7 @@ from kdsweep.errors import UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 PACKAGE = Path(__file__).parent
-# conf/ is shipped inside the wheel; in a source checkout it stands at the top.
+# conf/ is packaged in the wheel; in a source checkout it stands at the top.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 GROUPS = (
@@ -54,11 +54,11 @@ register()
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
     from kdsweep.sweep.single_job import train_one
-    from kdsweep.tracking.disk import one_sentence
+    from kdsweep.tracking.disk import report_disk_full
 
     if cfg.debug:
         os.environ["HYDRA_FULL_ERROR"] = "1"
-    with one_sentence(Path(str(HydraConfig.get().runtime.output_dir))):
+    with report_disk_full(Path(str(HydraConfig.get().runtime.output_dir))):
         return train_one(cfg, HydraConfig.get())
 
 

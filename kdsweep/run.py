@@ -47,15 +47,20 @@ from kdsweep.plotting.plots import confusion as confusion_plot
 from kdsweep.plotting.plots import curves as curves_plot
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
-from kdsweep.tracking.metadata import result_of
-from kdsweep.tracking.mlflow.pending import Settling, Task, lacking
-from kdsweep.tracking.mlflow.run_sync import is_shipped
+from kdsweep.tracking.metadata import find_result
+from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
+from kdsweep.tracking.mlflow.run_sync import is_uploaded
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics, check_measurable
-from kdsweep.tracking.mlflow.upload_queue import Shipper
-from kdsweep.tracking.predictions import OF_TEACHERS, Answers, save_answers, save_once
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.tracking.predictions import (
+    TEACHER_PREDICTIONS_DIR,
+    Predictions,
+    save_predictions,
+    save_teacher_predictions,
+)
 from kdsweep.tracking.recorder import Recorder
-from kdsweep.tracking.run_dir import ANSWERS, RESULT, read_rows
+from kdsweep.tracking.run_dir import PREDICTIONS, RESULT, read_rows
 from kdsweep.tracking.tensorboard import check_installed
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluation import Split, confusion
@@ -125,8 +130,8 @@ class Session:
         self.checkpoint_seconds: float = options["checkpoint_seconds"]
         self.progress = progress
         self.store: MLflowStore | None = None
-        self.shipper: Shipper | None = None
-        self.settling: Settling | None = None
+        self.uploads: UploadQueue | None = None
+        self.retrier: UploadRetrier | None = None
         self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
@@ -138,9 +143,9 @@ class Session:
                 self.store = MLflowStore.open(
                     options["uri"], options["experiment"], options["artifacts"]
                 )
-                self.shipper = Shipper()
-                self.settling = Settling(
-                    self.shipper,
+                self.uploads = UploadQueue()
+                self.retrier = UploadRetrier(
+                    self.uploads,
                     self.store,
                     options["wait"],
                     lambda count, seconds: self.progress.waiting(count, seconds),
@@ -205,8 +210,8 @@ class Session:
     def monitor(self, run_id: str | None) -> None:
         """Log how busy the machine is to a run of MLflow, where that is asked for."""
         monitor = self.system_metrics
-        if monitor is not None and run_id is not None and self.shipper is not None:
-            self.shipper.submit("the machine's load", lambda: monitor.start(run_id))
+        if monitor is not None and run_id is not None and self.uploads is not None:
+            self.uploads.submit("the machine's load", lambda: monitor.start(run_id))
 
     def standing(self, name: str, acc: float | None) -> None:
         """Take note of a run's latest val/acc for the display; None for a run that has failed."""
@@ -224,37 +229,41 @@ class Session:
         return f"{name} {acc:.2%}"
 
     def catch_up(self, folder: Path) -> None:
-        """Ship a run that had ended when its process died, but was not in MLflow yet."""
+        """Upload a run that had ended when its process died, but was not in MLflow yet."""
         self.folders.add(folder)
-        if not is_shipped(folder):
+        if not is_uploaded(folder):
             drop_drafts(folder)
-        if self.shipper is not None:
-            for task in self.lacking([folder]):
-                self.shipper.submit(str(folder), task.ship, folder=folder)
+        if self.uploads is not None:
+            for task in self.pending_uploads([folder]):
+                self.uploads.submit(str(folder), task.upload, folder=folder)
 
-    def lacking(self, folders: Sequence[Path] | None = None) -> list[Task]:
+    def pending_uploads(self, folders: Sequence[Path] | None = None) -> list[PendingUpload]:
         """What has ended in these folders, or of this process's runs, and MLflow has not whole."""
         if self.store is None:
             return []
-        return lacking(sorted(self.folders) if folders is None else folders, self.store)
+        return pending_uploads(sorted(self.folders) if folders is None else folders, self.store)
 
     def flush(self) -> None:
-        """Wait until everything is shipped that was submitted, at most `tracking.wait` seconds."""
-        if self.settling is not None:
-            self.settling.drain()
+        """Wait until everything is uploaded that was submitted, at most `tracking.wait` seconds."""
+        if self.retrier is not None:
+            self.retrier.drain()
 
-    def settle(self, lacking: Callable[[], Sequence[Task]] | None = None) -> bool:
-        """Try once more to ship what MLflow lacks; False if it still lacks something.
+    def upload_pending(
+        self, pending_uploads: Callable[[], Sequence[PendingUpload]] | None = None
+    ) -> bool:
+        """Try once more to upload what MLflow lacks; False if it still lacks something.
 
         All waiting of a session together takes at most `tracking.wait` seconds.
         """
-        return self.settling is None or self.settling.settle(lacking or self.lacking)
+        return self.retrier is None or self.retrier.upload_pending(
+            pending_uploads or self.pending_uploads
+        )
 
     def close(self) -> None:
-        """Ship the rest and end the threads; a sentence names what MLflow still lacks."""
-        if self.shipper is not None:
-            self.settle()
-            self.shipper.close()
+        """Upload the rest and end the threads; a sentence names what MLflow still lacks."""
+        if self.uploads is not None:
+            self.upload_pending()
+            self.uploads.close()
         if self.system_metrics is not None:
             self.system_metrics.close()
 
@@ -411,7 +420,7 @@ def _begin(place: Place, student: Student, session: Session) -> None:
     if (stage := stage_of(place, session)) is None:
         return
     if finished(stage) is None:
-        result = result_of(stage.folder, stage.plan.fingerprint)
+        result = find_result(stage.folder, stage.plan.fingerprint)
         student.fail(f"its {stage.plan.cell}: {result['reason'] if result else 'not there'}")
         return
     kept = stage.folder / "checkpoint"
@@ -488,9 +497,11 @@ def _keep_answers(
     teacher = None
     if taught and run.student.objective.needs_teacher:
         home = session.home.folder if session.home else run.folder
-        teacher = save_once(home / OF_TEACHERS, Answers(taught, labels, classes))
+        teacher = save_teacher_predictions(
+            home / TEACHER_PREDICTIONS_DIR, Predictions(taught, labels, classes)
+        )
     own = {name: found.cpu() for name, found in logits.items()}
-    save_answers(run.folder / ANSWERS, Answers(own, labels, classes, teacher))
+    save_predictions(run.folder / PREDICTIONS, Predictions(own, labels, classes, teacher))
 
 
 def _end_all(runs: Sequence["_Run"], error: BaseException) -> None:
@@ -545,7 +556,7 @@ class _Run:
         self.recorder = Recorder(
             self.folder,
             store=session.store,
-            shipper=session.shipper,
+            uploads=session.uploads,
             tensorboard=session.tensorboard,
         )
         self.metrics: dict[str, float] = {}
@@ -843,7 +854,7 @@ def finished(place: Place) -> Result | None:
 
     Weights that are not those of the result are damaged: that is a warning, and there is none.
     """
-    result = result_of(place.folder, place.plan.fingerprint)
+    result = find_result(place.folder, place.plan.fingerprint)
     if result is None or result["status"] != "FINISHED":
         return None
     weights = place.folder / "checkpoint" / "model.safetensors"

@@ -1,8 +1,32 @@
-"""Numbers and sentences as people read them."""
+"""Values and errors as text for people."""
 
 from typing import Any
+
+from kdsweep.common.passwords import clean
+
+# Fragments of network clients' error messages, and what they mean.
+NETWORK = {
+    "Connection refused": "the connection is refused",
+    "timed out": "no answer in time",
+    "timeout expired": "no answer in time",
+    "RemoteDisconnected": "the connection is closed without an answer",
+    "Connection reset by peer": "the connection is reset",
+    "error 500 ": "it answers with error 500",
+    "too many 500 error responses": "it answers with error 500",
+}
 
 
 def number(value: Any) -> str:
     """A value as a person writes it: 4.0 as `4`."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in at most one line, with its type if it has no message."""
+    text = clean(str(error)).strip()
+    if "http" in text or isinstance(error, OSError):
+        for sign, meaning in NETWORK.items():
+            if sign in text:
+                return meaning
+    lines = text.splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -38,7 +38,12 @@ from kdsweep.sweep.launcher import command_words, is_search, task_of
 from kdsweep.sweep.session import open_session
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
-from kdsweep.tracking.metadata import SWEEP_DEFAULTS, fingerprint_in, result_of, sweep_note
+from kdsweep.tracking.metadata import (
+    SWEEP_DEFAULTS,
+    find_result,
+    read_fingerprint,
+    read_sweep_metadata,
+)
 from kdsweep.training.partition import partition
 
 if TYPE_CHECKING:
@@ -194,7 +199,7 @@ def _unfinished(
     """The runs to be trained: each fingerprint once, without those that are done already."""
     todo: dict[str, Plan] = {}
     for plan in plans:
-        done = result_of(sweep.run_folder(plan.number), plan.fingerprint)
+        done = find_result(sweep.run_folder(plan.number), plan.fingerprint)
         if done is not None and done["status"] == "FINISHED":
             results.setdefault(plan.fingerprint, done)
             if done["same_as"] is None:
@@ -240,7 +245,7 @@ def _earlier(launcher: "LockstepLauncher", plans: Sequence[Plan]) -> Path | None
             return find(chosen, plans)
         batches = launcher.config.hydra.sweeper.get("max_batch_size") is not None
         refuse_another(chosen, plans, whole=not batches)
-        refuse_while_trained(chosen, sweep_note(chosen) or SWEEP_DEFAULTS)
+        refuse_while_trained(chosen, read_sweep_metadata(chosen) or SWEEP_DEFAULTS)
         return chosen
     root = Path("multirun") if Path("multirun").is_dir() else launcher.folder.parent
     return find(root, plans)
@@ -280,8 +285,8 @@ def _counted(number: int, what: str) -> str:
 
 
 def _state(folder: Path, plan: Plan) -> str:
-    result = result_of(folder, plan.fingerprint)
+    result = find_result(folder, plan.fingerprint)
     if result is not None and result["status"] == "FINISHED":
         return "done"
-    begun = fingerprint_in(folder) == plan.fingerprint and any(folder.glob("checkpoint/epoch-*"))
+    begun = read_fingerprint(folder) == plan.fingerprint and any(folder.glob("checkpoint/epoch-*"))
     return "resumable" if begun else "missing"

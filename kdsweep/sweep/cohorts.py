@@ -9,7 +9,7 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Place, Result, Session, Watch, finished, stage_of, train_cohort
-from kdsweep.tracking.metadata import result_of
+from kdsweep.tracking.metadata import find_result
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.partition import partition
 
@@ -88,7 +88,7 @@ def _has_ended(stage: Place) -> bool:
     """Whether a stage has its weights, or has failed alone: it would again, to the same bits."""
     if finished(stage) is not None:
         return True
-    result = result_of(stage.folder, stage.plan.fingerprint)
+    result = find_result(stage.folder, stage.plan.fingerprint)
     return result is not None and result["status"] == "FAILED" and not result["with_cohort"]
 
 
@@ -120,7 +120,7 @@ def _train_or_split(
     try:
         return train_cohort(cohort, session, resume=resume, watch=watch)
     except Exception as error:
-        result = result_of(cohort[0].folder, cohort[0].plan.fingerprint)
+        result = find_result(cohort[0].folder, cohort[0].plan.fingerprint)
         if not is_out_of_memory(error) or (len(cohort) == 1 and result is None):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -12,21 +12,21 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
-from kdsweep.common.passwords import shown
+from kdsweep.common.passwords import redact_password
 from kdsweep.common.processes import is_here, is_running, owner, was_restarted
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Session
 from kdsweep.tracking.metadata import (
     SWEEP,
     SWEEP_DEFAULTS,
-    fingerprint_in,
     has_been_in_mlflow,
-    sweep_note,
+    read_fingerprint,
+    read_sweep_metadata,
 )
-from kdsweep.tracking.mlflow.backend import first_line
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
-from kdsweep.tracking.predictions import OF_TEACHERS
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 from kdsweep.tracking.run_dir import RUN
 
 log = logging.getLogger(__name__)
@@ -123,10 +123,10 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):
         refuse_another(folder, plans, role=role)
-        known = sweep_note(folder) or _describe(name, role, nested)
+        known = read_sweep_metadata(folder) or _describe(name, role, nested)
         if alone:
             refuse_while_trained(folder, known)
-        for place in (folder, folder / OF_TEACHERS):
+        for place in (folder, folder / TEACHER_PREDICTIONS_DIR):
             drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
         known |= {**owner(), "ended": False}
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
@@ -161,11 +161,11 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
         if not has_been_in_mlflow(known):
             raise UserError(
                 "tracking.uri must be an MLflow store that works, got"
-                f" {shown(store.uri)}: {reason}; tracking=none trains without one"
+                f" {redact_password(store.uri)}: {reason}; tracking=none trains without one"
             ) from error
         log.warning(
             "MLflow does not know yet that the sweep has been resumed (%s); what it lacks at the"
-            " end, `kdsweep sync %s` ships later",
+            " end, `kdsweep sync %s` uploads later",
             reason,
             folder,
         )
@@ -206,7 +206,7 @@ def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
     None, too, if there is no sweep.json that can be used.
     """
     with FileLock(folder / ".sweep.lock"):
-        known = sweep_note(folder)
+        known = read_sweep_metadata(folder)
         if known is None:
             return None
         parent = _parent_run(store, known, folder)
@@ -220,7 +220,7 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
     for name in OWN_FILES:
         if (folder / name).is_file():
             store.log_artifact(parent, folder / name)
-    for below in (PLOTS, OF_TEACHERS):
+    for below in (PLOTS, TEACHER_PREDICTIONS_DIR):
         for path in sorted((folder / below).glob("[!.]*")):
             store.log_artifact(parent, path, below)
 
@@ -248,7 +248,7 @@ def mark_ended(folder: Path) -> None:
 
 def mark(folder: Path, facts: dict[str, Any]) -> None:
     """Add to a sweep's sweep.json."""
-    if (note := sweep_note(folder)) is not None:
+    if (note := read_sweep_metadata(folder)) is not None:
         write_json_atomic(folder / SWEEP, note | facts)
 
 
@@ -259,7 +259,7 @@ def find(root: Path, plans: Sequence[Plan]) -> Path | None:
         UserError: if that sweep is still being trained by another process of this machine.
     """
     wanted = _fingerprints(plans)
-    notes = [(path.parent, sweep_note(path.parent)) for path in root.rglob(SWEEP)]
+    notes = [(path.parent, read_sweep_metadata(path.parent)) for path in root.rglob(SWEEP)]
     same = [
         (note["created"], folder, note)
         for folder, note in notes
@@ -295,7 +295,7 @@ def refuse_another(
     Raises:
         UserError: naming the folder, and the first run that is another one.
     """
-    note, wanted = sweep_note(folder), _fingerprints(plans)
+    note, wanted = read_sweep_metadata(folder), _fingerprints(plans)
     if (folder / RUN).is_file():
         raise UserError(_another(folder, "a run"))
     if note is not None and note["role"] != role:
@@ -326,5 +326,5 @@ def _runs_in(folder: Path, numbers: Iterable[str] | None) -> dict[str, str]:
     """number -> fingerprint of those of these runs (None: all) that a sweep's folder has."""
     if numbers is None:
         numbers = [path.name for path in folder.glob("[0-9]*") if path.name.isdigit()]
-    found = {number: fingerprint_in(folder / number) for number in numbers}
+    found = {number: read_fingerprint(folder / number) for number in numbers}
     return {number: known for number, known in found.items() if known is not None}

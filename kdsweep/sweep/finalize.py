@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdsweep.common.text import first_line
 from kdsweep.run import Session
 from kdsweep.sweep.directory import log_own_files, mark, mark_ended
 from kdsweep.tracking.disk import is_full
-from kdsweep.tracking.metadata import sweep_note
-from kdsweep.tracking.mlflow.backend import first_line
-from kdsweep.tracking.mlflow.pending import Task, below, sync_command
+from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
 from kdsweep.tracking.results_table import collect, write_csv
 
@@ -40,8 +40,8 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
-    if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
-        session.settling.limit(INTERRUPTED_SECONDS)
+    if isinstance(error, KeyboardInterrupt | SystemExit) and session.retrier is not None:
+        session.retrier.limit(INTERRUPTED_SECONDS)
     session.flush()  # so that the folders know the ids of their runs
     rows = collect(folder)
     status = parent_status([row["status"] for row in rows])
@@ -79,45 +79,49 @@ def close(
 ) -> None:
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
-    A sentence names the command that ships the rest when `tracking.wait` seconds are over.
+    A sentence names the command that uploads the rest when `tracking.wait` seconds are over.
 
     Args:
-        only: the folders of the runs and trials to ship if other processes go on with the search;
-            they ship theirs, and the last of them closes the run of the whole.
+        only: the folders of the runs and trials to upload if other processes go on with the search;
+            they upload theirs, and the last of them closes the run of the whole.
     """
     report = make() if make is not None else None
-    store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
+    store, parent = session.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
     if store is None:
         if session.is_detached:
-            everything = [Task(place, lambda: None) for place in (folder, *session.folders)]
+            everything = [
+                PendingUpload(place, lambda: None) for place in (folder, *session.folders)
+            ]
             _name_sync(folder, everything, session)
         return
     before = _ids(folder)
 
-    def runs() -> list[Task]:
-        folders = {*below(folder), *session.folders} if only is None else set(only())
-        return session.lacking(sorted(folders))
+    def runs() -> list[PendingUpload]:
+        folders = {*run_and_trial_dirs(folder), *session.folders} if only is None else set(only())
+        return session.pending_uploads(sorted(folders))
 
-    is_whole = session.settle(runs)
+    is_whole = session.upload_pending(runs)
     if make is not None and _ids(folder) != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
     if (
         parent is not None and only is None and (is_whole or is_full(error))
     ):  # such runs can be marked no more
-        last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
-        is_whole = session.settle(lambda: [] if views else [last]) and is_whole
+        last = PendingUpload(
+            folder, lambda: views.append(upload_sweep(store, parent, folder, report, status))
+        )
+        is_whole = session.upload_pending(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
     if not is_whole and not is_full(error):  # whose own sentence names the way to resume
-        _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
+        _name_sync(folder, runs() or [PendingUpload(folder, lambda: None)], session)
 
 
-def _name_sync(folder: Path, missing: Sequence[Task], session: Session) -> None:
-    """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
+def _name_sync(folder: Path, missing: Sequence[PendingUpload], session: Session) -> None:
+    """Print the command that uploads what MLflow lacks, of a sweep and of teachers outside it."""
     command = sync_command(folder, missing)
     session.progress.note(
-        f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
+        f"MLflow has not taken all of this sweep: `{command}` uploads the rest later; everything is"
         " in the folder"
     )
 
@@ -126,7 +130,7 @@ def _ids(folder: Path) -> list[str | None]:
     return [row["mlflow_run_id"] for row in collect(folder)]
 
 
-def ship_sweep(
+def upload_sweep(
     store: "MLflowStore",
     parent: str,
     folder: Path,
@@ -134,7 +138,7 @@ def ship_sweep(
     status: "Status",
     end_time_ms: int | None = None,
 ) -> str | None:
-    """Ship what a sweep or a search as a whole has, and close its run.
+    """Upload what a sweep or a search as a whole has, and close its run.
 
     Returns:
         The key of MLflow's view of the sweep's runs; None without a report.

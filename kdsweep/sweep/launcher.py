@@ -72,7 +72,7 @@ class LockstepLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         from kdsweep.sweep.directory import claim, scratch
-        from kdsweep.tracking.disk import refuse_full
+        from kdsweep.tracking.disk import check_space
 
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -90,7 +90,7 @@ class LockstepLauncher(Launcher):
             # Hydra writes its note before it is known whose folder the chosen one is.
             self.folder = scratch() if resumes else claim(self.folder, chosen=bool(self.chosen))
         home = self.chosen or self.folder
-        refuse_full(home if home.is_dir() else Path())
+        check_space(home if home.is_dir() else Path())
         self.move_to(self.folder)
 
     def move_to(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ class LockstepLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         from kdsweep.sweep.batch import launch
-        from kdsweep.tracking.disk import one_sentence
+        from kdsweep.tracking.disk import report_disk_full
 
         setup_globals()
         configure_log(
@@ -114,7 +114,7 @@ class LockstepLauncher(Launcher):
             self.compose(number, overrides)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        with one_sentence(self.folder):
+        with report_disk_full(self.folder):
             return launch(self, configs, job_overrides, initial_job_idx)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:

@@ -7,7 +7,7 @@ from typing import Any
 from kdsweep.errors import UserError
 from kdsweep.run import Session
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import has_been_in_mlflow, sweep_note
+from kdsweep.tracking.metadata import has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import StoreError
 
 
@@ -27,10 +27,10 @@ def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path | Non
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise
-        if sweep is None or not has_been_in_mlflow(sweep_note(sweep)):
+        if sweep is None or not has_been_in_mlflow(read_sweep_metadata(sweep)):
             raise
         command = shlex.join(["kdsweep", "sync", str(sweep)])
-        progress.note(f"{error}; the sweep is resumed without it, `{command}` ships it later")
+        progress.note(f"{error}; the sweep is resumed without it, `{command}` uploads it later")
     session = Session({**tracking, "uri": None}, progress)
     session.is_detached = True
     return session

@@ -24,7 +24,7 @@ from kdsweep.sweep.launcher import (
 )
 from kdsweep.sweep.session import open_session
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import fingerprint_in, result_of
+from kdsweep.tracking.metadata import find_result, read_fingerprint
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 
@@ -67,8 +67,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             place = Place(plans[0], folder, parent)
             result = train([place], session, resume=bool(cfg.resume))[plans[0].fingerprint]
         finally:
-            if hydra.mode != RunMode.RUN and session.settling is not None:
-                session.settling.limit(JOB_SECONDS)
+            if hydra.mode != RunMode.RUN and session.retrier is not None:
+                session.retrier.limit(JOB_SECONDS)
             session.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
@@ -92,12 +92,12 @@ def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | No
             "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
             " no job knows where the earlier sweep is"
         )
-    known = fingerprint_in(folder)
+    known = read_fingerprint(folder)
     if known is None:
         return None
     if known != plan.fingerprint or not resume:
         raise UserError(_another(folder.parent))
-    result = result_of(folder, plan.fingerprint)
+    result = find_result(folder, plan.fingerprint)
     return result if result is not None and result["status"] == "FINISHED" else None
 
 

@@ -98,7 +98,7 @@ class Progress:
             self._wait_seconds = seconds
             self._stage_bar = self._bars.add_task(what, total=seconds, unit="s", best="")
         self._is_waiting = True
-        left = f"{lacking} to ship" if lacking else ""
+        left = f"{lacking} to upload" if lacking else ""
         self._bars.update(self._stage_bar, completed=self._wait_seconds - seconds, best=left)
         self._redraw(force=False)
 

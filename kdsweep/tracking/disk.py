@@ -116,7 +116,7 @@ def as_size(size: int) -> str:
 
 
 @contextmanager
-def one_sentence(folder: Path) -> Iterator[None]:
+def report_disk_full(folder: Path) -> Iterator[None]:
     """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work has met it.
 
     What is a sentence already stays, such as that about a store on another disk.
@@ -131,7 +131,7 @@ def one_sentence(folder: Path) -> Iterator[None]:
         raise disk_full(full_folder(error, folder), how_to_resume()) from error
 
 
-def refuse_full(folder: Path) -> None:
+def check_space(folder: Path) -> None:
     """Raises UserError if hardly anything can be written to a folder that is there."""
     probe = folder / f".room.{os.getpid()}"
     try:

@@ -38,24 +38,24 @@ SWEEP_DEFAULTS: dict[str, Any] = {
 }
 
 
-def run_note(folder: Path) -> dict[str, Any] | None:
+def read_run_metadata(folder: Path) -> dict[str, Any] | None:
     """A run folder's run.json; None if there is none that can be used."""
     return _note(folder / RUN, RUN_KINDS)
 
 
-def result_note(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> dict[str, Any] | None:
     """A run folder's result.json, whichever run it is of; None if there is none to be used."""
     found = _note(folder / RESULT, RESULT_KINDS)
     return None if found is None else dict.fromkeys(RESULT_KEYS) | found
 
 
-def result_of(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def find_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """The result.json of the run with this fingerprint; None if it has not ended there."""
-    found = result_note(folder)
+    found = read_result(folder)
     return found if found is not None and found["fingerprint"] == fingerprint else None
 
 
-def sweep_note(folder: Path) -> dict[str, Any] | None:
+def read_sweep_metadata(folder: Path) -> dict[str, Any] | None:
     """A sweep's sweep.json; None if there is none that can be used."""
     found = _note(folder / SWEEP, SWEEP_KINDS)
     return None if found is None else {**deepcopy(SWEEP_DEFAULTS), **found}
@@ -66,25 +66,25 @@ def has_been_in_mlflow(sweep: Mapping[str, Any] | None) -> bool:
     return sweep is not None and sweep["tracking_uri"] is not None
 
 
-def search_note(folder: Path) -> dict[str, Any] | None:
+def read_search_metadata(folder: Path) -> dict[str, Any] | None:
     """A search's search.json; None if there is none that can be used."""
     return _note(folder / SEARCH, SEARCH_KINDS)
 
 
-def trial_note(folder: Path) -> dict[str, Any] | None:
+def read_trial_metadata(folder: Path) -> dict[str, Any] | None:
     """A trial's trial.json; None if there is none that can be used."""
     return _note(folder / TRIAL, TRIAL_KINDS)
 
 
-def fingerprint_in(folder: Path) -> str | None:
+def read_fingerprint(folder: Path) -> str | None:
     """The fingerprint of the run that a folder belongs to; None if no note of it can be used."""
-    for note in (run_note(folder), result_note(folder)):
+    for note in (read_run_metadata(folder), read_result(folder)):
         if note is not None and isinstance(note.get("fingerprint"), str):
             return str(note["fingerprint"])
     return None
 
 
-def config_note(folder: Path) -> DictConfig | None:
+def read_run_config(folder: Path) -> DictConfig | None:
     """The config in a run's folder; None if there is none that can be used."""
     path = folder / CONFIG
     try:

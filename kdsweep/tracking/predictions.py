@@ -16,11 +16,11 @@ from kdsweep.common.files import replaced
 if TYPE_CHECKING:
     from torch import Tensor
 
-OF_TEACHERS = "answers"  # folder of a sweep
+TEACHER_PREDICTIONS_DIR = "answers"  # folder of a sweep
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Of one network. The splits are `val` (if anything was held out) and `test`."""
 
     logits: Mapping[str, "Tensor"]  # split -> (N, C) float32
@@ -38,7 +38,7 @@ class Answers:
         return found.hexdigest()[:16]
 
 
-def save_answers(path: Path, answers: Answers) -> None:
+def save_predictions(path: Path, answers: Predictions) -> None:
     """Write a file of answers in one step. Raises OSError if it cannot be written."""
     from kdsweep.training.tensor_files import save_tensors
 
@@ -51,16 +51,16 @@ def save_answers(path: Path, answers: Answers) -> None:
         save_tensors(draft, tensors, metadata)
 
 
-def save_once(folder: Path, answers: Answers) -> str:
+def save_teacher_predictions(folder: Path, answers: Predictions) -> str:
     """Write a teacher's answers under their digest, which is given back, unless they are there."""
     path = folder / f"{answers.digest}.safetensors"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        save_answers(path, answers)
+        save_predictions(path, answers)
     return answers.digest
 
 
-def load_answers(path: Path) -> Answers:
+def load_predictions(path: Path) -> Predictions:
     """Read a file of answers. Raises OSError, or ValueError naming a file that holds none."""
     from safetensors import SafetensorError, safe_open
 
@@ -72,7 +72,7 @@ def load_answers(path: Path) -> Answers:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got a damaged one") from error
-    return Answers(
+    return Predictions(
         _part(tensors, "logits"),
         _part(tensors, "labels"),
         tuple(json.loads(metadata["classes"])),

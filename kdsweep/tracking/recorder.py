@@ -15,10 +15,10 @@ from typing import Any
 
 from kdsweep.common.files import UPDATES, read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import run_note
+from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow import run_sync
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.run_dir import RESULT_KEYS, Row
 from kdsweep.tracking.tensorboard import EventFiles
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Records one run. Call `start`, then `epoch` and `log`, perhaps `test`, and `finish`.
 
-    Without a store only the folder is written. With a store and no shipper, MLflow is written to
+    Without a store only the folder is written. With a store and no uploads, MLflow is written to
     in the caller's thread, and its errors are kept from the caller all the same.
     """
 
@@ -37,19 +37,19 @@ class Recorder:
         folder: Path,
         *,
         store: MLflowStore | None = None,
-        shipper: Shipper | None = None,
+        uploads: UploadQueue | None = None,
         tensorboard: bool = False,
     ) -> None:
         self.folder = folder
         self.store = store
         self._tensorboard = tensorboard
         self._events: EventFiles | None = None
-        self.shipper = shipper or Shipper(threaded=False)
+        self.uploads = uploads or UploadQueue(threaded=False)
         self.run_id: str | None = None
-        self._key = str(folder)  # what the shipper calls this run
+        self._key = str(folder)  # what the uploads calls this run
         self._started = 0  # of this attempt, as in run.json
-        # Those that are written and not yet shipped; a slow store gets many in one batch.
-        self._unshipped: deque[Row] = deque()
+        # Those that are written and not yet uploaded; a slow store gets many in one batch.
+        self._pending_rows: deque[Row] = deque()
         self._already: set[tuple[str, int]] = set()  # (metric, step) a resumed run has in MLflow
 
     def start(
@@ -101,7 +101,7 @@ class Recorder:
         run_dir.append_row(self.folder, row)
         if self._events is not None:
             self._events.epoch(epoch, metrics)
-        self._ship_row(row)
+        self._upload_row(row)
 
     def test(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record the test metrics, measured once, under the last epoch's number."""
@@ -114,7 +114,7 @@ class Recorder:
             file.write(f"{stamp}  {line}\n")
 
     def finish(self, result: Mapping[str, object], pictures: Iterable[Path] = ()) -> None:
-        """Write result.json, then ship what belongs to the end of a run, its state last.
+        """Write result.json, then upload what belongs to the end of a run, its state last.
 
         ``result`` must hold ``status``; keys of result.json that it lacks are taken from run.json
         or are null. A run that is behind in MLflow is caught up here.
@@ -133,11 +133,11 @@ class Recorder:
             self._events.close()
         if self.store is not None:
             store, extra = self.store, list(pictures)
-            self._submit(lambda: self._ship_end(store, extra))
+            self._submit(lambda: self._upload_end(store, extra))
 
     def _run_id_before(self, fingerprint: object) -> str | None:
         """The MLflow run of an earlier, interrupted attempt at this very run."""
-        before = run_note(self.folder)
+        before = read_run_metadata(self.folder)
         if before is None or before.get("fingerprint") != fingerprint:
             return None
         return before.get("mlflow_run_id")
@@ -156,28 +156,28 @@ class Recorder:
             store.drop_tags(run_id, run_sync.ENDED_TAGS)
             self._already = store.logged(run_id)
         self.run_id = run_id
-        run_sync.ship_start(store, run_id, self.folder)
+        run_sync.upload_start(store, run_id, self.folder)
         if kept:
-            # What the interrupted process had not shipped yet.
+            # What the interrupted process had not uploaded yet.
             store.log_missing(run_id, kept)
         if opened is not None:
             opened(run_id)
 
-    def _ship_row(self, row: Row) -> None:
+    def _upload_row(self, row: Row) -> None:
         if (store := self.store) is not None:
-            self._unshipped.append(row)
-            self._submit(lambda: self._ship_rows(store))
+            self._pending_rows.append(row)
+            self._submit(lambda: self._upload_rows(store))
 
-    def _ship_rows(self, store: MLflowStore) -> None:
-        """Ship what is written and not shipped yet; after an outage, all that MLflow lacks."""
+    def _upload_rows(self, store: MLflowStore) -> None:
+        """Upload what is written and not uploaded yet; after an outage, all that MLflow lacks."""
         if not self._is_current():
             return
         if self.run_id is None:
             self._open_run(store, [], may_exist=True)
-        if self._key in self.shipper.behind:
+        if self._key in self.uploads.behind:
             self._catch_up(store)
             return
-        rows = [self._fresh(self._unshipped.popleft()) for _ in range(len(self._unshipped))]
+        rows = [self._fresh(self._pending_rows.popleft()) for _ in range(len(self._pending_rows))]
         if self.run_id is not None and any(row["metrics"] for row in rows):
             store.log_rows(self.run_id, rows)
 
@@ -188,14 +188,14 @@ class Recorder:
         }
         return {**row, "metrics": metrics}
 
-    def _ship_end(self, store: MLflowStore, pictures: list[Path]) -> None:
+    def _upload_end(self, store: MLflowStore, pictures: list[Path]) -> None:
         if not self._is_current():
             return
-        if self.run_id is None or self._key in self.shipper.behind:
+        if self.run_id is None or self._key in self.uploads.behind:
             self._catch_up(store, pictures)
         else:
-            self._ship_rows(store)
-            run_sync.ship_end(store, self.run_id, self.folder, pictures)
+            self._upload_rows(store)
+            run_sync.upload_end(store, self.run_id, self.folder, pictures)
 
     def _is_current(self) -> bool:
         """Whether the run has not been started again, by another recorder, since it was by this."""
@@ -203,16 +203,16 @@ class Recorder:
             return bool(read_json(self.folder / run_dir.RUN)["started"] == self._started)
 
     def _catch_up(self, store: MLflowStore, pictures: Iterable[Path] = ()) -> None:
-        """Ship all that MLflow lacks of the run."""
-        written = len(self._unshipped)
+        """Upload all that MLflow lacks of the run."""
+        written = len(self._pending_rows)
         run_sync.sync(self.folder, store, pictures)
-        for _ in range(written):  # rows that have been written since are still to be shipped
-            self._unshipped.popleft()
-        self.shipper.behind.discard(self._key)
+        for _ in range(written):  # rows that have been written since are still to be uploaded
+            self._pending_rows.popleft()
+        self.uploads.behind.discard(self._key)
         logger.info("MLflow has caught up with run %s.", self._key)
 
     def _submit(self, function: Callable[[], object]) -> None:
-        self.shipper.submit(self._key, function, folder=self.folder)
+        self.uploads.submit(self._key, function, folder=self.folder)
 
 
 def _yaml_list(lines: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.files import replaced
-from kdsweep.tracking.metadata import result_note, run_note
+from kdsweep.tracking.metadata import read_result, read_run_metadata
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,18 +56,18 @@ def collect(sweep_folder: Path) -> list[Result]:
     result.json has status RUNNING and what its run.json knows.
     """
     places = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
-    return [row for folder, run in places if (row := read_result(folder, run.as_posix()))]
+    return [row for folder, run in places if (row := read_row(folder, run.as_posix()))]
 
 
-def read_result(folder: Path, run: str) -> Result | None:
+def read_row(folder: Path, run: str) -> Result | None:
     """What a run folder says, with `COLUMNS` as keys; None if it is no run folder.
 
     Args:
         run: what the run is called among the others, its number in a sweep.
     """
-    found = result_note(folder)
+    found = read_result(folder)
     if found is None:
-        begun = run_note(folder)
+        begun = read_run_metadata(folder)
         if begun is None:
             return None
         found = begun | settings(begun.get("params") or {}) | {"status": "RUNNING"}

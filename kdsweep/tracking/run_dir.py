@@ -19,7 +19,7 @@ OVERRIDES = "overrides.yaml"
 METRICS = "metrics.jsonl"
 LOG = "train.log"
 WEIGHTS = "checkpoint/model.safetensors"
-ANSWERS = "answers.safetensors"
+PREDICTIONS = "answers.safetensors"
 
 # Every result.json has all of these, null where a run has no such thing.
 RESULT_KEYS = (

@@ -44,8 +44,8 @@ def test_damaged_rows_are_named(home: Path) -> None:
     (run / run_dir.METRICS).write_text("\n".join(lines) + "\n")
     code, said = call("sync", run, "--uri", "sqlite:///mlflow.db")
     assert code == 0
-    assert "shipped 2 rows" in said
-    assert f"{run}/metrics.jsonl has damaged lines, which could not be shipped: 2" in said
+    assert "uploaded 2 rows" in said
+    assert f"{run}/metrics.jsonl has damaged lines, which could not be uploaded: 2" in said
 
 
 def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
@@ -60,12 +60,12 @@ def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
     assert [run.info.status for run in found] == ["KILLED", "KILLED"]
 
 
-def test_several_folders_are_shipped_at_once(home: Path) -> None:
+def test_several_folders_are_uploaded_at_once(home: Path) -> None:
     code, said = call(
         "sync", run_in(home / "0"), run_in(home / "1"), "--uri", "sqlite:///mlflow.db"
     )
     assert code == 0
-    assert said.count("shipped 3 rows") == 2
+    assert said.count("uploaded 3 rows") == 2
     assert "new store" not in said
 
 

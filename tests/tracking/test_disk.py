@@ -22,12 +22,12 @@ from kdsweep.sweep import mlflow_sync
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.disk import (
     DiskFull,
+    check_space,
     disk_full,
     full_folder,
     how_to_resume,
     is_full,
-    one_sentence,
-    refuse_full,
+    report_disk_full,
 )
 from kdsweep.tracking.mlflow import run_sync
 from kdsweep.tracking.results_table import collect
@@ -68,14 +68,17 @@ def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> No
     assert f"the disk of {tmp_path}/not/there is full" in said
     assert "takes about 12 MB" in said
     assert "resume=true" in said
-    with pytest.raises(DiskFull, match=r"is full"), one_sentence(tmp_path):
+    with pytest.raises(DiskFull, match=r"is full"), report_disk_full(tmp_path):
         raise wrapped()
-    with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="else"), report_disk_full(tmp_path):
         raise ValueError("else")
 
 
 def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^tracking\.uri must be a store"), one_sentence(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"^tracking\.uri must be a store"),
+        report_disk_full(tmp_path),
+    ):
         raise UserError("tracking.uri must be a store, got x: disk is full") from wrapped()
 
 
@@ -150,7 +153,7 @@ def test_a_folder_is_blamed_only_where_the_error_names_it(
 
 
 def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_full(tmp_path)
+    check_space(tmp_path)
     assert not list(tmp_path.iterdir())
 
     def write(self: Path, content: bytes) -> int:
@@ -158,7 +161,7 @@ def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir must be on a disk with room"):
-        refuse_full(tmp_path)
+        check_space(tmp_path)
 
 
 def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: str) -> None:

@@ -59,9 +59,9 @@ def test_a_long_command_is_tracked_and_no_password_is_kept(
     assert asked.exit_code == 1
     assert "its password is kept nowhere: give it in the environment (PGPASSWORD)" in asked.output
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    shipped = CliRunner().invoke(app, ["sync", str(sweep)])
-    assert shipped.exit_code == 0, shipped.output
-    assert "shipped 0 rows" in shipped.output
+    uploaded = CliRunner().invoke(app, ["sync", str(sweep)])
+    assert uploaded.exit_code == 0, uploaded.output
+    assert "uploaded 0 rows" in uploaded.output
 
 
 @pytest.mark.parametrize("named_in", ["command", "yaml"])

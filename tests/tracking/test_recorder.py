@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from kdsweep.common.files import read_json
 from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import Recorder
 from kdsweep.tracking.run_dir import RESULT_KEYS, read_rows
 
@@ -35,10 +35,10 @@ FINISHED = {"status": "FINISHED", "val/acc": 0.5, "T": 4.0, "alpha": 0.5, "loss"
 
 
 @pytest.fixture
-def shipper() -> Iterator[Shipper]:
-    shipper = Shipper()
-    yield shipper
-    assert shipper.close(20)
+def uploads() -> Iterator[UploadQueue]:
+    uploads = UploadQueue()
+    yield uploads
+    assert uploads.close(20)
 
 
 def start(recorder: Recorder, resume_epoch: int = 0, **changes: Any) -> None:
@@ -144,15 +144,15 @@ def test_result_json_has_every_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
 def test_mlflow_gets_everything_once(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper, status: str
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue, status: str
 ) -> None:
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 5)
     end(recorder, 4, FINISHED | {"status": status})
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert_complete(store, recorder.folder, 5, status)
-    assert not shipper.behind
+    assert not uploads.behind
 
 
 def test_a_run_has_its_mlflow_id_and_its_parent_from_the_start(
@@ -189,23 +189,23 @@ def test_result_json_is_written_after_the_metrics_and_before_mlflow_hears_the_en
 
 
 def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue
 ) -> None:
-    first = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    first = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(first)
     train(first, 0, 4)  # epochs 2 and 3 come after the last checkpoint
     first.finish({"status": "KILLED"})
-    assert shipper.flush(20)
-    second = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    assert uploads.flush(20)
+    second = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(second, resume_epoch=2)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert second.run_id == first.run_id
     assert second.run_id is not None
     assert not (second.folder / "result.json").exists()
     assert store.client.get_run(second.run_id).info.status == "RUNNING"
     train(second, 2, 6)
     end(second, 5)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert [row["epoch"] for row in read_rows(second.folder)] == [0, 1, 2, 3, 4, 5, 5]
     assert_complete(store, second.folder, 6, "FINISHED")
 
@@ -243,11 +243,11 @@ def test_a_resumed_run_has_the_points_of_one_that_was_never_interrupted(
 
 
 def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, gate, batches = Recorder(tmp_path / "0", store=store, shipper=shipper), Event(), []
+    recorder, gate, batches = Recorder(tmp_path / "0", store=store, uploads=uploads), Event(), []
     start(recorder)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     real = store.client.log_batch
 
     def log_batch(*arguments: Any, **named: Any) -> None:
@@ -258,7 +258,7 @@ def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
     monkeypatch.setattr(store.client, "log_batch", log_batch)
     train(recorder, 0, 50)
     gate.set()
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert len(batches) <= 3
     assert recorder.run_id is not None
     assert steps(store, recorder.run_id, "val/acc") == dict.fromkeys(range(50), 1)
@@ -267,21 +267,21 @@ def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
 def test_training_does_not_wait_for_a_store_that_never_answers(
     tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, shipper = Event(), Shipper()
+    gate, uploads = Event(), UploadQueue()
     for call in ("create_run", "search_runs", "get_run", "log_batch", "log_artifact"):
         monkeypatch.setattr(store.client, call, lambda *a, **k: gate.wait(30))
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     began = time.monotonic()
     start(recorder)
     train(recorder, 0, 3)
     end(recorder, 2)
     assert time.monotonic() - began < 2
-    assert not shipper.close(0.05)
+    assert not uploads.close(0.05)
     gate.set()
     assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
 
 
-def test_a_resumed_run_ships_what_the_killed_process_could_not(
+def test_a_resumed_run_uploads_what_the_killed_process_could_not(
     tmp_path: Path, store: MLflowStore
 ) -> None:
     offline = Recorder(tmp_path / "0", store=store)
@@ -348,28 +348,28 @@ class Outage:
         return call
 
 
-def test_what_an_outage_swallowed_is_shipped_at_the_end(
+def test_what_an_outage_swallowed_is_uploaded_at_the_end(
     tmp_path: Path,
     store: MLflowStore,
-    shipper: Shipper,
+    uploads: UploadQueue,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 2)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     outage = Outage(store, monkeypatch, "log_batch")
     train(recorder, 2, 4)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert outage.refused == 2
-    assert len(shipper.behind) == 1
+    assert len(uploads.behind) == 1
     outage.over = True
     train(recorder, 4, 6)
     end(recorder, 5)
-    assert shipper.flush(20)
+    assert uploads.flush(20)
     assert_complete(store, recorder.folder, 6, "FINISHED")
-    assert not shipper.behind
+    assert not uploads.behind
     assert caplog.text.count("kdsweep sync") == 1
 
 
@@ -379,19 +379,19 @@ def test_what_an_outage_swallowed_is_shipped_at_the_end(
 def test_after_an_outage_that_does_not_end_sync_completes_the_run(
     tmp_path: Path,
     store: MLflowStore,
-    shipper: Shipper,
+    uploads: UploadQueue,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     calls: tuple[str, ...],
 ) -> None:
     outage = Outage(store, monkeypatch, *calls)
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 3)
-    shipper.behind.add(recorder._key)  # get_run alone is called only when catching up
+    uploads.behind.add(recorder._key)  # get_run alone is called only when catching up
     end(recorder, 2)
-    assert shipper.flush(20)
-    assert len(shipper.behind) == 1
+    assert uploads.flush(20)
+    assert len(uploads.behind) == 1
     assert f"kdsweep sync {recorder.folder}" in caplog.text
     assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
     assert len(read_rows(recorder.folder)) == 4

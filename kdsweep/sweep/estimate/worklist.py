@@ -22,7 +22,7 @@ from kdsweep.errors import UserError
 from kdsweep.plan import Plan, online_plan, stages_of, teacher_plan
 from kdsweep.run import Place, Session, finished
 from kdsweep.sweep.estimate.cost_model import Cohorts, Epochs, show
-from kdsweep.tracking.metadata import fingerprint_in, result_of
+from kdsweep.tracking.metadata import find_result, read_fingerprint
 from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
@@ -103,7 +103,7 @@ def _missing_runs(plans: Sequence[Plan], folder: Path | None) -> list[Task]:
     ended = set()
     for plan in plans:
         there = None if folder is None else folder / str(plan.number)
-        result = None if there is None else result_of(there, plan.fingerprint)
+        result = None if there is None else find_result(there, plan.fingerprint)
         if result is not None and result["status"] == "FINISHED":
             ended.add(plan.fingerprint)
         found.setdefault(plan.fingerprint, Task(plan, _epochs_in(there, plan)))
@@ -124,7 +124,7 @@ def _missing_stages(runs: Sequence[Task], folder: Path | None) -> list[Task]:
 
 def _epochs_in(folder: Path | None, plan: Plan) -> int:
     """Epochs that are there of a run; those of another run do not count."""
-    if folder is None or fingerprint_in(folder) != plan.fingerprint:
+    if folder is None or read_fingerprint(folder) != plan.fingerprint:
         return 0
     return latest_epoch(folder / "checkpoint")
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kdsweep.common.passwords import clean, how_to_give, is_unknown, reveal, shown
+from kdsweep.common.passwords import how_to_give, is_unknown, redact_password, reveal
+from kdsweep.common.text import first_line
 from kdsweep.tracking.mlflow.connections import engine_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -58,7 +59,7 @@ def resolve(uri: str, cwd: Path) -> str:
     if scheme not in DATABASES + SERVERS:
         raise ValueError(
             "tracking.uri must be sqlite:///FILE, another database or an http(s) server, "
-            f"got {shown(uri)}; try tracking.uri=sqlite:///mlflow.db"
+            f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
         return _without_login(reveal(uri))
@@ -121,7 +122,7 @@ def is_there(address: str) -> bool:
 
 
 @contextmanager
-def ready(uri: str, address: str) -> Iterator[None]:
+def ensure_store(uri: str, address: str) -> Iterator[None]:
     """Inside, the store at ``address`` answers and has the schema of the installed mlflow.
 
     A sqlite file stays locked against other kdsweep processes meanwhile, so that only one of them
@@ -267,29 +268,6 @@ def _check_database(uri: str, address: str) -> None:
         raise refusal(uri, why) from error
 
 
-# What is in the messages of a client that gets no proper answer, and what that means.
-NETWORK = {
-    "Connection refused": "the connection is refused",
-    "timed out": "no answer in time",
-    "timeout expired": "no answer in time",
-    "RemoteDisconnected": "the connection is closed without an answer",
-    "Connection reset by peer": "the connection is reset",
-    "error 500 ": "it answers with error 500",
-    "too many 500 error responses": "it answers with error 500",
-}
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in at most one line, with its type if it says nothing."""
-    text = clean(str(error)).strip()
-    if "http" in text or isinstance(error, OSError):
-        for sign, meaning in NETWORK.items():
-            if sign in text:
-                return meaning
-    lines = text.splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def trouble(error: BaseException) -> str | None:
     """What is wrong with a store that a command was using, in a line; None for other errors."""
     if "mlflow" not in sys.modules:
@@ -307,7 +285,8 @@ class StoreError(ValueError):
 
 def refusal(uri: str, why: str) -> StoreError:
     return StoreError(
-        f"tracking.uri must be an MLflow store that works, got {shown(uri)}: {why}{_lacks(uri)}"
+        f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
+        f"{_lacks(uri)}"
     )
 
 

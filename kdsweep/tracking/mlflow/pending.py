@@ -13,43 +13,43 @@ from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL
 from kdsweep.tracking.mlflow import run_sync, trial_sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
 RETRY_SECONDS = 1.0  # between two attempts at a store that does not answer
-TRIES = 2  # at shipping one thing to a store that does
+TRIES = 2  # at uploading one thing to a store that does
 STEP_SECONDS = 0.1
 SHOWN_AFTER = 1.0  # seconds of waiting; a store that works takes less
 
-# How many things are still to be shipped, and the seconds left for it.
+# How many things are still to be uploaded, and the seconds left for it.
 Show = Callable[[int, float], object]
 
 
-class Task(NamedTuple):
+class PendingUpload(NamedTuple):
     """Something that MLflow lacks."""
 
     folder: Path
-    ship: Callable[[], object]
+    upload: Callable[[], object]
 
 
-def lacking(folders: Iterable[Path], store: MLflowStore) -> list[Task]:
+def pending_uploads(folders: Iterable[Path], store: MLflowStore) -> list[PendingUpload]:
     """What has ended in folders of runs and trials, and MLflow has not all of."""
     found = []
     for folder in folders:
-        if trial_sync.is_lacking(folder):
-            found.append(Task(folder, partial(trial_sync.sync_trial, folder, store)))
-        if run_sync.is_lacking(folder):
-            found.append(Task(folder, partial(run_sync.sync, folder, store)))
+        if trial_sync.is_pending(folder):
+            found.append(PendingUpload(folder, partial(trial_sync.sync_trial, folder, store)))
+        if run_sync.is_pending(folder):
+            found.append(PendingUpload(folder, partial(run_sync.sync, folder, store)))
     return found
 
 
-def below(folder: Path) -> list[Path]:
+def run_and_trial_dirs(folder: Path) -> list[Path]:
     """The folders of all runs and trials in a sweep's folder."""
     names = (TRIAL, run_dir.RUN)
     return sorted({path.parent for name in names for path in folder.rglob(name)})
 
 
-def sync_command(home: Path | None, tasks: Iterable[Task]) -> str:
-    """The command that ships what is lacking."""
+def sync_command(home: Path | None, tasks: Iterable[PendingUpload]) -> str:
+    """The command that uploads all of them."""
     folders = [task.folder for task in tasks]
     inside = [home for folder in folders if home is not None and folder.is_relative_to(home)]
     outside = [f for f in folders if home is None or not f.is_relative_to(home)]
@@ -57,49 +57,53 @@ def sync_command(home: Path | None, tasks: Iterable[Task]) -> str:
     return shlex.join(["kdsweep", "sync", *words])
 
 
-class Settling:
+class UploadRetrier:
     """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting.
 
     Args:
         show: called while it waits.
     """
 
-    def __init__(self, shipper: Shipper, store: MLflowStore, seconds: float, show: Show) -> None:
-        self._shipper, self._store, self._show = shipper, store, show
+    def __init__(
+        self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
+    ) -> None:
+        self._uploads, self._store, self._show = uploads, store, show
         self._left = self._whole = seconds
 
     def limit(self, seconds: float) -> None:
         """Wait no longer than so many seconds from now on."""
         self._left = min(self._left, seconds)
 
-    def drain(self, lacking: int = 1) -> bool:
+    def drain(self, pending_uploads: int = 1) -> bool:
         """Wait until everything that was submitted is done; False if the time is over."""
-        return self._wait(self._shipper.mark(), lacking)
+        return self._wait(self._uploads.mark(), pending_uploads)
 
-    def settle(self, lacking: Callable[[], Sequence[Task]]) -> bool:
-        """Have everything shipped that is lacking, again and again until a store has answered.
+    def upload_pending(self, pending_uploads: Callable[[], Sequence[PendingUpload]]) -> bool:
+        """Upload all that is pending, again and again until a store has answered.
 
         What a store has refused twice while it answered is given up.
 
         Args:
-            lacking: what is to be shipped as things stand.
+            pending_uploads: what is to be uploaded as things stand.
 
         Returns:
-            Whether nothing is lacking any more.
+            Whether nothing is pending any more.
         """
         tries: Counter[Path] = Counter()
-        in_time = self.drain(len(lacking()))
-        while in_time and (todo := [task for task in lacking() if tries[task.folder] < TRIES]):
+        in_time = self.drain(len(pending_uploads()))
+        while in_time and (
+            todo := [task for task in pending_uploads() if tries[task.folder] < TRIES]
+        ):
             in_time = self._try(todo, tries)
-        return not lacking()
+        return not pending_uploads()
 
-    def _try(self, todo: Sequence[Task], tries: "Counter[Path]") -> bool:
-        """Ship what is to be shipped; False if the time is over."""
-        self._shipper.end_pause()
+    def _try(self, todo: Sequence[PendingUpload], tries: "Counter[Path]") -> bool:
+        """Upload what is to be uploaded; False if the time is over."""
+        self._uploads.end_pause()
         for task in todo:
-            self._shipper.submit(str(task.folder), task.ship, folder=task.folder)
+            self._uploads.submit(str(task.folder), task.upload, folder=task.folder)
         answered = Event()
-        self._shipper.submit("the store", lambda: self._ask(answered))
+        self._uploads.submit("the store", lambda: self._ask(answered))
         if not self.drain(len(todo)):
             return False
         if answered.is_set():
@@ -111,7 +115,7 @@ class Settling:
         self._store.client.get_experiment(self._store.experiment_id)
         answered.set()
 
-    def _wait(self, event: Event, lacking: int, at_most: float | None = None) -> bool:
+    def _wait(self, event: Event, pending_uploads: int, at_most: float | None = None) -> bool:
         """Wait for an event, showing how long it may still take; False if it has not come."""
         start = now = time.monotonic()
         end = start + (self._left if at_most is None else min(at_most, self._left))
@@ -122,7 +126,7 @@ class Settling:
                     break
                 left = max(0.0, self._left - (now - start))
                 if self._whole - left >= SHOWN_AFTER:
-                    self._show(lacking, left)
+                    self._show(pending_uploads, left)
         except KeyboardInterrupt:
             self._left = 0.0
         self._left = max(0.0, self._left - (time.monotonic() - start))

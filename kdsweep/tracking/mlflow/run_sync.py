@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from kdsweep.common.files import UPDATES, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import result_note, run_note
+from kdsweep.tracking.metadata import read_result, read_run_metadata
 from kdsweep.tracking.mlflow import trial_sync
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 
@@ -24,24 +24,24 @@ SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
 
 
-def is_shipped(folder: Path) -> bool:
+def is_uploaded(folder: Path) -> bool:
     """Whether MLflow has all of a run that has ended; a process may die before it is so."""
-    return bool((run_note(folder) or {}).get("shipped"))
+    return bool((read_run_metadata(folder) or {}).get("shipped"))
 
 
-def is_lacking(folder: Path) -> bool:
+def is_pending(folder: Path) -> bool:
     """Whether a run has ended and MLflow has not all of it."""
-    run = run_note(folder)
-    return run is not None and result_note(folder) is not None and not run.get("shipped")
+    run = read_run_metadata(folder)
+    return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
-def write_note(folder: Path, run: Mapping[str, object]) -> None:
+def write_run_metadata(folder: Path, run: Mapping[str, object]) -> None:
     """Write run.json for an attempt that starts now. Raises OSError."""
     with UPDATES:
         write_json_atomic(folder / run_dir.RUN, run)
 
 
-def add_to_note(folder: Path, started: object, facts: Mapping[str, object]) -> None:
+def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     """Add to run.json, unless the run has been started again since ``started``."""
     with UPDATES:
         run = read_json(folder / run_dir.RUN)
@@ -58,12 +58,12 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     if not (folder / run_dir.RUN).exists():
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
     run_id, _ = ensure_run(store, folder, may_exist=True)
-    ship_start(store, run_id, folder)
+    upload_start(store, run_id, folder)
     rows = run_dir.read_rows(folder)
-    shipped = store.log_missing(run_id, rows)
-    if result_note(folder) is not None:
-        ship_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
-    return shipped
+    uploaded = store.log_missing(run_id, rows)
+    if read_result(folder) is not None:
+        upload_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
+    return uploaded
 
 
 def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
@@ -95,7 +95,7 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
 
 def _note_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     with suppress(OSError):  # a full disk: the run is found again by its tags
-        add_to_note(folder, started, facts)
+        update_run_metadata(folder, started, facts)
 
 
 def _own_tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
@@ -114,11 +114,11 @@ def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | N
     """The run that a run is nested in; a trial's is created if that has not been possible yet."""
     if (known := run.get("parent_run_id")) is not None:
         return str(known)
-    trial = trial_sync.trial_of(folder)
+    trial = trial_sync.find_trial_dir(folder)
     return None if trial is None else trial_sync.ensure_trial(store, trial)
 
 
-def ship_start(store: MLflowStore, run_id: str, folder: Path) -> None:
+def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
     """What is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
         store.log_artifact(run_id, folder / name, "config")
@@ -127,7 +127,7 @@ def ship_start(store: MLflowStore, run_id: str, folder: Path) -> None:
         store.log_dataset(run_id, **dataset)
 
 
-def ship_end(
+def upload_end(
     store: MLflowStore,
     run_id: str,
     folder: Path,
@@ -136,7 +136,7 @@ def ship_end(
 ) -> None:
     """What a run has ended with: its files, its figures, then its state, last of all."""
     started = read_json(folder / run_dir.RUN).get("started")
-    result = result_note(folder)
+    result = read_result(folder)
     assert result is not None
     if result["mlflow_run_id"] != run_id:
         result["mlflow_run_id"] = run_id
@@ -145,23 +145,25 @@ def ship_end(
     weights = folder / run_dir.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
-    for name in (run_dir.RESULT, run_dir.ANSWERS):
+    for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    _ship_outcome(store, run_id, result, _last_time(folder))
+    _upload_outcome(store, run_id, result, _last_time(folder))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result["status"]), end_time_ms)
-    add_to_note(folder, started, {"shipped": True})
+    update_run_metadata(folder, started, {"shipped": True})
 
 
 def _last_time(folder: Path) -> int:
-    """When a run wrote its last row: the same each time that its end is shipped."""
+    """When a run wrote its last row: the same each time that its end is uploaded."""
     rows = run_dir.read_rows(folder)
     return rows[-1]["time"] if rows else int(read_json(folder / run_dir.RUN)["started"])
 
 
-def _ship_outcome(store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int) -> None:
+def _upload_outcome(
+    store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int
+) -> None:
     """What MLflow has heard in no epoch: whoever reads MLflow alone finds all of result.json."""
     known = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
     tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}

@@ -1,7 +1,7 @@
 """MLflow, through a client and explicit run ids only: no active run, no global tracking address.
 
 Importing mlflow takes a second, so it happens when a store is opened. After `MLflowStore.open`
-any method may raise; whoever must not be stopped by MLflow calls it through a `Shipper`.
+any method may raise; whoever must not be stopped by MLflow calls it through a `UploadQueue`.
 """
 
 import functools
@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from kdsweep.common.passwords import MASK, remember, shown
+from kdsweep.common.passwords import MASK, redact_password, remember
+from kdsweep.common.text import first_line
 from kdsweep.tracking.mlflow import backend, moved
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.run_dir import Row
@@ -78,7 +79,7 @@ class MLflowStore:
             )
         is_server = backend.scheme_of(address) in backend.SERVERS
         location = None if is_server else _artifact_location(artifacts, cwd)
-        with backend.ready(uri, address):
+        with backend.ensure_store(uri, address):
             client = backend.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 found = _find_or_create(client, address, experiment, location)
@@ -86,7 +87,7 @@ class MLflowStore:
             except ValueError:
                 raise
             except Exception as error:
-                raise backend.refusal(uri, backend.first_line(error)) from error
+                raise backend.refusal(uri, first_line(error)) from error
         if found.lifecycle_stage == "deleted":
             raise ValueError(
                 f"tracking.experiment must not be a deleted experiment, got {experiment}; restore "
@@ -302,15 +303,17 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
     """A client of a store that must be there already. Raises ValueError if it is not."""
     address = backend.resolve(uri, cwd)
     if not backend.is_there(address):
-        raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
-    with backend.ready(uri, address):
+        raise ValueError(
+            f"--uri must be an MLflow store, got {redact_password(uri)}, which is not there"
+        )
+    with backend.ensure_store(uri, address):
         mlflow = backend.import_mlflow()
         try:
             yield mlflow.MlflowClient(tracking_uri=bounded(address))
         except mlflow.MlflowException as error:
-            why = backend.first_line(error)
+            why = first_line(error)
             raise ValueError(
-                f"--uri must be an MLflow store that works, got {shown(uri)}: {why}"
+                f"--uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
             ) from error
 
 

@@ -12,20 +12,26 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.common.files import UPDATES, read_json, write_json_atomic
-from kdsweep.tracking.metadata import SEARCH, TRIAL, search_note, sweep_note, trial_note
+from kdsweep.tracking.metadata import (
+    SEARCH,
+    TRIAL,
+    read_search_metadata,
+    read_sweep_metadata,
+    read_trial_metadata,
+)
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status, now_ms
 from kdsweep.tracking.run_dir import Row
 
 LEVELS = 3  # a peer's folder is so far below its trial's
 
 
-def note_search(
+def save_search_metadata(
     folder: Path, *, params: Mapping[str, object] | None = None, rows: Sequence[Row] = ()
 ) -> None:
     """Note a search's params, or rows of its own metrics. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".search.lock"):  # two controllers may note something at once
-        note = search_note(folder) or {}
+        note = read_search_metadata(folder) or {}
         note["params"] = dict(params or note.get("params", {}))
         note["rows"] = _with_times(rows or note.get("rows", []), note.get("rows", []))
         write_json_atomic(folder / SEARCH, note)
@@ -33,7 +39,7 @@ def note_search(
 
 def sync_search(folder: Path, store: MLflowStore, run_id: str) -> int:
     """Make a search's run agree with its note; returns how many rows it lacked."""
-    if (note := search_note(folder)) is None:
+    if (note := read_search_metadata(folder)) is None:
         return 0
     store.log_params(run_id, note["params"])
     return store.log_missing(run_id, note["rows"])
@@ -44,7 +50,7 @@ def begin_trial(
 ) -> None:
     """Write the note of a trial that begins; one that is resumed keeps its own. Raises OSError."""
     with UPDATES:
-        if trial_note(folder) is None:
+        if read_trial_metadata(folder) is None:
             folder.mkdir(parents=True, exist_ok=True)
             note = {"name": name, "tags": dict(tags), "params": dict(params), "started": now_ms()}
             write_json_atomic(folder / TRIAL, note)
@@ -71,20 +77,20 @@ def _with_times(rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
     ]
 
 
-def trial_of(run: Path) -> Path | None:
+def find_trial_dir(run: Path) -> Path | None:
     """The folder of the trial that a run's folder is in; None if it is in none."""
-    return next((f for f in list(run.parents)[:LEVELS] if trial_note(f) is not None), None)
+    return next((f for f in list(run.parents)[:LEVELS] if read_trial_metadata(f) is not None), None)
 
 
-def is_lacking(folder: Path) -> bool:
+def is_pending(folder: Path) -> bool:
     """Whether a trial has ended and MLflow has not all of it."""
-    note = trial_note(folder) or {}
+    note = read_trial_metadata(folder) or {}
     return "status" in note and not note.get("shipped")
 
 
-def run_id_of(folder: Path) -> str | None:
+def read_run_id(folder: Path) -> str | None:
     """The id of a trial's run; None if MLflow has none yet."""
-    found: str | None = (trial_note(folder) or {}).get("mlflow_run_id")
+    found: str | None = (read_trial_metadata(folder) or {}).get("mlflow_run_id")
     return found
 
 
@@ -97,7 +103,7 @@ def ensure_trial(store: MLflowStore, folder: Path) -> str:
     own = _own_tags(folder)
     run_id = store.find_run(own) or store.create_run(
         name=note["name"],
-        parent_id=(sweep_note(folder.parent) or {}).get("parent_run_id"),
+        parent_id=(read_sweep_metadata(folder.parent) or {}).get("parent_run_id"),
         tags={**note["tags"], **own},
         params=note["params"],
         start_time_ms=note["started"],
@@ -114,7 +120,7 @@ def _own_tags(folder: Path) -> dict[str, str]:
 
 def close_trial(folder: Path, status: Status, store: MLflowStore) -> None:
     """Set the state alone of a trial whose end could not be written."""
-    if run_id := run_id_of(folder) or store.find_run(_own_tags(folder)):
+    if run_id := read_run_id(folder) or store.find_run(_own_tags(folder)):
         store.finish(run_id, status)
 
 
@@ -124,12 +130,12 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
     note = read_json(folder / TRIAL)
     rows = note.get("rows", [])
     store.log_params(run_id, note["params"])
-    shipped = store.log_missing(run_id, rows)
+    uploaded = store.log_missing(run_id, rows)
     if "status" in note:
         store.set_tags(run_id, note["tags"])
         store.finish(run_id, note["status"], rows[-1]["time"] if rows else None)
         _add(folder, {"shipped": True})
-    return shipped
+    return uploaded
 
 
 def _add(folder: Path, facts: dict[str, Any]) -> None:

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kdsweep.common.text import first_line
 from kdsweep.tracking.disk import has_no_room, is_full
-from kdsweep.tracking.mlflow.backend import first_line
 
 # An error that took longer than this is taken for a store that is away, not for a bad row ...
 SLOW_SECONDS = 1.0
-# ... and nothing is tried for so long: what it missed is shipped later, at the end at the latest.
+# ... and nothing is tried for so long: what it missed is uploaded later, at the end at the latest.
 PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
 
-class Shipper:
+class UploadQueue:
     """One thread that does what it is handed, in order; nothing it does can raise outside it.
 
     A run whose work failed (or was put off) is in ``behind``, until somebody takes it out.
@@ -34,7 +34,7 @@ class Shipper:
         self._thread: threading.Thread | None = None
         if threaded:
             # A daemon: one that hangs in a request does not keep the process from ending.
-            self._thread = threading.Thread(target=self._work, name="kdsweep-shipper", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="kdsweep-upload", daemon=True)
             self._thread.start()
 
     def submit(
@@ -43,7 +43,7 @@ class Shipper:
         """Have ``function`` called; returns at once.
 
         ``run_id`` is any name of the run it works for, ``folder`` what the warning tells the user
-        to sync. While the store is away nothing is called: who is behind has to be shipped later.
+        to sync. While the store is away nothing is called: who is behind has to be uploaded later.
         """
 
         def job() -> None:
@@ -115,7 +115,7 @@ class Shipper:
         logger.log(
             level,
             "MLflow did not take everything of %s (%s). Training continues and its folder is "
-            "complete; what is still missing at the end, `kdsweep sync %s` ships later.",
+            "complete; what is still missing at the end, `kdsweep sync %s` uploads later.",
             run_id,
             first_line(error),
             folder or "FOLDER",

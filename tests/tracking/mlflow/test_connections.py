@@ -81,7 +81,7 @@ def test_mlflow_and_optuna_connect_with_the_limit(
     def stopped(address: str = "", *_: object, tracking_uri: str = "") -> NoReturn:
         raise ValueError(f"goes to {address or tracking_uri}")
 
-    monkeypatch.setattr(backend, "ready", lambda *_: nullcontext())
+    monkeypatch.setattr(backend, "ensure_store", lambda *_: nullcontext())
     monkeypatch.setattr(mlflow, "MlflowClient", stopped)
     with pytest.raises(ValueError, match=r"goes to .*/db\?connect_timeout=10$"):
         MLflowStore.open(HERE, "kdsweep", cwd=tmp_path)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kdsweep.tracking.mlflow import pending as module
-from kdsweep.tracking.mlflow.pending import Settling, Task, sync_command
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, sync_command
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
 
 class Store:
@@ -34,17 +34,19 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """Things to ship, each of which fails so many times before it is shipped."""
+    """Things to upload, each of which fails so many times before it is uploaded."""
 
     def __init__(self, **failures: int) -> None:
         self.failures, self.tried = failures, dict.fromkeys(failures, 0)
 
-    def lacking(self) -> list[Task]:
+    def pending_uploads(self) -> list[PendingUpload]:
         return [
-            Task(Path(n), lambda n=n: self._ship(n)) for n, f in self.failures.items() if f >= 0
+            PendingUpload(Path(n), lambda n=n: self._upload(n))
+            for n, f in self.failures.items()
+            if f >= 0
         ]
 
-    def _ship(self, name: str) -> None:
+    def _upload(self, name: str) -> None:
         self.tried[name] += 1
         self.failures[name] -= 1
         if self.failures[name] >= 0:
@@ -53,10 +55,10 @@ class Work:
 
 def settled(work: Work, store: Store, seconds: float = 5.0) -> bool:
     shown: list[tuple[int, float]] = []
-    shipper = Shipper()
-    settling = Settling(shipper, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
-    found = settling.settle(work.lacking)
-    shipper.close()
+    uploads = UploadQueue()
+    retrier = UploadRetrier(uploads, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
+    found = retrier.upload_pending(work.pending_uploads)
+    uploads.close()
     assert all(0 <= left <= seconds for _, left in shown)
     return found
 
@@ -86,27 +88,27 @@ def test_it_gives_up_when_the_time_is_over() -> None:
 
 
 def test_a_store_that_never_answers_takes_the_time_and_no_more() -> None:
-    gate, shipper = threading.Event(), Shipper()
-    shipper.submit("a", gate.wait)
-    settling = Settling(shipper, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
+    gate, uploads = threading.Event(), UploadQueue()
+    uploads.submit("a", gate.wait)
+    retrier = UploadRetrier(uploads, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
     began = time.monotonic()
-    assert not settling.settle(Work(a=0).lacking)
-    assert not settling.drain()  # all calls share the time
+    assert not retrier.upload_pending(Work(a=0).pending_uploads)
+    assert not retrier.drain()  # all calls share the time
     assert time.monotonic() - began < 1
     gate.set()
 
 
 def test_ctrl_c_ends_the_waiting() -> None:
-    def press(lacking: int, seconds: float) -> None:
+    def press(pending_uploads: int, seconds: float) -> None:
         raise KeyboardInterrupt
 
-    gate, shipper = threading.Event(), Shipper()
-    shipper.submit("a", gate.wait)
-    settling = Settling(shipper, Store(), 60.0, press)  # type: ignore[arg-type]
-    assert not settling.settle(Work(a=0).lacking)
+    gate, uploads = threading.Event(), UploadQueue()
+    uploads.submit("a", gate.wait)
+    retrier = UploadRetrier(uploads, Store(), 60.0, press)  # type: ignore[arg-type]
+    assert not retrier.upload_pending(Work(a=0).pending_uploads)
     gate.set()
 
 
 def test_the_command_names_the_sweep_once_and_what_is_outside_of_it() -> None:
-    tasks = [Task(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
+    tasks = [PendingUpload(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
     assert sync_command(Path("m/x"), tasks) == "kdsweep sync m/x 'teachers/ab c'"
