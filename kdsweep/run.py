@@ -42,9 +42,9 @@ from kdsweep.plan import (
     stages_of,
     teacher_plan,
 )
-from kdsweep.plotting.drawing import forgiving
-from kdsweep.plotting.plots import confusion as confusion_plot
-from kdsweep.plotting.plots import curves as curves_plot
+from kdsweep.plotting.confusion import draw_confusion as confusion_plot
+from kdsweep.plotting.curves import draw_curves as curves_plot
+from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import find_result
@@ -696,9 +696,9 @@ class _Run:
     def _draw(self, confusion: list[list[int]]) -> list[Path]:
         """The pictures of a run, as far as they can be drawn."""
         curves, matrix = self.folder / "curves.png", self.folder / "confusion.png"
-        with forgiving(str(curves)):
+        with warn_on_failure(str(curves)):
             curves_plot(read_rows(self.folder), curves)
-        with forgiving(str(matrix)):
+        with warn_on_failure(str(matrix)):
             confusion_plot(confusion, self.dataset.class_names, matrix)
         return [path for path in (curves, matrix) if path.is_file()]
 

@@ -30,3 +30,8 @@ def first_line(error: BaseException) -> str:
                 return meaning
     lines = text.splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters of a text; an ellipsis stands for what is cut off."""
+    return text if len(text) <= length else text[: length - 1] + "…"

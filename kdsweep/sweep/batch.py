@@ -18,8 +18,8 @@ from kdsweep.data.pipeline.stream import samples
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans, stages_of
-from kdsweep.plotting.drawing import forgiving
-from kdsweep.plotting.plots import samples as samples_plot
+from kdsweep.plotting.drawing import warn_on_failure
+from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.run import Place, Result, Session
 from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.directory import (
@@ -188,7 +188,7 @@ def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:
     if session.plots == "none" or sweep.parent_id is None:
         return
     dataset, path = session.dataset(plan.values), sweep.folder / "samples.png"
-    with forgiving(str(path)):
+    with warn_on_failure(str(path)):
         images, labels = samples(build_stream(plan.values, dataset, "cpu"), SAMPLES)
         samples_plot(images, labels, dataset.class_names, path)
 

@@ -59,14 +59,14 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
 
 
 def _write_files(folder: Path, session: Session) -> None:
-    from kdsweep.plotting.drawing import forgiving
-    from kdsweep.plotting.plots import heatmap
+    from kdsweep.plotting.drawing import warn_on_failure
+    from kdsweep.plotting.heatmap import draw_heatmap
 
     rows = collect(folder)
     write_csv(rows, folder / "results.csv")
     if session.plots != "none":
-        with forgiving(str(folder / "heatmap.png")):
-            heatmap(rows, folder / "heatmap.png")
+        with warn_on_failure(str(folder / "heatmap.png")):
+            draw_heatmap(rows, folder / "heatmap.png")
 
 
 def close(

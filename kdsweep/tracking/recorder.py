@@ -85,7 +85,7 @@ class Recorder:
             "tags": dict(tags),
             "dataset": dict(dataset) if dataset else None,
         }
-        run_sync.write_note(self.folder, run)
+        run_sync.write_run_metadata(self.folder, run)
         write_text_atomic(self.folder / run_dir.CONFIG, config_yaml)
         write_text_atomic(self.folder / run_dir.OVERRIDES, _yaml_list(overrides))
         self._key = f"{identity.get('name', self.folder.name)} in {self.folder}"

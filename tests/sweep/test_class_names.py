@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdsweep.plotting import plots
+from kdsweep.plotting import heatmap
 
 NAMES = (b"$x^{$", b"a\xffb", b"back\\slash", b"50%{x}", b"<b>&lt;", "日本".encode(), b"x" * 200)
 WORDS = ("loss=ce,kl", "T=1,2", "dataset=image_folder", "dataset.root=images", "-m")
@@ -51,7 +51,7 @@ def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch
     for place, name in (
         (run, "curves_plot"),
         (run, "confusion_plot"),
-        (plots, "heatmap"),
+        (heatmap, "draw_heatmap"),
         (batch, "samples_plot"),
     ):
         monkeypatch.setattr(place, name, broken)
