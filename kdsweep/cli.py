@@ -199,9 +199,9 @@ def _one_sentence() -> Iterator[None]:
 def _explanation(error: Exception) -> str | None:
     """What a command could not do for a store that is away, or a disk that is full."""
     from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
-    from kdsweep.tracking.mlflow.backend import trouble
+    from kdsweep.tracking.mlflow.backend import describe_store_error
 
-    if (reason := trouble(error)) is not None:
+    if (reason := describe_store_error(error)) is not None:
         return f"the MLflow store does not work: {reason}; try again later"
     return str(disk_full(full_folder(error, Path.cwd()), REPEAT)) if is_full(error) else None
 

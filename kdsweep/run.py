@@ -59,7 +59,8 @@ from kdsweep.tracking.predictions import (
     save_predictions,
     save_teacher_predictions,
 )
-from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.recorder import Recorder, RunInfo
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import PREDICTIONS, RESULT, read_rows
 from kdsweep.tracking.tensorboard import check_installed
 from kdsweep.training import checkpoint
@@ -583,15 +584,12 @@ class _Run:
         self.session.folders.add(self.folder)
         for folder in (self.folder, self.checkpoints):
             drop_drafts(folder)
-        identity = {
-            "name": plan.name,
-            "role": plan.role,
-            "fingerprint": plan.fingerprint,
-            "cell": plan.cell,
-            "seed": values["seed"],
-        }
-        self.recorder.start(
-            identity,
+        info = RunInfo(
+            name=plan.name,
+            role=plan.role,
+            fingerprint=plan.fingerprint,
+            cell=plan.cell,
+            seed=values["seed"],
             config_yaml=plan.config_yaml,
             overrides=list(plan.overrides),
             params=self.params(),
@@ -599,7 +597,7 @@ class _Run:
                 "kdsweep.role": plan.role,
                 "kdsweep.cell": plan.cell,
             },
-            parent_id=self.parent_id,
+            parent_run_id=self.parent_id,
             dataset={
                 "name": values["dataset"]["name"],
                 "digest": self.dataset.digest[:16],
@@ -611,9 +609,8 @@ class _Run:
                     "classes": self.dataset.num_classes,
                 },
             },
-            resume_epoch=self.student.epoch,
-            opened=self._monitor,
         )
+        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=self._monitor)
         self.recorded = self.student.epoch
         # A run that had only its test set to go finds its last epoch's metrics in the folder.
         self.metrics = _last_metrics(self.folder)
@@ -751,7 +748,7 @@ class _Run:
             if reason is not None:
                 self.recorder.log(f"{status}: {reason}")
         finally:
-            self.recorder.finish(self.ended, pictures)
+            self.recorder.finish(RunResult.from_json(self.ended), pictures)
 
     def result(self) -> Result:
         assert self.ended is not None

@@ -69,20 +69,20 @@ def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
 
 @cache
 def fonts_with(letters: frozenset[str]) -> tuple[str, ...]:
-    """Installed fonts that together have the letters which matplotlib's own lacks, if any do."""
+    """Installed fonts that together have the letters which matplotlib's own font lacks."""
     from matplotlib.font_manager import findfont, fontManager
 
     missing = {ord(letter) for letter in letters if letter.isprintable()}
     missing -= _letters_of(findfont(DEFAULT_FONT))
-    found: list[str] = []
+    fonts: list[str] = []
     for entry in sorted(fontManager.ttflist, key=lambda entry: entry.name) if missing else ():
         is_plain = entry.style == "normal" and entry.weight in (400, "normal")
-        if not is_plain or entry.name.startswith(EMPTY_FONT) or entry.name in found:
+        if not is_plain or entry.name.startswith(EMPTY_FONT) or entry.name in fonts:
             continue
-        if here := missing & _letters_of(entry.fname):
-            found.append(entry.name)
-            missing -= here
-    return tuple(found)
+        if covered := missing & _letters_of(entry.fname):
+            fonts.append(entry.name)
+            missing -= covered
+    return tuple(fonts)
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdsweep.plotting.drawing import new_figure, save_with_title
 from kdsweep.plotting.palette import text_color_on
-from kdsweep.tracking.results_table import without_soft_words
+from kdsweep.tracking.results_table import cell_without_T_and_alpha
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     for row in results:
         needed = [row.get(key) for key in ("T", "alpha", "val/acc")]
         if row.get("same_as") is None and None not in needed:
-            cells = panels.setdefault(without_soft_words(row), defaultdict(list))
+            cells = panels.setdefault(cell_without_T_and_alpha(row), defaultdict(list))
             cells[float(row["T"]), float(row["alpha"])].append(row["val/acc"])
     return {name: cells for name, cells in sorted(panels.items()) if len(cells) > 1}
 

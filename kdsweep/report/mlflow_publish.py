@@ -13,7 +13,8 @@ from kdsweep.report.render.markdown import item, plain
 from kdsweep.report.report import Report
 from kdsweep.report.sources.lookup import Source
 from kdsweep.report.sources.mlflow import PARENT
-from kdsweep.tracking.mlflow.store import FOLDER_TAG, TAG_LENGTH, MLflowStore, can_be_quoted, quoted
+from kdsweep.tracking.mlflow.entities import TAG_LENGTH
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, can_be_quoted, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -10,18 +10,19 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.common.processes import owner
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.recorder import Recorder, RunInfo
+from kdsweep.tracking.result import RunResult
 
 
 def run_in(folder: Path) -> Path:
     """The folder of a run that has ended, trained without MLflow."""
     recorder = Recorder(folder)
-    identity = {"name": "ce seed=0", "role": "run", "fingerprint": "f00d", "cell": "ce", "seed": 0}
     config = "tracking: {uri: null, experiment: kdsweep, artifacts: mlartifacts}\n"
-    recorder.start(identity, config, [], {}, {})
+    identity = {"name": "ce seed=0", "role": "run", "fingerprint": "f00d", "cell": "ce", "seed": 0}
+    recorder.start(RunInfo(**identity, config_yaml=config, params={}, tags={}))
     for epoch in range(3):
         recorder.epoch(epoch, {"val/acc": epoch / 10})
-    recorder.finish({"status": "FINISHED", "epochs": 3})
+    recorder.finish(RunResult(status="FINISHED", epochs=3))
     return folder
 
 

@@ -63,7 +63,7 @@ def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
     assert is_full(error) is expected
 
 
-def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
+def test_the_message_names_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
     said = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
     assert f"the disk of {tmp_path}/not/there is full" in said
     assert "takes about 12 MB" in said
@@ -74,7 +74,7 @@ def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> No
         raise ValueError("else")
 
 
-def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
+def test_the_message_about_another_disk_stays(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match=r"^tracking\.uri must be a store"),
         report_disk_full(tmp_path),
@@ -85,9 +85,9 @@ def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
 def test_the_disk_is_that_of_the_file_that_was_not_written(tmp_path: Path) -> None:
     copied = OSError(errno.ENOSPC, "No space left on device", "here", None, str(tmp_path / "there"))
     assert full_folder(copied, Path("mine")) == tmp_path
-    behind = RuntimeError("the report was not written")
-    behind.__cause__ = full(tmp_path / "report.html")
-    assert full_folder(behind, Path("mine")) == tmp_path
+    outer = RuntimeError("the report was not written")
+    outer.__cause__ = full(tmp_path / "report.html")
+    assert full_folder(outer, Path("mine")) == tmp_path
     assert full_folder(wrapped(), tmp_path) is None, "this one has room"
 
 
@@ -116,7 +116,7 @@ def test_full_shared_memory_is_no_full_disk() -> None:
         (MlflowException("database or disk is full"), "the MLflow store does not work: "),
     ],
 )
-def test_a_command_says_which_disk_is_full_and_nothing_of_training(
+def test_a_command_names_the_full_disk_and_nothing_about_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
     def fail(*arguments: object) -> str:
@@ -229,7 +229,7 @@ def test_a_study_that_cannot_be_written_is_a_sentence(
     assert "Traceback" not in ended.err
 
 
-def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
+def test_a_run_whose_end_cannot_be_written_is_closed_in_mlflow(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdsweep.tracking import recorder
@@ -243,7 +243,11 @@ def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
         real(path, content)
 
     monkeypatch.setattr(recorder, "write_json_atomic", write)
-    monkeypatch.setattr(run_sync, "_note_id", lambda *arguments: None)
+
+    def no_room(folder: Path, *arguments: object) -> None:
+        raise full(folder)
+
+    monkeypatch.setattr(run_sync, "update_run_metadata", no_room)  # the run's id is not kept
     ended = command("loss=ce", tracking=True)
     assert ended.code == 1
     assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.passwords import VARIABLE
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.run_dir import make_row
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -92,8 +93,7 @@ def test_everything_is_cut_to_what_the_columns_hold(address: str, tmp_path: Path
     run = store.create_run(
         name=long, parent_id=None, tags={f"tag.{long}": long}, params={f"param.{long}": long}
     )
-    store.log_metrics(run, 0, 0, {f"train/{long}": 1.0})
-    store.log_metrics(run, 1, 0, {f"train/{long}": 2.0})
+    store.log_rows(run, [make_row(epoch, 0, {f"train/{long}": epoch + 1.0}) for epoch in (0, 1)])
     store.log_dataset(run, long, long, "training", {"classes": long})
     store.set_tags(run, {"other": "é" * 9000})
     assert store.log_missing(run, [{"epoch": 0, "time": 0, "metrics": {f"train/{long}": 1.0}}]) == 0

@@ -25,7 +25,7 @@ from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
-from kdsweep.tracking.results_table import COLUMNS, settings
+from kdsweep.tracking.results_table import COLUMNS, settings_from_params
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -259,7 +259,7 @@ def row_of(run: "Entity", run_place: str) -> Row:
     info, data = run.info, run.data
     status = _status(run)
     row: Row = dict.fromkeys(COLUMNS)
-    row |= settings(data.params)
+    row |= settings_from_params(data.params)
     row |= {
         "run": int(run_place) if run_place.isdigit() else run_place,
         "status": status,

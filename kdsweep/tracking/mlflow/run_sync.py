@@ -1,4 +1,4 @@
-"""The run in MLflow that belongs to a run folder: found or created, filled, and closed.
+"""The MLflow run of a run folder: found or created, filled, and closed.
 
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
@@ -20,7 +20,7 @@ END_METRICS = ("val/acc_best", "epochs", "seconds")  # known once a run has ende
 END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha256"}
 # A run that can be resumed has the same figures as tags: a metric's points cannot be taken back.
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
-# Tags that say how a run has ended; one that has been started again has none of them.
+# Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
 
 
@@ -67,19 +67,19 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
 
 
 def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
-    """The MLflow run of a folder, and whether it had to be created (and noted in run.json).
+    """The id of a folder's MLflow run, and whether it had to be created; it is kept in run.json.
 
-    With `may_exist` a run is looked for that was created and could not be noted, by a process that
-    died or because MLflow's answer was lost.
+    With `may_exist` a run is looked for that was created without its id being kept, because the
+    process died or MLflow's response was lost.
     """
     run = read_json(folder / run_dir.RUN)
-    known, started = run.get("mlflow_run_id"), run.get("started")
-    if known and store.has_run(known):
-        return str(known), False
+    run_id, started = run.get("mlflow_run_id"), run.get("started")
+    if run_id and store.has_run(run_id):
+        return str(run_id), False
     own = _own_tags(folder, run)
     if may_exist and (lost := store.find_run(own)):
         store.log_params(lost, run.get("params") or {})
-        _note_id(folder, started, {"mlflow_run_id": lost})
+        _keep_id(folder, started, {"mlflow_run_id": lost})
         return lost, False
     parent = _parent(store, folder, run)
     run_id = store.create_run(
@@ -89,11 +89,11 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
         params=run.get("params") or {},
         start_time_ms=started,
     )
-    _note_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
+    _keep_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
     return run_id, True
 
 
-def _note_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
+def _keep_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     with suppress(OSError):  # a full disk: the run is found again by its tags
         update_run_metadata(folder, started, facts)
 
@@ -112,14 +112,14 @@ def close(store: MLflowStore, folder: Path, status: object) -> None:
 
 def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | None:
     """The run that a run is nested in; a trial's is created if that has not been possible yet."""
-    if (known := run.get("parent_run_id")) is not None:
-        return str(known)
+    if (parent := run.get("parent_run_id")) is not None:
+        return str(parent)
     trial = trial_sync.find_trial_dir(folder)
     return None if trial is None else trial_sync.ensure_trial(store, trial)
 
 
 def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
-    """What is known of a run before its first epoch."""
+    """Upload what is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
         store.log_artifact(run_id, folder / name, "config")
     dataset = read_json(folder / run_dir.RUN).get("dataset")
@@ -134,7 +134,7 @@ def upload_end(
     pictures: Iterable[Path] = (),
     end_time_ms: int | None = None,
 ) -> None:
-    """What a run has ended with: its files, its figures, then its state, last of all."""
+    """Upload what a run has ended with: its files, its figures, then its state, last of all."""
     started = read_json(folder / run_dir.RUN).get("started")
     result = read_result(folder)
     assert result is not None
@@ -156,7 +156,7 @@ def upload_end(
 
 
 def _last_time(folder: Path) -> int:
-    """When a run wrote its last row: the same each time that its end is uploaded."""
+    """Unix milliseconds of a run's last row: the same each time that its end is uploaded."""
     rows = run_dir.read_rows(folder)
     return rows[-1]["time"] if rows else int(read_json(folder / run_dir.RUN)["started"])
 
@@ -164,26 +164,26 @@ def _last_time(folder: Path) -> int:
 def _upload_outcome(
     store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int
 ) -> None:
-    """What MLflow has heard in no epoch: whoever reads MLflow alone finds all of result.json."""
-    known = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
+    """Upload what no epoch has logged, so that MLflow alone has all of result.json."""
+    metrics = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
     tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}
     if result.get("status") == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
     if result.get("status") == "FINISHED":
         step = max(int(result.get("epochs") or 0) - 1, 0)
-        store.log_changed(run_id, step, time_ms, known)
+        store.log_changed(run_id, step, time_ms, metrics)
     else:
-        tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in known.items()}
+        tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
     store.drop_tags(run_id, ENDED_TAGS - tags.keys())
     if tags:
         store.set_tags(run_id, tags)
 
 
 def as_status(status: object) -> Status:
-    """MLflow's state for a state of ours. Raises ValueError for one that is neither."""
-    if status == "PRUNED":  # MLflow has no state of its own for it, but the tag
+    """MLflow's state for the status of a result. Raises ValueError for an unknown one."""
+    if status == "PRUNED":  # MLflow has no such state; a tag has it
         return "KILLED"
-    for known in get_args(Status):
-        if status == known:
-            return known  # type: ignore[no-any-return]
+    for state in get_args(Status):
+        if status == state:
+            return state  # type: ignore[no-any-return]
     raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")

@@ -1,4 +1,4 @@
-"""Carries work to MLflow while training goes on, and keeps MLflow's trouble away from it."""
+"""Background uploads to MLflow: errors are logged, never raised in training."""
 
 import logging
 import queue
@@ -10,7 +10,7 @@ from pathlib import Path
 from kdsweep.common.text import first_line
 from kdsweep.tracking.disk import has_no_room, is_full
 
-# An error that took longer than this is taken for a store that is away, not for a bad row ...
+# An error that took longer than this means that the store is away, not that a row is bad ...
 SLOW_SECONDS = 1.0
 # ... and nothing is tried for so long: what it missed is uploaded later, at the end at the latest.
 PAUSE_SECONDS = 30.0
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class UploadQueue:
-    """One thread that does what it is handed, in order; nothing it does can raise outside it.
+    """One thread that calls the submitted functions in order; none of their errors leaves it.
 
-    A run whose work failed (or was put off) is in ``behind``, until somebody takes it out.
-    Without a thread (``threaded=False``) `submit` does the work itself, under the same guard.
+    A run with an upload that failed (or was put off) is in ``pending_runs`` until a caller removes
+    it. Without a thread (``threaded=False``) `submit` calls the function itself, guarded as well.
     """
 
     def __init__(self, *, threaded: bool = True) -> None:
-        self.behind: set[str] = set()
+        self.pending_runs: set[str] = set()
         self._has_warned = False
         self._closed = self._abandoned = False
         self._paused_until = 0.0
@@ -42,25 +42,28 @@ class UploadQueue:
     ) -> None:
         """Have ``function`` called; returns at once.
 
-        ``run_id`` is any name of the run it works for, ``folder`` what the warning tells the user
-        to sync. While the store is away nothing is called: who is behind has to be uploaded later.
+        While the store is away nothing is called, and the run becomes one of `pending_runs`.
+
+        Args:
+            run_id: any name of the run it uploads.
+            folder: the folder that a warning advises to sync.
         """
 
         def job() -> None:
-            self._do(run_id, function, folder)
+            self._call(run_id, function, folder)
 
         if self._thread is None:
             job()
         elif self._closed:
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
         else:
             self._jobs.put(job)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything submitted so far is done; False if ``timeout`` seconds ran out."""
-        return self.mark().wait(timeout)
+        return self.when_done().wait(timeout)
 
-    def mark(self) -> threading.Event:
+    def when_done(self) -> threading.Event:
         """An event that is set once everything submitted so far is done."""
         reached = threading.Event()
         if self._thread is None or not self._thread.is_alive():
@@ -70,7 +73,7 @@ class UploadQueue:
         return reached
 
     def end_pause(self) -> None:
-        """Ask a store again that was away."""
+        """Try a store again that was away."""
         self._paused_until = 0.0
 
     def close(self, timeout: float = 1.0) -> bool:
@@ -81,7 +84,7 @@ class UploadQueue:
         if self._thread is None or self._closed:
             return True
         self._closed = True
-        done = self.mark()
+        done = self.when_done()
         self._jobs.put(None)
         in_time = done.wait(timeout)
         self._abandoned = True
@@ -91,10 +94,10 @@ class UploadQueue:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _do(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
+    def _call(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
         start = time.monotonic()
         if self._abandoned or start < self._paused_until:
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
             return
         try:
             function()
@@ -102,13 +105,14 @@ class UploadQueue:
             end = time.monotonic()
             if end - start > SLOW_SECONDS:
                 self._paused_until = end + PAUSE_SECONDS
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        # A full disk of training's own ends it in a sentence; that of the store alone does not.
-        is_ours = folder is not None and is_full(error) and has_no_room(folder)
-        if self._has_warned or self._abandoned or is_ours:
+        # A full disk under the run folders ends training with a message of its own; one under the
+        # store alone does not.
+        is_run_disk = folder is not None and is_full(error) and has_no_room(folder)
+        if self._has_warned or self._abandoned or is_run_disk:
             level = logging.DEBUG
         else:
             level, self._has_warned = logging.WARNING, True

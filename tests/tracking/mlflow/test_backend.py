@@ -13,6 +13,7 @@ import pytest
 from kdsweep.tracking.mlflow import backend as database_module
 from kdsweep.tracking.mlflow.backend import resolve
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.run_dir import make_row
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
@@ -139,27 +140,27 @@ def test_an_experiment_needs_a_name(tmp_path: Path) -> None:
 
 
 def test_a_new_database_is_made_in_one_step(
-    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What an interrupted creation leaves lies beside the database, never in its place.
     for name in ("mlflow.db.new", "mlflow.db.new-journal"):
         (tmp_path / name).write_bytes(b"half a schema")
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
-    assert tables(tmp_path / "mlflow.db") == tables(template)
+    assert tables(tmp_path / "mlflow.db") == tables(fresh_database)
     assert store.uri == f"sqlite:///{tmp_path}/mlflow.db"
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
 
 
 def test_an_empty_file_is_a_new_database(
-    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mlflow.db").touch()
     calls = []
 
     def copy_template(address: str, file: Path) -> None:
         calls.append(file)
-        shutil.copy(template, file)
+        shutil.copy(fresh_database, file)
 
     monkeypatch.setattr(database_module, "_create", copy_template)
     MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
@@ -169,7 +170,7 @@ def test_an_empty_file_is_a_new_database(
 def open_and_log(folder: str) -> str:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=Path(folder))
     run_id = store.create_run(name="run", parent_id=None, tags={}, params={})
-    store.log_metrics(run_id, 0, 1, {"val/acc": 0.5})
+    store.log_rows(run_id, [make_row(0, 1, {"val/acc": 0.5})])
     return store.experiment_id
 
 

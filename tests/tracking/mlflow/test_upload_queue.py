@@ -39,7 +39,7 @@ def test_an_error_is_a_warning_once_and_stops_nothing(caplog: pytest.LogCaptureF
             uploads.submit(run, fail, folder=Path("multirun/0"))
         uploads.submit("c", lambda: done.append(1))
     assert uploads.close(5)
-    assert uploads.behind == {"a", "b"}
+    assert uploads.pending_runs == {"a", "b"}
     assert len(done) == 2
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "(the store is away)" in caplog.text
@@ -69,7 +69,7 @@ def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:
     uploads.submit("a", lambda: done.append(threading.current_thread()))
     uploads.submit("b", fail)
     assert done == [threading.current_thread()]
-    assert uploads.behind == {"b"}
+    assert uploads.pending_runs == {"b"}
     assert uploads.flush()
     assert uploads.close()
 
@@ -80,7 +80,7 @@ def test_a_slow_error_puts_off_the_rest(monkeypatch: pytest.MonkeyPatch) -> None
     uploads.submit("a", fail)
     uploads.submit("b", lambda: done.append("row"))
     assert not done
-    assert uploads.behind == {"a", "b"}
+    assert uploads.pending_runs == {"a", "b"}
     uploads.end_pause()
     uploads.submit("b", lambda: done.append("row"))
     assert done == ["row"]
@@ -102,14 +102,14 @@ def test_closing_gives_up_after_its_time_and_begins_nothing_more() -> None:
     assert uploads._thread is not None
     uploads._thread.join(5)
     assert not done
-    assert uploads.behind == {"b"}
+    assert uploads.pending_runs == {"b"}
 
 
-def test_what_comes_after_closing_is_behind() -> None:
+def test_what_comes_after_closing_stays_pending() -> None:
     uploads, done = UploadQueue(), []
     uploads.close(5)
     uploads.submit("a", lambda: done.append(1))
-    assert uploads.behind == {"a"}
+    assert uploads.pending_runs == {"a"}
     assert not done
     assert uploads.flush()
     assert uploads.close()
