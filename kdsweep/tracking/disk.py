@@ -34,6 +34,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it, the first one last."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -89,11 +90,10 @@ def full_folder(error: BaseException, otherwise: Path) -> Path | None:
 def _file_of(error: BaseException | None) -> Path | None:
     """The file that could not be written, as the first error that led to this one names it."""
     name = None
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in ERRNOS:
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in ERRNOS:
             # Of a copy the second name is that of the new file.
-            name = error.filename2 or error.filename or name
-        error = error.__cause__ or error.__context__
+            name = one.filename2 or one.filename or name
     return Path(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else None
 
 

@@ -64,10 +64,10 @@ def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
 
 
 def test_the_message_names_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
-    said = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
-    assert f"the disk of {tmp_path}/not/there is full" in said
-    assert "takes about 12 MB" in said
-    assert "resume=true" in said
+    message = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
+    assert f"the disk of {tmp_path}/not/there is full" in message
+    assert "takes about 12 MB" in message
+    assert "resume=true" in message
     with pytest.raises(DiskFull, match=r"is full"), report_disk_full(tmp_path):
         raise wrapped()
     with pytest.raises(ValueError, match="else"), report_disk_full(tmp_path):
@@ -123,11 +123,11 @@ def test_a_command_names_the_full_disk_and_nothing_about_training(
         raise error
 
     monkeypatch.setattr(mlflow_sync, "sync_folder", fail)
-    said = CliRunner().invoke(app, ["sync", str(tmp_path)])
-    assert said.exit_code == 1
-    assert sentence in said.output
-    assert "resume=true" not in said.output
-    assert "dry_run" not in said.output
+    outcome = CliRunner().invoke(app, ["sync", str(tmp_path)])
+    assert outcome.exit_code == 1
+    assert sentence in outcome.output
+    assert "resume=true" not in outcome.output
+    assert "dry_run" not in outcome.output
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: str) -> None:
-    """Have the disk be full from the so-maniest call of a function on."""
+    """Have the disk be full after a number of calls of a function."""
     real, calls = getattr(where, name), []
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -178,7 +178,7 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: s
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
+def test_a_sweep_ends_in_a_message_with_its_runs_closed_and_resumes(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = ["T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
@@ -202,7 +202,7 @@ def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
         assert run.info.status == "FINISHED"
 
 
-def test_results_that_cannot_be_written_are_a_sentence(
+def test_results_that_cannot_be_written_end_in_a_message(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdsweep.sweep import finalize
@@ -216,7 +216,7 @@ def test_results_that_cannot_be_written_are_a_sentence(
 
 
 @pytest.mark.slow
-def test_a_study_that_cannot_be_written_is_a_sentence(
+def test_a_study_that_cannot_be_written_ends_in_a_message(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def claim(*arguments: object) -> list[int]:

@@ -1,4 +1,4 @@
-"""Notes that are damaged count as missing, and are named."""
+"""Files that are damaged count as missing, and are named."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize("name", READERS)
-def test_a_damaged_note_is_named_and_counts_as_missing(
+def test_a_damaged_file_is_named_and_counts_as_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, harm: bytes
 ) -> None:
     (tmp_path / name).write_bytes(harm)
@@ -45,7 +45,7 @@ def test_a_damaged_note_is_named_and_counts_as_missing(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_folder_in_the_place_of_a_note_is_named(
+def test_a_folder_in_the_place_of_a_file_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     (tmp_path / name).mkdir()
@@ -54,7 +54,7 @@ def test_a_folder_in_the_place_of_a_note_is_named(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_missing_note_needs_no_words(
+def test_a_missing_file_is_no_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     assert READERS[name](tmp_path) is None

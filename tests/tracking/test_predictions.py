@@ -1,4 +1,4 @@
-"""Answers on disk: every logit to the bit, beside its label."""
+"""Predictions on disk: every logit to the bit, with its label."""
 
 from pathlib import Path
 

@@ -280,18 +280,12 @@ def describe_store_error(error: BaseException) -> str | None:
 
 
 class StoreError(ValueError):
-    """A store does not work: it is away, broken, or another program's."""
+    """A store cannot be used: it is away, broken, or another program's."""
 
 
 def refusal(uri: str, why: str) -> StoreError:
-    return StoreError(
-        f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
-        f"{_password_hint(uri)}"
-    )
-
-
-def _password_hint(uri: str) -> str:
-    """A hint for an address that was read from a folder: no password is kept there."""
-    if not is_unknown(uri):
-        return ""
-    return f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
+    """The error that a store cannot be used, by its address as the user wrote it."""
+    message = f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
+    if is_unknown(uri):  # it was read from a folder, where no password is kept
+        message += f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
+    return StoreError(message)

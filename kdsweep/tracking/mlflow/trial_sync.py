@@ -109,7 +109,7 @@ def ensure_trial(store: MLflowStore, folder: Path) -> str:
         start_time_ms=trial["started"],
     )
     with suppress(OSError):  # a full disk: the run is found again by its tags
-        _add(folder, {"mlflow_run_id": run_id})
+        _update(folder, {"mlflow_run_id": run_id})
     return str(run_id)
 
 
@@ -134,10 +134,10 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
     if "status" in trial:
         store.set_tags(run_id, trial["tags"])
         store.finish(run_id, trial["status"], rows[-1]["time"] if rows else None)
-        _add(folder, {"shipped": True})
+        _update(folder, {"shipped": True})
     return uploaded
 
 
-def _add(folder: Path, facts: dict[str, Any]) -> None:
+def _update(folder: Path, changes: dict[str, Any]) -> None:
     with UPDATES:
-        write_json_atomic(folder / TRIAL, read_json(folder / TRIAL) | facts)
+        write_json_atomic(folder / TRIAL, read_json(folder / TRIAL) | changes)

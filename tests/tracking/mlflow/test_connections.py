@@ -1,4 +1,4 @@
-"""A database server that accepts a connection and never answers ends a command, in a sentence."""
+"""A database server that accepts a connection and then hangs ends a command with a message."""
 
 import time
 from contextlib import nullcontext
@@ -55,7 +55,7 @@ def test_the_limit_of_the_environment_is_the_user_s(monkeypatch: pytest.MonkeyPa
     ("key", "words"),
     [("tracking.uri", []), ("hydra.sweeper.storage", ["search=bayes", "hydra.sweeper.n_trials=1"])],
 )
-def test_a_server_that_never_answers_is_refused(
+def test_a_server_that_hangs_is_refused(
     command: Command, monkeypatch: pytest.MonkeyPatch, key: str, words: list[str]
 ) -> None:
     monkeypatch.setattr(connections, "CONNECT_SECONDS", 2)

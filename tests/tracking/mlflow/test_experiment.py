@@ -45,7 +45,7 @@ def test_a_reader_follows_too(fresh_database: Path, tmp_path: Path) -> None:
     run_id = project(fresh_database, old)
     old.rename(new)
     store = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=new)
-    # Not asked for its artifacts: mlflow remembers in a process where a run had them.
+    # Its artifacts are not listed: mlflow remembers in a process where a run had them.
     place = (new / "mlartifacts" / run_id / "artifacts").as_uri()
     assert store.client.get_run(run_id).info.artifact_uri == place
     assert not old.exists()
@@ -94,9 +94,7 @@ def test_the_longest_match_is_the_place(tmp_path: Path) -> None:
     assert found("file:///old/others") is None  # of that name, but not with these runs
 
 
-def test_a_disk_that_is_not_mounted_is_not_taken_for_a_move(
-    fresh_database: Path, tmp_path: Path
-) -> None:
+def test_a_disk_that_is_not_mounted_has_not_moved(fresh_database: Path, tmp_path: Path) -> None:
     home, disk = tmp_path / "home", tmp_path / "disk"
     for folder in (home, disk):
         folder.mkdir()

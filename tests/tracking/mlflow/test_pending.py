@@ -13,16 +13,16 @@ from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
 
 class Store:
-    """A store that answers from its so-maniest question on."""
+    """A store that responds after it has been away for a number of requests."""
 
     def __init__(self, away: int = 0) -> None:
         self.experiment_id = "1"
         self.client: Any = self
-        self.away, self.asked = away, 0
+        self.away, self.requests = away, 0
 
     def get_experiment(self, experiment: str) -> None:
-        self.asked += 1
-        if self.asked <= self.away:
+        self.requests += 1
+        if self.requests <= self.away:
             raise ConnectionError("no route to host")
 
 
@@ -34,7 +34,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """Things to upload, each of which fails so many times before it is uploaded."""
+    """Uploads, each of which fails a number of times before it succeeds."""
 
     def __init__(self, **failures: int) -> None:
         self.failures, self.tried = failures, dict.fromkeys(failures, 0)
@@ -53,41 +53,41 @@ class Work:
             raise ConnectionError("no route to host")
 
 
-def settled(work: Work, store: Store, seconds: float = 5.0) -> bool:
+def all_uploaded(work: Work, store: Store, seconds: float = 5.0) -> bool:
     shown: list[tuple[int, float]] = []
     uploads = UploadQueue()
     retrier = UploadRetrier(uploads, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
-    found = retrier.upload_pending(work.pending_uploads)
+    is_whole = retrier.upload_pending(work.pending_uploads)
     uploads.close()
     assert all(0 <= left <= seconds for _, left in shown)
-    return found
+    return is_whole
 
 
-def test_nothing_lacking_asks_nothing() -> None:
+def test_nothing_pending_needs_no_request() -> None:
     store = Store()
-    assert settled(Work(), store)
-    assert store.asked == 0
+    assert all_uploaded(Work(), store)
+    assert store.requests == 0
 
 
-def test_what_is_lacking_is_tried_until_a_store_that_was_away_is_back() -> None:
+def test_what_is_pending_is_tried_until_a_store_that_was_away_is_back() -> None:
     work, store = Work(a=3, b=0), Store(away=3)
-    assert settled(work, store)
+    assert all_uploaded(work, store)
     assert work.tried == {"a": 4, "b": 1}
 
 
-def test_what_a_store_refuses_while_it_answers_is_given_up_after_two_tries() -> None:
+def test_what_a_store_refuses_while_it_responds_is_given_up_after_two_tries() -> None:
     work = Work(bad=99, good=0)
-    assert not settled(work, Store())
+    assert not all_uploaded(work, Store())
     assert work.tried == {"bad": 2, "good": 1}
 
 
 def test_it_gives_up_when_the_time_is_over() -> None:
     began = time.monotonic()
-    assert not settled(Work(a=10**9), Store(away=10**9), seconds=0.2)
+    assert not all_uploaded(Work(a=10**9), Store(away=10**9), seconds=0.2)
     assert time.monotonic() - began < 2
 
 
-def test_a_store_that_never_answers_takes_the_time_and_no_more() -> None:
+def test_a_store_that_hangs_takes_the_time_and_no_more() -> None:
     gate, uploads = threading.Event(), UploadQueue()
     uploads.submit("a", gate.wait)
     retrier = UploadRetrier(uploads, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_a_store_that_never_answers_takes_the_time_and_no_more() -> None:
 
 
 def test_ctrl_c_ends_the_waiting() -> None:
-    def press(pending_uploads: int, seconds: float) -> None:
+    def press(pending: int, seconds: float) -> None:
         raise KeyboardInterrupt
 
     gate, uploads = threading.Event(), UploadQueue()
@@ -110,5 +110,5 @@ def test_ctrl_c_ends_the_waiting() -> None:
 
 
 def test_the_command_names_the_sweep_once_and_what_is_outside_of_it() -> None:
-    tasks = [PendingUpload(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
-    assert sync_command(Path("m/x"), tasks) == "kdsweep sync m/x 'teachers/ab c'"
+    pending = [PendingUpload(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
+    assert sync_command(Path("m/x"), pending) == "kdsweep sync m/x 'teachers/ab c'"
