@@ -152,7 +152,7 @@ def test_mlflow_gets_everything_once(
     start(recorder)
     train(recorder, 0, 5)
     end(recorder, 4, FINISHED | {"status": status})
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert_complete(store, recorder.folder, 5, status)
     assert not uploads.pending_runs
 
@@ -197,17 +197,17 @@ def test_a_resumed_run_keeps_its_own_mlflow_run(
     start(first)
     train(first, 0, 4)  # epochs 2 and 3 come after the last checkpoint
     first.finish(RunResult(status="KILLED"))
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     second = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(second, resume_epoch=2)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert second.run_id == first.run_id
     assert second.run_id is not None
     assert not (second.folder / "result.json").exists()
     assert store.client.get_run(second.run_id).info.status == "RUNNING"
     train(second, 2, 6)
     end(second, 5)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert [row["epoch"] for row in read_rows(second.folder)] == [0, 1, 2, 3, 4, 5, 5]
     assert_complete(store, second.folder, 6, "FINISHED")
 
@@ -248,7 +248,7 @@ def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
 ) -> None:
     recorder, gate, batches = Recorder(tmp_path / "0", store=store, uploads=uploads), Event(), []
     start(recorder)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     real = store.client.log_batch
 
     def log_batch(*arguments: Any, **named: Any) -> None:
@@ -259,7 +259,7 @@ def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
     monkeypatch.setattr(store.client, "log_batch", log_batch)
     train(recorder, 0, 50)
     gate.set()
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert len(batches) <= 3
     assert recorder.run_id is not None
     assert steps(store, recorder.run_id, "val/acc") == dict.fromkeys(range(50), 1)
@@ -359,16 +359,16 @@ def test_what_an_outage_swallowed_is_uploaded_at_the_end(
     recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 2)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     outage = Outage(store, monkeypatch, "log_batch")
     train(recorder, 2, 4)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert outage.refused == 2
     assert len(uploads.pending_runs) == 1
     outage.over = True
     train(recorder, 4, 6)
     end(recorder, 5)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert_complete(store, recorder.folder, 6, "FINISHED")
     assert not uploads.pending_runs
     assert caplog.text.count("kdsweep sync") == 1
@@ -390,10 +390,10 @@ def test_after_an_outage_that_does_not_end_sync_completes_the_run(
     recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 3)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     lost_rows.over = True
     end(recorder, 2)
-    assert uploads.flush(20)
+    assert uploads.when_done().wait(20)
     assert len(uploads.pending_runs) == 1
     assert f"kdsweep sync {recorder.folder}" in caplog.text
     assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"

@@ -59,10 +59,6 @@ class UploadQueue:
         else:
             self._jobs.put(job)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything submitted so far is done; False if ``timeout`` seconds ran out."""
-        return self.when_done().wait(timeout)
-
     def when_done(self) -> threading.Event:
         """An event that is set once everything submitted so far is done."""
         reached = threading.Event()

@@ -18,7 +18,7 @@ def test_work_is_done_in_order_by_another_thread() -> None:
     uploads, done = UploadQueue(), []
     for number in range(100):
         uploads.submit("a", lambda n=number: done.append((n, threading.current_thread())))
-    assert uploads.flush(5)
+    assert uploads.when_done().wait(5)
     assert [number for number, _ in done] == list(range(100))
     assert {thread for _, thread in done}.isdisjoint({threading.current_thread()})
     assert uploads.close()
@@ -27,7 +27,7 @@ def test_work_is_done_in_order_by_another_thread() -> None:
 def test_submit_does_not_wait() -> None:
     uploads, gate = UploadQueue(), threading.Event()
     uploads.submit("a", gate.wait)
-    assert not uploads.flush(0.05)
+    assert not uploads.when_done().wait(0.05)
     gate.set()
     assert uploads.close(5)
 
@@ -70,7 +70,7 @@ def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:
     uploads.submit("b", fail)
     assert done == [threading.current_thread()]
     assert uploads.pending_runs == {"b"}
-    assert uploads.flush()
+    assert uploads.when_done().wait()
     assert uploads.close()
 
 
@@ -111,5 +111,5 @@ def test_what_comes_after_closing_stays_pending() -> None:
     uploads.submit("a", lambda: done.append(1))
     assert uploads.pending_runs == {"a"}
     assert not done
-    assert uploads.flush()
+    assert uploads.when_done().wait()
     assert uploads.close()
