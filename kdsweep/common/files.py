@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
-# Held while a JSON file is read, changed and written again: training and shipping change the same.
+# Held while a JSON file is read, changed and written again: training and uploading change the same.
 UPDATES = threading.RLock()
 
 
@@ -38,7 +38,7 @@ def write_text_atomic(path: Path, text: str) -> None:
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A file to write to, which takes the place of ``path`` in one step once it is on the disk."""
-    # Two threads (training, shipping) may write the same file: each needs a name of its own.
+    # Two threads (training, uploading) may write the same file: each needs a name of its own.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield draft

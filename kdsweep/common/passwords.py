@@ -38,7 +38,7 @@ _HOW_TO_GIVE = {
 }
 
 
-def shown(address: str) -> str:
+def redact_password(address: str) -> str:
     """An address without its password, even if it is mistyped."""
     known = clean(address)
     is_plain = MASK not in known and "${" not in known and not known.startswith(WITHOUT_PASSWORD)
@@ -76,7 +76,7 @@ def hide(word: str) -> str:
 
 def remember(address: str) -> str:
     """The address without its password, which `reveal` knows from now on."""
-    hidden = shown(address)
+    hidden = redact_password(address)
     if hidden != address:
         os.environ[VARIABLE] = json.dumps({**_known(), hidden: address})
     return hidden

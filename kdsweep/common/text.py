@@ -1,6 +1,19 @@
-"""Numbers and sentences as people read them."""
+"""Values and errors as text for people."""
 
 from typing import Any
+
+from kdsweep.common.passwords import clean
+
+# Fragments of network clients' error messages, and what they mean.
+NETWORK = {
+    "Connection refused": "the connection is refused",
+    "timed out": "no answer in time",
+    "timeout expired": "no answer in time",
+    "RemoteDisconnected": "the connection is closed without an answer",
+    "Connection reset by peer": "the connection is reset",
+    "error 500 ": "it answers with error 500",
+    "too many 500 error responses": "it answers with error 500",
+}
 
 
 def number(value: Any) -> str:
@@ -11,3 +24,19 @@ def number(value: Any) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in at most one line, with its type if it has no message."""
+    text = clean(str(error)).strip()
+    if "http" in text or isinstance(error, OSError):
+        for sign, meaning in NETWORK.items():
+            if sign in text:
+                return meaning
+    lines = text.splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters of a text; an ellipsis stands for what is cut off."""
+    return text if len(text) <= length else text[: length - 1] + "…"

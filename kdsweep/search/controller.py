@@ -38,7 +38,7 @@ from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close, make_report
 from kdsweep.sweep.launcher import LockstepLauncher
 from kdsweep.sweep.session import open_session
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.disk import one_sentence
+from kdsweep.tracking.disk import report_disk_full
 from kdsweep.tracking.mlflow.store import Status
 
 WORKER_SECONDS = 5.0  # that the end of a worker waits for MLflow: its controller waits again
@@ -98,7 +98,7 @@ class Search(OptunaSweeperImpl):
             self._forecast()
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with one_sentence(self.folder):
+        with report_disk_full(self.folder):
             self._run()
 
     def _run(self) -> None:
@@ -110,8 +110,8 @@ class Search(OptunaSweeperImpl):
                 stack.enter_context(closing(session))
                 self._open(session, stack)
                 finalists, stopped = self._search()
-                if is_worker() and session.settling is not None:
-                    session.settling.limit(WORKER_SECONDS)
+                if is_worker() and session.retrier is not None:
+                    session.retrier.limit(WORKER_SECONDS)
             if finalists is not None or (stopped is not None and not is_worker()):
                 try:
                     self._say_answer(finalists or [], stopped)
@@ -156,7 +156,7 @@ class Search(OptunaSweeperImpl):
             plans=[],
             alone=False,
         )
-        self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder, session.shipper)
+        self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder, session.uploads)
         self.trials = Trials(
             self.study,
             self.space,
@@ -184,8 +184,8 @@ class Search(OptunaSweeperImpl):
         Raises:
             RunFailed: if the search is over and no trial is complete.
         """
-        if isinstance(stopped, KeyboardInterrupt | SystemExit) and self.session.settling:
-            self.session.settling.limit(INTERRUPTED_SECONDS)
+        if isinstance(stopped, KeyboardInterrupt | SystemExit) and self.session.retrier:
+            self.session.retrier.limit(INTERRUPTED_SECONDS)
         self.session.flush()  # so that the folders know the ids of their runs
         answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
         wants_report = self.session.report and stopped is None

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kdsweep.common.processes import owner
+from kdsweep.common.text import first_line
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import BEAT_SECONDS, OWNER
-from kdsweep.tracking.mlflow.backend import first_line
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsweep.common.files import write_text_atomic
 from kdsweep.common.text import number
-from kdsweep.plotting.drawing import forgiving, save
-from kdsweep.plotting.plots import DPI
+from kdsweep.plotting.drawing import DPI, save_figure, warn_on_failure
 from kdsweep.search.space import Space
 from kdsweep.sweep.directory import PLOTS
 
@@ -52,7 +51,7 @@ def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: P
     What the trials are too few or too alike for is left out. What cannot be drawn for another
     reason is left out with a warning: no plot is worth a search.
     """
-    with forgiving("plots of the search"), warnings.catch_warnings():
+    with warn_on_failure("plots of the search"), warnings.catch_warnings():
         # Optuna calls its matplotlib plots experimental, and has since 2020.
         warnings.simplefilter("ignore", ExperimentalWarning)
         plots, labels = _plots(study, space, objectives), _labels(space)
@@ -60,7 +59,7 @@ def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: P
             return
         (folder / PLOTS).mkdir(exist_ok=True)
         for plot in plots:
-            with forgiving(f"{plot.name}.png of the search"):
+            with warn_on_failure(f"{plot.name}.png of the search"):
                 _write_picture(plot, labels, folder / PLOTS / f"{plot.name}.png")
         _write_page(plots, labels, folder.name, folder / PLOTS / PAGE)
 
@@ -153,7 +152,7 @@ def _write_picture(plot: Plot, labels: Labels, path: Path) -> None:
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 _set_ticks(axis, labels)
-        save(figure, path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        save_figure(figure, path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
 
 
 @contextmanager
@@ -199,7 +198,7 @@ def _write_page(plots: Sequence[Plot], labels: Labels, name: str, path: Path) ->
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>",
     ]
     for plot in plots:
-        with forgiving(f"{plot.name} on {path.name} of the search"):
+        with warn_on_failure(f"{plot.name} on {path.name} of the search"):
             parts.append(_division(plot, labels))
     write_text_atomic(path, "\n".join([*parts, "</body></html>"]))
 

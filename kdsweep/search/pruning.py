@@ -7,8 +7,8 @@ from hydra.utils import instantiate
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
-from kdsweep.tracking.mlflow.backend import first_line
 
 WHITELIST = ("optuna.pruners.*",)
 

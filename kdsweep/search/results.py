@@ -17,7 +17,7 @@ from kdsweep.search.plots import PAGE
 from kdsweep.search.space import Space
 from kdsweep.sweep.callbacks import REPORT, link, ui_command
 from kdsweep.sweep.directory import PLOTS
-from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.results_table import collect, write_csv
 
 
@@ -154,7 +154,7 @@ def _show_places(console: Console, folder: Path) -> None:
         console.print(f"plots    {page}", markup=False)
     if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True, markup=False)
-    note = sweep_note(folder)
+    note = read_sweep_metadata(folder)
     if note is not None and note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
         console.print(f"         then {link(note)}", soft_wrap=True, markup=False)

@@ -17,7 +17,7 @@ from kdsweep.search.space import Space
 from kdsweep.sweep.cohorts import refuse_without_validation, train
 from kdsweep.sweep.launcher import LockstepLauncher, task_of
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import fingerprint_in, result_note, result_of
+from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Runs:
             watch=watch,
         )
         for run, job in zip(runs, jobs, strict=True):
-            result = result_of(run.place.folder, run.place.plan.fingerprint)
+            result = find_result(run.place.folder, run.place.plan.fingerprint)
             assert result is not None, "a run that was trained has a result"
             self._known[run.place.plan.fingerprint] = run.place.folder
             self.launcher.close_job(run.config, job, result)
@@ -140,13 +140,13 @@ class Runs:
         """Read the results that this process has not seen; other controllers may have made them."""
         found = set(self.folder.glob("*/seed-*/result.json")) - self._read
         for path in sorted(found, key=lambda path: run_dir.by_number(str(path))):
-            result = result_note(path.parent)
+            result = read_result(path.parent)
             if result is not None and result["same_as"] is None and not result["with_cohort"]:
                 self._known.setdefault(result["fingerprint"], path.parent)
                 self._read.add(path)
 
     def _is_done(self, place: Place) -> bool:
-        done = result_of(place.folder, place.plan.fingerprint)
+        done = find_result(place.folder, place.plan.fingerprint)
         if done is None or done["with_cohort"]:
             return False
         if done["same_as"] is None:
@@ -159,11 +159,11 @@ class Runs:
 
     def _result(self, place: Place) -> Result:
         """A run's own result, or that of the equal run that was trained."""
-        own = result_of(place.folder, place.plan.fingerprint)
+        own = find_result(place.folder, place.plan.fingerprint)
         if own is not None and not own["with_cohort"]:
             return own
         trained = self._known.get(place.plan.fingerprint)
-        equal = None if trained is None else result_of(trained, place.plan.fingerprint)
+        equal = None if trained is None else find_result(trained, place.plan.fingerprint)
         assert trained is not None, "an equal run was trained before"
         assert equal is not None, "and its result is there"
         place.folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ class Runs:
 
 def _refuse_another(place: Place) -> None:
     """Refuse a trial's folder that is left of another search of this name."""
-    if fingerprint_in(place.folder) not in (None, place.plan.fingerprint):
+    if read_fingerprint(place.folder) not in (None, place.plan.fingerprint):
         raise UserError(
             f"search.name must be another one, or {place.folder} be moved away: that folder holds"
             f" another run than {place.plan.name} (other data, or another search of this name)"

@@ -16,12 +16,12 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import (
     OptunaSweeperImpl,
     create_optuna_distribution_from_override,
 )
-from kdsweep.tracking.mlflow.backend import first_line
 
 # (config key, option of the loss group) -> whether the key has an effect with that loss
 Applies = Callable[[str, str], bool]

@@ -19,12 +19,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from kdsweep.common.passwords import reveal, shown
+from kdsweep.common.passwords import redact_password, reveal
 from kdsweep.common.processes import is_alive, owner
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.tracking.mlflow import connections
-from kdsweep.tracking.mlflow.backend import first_line
 
 OWNER = "kdsweep.owner"
 BEAT_SECONDS = 30.0  # how often an owner shows that it lives
@@ -88,7 +88,7 @@ def _storage_works(storage: str) -> Iterator[None]:
     # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"hydra.sweeper.storage must be a storage that works, got {shown(storage)}:"
+            f"hydra.sweeper.storage must be a storage that works, got {redact_password(storage)}:"
             f" {_why_not(storage, error)}"
         ) from error
 
@@ -116,8 +116,8 @@ def _refuse_tables(storage: str, tables: set[str]) -> None:
     if MLFLOW in tables or (others and STUDIES not in tables):
         whose = "MLflow" if MLFLOW in tables else "another program"
         raise UserError(
-            f"hydra.sweeper.storage must be a database of its own, got {shown(storage)}, which"
-            f" belongs to {whose}; try sqlite:///optuna.db"
+            f"hydra.sweeper.storage must be a database of its own, got {redact_password(storage)},"
+            f" which belongs to {whose}; try sqlite:///optuna.db"
         )
 
 

@@ -133,7 +133,7 @@ class Trials:
         return None
 
     def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
-        """Its note first: a trial that the study knows to be done can be shipped whole."""
+        """Its note first: a trial that the study knows to be done can be uploaded whole."""
         failed = next((r for r in results if r["status"] == "FAILED"), None)
         accs = [r["val/acc"] for r in results if r["val/acc"] is not None]
         trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from optuna.pruners import BasePruner, NopPruner
 
+from kdsweep.common.text import first_line
 from kdsweep.config.limits import MOST
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.study import engine_of
-from kdsweep.tracking.mlflow.backend import first_line
 
 # Of result.json, and which way is better. Nothing of the test set: what is chosen by it cannot be
 # measured on it.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROLE = "KDSWEEP_WORKER"  # set in a worker's environment: it leaves the answer to its controller
 PROGRAM = "from kdsweep.cli import main; main()"
-GRACE = 120  # seconds in which a worker parks its trials and ships what MLflow lacks
+GRACE = 120  # seconds in which a worker parks its trials and uploads what MLflow lacks
 
 Workers = list["subprocess.Popen[bytes]"]
 

@@ -10,12 +10,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from kdsweep.common.passwords import MASK, TRACKING, how_to_give, shown
+from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_password
 from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
-from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.results_table import caption, collect, table
 
@@ -68,7 +68,7 @@ class SweepSummaryCallback(Callback):
             if (folder / CLAIM).is_file():
                 release(folder)  # it ended before it began; the reason is on the screen
             return
-        note = sweep_note(folder)
+        note = read_sweep_metadata(folder)
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         rows = collect(folder)
@@ -77,7 +77,7 @@ class SweepSummaryCallback(Callback):
         console = Console()
         if not note["ended"] and not is_lockstep(config):
             _publish_for_a_stock_launcher(folder, console)
-            note = sweep_note(folder) or note
+            note = read_sweep_metadata(folder) or note
         show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:
@@ -88,11 +88,15 @@ class SweepSummaryCallback(Callback):
 def _refuse_password_in_log(config: DictConfig) -> None:
     """Hydra's own optuna sweeper logs the address of its storage as it is."""
     storage = OmegaConf.select(config, "hydra.sweeper.storage")
-    if isinstance(storage, str) and MASK in shown(storage) and not is_kdsweep_search(config):
+    if (
+        isinstance(storage, str)
+        and MASK in redact_password(storage)
+        and not is_kdsweep_search(config)
+    ):
         raise UserError(
             "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
-            f" writes it to its log, got {shown(storage)}; give it in {how_to_give(storage)} or"
-            " use hydra/sweeper=kdsweep"
+            f" writes it to its log, got {redact_password(storage)}; give it in"
+            f" {how_to_give(storage)} or use hydra/sweeper=kdsweep"
         )
 
 

@@ -10,7 +10,15 @@ from commands import Command
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.common.passwords import VARIABLE, clean, hide, is_unknown, remember, reveal, shown
+from kdsweep.common.passwords import (
+    VARIABLE,
+    clean,
+    hide,
+    is_unknown,
+    redact_password,
+    remember,
+    reveal,
+)
 from kdsweep.sweep.record import mark
 from kdsweep.tracking.mlflow import backend
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -45,7 +53,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, hidden: str, without: str) -> None:
-    assert shown(address) == shown(hidden) == hidden
+    assert redact_password(address) == redact_password(hidden) == hidden
     assert reveal(hidden) == without
     assert remember(address) == hidden
     assert reveal(hidden) == address

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from kdsweep.common.files import read_json
 from kdsweep.search.timeout import Clock, TimeIsUp
-from kdsweep.tracking.predictions import OF_TEACHERS
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
@@ -47,7 +47,7 @@ def artifacts(client: MlflowClient, run_id: str) -> set[str]:
     for entry in found:
         found += client.list_artifacts(run_id, entry.path) if entry.is_dir else []
     files = {entry.path for entry in found if not entry.is_dir}
-    return {path for path in files if not path.startswith(f"{OF_TEACHERS}/")}
+    return {path for path in files if not path.startswith(f"{TEACHER_PREDICTIONS_DIR}/")}
 
 
 def test_n_trials_is_a_total_and_a_finished_search_says_its_answer(command: Command) -> None:

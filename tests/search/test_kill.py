@@ -1,7 +1,7 @@
 """Kill it anywhere: a sweep that is killed with -9 and started again ends as if it had not been.
 
 The sweeps are real ones in child processes. Two kills of three come after a random number of
-recorded epochs and a random moment more, so that shipping, checkpoints and the study are hit too;
+recorded epochs and a random moment more, so that uploading, checkpoints and the study are hit too;
 the third comes at a random moment after the start, so that imports, claiming and planning are.
 """
 

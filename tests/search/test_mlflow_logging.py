@@ -15,9 +15,9 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.config.schema import SearchConfig
 from kdsweep.search.mlflow_logging import SearchRuns
 from kdsweep.search.space import parse
-from kdsweep.sweep.finalize import ship_sweep
+from kdsweep.sweep.finalize import upload_sweep
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.trial_sync import is_lacking, run_id_of, sync_search, sync_trial
+from kdsweep.tracking.mlflow.trial_sync import is_pending, read_run_id, sync_search, sync_trial
 
 VALUES = {"T": 2.0, "alpha": 0.25}
 
@@ -48,7 +48,7 @@ def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchRuns:
 
 def begun(runs: SearchRuns, trial: int = 0) -> str:
     runs.trial(trial, "kl T=2 alpha=0.25", VALUES)
-    run_id = run_id_of(runs.folder / str(trial))
+    run_id = read_run_id(runs.folder / str(trial))
     assert run_id is not None
     return run_id
 
@@ -236,7 +236,7 @@ def test_what_is_searched_and_how_are_params_of_the_search(
     assert any("FloatDistribution" in value for value in described)
 
 
-def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
+def test_the_answer_is_on_the_run_of_the_search_and_may_be_uploaded_again(
     store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
 ) -> None:
     files = ["optimization_results.yaml", "plots/history.png", "plots/search.html"]
@@ -244,7 +244,7 @@ def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
     for text in ("first", "second"):
         for file in (*files, "plots/.half-written"):
             (tmp_path / "bayes" / file).write_text(text)
-        ship_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
+        upload_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
     kept = Path(store.client.download_artifacts(parent, ""))
     found = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
     assert found == {*files, "results.csv", "sweep.json"}
@@ -311,14 +311,14 @@ def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
     assert "no route to host" in caplog.text
 
 
-def test_what_a_broken_store_missed_is_shipped_from_the_notes(
+def test_what_a_broken_store_missed_is_uploaded_from_the_notes(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
     use_all(search_in(tmp_path, Broken(), parent))
-    assert is_lacking(tmp_path / "0")
+    assert is_pending(tmp_path / "0")
     sync_trial(tmp_path / "0", store)
     sync_search(tmp_path, store, parent)
-    assert not is_lacking(tmp_path / "0")
+    assert not is_pending(tmp_path / "0")
     (run_id,) = children(store, parent)
     assert read(store, run_id).info.status == "FINISHED"
     assert read(store, run_id).data.metrics["val/acc"] == 0.625
@@ -330,7 +330,7 @@ def test_without_a_store_only_the_notes_are_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_all(search_in(tmp_path, None, None))
-    assert run_id_of(tmp_path / "0") is None
+    assert read_run_id(tmp_path / "0") is None
     assert caplog.text == ""
 
 
@@ -339,7 +339,7 @@ def test_a_store_that_recovers_is_used_again(
 ) -> None:
     runs = search_in(tmp_path, Broken(), parent)
     runs.trial(0, "kl", VALUES)
-    assert run_id_of(tmp_path / "0") is None
+    assert read_run_id(tmp_path / "0") is None
     runs.store = store
     run_id = begun(runs)
     assert children(store, parent) == [run_id]

@@ -16,7 +16,7 @@ from kdsweep.search.controllers import end_lock, ending, trained_by_others
 from kdsweep.search.study import OWNER, claim, enqueue, park
 from kdsweep.sweep.finalize import close
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS
-from kdsweep.tracking.mlflow.pending import Task
+from kdsweep.tracking.mlflow.pending import PendingUpload
 
 SEARCH = [
     *["search=bayes", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=0"],
@@ -58,23 +58,23 @@ def test_who_is_stopped_does_not_wait_for_who_trains_the_finalists(
 
 
 class Session:
-    """Remembers what is to be shipped."""
+    """Remembers what is to be uploaded."""
 
     def __init__(self, own: Path) -> None:
         self.store, self.folders, self.asked = object(), {own}, []
         self.is_detached = False
 
-    def lacking(self, folders: list[Path]) -> list[Task]:
+    def pending_uploads(self, folders: list[Path]) -> list[PendingUpload]:
         self.asked += folders
         return []
 
-    def settle(self, lacking: Any) -> bool:
-        if lacking():
+    def upload_pending(self, pending_uploads: Any) -> bool:
+        if pending_uploads():
             raise AssertionError("the run of the whole search is closed")
         return True
 
 
-def test_only_the_own_folders_are_shipped_while_others_work(tmp_path: Path) -> None:
+def test_only_the_own_folders_are_uploaded_while_others_work(tmp_path: Path) -> None:
     note = {**SWEEP_DEFAULTS, "parent_run_id": "a", "fingerprints": {}, "created": 0.0}
     write_json_atomic(tmp_path / "sweep.json", {**note, "name": "bayes", "role": "search"})
     for number in (0, 1):
