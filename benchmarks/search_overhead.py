@@ -1,4 +1,4 @@
-"""What a search costs beside its trainings: ours against the stock sweeper and launcher.
+"""What a search costs without its trainings: kdsweep against the stock sweeper and launcher.
 
     python benchmarks/search_overhead.py --trials 200
 
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import runs
+from kdsweep.search import run_cache
 from kdsweep.common.files import write_json_atomic
 
 def empty(places, session, **options):
@@ -27,13 +27,13 @@ def empty(places, session, **options):
         result |= {"val/acc": acc, "test/acc": acc}
         write_json_atomic(place.folder / "result.json", result)
 
-runs.train = empty
+run_cache.train = empty
 from kdsweep.cli import main
 main()
 """
 STOCK = """
-from kdsweep.sweep import single
-single.train_one = lambda cfg, hydra: 1 / cfg.T
+from kdsweep.sweep import single_job
+single_job.train_one = lambda cfg, hydra: 1 / cfg.T
 from kdsweep.cli import main
 main()
 """

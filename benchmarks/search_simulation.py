@@ -96,7 +96,7 @@ class Search(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a search says with a budget, and how wrong the figures of its favourite are."""
+    """The result of a search with a budget, and the error of its figures."""
 
     regret: float  # of the cell it answers with
     search_bias: float  # search mean - truth, of the cell with the best search mean
@@ -129,7 +129,7 @@ GP = Way("GP, 1 seed", gp, units=60)
 
 
 def search(way: Way, land: Landscape) -> Search:
-    """Run a study in batches, each of which is asked, trained and told."""
+    """Run a study in batches, each of which is suggested, trained and reported."""
     study = optuna.create_study(direction="maximize")
     only = way.sampler(derive("sampler", land.study) % 2**32)
     cells: list[dict[str, float]] = []
@@ -260,7 +260,7 @@ def units_table(found: dict[str, Curve], reference: Curve) -> Table:
 
 
 def bias_table(found: dict[str, Curve], budget: int) -> Table:
-    """What the search says of its best cell, and what fresh seeds say of the same cell."""
+    """The search's own mean of its best cell, and the fresh mean of the same cell."""
     table = _table(
         f"Selection bias: figure - truth of the search's best cell, {budget} trainings",
         ["its search mean", "its fresh mean"],

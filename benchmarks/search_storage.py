@@ -2,7 +2,7 @@
 
     python benchmarks/search_storage.py
 
-Blocks of eight trials are asked, noted and told as a search does, on fresh storages; rounds are
+Blocks of eight trials are suggested, annotated and ended as in a search, on fresh storages; rounds are
 interleaved. Then the last line of a journal is cut in the middle, as a full disk or a power cut
 may leave it, and another trial is run.
 """
@@ -48,7 +48,7 @@ def cost(make: Callable[[Path], BaseStorage], trials: int) -> float:
 
 
 def after_half_a_line() -> str:
-    """What a journal says once its last line has been cut and another trial was run."""
+    """The error of a journal once its last line has been cut and another trial was run."""
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(study_name="cut", storage=journal(Path(folder)))
         study.optimize(lambda trial: trial.suggest_float("T", 1, 16), n_trials=3)

@@ -24,7 +24,7 @@ from kdsweep.config.resolve import resolve_config
 from kdsweep.config.validate import validation_errors
 from kdsweep.data.fake import Fake
 from kdsweep.data.types import Source
-from kdsweep.search.pruning import make_pruner
+from kdsweep.search.sampling import make_pruner
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher

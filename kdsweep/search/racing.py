@@ -2,8 +2,8 @@
 
 Every trial of a search goes through the same seeds in the same order and has one accuracy per
 seed; higher is better. The first seed is always run. The next one is run only while the trial may
-still be the best, which is asked of the seeds that it shares with the incumbent, the best trial
-that has all its seeds:
+still be the best, judged by the seeds that it shares with the incumbent, the best trial that has
+all its seeds:
 
     mean difference + z * noise * sqrt(2 / shared seeds) >= 0
 

@@ -1,4 +1,4 @@
-"""The runs of a search: one a trial and seed, each in its own folder, equal ones trained once."""
+"""The runs of a search: one per trial and seed, each in its own folder, equal ones trained once."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,69 +28,69 @@ class TrialRun:
     place: Place
 
 
-class Runs:
-    """Plans, trains and remembers the runs of one search.
+class RunCache:
+    """Plans and trains the runs of one search, and knows which equal ones are already trained.
 
     Args:
         launcher: composes the configs and calls Hydra's job callbacks.
-        folder: the search's; a run's is `<trial>/seed-<seed>` in it.
+        folder: of the search; that of a run is `<trial>/seed-<seed>` in it.
     """
 
     def __init__(
         self, launcher: LockstepLauncher, session: Session, space: Space, folder: Path
     ) -> None:
         self.launcher, self.session, self.space, self.folder = launcher, session, space, folder
-        self._known: dict[str, Path] = {}  # fingerprint -> folder of a run that got to its end
+        self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()
 
     def plan(self, trial: int, values: dict[str, Any], seed: int) -> tuple[DictConfig, Plan]:
         """The config and plan of a trial's run."""
-        words = (*self.space.overrides(values), f"seed={seed}")
-        config = self.launcher.compose(trial, words)
-        (plan,) = make_plans([task_of(config)], [words], trial, [*self.space.keys, "seed"])
+        overrides = (*self.space.overrides(values), f"seed={seed}")
+        config = self.launcher.compose(trial, overrides)
+        (plan,) = make_plans([task_of(config)], [overrides], trial, [*self.space.keys, "seed"])
         return config, plan
 
-    def ends(self, seed: int) -> list[Plan]:
-        """Plans at the ends of what is searched: who draws nothing else draws nothing wrong.
+    def boundary_plans(self, seed: int) -> list[Plan]:
+        """Plans at the bounds of the space: if these are valid, so is every point between them.
 
         Raises:
             UserError: naming every value that is not allowed.
         """
-        found: list[Plan] = []
-        wrong: dict[str, None] = {}
-        for point in self.space.ends():
+        plans: list[Plan] = []
+        messages: dict[str, None] = {}
+        for point in self.space.boundary_points():
             try:
-                found.append(self.plan(0, point, seed)[1])
+                plans.append(self.plan(0, point, seed)[1])
             except UserError as error:
-                wrong |= dict.fromkeys(str(error).splitlines())
-        if wrong:
-            raise UserError("\n".join(f"{sentence}, which is searched" for sentence in wrong))
-        return found
+                messages |= dict.fromkeys(str(error).splitlines())
+        if messages:
+            raise UserError("\n".join(f"{message}, which is searched" for message in messages))
+        return plans
 
     def at(self, config: DictConfig, plan: Plan, seed: int) -> TrialRun:
-        """A planned run with its folder; its run in MLflow is nested in that of its trial."""
+        """A planned run in its folder; in MLflow it is nested in the run of its trial."""
         folder = self.folder / str(plan.number) / f"seed-{seed}"
         return TrialRun(config, Place(plan, folder, None))
 
     def check(self, plans: Sequence[Plan]) -> None:
-        """Build everything once.
+        """Build every part once.
 
         Raises:
-            UserError: if a part cannot be built, or nothing is held out to choose by.
+            UserError: if a part cannot be built, or there is no validation set.
         """
         check(plans, self.session.dataset)
         refuse_without_validation(plans, self.session)
 
     def train(self, runs: Sequence[TrialRun], watch: Watch | None = None) -> list[Result]:
-        """Train what is not done yet, in as few cohorts as possible; results in order.
+        """Train what is missing, in as few cohorts as possible; results in the order of the runs.
 
-        What another process is training at the moment is waited for, not trained again.
+        A run that another process is training is waited for, not trained again.
 
         Raises:
             UserError: if the folder of a trial holds another run.
         """
         for run in runs:
-            _refuse_another(run.place)
+            _refuse_other_run(run.place)
         for run in self._train_free(runs, watch, wait=False):
             self._train_free([run], watch, wait=True)
         return [self._result(run.place) for run in runs]
@@ -98,23 +98,23 @@ class Runs:
     def _train_free(
         self, runs: Sequence[TrialRun], watch: Watch | None, *, wait: bool
     ) -> list[TrialRun]:
-        """Train the runs that are missing and return those that other processes are at."""
-        elsewhere: list[TrialRun] = []
-        mine: dict[str, TrialRun] = {}
+        """Train the missing runs and return those that other processes are training."""
+        locked_elsewhere: list[TrialRun] = []
+        locked: dict[str, TrialRun] = {}
         with ExitStack() as locks:
             for run in runs:
-                mark = run.place.plan.fingerprint
-                if mark in mine or self._is_done(run.place):
+                fingerprint = run.place.plan.fingerprint
+                if fingerprint in locked or self._is_done(run.place):
                     continue
                 try:
-                    locks.enter_context(self._lock(mark).acquire(blocking=wait))
+                    locks.enter_context(self._lock(fingerprint).acquire(blocking=wait))
                 except Timeout:
-                    elsewhere.append(run)
+                    locked_elsewhere.append(run)
                 else:
-                    mine[mark] = run
-            self._learn_of_others()
-            self._train([run for mark, run in mine.items() if mark not in self._known], watch)
-        return elsewhere
+                    locked[fingerprint] = run
+            self._read_new_results()
+            self._train([run for key, run in locked.items() if key not in self._trained], watch)
+        return locked_elsewhere
 
     def _train(self, runs: Sequence[TrialRun], watch: Watch | None) -> None:
         jobs = [self._open_job(run) for run in runs]
@@ -128,7 +128,7 @@ class Runs:
         for run, job in zip(runs, jobs, strict=True):
             result = result_of(run.place.folder, run.place.plan.fingerprint)
             assert result is not None, "a run that was trained has a result"
-            self._known[run.place.plan.fingerprint] = run.place.folder
+            self._trained[run.place.plan.fingerprint] = run.place.folder
             self.launcher.close_job(run.config, job, result)
 
     def _lock(self, fingerprint: str) -> FileLock:
@@ -136,20 +136,20 @@ class Runs:
         locks.mkdir(exist_ok=True)
         return FileLock(locks / fingerprint)
 
-    def _learn_of_others(self) -> None:
-        """Read the results that this process has not seen; other controllers may have made them."""
-        found = set(self.folder.glob("*/seed-*/result.json")) - self._read
-        for path in sorted(found, key=lambda path: run_dir.by_number(str(path))):
+    def _read_new_results(self) -> None:
+        """Read the results that this process has not read yet, of other controllers as well."""
+        unread = set(self.folder.glob("*/seed-*/result.json")) - self._read
+        for path in sorted(unread, key=lambda path: run_dir.by_number(str(path))):
             result = result_note(path.parent)
             if result is not None and result["same_as"] is None and not result["with_cohort"]:
-                self._known.setdefault(result["fingerprint"], path.parent)
+                self._trained.setdefault(result["fingerprint"], path.parent)
                 self._read.add(path)
 
     def _is_done(self, place: Place) -> bool:
-        done = result_of(place.folder, place.plan.fingerprint)
-        if done is None or done["with_cohort"]:
+        result = result_of(place.folder, place.plan.fingerprint)
+        if result is None or result["with_cohort"]:
             return False
-        if done["same_as"] is None:
+        if result["same_as"] is None:
             self.session.catch_up(place.folder)
         return True
 
@@ -159,22 +159,21 @@ class Runs:
 
     def _result(self, place: Place) -> Result:
         """A run's own result, or that of the equal run that was trained."""
-        own = result_of(place.folder, place.plan.fingerprint)
-        if own is not None and not own["with_cohort"]:
-            return own
-        trained = self._known.get(place.plan.fingerprint)
-        equal = None if trained is None else result_of(trained, place.plan.fingerprint)
+        result = result_of(place.folder, place.plan.fingerprint)
+        if result is not None and not result["with_cohort"]:
+            return result
+        trained = self._trained.get(place.plan.fingerprint)
         assert trained is not None, "an equal run was trained before"
-        assert equal is not None, "and its result is there"
+        equal = result_of(trained, place.plan.fingerprint)
+        assert equal is not None, "and has a result"
         place.folder.mkdir(parents=True, exist_ok=True)
-        same_as = str(trained.relative_to(self.folder))
-        shared = {**equal, "same_as": same_as}
+        shared = {**equal, "same_as": str(trained.relative_to(self.folder))}
         write_json_atomic(place.folder / "result.json", shared)
         return shared
 
 
-def _refuse_another(place: Place) -> None:
-    """Refuse a trial's folder that is left of another search of this name."""
+def _refuse_other_run(place: Place) -> None:
+    """Refuse a trial's folder that another search of this name has left."""
     if fingerprint_in(place.folder) not in (None, place.plan.fingerprint):
         raise UserError(
             f"search.name must be another one, or {place.folder} be moved away: that folder holds"

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
 from kdsweep.common.passwords import shown
-from kdsweep.common.processes import is_here, is_running, owner, was_restarted
+from kdsweep.common.processes import is_here, is_running, new_lease, was_restarted
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Session
@@ -128,7 +128,7 @@ def open_sweep(
             refuse_while_trained(folder, known)
         for place in (folder, folder / OF_TEACHERS):
             drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
-        known |= {**owner(), "ended": False}
+        known |= {**new_lease(), "ended": False}
         known["fingerprints"] |= {str(plan.number): plan.fingerprint for plan in plans}
         write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if session.store is not None:

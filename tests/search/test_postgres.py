@@ -20,8 +20,9 @@ from postgres import PASSWORD, Server, postgres
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
 from kdsweep.errors import UserError
+from kdsweep.search.lease import claim, enqueue
 from kdsweep.search.optuna_internals import SearchStudy
-from kdsweep.search.study import claim, enqueue, open_study
+from kdsweep.search.study import open_study
 
 NOBODY_THERE = f"postgresql://me:{PASSWORD}@127.0.0.1:1/studies"
 
