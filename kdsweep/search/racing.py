@@ -79,7 +79,7 @@ def may_be_best(
     Args:
         candidate: accuracies so far, in the order of the search's seeds.
         incumbent: those of the best trial with all seeds; None while there is none.
-        noise: what `seed_noise` says; None while it is unknown.
+        noise: of `seed_noise`; None while it is unknown.
         z: how many standard errors a trial may be behind. Larger keeps more trials.
     """
     shared = 0 if incumbent is None else min(len(candidate), len(incumbent))

@@ -83,7 +83,7 @@ CHECKS = (
         "an address like sqlite:///optuna.db",
         lambda storage: storage is not None,
     ),
-    Check("resume", "false in a search, which always goes on", lambda resume: not resume),
+    Check("resume", "false in a search, which always resumes", lambda resume: not resume),
 )
 
 

@@ -1,4 +1,4 @@
-"""A search in a real MLflow store: search > trial, found again, nothing twice, nothing raised."""
+"""A search in a real MLflow store: search > trial, resumed, nothing twice, nothing raised."""
 
 import shutil
 from datetime import datetime
@@ -58,10 +58,10 @@ def read(store: MLflowStore, run_id: str) -> Run:
 
 
 def children(store: MLflowStore, parent: str) -> list[str]:
-    found = store.client.search_runs(
+    runs = store.client.search_runs(
         [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
     )
-    return [run.info.run_id for run in found]
+    return [run.info.run_id for run in runs]
 
 
 def history(store: MLflowStore, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -77,10 +77,10 @@ def _quiet_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def study(*told: float | TrialState, direction: str = "maximize") -> optuna.Study:
+def study(*values: float | TrialState, direction: str = "maximize") -> optuna.Study:
     """A study with trials of these values; a state is a trial without a value."""
     made = optuna.create_study(direction=direction)
-    for value in told:
+    for value in values:
         ended = isinstance(value, float)
         made.add_trial(
             create_trial(value=value) if ended else create_trial(state=value)  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def test_a_trial_ends_with_its_mean_its_spread_and_how_many(
     assert history(store, run_id, "val/acc_of_seed") == [(0, 0.5), (1, 0.75)]
 
 
-def test_a_pruned_trial_is_marked_as_its_runs_are(store: MLflowStore, runs: SearchLogger) -> None:
+def test_a_pruned_trial_has_the_tag_of_its_runs(store: MLflowStore, runs: SearchLogger) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(0.25), TrialState.PRUNED)
     assert read(store, run_id).info.status == "KILLED"
@@ -195,7 +195,7 @@ def test_the_best_so_far_may_be_the_lowest(
     assert [value for _, value in history(store, parent, "best")] == [0.5, 0.5, 0.25]
 
 
-def test_saying_the_best_again_adds_only_what_is_new(
+def test_logging_the_best_again_adds_only_what_is_new(
     store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     runs.best_so_far(study(0.5, 0.25))
@@ -238,7 +238,7 @@ def test_what_is_searched_and_how_are_params_of_the_search(
     assert any("FloatDistribution" in value for value in described)
 
 
-def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
+def test_the_results_are_on_the_run_of_the_search_and_may_be_uploaded_again(
     store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     files = ["optimization_results.yaml", "plots/history.png", "plots/search.html"]
@@ -248,8 +248,8 @@ def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
             (tmp_path / "bayes" / file).write_text(text)
         ship_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
     kept = Path(store.client.download_artifacts(parent, ""))
-    found = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
-    assert found == {*files, "results.csv", "sweep.json"}
+    logged = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
+    assert logged == {*files, "results.csv", "sweep.json"}
     assert {(kept / file).read_text() for file in files} == {"second"}
     assert read(store, parent).info.status == "FINISHED"
 
@@ -288,7 +288,7 @@ class Broken:
 
 
 class DiesLater(Broken):
-    """A store that took a trial and then broke."""
+    """A store that accepted a trial and then broke."""
 
     def find_run(self, tags: object) -> str:
         return "a" * 32
@@ -305,7 +305,7 @@ def use_all(runs: SearchLogger) -> None:
 
 
 @pytest.mark.parametrize("store_class", [Broken, DiesLater])
-def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
+def test_a_store_that_breaks_stops_nothing_and_is_logged(
     store_class: type, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_all(search_in(tmp_path, store_class(), "b" * 32))
@@ -313,7 +313,7 @@ def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
     assert "no route to host" in caplog.text
 
 
-def test_what_a_broken_store_missed_is_shipped_from_the_notes(
+def test_what_a_broken_store_missed_is_uploaded_from_the_files(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
     use_all(search_in(tmp_path, Broken(), parent))
@@ -328,7 +328,7 @@ def test_what_a_broken_store_missed_is_shipped_from_the_notes(
     assert "space.T" in read(store, parent).data.params
 
 
-def test_without_a_store_only_the_notes_are_written(
+def test_without_a_store_only_the_files_are_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_all(search_in(tmp_path, None, None))

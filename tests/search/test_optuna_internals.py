@@ -173,16 +173,16 @@ def test_elsewhere_a_failed_trial_is_a_failed_trial(study: SearchStudy) -> None:
     assert shown(study, 3, learning=False)[1].state is TrialState.FAIL
 
 
-def test_the_states_asked_for_are_those_seen(study: SearchStudy) -> None:
+def test_only_trials_of_the_given_states_are_returned(study: SearchStudy) -> None:
     end(study, 0, 0.25)
     end(study, 1, None, TrialState.FAIL)
     end(study, 2, None, TrialState.PRUNED)
-    asked = (TrialState.COMPLETE,)
+    states = (TrialState.COMPLETE,)
     with study.learning_from_failures():
-        seen = study.get_trials(deepcopy=False, states=asked)
+        seen = study.get_trials(deepcopy=False, states=states)
         assert study.get_trials(states=[TrialState.FAIL]) == []
     assert [trial.number for trial in seen] == [0, 1]
-    assert [trial.number for trial in study.get_trials(states=asked)] == [0]
+    assert [trial.number for trial in study.get_trials(states=states)] == [0]
 
 
 def test_there_is_nothing_to_learn_before_a_trial_is_complete(study: SearchStudy) -> None:

@@ -37,7 +37,7 @@ def name_of(search_of: SearchOf, *words: str) -> str:
 
 
 def test_names_are_pinned(search_of: SearchOf) -> None:
-    """A search is found by its name: one that changes can no longer be resumed."""
+    """A search is identified by its name: if it changes, the search can no longer be resumed."""
     assert name_of(search_of) == "bayes-d42a3f6e"
     assert name_of(search_of, "loss=dkd", "student=cnn", "trainer.epochs=3") == "bayes-d6f77b69"
 
