@@ -3,7 +3,7 @@
     python benchmarks/search_storage.py
 
 Blocks of eight trials are suggested, annotated and ended as in a search, on fresh storages;
-rounds are interleaved. Then the last line of a journal is cut in the middle, as a full disk or a power
+rounds are interleaved. Then the last line of a journal is cut, as a full disk or a power
 cut may leave it, and another trial is run.
 """
 
