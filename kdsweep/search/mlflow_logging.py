@@ -43,7 +43,7 @@ def ended(trial: FrozenTrial) -> tuple[datetime, int]:
 class SearchLogger:
     """The search's parent run and a run for each trial, identified by their folders.
 
-    Without a shipper the calling thread writes to MLflow.
+    Without an upload queue the calling thread writes to MLflow.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class SearchLogger:
         store: MLflowStore | None,
         parent_id: str | None,
         folder: Path,
-        shipper: Shipper | None = None,
+        uploads: Shipper | None = None,
     ) -> None:
         self.store, self.parent_id, self.folder = store, parent_id, folder
-        self._shipper = shipper or Shipper(threaded=False)
+        self._uploads = uploads or Shipper(threaded=False)
         self._begun: set[int] = set()  # trials of this process
 
     @property
@@ -72,7 +72,7 @@ class SearchLogger:
             **{f"space.{d.key}": d.description for d in space.dimensions},
         }
         trial_sync.note_search(self.folder, params=params)
-        self._ship(self._sync_search)
+        self._upload(self._sync_search)
 
     def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> None:
         """Log the start of a trial, or that it is resumed."""
@@ -86,7 +86,7 @@ class SearchLogger:
                 {key: number(value) for key, value in values.items()},
             )
         if trial_sync.run_id_of(folder) is None:
-            self._ship(lambda store: trial_sync.ensure_trial(store, folder))
+            self._upload(lambda store: trial_sync.ensure_trial(store, folder))
 
     def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
         """Log a trial's seeds and their mean, and close it; a second call changes nothing."""
@@ -108,7 +108,7 @@ class SearchLogger:
     ) -> None:
         folder = self._folder_of(trial)
         trial_sync.end_trial(folder, status, tags, rows)
-        self._ship(partial(trial_sync.sync_trial, folder))
+        self._upload(partial(trial_sync.sync_trial, folder))
 
     def best_so_far(self, study: optuna.Study) -> None:
         """Log the best value after each complete trial, in the order in which they ended."""
@@ -122,7 +122,7 @@ class SearchLogger:
             for step, best in enumerate(accumulate(values, pick), start=1)
         ]
         trial_sync.note_search(self.folder, rows=rows)
-        self._ship(self._sync_search)
+        self._upload(self._sync_search)
 
     def stopped(self, status: Status) -> None:
         """Close the open trials of this process, because the search was stopped."""
@@ -133,7 +133,7 @@ class SearchLogger:
             try:
                 self._end(trial, status, {}, [])
             except OSError:  # a full disk: at least MLflow's run is closed
-                self._ship(partial(trial_sync.close_trial, self._folder_of(trial), status))
+                self._upload(partial(trial_sync.close_trial, self._folder_of(trial), status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)
@@ -143,6 +143,6 @@ class SearchLogger:
             with FileLock(self.folder / ".mlflow.lock"):  # or two controllers log a step twice
                 trial_sync.sync_search(self.folder, store, self.parent_id)
 
-    def _ship(self, work: Callable[[MLflowStore], object]) -> None:
+    def _upload(self, work: Callable[[MLflowStore], object]) -> None:
         if (store := self.store) is not None and self.parent_id is not None:
-            self._shipper.submit("the search", lambda: work(store), folder=self.folder)
+            self._uploads.submit("the search", lambda: work(store), folder=self.folder)

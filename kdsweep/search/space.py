@@ -158,7 +158,7 @@ def parse(arguments: Sequence[str], applies: Applies) -> Space:
             fixed[key] = str(override.input_line)
             continue
         fixed.pop(key, None)
-        dimensions[key] = _dimension(key, _distribution(key, override))
+        dimensions[key] = _dimension(override)
     if not dimensions:
         raise UserError(
             "hydra.sweeper.params must leave at least one key to search, got only fixed values"
@@ -188,17 +188,15 @@ def _key(override: Override) -> str:
     return str(override.get_key_element().lstrip("+~"))
 
 
-def _distribution(key: str, override: Override) -> BaseDistribution:
+def _dimension(override: Override) -> Dimension:
+    key = _key(override)
     try:
-        return distribution_of(override)
+        distribution = distribution_of(override)
     except (ValueError, AssertionError, NotImplementedError) as error:
         value = str(override.input_line).partition("=")[2]
         raise UserError(
             f"{key} must be a range with values, got {value}: {first_line(error)}"
         ) from error
-
-
-def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
