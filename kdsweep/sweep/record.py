@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
 from kdsweep.common.passwords import redact_password
-from kdsweep.common.processes import owner
+from kdsweep.common.processes import new_lease
 from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
@@ -63,7 +63,7 @@ def open_sweep(
             refuse_while_trained(folder, known)
         for place in (folder, folder / TEACHER_PREDICTIONS_DIR):
             drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
-        known |= {**owner(), "ended": False}
+        known |= {**new_lease(), "ended": False}
         known["fingerprints"] |= {str(spec.number): spec.fingerprint for spec in specs}
         write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if store is not None:

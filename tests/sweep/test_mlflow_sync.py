@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.common.files import write_json_atomic
-from kdsweep.common.processes import owner
+from kdsweep.common.processes import new_lease
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.recorder import Recorder, RunInfo
@@ -52,7 +52,7 @@ def test_damaged_rows_are_named(home: Path) -> None:
 def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
     run = run_in(home / "sweep" / "0")
     (run / run_dir.RESULT).unlink()  # it was training when the power went
-    dead = {**owner(), "boot": "of yesterday", "beat": 0.0, "ended": False}
+    dead = {**new_lease(), "boot": "of yesterday", "beat": 0.0, "ended": False}
     note = {"name": "T=1,4", "created": 0.0, "role": "sweep", "nested": True, **dead}
     write_json_atomic(home / "sweep" / "sweep.json", note)
     code, printed = call("sync", home / "sweep", "--uri", "sqlite:///mlflow.db")
