@@ -63,6 +63,26 @@ def test_commands_of_the_pages_are_commands_of_kdsweep() -> None:
         program.commands[name].make_context(name, [word.strip('"') for word in arguments])
 
 
+def test_the_architecture_names_what_is_there() -> None:
+    """Its files are in the package, and its functions and classes are defined in some of them."""
+    text = (DOCS / "architecture.md").read_text()
+    package = TOP / "kdsweep"
+    code = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    named = [
+        name for name in re.findall(r"`([\w/.]+)`", text) if not re.search(r"\bx\.|_x\.", name)
+    ]
+    files = [name for name in named if name.endswith(".py") and name != "train.py"]
+    assert len(files) > 10
+    for name in files:
+        top = package if not name.startswith(("kdsweep", "tests", "benchmarks")) else TOP
+        assert (top / name).is_file(), name
+    names = [name.split(".")[-1] for name in named if re.fullmatch(r"(\w+\.)?\w+", name)]
+    code_like = [name for name in names if re.search(r"[A-Z]\w*[a-z]|[a-z]_[a-z]", name)]
+    assert len(code_like) > 10
+    for name in code_like:
+        assert re.search(rf"\b(def|class) {name}\b|^ *{name}:", code, re.MULTILINE), name
+
+
 def test_the_example_of_a_loss_is_a_term() -> None:
     code, config = (
         "".join(re.findall(rf"^```{kind}\n(.*?)^```$", PAGES["configuration"], re.M | re.S))
