@@ -39,7 +39,7 @@ IN_PERCENT = ("acc", "agreement", "ece")
 
 
 @dataclass(frozen=True)
-class Duel:
+class ContingencyTable:
     """How two runs do on the same images: how many which of them has right."""
 
     both: int
@@ -54,13 +54,13 @@ class Duel:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two runs. ``duel`` is None where one of them has kept no answers."""
+class RunComparison:
+    """Two runs. ``contingency`` is None where one of them has kept no answers."""
 
     names: tuple[str, str]
     differences: list[tuple[str, str, str]]  # key of the config, its value in each
     metrics: list[tuple[str, str, str, str]]  # name, its value in each, second minus first
-    duel: Duel | None
+    contingency: ContingencyTable | None
     without_answers: list[str]  # the runs that have kept none
 
 
@@ -107,7 +107,7 @@ def _in_mlflow(word: str, store: MLflowStore) -> Run:
     return single(store, run)
 
 
-def compare_runs(first: Run, second: Run) -> Comparison:
+def compare_runs(first: Run, second: Run) -> RunComparison:
     """Everything that can be said of two runs.
 
     Raises:
@@ -117,8 +117,10 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     names = (str(first.row["name"]), str(second.row["name"]))
     said = (first.answers, second.answers)
     without = [name for name, found in zip(names, said, strict=True) if found is None]
-    duel = _duel(said[0], said[1]) if said[0] is not None and said[1] is not None else None
-    return Comparison(names, _differences(first, second), _metrics(first, second), duel, without)
+    contingency = _duel(said[0], said[1]) if said[0] is not None and said[1] is not None else None
+    return RunComparison(
+        names, _differences(first, second), _metrics(first, second), contingency, without
+    )
 
 
 def _refuse_other_data(first: Run, second: Run) -> None:
@@ -131,19 +133,19 @@ def _refuse_other_data(first: Run, second: Run) -> None:
             )
 
 
-def _duel(ours: Answers, theirs: Answers) -> Duel:
+def _duel(ours: Answers, theirs: Answers) -> ContingencyTable:
     import torch
 
     from kdsweep.report.analysis.statistics import mcnemar
-    from kdsweep.report.sections.paired_predictions import right_answers
+    from kdsweep.report.sections.paired_predictions import correct_predictions
 
     if not torch.equal(ours.labels["test"], theirs.labels["test"]):
         raise UserError(
             "RUN and RUN must be measured on the same test images, got"
             f" {len(ours.labels['test'])} and {len(theirs.labels['test'])} with other labels"
         )
-    first, second = right_answers(ours), right_answers(theirs)
-    return Duel(
+    first, second = correct_predictions(ours), correct_predictions(theirs)
+    return ContingencyTable(
         both=int((first & second).sum()),
         only_first=int((first & ~second).sum()),
         only_second=int((second & ~first).sum()),
@@ -193,35 +195,35 @@ def _signed(value: float | None, percent: bool) -> str:
     return f"{100 * value:+.2f}" if percent else f"{value:+.4g}"
 
 
-def sentences(found: Comparison) -> list[str]:
+def sentences(found: RunComparison) -> list[str]:
     """What the images say."""
     first, second = found.names
-    if found.duel is None:
+    if found.contingency is None:
         names = " and ".join(found.without_answers)
         return [
             f"{names} has kept no answers (tracking.answers=true keeps them, of runs that finish):"
             " the images cannot be compared one by one."
         ]
-    duel = found.duel
+    table = found.contingency
     counted = (
-        f"Of {duel.images} test images {duel.both} are right in both runs, {duel.neither} wrong in"
-        f" both, {duel.only_first} right in {first} only, {duel.only_second} in {second} only."
+        f"Of {table.images} test images {table.both} are right in both runs, {table.neither} wrong in"
+        f" both, {table.only_first} right in {first} only, {table.only_second} in {second} only."
     )
-    better, worse = (first, second) if duel.only_first > duel.only_second else (second, first)
+    better, worse = (first, second) if table.only_first > table.only_second else (second, first)
     verdict = (
         f"{better} is better than {worse} on these images"
-        if duel.p < 0.05
+        if table.p < 0.05
         else ("on these images neither is shown to be better")
     )
     return [
         counted,
-        f"McNemar's exact test: p = {duel.p:.3g}, {verdict}.",
+        f"McNemar's exact test: p = {table.p:.3g}, {verdict}.",
         "That holds for these two runs, not for their settings: `kdsweep report` compares cells"
         " over seeds.",
     ]
 
 
-def show(found: Comparison, console: "Console") -> None:
+def show(found: RunComparison, console: "Console") -> None:
     """Print what two runs differ in, their metrics, and what the images say."""
     from rich.markup import escape
     from rich.table import Table

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from kdsweep.common.files import write_text_atomic
 from kdsweep.report.analysis.aggregate import Grid
-from kdsweep.report.analysis.verdicts import brief
+from kdsweep.report.conclusions import brief
 from kdsweep.report.render.html import page
 from kdsweep.report.render.latex import tex
 from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import Report, report
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.results_table import write_csv
 
 if TYPE_CHECKING:
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 PAGE, TEXT, ROWS, TABLE = FILES = ("report.html", "report.md", "results.csv", "table.tex")
 
 
-def write_report(evidence: Evidence) -> Report:
+def write_report(collection: RunCollection) -> Report:
     """Write `FILES` into the home of the evidence; what they say.
 
     Raises:
         OSError: if a file cannot be written.
     """
-    found, home = report(evidence), evidence.home
+    found, home = report(collection), collection.home
     home.mkdir(parents=True, exist_ok=True)
-    write_csv(evidence.rows, home / ROWS)
+    write_csv(collection.rows, home / ROWS)
     write_text_atomic(home / TEXT, markdown(found))
     write_text_atomic(home / TABLE, tex(found.grid))
     write_text_atomic(home / PAGE, page(found))

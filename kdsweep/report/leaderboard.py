@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import run_page
 from kdsweep.report.sources.merge import measured_on
-from kdsweep.report.sources.mlflow import ROLE, Roots, row_of
+from kdsweep.report.sources.mlflow import ROLE, ParentIndex, row_of
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ NOTE = (
 
 
 @dataclass
-class Standing:
+class LeaderboardEntry:
     """A cell of a sweep, and what its runs have come to."""
 
     cell: str
@@ -50,16 +50,16 @@ class Standing:
 
 
 @dataclass
-class Board:
+class Leaderboard:
     """The cells that were measured on the same images, the best first."""
 
     dataset: str
     details: str  # what tells it from another of the same name
-    standings: list[Standing]
+    entries: list[LeaderboardEntry]
     pages: str  # the address that a run's id is added to
 
 
-def boards(store: MLflowStore) -> list[Board]:
+def leaderboards(store: MLflowStore) -> list[Leaderboard]:
     """The cells of an experiment, those of each data set by themselves, most runs first.
 
     Raises:
@@ -67,8 +67,8 @@ def boards(store: MLflowStore) -> list[Board]:
     """
     everything = store.search(f"tags.`{ROLE}` LIKE '%'")
     runs = [run for run in everything if run.data.tags[ROLE] == "run"]
-    roots = Roots(run for run in everything if run.data.tags[ROLE] != "run")
-    by_images: dict[tuple[str, ...], dict[tuple[str, str], Standing]] = {}
+    roots = ParentIndex(run for run in everything if run.data.tags[ROLE] != "run")
+    by_images: dict[tuple[str, ...], dict[tuple[str, str], LeaderboardEntry]] = {}
     for run in runs:
         if run.info.status == "FINISHED":
             cells = by_images.setdefault(_images(run), {})
@@ -86,19 +86,19 @@ def _images(run: "Entity") -> tuple[str, ...]:
     return (name, *(f"{key}={told[key]}" for key in sorted(told)))
 
 
-def _add(cells: dict[tuple[str, str], Standing], run: "Entity", roots: Roots) -> None:
+def _add(cells: dict[tuple[str, str], LeaderboardEntry], run: "Entity", roots: ParentIndex) -> None:
     row, sweep = row_of(run, str(run.info.run_id)), roots.of(run)
     above = roots.runs.get(sweep)
     name = _label(above) if above is not None else ""
     # No sweep has named what tells a single run from others: its like have the same params.
     key = (str(row["cell"]), sweep if above is not None else _like(run))
-    standing = cells.setdefault(key, Standing(str(row["cell"]), name))
-    for values, measured in ((standing.val, row["val/acc"]), (standing.test, row["test/acc"])):
+    entry = cells.setdefault(key, LeaderboardEntry(str(row["cell"]), name))
+    for values, measured in ((entry.val, row["val/acc"]), (entry.test, row["test/acc"])):
         if measured is not None:
             values.append(measured)
     score = row["val/acc"] if row["val/acc"] is not None else row["test/acc"] or 0.0
-    if score > standing.best:
-        standing.best, standing.run_id = score, str(run.info.run_id)
+    if score > entry.best:
+        entry.best, entry.run_id = score, str(run.info.run_id)
 
 
 def _label(sweep: "Entity") -> str:
@@ -115,19 +115,19 @@ def _like(run: "Entity") -> str:
 
 def _board(
     images: tuple[str, ...],
-    cells: dict[tuple[str, str], Standing],
+    cells: dict[tuple[str, str], LeaderboardEntry],
     others: Iterable[tuple[str, ...]],
     store: MLflowStore,
-) -> Board:
+) -> Leaderboard:
     same_name = [set(other) for other in others if other[0] == images[0]]
     shared = set.intersection(*same_name)
     details = ", ".join(word for word in images[1:] if word not in shared)
-    standings = [standing for standing in cells.values() if standing.val or standing.test]
-    ranked = sorted(standings, key=lambda standing: standing.rank)
-    return Board(images[0], details, ranked, run_page(store.uri, store.experiment_id, ""))
+    entries = [entry for entry in cells.values() if entry.val or entry.test]
+    ranked = sorted(entries, key=lambda entry: entry.rank)
+    return Leaderboard(images[0], details, ranked, run_page(store.uri, store.experiment_id, ""))
 
 
-def show(found: Sequence[Board], limit: int, console: "Console") -> None:
+def show(found: Sequence[Leaderboard], limit: int, console: "Console") -> None:
     """Print a table a data set."""
     from rich import box
     from rich.markup import escape
@@ -141,21 +141,21 @@ def show(found: Sequence[Board], limit: int, console: "Console") -> None:
         for column in ("n", "val/acc", "test/acc"):
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("run", no_wrap=True)
-        for standing in board.standings[:limit]:
-            table.add_row(*_line(standing, board.pages))
+        for entry in board.entries[:limit]:
+            table.add_row(*_line(entry, board.pages))
         console.print(table)
-        if (more := len(board.standings) - limit) > 0:
-            console.print(f"and {more} more cells: --limit {len(board.standings)}", style="dim")
+        if (more := len(board.entries) - limit) > 0:
+            console.print(f"and {more} more cells: --limit {len(board.entries)}", style="dim")
     console.print(NOTE, style="dim")
 
 
-def _line(standing: Standing, pages: str) -> list[str]:
+def _line(entry: LeaderboardEntry, pages: str) -> list[str]:
     from rich.markup import escape
 
-    run = f"[link={pages}{standing.run_id}]{standing.run_id[:ID_LENGTH]}[/link]"
-    n = max(len(standing.val), len(standing.test))
-    sweep = DATE.sub(r"\g<0>\n", standing.sweep)  # rather than anywhere within the time
-    words = (standing.cell, sweep, str(n), _mean(standing.val), _mean(standing.test))
+    run = f"[link={pages}{entry.run_id}]{entry.run_id[:ID_LENGTH]}[/link]"
+    n = max(len(entry.val), len(entry.test))
+    sweep = DATE.sub(r"\g<0>\n", entry.sweep)  # rather than anywhere within the time
+    words = (entry.cell, sweep, str(n), _mean(entry.val), _mean(entry.test))
     return [*map(escape, words), run]
 
 

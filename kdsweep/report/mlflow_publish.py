@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.analysis.verdicts import HEADER, NOTE, lines
+from kdsweep.report.conclusions import HEADER, NOTE, lines
 from kdsweep.report.files import FILES
 from kdsweep.report.mlflow_views import DESCRIPTION, VERDICTS, save_views
 from kdsweep.report.render.markdown import item, plain
@@ -45,7 +45,7 @@ def publish(found: Report, store: MLflowStore, parent: str) -> str:
     for run_id, tags in wanted.items():
         if run_id in known:
             _set(store, run_id, tags, known[run_id])
-    return save_views(store, str(run.info.experiment_id), parent, found.evidence.rows)
+    return save_views(store, str(run.info.experiment_id), parent, found.collection.rows)
 
 
 def publish_if_possible(found: Report, source: Source) -> str | None:
@@ -66,14 +66,14 @@ def publish_if_possible(found: Report, source: Source) -> str | None:
 
 def files(found: Report) -> Iterator[Path]:
     """The files of a report that are there."""
-    home = found.evidence.home
+    home = found.collection.home
     pictures = [picture.path for section in found.sections for picture in section.pictures]
     yield from (path for path in [*(home / name for name in FILES), *pictures] if path.is_file())
 
 
 def description(found: Report) -> str:
     """The answer and the table in markdown, as many cells as a tag of MLflow's holds."""
-    head = [*map(item, found.answer), "", _bar(HEADER)]
+    head = [*map(item, found.conclusions), "", _bar(HEADER)]
     head.append("| --- " * len(HEADER) + "|")
     end = ["", NOTE, "", "The whole report is `report.html` among the artifacts."]
     rows = [_bar(line) for line in lines(found.grid)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kdsweep.report.analysis.aggregate import Grid, grid
-from kdsweep.report.analysis.verdicts import answer
+from kdsweep.report.conclusions import conclusions
 from kdsweep.report.sections import (
     calibration,
     comparisons,
@@ -21,7 +21,7 @@ from kdsweep.report.sections import (
     unfinished,
 )
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Part(Protocol):
 
     TITLE: str
 
-    def section(self, evidence: Evidence, grid: Grid) -> Section | None:
+    def section(self, collection: RunCollection, grid: Grid) -> Section | None:
         """What it has to say; None where it does not apply."""
 
 
@@ -55,32 +55,32 @@ PARTS: tuple[Part, ...] = (  # in the order of the page
 class Report:
     """What was found, and what was made of it."""
 
-    evidence: Evidence
+    collection: RunCollection
     grid: Grid
     sections: list[Section]
 
     @property
     def name(self) -> str:
         """Of the sweep, as on its command line."""
-        return self.evidence.name
+        return self.collection.name
 
     @property
-    def answer(self) -> list[str]:
+    def conclusions(self) -> list[str]:
         """The sentences, the most important first."""
-        return answer(self.grid, self.evidence.missing)
+        return conclusions(self.grid, self.collection.missing)
 
 
-def report(evidence: Evidence) -> Report:
+def report(collection: RunCollection) -> Report:
     """Everything that can be said of these runs."""
-    cells = grid(evidence.rows)
-    found = [_section(part, evidence, cells) for part in PARTS]
-    return Report(evidence, cells, [section for section in found if section is not None])
+    cells = grid(collection.rows)
+    found = [_section(part, collection, cells) for part in PARTS]
+    return Report(collection, cells, [section for section in found if section is not None])
 
 
-def _section(part: Part, evidence: Evidence, cells: Grid) -> Section | None:
+def _section(part: Part, collection: RunCollection, cells: Grid) -> Section | None:
     """A part that fails says so in its place: no figure is worth the answer."""
     try:
-        return part.section(evidence, cells)
+        return part.section(collection, cells)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         log.warning("report: %s could not be made: %s", part.TITLE, reason)

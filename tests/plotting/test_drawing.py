@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kdsweep.plotting import drawing, plots
 from kdsweep.plotting.drawing import fonts_with, forgiving, save
-from kdsweep.report.sources.images import Shown, contact_sheet
+from kdsweep.report.sources.images import SheetImage, contact_sheet
 
 HOSTILE = (
     *("$x^{$", "$5$", r"\frac{", r"a\$b", "50 %", "%{x}", "<b>&lt;</b>", "a_b^c", "[/red]"),
@@ -66,7 +66,7 @@ def draw_heatmap(path):
 
 def draw_sheet(path):
     pixels = np.zeros((3, 4, 4), dtype=np.uint8)
-    contact_sheet([("$x^{$\n" + "y" * 500, [Shown(pixels, n, n, n) for n in HOSTILE])], path)
+    contact_sheet([("$x^{$\n" + "y" * 500, [SheetImage(pixels, n, n, n) for n in HOSTILE])], path)
 
 
 @pytest.mark.parametrize("draw", [draw_samples, draw_confusion, draw_heatmap, draw_sheet])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
 from kdsweep.errors import UserError
-from kdsweep.report.compare import Comparison, compare_runs, find_run, sentences
+from kdsweep.report.compare import RunComparison, compare_runs, find_run, sentences
 from kdsweep.report.sources.collection import Run
 from kdsweep.report.sources.lookup import Address
 from kdsweep.tracking.predictions import Answers
@@ -24,7 +24,7 @@ class Made:
     """A run that says what it is told to."""
 
     history: list[Any] = []  # noqa: RUF012
-    teacher_answers = None
+    teacher_predictions = None
 
     def __init__(self, name: str, right: list[bool] | None, **config: Any) -> None:
         self.row = dict.fromkeys(COLUMNS) | {"name": name, "test/acc": 0.5, "epochs": 3}
@@ -43,10 +43,14 @@ def test_images_are_counted_and_tested() -> None:
     first = Made("first", [True] * 8 + [False] * 2 + [True] * 6 + [False] * 4)
     second = Made("second", [False] * 8 + [True] * 2 + [True] * 6 + [False] * 4)
     found = compare_runs(first, second)
-    assert found.duel is not None
-    assert (found.duel.both, found.duel.neither) == (6, 4)
-    assert (found.duel.only_first, found.duel.only_second, found.duel.images) == (8, 2, 20)
-    assert found.duel.p == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    assert found.contingency is not None
+    assert (found.contingency.both, found.contingency.neither) == (6, 4)
+    assert (
+        found.contingency.only_first,
+        found.contingency.only_second,
+        found.contingency.images,
+    ) == (8, 2, 20)
+    assert found.contingency.p == pytest.approx(2 * (1 + 10 + 45) / 1024)
     said = " ".join(sentences(found))
     assert "Of 20 test images 6 are right in both runs, 4 wrong in both, 8 right in first" in said
     assert "p = 0.109, on these images neither is shown to be better" in said
@@ -69,7 +73,7 @@ def test_configs_are_compared_in_what_alters_results() -> None:
 
 def test_without_answers_the_rest_is_said() -> None:
     found = compare_runs(Made("a", [True]), Made("b", None))
-    assert found.duel is None
+    assert found.contingency is None
     assert sentences(found)[0].startswith("b has kept no answers")
 
 
@@ -98,10 +102,10 @@ def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Com
     assert rows[1]["same_as"] == "0"
     ids = [str(row["mlflow_run_id"]) for row in rows]
 
-    def said_of(first: Run, second: Run) -> Comparison:
+    def said_of(first: Run, second: Run) -> RunComparison:
         found = compare_runs(first, second)
-        assert found.duel is not None
-        assert found.duel.images == 40
+        assert found.contingency is not None
+        assert found.contingency.images == 40
         return found
 
     folders = [find_run(str(outcome.sweep / str(n)), Address()) for n in (0, 3)]

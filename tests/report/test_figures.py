@@ -24,7 +24,7 @@ from kdsweep.report.sections import (
 from kdsweep.report.sections.panels import panels
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import LONG, baseline_of, label, labels, select
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 ALL = (heatmap, response, interaction, importance, learning_curves, overfitting, pareto)
 SIZES = {"mlp": 9000, "cnn": 90_000, "vit": 900_000}
@@ -253,7 +253,7 @@ def test_one_epoch_is_no_curve() -> None:
             return super().history[:1]
 
     made = soft_rows()
-    found = Evidence("short", [Short(r) for r in made], Path())
+    found = RunCollection("short", [Short(r) for r in made], Path())
     assert learning_curves.section(found, grid(made)) is None
     assert overfitting.section(found, grid(made)) is None
 

@@ -7,7 +7,7 @@ from experiments import made_run, made_sweep
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.report.leaderboard import Board, Standing, boards
+from kdsweep.report.leaderboard import Leaderboard, LeaderboardEntry, leaderboards
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 
@@ -23,15 +23,15 @@ def leaderboard(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
-def board(store: MLflowStore, dataset: str = "digits") -> Board:
-    (found,) = (found for found in boards(store) if found.dataset == dataset)
+def board(store: MLflowStore, dataset: str = "digits") -> Leaderboard:
+    (found,) = (found for found in leaderboards(store) if found.dataset == dataset)
     return found
 
 
 def test_cells_of_all_sweeps_are_sorted_by_validation(store: MLflowStore, tmp_path: Path) -> None:
     first = made_sweep(store, tmp_path / "multirun/2026-11-21/10-00-00", cells=3, seeds=3)
     made_sweep(store, tmp_path / "multirun/bayes", cells=6, seeds=2)
-    found = board(store).standings
+    found = board(store).entries
     assert [(s.cell, s.sweep, len(s.val)) for s in found[:2]] == [
         ("kl T=5 alpha=0.5", "bayes", 2),
         ("kl T=2 alpha=0.5", "2026-11-21/10-00-00", 3),
@@ -53,13 +53,13 @@ def test_other_images_are_another_table(store: MLflowStore, tmp_path: Path) -> N
     made_sweep(store, tmp_path / "one", cells=2, seeds=1)
     made_sweep(store, tmp_path / "two", cells=2, seeds=1, **{"dataset.name": "cifar10"})
     made_sweep(store, tmp_path / "three", cells=2, seeds=1, **{"dataset.split_seed": "7"})
-    found = boards(store)
+    found = leaderboards(store)
     assert [(b.dataset, b.details) for b in found] == [
         ("digits", ""),
         ("cifar10", ""),
         ("digits", "dataset.split_seed=7"),
     ]
-    assert [[s.sweep for s in b.standings] for b in found] == [
+    assert [[s.sweep for s in b.entries] for b in found] == [
         ["one"] * 2,
         ["two"] * 2,
         ["three"] * 2,
@@ -75,19 +75,19 @@ def test_single_runs_are_one_cell_if_they_differ_in_the_seed_alone(
     for seed in (0, 1):
         made_run(store, "", tmp_path / str(seed), 4, seed)
     made_run(store, "", tmp_path / "9", 4, 2, **{"optimizer.lr": "0.9"})
-    assert sorted(len(standing.val) for standing in board(store).standings) == [1, 2]
+    assert sorted(len(entry.val) for entry in board(store).entries) == [1, 2]
 
 
 def test_what_has_not_finished_does_not_count(store: MLflowStore, tmp_path: Path) -> None:
     sweep = made_sweep(store, tmp_path / "one", cells=2, seeds=2)
     (run, *_) = store.search(f"tags.mlflow.parentRunId = '{sweep}' and params.loss = 'kl'")
     store.client.set_terminated(run.info.run_id, "FAILED")
-    assert {s.cell: len(s.val) for s in board(store).standings} == {"kl T=1 alpha=0.5": 1, "ce": 2}
+    assert {s.cell: len(s.val) for s in board(store).entries} == {"kl T=1 alpha=0.5": 1, "ce": 2}
 
 
 def test_without_validation_cells_come_last_by_test() -> None:
-    chosen = Standing("a", "", [0.5], [0.1])
-    blind = [Standing("b", "", [], [0.9]), Standing("c", "", [], [0.95])]
+    chosen = LeaderboardEntry("a", "", [0.5], [0.1])
+    blind = [LeaderboardEntry("b", "", [], [0.9]), LeaderboardEntry("c", "", [], [0.95])]
     assert [s.cell for s in sorted([*blind, chosen], key=lambda s: s.rank)] == ["a", "c", "b"]
 
 

@@ -21,7 +21,7 @@ from kdsweep.report.files import FILES, write_report
 from kdsweep.report.mlflow_publish import description, publish, verdict
 from kdsweep.report.mlflow_views import columns
 from kdsweep.report.report import Report
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.mlflow import from_mlflow
 from kdsweep.sweep.finalize import make_report
 from kdsweep.tracking.mlflow.store import TAG_LENGTH, MLflowStore
@@ -88,8 +88,8 @@ def test_a_sweep_ends_with_its_report_in_the_folder_in_mlflow_and_on_the_termina
     store = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=outcome.folder)
     counted = Counted(store)
     store.set_tags = counted  # type: ignore[method-assign]
-    evidence = from_mlflow(store, found.info.run_id)
-    publish(write_report(evidence), store, found.info.run_id)
+    collection = from_mlflow(store, found.info.run_id)
+    publish(write_report(collection), store, found.info.run_id)
     assert counted.written == 0, "nothing has changed since"
     answer = CliRunner().invoke(app, ["report", found.info.run_id])
     assert answer.exit_code == 0, answer.output
@@ -153,8 +153,8 @@ def store(fresh_database: Path) -> MLflowStore:
 def test_ranks_sort_as_text_and_what_people_wrote_stays(store: MLflowStore, tmp_path: Path) -> None:
     store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "Mine.")
     sweep = made_sweep(store, tmp_path / "sweep", cells=11, seeds=2)
-    evidence = from_mlflow(store, sweep)
-    publish(Report(evidence, grid(evidence.rows), []), store, sweep)
+    collection = from_mlflow(store, sweep)
+    publish(Report(collection, grid(collection.rows), []), store, sweep)
     found = store.search(f"tags.mlflow.parentRunId = '{sweep}'")
     ranks = {run.data.tags["kdsweep.cell"]: run.data.tags["kdsweep.rank"] for run in found}
     assert ranks["kl T=10 alpha=0.5"] == "01"
@@ -169,11 +169,11 @@ def test_ranks_sort_as_text_and_what_people_wrote_stays(store: MLflowStore, tmp_
 
 def test_a_verdict_that_holds_no_more_is_taken_away(store: MLflowStore, tmp_path: Path) -> None:
     sweep = made_sweep(store, tmp_path / "fading", cells=2, seeds=1)
-    evidence = from_mlflow(store, sweep)
-    (worst,) = (str(r["mlflow_run_id"]) for r in evidence.rows if r["loss"] == "ce")
-    only = [r for r in evidence.rows if r["loss"] == "kl"]
+    collection = from_mlflow(store, sweep)
+    (worst,) = (str(r["mlflow_run_id"]) for r in collection.rows if r["loss"] == "ce")
+    only = [r for r in collection.rows if r["loss"] == "kl"]
     store.set_tags(str(only[0]["mlflow_run_id"]), {"kdsweep.verdict": "LOSES"})
-    publish(Report(evidence, grid(evidence.rows), []), store, sweep)
+    publish(Report(collection, grid(collection.rows), []), store, sweep)
     assert store.client.get_run(worst).data.tags["kdsweep.verdict"] == "baseline"
     best = store.client.get_run(str(only[0]["mlflow_run_id"])).data.tags
     assert best["kdsweep.verdict"] == "best"
@@ -203,12 +203,12 @@ def test_verdicts() -> None:
 
 def test_a_description_fits_into_a_tag(tmp_path: Path) -> None:
     made = [r for T in range(200) for r in rows(f"kl T={T} student.model.width=64", 0.8)]
-    long = description(Report(Evidence("many", [], tmp_path), grid(made), []))
+    long = description(Report(RunCollection("many", [], tmp_path), grid(made), []))
     assert len(long) <= TAG_LENGTH
     shown = long.count("| kl T=")
     assert f"and {200 - shown} more cells." in long
     assert "report.html" in long
-    short = description(Report(Evidence("few", [], tmp_path), grid(rows("ce|x", 0.8)), []))
+    short = description(Report(RunCollection("few", [], tmp_path), grid(rows("ce|x", 0.8)), []))
     assert "more cells" not in short
     assert r"ce\|x" in short
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rows import NOISE, Row, row
 
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.run_dir import make_row
 
 EPOCHS = 10
@@ -24,7 +24,7 @@ class MeasuredRun:
     reads: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     answers: None = None
-    teacher_answers: None = None
+    teacher_predictions: None = None
 
     @property
     def history(self) -> list[Any]:
@@ -45,9 +45,11 @@ class MeasuredRun:
 
 def measured(
     made: Sequence[Row], home: Path = Path(), optimism: float | None = None, **other: Any
-) -> Evidence:
+) -> RunCollection:
     """Evidence of made rows; ``other`` goes to `Evidence`."""
-    return Evidence("loss=ce,kl T=1,4", [MeasuredRun(r, optimism) for r in made], home, **other)
+    return RunCollection(
+        "loss=ce,kl T=1,4", [MeasuredRun(r, optimism) for r in made], home, **other
+    )
 
 
 def soft_row(T: float, alpha: float, seed: int, acc: float, rest: str = "", **other: Any) -> Row:

@@ -172,11 +172,11 @@ class Pooled:
     """What the residual of cell + seed says of a difference of any two cells."""
 
     spread: Spread
-    unlike: frozenset[str]  # cells that vary more than the others
+    heteroscedastic: frozenset[str]  # cells that vary more than the others
 
     def of(self, reference: str) -> Spread | None:
         """The spread of differences to a cell; None where it does not vary as the others do."""
-        return None if reference in self.unlike else self.spread
+        return None if reference in self.heteroscedastic else self.spread
 
 
 def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
@@ -199,11 +199,13 @@ def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
         return None
     if stats.bartlett(*residuals).pvalue < ALPHA:
         return None
-    unlike = {n for n, own in zip(blocks, residuals, strict=True) if _is_wild(own, residuals)}
-    return Pooled(Spread(sd, float(fitted.df_resid)), frozenset(unlike))
+    heteroscedastic = {
+        n for n, own in zip(blocks, residuals, strict=True) if _has_larger_variance(own, residuals)
+    }
+    return Pooled(Spread(sd, float(fitted.df_resid)), frozenset(heteroscedastic))
 
 
-def _is_wild(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
+def _has_larger_variance(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
     """Whether a cell varies more than the others: their common difference with it would, too."""
     others = [each for each in all_of_them if each is not own]
     df = sum(len(each) - 1 for each in others)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.analysis.statistics import ALPHA, Summary
-from kdsweep.report.analysis.verdicts import METHOD, p_value, points, to_best
+from kdsweep.report.conclusions import METHOD, p_value, points, to_best
 from kdsweep.report.report import Report
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import FONT, INK
@@ -56,20 +56,20 @@ def page(found: Report) -> str:
     drawn = any(section.figures for section in found.sections)
     text: str = environment.get_template(TEMPLATE).render(
         name=found.name,
-        sentences=found.answer,
-        lines=[_line(cell, found.evidence.links) for cell in found.grid.cells],
+        sentences=found.conclusions,
+        lines=[_line(cell, found.collection.links) for cell in found.grid.cells],
         shown=SHOWN,
         sections=[_section(section, number) for number, section in enumerate(found.sections)],
         plotly=_plotly() if drawn else "",
         runs=sum(len(cell.rows) for cell in found.grid.cells),
-        folded=sum(row["same_as"] is not None for row in found.evidence.rows),
+        folded=sum(row["same_as"] is not None for row in found.collection.rows),
         cells=len(found.grid.cells),
         seeds=found.grid.seeds,
         alpha=f"{ALPHA:g}",
         method=METHOD,
         texts=TEXTS,
         compared=bool(found.grid.baselines),
-        links=bool(found.evidence.links),
+        links=bool(found.collection.links),
     )
     return text
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import ALPHA, Comparison, Summary
-from kdsweep.report.analysis.verdicts import METHOD
+from kdsweep.report.conclusions import METHOD
 
 COLUMNS = ("Cell", "$n$", r"Validation (\%)", r"Test (\%)", r"vs.\ CE (points)", "Verdict")
 DAGGER = r"$^{\dagger}$"

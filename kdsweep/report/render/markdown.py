@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from kdsweep.report.analysis.verdicts import HEADER, NOTE, lines
+from kdsweep.report.conclusions import HEADER, NOTE, lines
 from kdsweep.report.report import Report
 from kdsweep.report.sections.section import Line, Section, Table
 
@@ -39,7 +39,7 @@ def markdown(found: Report) -> str:
     """The report as a page of text."""
     parts = [
         f"# {plain(found.name)}",
-        _list(found.answer),
+        _list(found.conclusions),
         _table(Table(HEADER, lines(found.grid), NOTE)),
         *(_section(section) for section in found.sections if section.sentences or section.tables),
     ]

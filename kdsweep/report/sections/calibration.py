@@ -16,10 +16,10 @@ from kdsweep.report.analysis import aggregate
 from kdsweep.report.analysis.aggregate import Cell, Grid, Row
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.report.analysis.temperature_scaling import Scores
-from kdsweep.report.analysis.verdicts import p_value, points
+from kdsweep.report.conclusions import p_value, points
 from kdsweep.report.sections.networks import Network, distinct, is_finished, runs_of
 from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence, Run
+from kdsweep.report.sources.collection import Run, RunCollection
 from kdsweep.tracking.predictions import Answers
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ NOTHING_HELD_OUT = (
 NOT_KEPT = "No answers were kept (tracking.answers=false): there is nothing to calibrate."
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """What the report says of calibration; None for a sweep in which no run has finished."""
-    finished = [run for run in evidence.runs if is_finished(run)]
+    finished = [run for run in collection.runs if is_finished(run)]
     if not finished:
         return None
     if grid.best is None:
@@ -72,7 +72,7 @@ def _kept(answers: Iterable[Answers | None]) -> list[Answers]:
 
 
 @dataclass(frozen=True)
-class Question:
+class TemperatureQuestion:
     """A teacher's calibrated T against the T at which it taught best.
 
     Args:
@@ -179,7 +179,7 @@ def _T_of(cell: Cell) -> float:
     return float(cell.rows[0]["T"])
 
 
-def _questions(finished: Sequence[Run], grid: Grid) -> list[Question]:
+def _questions(finished: Sequence[Run], grid: Grid) -> list[TemperatureQuestion]:
     """One for every teacher, that of the best cell first."""
     rank = {cell.name: place for place, cell in enumerate(grid.cells)}
     by_teacher: dict[str, list[Run]] = {}
@@ -195,12 +195,12 @@ def _teacher_of(row: Row) -> str:
     return " ".join([row["teacher"], *(word for word in words if word.startswith("teacher."))])
 
 
-def _question(name: str, runs: Sequence[Run]) -> Question:
+def _question(name: str, runs: Sequence[Run]) -> TemperatureQuestion:
     """Of a teacher and the runs that it taught, those of its best cell first."""
     best = runs_of(str(runs[0].row["cell"] or runs[0].row["name"]), runs)
-    answers = distinct(_kept(run.teacher_answers for run in best))
+    answers = distinct(_kept(run.teacher_predictions for run in best))
     with_T = [run.row for run in runs if run.row["T"] is not None]
-    return Question(Network(f"teacher {name}", answers), aggregate.grid(with_T))
+    return TemperatureQuestion(Network(f"teacher {name}", answers), aggregate.grid(with_T))
 
 
 def _by_seed(grid: Grid) -> str:
@@ -337,7 +337,9 @@ def _mean(found: Sequence[Scores], key: Callable[[Scores], float]) -> str:
     return f"{over.mean:.{places}f} +- {half:.{places}f}"
 
 
-def _figures(questions: Sequence[Question], networks: Sequence[Network]) -> list["Figure"]:
+def _figures(
+    questions: Sequence[TemperatureQuestion], networks: Sequence[Network]
+) -> list["Figure"]:
     """The first teacher's question as a picture, and the reliability diagrams."""
     from kdsweep.report.sections.calibration_figures import question_figure, reliability_figure
 

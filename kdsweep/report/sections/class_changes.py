@@ -9,7 +9,7 @@ import numpy as np
 
 from kdsweep.report.analysis.statistics import Comparison, compare
 from kdsweep.report.analysis.temperature_scaling import probabilities
-from kdsweep.report.analysis.verdicts import points
+from kdsweep.report.conclusions import points
 from kdsweep.report.sections.distilled_figures import (
     confusion_figure,
     dark_knowledge_figure,
@@ -19,9 +19,9 @@ from kdsweep.report.sections.networks import distinct
 from kdsweep.report.sections.paired_predictions import (
     Array,
     Pair,
+    correct_predictions,
     logits_of,
-    predicted,
-    right_answers,
+    predicted_classes,
 )
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.tracking.predictions import Answers
@@ -56,7 +56,7 @@ def gains(pair: Pair) -> dict[int, Comparison]:
 
 def _by_class(answers: Answers, pair: Pair) -> Array:
     """Accuracy of each class, (C,); NaN without a test image."""
-    right = np.bincount(pair.labels, right_answers(answers), minlength=len(pair.classes))
+    right = np.bincount(pair.labels, correct_predictions(answers), minlength=len(pair.classes))
     return np.where(pair.counts > 0, right / np.maximum(pair.counts, 1), np.nan)
 
 
@@ -64,7 +64,7 @@ def _gain(found: Comparison) -> float:
     return found.difference or 0.0
 
 
-def tell_gains(pair: Pair) -> Section:
+def gains_section(pair: Pair) -> Section:
     """Which classes gained and which lost, as sentence, table and figure."""
     if not pair.seeds:
         return Section("", [f"{NO_BASELINE}: what it gained is not known."])
@@ -138,7 +138,7 @@ def _mean(matrices: Iterable[Array]) -> Array:
 
 def _confusion(answers: Answers, pair: Pair) -> Array:
     size = len(pair.classes)
-    counts = np.bincount(pair.labels * size + predicted(answers), minlength=size * size)
+    counts = np.bincount(pair.labels * size + predicted_classes(answers), minlength=size * size)
     totals = pair.counts[:, None]
     return np.where(totals > 0, counts.reshape(size, size) / np.maximum(totals, 1), np.nan)
 
@@ -160,7 +160,7 @@ def _mean_by_class(answers: Answers, pair: Pair) -> Array:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
-def tell_matrices(pair: Pair) -> Section:
+def matrices_section(pair: Pair) -> Section:
     """The confusion beside the teacher's, and the teacher's dark knowledge."""
     if not pair.teachers:
         return Section("", [])

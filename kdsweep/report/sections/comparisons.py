@@ -12,10 +12,10 @@ from kdsweep.report.analysis.statistics import (
     Interval,
     Summary,
 )
-from kdsweep.report.analysis.verdicts import METHOD, p_value, points
+from kdsweep.report.conclusions import METHOD, p_value, points
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.report.sections.style import finished
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 TITLE = "Intervals, and how many seeds would settle it"
 MOST_CELLS = 25
@@ -33,7 +33,7 @@ NOTE = (
 )
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The table, the best cells first; None with one seed, which has no interval."""
     cells = finished(grid)
     if grid.seeds < 2:

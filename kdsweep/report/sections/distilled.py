@@ -12,11 +12,17 @@ import numpy as np
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import Comparison, Seeds, compare
 from kdsweep.report.analysis.temperature_scaling import log_probabilities
-from kdsweep.report.sections.class_changes import tell_gains, tell_matrices
-from kdsweep.report.sections.paired_predictions import Pair, labels_of, logits_of, pair, predicted
-from kdsweep.report.sections.prediction_flips import tell as tell_fixed_and_broken
+from kdsweep.report.sections.class_changes import gains_section, matrices_section
+from kdsweep.report.sections.paired_predictions import (
+    Pair,
+    labels_of,
+    logits_of,
+    pair,
+    predicted_classes,
+)
+from kdsweep.report.sections.prediction_flips import flips_section as tell_fixed_and_broken
 from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Answers
 
 TITLE = "What distillation did"
@@ -27,7 +33,7 @@ NOT_CHOSEN = (
 TEACHER_NOT_KEPT = "The answers of its teacher were not kept."
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """What the report says of it; None where no cell that learned from a teacher has finished.
 
     Writes `fixed_and_broken.png` into the home of the evidence.
@@ -38,15 +44,15 @@ def section(evidence: Evidence, grid: Grid) -> Section | None:
     if grid.best is None and len(taught) > 1:
         return Section(TITLE, [NOT_CHOSEN])
     cell = taught[0]
-    found = pair(evidence, cell, grid.baselines.get(cell.name))
+    found = pair(collection, cell, grid.baselines.get(cell.name))
     if not found.ours:
         return Section(TITLE, [NOT_KEPT])
     parts = [
         Section(TITLE, [_which(cell, grid)]),
         _taken_over(found),
-        tell_gains(found),
-        tell_fixed_and_broken(found, evidence.home, evidence.load),
-        tell_matrices(found),
+        gains_section(found),
+        tell_fixed_and_broken(found, collection.home, collection.load),
+        matrices_section(found),
     ]
     return Section(
         TITLE,
@@ -75,13 +81,13 @@ class Measure(NamedTuple):
 
 def agreement(student: Answers, teacher: Answers) -> float:
     """Share of the test images that both answer alike, in [0, 1]."""
-    return float(np.mean(predicted(student) == predicted(teacher)))
+    return float(np.mean(predicted_classes(student) == predicted_classes(teacher)))
 
 
 def repeated_mistakes(student: Answers, teacher: Answers) -> float:
     """Share of the teacher's wrong answers on test that the student gives, too, in [0, 1]."""
-    wrong = predicted(teacher) != labels_of(teacher)
-    return float(np.mean(predicted(student)[wrong] == predicted(teacher)[wrong]))
+    wrong = predicted_classes(teacher) != labels_of(teacher)
+    return float(np.mean(predicted_classes(student)[wrong] == predicted_classes(teacher)[wrong]))
 
 
 def divergence(student: Answers, teacher: Answers) -> float:
@@ -99,7 +105,9 @@ def _taken_over(pair: Pair) -> Section:
     """How like its teacher each student has become."""
     if not pair.teachers:
         return Section(TITLE, [TEACHER_NOT_KEPT])
-    errs = [(predicted(found) != labels_of(found)).any() for found in pair.teachers.values()]
+    errs = [
+        (predicted_classes(found) != labels_of(found)).any() for found in pair.teachers.values()
+    ]
     measures = [AGREEMENT, *([MISTAKES] if all(errs) else []), DIVERGENCE]
     ours = {one.what: _measured(one, pair.ours, pair.teachers) for one in measures}
     theirs = {one.what: _measured(one, pair.theirs, pair.teachers) for one in measures}

@@ -17,7 +17,7 @@ from kdsweep.report.sections.style import (
     label,
     percent,
 )
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,7 +30,7 @@ BOX, FRAME = 76, 150  # pixels: the height of a box, and of what surrounds all p
 BETWEEN = 62  # pixels from panel to panel: ticks and a title
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The heatmap; None without two cells that differ in T or alpha alone."""
     found = panels(grid)
     if not found:

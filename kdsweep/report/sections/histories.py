@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from kdsweep.report.analysis.aggregate import Cell
-from kdsweep.report.sources.collection import Evidence, Run
+from kdsweep.report.sources.collection import Run, RunCollection
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Curve:
     n: int  # seeds
 
 
-def runs_of(evidence: Evidence, cell: Cell) -> list[Run]:
+def runs_of(collection: RunCollection, cell: Cell) -> list[Run]:
     """The finished runs of a cell, those that were folded into an equal one left out."""
     return [
         run
-        for run in evidence.runs
+        for run in collection.runs
         if str(run.row["cell"] or run.row["name"]) == cell.name
         and run.row["same_as"] is None
         and run.row["status"] == "FINISHED"

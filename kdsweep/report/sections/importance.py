@@ -15,7 +15,7 @@ from kdsweep.plotting.plots import BLUE, GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import canvas, finished, label
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -31,7 +31,7 @@ WORD = re.compile(r" (?=[@+\w./]+=)")  # the space before `key=`; values may hol
 Words = dict[str, str]  # key -> value, as on the command line
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The importances; None with fewer than two varying keys or too few cells."""
     cells = comparable(finished(grid))
     keys = varying([words(cell) for cell in cells])

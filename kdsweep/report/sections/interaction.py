@@ -16,7 +16,7 @@ from kdsweep.report.analysis.statistics import ALPHA
 from kdsweep.report.sections.panels import Panel, panels
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import canvas, color_bar, percent
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -54,7 +54,7 @@ class Effects:
         return squares[0] / total, squares[1] / total, squares[2] / total
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The interaction in the panel of the best cell; None without a complete table there."""
     panel = next(iter(panels(grid)), None)
     if panel is None or not panel.is_complete or len(panel.cells) > MOST_BOXES:

@@ -17,7 +17,7 @@ from kdsweep.report.sections.style import (
     select,
     translucent,
 )
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -28,10 +28,10 @@ KEY = "val/acc"
 UNTIL = 0.2  # of the epochs, whose values do not set where the axis begins
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves of at most eight cells; None if nothing was measured on validation."""
     cells = select(grid, MOST_CELLS)
-    found = {cell.name: curve(runs_of(evidence, cell), KEY) for cell in cells}
+    found = {cell.name: curve(runs_of(collection, cell), KEY) for cell in cells}
     curves = {name: each for name, each in found.items() if each is not None}
     if not curves or max(len(each.epochs) for each in curves.values()) < 2:
         return None

@@ -8,7 +8,7 @@ from kdsweep.report.sections.histories import Curve, curve, runs_of
 from kdsweep.report.sections.learning_curves import UNTIL, axis_range
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import baseline_of, canvas, color_of, label, leading, percent
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -18,11 +18,11 @@ TITLE = "Overfitting"
 Couple = tuple[Curve, Curve]  # train/acc and val/acc of one cell
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves of the best cell and its baseline; None without validation."""
     first = leading(grid)
     cells = [cell for cell in (first, baseline_of(grid, first)) if cell is not None]
-    found = {cell.name: _couple(evidence, cell) for cell in cells}
+    found = {cell.name: _couple(collection, cell) for cell in cells}
     curves = {name: couple for name, couple in found.items() if couple is not None}
     if not curves or max(len(trained.epochs) for trained, _ in curves.values()) < 2:
         return None
@@ -36,8 +36,8 @@ def section(evidence: Evidence, grid: Grid) -> Section | None:
     )
 
 
-def _couple(evidence: Evidence, cell: Cell) -> Couple | None:
-    runs = runs_of(evidence, cell)
+def _couple(collection: RunCollection, cell: Cell) -> Couple | None:
+    runs = runs_of(collection, cell)
     trained, held_out = curve(runs, "train/acc"), curve(runs, "val/acc")
     return (trained, held_out) if trained and held_out else None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.sections.networks import is_finished, runs_of
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Answers
 
 Array = np.ndarray
@@ -61,9 +61,9 @@ class Pair:
         return np.bincount(self.labels, minlength=len(self.classes))
 
 
-def pair(evidence: Evidence, cell: Cell, baseline: str | None) -> Pair:
+def pair(collection: RunCollection, cell: Cell, baseline: str | None) -> Pair:
     """A cell that learned from a teacher, and its baseline."""
-    finished = [run for run in evidence.runs if is_finished(run)]
+    finished = [run for run in collection.runs if is_finished(run)]
     runs = {int(run.row["seed"]): run for run in runs_of(cell.name, finished)}
     ours = _alike({seed: run.answers for seed, run in runs.items()}, None)
     first = next(iter(ours.values()), None)
@@ -74,7 +74,7 @@ def pair(evidence: Evidence, cell: Cell, baseline: str | None) -> Pair:
         baseline=baseline,
         ours=ours,
         theirs=_alike({int(run.row["seed"]): run.answers for run in others}, first),
-        teachers=_alike({seed: runs[seed].teacher_answers for seed in ours}, first),
+        teachers=_alike({seed: runs[seed].teacher_predictions for seed in ours}, first),
         T=USUAL_T if T is None else float(T),
         config=next(iter(runs.values())).config,
     )
@@ -101,13 +101,13 @@ def logits_of(answers: Answers) -> Array:
     return answers.logits["test"].numpy()
 
 
-def predicted(answers: Answers) -> Array:
+def predicted_classes(answers: Answers) -> Array:
     """The answer to each test image: class numbers (N,)."""
     found: Array = logits_of(answers).argmax(axis=1)
     return found
 
 
-def right_answers(answers: Answers) -> Array:
+def correct_predictions(answers: Answers) -> Array:
     """Whether each test image was answered rightly: bool (N,), in the order of the test set."""
-    found: Array = predicted(answers) == labels_of(answers)
+    found: Array = predicted_classes(answers) == labels_of(answers)
     return found

@@ -22,7 +22,7 @@ from kdsweep.report.sections.style import (
     percent,
     translucent,
 )
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -55,7 +55,7 @@ class Student:
         return fmean(costs) if costs else None
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The trade-off; None if all students have as many parameters."""
     known = students(finished(grid))
     found = known[:MOST_STUDENTS]

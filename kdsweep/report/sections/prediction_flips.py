@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsweep.errors import UserError
-from kdsweep.report.sections.paired_predictions import Array, Pair, predicted
+from kdsweep.report.sections.paired_predictions import Array, Pair, predicted_classes
 from kdsweep.report.sections.section import Picture, Section
-from kdsweep.report.sources.images import Load, Shown, contact_sheet, pixels_of
+from kdsweep.report.sources.images import DatasetLoader, SheetImage, contact_sheet, pixels_of
 from kdsweep.tracking.predictions import Answers
 
 SHEET = "fixed_and_broken.png"
 MOST_SHOWN = 24  # images of each kind
 
 
-class Changed(NamedTuple):
+class PredictionFlip(NamedTuple):
     """A test image on which most seeds of the one cell were right and of the other one wrong."""
 
     place: int  # in the test set
@@ -25,7 +25,7 @@ class Changed(NamedTuple):
     after: int  # the distilled cell's
 
 
-def fixed_and_broken(pair: Pair) -> tuple[list[Changed], list[Changed]]:
+def prediction_flips(pair: Pair) -> tuple[list[PredictionFlip], list[PredictionFlip]]:
     """Those that were wrong and are right now, and the other way round, over the shared seeds.
 
     The clearest come first, those on which most seeds changed, and of equal ones any: the images
@@ -39,9 +39,9 @@ def fixed_and_broken(pair: Pair) -> tuple[list[Changed], list[Changed]]:
     is_fixed = (right_now > 0.5) & (right_before < 0.5)
     is_broken = (right_now < 0.5) & (right_before > 0.5)
 
-    def told(place: int) -> Changed:
+    def told(place: int) -> PredictionFlip:
         true = int(pair.labels[place])
-        return Changed(place, _answer(theirs[:, place], true), _answer(ours[:, place], true))
+        return PredictionFlip(place, _answer(theirs[:, place], true), _answer(ours[:, place], true))
 
     return (
         [told(int(place)) for place in order if is_fixed[place]],
@@ -51,7 +51,7 @@ def fixed_and_broken(pair: Pair) -> tuple[list[Changed], list[Changed]]:
 
 def _said(answers: Mapping[int, Answers], seeds: Sequence[int]) -> Array:
     """(seeds, N)."""
-    return np.stack([predicted(answers[seed]) for seed in seeds])
+    return np.stack([predicted_classes(answers[seed]) for seed in seeds])
 
 
 def _answer(said: Array, true: int) -> int:
@@ -61,11 +61,11 @@ def _answer(said: Array, true: int) -> int:
     return int(Counter(said[said != true].tolist()).most_common(1)[0][0])
 
 
-def tell(pair: Pair, home: Path, load: Load) -> Section:
+def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
     """Count them, and write the contact sheet of them into a folder."""
     if not pair.seeds:
         return Section("", [])
-    fixed, broken = fixed_and_broken(pair)
+    fixed, broken = prediction_flips(pair)
     most = "" if len(pair.seeds) == 1 else f" in most of {len(pair.seeds)} seeds"
     said = (
         f"Of {len(pair.labels)} test images {pair.name} fixed {len(fixed)} that {pair.baseline} got"
@@ -85,7 +85,11 @@ def tell(pair: Pair, home: Path, load: Load) -> Section:
 
 
 def _draw(
-    pair: Pair, fixed: Sequence[Changed], broken: Sequence[Changed], path: Path, load: Load
+    pair: Pair,
+    fixed: Sequence[PredictionFlip],
+    broken: Sequence[PredictionFlip],
+    path: Path,
+    load: DatasetLoader,
 ) -> None:
     kinds = [("Fixed", fixed), ("Broken", broken)]
     shown = [one for _, found in kinds for one in found[:MOST_SHOWN]]
@@ -93,9 +97,9 @@ def _draw(
     pixels = dict(zip(index, pixels_of(pair.config, pair.labels, index, load), strict=True))
     names = pair.classes
 
-    def image(one: Changed) -> Shown:
+    def image(one: PredictionFlip) -> SheetImage:
         true = names[int(pair.labels[one.place])]
-        return Shown(pixels[one.place], true, names[one.before], names[one.after])
+        return SheetImage(pixels[one.place], true, names[one.before], names[one.after])
 
     key = f"class: {pair.baseline} → {pair.name}"
     blocks = [
@@ -105,7 +109,7 @@ def _draw(
     contact_sheet(blocks, path)
 
 
-def _heading(kind: str, found: Sequence[Changed]) -> str:
+def _heading(kind: str, found: Sequence[PredictionFlip]) -> str:
     if not found:
         return f"{kind}: none"
     if len(found) > MOST_SHOWN:

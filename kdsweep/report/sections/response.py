@@ -22,7 +22,7 @@ from kdsweep.report.sections.style import (
     percent,
     translucent,
 )
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,7 +34,7 @@ KEYS = ("T", "alpha")
 AXES = {"T": "T (temperature, log scale)", "alpha": "alpha (soft weight)"}
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves; None without two cells that differ in T or alpha alone."""
     found = panels(grid)
     if not found:

@@ -11,7 +11,7 @@ from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.histories import runs_of
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.report.sections.style import finished, select
-from kdsweep.report.sources.collection import Evidence, Run
+from kdsweep.report.sources.collection import Run, RunCollection
 
 TITLE = "Chosen on validation, shown on test"
 MOST_CELLS = 12
@@ -25,12 +25,12 @@ NOTE = (
 UNKNOWN = "Optimism is known only of runs with trainer.test_curve=true."
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The table of at most twelve cells; None without a cell chosen on validation."""
     if grid.best is None:
         return None
     cells = select(grid, MOST_CELLS)
-    gaps = {cell.name: optimism(runs_of(evidence, cell)) for cell in cells}
+    gaps = {cell.name: optimism(runs_of(collection, cell)) for cell in cells}
     said = [
         *_selection(grid),
         *_chosen_on_test(grid),

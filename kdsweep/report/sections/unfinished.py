@@ -2,7 +2,7 @@
 
 from kdsweep.report.analysis.aggregate import Grid, Row
 from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 TITLE = "Runs that are in no mean"
 MOST_RUNS = 30
@@ -15,14 +15,14 @@ MEANINGS = {
 NEVER_BEGAN = "asked for in sweep.json, and without a folder"
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The runs with their reasons; None if all have finished."""
-    rows = [row for row in evidence.rows if row["same_as"] is None]
+    rows = [row for row in collection.rows if row["same_as"] is None]
     lines = [_line(row) for row in rows if row["status"] != "FINISHED"]
-    lines += [(name, "", "", "MISSING", NEVER_BEGAN) for name in evidence.missing]
+    lines += [(name, "", "", "MISSING", NEVER_BEGAN) for name in collection.missing]
     if not lines:
         return None
-    said = [f"{len(lines)} of {len(rows) + len(evidence.missing)} runs have no result."]
+    said = [f"{len(lines)} of {len(rows) + len(collection.missing)} runs have no result."]
     short = [cell for cell in grid.cells if cell.test and cell.test.n < grid.seeds]
     if short:
         names = ", ".join(f"{cell.name} (n={cell.test.n})" for cell in short[:5] if cell.test)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.images import Load, load_dataset
+from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import sweep_note
 from kdsweep.tracking.predictions import OF_TEACHERS, Answers, load_answers
@@ -45,12 +45,12 @@ class Run(Protocol):
         """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
 
     @property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_predictions(self) -> Answers | None:
         """Its teacher's logits; None where it had none or they were not kept."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunCollection:
     """The runs that a report tells of.
 
     Args:
@@ -67,7 +67,7 @@ class Evidence:
     home: Path
     missing: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
-    load: Load = load_dataset
+    load: DatasetLoader = load_dataset
 
     @property
     def rows(self) -> list[Row]:
@@ -95,7 +95,7 @@ class FolderRun:
         return _answers(self.folder / run_dir.ANSWERS)
 
     @cached_property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_predictions(self) -> Answers | None:
         own = self.answers
         if own is None or own.teacher is None:
             return None
@@ -112,7 +112,7 @@ def _answers(path: Path) -> Answers | None:
         return None
 
 
-def from_folder(sweep: Path) -> Evidence:
+def from_folder(sweep: Path) -> RunCollection:
     """The runs of a sweep's folder.
 
     Raises:
@@ -128,7 +128,7 @@ def from_folder(sweep: Path) -> Evidence:
         raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: its sweep.json is damaged")
     known = {str(run.row["run"]) for run in runs}
     missing = tuple(number for number in note.get("fingerprints", {}) if number not in known)
-    return Evidence(note["name"], runs, sweep, missing, links(note, runs))
+    return RunCollection(note["name"], runs, sweep, missing, links(note, runs))
 
 
 def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:

@@ -25,10 +25,10 @@ NO_MEMORY = 1e-9  # GiB: images in files stay there
 NARROW, WIDE = 1.25, 2.3  # inches a column
 
 # Gives the data set of a run's resolved config.
-Load = Callable[[dict[str, Any]], "Dataset"]
+DatasetLoader = Callable[[dict[str, Any]], "Dataset"]
 
 
-class Read:
+class LoadedSource:
     """A source that has been read, and is not to be identified: to look at, not to train on."""
 
     def __init__(self, name: str, raw: "Raw") -> None:
@@ -63,11 +63,14 @@ def load_dataset(config: dict[str, Any]) -> "Dataset":
         raise UserError(str(error)) from error
     any_values = [0.5] * raw.train.images.shape[1]
     node = {**node, "mean": any_values, "std": any_values}
-    return build_dataset(node, "cpu", Read(node["name"], raw))
+    return build_dataset(node, "cpu", LoadedSource(node["name"], raw))
 
 
 def pixels_of(
-    config: Mapping[str, Any], labels: np.ndarray, index: Sequence[int], load: Load = load_dataset
+    config: Mapping[str, Any],
+    labels: np.ndarray,
+    index: Sequence[int],
+    load: DatasetLoader = load_dataset,
 ) -> np.ndarray:
     """The test images at ``index``, as uint8 (len(index), channels, H, W).
 
@@ -85,7 +88,7 @@ def pixels_of(
     return test.images[torch.tensor(list(index))].cpu().numpy()
 
 
-class Shown(NamedTuple):
+class SheetImage(NamedTuple):
     """An image of a contact sheet, and the names of its class and of the answers to it."""
 
     pixels: np.ndarray  # uint8 (channels, H, W)
@@ -101,7 +104,7 @@ class Shown(NamedTuple):
         return f"{true}:{space}{before} → {after}"
 
 
-Block = tuple[str, Sequence[Shown]]  # a heading of two lines, and the images under it
+Block = tuple[str, Sequence[SheetImage]]  # a heading of two lines, and the images under it
 
 
 def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
@@ -126,7 +129,7 @@ def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
     save(figure, path)
 
 
-def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:
+def _fill(panels: Sequence["Axes"], block: Sequence[SheetImage]) -> None:
     for axes in panels:
         axes.set_axis_off()
         axes.set(xticks=[], yticks=[])  # laying out those that are not drawn takes seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.errors import UserError
-from kdsweep.report.sources.collection import Evidence, from_folder
+from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
 from kdsweep.tracking.metadata import sweep_note
@@ -47,7 +47,7 @@ class Address(NamedTuple):
 class Source:
     """The runs, and the one run in MLflow that a report of them belongs to."""
 
-    evidence: Evidence
+    collection: RunCollection
     parent: str | None = None  # None for several sweeps, for a part of one, and without MLflow
     uri: str | None = None  # of the store that has it
     experiment: str | None = None
@@ -85,7 +85,7 @@ def _found(words: Sequence[str], address: Address) -> Source:
     found = [source for word in dict.fromkeys(words) for source in _named(word, address)]
     if len(found) == 1:
         return found[0]
-    return Source(merge([source.evidence for source in found]))
+    return Source(merge([source.collection for source in found]))
 
 
 def _named(word: str, address: Address) -> list[Source]:
@@ -106,22 +106,22 @@ def _named(word: str, address: Address) -> list[Source]:
 
 
 def _of_folder(folder: Path, address: Address) -> Source:
-    evidence = from_folder(folder)
+    collection = from_folder(folder)
     note = sweep_note(folder)
     assert note is not None, "from_folder refuses a folder without"
-    experiment = address.experiment or _experiment(evidence)
+    experiment = address.experiment or _experiment(collection)
     used = note["tracking_uri"]
     if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
         used = URI  # the project's folder was moved, and its database with it
-    return Source(evidence, note["parent_run_id"], address.uri or used, experiment)
+    return Source(collection, note["parent_run_id"], address.uri or used, experiment)
 
 
-def _experiment(evidence: Evidence) -> str | None:
+def _experiment(collection: RunCollection) -> str | None:
     """The name of the experiment that a sweep was logged to."""
-    if not evidence.runs:
+    if not collection.runs:
         return None
     try:
-        tracking = evidence.runs[0].config.get("tracking") or {}
+        tracking = collection.runs[0].config.get("tracking") or {}
     except Exception:  # whatever a damaged file makes a parser say
         return None
     name = tracking.get("experiment")

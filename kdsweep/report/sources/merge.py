@@ -16,7 +16,7 @@ from typing import Any
 from kdsweep.common.text import number
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Evidence, Run
+from kdsweep.report.sources.collection import Run, RunCollection
 from kdsweep.report.sources.mlflow import REPORTS
 from kdsweep.tracking.predictions import Answers
 from kdsweep.tracking.run_dir import Row as Epoch
@@ -45,7 +45,7 @@ MOST_WORDS = 5
 WORD = re.compile(r" (?=[\w.+]+=)")
 
 
-def merge(parts: Sequence[Evidence]) -> Evidence:
+def merge(parts: Sequence[RunCollection]) -> RunCollection:
     """The runs of several sweeps as those of one; a run that is in two of them counts once.
 
     Raises:
@@ -66,7 +66,7 @@ def merge(parts: Sequence[Evidence]) -> Evidence:
     ]
     runs = _each_once(runs)
     _refuse_two_of_one(runs)
-    return Evidence(
+    return RunCollection(
         name=" + ".join(part.name for part in parts),
         runs=runs,
         home=REPORTS / slug(parts),
@@ -75,13 +75,13 @@ def merge(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
-def labels(parts: Sequence[Evidence]) -> list[str]:
+def labels(parts: Sequence[RunCollection]) -> list[str]:
     """What each sweep is called in the names of its runs: `2026-11-21/10-00-00`, `bayes`."""
     found = [re.sub(r"^.*?multirun/", "", part.home.as_posix()) for part in parts]
     return found if len(set(found)) == len(found) else [part.home.as_posix() for part in parts]
 
 
-def slug(parts: Sequence[Evidence]) -> str:
+def slug(parts: Sequence[RunCollection]) -> str:
     """The name of a folder for all of them."""
     name = "+".join(re.sub(r"[^\w.-]+", "_", label) for label in labels(parts))
     return name if len(name) <= 80 else f"{name[:60]}-{sha256(name.encode()).hexdigest()[:12]}"
@@ -90,7 +90,7 @@ def slug(parts: Sequence[Evidence]) -> str:
 class _Sweep:
     """A sweep that is to be merged."""
 
-    def __init__(self, part: Evidence, label: str) -> None:
+    def __init__(self, part: RunCollection, label: str) -> None:
         self.part, self.label = part, label
         self.cells: dict[str, Settings] = {}
         for run in part.runs:
@@ -155,8 +155,8 @@ class _Renamed:
         return self.run.answers
 
     @property
-    def teacher_answers(self) -> Answers | None:
-        return self.run.teacher_answers
+    def teacher_predictions(self) -> Answers | None:
+        return self.run.teacher_predictions
 
 
 def settings(config: Mapping[str, Any], row: Mapping[str, Any]) -> Settings:

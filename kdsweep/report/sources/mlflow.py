@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Evidence, Run, links
+from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, sweep_note
 from kdsweep.tracking.mlflow.backend import first_line
@@ -52,7 +52,7 @@ MEASURED = (
 )
 
 
-class Archive:
+class ArtifactCache:
     """The artifacts of a sweep's runs; what several of them share is fetched once."""
 
     def __init__(self, store: MLflowStore, sweep: str | None) -> None:
@@ -85,7 +85,7 @@ class Archive:
 class MLflowRun:
     """A run in MLflow."""
 
-    def __init__(self, found: "Entity", row: Row, archive: Archive) -> None:
+    def __init__(self, found: "Entity", row: Row, archive: ArtifactCache) -> None:
         self.row, self._found, self._archive = row, found, archive
         self.run_id = str(found.info.run_id)
         self._metrics = [key for key in found.data.metrics if key not in END_METRICS]
@@ -118,12 +118,12 @@ class MLflowRun:
         return self._archive.read(self.run_id, run_dir.ANSWERS, load_answers)
 
     @cached_property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_predictions(self) -> Answers | None:
         own = self.answers
         return None if own is None or own.teacher is None else self._archive.teacher(own.teacher)
 
 
-def from_mlflow(store: MLflowStore, sweep: str) -> Evidence:
+def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
     """The runs of a sweep or a search, by the id of its run in MLflow; a single run, too.
 
     Raises:
@@ -140,10 +140,12 @@ def from_mlflow(store: MLflowStore, sweep: str) -> Evidence:
         found = [run for run in runs if run.data.tags.get(PARENT) in trials]
     else:
         found = store.search(f"tags.`{ROLE}` = 'run' and tags.`{PARENT}` = '{sweep}'")
-    return _whole(_evidence(store, parent, found), Archive(store, None if role == "run" else sweep))
+    return _whole(
+        _evidence(store, parent, found), ArtifactCache(store, None if role == "run" else sweep)
+    )
 
 
-def from_query(store: MLflowStore, query: str) -> list[Evidence]:
+def from_query(store: MLflowStore, query: str) -> list[RunCollection]:
     """The runs that a filter of MLflow's matches, those of each sweep together.
 
     Raises:
@@ -160,7 +162,7 @@ def from_query(store: MLflowStore, query: str) -> list[Evidence]:
         ) from error
     if not matching:
         raise UserError(f"SWEEP must match some run of the experiment, got {query}")
-    roots = Roots(store.search(f"tags.`{ROLE}` != 'run'"))
+    roots = ParentIndex(store.search(f"tags.`{ROLE}` != 'run'"))
     by_sweep: dict[str, list[Entity]] = {}
     for run in matching:
         by_sweep.setdefault(roots.of(run), []).append(run)
@@ -181,7 +183,7 @@ def get_run(store: MLflowStore, run_id: str) -> "Entity":
         ) from error
 
 
-class Roots:
+class ParentIndex:
     """Finds the sweep or search that a run belongs to."""
 
     def __init__(self, runs: "Iterable[Entity]") -> None:
@@ -200,17 +202,17 @@ class Roots:
 
 def single(store: MLflowStore, run: "Entity") -> MLflowRun:
     """A run by itself, whatever sweep it belongs to."""
-    roots = Roots(store.search(f"tags.`{ROLE}` != 'run'"))
+    roots = ParentIndex(store.search(f"tags.`{ROLE}` != 'run'"))
     sweep = roots.of(run)
-    archive = Archive(store, sweep if sweep in roots.runs else None)
+    archive = ArtifactCache(store, sweep if sweep in roots.runs else None)
     return MLflowRun(run, row_of(run, place(run, None)), archive)
 
 
-def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -> Evidence:
+def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -> RunCollection:
     """``parent`` is the run itself where there is no other."""
     sweep, folder = str(parent.info.run_id), parent.data.tags.get(FOLDER_TAG)
     is_alone = parent.data.tags.get(ROLE) == "run"
-    archive = Archive(store, None if is_alone else sweep)
+    archive = ArtifactCache(store, None if is_alone else sweep)
     above = None if is_alone else folder
     placed = sorted(
         ((place(run, above), run) for run in found), key=lambda pair: run_dir.by_number(pair[0])
@@ -221,14 +223,14 @@ def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -
     address = {"tracking_uri": store.uri, "experiment_id": parent.info.experiment_id}
     # A run's name is cut where it is too long for MLflow.
     name = parent.data.params.get("command", str(parent.info.run_name))
-    return Evidence(name, runs, home, links=links(address, runs))
+    return RunCollection(name, runs, home, links=links(address, runs))
 
 
 def _note_in(path: Path) -> dict[str, Any] | None:
     return sweep_note(path.parent)
 
 
-def _whole(part: Evidence, archive: Archive) -> Evidence:
+def _whole(part: RunCollection, archive: ArtifactCache) -> RunCollection:
     """With the jobs of a sweep that are no run of MLflow's: folded ones, and missing ones."""
     if archive.sweep is None or (note := archive.read(archive.sweep, SWEEP, _note_in)) is None:
         return part

@@ -149,7 +149,7 @@ def test_a_baseline_that_varies_more_than_the_rest_is_compared_by_its_own_spread
     cells = {str(cell): seeds(values[cell]) for cell in range(9)}
     found = pooled(cells)
     assert found is not None
-    assert found.unlike == {"0"}
+    assert found.heteroscedastic == {"0"}
     against = dict.fromkeys(list(cells)[1:], "0")
     assert compare_cells(cells, against) == compare({n: (cells[n], cells["0"]) for n in against})
     assert compare_cells(cells, {"1": "2", "0": "3"})["1"].n == 5

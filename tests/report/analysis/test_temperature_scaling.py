@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from evidence import drawn
+from collection import drawn
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from evidence import MadeRun, answers, drawn, evidence, run
+from collection import MadeRun, answers, collection, drawn, run
 
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.analysis.temperature_scaling import scores
@@ -38,14 +38,14 @@ def cell(name: str, mean: float, of: Answers | None, seeds: int = 4) -> list[Mad
             seed,
             mean + NOISE[seed] + wobble * (seed % 2),
             answers=student,
-            teacher_answers=of,
+            teacher_predictions=of,
         )
         for seed in range(seeds)
     ]
 
 
 def told(runs: Sequence[MadeRun]) -> Section:
-    found = evidence(runs)
+    found = collection(runs)
     said = section(found, grid(found.rows))
     assert said is not None
     return said
@@ -127,7 +127,7 @@ def test_a_teacher_that_is_always_right_has_no_calibrated_T() -> None:
 
 def test_students_without_a_calibrated_T_are_counted() -> None:
     runs = cell("kl T=1", 0.8, teacher(1.5))
-    runs[0] = run("kl T=1", 0, 0.8, answers=right_always(), teacher_answers=teacher(1.5))
+    runs[0] = run("kl T=1", 0, 0.8, answers=right_always(), teacher_predictions=teacher(1.5))
     found = told(runs)
     assert any("1 of the 4 networks of kl T=1 have no calibrated T" in s for s in found.sentences)
     assert found.tables[0].rows[1][:2] == ("kl T=1", "3")
@@ -136,7 +136,7 @@ def test_students_without_a_calibrated_T_are_counted() -> None:
 def test_every_teacher_has_its_own_question() -> None:
     runs = cell("kl T=1 teacher=a", 0.9, teacher(1.5))
     runs += [
-        run("kl T=4 teacher=b", s, 0.8, teacher="b", teacher_answers=teacher(3)) for s in (0, 1)
+        run("kl T=4 teacher=b", s, 0.8, teacher="b", teacher_predictions=teacher(3)) for s in (0, 1)
     ]
     found = told(runs)
     assert [line[0] for line in found.tables[0].rows][:2] == ["teacher cnn", "teacher b"]
@@ -145,7 +145,7 @@ def test_every_teacher_has_its_own_question() -> None:
 
 def test_teachers_of_their_own_seed_have_an_interval_over_the_seeds() -> None:
     runs = [
-        run("kl T=1", seed, 0.8, answers=teacher(1.5), teacher_answers=teacher(1.5, 300 + seed))
+        run("kl T=1", seed, 0.8, answers=teacher(1.5), teacher_predictions=teacher(1.5, 300 + seed))
         for seed in range(3)
     ]
     found = told(runs)
@@ -192,7 +192,9 @@ def test_without_answers_it_says_so() -> None:
 
 
 def test_without_a_finished_run_there_is_no_section() -> None:
-    found = evidence([MadeRun({**run("kl T=1", 0, 0.8).row, "status": "FAILED", "test/acc": None})])
+    found = collection(
+        [MadeRun({**run("kl T=1", 0, 0.8).row, "status": "FAILED", "test/acc": None})]
+    )
     assert section(found, grid(found.rows)) is None
 
 

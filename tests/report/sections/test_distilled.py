@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from collection import MadeRun, answers, collection, run, saying
 from commands import Command, Compose
-from evidence import MadeRun, answers, evidence, run, saying
 from matplotlib.image import imread
 from PIL import Image
 from sklearn.metrics import confusion_matrix
@@ -28,7 +28,7 @@ from kdsweep.report.sections.class_changes import (
     confusion_difference,
     dark_knowledge,
     gains,
-    tell_matrices,
+    matrices_section,
 )
 from kdsweep.report.sections.distilled import (
     NOT_CHOSEN,
@@ -38,11 +38,16 @@ from kdsweep.report.sections.distilled import (
     repeated_mistakes,
     section,
 )
-from kdsweep.report.sections.paired_predictions import Pair, pair, right_answers
-from kdsweep.report.sections.prediction_flips import MOST_SHOWN, SHEET, Changed, fixed_and_broken
+from kdsweep.report.sections.paired_predictions import Pair, correct_predictions, pair
+from kdsweep.report.sections.prediction_flips import (
+    MOST_SHOWN,
+    SHEET,
+    PredictionFlip,
+    prediction_flips,
+)
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sources.collection import Evidence, from_folder
-from kdsweep.report.sources.images import Shown, contact_sheet, load_dataset, pixels_of
+from kdsweep.report.sources.collection import RunCollection, from_folder
+from kdsweep.report.sources.images import SheetImage, contact_sheet, load_dataset, pixels_of
 from kdsweep.tracking.predictions import Answers
 
 CAT, DOG, FISH = range(3)
@@ -65,7 +70,7 @@ def runs(cell: str, said: Sequence[Sequence[int]], **other: Any) -> list[MadeRun
             seed,
             0.8 if cell == CE else 0.9,
             answers=saying(one, TRUE),
-            teacher_answers=None if cell == CE else saying(TEACHER, TRUE),
+            teacher_predictions=None if cell == CE else saying(TEACHER, TRUE),
             config=DATA,
             **other,
         )
@@ -73,11 +78,11 @@ def runs(cell: str, said: Sequence[Sequence[int]], **other: Any) -> list[MadeRun
     ]
 
 
-def made(home: Path = Path()) -> Evidence:
-    return evidence([*runs(CE, BEFORE), *runs(TAUGHT, AFTER)], home)
+def made(home: Path = Path()) -> RunCollection:
+    return collection([*runs(CE, BEFORE), *runs(TAUGHT, AFTER)], home)
 
 
-def made_pair(found: Evidence | None = None) -> Pair:
+def made_pair(found: RunCollection | None = None) -> Pair:
     found = found or made()
     told = grid(found.rows)
     assert told.best is not None
@@ -90,7 +95,7 @@ def data(config: dict[str, Any]) -> Any:
     return SimpleNamespace(test=SimpleNamespace(images=PIXELS, labels=torch.tensor(TRUE)))
 
 
-def told(found: Evidence, load: Any = data) -> Section:
+def told(found: RunCollection, load: Any = data) -> Section:
     said = section(replace(found, load=load), grid(found.rows))
     assert said is not None
     return said
@@ -104,7 +109,12 @@ def random_answers(images: int, classes: int, seed: int) -> Answers:
 
 
 def test_right_answers_are_in_the_order_of_the_test_set() -> None:
-    assert right_answers(saying(TEACHER, TRUE)).tolist() == [True] * 3 + [False, True, False, True]
+    assert correct_predictions(saying(TEACHER, TRUE)).tolist() == [True] * 3 + [
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_likeness_to_the_teacher_against_torch() -> None:
@@ -145,17 +155,17 @@ def test_gains_are_of_each_class_and_the_largest_comes_first() -> None:
 
 def test_images_are_fixed_and_broken_by_most_of_the_seeds() -> None:
     """Image 2 (a cat) is right before in two seeds of three, and wrong now in two of three."""
-    fixed, broken = fixed_and_broken(made_pair())
-    assert fixed[0] == Changed(place=0, before=DOG, after=CAT)  # in all seeds: the clearest
-    assert fixed[1:] == [Changed(place=5, before=CAT, after=DOG)]
-    assert broken == [Changed(place=2, before=CAT, after=DOG)]
+    fixed, broken = prediction_flips(made_pair())
+    assert fixed[0] == PredictionFlip(place=0, before=DOG, after=CAT)  # in all seeds: the clearest
+    assert fixed[1:] == [PredictionFlip(place=5, before=CAT, after=DOG)]
+    assert broken == [PredictionFlip(place=2, before=CAT, after=DOG)]
 
 
 def test_without_a_majority_nothing_is_fixed_or_broken() -> None:
     """Image 0 is right in one seed of two: neither right nor wrong in most."""
     half = [[CAT, *TRUE[1:]], [DOG, *TRUE[1:]]]
-    found = evidence([*runs(CE, half), *runs(TAUGHT, [TRUE, TRUE])])
-    assert fixed_and_broken(made_pair(found)) == ([], [])
+    found = collection([*runs(CE, half), *runs(TAUGHT, [TRUE, TRUE])])
+    assert prediction_flips(made_pair(found)) == ([], [])
 
 
 def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
@@ -169,17 +179,17 @@ def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
 
 def test_captions_say_class_before_and_after() -> None:
     pixels = np.zeros((1, 8, 8), np.uint8)
-    assert Shown(pixels, "3", "8", "3").caption == "3: 8 → 3"
-    assert Shown(pixels, "automobile", "truck", "automobile").caption == (
+    assert SheetImage(pixels, "3", "8", "3").caption == "3: 8 → 3"
+    assert SheetImage(pixels, "automobile", "truck", "automobile").caption == (
         "automobile:\ntruck → automobile"
     )
-    long = Shown(pixels, "Staffordshire bullterrier", "a", "b").caption
+    long = SheetImage(pixels, "Staffordshire bullterrier", "a", "b").caption
     assert long.startswith("Staffordshire b…:")
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (224, 3)])
 def test_the_sheet_holds_images_of_any_size(side: int, channels: int, tmp_path: Path) -> None:
-    one = Shown(np.full((channels, side, side), 255, np.uint8), "cat", "dog", "cat")
+    one = SheetImage(np.full((channels, side, side), 255, np.uint8), "cat", "dog", "cat")
     contact_sheet([("Fixed\ncats", [one] * MOST_SHOWN), ("Broken: none\n", [])], tmp_path / "s.png")
     sheet = imread(tmp_path / "s.png")[..., :3]  # in [0, 1]
     assert sheet.shape[0] > 300
@@ -256,7 +266,7 @@ def test_of_many_classes_the_most_changed_are_shown() -> None:
     ours, teacher = random_answers(600, many, 1), random_answers(600, many, 2)
     teacher.logits["test"][:, :20] = ours.logits["test"][:, :20]
     quiet = Pair(TAUGHT, None, {0: ours}, {}, {0: teacher}, 4.0, {})
-    said = tell_matrices(quiet)
+    said = matrices_section(quiet)
     assert any(f"Of {many} classes the {MOST_CLASSES}" in sentence for sentence in said.sentences)
     assert np.shape(said.figures[0].data[0].z) == (MOST_CLASSES, MOST_CLASSES)
 
@@ -267,11 +277,11 @@ def test_a_class_without_a_test_image_is_left_out() -> None:
     found = Pair(TAUGHT, CE, parts, parts, {0: saying(TEACHER[:-1], no_fish)}, 4.0, {})
     assert FISH not in gains(found)
     assert np.isnan(confusion_difference(found)[FISH]).all()
-    assert len(tell_matrices(found).figures) == 2
+    assert len(matrices_section(found).figures) == 2
 
 
 def test_without_a_baseline_the_rest_is_told(tmp_path: Path) -> None:
-    said = told(evidence(runs(TAUGHT, AFTER), tmp_path))
+    said = told(collection(runs(TAUGHT, AFTER), tmp_path))
     assert any("labels alone" in sentence for sentence in said.sentences)
     assert not said.pictures
     assert [table.header[0] for table in said.tables] == ["likeness"]
@@ -283,14 +293,14 @@ def test_without_the_teachers_answers_the_rest_is_told(tmp_path: Path) -> None:
     taught = [
         run(TAUGHT, s, 0.9, answers=saying(a, TRUE), config=DATA) for s, a in enumerate(AFTER)
     ]
-    said = told(evidence([*runs(CE, BEFORE), *taught], tmp_path))
+    said = told(collection([*runs(CE, BEFORE), *taught], tmp_path))
     assert "The answers of its teacher were not kept." in said.sentences
     assert [table.header[0] for table in said.tables] == ["class"]
     assert len(said.pictures) == 1
 
 
 def test_with_one_seed_no_class_is_said_to_gain(tmp_path: Path) -> None:
-    said = told(evidence([*runs(CE, BEFORE[:1]), *runs(TAUGHT, AFTER[:1])], tmp_path))
+    said = told(collection([*runs(CE, BEFORE[:1]), *runs(TAUGHT, AFTER[:1])], tmp_path))
     assert any(sentence.startswith("One seed") for sentence in said.sentences)
     assert not any("most of" in sentence for sentence in said.sentences if "fixed" in sentence)
 
@@ -298,24 +308,24 @@ def test_with_one_seed_no_class_is_said_to_gain(tmp_path: Path) -> None:
 def test_runs_on_other_test_images_are_not_compared() -> None:
     """Merged sweeps may have cells of one name on different data."""
     others = [run(CE, 0, 0.8, answers=saying(BEFORE[0][:-1], TRUE[:-1]), config=DATA)]
-    found = made_pair(evidence([*others, *runs(TAUGHT, AFTER)]))
+    found = made_pair(collection([*others, *runs(TAUGHT, AFTER)]))
     assert found.theirs == {}
     assert sorted(found.ours) == [0, 1, 2]
 
 
 def test_where_nothing_was_taught_there_is_no_section() -> None:
-    found = evidence(runs(CE, BEFORE))
+    found = collection(runs(CE, BEFORE))
     assert section(found, grid(found.rows)) is None
 
 
 def test_where_nothing_was_held_out_none_of_several_cells_is_chosen() -> None:
     blind = {"val/acc": None}
-    found = evidence([*runs("kl T=1", AFTER, **blind), *runs("kl T=4", AFTER, **blind)])
+    found = collection([*runs("kl T=1", AFTER, **blind), *runs("kl T=4", AFTER, **blind)])
     assert told(found).sentences == [NOT_CHOSEN]
 
 
 def test_without_answers_it_says_so() -> None:
-    assert told(evidence([run(TAUGHT, 0, 0.9)])).sentences == [NOT_KEPT]
+    assert told(collection([run(TAUGHT, 0, 0.9)])).sentences == [NOT_KEPT]
 
 
 def test_where_the_labels_alone_won_the_best_taught_cell_is_told_of(tmp_path: Path) -> None:
@@ -325,12 +335,12 @@ def test_where_the_labels_alone_won_the_best_taught_cell_is_told_of(tmp_path: Pa
             s,
             0.7,
             answers=saying(a, TRUE),
-            teacher_answers=saying(TEACHER, TRUE),
+            teacher_predictions=saying(TEACHER, TRUE),
             config=DATA,
         )
         for s, a in enumerate(AFTER)
     ]
-    said = told(evidence([*runs(CE, BEFORE), *worse], tmp_path))
+    said = told(collection([*runs(CE, BEFORE), *worse], tmp_path))
     assert f"{TAUGHT}, the best cell that learned from a teacher, against ce" in said.sentences[0]
 
 
@@ -346,7 +356,7 @@ def test_a_trained_sweep_is_told_of(command: Command, tmp_path: Path) -> None:
     (taught,) = (r for r in found.rows if r["loss"] == "kl" and r["seed"] == 0)
     (one,) = (r for r in found.runs if r.row is taught)
     assert one.answers is not None
-    assert math.isclose(right_answers(one.answers).mean(), taught["test/acc"], abs_tol=1e-12)
+    assert math.isclose(correct_predictions(one.answers).mean(), taught["test/acc"], abs_tol=1e-12)
     calibrated = calibration.section(found, cells)
     assert calibrated is not None
     assert calibrated.tables[0].rows[0][0] == "teacher cnn"

@@ -12,7 +12,7 @@ from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import grid
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.lookup import Address, find
 from kdsweep.report.sources.merge import labels, merge
 from kdsweep.tracking.run_dir import CONFIG, RESULT, RESULT_KEYS
@@ -77,7 +77,7 @@ def sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweeps:
     return Sweeps(tmp_path)
 
 
-def cells(found: Evidence) -> dict[str, int]:
+def cells(found: RunCollection) -> dict[str, int]:
     """Name of each cell -> how many seeds it has."""
     return {cell.name: cell.test.n if cell.test else 0 for cell in grid(found.rows).cells}
 
@@ -88,7 +88,7 @@ KL = "kl T=4 alpha=0.5"
 def test_more_seeds_of_the_same_cells_are_the_same_cells(sweeps: Sweeps) -> None:
     sweeps("2026-11-21/10-00-00", (KL, 0, ""), (KL, 1, ""), ("ce", 0, ""))
     sweeps("2026-11-21/11-00-00", (KL, 1, ""), (KL, 2, ""))
-    found = find(["2026-11-21/10-00-00", "2026-11-21/11-00-00"]).evidence
+    found = find(["2026-11-21/10-00-00", "2026-11-21/11-00-00"]).collection
     assert cells(found) == {KL: 3, "ce": 1}
     assert found.name == "words of 2026-11-21/10-00-00 + words of 2026-11-21/11-00-00"
     (again,) = (row for row in found.rows if row["same_as"] is not None)
@@ -117,7 +117,7 @@ def test_what_sweeps_do_not_name_and_differ_in_is_put_into_the_cells(
         "optimizer={}": ("AdamW", "SGD"),
         "trainer.epochs={}": ("60", "6"),
     }[word]
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     words = [word.format(before), word.format(after)]
     assert set(cells(found)) == {f"{cell} {said}" for cell in (KL, "ce") for said in words}
     assert grid(found.rows).baselines == {f"{KL} {said}": f"ce {said}" for said in words}
@@ -126,7 +126,7 @@ def test_what_sweeps_do_not_name_and_differ_in_is_put_into_the_cells(
 def test_another_teacher_tells_only_cells_apart_that_have_one(sweeps: Sweeps) -> None:
     sweeps("one", (KL, 0, ""), ("ce", 0, ""))
     sweeps("other", (KL, 0, ""), ("ce", 0, ""), teacher={"trainer": {"epochs": 30}})
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     names = {f"{KL} teacher.trainer.epochs={epochs}": 1 for epochs in (8, 30)}
     assert cells(found) == names | {"ce": 1}
     assert set(grid(found.rows).baselines.values()) == {"ce"}
@@ -136,7 +136,7 @@ def test_what_one_sweep_names_is_said_of_the_other_too(sweeps: Sweeps) -> None:
     rates = [(f"{KL} optimizer.lr={lr}", 0, f"optimizer.lr={lr}") for lr in (0.02, 0.1)]
     sweeps("one", *rates)
     sweeps("other", (KL, 0, ""), (KL, 1, ""))
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     assert cells(found) == {f"{KL} optimizer.lr=0.02": 2, f"{KL} optimizer.lr=0.1": 1}
 
 
@@ -146,14 +146,14 @@ def test_other_settings_of_a_loss_that_one_sweep_alone_has_are_no_difference(
     sweeps("one", (KL, 0, ""), ("kl T=1 alpha=0.5", 0, ""))
     sweeps("other", ("ce", 0, ""))
     sweeps("third", ("kl T=9 alpha=0.9", 0, ""))
-    found = find(["one", "other", "third"]).evidence
+    found = find(["one", "other", "third"]).collection
     assert set(cells(found)) == {KL, "kl T=1 alpha=0.5", "ce", "kl T=9 alpha=0.9"}
 
 
 def test_where_a_run_was_trained_is_no_difference(sweeps: Sweeps) -> None:
     sweeps("one", (KL, 0, ""))
     sweeps("other", (KL, 1, ""), trainer={"threads": 8, "device": "cuda"}, mark="cuda")
-    assert cells(find(["one", "other"]).evidence) == {KL: 2}
+    assert cells(find(["one", "other"]).collection) == {KL: 2}
 
 
 def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
@@ -186,7 +186,7 @@ def test_folders_of_images_are_told_apart_by_their_names(sweeps: Sweeps) -> None
     for name, place in {"one": "/a/birds", "moved": "/b/birds", "other": "/a/flowers"}.items():
         source = {"_target_": "x.ImageFolder", "root": place}
         sweeps(name, (KL, len(name), ""), dataset={"source": source})
-    assert cells(find(["one", "moved"]).evidence) == {KL: 2}
+    assert cells(find(["one", "moved"]).collection) == {KL: 2}
     with pytest.raises(UserError, match=r"root=birds in one and dataset.source.root=flowers"):
         find(["one", "other"])
 
@@ -202,10 +202,10 @@ def test_too_many_differences_are_refused_by_name(sweeps: Sweeps) -> None:
 
 def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
     folder = sweeps("one", (KL, 0, ""))
-    found = find([str(folder)]).evidence
+    found = find([str(folder)]).collection
     assert merge([found]) is found
     assert labels([found]) == ["one"]
-    assert find(["one", "one"]).evidence.home == Path("multirun/one")
+    assert find(["one", "one"]).collection.home == Path("multirun/one")
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,12 @@ def test_a_real_sweep_is_found_by_each_of_its_names(command: Command) -> None:
     name = outcome.sweep.relative_to(outcome.folder / "multirun").as_posix()
     for words in ([], [str(outcome.sweep)], [name], [parent]):
         source = find(words)
-        assert [row["T"] for row in source.evidence.rows] == [1.0, 4.0]
+        assert [row["T"] for row in source.collection.rows] == [1.0, 4.0]
         assert source.parent == parent
         assert source.store() is not None
     query = find(["params.T = '4.0'"])
-    assert [row["T"] for row in query.evidence.rows] == [4.0]
-    assert (query.parent, query.evidence.home.parent) == (None, Path("multirun/reports"))
+    assert [row["T"] for row in query.collection.rows] == [4.0]
+    assert (query.parent, query.collection.home.parent) == (None, Path("multirun/reports"))
     assert find([parent], Address(uri="sqlite:///mlflow.db")).parent == parent
     merged = find([name, parent])
-    assert {row["same_as"] is None for row in merged.evidence.rows} == {True, False}
+    assert {row["same_as"] is None for row in merged.collection.rows} == {True, False}

@@ -13,8 +13,8 @@ from outcomes import interrupt
 from kdsweep.common.files import read_json
 from kdsweep.errors import UserError
 from kdsweep.report.files import write_report
-from kdsweep.report.leaderboard import boards
-from kdsweep.report.sources.collection import Evidence, from_folder
+from kdsweep.report.leaderboard import leaderboards
+from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.mlflow import from_mlflow, from_query
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import COLUMNS
@@ -26,7 +26,7 @@ def store_of(outcome: Outcome) -> MLflowStore:
     return MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=outcome.folder)
 
 
-def both(outcome: Outcome) -> tuple[Evidence, Evidence]:
+def both(outcome: Outcome) -> tuple[RunCollection, RunCollection]:
     """A sweep from its folder, and from MLflow."""
     parent = read_json(outcome.sweep / "sweep.json")["parent_run_id"]
     return from_folder(outcome.sweep), from_mlflow(store_of(outcome), parent)
@@ -46,8 +46,8 @@ def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
         assert other.config == mine.config
         assert other.history == mine.history
         assert _digest(other.answers) == _digest(mine.answers)
-        assert _digest(other.teacher_answers) == _digest(mine.teacher_answers)
-    assert any(run.teacher_answers is not None for run in theirs.runs)
+        assert _digest(other.teacher_predictions) == _digest(mine.teacher_predictions)
+    assert any(run.teacher_predictions is not None for run in theirs.runs)
 
 
 def _digest(answers: Any) -> str | None:
@@ -137,5 +137,5 @@ def _told_in(number: int, database: Path, tmp_path: Path) -> tuple[float, float]
     assert len(found.grid.cells) == number // 5
     assert all(cell.against_best.p is not None for cell in found.grid.cells if cell.against_best)
     between = time.process_time()
-    assert len(boards(store)[0].standings) == number // 5
+    assert len(leaderboards(store)[0].entries) == number // 5
     return between - started, time.process_time() - between

@@ -5,11 +5,11 @@ from typing import Any
 from rows import row, rows
 
 from kdsweep.report.analysis.aggregate import grid
-from kdsweep.report.analysis.verdicts import HEADER, answer, brief, lines
+from kdsweep.report.conclusions import HEADER, brief, conclusions, lines
 
 
 def said(*made: list[dict[str, Any]]) -> str:
-    return "\n".join(answer(grid([r for some in made for r in some])))
+    return "\n".join(conclusions(grid([r for some in made for r in some])))
 
 
 def shaken(cell: str, mean: float) -> list[dict[str, Any]]:
@@ -60,8 +60,10 @@ def test_what_was_not_tested_is_no_tie() -> None:
 
 def test_missing_runs_are_counted_and_named() -> None:
     found = grid(rows("kl T=4", 0.9))
-    assert answer(found, ["7"])[-1] == "1 run was asked for and never began: 7."
-    assert answer(found, [str(n) for n in range(12)])[-1].startswith("12 runs were asked for and")
+    assert conclusions(found, ["7"])[-1] == "1 run was asked for and never began: 7."
+    assert conclusions(found, [str(n) for n in range(12)])[-1].startswith(
+        "12 runs were asked for and"
+    )
 
 
 def test_one_seed_concludes_nothing_and_still_shows_the_number() -> None:

@@ -6,7 +6,7 @@ from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import ALPHA, Comparison, Summary
 
 
-def answer(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
+def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
     """The sentences, the most important first.
 
     Args:
