@@ -254,7 +254,7 @@ def report(
         found = write_report(source.collection)
     console = Console()
     show(found.grid, found.conclusions, console)
-    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True, markup=False)
+    console.print(f"report   {source.collection.home / PAGE}", soft_wrap=True, markup=False)
     if (reason := publish_if_possible(found, source)) is not None:
         console.print(reason, soft_wrap=True, markup=False)
 

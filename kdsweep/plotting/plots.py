@@ -7,7 +7,7 @@ colour-blind.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -125,7 +125,7 @@ def heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
     figure = _figure(columns * width + 1.2, rows * height + 0.4)
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, cells) in zip(all_axes, panels.items(), strict=False):
-        draw = _draw_points if _is_scattered(cells) else _draw_table
+        draw = _draw_points if is_scattered(cells) else _draw_table
         draw(axes, cells, colors)
         title = fill(name, int(TITLE_LETTERS * width), max_lines=TITLE_LINES, placeholder=" …")
         axes.set_title(title, fontsize=10)
@@ -231,17 +231,18 @@ def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     return {name: cells for name, cells in sorted(panels.items()) if len(cells) > 1}
 
 
-def _values(cells: Cells, axis: int) -> list[float]:
-    return sorted({point[axis] for point in cells})
+def _values(points: Iterable[tuple[float, float]], axis: int) -> list[float]:
+    return sorted({point[axis] for point in points})
 
 
 def _side(cells: Cells, axis: int) -> int:
-    return MAX_TABLE_SIDE if _is_scattered(cells) else len(_values(cells, axis))
+    return MAX_TABLE_SIDE if is_scattered(cells) else len(_values(cells, axis))
 
 
-def _is_scattered(cells: Cells) -> bool:
-    columns, rows = len(_values(cells, 0)), len(_values(cells, 1))
-    return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(cells) < columns * rows
+def is_scattered(points: Collection[tuple[float, float]]) -> bool:
+    """Whether points of (T, alpha) are spread like a search's, and are not the boxes of a table."""
+    columns, rows = len(_values(points, 0)), len(_values(points, 1))
+    return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(points) < columns * rows
 
 
 def _draw_table(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:

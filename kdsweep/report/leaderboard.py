@@ -1,17 +1,19 @@
 """The best cells of all sweeps of an experiment: one scan of MLflow, one table a data set.
 
-Accuracies on different images say nothing about each other, so cells are ranked among those that
-were measured on the same ones: same source, same split.
+Accuracies on different images are not comparable, so cells are ranked among those that were
+measured on the same ones: same source, same split.
 """
 
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from kdsweep.errors import UserError
+from kdsweep.report.analysis.statistics import summary
+from kdsweep.report.formatting import mean_and_sd
 from kdsweep.report.sources.collection import run_page
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import ROLE, ParentIndex, row_of
@@ -34,10 +36,10 @@ NOTE = (
 
 @dataclass
 class LeaderboardEntry:
-    """A cell of a sweep, and what its runs have come to."""
+    """A cell of a sweep, and the accuracies of its runs."""
 
     cell: str
-    sweep: str  # what `kdsweep report` calls its sweep; of a run without one, empty
+    sweep: str  # the name that `kdsweep report` takes; of a run without a sweep, empty
     val: list[float] = field(default_factory=list)  # fractions, one a seed
     test: list[float] = field(default_factory=list)
     best: float = -1.0  # val/acc of the best run
@@ -54,7 +56,7 @@ class Leaderboard:
     """The cells that were measured on the same images, the best first."""
 
     dataset: str
-    details: str  # what tells it from another of the same name
+    details: str  # the differences to another data set of the same name
     entries: list[LeaderboardEntry]
     pages: str  # the address that a run's id is added to
 
@@ -66,33 +68,48 @@ def leaderboards(store: MLflowStore) -> list[Leaderboard]:
         UserError: if no run of the experiment has finished.
     """
     everything = store.search(f"tags.`{ROLE}` LIKE '%'")
-    runs = [run for run in everything if run.data.tags[ROLE] == "run"]
-    roots = ParentIndex(run for run in everything if run.data.tags[ROLE] != "run")
+    parents = ParentIndex(run for run in everything if run.data.tags[ROLE] != "run")
     by_images: dict[tuple[str, ...], dict[tuple[str, str], LeaderboardEntry]] = {}
-    for run in runs:
-        if run.info.status == "FINISHED":
-            cells = by_images.setdefault(_images(run), {})
-            _add(cells, run, roots)
+    for run in everything:
+        if run.data.tags[ROLE] == "run" and run.info.status == "FINISHED":
+            _add(by_images.setdefault(_images(run), {}), run, parents)
     if not by_images:
         raise UserError("--experiment must have a run that has finished, got none")
-    return [_board(images, cells, by_images, store) for images, cells in by_images.items()]
+    pages = run_page(store.uri, store.experiment_id, "")
+    boards = []
+    for images, cells in by_images.items():
+        entries = [entry for entry in cells.values() if entry.val or entry.test]
+        ranked = sorted(entries, key=lambda entry: entry.rank)
+        boards.append(Leaderboard(images[0], _details(images, by_images), ranked, pages))
+    return boards
 
 
 def _images(run: "Entity") -> tuple[str, ...]:
-    """What a run was measured on: the data set's name, and what it was made and split by."""
+    """The data set of a run: its name, and the settings of its source and split."""
     params = run.data.params
     name = str(params.get("dataset.name", params.get("dataset", "")))
-    told = measured_on(params)
-    return (name, *(f"{key}={told[key]}" for key in sorted(told)))
+    return (name, *(f"{key}={value}" for key, value in sorted(measured_on(params).items())))
 
 
-def _add(cells: dict[tuple[str, str], LeaderboardEntry], run: "Entity", roots: ParentIndex) -> None:
-    row, sweep = row_of(run, str(run.info.run_id)), roots.of(run)
-    above = roots.runs.get(sweep)
-    name = _label(above) if above is not None else ""
-    # No sweep has named what tells a single run from others: its like have the same params.
-    key = (str(row["cell"]), sweep if above is not None else _like(run))
-    entry = cells.setdefault(key, LeaderboardEntry(str(row["cell"]), name))
+def _details(images: tuple[str, ...], every: Iterable[tuple[str, ...]]) -> str:
+    """The settings of a data set that not all of its name have."""
+    shared = set.intersection(*(set(other) for other in every if other[0] == images[0]))
+    return ", ".join(word for word in images[1:] if word not in shared)
+
+
+def _add(
+    cells: dict[tuple[str, str], LeaderboardEntry], run: "Entity", parents: ParentIndex
+) -> None:
+    row, sweep = row_of(run, str(run.info.run_id)), parents.root_of(run)
+    if (parent := parents.runs.get(sweep)) is not None:
+        folder = str(parent.data.tags.get(FOLDER_TAG, parent.info.run_id))
+        match = re.search(r"(\d{4}-\d\d-\d\d/)?[^/]+$", folder)  # `2026-11-21/10-00-00`, `bayes`
+        name, group = match.group() if match else folder, sweep
+    else:  # the cell of a single run has no name: its other seeds have the same params
+        params = {key: value for key, value in run.data.params.items() if key != "seed"}
+        name, group = "", json.dumps(params, sort_keys=True)
+    cell = str(row["cell"])
+    entry = cells.setdefault((cell, group), LeaderboardEntry(cell, name))
     for values, measured in ((entry.val, row["val/acc"]), (entry.test, row["test/acc"])):
         if measured is not None:
             values.append(measured)
@@ -101,39 +118,13 @@ def _add(cells: dict[tuple[str, str], LeaderboardEntry], run: "Entity", roots: P
         entry.best, entry.run_id = score, str(run.info.run_id)
 
 
-def _label(sweep: "Entity") -> str:
-    """`2026-11-21/10-00-00`, `bayes`."""
-    folder = str(sweep.data.tags.get(FOLDER_TAG, sweep.info.run_id))
-    found = re.search(r"(\d{4}-\d\d-\d\d/)?[^/]+$", folder)
-    return found.group() if found else folder
-
-
-def _like(run: "Entity") -> str:
-    params = {key: value for key, value in run.data.params.items() if key != "seed"}
-    return json.dumps(params, sort_keys=True)
-
-
-def _board(
-    images: tuple[str, ...],
-    cells: dict[tuple[str, str], LeaderboardEntry],
-    others: Iterable[tuple[str, ...]],
-    store: MLflowStore,
-) -> Leaderboard:
-    same_name = [set(other) for other in others if other[0] == images[0]]
-    shared = set.intersection(*same_name)
-    details = ", ".join(word for word in images[1:] if word not in shared)
-    entries = [entry for entry in cells.values() if entry.val or entry.test]
-    ranked = sorted(entries, key=lambda entry: entry.rank)
-    return Leaderboard(images[0], details, ranked, run_page(store.uri, store.experiment_id, ""))
-
-
-def show(found: Sequence[Leaderboard], limit: int, console: "Console") -> None:
+def show(boards: Sequence[Leaderboard], limit: int, console: "Console") -> None:
     """Print a table a data set."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    for board in found:
+    for board in boards:
         name = f"{board.dataset} ({board.details})" if board.details else board.dataset
         table = Table(title=escape(name), title_justify="left", box=box.SIMPLE_HEAD)
         table.add_column("cell", overflow="fold", min_width=SWEEP_WIDTH)
@@ -142,25 +133,16 @@ def show(found: Sequence[Leaderboard], limit: int, console: "Console") -> None:
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("run", no_wrap=True)
         for entry in board.entries[:limit]:
-            table.add_row(*_line(entry, board.pages))
+            run = f"[link={board.pages}{entry.run_id}]{entry.run_id[:ID_LENGTH]}[/link]"
+            sweep = DATE.sub(r"\g<0>\n", entry.sweep)  # rather than anywhere within the time
+            n = str(max(len(entry.val), len(entry.test)))
+            texts = (entry.cell, sweep, n, _mean(entry.val), _mean(entry.test))
+            table.add_row(*map(escape, texts), run)
         console.print(table)
         if (more := len(board.entries) - limit) > 0:
             console.print(f"and {more} more cells: --limit {len(board.entries)}", style="dim")
     console.print(NOTE, style="dim")
 
 
-def _line(entry: LeaderboardEntry, pages: str) -> list[str]:
-    from rich.markup import escape
-
-    run = f"[link={pages}{entry.run_id}]{entry.run_id[:ID_LENGTH]}[/link]"
-    n = max(len(entry.val), len(entry.test))
-    sweep = DATE.sub(r"\g<0>\n", entry.sweep)  # rather than anywhere within the time
-    words = (entry.cell, sweep, str(n), _mean(entry.val), _mean(entry.test))
-    return [*map(escape, words), run]
-
-
 def _mean(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ±{100 * stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * fmean(values):.2f}{spread}"
+    return mean_and_sd(summary(values), " ±") if values else ""

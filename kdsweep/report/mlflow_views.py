@@ -1,8 +1,8 @@
 """The columns that MLflow shows of a sweep's runs: a saved view, which a link opens.
 
-MLflow keeps what is shown in the browser that chose it, so an experiment cannot have columns of its
-own. What "Share" makes in its pages can be made here: a tag of the experiment with the view, and a
-link with the tag's name.
+MLflow keeps the chosen columns in the browser, so an experiment cannot have columns of its own. The
+view that its "Share" button saves is made here: a tag of the experiment with the view, and a link
+with the tag's name.
 """
 
 import json
@@ -22,17 +22,20 @@ VERDICTS = ("kdsweep.rank", "kdsweep.verdict")
 
 ABOUT = """Sweeps of kdsweep: the plus sign before a sweep opens its runs.
 
-- `kdsweep leaderboard` ranks the cells of all sweeps, `kdsweep report` tells what one has shown.
-- A sweep's run has the answer as its description and `report.html` among its artifacts.
+- `kdsweep leaderboard` ranks the cells of all sweeps, `kdsweep report` reports on one of them.
+- A sweep's run has the conclusions as its description and `report.html` among its artifacts.
 - Runs with [accuracies, rank and verdict](#/experiments/{experiment}/runs?{query}) as columns.
 - Search: `tags.kdsweep.verdict LIKE '%BEATS%'`, `params.T = '4.0'`, `tags.kdsweep.role = 'run'`.
 """
 
 
 def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[Row]) -> str:
-    """Keep the view of a sweep's runs, and once that of the whole experiment; the sweep's key.
+    """Save the view of a sweep's runs, and once that of the whole experiment.
 
-    What a person has written about the experiment stays.
+    A description of the experiment that a person has written stays.
+
+    Returns:
+        The key of the sweep's view.
     """
     known = store.client.get_experiment(experiment).tags
     key = parent[:KEY_LENGTH]
@@ -52,20 +55,12 @@ def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[
 
 
 def query(key: str) -> str:
-    """What opens a view, after the address of an experiment's runs."""
+    """The query that opens a view, after the address of an experiment's runs."""
     return f"workflowType=machine_learning&viewStateShareKey={key}"
 
 
 def columns(rows: Sequence[Row] | None) -> list[str]:
-    """What tells runs apart and how well they did; of None, what there may be."""
-    settings = [key for key in SETTINGS if _differs(rows, key)]
-    named: dict[str, Sequence[Any]] = {
-        "metrics": MEASURED,
-        "params": settings,
-        "tags": VERDICTS,
-    }
-    return [f"{kind}.`{name}`" for kind, names in named.items() for name in names]
-
-
-def _differs(rows: Sequence[Row] | None, key: str) -> bool:
-    return rows is None or len({row[key] for row in rows}) > 1
+    """The settings that differ between rows, accuracies and verdicts; without rows, all of them."""
+    differ = [key for key in SETTINGS if rows is None or len({row[key] for row in rows}) > 1]
+    kinds: dict[str, Sequence[Any]] = {"metrics": MEASURED, "params": differ, "tags": VERDICTS}
+    return [f"{kind}.`{name}`" for kind, names in kinds.items() for name in names]

@@ -1,7 +1,8 @@
-"""All that a report says of a sweep, before it is a page, a text or a table."""
+"""A report on a sweep, before it is rendered as a page, a text or a table."""
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from kdsweep.report.analysis.aggregate import Grid, grid
@@ -26,16 +27,16 @@ from kdsweep.report.sources.collection import RunCollection
 log = logging.getLogger(__name__)
 
 
-class Part(Protocol):
+class SectionModule(Protocol):
     """A module that makes a section."""
 
     TITLE: str
 
     def section(self, collection: RunCollection, grid: Grid) -> Section | None:
-        """What it has to say; None where it does not apply."""
+        """The section; None where it does not apply."""
 
 
-PARTS: tuple[Part, ...] = (  # in the order of the page
+SECTIONS: tuple[SectionModule, ...] = (  # in the order of the page
     heatmap,
     response,
     interaction,
@@ -53,7 +54,7 @@ PARTS: tuple[Part, ...] = (  # in the order of the page
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, and what was made of it."""
+    """The runs of a sweep and their analysis."""
 
     collection: RunCollection
     grid: Grid
@@ -64,25 +65,25 @@ class Report:
         """Of the sweep, as on its command line."""
         return self.collection.name
 
-    @property
+    @cached_property
     def conclusions(self) -> list[str]:
         """The sentences, the most important first."""
         return conclusions(self.grid, self.collection.missing)
 
 
 def report(collection: RunCollection) -> Report:
-    """Everything that can be said of these runs."""
+    """The report on a collection of runs; all statistical tests are computed here, once."""
     cells = grid(collection.rows)
-    found = [_section(part, collection, cells) for part in PARTS]
-    return Report(collection, cells, [section for section in found if section is not None])
+    sections = [_section(module, collection, cells) for module in SECTIONS]
+    return Report(collection, cells, [section for section in sections if section is not None])
 
 
-def _section(part: Part, collection: RunCollection, cells: Grid) -> Section | None:
-    """A part that fails says so in its place: no figure is worth the answer."""
+def _section(module: SectionModule, collection: RunCollection, cells: Grid) -> Section | None:
+    """A section that fails is replaced by its error: no figure is worth losing the report."""
     try:
-        return part.section(collection, cells)
+        return module.section(collection, cells)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        log.warning("report: %s could not be made: %s", part.TITLE, reason)
-        log.debug("report: %s", part.TITLE, exc_info=True)
-        return Section(part.TITLE, [f"This part could not be made ({reason})."])
+        log.warning("report: %s could not be made: %s", module.TITLE, reason)
+        log.debug("report: %s", module.TITLE, exc_info=True)
+        return Section(module.TITLE, [f"This part could not be made ({reason})."])

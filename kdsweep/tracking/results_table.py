@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdsweep.common.cell_name import CellName
 from kdsweep.common.files import replaced
 from kdsweep.tracking.metadata import result_note, run_note
 
@@ -189,14 +190,17 @@ def _pair(row: Result) -> Pair:
 
 def words_of_ce(row: Mapping[str, Any]) -> str:
     """A row's cell without its loss and what cross-entropy does not depend on: `student=cnn`."""
-    words = without_soft_words(row).split()[1:]  # the first is the loss
+    words = (f"{key}={value}" for key, value in _cell_name(row).others.items())
     return " ".join(word for word in words if not SOFT_KEY.match(word))
 
 
 def without_soft_words(row: Mapping[str, Any]) -> str:
     """A row's cell without T and alpha: `kl optimizer.lr=0.02`."""
-    words = str(row.get("cell") or "").split()
-    return " ".join(word for word in words if not word.startswith(("T=", "alpha=")))
+    return str(_cell_name(row)._replace(T=None, alpha=None))
+
+
+def _cell_name(row: Mapping[str, Any]) -> CellName:
+    return CellName.parse(str(row.get("cell") or ""))
 
 
 def _difference(row: Result, baselines: Baselines) -> str:

@@ -29,10 +29,10 @@ class Made:
     def __init__(self, name: str, right: list[bool] | None, **config: Any) -> None:
         self.row = dict.fromkeys(COLUMNS) | {"name": name, "test/acc": 0.5, "epochs": 3}
         self.config = CONFIG | config
-        self.answers = None if right is None else _answers(right)
+        self.predictions = None if right is None else _predictions(right)
 
 
-def _answers(right: list[bool]) -> Answers:
+def _predictions(right: list[bool]) -> Answers:
     labels = torch.arange(len(right)) % 2
     said = torch.where(torch.tensor(right), labels, 1 - labels)
     return Answers({"test": torch.eye(2)[said]}, {"test": labels}, ("a", "b"))
@@ -74,7 +74,7 @@ def test_configs_are_compared_in_what_alters_results() -> None:
 def test_without_answers_the_rest_is_said() -> None:
     found = compare_runs(Made("a", [True]), Made("b", None))
     assert found.contingency is None
-    assert sentences(found)[0].startswith("b has kept no answers")
+    assert sentences(found)[0].startswith("b has kept no predictions")
 
 
 @pytest.mark.parametrize(

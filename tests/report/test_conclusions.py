@@ -5,7 +5,8 @@ from typing import Any
 from rows import row, rows
 
 from kdsweep.report.analysis.aggregate import grid
-from kdsweep.report.conclusions import HEADER, brief, conclusions, lines
+from kdsweep.report.cell_table import cell_table, terminal_table
+from kdsweep.report.conclusions import conclusions
 
 
 def said(*made: list[dict[str, Any]]) -> str:
@@ -33,7 +34,7 @@ def test_a_tie_says_how_many_seeds_it_would_take() -> None:
     text = said(rows("ce", 0.80), shaken("kl T=4", 0.801))
     assert "is not shown to differ from ce" in text
     assert "5 seeds find a difference of" in text
-    assert "asks for about" in text
+    assert "needs about" in text
     assert "Statistically tied with it: ce." in text
 
 
@@ -47,22 +48,22 @@ def test_a_cell_that_is_better_on_test_than_the_chosen_one_is_named() -> None:
     text = said(chosen, rows("kl T=4", 0.9), rows("kl T=8", 0.8))
     assert "Better than it on test, 1 of 2 other cells: kl T=4." in text
     assert "Statistically tied with it, 1 of 2 other cells: kl T=8." in text
-    table = {line[0]: line[-1] for line in lines(grid([*chosen, *rows("kl T=4", 0.9)]))}
+    table = {line[0]: line[-1] for line in cell_table(grid([*chosen, *rows("kl T=4", 0.9)])).rows}
     assert table == {"kl T=1": "best", "kl T=4": "better"}
 
 
 def test_what_was_not_tested_is_no_tie() -> None:
     text = said([row("kl T=1", 0, 0.99)], rows("kl T=4", 0.9), rows("kl T=8", 0.9))
     assert text.startswith("kl T=4 came first on validation: 90.06")  # one seed is no rank
-    assert "Not compared with it, for want of shared seeds or of spread: 2 other cells." in text
+    assert "Not compared with it, for lack of shared seeds or of spread: 2 other cells." in text
     assert "tied" not in text
 
 
 def test_missing_runs_are_counted_and_named() -> None:
     found = grid(rows("kl T=4", 0.9))
-    assert conclusions(found, ["7"])[-1] == "1 run was asked for and never began: 7."
+    assert conclusions(found, ["7"])[-1] == "1 run was requested and never started: 7."
     assert conclusions(found, [str(n) for n in range(12)])[-1].startswith(
-        "12 runs were asked for and"
+        "12 runs were requested and"
     )
 
 
@@ -76,9 +77,10 @@ def test_one_seed_concludes_nothing_and_still_shows_the_number() -> None:
 def test_without_validation_the_test_set_chooses_nothing() -> None:
     made = [{**r, "val/acc": None} for r in [*rows("ce", 0.8), *shaken("kl T=4", 0.9)]]
     assert said(made).startswith("Nothing was held out to choose by")
-    verdicts = {line["cell"]: line.get("verdict") for line in brief(grid(made))}
+    table = terminal_table(grid(made))
+    verdicts = {line[0]: line[table.header.index("verdict")] for line in table.rows}
     assert verdicts == {"ce": "", "kl T=4": "BEATS"}
-    assert all("to best" not in line for line in brief(grid(made)))
+    assert "to best" not in table.header
 
 
 def test_without_a_baseline_the_best_is_only_named() -> None:
@@ -101,8 +103,9 @@ def test_the_chosen_cell_s_gap_between_validation_and_test_is_said() -> None:
 
 def test_the_table_has_a_line_a_cell_with_verdict_and_tie() -> None:
     made = [*rows("ce", 0.80), *shaken("kl T=4", 0.90), *shaken("kl T=1", 0.899)]
-    found = {line[0]: dict(zip(HEADER[6:], line[6:], strict=True)) for line in lines(grid(made))}
-    assert {name: told["verdict"] for name, told in found.items()} == {
+    table = cell_table(grid(made))
+    found = {line[0]: dict(zip(table.header[6:], line[6:], strict=True)) for line in table.rows}
+    assert {name: row["verdict"] for name, row in found.items()} == {
         "kl T=4": "BEATS",
         "kl T=1": "BEATS",
         "ce": "",
@@ -114,11 +117,6 @@ def test_the_table_has_a_line_a_cell_with_verdict_and_tie() -> None:
 
 
 def test_on_a_terminal_a_column_that_no_cell_has_is_left_out() -> None:
-    assert list(brief(grid(rows("kl T=4", 0.9, seeds=1)))[0]) == [
-        "cell",
-        "n",
-        "val/acc",
-        "test/acc",
-        "to best",
-    ]
-    assert brief(grid([])) == []
+    table = terminal_table(grid(rows("kl T=4", 0.9, seeds=1)))
+    assert table.header == ("cell", "n", "val/acc", "test/acc", "to best")
+    assert terminal_table(grid([])).rows == []

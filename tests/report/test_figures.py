@@ -23,7 +23,7 @@ from kdsweep.report.sections import (
 )
 from kdsweep.report.sections.panels import panels
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import LONG, baseline_of, label, labels, select
+from kdsweep.report.sections.style import LONG, label, labels, select
 from kdsweep.report.sources.collection import RunCollection
 
 ALL = (heatmap, response, interaction, importance, learning_curves, overfitting, pareto)
@@ -213,7 +213,7 @@ def test_words_of_a_cell_may_hold_spaces() -> None:
     made = [
         {**r, "loss": "kl"} for r in rows("kl T=4 student.widths=[16, 32] optimizer.lr=0.1", 0.9)
     ]
-    assert importance.words(grid(made).cells[0]) == {
+    assert importance.settings(grid(made).cells[0]) == {
         "loss": "kl",
         "T": "4",
         "student.widths": "[16, 32]",
@@ -297,7 +297,7 @@ def test_cells_are_chosen_from_all_over_the_ranking() -> None:
     assert names[0] == "kl T=50"
     assert {"kl T=49", "kl T=1", "ce"} <= set(names)
     assert len(names) == 5
-    baseline = baseline_of(found, found.cells[0])
+    baseline = found.baseline_of(found.cells[0])
     assert baseline is not None
     assert baseline.name == "ce"
     assert len(select(found, 100)) == 51

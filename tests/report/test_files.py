@@ -117,7 +117,7 @@ def test_what_never_began_failed_was_pruned_or_runs_is_said(tmp_path: Path) -> N
     found = write_report(from_folder(home))
     text = (home / "report.md").read_text()
     assert "Not in any mean: 1 FAILED, 1 PRUNED, 1 RUNNING." in found.conclusions
-    assert "2 runs were asked for and never began: 18, 19." in found.conclusions
+    assert "2 runs were requested and never started: 18, 19." in found.conclusions
     assert "5 of 20 runs have no result." in text
     assert "| 0 | kl T=1 alpha=0.5 | 0 | FAILED | loss is not finite |" in text
     assert "| 18 |  |  | MISSING |" in text

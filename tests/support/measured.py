@@ -23,7 +23,7 @@ class MeasuredRun:
     optimism: float | None = None  # best epoch on test minus the last one; None: not measured
     reads: int = 0
     config: dict[str, Any] = field(default_factory=dict)
-    answers: None = None
+    predictions: None = None
     teacher_predictions: None = None
 
     @property
@@ -46,7 +46,7 @@ class MeasuredRun:
 def measured(
     made: Sequence[Row], home: Path = Path(), optimism: float | None = None, **other: Any
 ) -> RunCollection:
-    """Evidence of made rows; ``other`` goes to `Evidence`."""
+    """Made runs of these rows; ``other`` goes to `RunCollection`."""
     return RunCollection(
         "loss=ce,kl T=1,4", [MeasuredRun(r, optimism) for r in made], home, **other
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.report.analysis.aggregate import Cell
-from kdsweep.report.analysis.statistics import ALPHA, Summary
-from kdsweep.report.conclusions import METHOD, p_value, points, to_best
+from kdsweep.report.analysis.statistics import ALPHA, METHOD
+from kdsweep.report.cell_table import cell_row
+from kdsweep.report.formatting import difference, mean_and_sd
 from kdsweep.report.report import Report
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import FONT, INK
@@ -17,7 +18,7 @@ from kdsweep.report.sections.style import FONT, INK
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-TEXTS = {"cell", "status", "why"}  # columns of words, beside those of figures
+TEXTS = {"cell", "status", "why"}  # columns of text, which are set flush left
 TEMPLATE = "page.html.j2"
 SHOWN = 40  # cells of the table; further ones are folded away
 MINUS = re.compile(r"(?<![\w=.,/-])-(?=\d)")
@@ -25,25 +26,21 @@ WITHOUT_BUTTONS = ["select2d", "lasso2d", "autoScale2d"]
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run as its cell's row names it: by its seed."""
-
-    seed: str
-    status: str
-    link: str | None  # its page in MLflow
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A figure of the table as it is read, and as it is sorted."""
+    """A figure of the table as text, and the value that it is sorted by."""
 
     text: str
     value: float | None = None
 
 
-def page(found: Report) -> str:
-    """The whole page, about 5 MB."""
+def page(report: Report, plotly_js: str | None = None) -> str:
+    """The whole page, about 5 MB.
+
+    Args:
+        plotly_js: the script that draws the figures; by default that of the installed plotly.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment: Any = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -53,29 +50,35 @@ def page(found: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
-    drawn = any(section.figures for section in found.sections)
+    if not any(section.figures for section in report.sections):
+        plotly_js = ""
+    elif plotly_js is None:
+        from plotly.offline import get_plotlyjs
+
+        plotly_js = get_plotlyjs()
+    links, cells = report.collection.links, report.grid.cells
     text: str = environment.get_template(TEMPLATE).render(
-        name=found.name,
-        sentences=found.conclusions,
-        lines=[_line(cell, found.collection.links) for cell in found.grid.cells],
+        name=report.name,
+        sentences=report.conclusions,
+        lines=[_line(cell, links) for cell in cells],
         shown=SHOWN,
-        sections=[_section(section, number) for number, section in enumerate(found.sections)],
-        plotly=_plotly() if drawn else "",
-        runs=sum(len(cell.rows) for cell in found.grid.cells),
-        folded=sum(row["same_as"] is not None for row in found.collection.rows),
-        cells=len(found.grid.cells),
-        seeds=found.grid.seeds,
+        sections=[_section(section, number) for number, section in enumerate(report.sections)],
+        plotly=Markup(plotly_js),
+        runs=sum(len(cell.rows) for cell in cells),
+        folded=sum(row["same_as"] is not None for row in report.collection.rows),
+        cells=len(cells),
+        seeds=report.grid.seeds,
         alpha=f"{ALPHA:g}",
         method=METHOD,
         texts=TEXTS,
-        compared=bool(found.grid.baselines),
-        links=bool(found.collection.links),
+        compared=bool(report.grid.baselines),
+        links=bool(links),
     )
     return text
 
 
 def typeset(text: str) -> str:
-    """A sentence or a figure as print has it: `+- 0.3` as `± 0.3`, `-0.3` with a true minus.
+    """A sentence or a figure as in print: `+- 0.3` as `± 0.3`, `-0.3` with a true minus.
 
     A minus within a word or after `=` is part of a name and stays.
     """
@@ -83,32 +86,25 @@ def typeset(text: str) -> str:
 
 
 def _line(cell: Cell, links: Mapping[str, str]) -> dict[str, Any]:
-    against = cell.against_baseline
-    p = against.p_corrected if against else None
-    difference = against.difference if against else None
+    row, against = cell_row(cell), cell.against_baseline
     return {
-        "name": cell.name,
-        "n": cell.test.n if cell.test else 0,
-        "val": _mean_and_sd(cell.val),
-        "test": _mean_and_sd(cell.test),
-        "difference": Entry(points(against) if against else "", difference),
-        "p": Entry("" if p is None else p_value(p).removeprefix("= "), p),
-        "verdict": (against.verdict or "") if against else "",
-        "to_best": to_best(cell),
-        "runs": [_run(row, links) for row in cell.rows],
+        "name": row.name,
+        "n": row.n,
+        "val": Entry(mean_and_sd(cell.val, " ± "), cell.val.mean if cell.val else None),
+        "test": Entry(mean_and_sd(cell.test, " ± "), cell.test.mean if cell.test else None),
+        "difference": Entry(difference(against), against.difference if against else None),
+        "p": Entry(row.p, against.p_corrected if against else None),
+        "verdict": row.verdict,
+        "to_best": row.to_best,
+        "runs": [
+            {
+                "seed": "?" if run["seed"] is None else str(run["seed"]),
+                "status": str(run["status"]),
+                "link": links.get(str(run.get("mlflow_run_id"))),
+            }
+            for run in cell.rows
+        ],
     }
-
-
-def _mean_and_sd(found: Summary | None) -> Entry:
-    if found is None:
-        return Entry("")
-    sd = "" if found.sd is None else f" ± {100 * found.sd:.2f}"
-    return Entry(f"{100 * found.mean:.2f}{sd}", found.mean)
-
-
-def _run(row: Mapping[str, Any], links: Mapping[str, str]) -> Run:
-    seed = "?" if row["seed"] is None else str(row["seed"])
-    return Run(seed, str(row["status"]), links.get(str(row.get("mlflow_run_id"))))
 
 
 def _section(section: Section, number: int) -> dict[str, Any]:
@@ -121,34 +117,24 @@ def _section(section: Section, number: int) -> dict[str, Any]:
             _division(figure, f"figure-{number}-{place}")
             for place, figure in enumerate(section.figures)
         ],
-        "pictures": [(_inline(picture.path), picture.caption) for picture in section.pictures],
+        "pictures": [
+            (
+                f"data:image/png;base64,{b64encode(picture.path.read_bytes()).decode()}",
+                picture.caption,
+            )
+            for picture in section.pictures
+        ],
     }
-
-
-def _plotly() -> Any:
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
 
 
 def _division(figure: "Figure", name: str) -> Any:
     from markupsafe import Markup
 
     figure.update_layout(font={"family": FONT, "color": INK})
-    return Markup(
-        figure.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=name,
-            config={
-                "displaylogo": False,
-                "responsive": True,
-                "modeBarButtonsToRemove": WITHOUT_BUTTONS,
-            },
-        )
-    )
-
-
-def _inline(path: Path) -> str:
-    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
+    options = {
+        "displaylogo": False,
+        "responsive": True,
+        "modeBarButtonsToRemove": WITHOUT_BUTTONS,
+    }
+    division = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=options)
+    return Markup(division)

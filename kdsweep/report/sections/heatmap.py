@@ -1,4 +1,4 @@
-"""T x alpha as a table of colours: mean, interval, seeds, and what is tied with the best."""
+"""T x alpha as a table of colours: mean, interval, seeds, and which cells tie with the best."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,7 @@ from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import ALPHA
 from kdsweep.report.sections.panels import Panel, panels
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import (
-    ONE_SEED,
-    SCALE,
-    canvas,
-    color_bar,
-    half_width,
-    label,
-    percent,
-)
+from kdsweep.report.sections.style import ONE_SEED, SCALE, canvas, color_bar, label, percent
 from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
@@ -24,40 +16,37 @@ if TYPE_CHECKING:
 
 TITLE = "T and alpha"
 MOST_PANELS = 6
-BOXES_IN_A_ROW = 12  # of all panels beside each other; narrower ones cannot be read
+BOXES_IN_A_ROW = 12  # of all panels in a row; narrower ones cannot be read
 BEST, TIED = "★", "≈"
-BOX, FRAME = 76, 150  # pixels: the height of a box, and of what surrounds all panels
+BOX, FRAME = 76, 150  # pixels: the height of a box, and of the surroundings of all panels
+SCATTERED_SIDE = 5  # boxes whose room a side of scattered points takes
 BETWEEN = 62  # pixels from panel to panel: ticks and a title
 
 
 def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The heatmap; None without two cells that differ in T or alpha alone."""
-    found = panels(grid)
-    if not found:
+    every = panels(grid)
+    if not every:
         return None
-    shown = found[:MOST_PANELS]
-    return Section(TITLE, _sentences(grid, found), figures=[_figure(shown, grid)])
-
-
-def _sentences(grid: Grid, found: Sequence[Panel]) -> list[str]:
-    said = "Mean accuracy on test, and n, the number of seeds."
+    text = "Mean accuracy on test, and n, the number of seeds."
     if grid.seeds > 1:
-        said = "Mean accuracy on test ± half of its 95 % interval, and n, the number of seeds."
+        text = "Mean accuracy on test ± half of its 95 % interval, and n, the number of seeds."
     if grid.best is not None:
-        said += f" {BEST} was chosen on validation, so one with more on test is no contradiction"
-        tied = f"; {TIED} is not shown to be worse than it (Holm-corrected, {ALPHA:g})"
-        is_marked = grid.seeds > 1 and not all(panel.is_scattered for panel in found)
-        said += f"{tied if is_marked else ''}."
-    left_out = len(found) - MOST_PANELS
-    more = [f"{left_out} more panels are left out: report.md has all cells."]
-    return [said, *([ONE_SEED] if grid.seeds < 2 else []), *(more if left_out > 0 else [])]
+        text += f" {BEST} was chosen on validation, so one with more on test is no contradiction"
+        if grid.seeds > 1 and not all(panel.is_scattered for panel in every):
+            text += f"; {TIED} is not shown to be worse than it (Holm-corrected, {ALPHA:g})"
+        text += "."
+    sentences = [text, *([ONE_SEED] if grid.seeds < 2 else [])]
+    if (left_out := len(every) - MOST_PANELS) > 0:
+        sentences.append(f"{left_out} more panels are left out: report.md has all cells.")
+    return Section(TITLE, sentences, figures=[_figure(every[:MOST_PANELS], grid)])
 
 
 def _figure(shown: Sequence[Panel], grid: Grid) -> "Figure":
-    widest = max(_side(panel, len(panel.Ts)) for panel in shown)
+    widest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.Ts) for panel in shown)
+    tallest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.alphas) for panel in shown)
     columns = max(1, min(3, len(shown), BOXES_IN_A_ROW // widest))
     rows = math.ceil(len(shown) / columns)
-    tallest = max(_side(panel, len(panel.alphas)) for panel in shown)
     height = rows * BOX * tallest + (rows - 1) * BETWEEN + FRAME
     figure = canvas(
         rows,
@@ -71,29 +60,17 @@ def _figure(shown: Sequence[Panel], grid: Grid) -> "Figure":
         place = {"row": number // columns + 1, "col": number % columns + 1}
         draw = _draw_points if panel.is_scattered else _draw_table
         draw(figure, panel, grid, place)
-    low, high = _range([mean for panel in shown for mean in panel.means])
-    bar = color_bar("test/acc (%)")
-    scale = {"colorscale": SCALE, "cmin": low, "cmax": high, "colorbar": bar}
-    figure.update_layout(coloraxis=scale)
-    for number in range(len(shown)):
-        place = {"row": number // columns + 1, "col": number % columns + 1}
         if number + columns >= len(shown):
             figure.update_xaxes(title_text="T (temperature)", **place)
         if number % columns == 0:
             figure.update_yaxes(title_text="alpha (soft weight)", **place)
+    means = [percent(mean) for panel in shown for mean in panel.means]
+    low, high = min(means), max(means)
+    if high - low < 0.1:  # ties have one colour: noise must not be enlarged
+        low, high = low - 0.05, low + 0.05
+    scale = {"colorscale": SCALE, "cmin": low, "cmax": high, "colorbar": color_bar("test/acc (%)")}
+    figure.update_layout(coloraxis=scale)
     return figure
-
-
-def _side(panel: Panel, values: int) -> int:
-    """Boxes along a side of a panel, or the room of as many."""
-    return 5 if panel.is_scattered else values
-
-
-def _range(means: Sequence[float]) -> tuple[float, float]:
-    low, high = percent(min(means)), percent(max(means))
-    if high - low < 0.1:  # ties are one colour, not noise blown up
-        return low - 0.05, high + 0.05
-    return low, high
 
 
 def _draw_table(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int]) -> None:
@@ -104,8 +81,8 @@ def _draw_table(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int
         Heatmap(
             x=[f"{T:g}" for T in panel.Ts],
             y=[f"{alpha:g}" for alpha in panel.alphas],
-            z=[[_mean(cell) for cell in line] for line in cells],
-            text=[[_text(cell, grid) for cell in line] for line in cells],
+            z=[[cell and percent(cell.test_mean) for cell in line] for line in cells],
+            text=[[_text(cell, grid) if cell else "" for cell in line] for line in cells],
             customdata=[[cell and label(cell.name) for cell in line] for line in cells],
             texttemplate="%{text}",
             textfont={"size": 11},
@@ -118,10 +95,6 @@ def _draw_table(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int
     )
     figure.update_xaxes(type="category", showgrid=False, **place)
     figure.update_yaxes(type="category", showgrid=False, **place)
-    _frame_the_best(figure, panel, grid, place)
-
-
-def _frame_the_best(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int]) -> None:
     for (T, alpha), cell in panel.cells.items():
         if cell is grid.best:
             x, y = panel.Ts.index(T), panel.alphas.index(alpha)
@@ -139,7 +112,7 @@ def _draw_points(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, in
             y=[alpha for _, alpha in panel.cells],
             mode="markers",
             marker={
-                "color": [_mean(cell) for cell in cells],
+                "color": [percent(cell.test_mean) for cell in cells],
                 "coloraxis": "coloraxis",
                 "size": [18 if cell is grid.best else 11 for cell in cells],
                 "symbol": ["star" if cell is grid.best else "circle" for cell in cells],
@@ -163,22 +136,13 @@ def log_axis(values: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
-def _mean(cell: Cell | None) -> float | None:
-    return None if cell is None or cell.test is None else percent(cell.test.mean)
-
-
-def _text(cell: Cell | None, grid: Grid) -> str:
+def _text(cell: Cell, grid: Grid) -> str:
     """`98.83`, `±0.09`, `n=5 ★`, in lines."""
-    if cell is None or cell.test is None:
-        return ""
-    width = half_width(cell.test)
-    interval = [] if width is None else [f"±{width:.2f}"]
-    mean = f"<b>{percent(cell.test.mean):.2f}</b>"
-    return "<br>".join([mean, *interval, f"n={cell.test.n}{_mark(cell, grid)}"])
-
-
-def _mark(cell: Cell, grid: Grid) -> str:
-    if cell is grid.best:
-        return f" {BEST}"
-    against = cell.against_best
-    return f" {TIED}" if against is not None and against.verdict == "TIED" else ""
+    assert cell.test is not None
+    width = cell.test.half_width
+    interval = [] if width is None else [f"±{percent(width):.2f}"]
+    tied = f" {TIED}" if cell.verdict_against_best == "TIED" else ""
+    mark = f" {BEST}" if cell is grid.best else tied
+    return "<br>".join(
+        [f"<b>{percent(cell.test_mean):.2f}</b>", *interval, f"n={cell.test.n}{mark}"]
+    )

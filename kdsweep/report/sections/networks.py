@@ -1,6 +1,6 @@
-"""A network whose answers were kept, or the same one of several seeds, and its calibration."""
+"""A network whose predictions were kept, or the same one of several seeds, and its calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -14,28 +14,23 @@ from kdsweep.report.analysis.temperature_scaling import (
     is_reached,
     scores,
 )
-from kdsweep.report.sources.collection import Run
+from kdsweep.report.formatting import interval
 from kdsweep.tracking.predictions import Answers
 
 
-def is_finished(run: Run) -> bool:
-    """Whether a run got to its end, and was not folded into an equal one."""
-    return run.row["status"] == "FINISHED" and run.row["same_as"] is None
+def distinct(predictions: Iterable[Answers | None]) -> list[Answers]:
+    """Those that were kept, each once: runs of many seeds may share a teacher."""
+    return list({each.digest: each for each in predictions if each is not None}.values())
 
 
-def runs_of(cell: str, runs: Sequence[Run]) -> list[Run]:
-    """Those of a cell, as `kdsweep.report.analysis.aggregate` names them."""
-    return [run for run in runs if str(run.row["cell"] or run.row["name"]) == cell]
+def with_validation(predictions: Iterable[Answers | None]) -> list[Answers]:
+    """Those that were kept, of validation images, too."""
+    return [each for each in predictions if each is not None and "val" in each.logits]
 
 
-def distinct(answers: Sequence[Answers | None]) -> list[Answers]:
-    """Those there are, each once: runs of many seeds may share a teacher."""
-    return list({found.digest: found for found in answers if found is not None}.values())
-
-
-def of(answers: Answers, split: str) -> tuple[Array, Array]:
+def logits_and_labels(predictions: Answers, split: str) -> tuple[Array, Array]:
     """Logits (N, C) and labels (N,)."""
-    return answers.logits[split].numpy(), answers.labels[split].numpy()
+    return predictions.logits[split].numpy(), predictions.labels[split].numpy()
 
 
 @dataclass(frozen=True)
@@ -43,22 +38,22 @@ class Network:
     """A teacher, or the students of a cell: one network, or one of every seed.
 
     Args:
-        answers: with validation among their splits.
+        predictions: with validation among their splits.
     """
 
     name: str
-    answers: Sequence[Answers]
+    predictions: Sequence[Answers]
 
     @cached_property
     def temperatures(self) -> list[float]:
         """The calibrated T of each, which may be a limit."""
-        return [calibrated_temperature(*of(found, "val")) for found in self.answers]
+        return [calibrated_temperature(*logits_and_labels(p, "val")) for p in self.predictions]
 
     @cached_property
     def fitted(self) -> list[tuple[Answers, float]]:
-        """Those that have a calibrated T, with it."""
-        every = zip(self.answers, self.temperatures, strict=True)
-        return [(found, T) for found, T in every if is_reached(T)]
+        """The networks that have a calibrated T, with it."""
+        every = zip(self.predictions, self.temperatures, strict=True)
+        return [(predictions, T) for predictions, T in every if is_reached(T)]
 
     @property
     def T(self) -> float:
@@ -72,29 +67,26 @@ class Network:
             return None
         if len(self.fitted) > 1:
             return summary([T for _, T in self.fitted]).t_interval
-        ((found, T),) = self.fitted
-        return bootstrap_interval(*of(found, "val"), T)
+        ((predictions, T),) = self.fitted
+        return bootstrap_interval(*logits_and_labels(predictions, "val"), T)
 
     @property
     def T_with_interval(self) -> str:
         """`1.64 [1.21, 2.1]`; an end at 0 is the limit where all images are right."""
-        if self.interval is None:
-            return f"{self.T:.3g}"
-        low, high = self.interval
-        return f"{self.T:.3g} [{low:.3g}, {high:.3g}]"
+        return f"{self.T:.3g} {interval(self.interval, '.3g', 1)}".rstrip()
 
     @cached_property
     def before(self) -> list[Scores]:
-        """On test, of the same ones as `after`; of all where none has a calibrated T."""
-        shown = [found for found, _ in self.fitted] or self.answers
-        return [scores(*of(found, "test")) for found in shown]
+        """On test, of the same networks as `after`; of all where none has a calibrated T."""
+        shown = [predictions for predictions, _ in self.fitted] or self.predictions
+        return [scores(*logits_and_labels(predictions, "test")) for predictions in shown]
 
     @cached_property
     def after(self) -> list[Scores]:
-        """On test with logits divided by T, of those that have one."""
-        return [scores(*of(found, "test"), T) for found, T in self.fitted]
+        """On test with logits divided by T, of the networks that have one."""
+        return [scores(*logits_and_labels(p, "test"), T) for p, T in self.fitted]
 
     @property
     def images(self) -> int:
-        """That T is fitted on."""
-        return len(self.answers[0].labels["val"])
+        """Validation images, on which T is fitted."""
+        return len(self.predictions[0].labels["val"])

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from statistics import fmean
 
+from kdsweep.plotting.plots import is_scattered
 from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.sections.style import finished
 from kdsweep.tracking.results_table import without_soft_words
-
-MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
 Point = tuple[float, float]  # (T, alpha)
 
@@ -29,9 +27,8 @@ class Panel:
 
     @property
     def is_scattered(self) -> bool:
-        """Whether its points are spread like a search's, and not the boxes of a table."""
-        columns, rows = len(self.Ts), len(self.alphas)
-        return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(self.cells) < columns * rows
+        """Whether its points are spread like a search's, and are not the boxes of a table."""
+        return is_scattered(self.cells)
 
     @property
     def is_complete(self) -> bool:
@@ -41,13 +38,11 @@ class Panel:
 
     def mean(self, T: float, alpha: float) -> float:
         """Mean accuracy on test, a fraction."""
-        found = self.cells[T, alpha].test
-        assert found is not None
-        return found.mean
+        return self.cells[T, alpha].test_mean
 
     @property
     def means(self) -> list[float]:
-        return [self.mean(*point) for point in self.cells]
+        return [cell.test_mean for cell in self.cells.values()]
 
     @property
     def grand_mean(self) -> float:
@@ -56,10 +51,10 @@ class Panel:
 
 def panels(grid: Grid) -> list[Panel]:
     """The panels of a sweep, that of the best cell first."""
-    found: dict[str, dict[Point, Cell]] = {}
-    for cell in finished(grid):
+    by_name: dict[str, dict[Point, Cell]] = {}
+    for cell in grid.finished:
         row = cell.rows[0]
         if row.get("T") is not None and row.get("alpha") is not None:
             point = float(row["T"]), float(row["alpha"])
-            found.setdefault(without_soft_words(row), {})[point] = cell
-    return [Panel(name, cells) for name, cells in found.items() if len(cells) > 1]
+            by_name.setdefault(without_soft_words(row), {})[point] = cell
+    return [Panel(name, cells) for name, cells in by_name.items() if len(cells) > 1]

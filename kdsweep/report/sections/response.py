@@ -1,7 +1,7 @@
-"""Accuracy on test as T changes, and as alpha does, beside what the labels alone give."""
+"""Accuracy on test as T changes, and as alpha does, with that of the labels alone."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
@@ -13,12 +13,10 @@ from kdsweep.report.sections.style import (
     ONE_SEED,
     SCALE,
     SYMBOLS,
-    baseline_of,
     canvas,
     color_bar,
     error_bars,
     label,
-    leading,
     percent,
     translucent,
 )
@@ -36,67 +34,59 @@ AXES = {"T": "T (temperature, log scale)", "alpha": "alpha (soft weight)"}
 
 def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves; None without two cells that differ in T or alpha alone."""
-    found = panels(grid)
-    if not found:
+    every = panels(grid)
+    if not every:
         return None
-    shown = found[:MOST_PANELS]
-    said = [ONE_SEED if grid.seeds < 2 else "Bars: 95 % t-interval of the mean over seeds."]
+    shown = every[:MOST_PANELS]
+    text = ONE_SEED if grid.seeds < 2 else "Bars: 95 % t-interval of the mean over seeds."
     if any(_baseline(grid, panel) for panel in shown):
         grey = "dashed line" if grid.seeds < 2 else "band with its dashed line"
-        said[0] += f" The grey {grey} is cross-entropy on the labels alone."
-    said += [sentence for key in KEYS if (sentence := _range(shown[0], key, grid))]
-    if len(found) > MOST_PANELS:
-        said.append(f"The first {MOST_PANELS} of {len(found)} panels are drawn, best first.")
-    return Section(TITLE, said, figures=[_figure(panel, grid) for panel in shown])
-
-
-def _moves(panel: Panel, key: str) -> bool:
-    return len(_values(panel, key)) > 1
+        text += f" The grey {grey} is cross-entropy on the labels alone."
+    effects = [effect for key in KEYS if (effect := _effect(shown[0], key, grid))]
+    sentences = [text, *effects]
+    if len(every) > MOST_PANELS:
+        sentences.append(f"The first {MOST_PANELS} of {len(every)} panels are drawn, best first.")
+    return Section(TITLE, sentences, figures=[_figure(panel, grid) for panel in shown])
 
 
 def _values(panel: Panel, key: str) -> list[float]:
     return panel.Ts if key == "T" else panel.alphas
 
 
-def _range(panel: Panel, key: str, grid: Grid) -> str | None:
+def _other(key: str) -> str:
+    return KEYS[1 - KEYS.index(key)]
+
+
+def _effect(panel: Panel, key: str, grid: Grid) -> str | None:
     """How far the mean moves along one key, through the best cell; None where it stands alone."""
-    other = KEYS[1 - KEYS.index(key)]
-    first = leading(grid)
-    cells = list(panel.cells.values())
-    through = first if any(cell is first for cell in cells) else cells[0]
-    assert through is not None
+    other, cells = _other(key), list(panel.cells.values())
+    through = next((cell for cell in cells if cell is grid.leading), cells[0])
     fixed = float(through.rows[0][other])
-    line = sorted(_line(panel, key, fixed), key=_mean)
+    line = sorted(_line(panel, key, fixed), key=lambda cell: cell.test_mean)
     if len(line) < 2:
         return None
-    lowest, highest = line[0], line[-1]
-    moved = percent(_mean(highest)) - percent(_mean(lowest))
-    ends = [f"{key}={float(cell.rows[0][key]):g}" for cell in (lowest, highest)]
-    low, high = (f"{percent(_mean(cell)):.2f} %" for cell in (lowest, highest))
+    (low, at_low), (high, at_high) = (
+        (percent(cell.test_mean), f"{key}={float(cell.rows[0][key]):g}")
+        for cell in (line[0], line[-1])
+    )
     return (
-        f"{panel.name}, {other}={fixed:g}: over {key} the mean moves by {moved:.2f} points, from"
-        f" {low} at {ends[0]} to {high} at {ends[1]}."
+        f"{panel.name}, {other}={fixed:g}: over {key} the mean moves by {high - low:.2f} points,"
+        f" from {low:.2f} % at {at_low} to {high:.2f} % at {at_high}."
     )
 
 
 def _line(panel: Panel, key: str, other: float) -> list[Cell]:
     """The cells along one key where the other one has this value."""
-    along = 0 if key == "T" else 1
-    points = sorted(point for point in panel.cells if point[1 - along] == other)
-    return [panel.cells[point] for point in points]
-
-
-def _mean(cell: Cell) -> float:
-    assert cell.test is not None
-    return cell.test.mean
+    along = KEYS.index(key)
+    return [panel.cells[point] for point in sorted(panel.cells) if point[1 - along] == other]
 
 
 def _baseline(grid: Grid, panel: Panel) -> Cell | None:
-    return baseline_of(grid, next(iter(panel.cells.values())))
+    return grid.baseline_of(next(iter(panel.cells.values())))
 
 
 def _figure(panel: Panel, grid: Grid) -> "Figure":
-    keys = [key for key in KEYS if _moves(panel, key)]
+    keys = [key for key in KEYS if len(_values(panel, key)) > 1]
     figure = canvas(
         1,
         len(keys),
@@ -105,11 +95,14 @@ def _figure(panel: Panel, grid: Grid) -> "Figure":
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
+    baseline = _baseline(grid, panel)
     for column, key in enumerate(keys, start=1):
-        _draw_baseline(figure, panel, key, grid, column)
-        others = _values(panel, KEYS[1 - KEYS.index(key)])
-        draw = _draw_lines if len(others) <= MOST_LINES else _draw_points
-        draw(figure, panel, key, column)
+        if baseline is not None and baseline.test is not None:
+            _draw_baseline(figure, baseline, _ends(_values(panel, key), key), column)
+        if len(_values(panel, _other(key))) <= MOST_LINES:
+            _draw_lines(figure, panel, key, column)
+        else:
+            _draw_points(figure, panel, key, column, is_alone=len(keys) == 1)
         if key == "T":
             figure.update_xaxes(**log_axis(panel.Ts), col=column)
         elif len(panel.alphas) <= MOST_LINES:
@@ -123,7 +116,7 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
     """A line for each value of the other key; their points stand side by side."""
     from plotly.graph_objects import Scatter
 
-    other = KEYS[1 - KEYS.index(key)]
+    other = _other(key)
     values = _values(panel, other)
     for number, value in enumerate(values):
         cells = _line(panel, key, value)
@@ -132,7 +125,7 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
         figure.add_trace(
             Scatter(
                 x=[_aside(float(cell.rows[0][key]), place, panel, key) for cell in cells],
-                y=[percent(_mean(cell)) for cell in cells],
+                y=[percent(cell.test_mean) for cell in cells],
                 error_y={**error_bars(cells), "color": color},
                 mode="lines+markers",
                 name=f"{other}={value:g}",
@@ -157,16 +150,19 @@ def _aside(value: float, place: float, panel: Panel, key: str) -> float:
     return value + 0.008 * place * (values[-1] - values[0])
 
 
-def _draw_points(figure: "Figure", panel: Panel, key: str, column: int) -> None:
+def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_alone: bool) -> None:
     """The points of a search, the other key as colour."""
     from plotly.graph_objects import Scatter
 
-    along, both = KEYS.index(key), all(_moves(panel, each) for each in KEYS)
-    cells = list(panel.cells.values())
+    along, cells = KEYS.index(key), list(panel.cells.values())
+    bar = color_bar(_other(key))
+    bar |= {"title": {**bar["title"], "side": "bottom"}, "orientation": "h", "yanchor": "top"}
+    bar |= {"x": 0.0 if column == 1 else 0.53, "xanchor": "left", "y": -0.2}
+    bar |= {"len": 1.0 if is_alone else 0.47, "thickness": 10}
     figure.add_trace(
         Scatter(
             x=[point[along] for point in panel.cells],
-            y=[percent(_mean(cell)) for cell in cells],
+            y=[percent(cell.test_mean) for cell in cells],
             error_y={**error_bars(cells), "color": GREY},
             mode="markers",
             marker={
@@ -174,7 +170,7 @@ def _draw_points(figure: "Figure", panel: Panel, key: str, column: int) -> None:
                 "colorscale": SCALE,
                 "size": 10,
                 "line": {"color": "black", "width": 0.7},
-                "colorbar": _bar_below(KEYS[1 - along], column if both else None),
+                "colorbar": bar,
             },
             text=[label(cell.name) for cell in cells],
             hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
@@ -185,22 +181,10 @@ def _draw_points(figure: "Figure", panel: Panel, key: str, column: int) -> None:
     )
 
 
-def _bar_below(key: str, column: int | None) -> dict[str, Any]:
-    """A bar of colours under a panel, or under the only one."""
-    place = {"x": 0.0 if column in (None, 1) else 0.53, "xanchor": "left", "y": -0.2}
-    bar = color_bar(key)
-    title = {**bar["title"], "side": "bottom"}
-    size = {"len": 1.0 if column is None else 0.47, "thickness": 10}
-    return {**bar, **place, **size, "title": title, "orientation": "h", "yanchor": "top"}
-
-
-def _draw_baseline(figure: "Figure", panel: Panel, key: str, grid: Grid, column: int) -> None:
+def _draw_baseline(figure: "Figure", baseline: Cell, ends: list[float], column: int) -> None:
     from plotly.graph_objects import Scatter
 
-    baseline = _baseline(grid, panel)
-    if baseline is None or baseline.test is None:
-        return
-    ends = _ends(_values(panel, key), key)
+    assert baseline.test is not None
     style = {"name": "ce", "legendgroup": "baseline", "showlegend": column == 1}
     if baseline.test.t_interval is not None:
         low, high = (percent(limit) for limit in baseline.test.t_interval)
@@ -215,10 +199,9 @@ def _draw_baseline(figure: "Figure", panel: Panel, key: str, grid: Grid, column:
             **{**style, "showlegend": False},
         )
         figure.add_trace(band, row=1, col=column)
-    middle = percent(baseline.test.mean)
     line = Scatter(
         x=ends,
-        y=[middle, middle],
+        y=[percent(baseline.test_mean)] * 2,
         mode="lines",
         line={"color": GREY, "width": 2, "dash": "dash"},
         hovertemplate=f"{label(baseline.name)}: %{{y:.2f}} %<extra></extra>",

@@ -1,6 +1,6 @@
-"""What a report is made of: the runs of one sweep or several, read from folders or from MLflow.
+"""The runs of one sweep or several that a report is about, read from folders or from MLflow.
 
-Everything but a run's row is read when it is asked for: a table of 1,000 runs opens no other file.
+Everything but a run's row is read on access: a table of 1,000 runs opens no other file.
 """
 
 import logging
@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kdsweep.errors import UserError
-from kdsweep.report.analysis.aggregate import Row
+from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import sweep_note
@@ -26,11 +26,11 @@ MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is 
 
 
 class Run(Protocol):
-    """One run, wherever it is kept."""
+    """One run, in a folder or in MLflow."""
 
     @property
     def row(self) -> Row:
-        """What results.csv says of it: `kdsweep.tracking.results_table.COLUMNS`."""
+        """Its row of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Run(Protocol):
         """Its metrics, epoch by epoch."""
 
     @property
-    def answers(self) -> Answers | None:
+    def predictions(self) -> Answers | None:
         """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
 
     @property
@@ -51,15 +51,15 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class RunCollection:
-    """The runs that a report tells of.
+    """The runs of a report.
 
     Args:
         name: of the sweep, as on its command line; of several, joined by " + ".
         runs: in the order of the sweep; unfinished and folded ones, too.
         home: the folder that the report is written to.
-        missing: names of the runs that were asked for and have left nothing, `12`.
+        missing: names of the runs that were requested and have left nothing, `12`.
         links: a run's id in MLflow -> its page there.
-        load: gives the data set of a run's resolved config, for a look at its images.
+        load: loads the data set of a run's resolved config, for its images.
     """
 
     name: str
@@ -73,6 +73,11 @@ class RunCollection:
     def rows(self) -> list[Row]:
         return [run.row for run in self.runs]
 
+    def finished_runs(self, cell: str | None = None) -> list[Run]:
+        """The finished runs, of a cell or of all; those folded into an equal one are left out."""
+        finished = [run for run in self.runs if is_finished(run.row)]
+        return [run for run in finished if cell is None or cell_name(run.row) == cell]
+
 
 class FolderRun:
     """A run in its folder."""
@@ -82,33 +87,38 @@ class FolderRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        found = OmegaConf.to_container(OmegaConf.load(self.folder / run_dir.CONFIG))
-        assert isinstance(found, dict)
-        return {str(key): value for key, value in found.items()}
+        return as_dict(OmegaConf.load(self.folder / run_dir.CONFIG))
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
         return run_dir.read_rows(self.folder)
 
     @cached_property
-    def answers(self) -> Answers | None:
-        return _answers(self.folder / run_dir.ANSWERS)
+    def predictions(self) -> Answers | None:
+        return _predictions(self.folder / run_dir.ANSWERS)
 
     @cached_property
     def teacher_predictions(self) -> Answers | None:
-        own = self.answers
+        own = self.predictions
         if own is None or own.teacher is None:
             return None
-        return _answers(self.sweep / OF_TEACHERS / f"{own.teacher}.safetensors")
+        return _predictions(self.sweep / OF_TEACHERS / f"{own.teacher}.safetensors")
 
 
-def _answers(path: Path) -> Answers | None:
+def as_dict(config: DictConfig | ListConfig) -> dict[str, Any]:
+    """A run's config as plain values."""
+    values = OmegaConf.to_container(config)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _predictions(path: Path) -> Answers | None:
     if not path.is_file():
         return None
     try:
         return load_answers(path)
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is passed over: %s", path, error)
+        log.warning("%s is ignored: %s", path, error)
         return None
 
 
@@ -135,7 +145,7 @@ def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
     """The pages of a sweep's runs, by their ids in MLflow.
 
     Args:
-        note: with the `tracking_uri` and the `experiment_id` that sweep.json has.
+        note: with `tracking_uri` and `experiment_id`, as in sweep.json.
     """
     uri, experiment = note.get("tracking_uri"), note.get("experiment_id")
     if not uri or not experiment:
@@ -145,6 +155,6 @@ def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
 
 
 def run_page(uri: str, experiment: str, run_id: str) -> str:
-    """Where a run of a store is to be seen."""
+    """The address of a run's page in MLflow."""
     server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_UI
     return f"{server}/#/experiments/{experiment}/runs/{run_id}"

@@ -112,7 +112,7 @@ def test_a_browser_shows_it_without_a_network(tmp_path: Path) -> None:
 
 
 def see(shown: Page, found: Report) -> None:
-    expect(shown.locator(".answer p").first).to_contain_text("kl T=4 alpha=0.9 beats ce")
+    expect(shown.locator(".conclusions p").first).to_contain_text("kl T=4 alpha=0.9 beats ce")
     for section in found.sections:
         expect(shown.get_by_role("heading", name=section.title, exact=True)).to_be_visible()
     figures = sum(len(section.figures) for section in found.sections)

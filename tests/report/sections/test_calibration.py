@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from collection import MadeRun, answers, collection, drawn, run
+from collection import MadeRun, collection, drawn, predictions, run
 
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.analysis.temperature_scaling import scores
-from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, listed, section
+from kdsweep.report.formatting import listed
+from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, section
 from kdsweep.report.sections.section import Section
 from kdsweep.tracking.predictions import Answers
 
@@ -20,12 +21,12 @@ def teacher(T: float, images: int = 600) -> Answers:
     """One that is calibrated at about T, as `drawn` knows it."""
     test, labels = drawn(images, 3, T, seed=1)
     val, val_labels = drawn(images, 3, T, seed=2)
-    return answers(test, labels, val, val_labels)
+    return predictions(test, labels, val, val_labels)
 
 
 def right_always() -> Answers:
     logits, _ = drawn(50, 3, 1.0)
-    return answers(logits, logits.argmax(1), logits, logits.argmax(1))
+    return predictions(logits, logits.argmax(1), logits, logits.argmax(1))
 
 
 def cell(name: str, mean: float, of: Answers | None, seeds: int = 4) -> list[MadeRun]:
@@ -37,7 +38,7 @@ def cell(name: str, mean: float, of: Answers | None, seeds: int = 4) -> list[Mad
             name,
             seed,
             mean + NOISE[seed] + wobble * (seed % 2),
-            answers=student,
+            predictions=student,
             teacher_predictions=of,
         )
         for seed in range(seeds)
@@ -86,7 +87,7 @@ def test_a_best_T_within_the_interval_is_not_called_different() -> None:
     few = teacher(3, images=60)
     runs = [*cell("kl T=3", 0.8, few), *cell("kl T=2.4 x=y", 0.9, few)]
     said = told([*runs, *cell("kl T=64 x=yz", 0.5, few)]).sentences
-    assert "whose interval holds 2.4" in said[2]
+    assert "whose interval contains 2.4" in said[2]
 
 
 def test_where_all_T_are_tied_the_question_stays_open() -> None:
@@ -99,7 +100,7 @@ def test_one_seed_decides_nothing() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8, one, seeds=1), *cell("kl T=16", 0.9, one, seeds=1)]
     said = told(runs).sentences
-    assert "one seed cannot tell" in said[1]
+    assert "one seed cannot distinguish" in said[1]
     assert "stays open" in said[2]
 
 
@@ -127,7 +128,7 @@ def test_a_teacher_that_is_always_right_has_no_calibrated_T() -> None:
 
 def test_students_without_a_calibrated_T_are_counted() -> None:
     runs = cell("kl T=1", 0.8, teacher(1.5))
-    runs[0] = run("kl T=1", 0, 0.8, answers=right_always(), teacher_predictions=teacher(1.5))
+    runs[0] = run("kl T=1", 0, 0.8, predictions=right_always(), teacher_predictions=teacher(1.5))
     found = told(runs)
     assert any("1 of the 4 networks of kl T=1 have no calibrated T" in s for s in found.sentences)
     assert found.tables[0].rows[1][:2] == ("kl T=1", "3")
@@ -145,7 +146,13 @@ def test_every_teacher_has_its_own_question() -> None:
 
 def test_teachers_of_their_own_seed_have_an_interval_over_the_seeds() -> None:
     runs = [
-        run("kl T=1", seed, 0.8, answers=teacher(1.5), teacher_predictions=teacher(1.5, 300 + seed))
+        run(
+            "kl T=1",
+            seed,
+            0.8,
+            predictions=teacher(1.5),
+            teacher_predictions=teacher(1.5, 300 + seed),
+        )
         for seed in range(3)
     ]
     found = told(runs)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from collection import MadeRun, answers, collection, run, saying
+from collection import MadeRun, collection, predicting, predictions, run
 from commands import Command, Compose
 from matplotlib.image import imread
 from PIL import Image
@@ -69,8 +69,8 @@ def runs(cell: str, said: Sequence[Sequence[int]], **other: Any) -> list[MadeRun
             cell,
             seed,
             0.8 if cell == CE else 0.9,
-            answers=saying(one, TRUE),
-            teacher_predictions=None if cell == CE else saying(TEACHER, TRUE),
+            predictions=predicting(one, TRUE),
+            teacher_predictions=None if cell == CE else predicting(TEACHER, TRUE),
             config=DATA,
             **other,
         )
@@ -105,11 +105,11 @@ def random_answers(images: int, classes: int, seed: int) -> Answers:
     rng = np.random.default_rng(seed)
     names = [f"class {number}" for number in range(classes)]
     labels = np.arange(images) % classes
-    return answers(3 * rng.normal(size=(images, classes)), labels, classes=names)
+    return predictions(3 * rng.normal(size=(images, classes)), labels, classes=names)
 
 
 def test_right_answers_are_in_the_order_of_the_test_set() -> None:
-    assert correct_predictions(saying(TEACHER, TRUE)).tolist() == [True] * 3 + [
+    assert correct_predictions(predicting(TEACHER, TRUE)).tolist() == [True] * 3 + [
         False,
         True,
         False,
@@ -124,16 +124,16 @@ def test_likeness_to_the_teacher_against_torch() -> None:
     assert divergence(student, teacher) == pytest.approx(theirs, abs=1e-12)
     assert divergence(teacher, teacher) == pytest.approx(0, abs=1e-12)
     assert divergence(student, teacher) != pytest.approx(divergence(teacher, student), rel=1e-3)
-    assert agreement(saying(AFTER[0], TRUE), saying(TEACHER, TRUE)) == pytest.approx(5 / 7)
-    assert repeated_mistakes(saying(AFTER[0], TRUE), saying(TEACHER, TRUE)) == 0.5
+    assert agreement(predicting(AFTER[0], TRUE), predicting(TEACHER, TRUE)) == pytest.approx(5 / 7)
+    assert repeated_mistakes(predicting(AFTER[0], TRUE), predicting(TEACHER, TRUE)) == 0.5
 
 
 def test_likeness_is_compared_with_the_baseline_seed_by_seed(tmp_path: Path) -> None:
     likeness = told(made(tmp_path)).tables[0]
     assert likeness.header == ("likeness", TAUGHT, CE, "difference", "p")
     what, ours, theirs, difference, p = likeness.rows[0]
-    before = [agreement(saying(one, TRUE), saying(TEACHER, TRUE)) for one in BEFORE]
-    after = [agreement(saying(one, TRUE), saying(TEACHER, TRUE)) for one in AFTER]
+    before = [agreement(predicting(one, TRUE), predicting(TEACHER, TRUE)) for one in BEFORE]
+    after = [agreement(predicting(one, TRUE), predicting(TEACHER, TRUE)) for one in AFTER]
     assert what == "agreement with the teacher (%)"
     assert ours == f"{100 * np.mean(after):.2f}"
     assert theirs == f"{100 * np.mean(before):.2f}"
@@ -156,9 +156,9 @@ def test_gains_are_of_each_class_and_the_largest_comes_first() -> None:
 def test_images_are_fixed_and_broken_by_most_of_the_seeds() -> None:
     """Image 2 (a cat) is right before in two seeds of three, and wrong now in two of three."""
     fixed, broken = prediction_flips(made_pair())
-    assert fixed[0] == PredictionFlip(place=0, before=DOG, after=CAT)  # in all seeds: the clearest
-    assert fixed[1:] == [PredictionFlip(place=5, before=CAT, after=DOG)]
-    assert broken == [PredictionFlip(place=2, before=CAT, after=DOG)]
+    assert fixed[0] == PredictionFlip(index=0, before=DOG, after=CAT)  # in all seeds: the clearest
+    assert fixed[1:] == [PredictionFlip(index=5, before=CAT, after=DOG)]
+    assert broken == [PredictionFlip(index=2, before=CAT, after=DOG)]
 
 
 def test_without_a_majority_nothing_is_fixed_or_broken() -> None:
@@ -244,7 +244,7 @@ def test_confusion_is_that_of_scikit_learn() -> None:
 
 def test_dark_knowledge_is_softened_at_the_cells_T() -> None:
     found = dark_knowledge(made_pair())
-    soft = torch.softmax(saying(TEACHER, TRUE).logits["test"].double() / 4, 1)
+    soft = torch.softmax(predicting(TEACHER, TRUE).logits["test"].double() / 4, 1)
     dogs = soft[[4, 5]].mean(0)
     np.testing.assert_allclose(found[DOG], dogs, atol=1e-12)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-12)
@@ -273,8 +273,8 @@ def test_of_many_classes_the_most_changed_are_shown() -> None:
 
 def test_a_class_without_a_test_image_is_left_out() -> None:
     no_fish = TRUE[:-1]
-    parts = {0: saying(AFTER[0][:-1], no_fish)}
-    found = Pair(TAUGHT, CE, parts, parts, {0: saying(TEACHER[:-1], no_fish)}, 4.0, {})
+    parts = {0: predicting(AFTER[0][:-1], no_fish)}
+    found = Pair(TAUGHT, CE, parts, parts, {0: predicting(TEACHER[:-1], no_fish)}, 4.0, {})
     assert FISH not in gains(found)
     assert np.isnan(confusion_difference(found)[FISH]).all()
     assert len(matrices_section(found).figures) == 2
@@ -291,10 +291,11 @@ def test_without_a_baseline_the_rest_is_told(tmp_path: Path) -> None:
 
 def test_without_the_teachers_answers_the_rest_is_told(tmp_path: Path) -> None:
     taught = [
-        run(TAUGHT, s, 0.9, answers=saying(a, TRUE), config=DATA) for s, a in enumerate(AFTER)
+        run(TAUGHT, s, 0.9, predictions=predicting(a, TRUE), config=DATA)
+        for s, a in enumerate(AFTER)
     ]
     said = told(collection([*runs(CE, BEFORE), *taught], tmp_path))
-    assert "The answers of its teacher were not kept." in said.sentences
+    assert "The predictions of its teacher were not kept." in said.sentences
     assert [table.header[0] for table in said.tables] == ["class"]
     assert len(said.pictures) == 1
 
@@ -307,10 +308,10 @@ def test_with_one_seed_no_class_is_said_to_gain(tmp_path: Path) -> None:
 
 def test_runs_on_other_test_images_are_not_compared() -> None:
     """Merged sweeps may have cells of one name on different data."""
-    others = [run(CE, 0, 0.8, answers=saying(BEFORE[0][:-1], TRUE[:-1]), config=DATA)]
+    others = [run(CE, 0, 0.8, predictions=predicting(BEFORE[0][:-1], TRUE[:-1]), config=DATA)]
     found = made_pair(collection([*others, *runs(TAUGHT, AFTER)]))
-    assert found.theirs == {}
-    assert sorted(found.ours) == [0, 1, 2]
+    assert found.baseline_students == {}
+    assert sorted(found.students) == [0, 1, 2]
 
 
 def test_where_nothing_was_taught_there_is_no_section() -> None:
@@ -334,8 +335,8 @@ def test_where_the_labels_alone_won_the_best_taught_cell_is_told_of(tmp_path: Pa
             TAUGHT,
             s,
             0.7,
-            answers=saying(a, TRUE),
-            teacher_predictions=saying(TEACHER, TRUE),
+            predictions=predicting(a, TRUE),
+            teacher_predictions=predicting(TEACHER, TRUE),
             config=DATA,
         )
         for s, a in enumerate(AFTER)
@@ -355,8 +356,10 @@ def test_a_trained_sweep_is_told_of(command: Command, tmp_path: Path) -> None:
     assert not any("cannot be shown" in sentence for sentence in said.sentences)
     (taught,) = (r for r in found.rows if r["loss"] == "kl" and r["seed"] == 0)
     (one,) = (r for r in found.runs if r.row is taught)
-    assert one.answers is not None
-    assert math.isclose(correct_predictions(one.answers).mean(), taught["test/acc"], abs_tol=1e-12)
+    assert one.predictions is not None
+    assert math.isclose(
+        correct_predictions(one.predictions).mean(), taught["test/acc"], abs_tol=1e-12
+    )
     calibrated = calibration.section(found, cells)
     assert calibrated is not None
     assert calibrated.tables[0].rows[0][0] == "teacher cnn"

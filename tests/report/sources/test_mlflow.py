@@ -45,7 +45,7 @@ def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
     for mine, other in zip(ours.runs, theirs.runs, strict=True):
         assert other.config == mine.config
         assert other.history == mine.history
-        assert _digest(other.answers) == _digest(mine.answers)
+        assert _digest(other.predictions) == _digest(mine.predictions)
         assert _digest(other.teacher_predictions) == _digest(mine.teacher_predictions)
     assert any(run.teacher_predictions is not None for run in theirs.runs)
 
