@@ -11,7 +11,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import FolderRun, Run
 from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import leaves, measured_on
-from kdsweep.report.sources.mlflow import single
+from kdsweep.report.sources.mlflow import MEASURED, single
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.predictions import Answers
 from kdsweep.tracking.results_table import read_result
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 NOT_COMPARED = ("tracking", "search", "published", "resume", "dry_run", "debug")  # alter no result
-METRICS = (
-    "val/acc",
-    "val/loss",
-    "val/agreement",
-    "test/acc",
-    "test/loss",
-    "test/ece",
-    "test/agreement",
-    "val/acc_best",
-    "epochs",
-    "seconds",
-    "num_params",
-    "latency_ms",
-)
 IN_PERCENT = ("acc", "agreement", "ece")
 
 
@@ -166,7 +152,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:
     lines = []
-    for key in METRICS:
+    for key in MEASURED:
         one, other = first.row[key], second.row[key]
         if one is not None or other is not None:
             change = None if one is None or other is None else other - one

@@ -3,7 +3,6 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from kdsweep.report.analysis.statistics import ALPHA, METHOD
 from kdsweep.report.cell_table import cell_row
 from kdsweep.report.formatting import difference, mean_and_sd
 from kdsweep.report.report import Report
-from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import FONT, INK
 
 if TYPE_CHECKING:
@@ -23,14 +21,6 @@ TEMPLATE = "page.html.j2"
 SHOWN = 40  # cells of the table; further ones are folded away
 MINUS = re.compile(r"(?<![\w=.,/-])-(?=\d)")
 WITHOUT_BUTTONS = ["select2d", "lasso2d", "autoScale2d"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A figure of the table as text, and the value that it is sorted by."""
-
-    text: str
-    value: float | None = None
 
 
 def page(report: Report, plotly_js: str | None = None) -> str:
@@ -49,7 +39,7 @@ def page(report: Report, plotly_js: str | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["typeset"] = typeset
+    environment.filters |= {"typeset": typeset, "division": _division, "inline": _inline}
     if not any(section.figures for section in report.sections):
         plotly_js = ""
     elif plotly_js is None:
@@ -62,7 +52,7 @@ def page(report: Report, plotly_js: str | None = None) -> str:
         sentences=report.conclusions,
         lines=[_line(cell, links) for cell in cells],
         shown=SHOWN,
-        sections=[_section(section, number) for number, section in enumerate(report.sections)],
+        sections=report.sections,
         plotly=Markup(plotly_js),
         runs=sum(len(cell.rows) for cell in cells),
         folded=sum(row["same_as"] is not None for row in report.collection.rows),
@@ -86,44 +76,19 @@ def typeset(text: str) -> str:
 
 
 def _line(cell: Cell, links: Mapping[str, str]) -> dict[str, Any]:
+    """A cell's row, its figures each with the value that they are sorted by."""
     row, against = cell_row(cell), cell.against_baseline
     return {
-        "name": row.name,
-        "n": row.n,
-        "val": Entry(mean_and_sd(cell.val, " ± "), cell.val.mean if cell.val else None),
-        "test": Entry(mean_and_sd(cell.test, " ± "), cell.test.mean if cell.test else None),
-        "difference": Entry(difference(against), against.difference if against else None),
-        "p": Entry(row.p, against.p_corrected if against else None),
-        "verdict": row.verdict,
-        "to_best": row.to_best,
-        "runs": [
-            {
-                "seed": "?" if run["seed"] is None else str(run["seed"]),
-                "status": str(run["status"]),
-                "link": links.get(str(run.get("mlflow_run_id"))),
-            }
-            for run in cell.rows
+        "row": row,
+        "measured": [
+            (mean_and_sd(cell.val, " ± "), cell.val.mean if cell.val else None),
+            (mean_and_sd(cell.test, " ± "), cell.test.mean if cell.test else None),
         ],
-    }
-
-
-def _section(section: Section, number: int) -> dict[str, Any]:
-    return {
-        "id": f"section-{number}",
-        "title": section.title,
-        "sentences": section.sentences,
-        "tables": section.tables,
-        "figures": [
-            _division(figure, f"figure-{number}-{place}")
-            for place, figure in enumerate(section.figures)
+        "compared": [
+            (difference(against), against.difference if against else None),
+            (row.p, against.p_corrected if against else None),
         ],
-        "pictures": [
-            (
-                f"data:image/png;base64,{b64encode(picture.path.read_bytes()).decode()}",
-                picture.caption,
-            )
-            for picture in section.pictures
-        ],
+        "runs": [(run, links.get(str(run.get("mlflow_run_id")))) for run in cell.rows],
     }
 
 
@@ -131,10 +96,11 @@ def _division(figure: "Figure", name: str) -> Any:
     from markupsafe import Markup
 
     figure.update_layout(font={"family": FONT, "color": INK})
-    options = {
-        "displaylogo": False,
-        "responsive": True,
-        "modeBarButtonsToRemove": WITHOUT_BUTTONS,
-    }
-    division = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=options)
-    return Markup(division)
+    options = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": WITHOUT_BUTTONS}
+    return Markup(
+        figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=options)
+    )
+
+
+def _inline(path: Path) -> str:
+    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"

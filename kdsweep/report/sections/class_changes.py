@@ -221,8 +221,6 @@ def _largest(matrix: Array) -> list[ClassPair]:
 
 def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) -> "Figure":
     """Each class's gain with its interval, the largest on top."""
-    from plotly.graph_objects import Scatter
-
     figure = canvas(height=150 + LINE * len(by_class), titles=["Gain of each class"])
     named = dict(zip(by_class, labels(list(by_class)), strict=True))
     kinds = {"BEATS": (BLUE, "gains"), "LOSES": (RED, "loses")}
@@ -235,7 +233,7 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
         }
         if shown:
             widths = [100 * (half_width(one.interval) or 0) for one in shown.values()]
-            trace = Scatter(
+            figure.add_scatter(
                 x=[100 * (one.difference or 0) for one in shown.values()],
                 y=list(shown),
                 error_x={"array": widths, "thickness": 1.2, "width": 4},
@@ -244,7 +242,6 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
                 name=words,
                 hovertemplate="%{y}: %{x:+.2f} points<extra></extra>",
             )
-            figure.add_trace(trace)
     figure.add_vline(x=0, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_xaxes(
         title_text=f"accuracy on test of {label(name)} minus {label(baseline)} (points)"
@@ -287,8 +284,6 @@ def _matrix(
     values: Array, names: Sequence[str], title: str, unit: str, form: str, options: dict[str, Any]
 ) -> "Figure":
     """A matrix (C, C) with a row for each true class, from the top."""
-    from plotly.graph_objects import Heatmap
-
     side = min(WIDEST, max(360, 130 + 34 * len(names)))
     figure = canvas(height=side + 60, titles=[title])
     shown = labels(names)
@@ -298,18 +293,16 @@ def _matrix(
         ]
         options |= {"text": texts, "texttemplate": "%{text}"}
     bar = {"title": {"text": unit, "font": {"size": 12}}, "thickness": 14, "outlinewidth": 0}
-    figure.add_trace(
-        Heatmap(
-            z=values,
-            x=shown,
-            y=shown,
-            xgap=1,
-            ygap=1,
-            hoverongaps=False,
-            colorbar=bar,
-            hovertemplate="%{y} as %{x}: %{z:.3g}<extra></extra>",
-            **options,
-        )
+    figure.add_heatmap(
+        z=values,
+        x=shown,
+        y=shown,
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        colorbar=bar,
+        hovertemplate="%{y} as %{x}: %{z:.3g}<extra></extra>",
+        **options,
     )
     axis = {"type": "category", "dtick": 1, "showgrid": False, "automargin": True}
     figure.update_xaxes(**axis, title_text="predicted class")

@@ -39,10 +39,10 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     sentences = [text, *([ONE_SEED] if grid.seeds < 2 else [])]
     if (left_out := len(every) - MOST_PANELS) > 0:
         sentences.append(f"{left_out} more panels are left out: report.md has all cells.")
-    return Section(TITLE, sentences, figures=[_figure(every[:MOST_PANELS], grid)])
+    return Section(TITLE, sentences, figures=[_figure(every[:MOST_PANELS])])
 
 
-def _figure(shown: Sequence[Panel], grid: Grid) -> "Figure":
+def _figure(shown: Sequence[Panel]) -> "Figure":
     widest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.Ts) for panel in shown)
     tallest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.alphas) for panel in shown)
     columns = max(1, min(3, len(shown), BOXES_IN_A_ROW // widest))
@@ -59,7 +59,7 @@ def _figure(shown: Sequence[Panel], grid: Grid) -> "Figure":
     for number, panel in enumerate(shown):
         place = {"row": number // columns + 1, "col": number % columns + 1}
         draw = _draw_points if panel.is_scattered else _draw_table
-        draw(figure, panel, grid, place)
+        draw(figure, panel, place)
         if number + columns >= len(shown):
             figure.update_xaxes(title_text="T (temperature)", **place)
         if number % columns == 0:
@@ -73,55 +73,47 @@ def _figure(shown: Sequence[Panel], grid: Grid) -> "Figure":
     return figure
 
 
-def _draw_table(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int]) -> None:
-    from plotly.graph_objects import Heatmap
-
+def _draw_table(figure: "Figure", panel: Panel, place: dict[str, int]) -> None:
     cells = [[panel.cells.get((T, alpha)) for T in panel.Ts] for alpha in panel.alphas]
-    figure.add_trace(
-        Heatmap(
-            x=[f"{T:g}" for T in panel.Ts],
-            y=[f"{alpha:g}" for alpha in panel.alphas],
-            z=[[cell and percent(cell.test_mean) for cell in line] for line in cells],
-            text=[[_text(cell, grid) if cell else "" for cell in line] for line in cells],
-            customdata=[[cell and label(cell.name) for cell in line] for line in cells],
-            texttemplate="%{text}",
-            textfont={"size": 11},
-            hovertemplate="%{customdata}<br>%{text}<extra></extra>",
-            coloraxis="coloraxis",
-            xgap=2,
-            ygap=2,
-        ),
+    figure.add_heatmap(
+        x=[f"{T:g}" for T in panel.Ts],
+        y=[f"{alpha:g}" for alpha in panel.alphas],
+        z=[[cell and percent(cell.test_mean) for cell in line] for line in cells],
+        text=[[_text(cell) if cell else "" for cell in line] for line in cells],
+        customdata=[[cell and label(cell.name) for cell in line] for line in cells],
+        texttemplate="%{text}",
+        textfont={"size": 11},
+        hovertemplate="%{customdata}<br>%{text}<extra></extra>",
+        coloraxis="coloraxis",
+        xgap=2,
+        ygap=2,
         **place,
     )
     figure.update_xaxes(type="category", showgrid=False, **place)
     figure.update_yaxes(type="category", showgrid=False, **place)
     for (T, alpha), cell in panel.cells.items():
-        if cell is grid.best:
+        if cell.is_best:
             x, y = panel.Ts.index(T), panel.alphas.index(alpha)
             corners = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
             figure.add_shape(type="rect", **corners, line={"color": "black", "width": 3}, **place)
 
 
-def _draw_points(figure: "Figure", panel: Panel, grid: Grid, place: dict[str, int]) -> None:
-    from plotly.graph_objects import Scatter
-
+def _draw_points(figure: "Figure", panel: Panel, place: dict[str, int]) -> None:
     cells = list(panel.cells.values())
-    figure.add_trace(
-        Scatter(
-            x=[T for T, _ in panel.cells],
-            y=[alpha for _, alpha in panel.cells],
-            mode="markers",
-            marker={
-                "color": [percent(cell.test_mean) for cell in cells],
-                "coloraxis": "coloraxis",
-                "size": [18 if cell is grid.best else 11 for cell in cells],
-                "symbol": ["star" if cell is grid.best else "circle" for cell in cells],
-                "line": {"color": "black", "width": 0.7},
-            },
-            text=[f"{label(cell.name)}<br>{_text(cell, grid)}" for cell in cells],
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
-        ),
+    figure.add_scatter(
+        x=[T for T, _ in panel.cells],
+        y=[alpha for _, alpha in panel.cells],
+        mode="markers",
+        marker={
+            "color": [percent(cell.test_mean) for cell in cells],
+            "coloraxis": "coloraxis",
+            "size": [18 if cell.is_best else 11 for cell in cells],
+            "symbol": ["star" if cell.is_best else "circle" for cell in cells],
+            "line": {"color": "black", "width": 0.7},
+        },
+        text=[f"{label(cell.name)}<br>{_text(cell)}" for cell in cells],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
         **place,
     )
     figure.update_xaxes(**log_axis(panel.Ts), **place)
@@ -136,13 +128,13 @@ def log_axis(values: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
-def _text(cell: Cell, grid: Grid) -> str:
+def _text(cell: Cell) -> str:
     """`98.83`, `±0.09`, `n=5 ★`, in lines."""
     assert cell.test is not None
     width = cell.test.half_width
     interval = [] if width is None else [f"±{percent(width):.2f}"]
     tied = f" {TIED}" if cell.verdict_against_best == "TIED" else ""
-    mark = f" {BEST}" if cell is grid.best else tied
+    mark = f" {BEST}" if cell.is_best else tied
     return "<br>".join(
         [f"<b>{percent(cell.test_mean):.2f}</b>", *interval, f"n={cell.test.n}{mark}"]
     )

@@ -125,21 +125,17 @@ def _value(text: str, distribution: "BaseDistribution") -> float | str:
 
 
 def _figure(shares: Mapping[str, float]) -> "Figure":
-    from plotly.graph_objects import Bar
-
     keys = list(shares)[::-1]
     figure = canvas(height=110 + 34 * len(keys))
-    figure.add_trace(
-        Bar(
-            x=[100 * shares[key] for key in keys],
-            y=[label(key) for key in keys],
-            orientation="h",
-            text=[f"{100 * shares[key]:.0f} %" for key in keys],
-            textposition="outside",
-            cliponaxis=False,
-            marker={"color": [GREY if key == SEED else BLUE for key in keys]},
-            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
-        )
+    figure.add_bar(
+        x=[100 * shares[key] for key in keys],
+        y=[label(key) for key in keys],
+        orientation="h",
+        text=[f"{100 * shares[key]:.0f} %" for key in keys],
+        textposition="outside",
+        cliponaxis=False,
+        marker={"color": [GREY if key == SEED else BLUE for key in keys]},
+        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     figure.update_xaxes(title_text="share of the explained variation (%)", rangemode="tozero")
     figure.update_yaxes(showgrid=False)

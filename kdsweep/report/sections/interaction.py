@@ -134,25 +134,21 @@ def p_of_interaction(panel: Panel, seeds: list[int]) -> float | None:
 
 
 def _figure(parts: Effects) -> "Figure":
-    from plotly.graph_objects import Heatmap
-
     Ts, alphas = list(parts.of_T), list(parts.of_alpha)
     figure = canvas(height=max(270, 60 * len(alphas) + 150))
     most = max(0.05, *(abs(effect) for effect in parts.rest.values()))
-    figure.add_trace(
-        Heatmap(
-            x=[f"{T:g}" for T in Ts],
-            y=[f"{alpha:g}" for alpha in alphas],
-            z=[[parts.rest[T, alpha] for T in Ts] for alpha in alphas],
-            texttemplate="%{z:+.2f}",
-            hovertemplate="T=%{x} alpha=%{y}: %{z:+.2f} points<extra></extra>",
-            colorscale=DIVERGING,
-            zmin=-most,
-            zmax=most,
-            colorbar=color_bar("interaction (points)"),
-            xgap=2,
-            ygap=2,
-        )
+    figure.add_heatmap(
+        x=[f"{T:g}" for T in Ts],
+        y=[f"{alpha:g}" for alpha in alphas],
+        z=[[parts.rest[T, alpha] for T in Ts] for alpha in alphas],
+        texttemplate="%{z:+.2f}",
+        hovertemplate="T=%{x} alpha=%{y}: %{z:+.2f} points<extra></extra>",
+        colorscale=DIVERGING,
+        zmin=-most,
+        zmax=most,
+        colorbar=color_bar("interaction (points)"),
+        xgap=2,
+        ygap=2,
     )
     ticks = {
         "xaxis": [f"{T:g}<br>({effect:+.2f})" for T, effect in parts.of_T.items()],

@@ -83,13 +83,11 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
 
 
 def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
-    from plotly.graph_objects import Scatter
-
     figure = canvas(height=440)
     leading = [name for name in curves if colors[name] in (OF_BEST, OF_BASELINE)]
     for name in leading:
         if (drawn := curves[name]).n > 1:
-            band = Scatter(
+            figure.add_scatter(
                 x=[*drawn.epochs, *reversed(drawn.epochs)],
                 y=[percent(value) for value in [*drawn.high, *reversed(drawn.low)]],
                 mode="lines",
@@ -100,9 +98,8 @@ def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
                 showlegend=False,
                 legendgroup=name,
             )
-            figure.add_trace(band)
     for name, drawn in curves.items():
-        line = Scatter(
+        figure.add_scatter(
             x=drawn.epochs,
             y=[percent(value) for value in drawn.mean],
             mode="lines",
@@ -111,7 +108,6 @@ def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
             line={"color": colors[name], "width": 2.4 if name in leading else 1.6},
             hovertemplate=f"{label(name)}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
-        figure.add_trace(line)
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="val/acc (%)", range=axis_range(list(curves.values())))
     return figure

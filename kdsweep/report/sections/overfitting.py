@@ -52,7 +52,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         TITLE,
         [
             f"Training minus validation in the last epoch: {'; '.join(gaps)}."
-            " train/acc is the mean over an epoch's steps, with augmentation and dropout, if any.",
+            " train/acc is the mean over an epoch's steps, with augmentation and dropout, if any."
         ],
         figures=[_figure(curves, color_of(grid, cells))],
     )
@@ -67,23 +67,22 @@ def _gap_range(curves: Mapping[str, Curves]) -> list[float]:
 
 
 def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> "Figure":
-    from plotly.graph_objects import Scatter
-
     titles = ["accuracy", "gap: training minus validation"]
     figure = canvas(1, 2, height=400, titles=titles, horizontal_spacing=0.1)
     for name, each in curves.items():
         for part, dash in (("train", "dot"), ("val", "solid")):
             drawn: Curve = getattr(each, part)
-            trace = Scatter(
+            figure.add_scatter(
                 x=drawn.epochs,
                 y=[percent(value) for value in drawn.mean],
                 mode="lines",
                 name=f"{label(name)}: {part}/acc",
                 line={"color": colors[name], "width": 2, "dash": dash},
                 hovertemplate="epoch %{x}: %{y:.2f} %",
+                row=1,
+                col=1,
             )
-            figure.add_trace(trace, row=1, col=1)
-        gap = Scatter(
+        figure.add_scatter(
             x=list(each.gaps),
             y=list(each.gaps.values()),
             mode="lines",
@@ -91,8 +90,9 @@ def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> "Figure"
             showlegend=False,
             line={"color": colors[name], "width": 2},
             hovertemplate="epoch %{x}: %{y:+.2f} points",
+            row=1,
+            col=2,
         )
-        figure.add_trace(gap, row=1, col=2)
     figure.update_xaxes(title_text="epoch")
     drawn_curves = [part for each in curves.values() for part in each]
     figure.update_yaxes(title_text="accuracy (%)", range=axis_range(drawn_curves), col=1)

@@ -60,7 +60,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         "Large marks are the cell of each student that came first on validation, small ones its"
         f" other cells. On the front are {', '.join(student.first.name for student in front)}: no"
         " student here has both fewer parameters and a higher mean. Neighbours on the front may"
-        " change places with other seeds.",
+        " change places with other seeds."
     ]
     if len(costs) > 1:
         sentences.append(
@@ -110,44 +110,36 @@ def _figure(shown: Sequence[Student], costs: Sequence[str]) -> "Figure":
 def _draw_student(
     figure: "Figure", student: Student, cost: float, number: int, column: int
 ) -> None:
-    from plotly.graph_objects import Scatter
-
     color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number % len(SYMBOLS)]
     others, faint = student.cells[1:], translucent(color, 0.35)
     for cells, size, shade in ((others, 5, faint), ([student.first], 12, color)):
         is_first = size == 12
-        figure.add_trace(
-            Scatter(
-                x=[cost] * len(cells),
-                y=[percent(cell.test_mean) for cell in cells],
-                error_y={**error_bars(cells), "color": color} if is_first else None,
-                mode="markers",
-                name=label(student.name),
-                legendgroup=student.name,
-                showlegend=is_first and column == 1,
-                marker={"color": shade, "symbol": symbol, "size": size},
-                text=[label(cell.name) for cell in cells],
-                hovertemplate="%{text}<br>%{y:.2f} % at %{x:.4g}<extra></extra>",
-            ),
+        figure.add_scatter(
+            x=[cost] * len(cells),
+            y=[percent(cell.test_mean) for cell in cells],
+            error_y={**error_bars(cells), "color": color} if is_first else None,
+            mode="markers",
+            name=label(student.name),
+            legendgroup=student.name,
+            showlegend=is_first and column == 1,
+            marker={"color": shade, "symbol": symbol, "size": size},
+            text=[label(cell.name) for cell in cells],
+            hovertemplate="%{text}<br>%{y:.2f} % at %{x:.4g}<extra></extra>",
             row=1,
             col=column,
         )
 
 
 def _draw_frontier(figure: "Figure", front: Sequence[Student], key: str, column: int) -> None:
-    from plotly.graph_objects import Scatter
-
-    figure.add_trace(
-        Scatter(
-            x=[student.cost(key) for student in front],
-            y=[percent(student.first.test_mean) for student in front],
-            mode="lines",
-            name="front",
-            legendgroup="front",
-            showlegend=column == 1,
-            line={"color": GREY, "width": 1.5, "dash": "dot", "shape": "hv"},
-            hoverinfo="skip",
-        ),
+    figure.add_scatter(
+        x=[student.cost(key) for student in front],
+        y=[percent(student.first.test_mean) for student in front],
+        mode="lines",
+        name="front",
+        legendgroup="front",
+        showlegend=column == 1,
+        line={"color": GREY, "width": 1.5, "dash": "dot", "shape": "hv"},
+        hoverinfo="skip",
         row=1,
         col=column,
     )

@@ -1,6 +1,5 @@
 """Accuracy on test as T changes, and as alpha does, with that of the labels alone."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdsweep.plotting.plots import GREY
@@ -98,7 +97,12 @@ def _figure(panel: Panel, grid: Grid) -> "Figure":
     baseline = _baseline(grid, panel)
     for column, key in enumerate(keys, start=1):
         if baseline is not None and baseline.test is not None:
-            _draw_baseline(figure, baseline, _ends(_values(panel, key), key), column)
+            low, high = _values(panel, key)[0], _values(panel, key)[-1]
+            margin = 0.06 * (high - low)
+            ends = [low - margin, high + margin]
+            if key == "T":
+                ends = [low / (high / low) ** 0.06, high * (high / low) ** 0.06]
+            _draw_baseline(figure, baseline, ends, column)
         if len(_values(panel, _other(key))) <= MOST_LINES:
             _draw_lines(figure, panel, key, column)
         else:
@@ -114,27 +118,28 @@ def _figure(panel: Panel, grid: Grid) -> "Figure":
 
 def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
     """A line for each value of the other key; their points stand side by side."""
-    from plotly.graph_objects import Scatter
-
-    other = _other(key)
+    other, along = _other(key), _values(panel, key)
     values = _values(panel, other)
     for number, value in enumerate(values):
         cells = _line(panel, key, value)
         color = COLORS[number]
-        place = number - (len(values) - 1) / 2
-        figure.add_trace(
-            Scatter(
-                x=[_aside(float(cell.rows[0][key]), place, panel, key) for cell in cells],
-                y=[percent(cell.test_mean) for cell in cells],
-                error_y={**error_bars(cells), "color": color},
-                mode="lines+markers",
-                name=f"{other}={value:g}",
-                legend="legend" if column == 1 else "legend2",
-                line={"color": color, "width": 2},
-                marker={"symbol": SYMBOLS[number], "size": 8},
-                text=[label(cell.name) for cell in cells],
-                hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
-            ),
+        shift = 0.008 * (number - (len(values) - 1) / 2)
+        x = [float(cell.rows[0][key]) for cell in cells]
+        if key == "T":
+            x = [T * float((along[-1] / along[0]) ** shift) for T in x]
+        else:
+            x = [alpha + shift * (along[-1] - along[0]) for alpha in x]
+        figure.add_scatter(
+            x=x,
+            y=[percent(cell.test_mean) for cell in cells],
+            error_y={**error_bars(cells), "color": color},
+            mode="lines+markers",
+            name=f"{other}={value:g}",
+            legend="legend" if column == 1 else "legend2",
+            line={"color": color, "width": 2},
+            marker={"symbol": SYMBOLS[number], "size": 8},
+            text=[label(cell.name) for cell in cells],
+            hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
             row=1,
             col=column,
         )
@@ -143,52 +148,34 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
     figure.update_layout({"legend" if column == 1 else "legend2": legend})
 
 
-def _aside(value: float, place: float, panel: Panel, key: str) -> float:
-    values = _values(panel, key)
-    if key == "T":
-        return value * float((values[-1] / values[0]) ** (0.008 * place))
-    return value + 0.008 * place * (values[-1] - values[0])
-
-
 def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_alone: bool) -> None:
     """The points of a search, the other key as colour."""
-    from plotly.graph_objects import Scatter
-
     along, cells = KEYS.index(key), list(panel.cells.values())
     bar = color_bar(_other(key))
     bar |= {"title": {**bar["title"], "side": "bottom"}, "orientation": "h", "yanchor": "top"}
     bar |= {"x": 0.0 if column == 1 else 0.53, "xanchor": "left", "y": -0.2}
     bar |= {"len": 1.0 if is_alone else 0.47, "thickness": 10}
-    figure.add_trace(
-        Scatter(
-            x=[point[along] for point in panel.cells],
-            y=[percent(cell.test_mean) for cell in cells],
-            error_y={**error_bars(cells), "color": GREY},
-            mode="markers",
-            marker={
-                "color": [point[1 - along] for point in panel.cells],
-                "colorscale": SCALE,
-                "size": 10,
-                "line": {"color": "black", "width": 0.7},
-                "colorbar": bar,
-            },
-            text=[label(cell.name) for cell in cells],
-            hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
-            showlegend=False,
-        ),
+    colors = {"color": [point[1 - along] for point in panel.cells], "colorscale": SCALE}
+    figure.add_scatter(
+        x=[point[along] for point in panel.cells],
+        y=[percent(cell.test_mean) for cell in cells],
+        error_y={**error_bars(cells), "color": GREY},
+        mode="markers",
+        marker={**colors, "size": 10, "line": {"color": "black", "width": 0.7}, "colorbar": bar},
+        text=[label(cell.name) for cell in cells],
+        hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
+        showlegend=False,
         row=1,
         col=column,
     )
 
 
 def _draw_baseline(figure: "Figure", baseline: Cell, ends: list[float], column: int) -> None:
-    from plotly.graph_objects import Scatter
-
     assert baseline.test is not None
     style = {"name": "ce", "legendgroup": "baseline", "showlegend": column == 1}
     if baseline.test.t_interval is not None:
         low, high = (percent(limit) for limit in baseline.test.t_interval)
-        band = Scatter(
+        figure.add_scatter(
             x=[*ends, *reversed(ends)],
             y=[low, low, high, high],
             mode="lines",
@@ -197,23 +184,16 @@ def _draw_baseline(figure: "Figure", baseline: Cell, ends: list[float], column: 
             line={"width": 0},
             hoverinfo="skip",
             **{**style, "showlegend": False},
+            row=1,
+            col=column,
         )
-        figure.add_trace(band, row=1, col=column)
-    line = Scatter(
+    figure.add_scatter(
         x=ends,
         y=[percent(baseline.test_mean)] * 2,
         mode="lines",
         line={"color": GREY, "width": 2, "dash": "dash"},
         hovertemplate=f"{label(baseline.name)}: %{{y:.2f}} %<extra></extra>",
         **style,
+        row=1,
+        col=column,
     )
-    figure.add_trace(line, row=1, col=column)
-
-
-def _ends(values: Sequence[float], key: str) -> list[float]:
-    low, high = values[0], values[-1]
-    if key == "T":
-        margin = (high / low) ** 0.06
-        return [low / margin, high * margin]
-    margin = 0.06 * (high - low)
-    return [low - margin, high + margin]

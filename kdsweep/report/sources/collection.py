@@ -5,10 +5,11 @@ Everything but a run's row is read on access: a table of 1,000 runs opens no oth
 
 import logging
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -48,6 +49,9 @@ class Run(Protocol):
     def teacher_predictions(self) -> Answers | None:
         """Its teacher's logits; None where it had none or they were not kept."""
 
+    def with_row(self, row: Row) -> "Run":
+        """The same run with another row."""
+
 
 @dataclass(frozen=True)
 class RunCollection:
@@ -79,11 +83,25 @@ class RunCollection:
         return [run for run in finished if cell is None or cell_name(run.row) == cell]
 
 
-class FolderRun:
+class StoredRun:
+    """A run whose files are read on access."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+
+    def with_row(self, row: Row) -> Self:
+        """The same run with another row."""
+        run = copy(self)
+        run.row = row
+        return run
+
+
+class FolderRun(StoredRun):
     """A run in its folder."""
 
     def __init__(self, row: Row, folder: Path, sweep: Path) -> None:
-        self.row, self.folder, self.sweep = row, folder, sweep
+        super().__init__(row)
+        self.folder, self.sweep = folder, sweep
 
     @cached_property
     def config(self) -> dict[str, Any]:

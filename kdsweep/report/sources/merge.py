@@ -7,7 +7,6 @@ not distinguish them: `kl T=4` of one was trained with another learning rate tha
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePath
@@ -19,8 +18,6 @@ from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
 from kdsweep.report.sources.collection import Run, RunCollection
 from kdsweep.report.sources.mlflow import REPORTS
-from kdsweep.tracking.predictions import Answers
-from kdsweep.tracking.run_dir import Row as Epoch
 
 Settings = dict[str, Any]  # `optimizer.lr` -> 0.02: the leaves of a config
 
@@ -61,9 +58,8 @@ def merge(parts: Sequence[RunCollection]) -> RunCollection:
             f"SWEEP must name sweeps that differ in at most {MOST_WORDS} settings that they do not"
             f" vary themselves, got {len(keys)} of them: {', '.join(keys)}"
         )
-    runs = _each_once(
-        [_Renamed(run, sweep.row(run, keys)) for sweep in sweeps for run in sweep.part.runs]
-    )
+    renamed = [run.with_row(sweep.row(run, keys)) for sweep in sweeps for run in sweep.part.runs]
+    runs = _each_once(renamed)
     _refuse_two_of_one(runs)
     return RunCollection(
         name=" + ".join(part.name for part in parts),
@@ -120,9 +116,11 @@ class _Sweep:
         """A run's row with the settings that distinguish its cell from those of other sweeps."""
         text = cell_name(run.row)
         name, known = self.names[text], self.cells[text]
-        added = {
-            _shown(k): _value(k, known[k]) for k in keys if k in known and not self.is_named(k)
-        }
+        added = {}
+        for key in keys:
+            if key in known and not self.is_named(key):
+                value = _text(known[key])  # of a `_target_`, the name of the class
+                added[_shown(key)] = value.rpartition(".")[2] if "_target_" in key else value
         others = sorted({**name.others, **added}.items(), key="=".join)
         cell = str(name._replace(others=dict(others)))
         same_as = run.row["same_as"]
@@ -134,30 +132,6 @@ class _Sweep:
         }
 
 
-@dataclass(frozen=True)
-class _Renamed:
-    """A run with another row: under the name that it has among several sweeps."""
-
-    run: Run
-    row: Row
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return self.run.config
-
-    @property
-    def history(self) -> list[Epoch]:
-        return self.run.history
-
-    @property
-    def predictions(self) -> Answers | None:
-        return self.run.predictions
-
-    @property
-    def teacher_predictions(self) -> Answers | None:
-        return self.run.teacher_predictions
-
-
 def settings(config: Mapping[str, Any], row: Mapping[str, Any]) -> Settings:
     """The settings that a run's results depend on, without its seed, T and alpha, leaf by leaf."""
     nodes = [node for node in NODES if node != "teacher" or row["teacher"] is not None]
@@ -165,7 +139,15 @@ def settings(config: Mapping[str, Any], row: Mapping[str, Any]) -> Settings:
     every |= {f"stages.{k}": v for k, v in leaves("", config.get("stages") or {})}
     if config.get("hard_weight") is not None:
         every["hard_weight"] = config["hard_weight"]
-    return {key: value for key, value in every.items() if not _follows_root(key, value, row)}
+    # Leaves of a loss term that follow T or alpha are those.
+    following = {
+        key
+        for key, value in every.items()
+        for root, names in FROM_ROOT.items()
+        if key.startswith("loss.") and key.rpartition(".")[2] in names
+        if row.get(root) is not None and value == row[root]
+    }
+    return {key: value for key, value in every.items() if key not in following}
 
 
 def leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -189,14 +171,6 @@ def measured_on(values: Mapping[str, Any]) -> dict[str, str]:
             if (place := values.get(key)) is not None:
                 kept[key] = PurePath(str(place)).name
     return kept
-
-
-def _follows_root(key: str, value: Any, row: Mapping[str, Any]) -> bool:
-    leaf = key.rpartition(".")[2]
-    return key.startswith("loss.") and any(
-        leaf in names and row.get(root) is not None and value == row[root]
-        for root, names in FROM_ROOT.items()
-    )
 
 
 def _refuse_other_images(sweeps: Sequence[_Sweep]) -> None:
@@ -249,7 +223,7 @@ def _differs(key: str, sweeps: Sequence[_Sweep]) -> bool:
     return len(fixed) > 1 or (bool(fixed) and varied)
 
 
-def _each_once(runs: Sequence[_Renamed]) -> list[Run]:
+def _each_once(runs: Sequence[Run]) -> list[Run]:
     """A run that is in two sweeps counts in the first that finished it; the others refer to it."""
     owners: dict[str, Row] = {}
     for row in (run.row for run in runs):
@@ -262,7 +236,7 @@ def _each_once(runs: Sequence[_Renamed]) -> list[Run]:
     for run in runs:
         owner = owners.get(str(run.row["fingerprint"]), run.row)
         is_owner = owner is run.row or run.row["same_as"] is not None
-        once.append(run if is_owner else _Renamed(run, run.row | {"same_as": owner["run"]}))
+        once.append(run if is_owner else run.with_row(run.row | {"same_as": owner["run"]}))
     return once
 
 
@@ -283,12 +257,6 @@ def _refuse_two_of_one(runs: Iterable[Run]) -> None:
 def _shown(key: str) -> str:
     """A setting's key as on the command line: `optimizer.lr`, `student`."""
     return key.partition(".")[0] if key in HEADS.values() else key
-
-
-def _value(key: str, value: Any) -> str:
-    """A setting's value as on the command line; of a `_target_`, the name of the class."""
-    is_class = key in HEADS.values() and key.endswith("._target_")
-    return str(value).rpartition(".")[2] if is_class else _text(value)
 
 
 def _text(value: Any) -> str:

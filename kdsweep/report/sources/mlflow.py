@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Run, RunCollection, as_dict, links
+from kdsweep.report.sources.collection import Run, RunCollection, StoredRun, as_dict, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, sweep_note
 from kdsweep.tracking.mlflow.backend import first_line
@@ -38,16 +38,18 @@ PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
 REPORTS = Path("multirun") / "reports"  # of runs without a folder of their own here
 
-MEASURED = (
+MEASURED = (  # in the order of `kdsweep compare`
     "val/acc",
     "val/loss",
-    "val/acc_best",
     "val/agreement",
     "test/acc",
     "test/loss",
     "test/ece",
     "test/agreement",
+    "val/acc_best",
+    "epochs",
     "seconds",
+    "num_params",
     "latency_ms",
 )
 
@@ -82,17 +84,13 @@ class ArtifactCache:
         return self._teachers[digest]
 
 
-class MLflowRun:
+class MLflowRun(StoredRun):
     """A run in MLflow."""
 
     def __init__(self, entity: "Entity", row: Row, artifacts: ArtifactCache) -> None:
-        self.row, self._entity, self._artifacts = row, entity, artifacts
+        super().__init__(row)
+        self._entity, self._artifacts = entity, artifacts
         self.run_id = str(entity.info.run_id)
-
-    def folded(self, number: int) -> "MLflowRun":
-        """The job of this number, which is a duplicate of this run."""
-        row = self.row | {"run": number, "same_as": str(self.row["run"])}
-        return MLflowRun(self._entity, row, self._artifacts)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -231,8 +229,9 @@ def _with_all_jobs(collection: RunCollection, artifacts: ArtifactCache) -> RunCo
     jobs, first = dict(known), dict[str, str]()
     for number, fingerprint in note["fingerprints"].items():
         owner = known.get(first.setdefault(fingerprint, number))
-        if number not in jobs and isinstance(owner, MLflowRun):
-            jobs[number] = owner.folded(int(number))
+        if number not in jobs and owner is not None:  # it was folded into its owner
+            row = owner.row | {"run": int(number), "same_as": str(owner.row["run"])}
+            jobs[number] = owner.with_row(row)
     missing = tuple(number for number in note["fingerprints"] if number not in jobs)
     runs = [jobs[number] for number in sorted(jobs, key=run_dir.by_number)]
     return replace(collection, runs=runs, missing=missing)
@@ -277,7 +276,8 @@ def row_of(run: "Entity", name: str) -> Row:
     metrics = {**run.data.metrics, **so_far}
     finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
     row |= {key: finite[key] for key in MEASURED if key in finite}
-    row["epochs"] = int(metrics["epochs"]) if "epochs" in metrics else None
+    if row["epochs"] is not None:
+        row["epochs"] = int(row["epochs"])
     row["weights_sha256"] = tags.get(END_TAGS["weights_sha256"])
     if status != "FINISHED":
         row["reason"] = tags.get(END_TAGS["reason"])
