@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import FolderRun, Run
@@ -110,7 +110,10 @@ def compare_runs(first: Run, second: Run) -> RunComparison:
     contingency = None
     if predictions[0] is not None and predictions[1] is not None:
         contingency = _contingency(predictions[0], predictions[1])
-    configs = [_settings(run.config) for run in (first, second)]
+    kept = [
+        {k: v for k, v in run.config.items() if k not in NOT_COMPARED} for run in (first, second)
+    ]
+    configs = [{key: json.dumps(value) for key, value in leaves("", config)} for config in kept]
     differences = [(key, one or "", other or "") for key, one, other in _differing(*configs)]
     return RunComparison(names, differences, _metrics(first, second), contingency, without)
 
@@ -143,11 +146,6 @@ def _contingency(first: Answers, second: Answers) -> ContingencyTable:
         neither=int((~one & ~other).sum()),
         p=mcnemar(one.tolist(), other.tolist()),
     )
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    compared = {key: value for key, value in config.items() if key not in NOT_COMPARED}
-    return {key: json.dumps(value) for key, value in leaves("", compared)}
 
 
 def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:

@@ -6,7 +6,7 @@ measured on the same ones: same source, same split.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -72,7 +72,10 @@ def leaderboards(store: MLflowStore) -> list[Leaderboard]:
     by_images: dict[tuple[str, ...], dict[tuple[str, str], LeaderboardEntry]] = {}
     for run in everything:
         if run.data.tags[ROLE] == "run" and run.info.status == "FINISHED":
-            _add(by_images.setdefault(_images(run), {}), run, parents)
+            settings = sorted(measured_on(run.data.params).items())
+            name = run.data.params.get("dataset.name", run.data.params.get("dataset", ""))
+            images = (str(name), *(f"{key}={value}" for key, value in settings))
+            _add(by_images.setdefault(images, {}), run, parents)
     if not by_images:
         raise UserError("--experiment must have a run that has finished, got none")
     pages = run_page(store.uri, store.experiment_id, "")
@@ -80,21 +83,10 @@ def leaderboards(store: MLflowStore) -> list[Leaderboard]:
     for images, cells in by_images.items():
         entries = [entry for entry in cells.values() if entry.val or entry.test]
         ranked = sorted(entries, key=lambda entry: entry.rank)
-        boards.append(Leaderboard(images[0], _details(images, by_images), ranked, pages))
+        shared = set.intersection(*(set(other) for other in by_images if other[0] == images[0]))
+        details = ", ".join(setting for setting in images[1:] if setting not in shared)
+        boards.append(Leaderboard(images[0], details, ranked, pages))
     return boards
-
-
-def _images(run: "Entity") -> tuple[str, ...]:
-    """The data set of a run: its name, and the settings of its source and split."""
-    params = run.data.params
-    name = str(params.get("dataset.name", params.get("dataset", "")))
-    return (name, *(f"{key}={value}" for key, value in sorted(measured_on(params).items())))
-
-
-def _details(images: tuple[str, ...], every: Iterable[tuple[str, ...]]) -> str:
-    """The settings of a data set that not all of its name have."""
-    shared = set.intersection(*(set(other) for other in every if other[0] == images[0]))
-    return ", ".join(word for word in images[1:] if word not in shared)
 
 
 def _add(

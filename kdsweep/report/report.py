@@ -74,16 +74,15 @@ class Report:
 def report(collection: RunCollection) -> Report:
     """The report on a collection of runs; all statistical tests are computed here, once."""
     cells = grid(collection.rows)
-    sections = [_section(module, collection, cells) for module in SECTIONS]
-    return Report(collection, cells, [section for section in sections if section is not None])
-
-
-def _section(module: SectionModule, collection: RunCollection, cells: Grid) -> Section | None:
-    """A section that fails is replaced by its error: no figure is worth losing the report."""
-    try:
-        return module.section(collection, cells)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        log.warning("report: %s could not be made: %s", module.TITLE, reason)
-        log.debug("report: %s", module.TITLE, exc_info=True)
-        return Section(module.TITLE, [f"This part could not be made ({reason})."])
+    sections = []
+    for module in SECTIONS:
+        try:
+            section = module.section(collection, cells)
+        except Exception as error:  # no figure is worth losing the report
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("report: %s could not be made: %s", module.TITLE, reason)
+            log.debug("report: %s", module.TITLE, exc_info=True)
+            section = Section(module.TITLE, [f"This part could not be made ({reason})."])
+        if section is not None:
+            sections.append(section)
+    return Report(collection, cells, sections)

@@ -128,7 +128,12 @@ def dark_knowledge(pair: Pair) -> Array:
     NaN for a class without a test image.
     """
     teachers = distinct(pair.teachers.values())
-    return _mean(_mean_by_class(teacher, pair) for teacher in teachers)
+    size, matrices = len(pair.classes), []
+    for teacher in teachers:
+        total = np.zeros((size, size))
+        np.add.at(total, pair.labels, probabilities(logits_of(teacher), pair.T))
+        matrices.append(_per_image(total, pair))
+    return _mean(matrices)
 
 
 def _mean(matrices: Iterable[Array]) -> Array:
@@ -140,12 +145,6 @@ def _confusion(predictions: Answers, pair: Pair) -> Array:
     size = len(pair.classes)
     places = pair.labels * size + predicted_classes(predictions)
     return _per_image(np.bincount(places, minlength=size * size).reshape(size, size), pair)
-
-
-def _mean_by_class(predictions: Answers, pair: Pair) -> Array:
-    total = np.zeros((len(pair.classes), len(pair.classes)))
-    np.add.at(total, pair.labels, probabilities(logits_of(predictions), pair.T))
-    return _per_image(total, pair)
 
 
 def _per_image(sums: Array, pair: Pair) -> Array:

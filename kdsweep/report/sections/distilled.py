@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.analysis.statistics import Comparison, Seeds, compare
 from kdsweep.report.analysis.temperature_scaling import log_probabilities
 from kdsweep.report.formatting import difference, p_value
@@ -50,8 +50,11 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     distilled = pair(collection, cell, baseline)
     if not distilled.students:
         return Section(TITLE, [NOT_KEPT])
+    first = "the best cell" if cell.is_best else "the best cell that learned from a teacher"
+    against = "" if baseline is None else f", against {baseline}, its baseline"
+    subject = f"This is about {cell.name}, {first}{against}; on test, seed by seed."
     parts = [
-        Section(TITLE, [_subject(cell, baseline)]),
+        Section(TITLE, [subject]),
         _likeness(distilled),
         gains_section(distilled),
         flips_section(distilled, collection.home, collection.load),
@@ -64,12 +67,6 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         [figure for part in parts for figure in part.figures],
         [picture for part in parts for picture in part.pictures],
     )
-
-
-def _subject(cell: Cell, baseline: str | None) -> str:
-    first = "the best cell" if cell.is_best else "the best cell that learned from a teacher"
-    against = "" if baseline is None else f", against {baseline}, its baseline"
-    return f"This is about {cell.name}, {first}{against}; on test, seed by seed."
 
 
 def agreement(student: Answers, teacher: Answers) -> float:

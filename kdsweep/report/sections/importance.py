@@ -82,6 +82,7 @@ def varying(every: Sequence[Settings]) -> list[str]:
 def importances(runs: Sequence[Measured]) -> dict[str, float]:
     """Key -> share of the variance that it alone explains, largest first; they add up to 1."""
     import optuna
+    from optuna.distributions import FloatDistribution
     from optuna.trial import create_trial
 
     keys = varying([values for values, _ in runs])
@@ -94,7 +95,10 @@ def importances(runs: Sequence[Measured]) -> dict[str, float]:
         optuna.logging.set_verbosity(verbosity)
     study.add_trials(
         create_trial(
-            params={key: _value(values[key], distributions[key]) for key in keys},
+            params={
+                key: float(values[key]) if isinstance(of, FloatDistribution) else values[key]
+                for key, of in distributions.items()
+            },
             distributions=distributions,
             value=accuracy,
         )
@@ -116,12 +120,6 @@ def _distribution(values: Sequence[str]) -> "BaseDistribution":
         return CategoricalDistribution(sorted(set(values)))
     low, high = min(numbers), max(numbers)
     return FloatDistribution(low, high, log=low > 0 and high / low >= LOG_FROM)
-
-
-def _value(text: str, distribution: "BaseDistribution") -> float | str:
-    from optuna.distributions import FloatDistribution
-
-    return float(text) if isinstance(distribution, FloatDistribution) else text
 
 
 def _figure(shares: Mapping[str, float]) -> "Figure":

@@ -60,7 +60,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
 
 
 def effects(panel: Panel) -> Effects:
-    """Additive effects of T and alpha on the mean on test, and what they leave."""
+    """Additive effects of T and alpha on the mean on test, and the residuals."""
     middle = panel.grand_mean
     of_T = {T: fmean(panel.mean(T, alpha) for alpha in panel.alphas) - middle for T in panel.Ts}
     of_alpha = {
@@ -150,15 +150,11 @@ def _figure(parts: Effects) -> "Figure":
         xgap=2,
         ygap=2,
     )
-    ticks = {
-        "xaxis": [f"{T:g}<br>({effect:+.2f})" for T, effect in parts.of_T.items()],
-        "yaxis": [f"{alpha:g} ({effect:+.2f})" for alpha, effect in parts.of_alpha.items()],
-    }
-    for axis, texts in ticks.items():
-        values = [f"{value:g}" for value in (Ts if axis == "xaxis" else alphas)]
-        figure.update_layout(
-            {axis: {"type": "category", "tickvals": values, "ticktext": texts, "showgrid": False}}
-        )
+    category = {"type": "category", "showgrid": False}
+    ticks = [f"{T:g}<br>({effect:+.2f})" for T, effect in parts.of_T.items()]
+    figure.update_xaxes(**category, tickvals=[f"{T:g}" for T in Ts], ticktext=ticks)
     figure.update_xaxes(title_text="T (its effect, points)")
+    ticks = [f"{alpha:g} ({effect:+.2f})" for alpha, effect in parts.of_alpha.items()]
+    figure.update_yaxes(**category, tickvals=[f"{alpha:g}" for alpha in alphas], ticktext=ticks)
     figure.update_yaxes(title_text="alpha (its effect, points)")
     return figure

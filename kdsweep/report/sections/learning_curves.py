@@ -9,17 +9,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from kdsweep.report.analysis.aggregate import Grid
+from kdsweep.report.sections import style
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import (
-    OF_BASELINE,
-    OF_BEST,
-    canvas,
-    color_of,
-    label,
-    percent,
-    select,
-    translucent,
-)
+from kdsweep.report.sections.style import OF_BASELINE, OF_BEST, percent
 from kdsweep.report.sources.collection import Run, RunCollection
 
 if TYPE_CHECKING:
@@ -63,7 +55,7 @@ def curve(runs: Sequence[Run], key: str) -> Curve | None:
 
 def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves of at most eight cells; None if nothing was measured on validation."""
-    cells = select(grid, MOST_CELLS)
+    cells = style.select(grid, MOST_CELLS)
     measured = {cell.name: curve(collection.finished_runs(cell.name), KEY) for cell in cells}
     curves = {name: each for name, each in measured.items() if each is not None}
     if not curves or max(len(each.epochs) for each in curves.values()) < 2:
@@ -79,34 +71,26 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
             f" {len(curves)} of {total} cells are drawn: the best, its baseline, and others from"
             " all over the ranking."
         )
-    return Section(TITLE, [text], figures=[_figure(curves, color_of(grid, cells))])
+    return Section(TITLE, [text], figures=[_figure(curves, style.color_of(grid, cells))])
 
 
 def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
-    figure = canvas(height=440)
+    figure = style.canvas(height=440)
     leading = [name for name in curves if colors[name] in (OF_BEST, OF_BASELINE)]
     for name in leading:
         if (drawn := curves[name]).n > 1:
-            figure.add_scatter(
-                x=[*drawn.epochs, *reversed(drawn.epochs)],
-                y=[percent(value) for value in [*drawn.high, *reversed(drawn.low)]],
-                mode="lines",
-                fill="toself",
-                fillcolor=translucent(colors[name], 0.15),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=name,
-            )
+            band = (drawn.epochs, drawn.low, drawn.high, colors[name])
+            style.draw_band(figure, *band, legendgroup=name)
     for name, drawn in curves.items():
-        figure.add_scatter(
-            x=drawn.epochs,
-            y=[percent(value) for value in drawn.mean],
-            mode="lines",
-            name=label(name),
+        text = style.label(name)
+        style.draw_line(
+            figure,
+            drawn.epochs,
+            drawn.mean,
+            {"color": colors[name], "width": 2.4 if name in leading else 1.6},
+            name=text,
             legendgroup=name,
-            line={"color": colors[name], "width": 2.4 if name in leading else 1.6},
-            hovertemplate=f"{label(name)}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
+            hovertemplate=f"{text}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="val/acc (%)", range=axis_range(list(curves.values())))

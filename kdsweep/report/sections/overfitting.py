@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.sections.learning_curves import UNTIL, Curve, axis_range, curve
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import canvas, color_of, label, percent
+from kdsweep.report.sections.style import canvas, color_of, draw_line, label, percent
 from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
@@ -58,30 +58,15 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     )
 
 
-def _gap_range(curves: Mapping[str, Curves]) -> list[float]:
-    """Of the gaps after the first fifth of the epochs, in points, with zero."""
-    gaps = [list(each.gaps.values()) for each in curves.values()]
-    later = [0.0, *(gap for each in gaps for gap in each[int(UNTIL * len(each)) :])]
-    margin = 0.08 * (max(later) - min(later)) or 1.0
-    return [min(later) - margin, max(later) + margin]
-
-
 def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> "Figure":
     titles = ["accuracy", "gap: training minus validation"]
     figure = canvas(1, 2, height=400, titles=titles, horizontal_spacing=0.1)
     for name, each in curves.items():
         for part, dash in (("train", "dot"), ("val", "solid")):
             drawn: Curve = getattr(each, part)
-            figure.add_scatter(
-                x=drawn.epochs,
-                y=[percent(value) for value in drawn.mean],
-                mode="lines",
-                name=f"{label(name)}: {part}/acc",
-                line={"color": colors[name], "width": 2, "dash": dash},
-                hovertemplate="epoch %{x}: %{y:.2f} %",
-                row=1,
-                col=1,
-            )
+            line = {"color": colors[name], "width": 2, "dash": dash}
+            text = {"name": f"{label(name)}: {part}/acc", "hovertemplate": "epoch %{x}: %{y:.2f} %"}
+            draw_line(figure, drawn.epochs, drawn.mean, line, **text)
         figure.add_scatter(
             x=list(each.gaps),
             y=list(each.gaps.values()),
@@ -96,6 +81,11 @@ def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> "Figure"
     figure.update_xaxes(title_text="epoch")
     drawn_curves = [part for each in curves.values() for part in each]
     figure.update_yaxes(title_text="accuracy (%)", range=axis_range(drawn_curves), col=1)
-    figure.update_yaxes(title_text="gap (points)", range=_gap_range(curves), col=2)
+    later = [0.0]  # the gaps after the first fifth of the epochs, and zero, set the axis
+    for each in curves.values():
+        later += list(each.gaps.values())[int(UNTIL * len(each.gaps)) :]
+    margin = 0.08 * (max(later) - min(later)) or 1.0
+    gap_range = [min(later) - margin, max(later) + margin]
+    figure.update_yaxes(title_text="gap (points)", range=gap_range, col=2)
     figure.update_yaxes(zeroline=True, zerolinecolor="#999999", col=2)
     return figure

@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING
 
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.sections import style
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import (
-    COLORS,
-    SYMBOLS,
-    canvas,
-    error_bars,
-    label,
-    percent,
-    translucent,
-)
+from kdsweep.report.sections.style import COLORS, SYMBOLS, label, percent
 from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
@@ -96,9 +89,14 @@ def frontier(among: Sequence[Student], key: str) -> list[Student]:
 
 
 def _figure(shown: Sequence[Student], costs: Sequence[str]) -> "Figure":
-    figure = canvas(1, len(costs), height=430, shared_yaxes=True, horizontal_spacing=0.05)
+    figure = style.canvas(1, len(costs), height=430, shared_yaxes=True, horizontal_spacing=0.05)
     for column, key in enumerate(costs, start=1):
-        _draw_frontier(figure, frontier(shown, key), key, column)
+        front = frontier(shown, key)
+        costs_of_front = [student.cost(key) or 0.0 for student in front]
+        means = [student.first.test_mean for student in front]
+        line = {"color": GREY, "width": 1.5, "dash": "dot", "shape": "hv"}
+        legend = {"name": "front", "legendgroup": "front", "showlegend": column == 1}
+        style.draw_line(figure, costs_of_front, means, line, column, hoverinfo="skip", **legend)
         for number, student in enumerate(shown):
             if (cost := student.cost(key)) is not None:
                 _draw_student(figure, student, cost, number, column)
@@ -111,13 +109,13 @@ def _draw_student(
     figure: "Figure", student: Student, cost: float, number: int, column: int
 ) -> None:
     color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number % len(SYMBOLS)]
-    others, faint = student.cells[1:], translucent(color, 0.35)
+    others, faint = student.cells[1:], style.translucent(color, 0.35)
     for cells, size, shade in ((others, 5, faint), ([student.first], 12, color)):
         is_first = size == 12
         figure.add_scatter(
             x=[cost] * len(cells),
             y=[percent(cell.test_mean) for cell in cells],
-            error_y={**error_bars(cells), "color": color} if is_first else None,
+            error_y={**style.error_bars(cells), "color": color} if is_first else None,
             mode="markers",
             name=label(student.name),
             legendgroup=student.name,
@@ -128,18 +126,3 @@ def _draw_student(
             row=1,
             col=column,
         )
-
-
-def _draw_frontier(figure: "Figure", front: Sequence[Student], key: str, column: int) -> None:
-    figure.add_scatter(
-        x=[student.cost(key) for student in front],
-        y=[percent(student.first.test_mean) for student in front],
-        mode="lines",
-        name="front",
-        legendgroup="front",
-        showlegend=column == 1,
-        line={"color": GREY, "width": 1.5, "dash": "dot", "shape": "hv"},
-        hoverinfo="skip",
-        row=1,
-        col=column,
-    )

@@ -11,7 +11,6 @@ from kdsweep.errors import UserError
 from kdsweep.report.sections.paired_predictions import Array, Pair, predicted_classes
 from kdsweep.report.sections.section import Picture, Section
 from kdsweep.report.sources.images import DatasetLoader, SheetImage, contact_sheet, pixels_of
-from kdsweep.tracking.predictions import Answers
 
 SHEET = "fixed_and_broken.png"
 MOST_SHOWN = 24  # images of each kind
@@ -31,8 +30,9 @@ def prediction_flips(pair: Pair) -> tuple[list[PredictionFlip], list[PredictionF
     The clearest come first, those on which most seeds changed, and of equal ones any: the images
     of a test set are often in the order of their classes.
     """
-    before, after = (
-        _by_seed(predictions, pair.seeds) for predictions in (pair.baseline_students, pair.students)
+    before, after = (  # predicted classes, (seeds, N)
+        np.stack([predicted_classes(students[seed]) for seed in pair.seeds])
+        for students in (pair.baseline_students, pair.students)
     )
     right_before, right_after = ((each == pair.labels).mean(axis=0) for each in (before, after))
     change = right_after - right_before
@@ -49,11 +49,6 @@ def prediction_flips(pair: Pair) -> tuple[list[PredictionFlip], list[PredictionF
         [flip(int(index)) for index in order if is_fixed[index]],
         [flip(int(index)) for index in order if is_broken[index]],
     )
-
-
-def _by_seed(predictions: Mapping[int, Answers], seeds: Sequence[int]) -> Array:
-    """Predicted classes, (seeds, N)."""
-    return np.stack([predicted_classes(predictions[seed]) for seed in seeds])
 
 
 def _vote(classes: Array, true: int) -> int:

@@ -4,21 +4,11 @@ from typing import TYPE_CHECKING
 
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.sections import style
 from kdsweep.report.sections.heatmap import log_axis
 from kdsweep.report.sections.panels import Panel, panels
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import (
-    COLORS,
-    ONE_SEED,
-    SCALE,
-    SYMBOLS,
-    canvas,
-    color_bar,
-    error_bars,
-    label,
-    percent,
-    translucent,
-)
+from kdsweep.report.sections.style import COLORS, ONE_SEED, SCALE, SYMBOLS, label, percent
 from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
@@ -86,7 +76,7 @@ def _baseline(grid: Grid, panel: Panel) -> Cell | None:
 
 def _figure(panel: Panel, grid: Grid) -> "Figure":
     keys = [key for key in KEYS if len(_values(panel, key)) > 1]
-    figure = canvas(
+    figure = style.canvas(
         1,
         len(keys),
         height=470 if panel.is_scattered else 420,
@@ -132,7 +122,7 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
         figure.add_scatter(
             x=x,
             y=[percent(cell.test_mean) for cell in cells],
-            error_y={**error_bars(cells), "color": color},
+            error_y={**style.error_bars(cells), "color": color},
             mode="lines+markers",
             name=f"{other}={value:g}",
             legend="legend" if column == 1 else "legend2",
@@ -151,7 +141,7 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
 def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_alone: bool) -> None:
     """The points of a search, the other key as colour."""
     along, cells = KEYS.index(key), list(panel.cells.values())
-    bar = color_bar(_other(key))
+    bar = style.color_bar(_other(key))
     bar |= {"title": {**bar["title"], "side": "bottom"}, "orientation": "h", "yanchor": "top"}
     bar |= {"x": 0.0 if column == 1 else 0.53, "xanchor": "left", "y": -0.2}
     bar |= {"len": 1.0 if is_alone else 0.47, "thickness": 10}
@@ -159,7 +149,7 @@ def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_al
     figure.add_scatter(
         x=[point[along] for point in panel.cells],
         y=[percent(cell.test_mean) for cell in cells],
-        error_y={**error_bars(cells), "color": GREY},
+        error_y={**style.error_bars(cells), "color": GREY},
         mode="markers",
         marker={**colors, "size": 10, "line": {"color": "black", "width": 0.7}, "colorbar": bar},
         text=[label(cell.name) for cell in cells],
@@ -171,29 +161,11 @@ def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_al
 
 
 def _draw_baseline(figure: "Figure", baseline: Cell, ends: list[float], column: int) -> None:
-    assert baseline.test is not None
-    style = {"name": "ce", "legendgroup": "baseline", "showlegend": column == 1}
-    if baseline.test.t_interval is not None:
-        low, high = (percent(limit) for limit in baseline.test.t_interval)
-        figure.add_scatter(
-            x=[*ends, *reversed(ends)],
-            y=[low, low, high, high],
-            mode="lines",
-            fill="toself",
-            fillcolor=translucent(GREY, 0.18),
-            line={"width": 0},
-            hoverinfo="skip",
-            **{**style, "showlegend": False},
-            row=1,
-            col=column,
-        )
-    figure.add_scatter(
-        x=ends,
-        y=[percent(baseline.test_mean)] * 2,
-        mode="lines",
-        line={"color": GREY, "width": 2, "dash": "dash"},
-        hovertemplate=f"{label(baseline.name)}: %{{y:.2f}} %<extra></extra>",
-        **style,
-        row=1,
-        col=column,
-    )
+    legend = {"name": "ce", "legendgroup": "baseline"}
+    if baseline.test is not None and baseline.test.t_interval is not None:
+        low, high = baseline.test.t_interval
+        style.draw_band(figure, ends, [low] * 2, [high] * 2, GREY, column, **legend)
+    line = {"color": GREY, "width": 2, "dash": "dash"}
+    legend["hovertemplate"] = f"{label(baseline.name)}: %{{y:.2f}} %<extra></extra>"
+    means = [baseline.test_mean] * 2
+    style.draw_line(figure, ends, means, line, column, showlegend=column == 1, **legend)

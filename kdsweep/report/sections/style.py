@@ -92,6 +92,44 @@ def error_bars(cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
+def draw_line(
+    figure: "Figure",
+    x: Sequence[float],
+    accuracies: Sequence[float],
+    line: dict[str, Any],
+    column: int = 1,
+    **options: Any,
+) -> None:
+    """A line of accuracies, which are fractions; ``line`` has its colour, width and dash."""
+    y = [percent(value) for value in accuracies]
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, row=1, col=column, **options)
+
+
+def draw_band(
+    figure: "Figure",
+    x: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    color: str,
+    column: int = 1,
+    **options: Any,
+) -> None:
+    """The area between two lines of accuracies, which are fractions."""
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[percent(value) for value in [*high, *reversed(low)]],
+        mode="lines",
+        fill="toself",
+        fillcolor=translucent(color, 0.16),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=column,
+        **options,
+    )
+
+
 def color_bar(title: str) -> dict[str, Any]:
     """Of a heatmap, its title along it."""
     text = {"text": title, "side": "right", "font": {"size": 13}}

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from kdsweep.common.cell_name import CellName
 from kdsweep.report.analysis import aggregate
-from kdsweep.report.analysis.aggregate import Cell, Grid, Row, cell_name
+from kdsweep.report.analysis.aggregate import Cell, Grid, cell_name
 from kdsweep.report.formatting import MOST_VALUES, difference, listed, p_equals
 from kdsweep.report.sections.networks import Network, distinct, with_validation
 from kdsweep.report.sources.collection import Run
@@ -158,12 +158,14 @@ def _T_of(cell: Cell) -> float:
 
 
 def questions_of(finished: Sequence[Run], grid: Grid) -> list[TemperatureQuestion]:
-    """One for every teacher, that of the best cell first."""
+    """One for every teacher, that of the best cell first; `cnn teacher.model.width=8` is one."""
     rank = {cell.name: place for place, cell in enumerate(grid.cells)}
     by_teacher: dict[str, list[Run]] = {}
     for run in sorted(finished, key=lambda run: rank[cell_name(run.row)]):
         if run.row["teacher"] is not None:
-            by_teacher.setdefault(_teacher_of(run.row), []).append(run)
+            others = CellName.parse(str(run.row["cell"] or "")).others
+            varied = [f"{key}={v}" for key, v in others.items() if key.startswith("teacher.")]
+            by_teacher.setdefault(" ".join([run.row["teacher"], *varied]), []).append(run)
     questions = []
     for name, runs in by_teacher.items():
         of_best = [run for run in runs if cell_name(run.row) == cell_name(runs[0].row)]
@@ -172,13 +174,6 @@ def questions_of(finished: Sequence[Run], grid: Grid) -> list[TemperatureQuestio
         teacher = Network(f"teacher {name}", distinct(predictions))
         questions.append(TemperatureQuestion(teacher, aggregate.grid(with_T)))
     return questions
-
-
-def _teacher_of(row: Row) -> str:
-    """A teacher with what the sweep varies of it: `cnn teacher.model.width=8`."""
-    others = CellName.parse(str(row["cell"] or "")).others
-    varied = [f"{key}={value}" for key, value in others.items() if key.startswith("teacher.")]
-    return " ".join([row["teacher"], *varied])
 
 
 def _best_by_seed(grid: Grid) -> str:

@@ -1,6 +1,6 @@
 """The runs that are in no mean: failed, pruned, killed, still running, never started."""
 
-from kdsweep.report.analysis.aggregate import Grid, Row
+from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.formatting import first_of
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.report.sources.collection import RunCollection
@@ -19,7 +19,12 @@ NEVER_STARTED = "requested in sweep.json, and without a folder"
 def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The runs with their reasons; None if all have finished."""
     rows = [row for row in collection.rows if row["same_as"] is None]
-    lines = [_line(row) for row in rows if row["status"] != "FINISHED"]
+    lines: list[Line] = []
+    for row in (row for row in rows if row["status"] != "FINISHED"):
+        reason = row.get("reason") or MEANINGS.get(row["status"], "")
+        seed = "" if row["seed"] is None else row["seed"]
+        texts = (row.get("run", ""), row["cell"] or "", seed, row["status"], reason)
+        lines.append(tuple(map(str, texts)))
     lines += [(name, "", "", "MISSING", NEVER_STARTED) for name in collection.missing]
     if not lines:
         return None
@@ -35,10 +40,3 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         sentences.append(f"The first {MOST_RUNS} are listed; results.csv has all that started.")
     table = Table(("run", "cell", "seed", "status", "why"), lines[:MOST_RUNS])
     return Section(TITLE, sentences, [table])
-
-
-def _line(row: Row) -> Line:
-    status = str(row["status"])
-    reason = row.get("reason") or MEANINGS.get(status, "")
-    seed = "" if row["seed"] is None else str(row["seed"])
-    return str(row.get("run", "")), str(row["cell"] or ""), seed, status, str(reason)
