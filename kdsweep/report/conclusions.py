@@ -3,16 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from kdsweep.report import formatting
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import Comparison
-from kdsweep.report.formatting import (
-    difference,
-    first_of,
-    mean_and_interval,
-    p_equals,
-    percent,
-    points,
-)
 
 
 def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
@@ -21,7 +14,12 @@ def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
     Args:
         missing: names of runs that were requested and have left nothing.
     """
-    sentences = [*_of_best(grid), *_unfinished(grid)]
+    sentences = _of_best(grid)
+    totals = sum((Counter(cell.statuses) for cell in grid.cells), Counter[str]())
+    del totals["FINISHED"]
+    if totals:
+        counted = ", ".join(f"{number} {status}" for status, number in sorted(totals.items()))
+        sentences.append(f"Not in any mean: {counted}.")
     if missing:
         names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
         runs = "1 run was" if len(missing) == 1 else f"{len(missing)} runs were"
@@ -40,27 +38,39 @@ def _of_best(grid: Grid) -> list[str]:
     if grid.seeds < 2:
         return [
             f"One seed: nothing can be concluded. {best.name} came first on validation, with"
-            f" {mean_and_interval(best.test)} on test; other seeds may reverse this."
+            f" {formatting.mean_and_interval(best.test)} on test; other seeds may reverse this."
         ]
-    return [*_against_baseline(grid, best), *_against_others(grid), *_optimism(grid)]
+    sentences = [*_against_baseline(grid, best), *_against_others(grid)]
+    candidates = sum(cell.val is not None for cell in grid.cells)
+    if grid.optimism is not None and candidates > 1:
+        sentences.append(
+            f"It was chosen by validation among {candidates} cells; its mean there is"
+            f" {formatting.points(grid.optimism)} points from its mean on test, which took no part"
+            " in the choice."
+        )
+    return sentences
 
 
 def _against_baseline(grid: Grid, best: Cell) -> list[str]:
     comparison = best.against_baseline
     if comparison is None or comparison.difference is None:
-        return [f"{best.name} came first on validation: {mean_and_interval(best.test)} on test."]
+        accuracy = formatting.mean_and_interval(best.test)
+        return [f"{best.name} came first on validation: {accuracy} on test."]
     if comparison.p_corrected is None:
         lack = "they share one seed" if comparison.n < 2 else "the seeds that both have do not vary"
         certainty = f"which nothing can test: {lack}"
     else:
         number = sum(cell.against_baseline is not None for cell in grid.cells)
         corrected = f", corrected over {number} comparisons" if number > 1 else ""
-        certainty = f"p {p_equals(comparison.p_corrected)} over {comparison.n} seeds{corrected}"
+        certainty = (
+            f"p {formatting.p_equals(comparison.p_corrected)} over {comparison.n} seeds{corrected}"
+        )
     words = {"BEATS": "beats", "LOSES": "loses to", "TIED": "is not shown to differ from"}
     verdict = words.get(comparison.verdict or "", "is not compared with")
+    difference = formatting.difference(comparison)
     sentences = [
-        f"{best.name} {verdict} {grid.baselines[best.name]}: {difference(comparison)} points on"
-        f" test, {certainty}."
+        f"{best.name} {verdict} {grid.baselines[best.name]}: {difference} points on test,"
+        f" {certainty}."
     ]
     return [*sentences, *([_power(comparison)] if comparison.verdict == "TIED" else [])]
 
@@ -69,7 +79,7 @@ def _power(tie: Comparison) -> str:
     """Which difference the seeds would find, and how many seeds would find this one."""
     seeds = tie.seeds_needed
     enough = "more than 1000 seeds" if seeds is None else f"about {seeds} seeds"
-    reach = "" if tie.detectable is None else f"{percent(tie.detectable)} points"
+    reach = "" if tie.detectable is None else f"{formatting.percent(tie.detectable)} points"
     return (
         f"{tie.n} seeds find a difference of {reach} four times out of five in a single test; one"
         f" as small as this one needs {enough}, and more than that among many cells."
@@ -92,29 +102,10 @@ def _against_others(grid: Grid) -> list[str]:
     ):
         if names := by_verdict.get(verdict, []):
             counted = f", {len(names)} of {others}" if tested > 1 else ""
-            sentences.append(f"{text}{counted}: {first_of(names)}.")
+            sentences.append(f"{text}{counted}: {formatting.first_of(names)}.")
     if tested and not sentences:
         sentences.append(f"It is better than {others}.")
     if untested:
         cells = "1 other cell" if len(untested) == 1 else f"{len(untested)} other cells"
         sentences.append(f"Not compared with it, for lack of shared seeds or of spread: {cells}.")
     return sentences
-
-
-def _optimism(grid: Grid) -> list[str]:
-    candidates = sum(cell.val is not None for cell in grid.cells)
-    if grid.optimism is None or candidates < 2:
-        return []
-    return [
-        f"It was chosen by validation among {candidates} cells; its mean there is"
-        f" {points(grid.optimism)} points from its mean on test, which took no part in the choice."
-    ]
-
-
-def _unfinished(grid: Grid) -> list[str]:
-    totals = sum((Counter(cell.statuses) for cell in grid.cells), Counter[str]())
-    del totals["FINISHED"]
-    if not totals:
-        return []
-    counted = ", ".join(f"{number} {status}" for status, number in sorted(totals.items()))
-    return [f"Not in any mean: {counted}."]

@@ -137,7 +137,13 @@ def grid(rows: Sequence[Row]) -> Grid:
 
     ranked = sorted((name for name in by_cell if test[name]), key=rank)
     best = ranked[0] if ranked and val[ranked[0]] else None  # the test set chooses nothing
-    baselines = _baselines({name: by_cell[name][0] for name in ranked})
+    first = {name: by_cell[name][0] for name in ranked}
+    known = {words_of_ce(row): name for name, row in first.items() if row["loss"] == BASELINE}
+    baselines = {
+        name: known[words]
+        for name, row in first.items()
+        if row["loss"] != BASELINE and (words := words_of_ce(row)) in known
+    }
     against_baseline = compare_cells(test, baselines)
     against_best = _against_best(best, ranked, test, baselines, against_baseline) if best else {}
     cells = [
@@ -167,16 +173,6 @@ def _against_best(
     others = [name for name in names if name not in (best, baseline)]
     compared = compare_cells(test, dict.fromkeys(others, best))
     return compared if baseline is None else {**compared, baseline: against_baseline[best].reversed}
-
-
-def _baselines(rows: Mapping[str, Row]) -> dict[str, str]:
-    """Each cell's baseline, from one row of every cell; the baselines themselves have none."""
-    known = {words_of_ce(row): name for name, row in rows.items() if row["loss"] == BASELINE}
-    return {
-        name: known[words]
-        for name, row in rows.items()
-        if row["loss"] != BASELINE and (words := words_of_ce(row)) in known
-    }
 
 
 def _mean(seeds: Seeds) -> float:

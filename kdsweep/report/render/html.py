@@ -4,17 +4,15 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.analysis.statistics import ALPHA, METHOD
 from kdsweep.report.cell_table import cell_row
 from kdsweep.report.formatting import difference, mean_and_sd
 from kdsweep.report.report import Report
+from kdsweep.report.sections.section import Figure
 from kdsweep.report.sections.style import FONT, INK
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TEXTS = {"cell", "status", "why"}  # columns of text, which are set flush left
 TEMPLATE = "page.html.j2"
@@ -48,21 +46,16 @@ def page(report: Report, plotly_js: str | None = None) -> str:
         plotly_js = get_plotlyjs()
     links, cells = report.collection.links, report.grid.cells
     text: str = environment.get_template(TEMPLATE).render(
-        name=report.name,
-        sentences=report.conclusions,
+        report=report,
         lines=[_line(cell, links) for cell in cells],
         shown=SHOWN,
-        sections=report.sections,
         plotly=Markup(plotly_js),
         runs=sum(len(cell.rows) for cell in cells),
         folded=sum(row["same_as"] is not None for row in report.collection.rows),
-        cells=len(cells),
-        seeds=report.grid.seeds,
         alpha=f"{ALPHA:g}",
         method=METHOD,
         texts=TEXTS,
         compared=bool(report.grid.baselines),
-        links=bool(links),
     )
     return text
 
@@ -92,7 +85,7 @@ def _line(cell: Cell, links: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _division(figure: "Figure", name: str) -> Any:
+def _division(figure: Figure, name: str) -> Any:
     from markupsafe import Markup
 
     figure.update_layout(font={"family": FONT, "color": INK})

@@ -7,7 +7,6 @@ they are the same has been conjectured and not shown; this section tests it on t
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
@@ -17,14 +16,11 @@ from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.report.analysis.temperature_scaling import Scores, mean_nll, reliability
 from kdsweep.report.sections.networks import Network, logits_and_labels, with_validation
-from kdsweep.report.sections.section import Line, Section, Table
+from kdsweep.report.sections.section import Figure, Line, Section, Table
 from kdsweep.report.sections.style import canvas
 from kdsweep.report.sections.temperature_question import questions_of
 from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Answers
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Calibration: is the best T the calibrated T?"
 TEACHERS = 4  # that the section covers
@@ -130,7 +126,7 @@ def _mean(networks: Sequence[Scores], key: str) -> str:
     return f"{over.mean:.{places}f}{half}"
 
 
-def _question_figure(teacher: Network, best: Mapping[float, Cell]) -> "Figure":
+def _question_figure(teacher: Network, best: Mapping[float, Cell]) -> Figure:
     """The teacher's NLL over T, above what each T taught: both over the same log axis.
 
     Args:
@@ -165,7 +161,7 @@ def _question_figure(teacher: Network, best: Mapping[float, Cell]) -> "Figure":
     return figure
 
 
-def _draw_nll(figure: "Figure", teacher: Network, left: float, right: float) -> None:
+def _draw_nll(figure: Figure, teacher: Network, left: float, right: float) -> None:
     """The upper panel: NLL on validation from one T to another, the mean over the seeds."""
     grid = np.geomspace(left, right, POINTS)
     nll = np.mean(
@@ -175,7 +171,7 @@ def _draw_nll(figure: "Figure", teacher: Network, left: float, right: float) -> 
     figure.update_yaxes(title_text="NLL (nats)", row=1, col=1)
 
 
-def _draw_accuracies(figure: "Figure", best: Mapping[float, Cell]) -> None:
+def _draw_accuracies(figure: Figure, best: Mapping[float, Cell]) -> None:
     """The lower panel: the best cell of each T on test."""
     for tied, color, name in (
         (True, ORANGE, "the best cell, or tied with it (bars: 95 % interval of the mean)"),
@@ -198,7 +194,7 @@ def _draw_accuracies(figure: "Figure", best: Mapping[float, Cell]) -> None:
     figure.update_yaxes(title_text="test/acc (%)", row=2, col=1)
 
 
-def _reliability_figure(networks: Sequence[Network]) -> "Figure":
+def _reliability_figure(networks: Sequence[Network]) -> Figure:
     """Accuracy against confidence on test, unscaled and scaled; seeds are pooled."""
     shown = networks[:MAX_PANELS]
     figure = canvas(
@@ -236,7 +232,7 @@ def _reliability_figure(networks: Sequence[Network]) -> "Figure":
 
 
 def _draw_bins(
-    figure: "Figure",
+    figure: Figure,
     scaled: Sequence[tuple[Answers, float]],
     name: str,
     style: Mapping[str, str],

@@ -4,7 +4,7 @@ C classes. Matrices have a row for each true class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +20,9 @@ from kdsweep.report.sections.paired_predictions import (
     logits_of,
     predicted_classes,
 )
-from kdsweep.report.sections.section import Line, Section, Table
+from kdsweep.report.sections.section import Figure, Line, Section, Table
 from kdsweep.report.sections.style import SCALE, canvas, label, labels
 from kdsweep.tracking.predictions import Answers
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 MOST_CLASSES = 40  # of a matrix or a table
 NAMED = 3  # in a sentence
@@ -218,7 +215,7 @@ def _largest(matrix: Array) -> list[ClassPair]:
     return [(row, column) for row, column in every if matrix[row, column] > 0]
 
 
-def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) -> "Figure":
+def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) -> Figure:
     """Each class's gain with its interval, the largest on top."""
     figure = canvas(height=150 + LINE * len(by_class), titles=["Gain of each class"])
     named = dict(zip(by_class, labels(list(by_class)), strict=True))
@@ -257,7 +254,7 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
     return figure
 
 
-def _confusion_figure(difference: Array, names: Sequence[str]) -> "Figure":
+def _confusion_figure(difference: Array, names: Sequence[str]) -> Figure:
     """Confusion of students minus that of the teacher (C, C), in points of the true class."""
     values = 100 * difference
     # Students much worse than their teacher would leave the rest without colour.
@@ -269,7 +266,7 @@ def _confusion_figure(difference: Array, names: Sequence[str]) -> "Figure":
     return _matrix(values, names, title, unit, "+.1f", options)
 
 
-def _dark_knowledge_figure(dark: Array, names: Sequence[str], T: float) -> "Figure":
+def _dark_knowledge_figure(dark: Array, names: Sequence[str], T: float) -> Figure:
     """Mean softened probabilities of the teacher (C, C), the true class left out."""
     values = 100 * dark
     np.fill_diagonal(values, np.nan)
@@ -281,7 +278,7 @@ def _dark_knowledge_figure(dark: Array, names: Sequence[str], T: float) -> "Figu
 
 def _matrix(
     values: Array, names: Sequence[str], title: str, unit: str, form: str, options: dict[str, Any]
-) -> "Figure":
+) -> Figure:
     """A matrix (C, C) with a row for each true class, from the top."""
     side = min(WIDEST, max(360, 130 + 34 * len(names)))
     figure = canvas(height=side + 60, titles=[title])

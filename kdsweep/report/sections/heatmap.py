@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import ALPHA
 from kdsweep.report.sections.panels import Panel, panels
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import ONE_SEED, SCALE, canvas, color_bar, label, percent
 from kdsweep.report.sources.collection import RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "T and alpha"
 MOST_PANELS = 6
@@ -42,7 +39,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     return Section(TITLE, sentences, figures=[_figure(every[:MOST_PANELS])])
 
 
-def _figure(shown: Sequence[Panel]) -> "Figure":
+def _figure(shown: Sequence[Panel]) -> Figure:
     widest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.Ts) for panel in shown)
     tallest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.alphas) for panel in shown)
     columns = max(1, min(3, len(shown), BOXES_IN_A_ROW // widest))
@@ -73,7 +70,7 @@ def _figure(shown: Sequence[Panel]) -> "Figure":
     return figure
 
 
-def _draw_table(figure: "Figure", panel: Panel, place: dict[str, int]) -> None:
+def _draw_table(figure: Figure, panel: Panel, place: dict[str, int]) -> None:
     cells = [[panel.cells.get((T, alpha)) for T in panel.Ts] for alpha in panel.alphas]
     figure.add_heatmap(
         x=[f"{T:g}" for T in panel.Ts],
@@ -98,7 +95,7 @@ def _draw_table(figure: "Figure", panel: Panel, place: dict[str, int]) -> None:
             figure.add_shape(type="rect", **corners, line={"color": "black", "width": 3}, **place)
 
 
-def _draw_points(figure: "Figure", panel: Panel, place: dict[str, int]) -> None:
+def _draw_points(figure: Figure, panel: Panel, place: dict[str, int]) -> None:
     cells = list(panel.cells.values())
     figure.add_scatter(
         x=[T for T, _ in panel.cells],

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 from kdsweep.common.cell_name import CellName
 from kdsweep.plotting.plots import BLUE, GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid, values_by_seed
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import canvas, label
 from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from plotly.graph_objects import Figure
 
 TITLE = "What mattered"
 FEWEST_CELLS = 4
@@ -122,7 +121,7 @@ def _distribution(values: Sequence[str]) -> "BaseDistribution":
     return FloatDistribution(low, high, log=low > 0 and high / low >= LOG_FROM)
 
 
-def _figure(shares: Mapping[str, float]) -> "Figure":
+def _figure(shares: Mapping[str, float]) -> Figure:
     keys = list(shares)[::-1]
     figure = canvas(height=110 + 34 * len(keys))
     figure.add_bar(

@@ -9,17 +9,13 @@ being the subjects, measured in every box.
 from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from kdsweep.report.analysis.aggregate import Grid, values_by_seed
 from kdsweep.report.analysis.statistics import ALPHA
 from kdsweep.report.sections.panels import Panel, panels
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import canvas, color_bar, percent
 from kdsweep.report.sources.collection import RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Interaction of T and alpha"
 MOST_BOXES = 64
@@ -133,7 +129,7 @@ def p_of_interaction(panel: Panel, seeds: list[int]) -> float | None:
     return float(anova.loc["T:alpha", "Pr > F"])
 
 
-def _figure(parts: Effects) -> "Figure":
+def _figure(parts: Effects) -> Figure:
     Ts, alphas = list(parts.of_T), list(parts.of_alpha)
     figure = canvas(height=max(270, 60 * len(alphas) + 150))
     most = max(0.05, *(abs(effect) for effect in parts.rest.values()))

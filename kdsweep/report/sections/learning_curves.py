@@ -6,16 +6,12 @@ Histories are files of their own: they are read for the cells that are drawn, an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.sections import style
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import OF_BASELINE, OF_BEST, percent
 from kdsweep.report.sources.collection import Run, RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Learning curves"
 MOST_CELLS = 8
@@ -74,7 +70,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     return Section(TITLE, [text], figures=[_figure(curves, style.color_of(grid, cells))])
 
 
-def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
+def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> Figure:
     figure = style.canvas(height=440)
     leading = [name for name in curves if colors[name] in (OF_BEST, OF_BASELINE)]
     for name in leading:

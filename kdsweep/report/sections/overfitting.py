@@ -1,16 +1,13 @@
 """Accuracy on the training images and on validation, and the gap between them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.sections.learning_curves import UNTIL, Curve, axis_range, curve
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import canvas, color_of, draw_line, label, percent
 from kdsweep.report.sources.collection import RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Overfitting"
 
@@ -58,7 +55,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     )
 
 
-def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> "Figure":
+def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> Figure:
     titles = ["accuracy", "gap: training minus validation"]
     figure = canvas(1, 2, height=400, titles=titles, horizontal_spacing=0.1)
     for name, each in curves.items():

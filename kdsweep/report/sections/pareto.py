@@ -7,17 +7,13 @@ be chosen by the very figure that is drawn.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections import style
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import COLORS, SYMBOLS, label, percent
 from kdsweep.report.sources.collection import RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Accuracy against cost"
 COSTS = {"num_params": "parameters (log scale)", "latency_ms": "latency (ms an image, log scale)"}
@@ -88,7 +84,7 @@ def frontier(among: Sequence[Student], key: str) -> list[Student]:
     return front
 
 
-def _figure(shown: Sequence[Student], costs: Sequence[str]) -> "Figure":
+def _figure(shown: Sequence[Student], costs: Sequence[str]) -> Figure:
     figure = style.canvas(1, len(costs), height=430, shared_yaxes=True, horizontal_spacing=0.05)
     for column, key in enumerate(costs, start=1):
         front = frontier(shown, key)
@@ -105,9 +101,7 @@ def _figure(shown: Sequence[Student], costs: Sequence[str]) -> "Figure":
     return figure
 
 
-def _draw_student(
-    figure: "Figure", student: Student, cost: float, number: int, column: int
-) -> None:
+def _draw_student(figure: Figure, student: Student, cost: float, number: int, column: int) -> None:
     color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number % len(SYMBOLS)]
     others, faint = student.cells[1:], style.translucent(color, 0.35)
     for cells, size, shade in ((others, 5, faint), ([student.first], 12, color)):

@@ -1,18 +1,13 @@
 """Accuracy on test as T changes, and as alpha does, with that of the labels alone."""
 
-from typing import TYPE_CHECKING
-
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections import style
 from kdsweep.report.sections.heatmap import log_axis
 from kdsweep.report.sections.panels import Panel, panels
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure, Section
 from kdsweep.report.sections.style import COLORS, ONE_SEED, SCALE, SYMBOLS, label, percent
 from kdsweep.report.sources.collection import RunCollection
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 TITLE = "Response to T and to alpha"
 MOST_PANELS = 4
@@ -74,7 +69,7 @@ def _baseline(grid: Grid, panel: Panel) -> Cell | None:
     return grid.baseline_of(next(iter(panel.cells.values())))
 
 
-def _figure(panel: Panel, grid: Grid) -> "Figure":
+def _figure(panel: Panel, grid: Grid) -> Figure:
     keys = [key for key in KEYS if len(_values(panel, key)) > 1]
     figure = style.canvas(
         1,
@@ -106,7 +101,7 @@ def _figure(panel: Panel, grid: Grid) -> "Figure":
     return figure
 
 
-def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
+def _draw_lines(figure: Figure, panel: Panel, key: str, column: int) -> None:
     """A line for each value of the other key; their points stand side by side."""
     other, along = _other(key), _values(panel, key)
     values = _values(panel, other)
@@ -138,7 +133,7 @@ def _draw_lines(figure: "Figure", panel: Panel, key: str, column: int) -> None:
     figure.update_layout({"legend" if column == 1 else "legend2": legend})
 
 
-def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_alone: bool) -> None:
+def _draw_points(figure: Figure, panel: Panel, key: str, column: int, *, is_alone: bool) -> None:
     """The points of a search, the other key as colour."""
     along, cells = KEYS.index(key), list(panel.cells.values())
     bar = style.color_bar(_other(key))
@@ -160,7 +155,7 @@ def _draw_points(figure: "Figure", panel: Panel, key: str, column: int, *, is_al
     )
 
 
-def _draw_baseline(figure: "Figure", baseline: Cell, ends: list[float], column: int) -> None:
+def _draw_baseline(figure: Figure, baseline: Cell, ends: list[float], column: int) -> None:
     legend = {"name": "ce", "legendgroup": "baseline"}
     if baseline.test is not None and baseline.test.t_interval is not None:
         low, high = baseline.test.t_interval

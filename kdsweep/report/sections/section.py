@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
+Figure = Any  # of plotly, which has no types and is imported when something is drawn
 Line = tuple[str, ...]
 
 
@@ -41,5 +39,5 @@ class Section:
     title: str
     sentences: list[str]
     tables: list[Table] = field(default_factory=list)
-    figures: list["Figure"] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)

@@ -7,14 +7,12 @@ colour-blind. All accuracies are drawn in percent.
 import html
 from collections.abc import Sequence
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdsweep.data.types import printable
 from kdsweep.plotting.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from kdsweep.report.analysis.aggregate import Cell, Grid
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from kdsweep.report.sections.section import Figure
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 INK, FAINT = "#222222", "#e6e6e6"
@@ -30,7 +28,7 @@ ONE_SEED = "One seed each: there are no intervals, and no difference here shows 
 
 def canvas(
     rows: int = 1, columns: int = 1, *, height: int, titles: Sequence[str] = (), **options: Any
-) -> "Figure":
+) -> Figure:
     """An empty figure with rows x columns panels; height in pixels, as wide as the page."""
     from plotly.subplots import make_subplots
 
@@ -93,7 +91,7 @@ def error_bars(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def draw_line(
-    figure: "Figure",
+    figure: Figure,
     x: Sequence[float],
     accuracies: Sequence[float],
     line: dict[str, Any],
@@ -106,7 +104,7 @@ def draw_line(
 
 
 def draw_band(
-    figure: "Figure",
+    figure: Figure,
     x: Sequence[float],
     low: Sequence[float],
     high: Sequence[float],

@@ -1,15 +1,16 @@
 """The runs of one sweep or several that a report is about, read from folders or from MLflow.
 
-Everything but a run's row is read on access: a table of 1,000 runs opens no other file.
+A table of 1,000 runs opens no other file than theirs: the rest is read on access.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -26,31 +27,41 @@ log = logging.getLogger(__name__)
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is no server itself
 
 
-class Run(Protocol):
-    """One run, in a folder or in MLflow."""
+class Run(ABC):
+    """One run, in a folder or in MLflow; everything but its row is read on access.
+
+    Args:
+        row: its row of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys.
+    """
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+
+    def with_row(self, row: Row) -> Self:
+        """The same run with another row."""
+        run = copy(self)
+        run.row = row
+        return run
 
     @property
-    def row(self) -> Row:
-        """Its row of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys."""
-
-    @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """The resolved config that it was trained from."""
 
     @property
+    @abstractmethod
     def history(self) -> list[run_dir.Row]:
         """Its metrics, epoch by epoch."""
 
     @property
+    @abstractmethod
     def predictions(self) -> Answers | None:
         """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
 
     @property
+    @abstractmethod
     def teacher_predictions(self) -> Answers | None:
         """Its teacher's logits; None where it had none or they were not kept."""
-
-    def with_row(self, row: Row) -> "Run":
-        """The same run with another row."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +94,7 @@ class RunCollection:
         return [run for run in finished if cell is None or cell_name(run.row) == cell]
 
 
-class StoredRun:
-    """A run whose files are read on access."""
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-
-    def with_row(self, row: Row) -> Self:
-        """The same run with another row."""
-        run = copy(self)
-        run.row = row
-        return run
-
-
-class FolderRun(StoredRun):
+class FolderRun(Run):
     """A run in its folder."""
 
     def __init__(self, row: Row, folder: Path, sweep: Path) -> None:
@@ -131,10 +129,8 @@ def as_dict(config: DictConfig | ListConfig) -> dict[str, Any]:
 
 
 def _predictions(path: Path) -> Answers | None:
-    if not path.is_file():
-        return None
     try:
-        return load_answers(path)
+        return load_answers(path) if path.is_file() else None
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s is ignored: %s", path, error)
         return None

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Run, RunCollection, StoredRun, as_dict, links
+from kdsweep.report.sources.collection import Run, RunCollection, as_dict, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, sweep_note
 from kdsweep.tracking.mlflow.backend import first_line
@@ -84,7 +84,7 @@ class ArtifactCache:
         return self._teachers[digest]
 
 
-class MLflowRun(StoredRun):
+class MLflowRun(Run):
     """A run in MLflow."""
 
     def __init__(self, entity: "Entity", row: Row, artifacts: ArtifactCache) -> None:
@@ -122,7 +122,14 @@ def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
     Raises:
         UserError: if the store has no such run.
     """
-    parent = get_run(store, sweep)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        parent = store.client.get_run(sweep)
+    except MlflowException as error:
+        raise UserError(
+            f"SWEEP must be the id of a run in the store, got {sweep} ({first_line(error)})"
+        ) from error
     role = parent.data.tags.get(ROLE)
     if role == "run":
         runs = [parent]
@@ -162,18 +169,6 @@ def from_query(store: MLflowStore, query: str) -> list[RunCollection]:
         _collection(store, parents.runs.get(sweep, runs[0]), runs)
         for sweep, runs in by_sweep.items()
     ]
-
-
-def get_run(store: MLflowStore, run_id: str) -> "Entity":
-    """A run by its id. Raises UserError if the store has none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(
-            f"SWEEP must be the id of a run in the store, got {run_id} ({first_line(error)})"
-        ) from error
 
 
 class ParentIndex:
