@@ -152,20 +152,15 @@ def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:
     lines = []
     for key in MEASURED:
         one, other = first.row[key], second.row[key]
-        if one is not None or other is not None:
-            change = None if one is None or other is None else other - one
-            if key.rpartition("/")[2].startswith(IN_PERCENT):
-                texts = [_number(one, ".2f", 100), _number(other, ".2f", 100)]
-                texts = [f"{text} %" if text else "" for text in texts]
-                lines.append((key, *texts, _number(change, "+.2f", 100)))
-            else:
-                texts = [_number(one, ".5g"), _number(other, ".5g")]
-                lines.append((key, *texts, _number(change, "+.4g")))
+        in_percent = key.rpartition("/")[2].startswith(IN_PERCENT)
+        value, signed, scale = (
+            ("{:.2f} %", "{:+.2f}", 100) if in_percent else ("{:.5g}", "{:+.4g}", 1)
+        )
+        texts = ["" if each is None else value.format(scale * each) for each in (one, other)]
+        change = signed.format(scale * (other - one)) if all(texts) else ""
+        if any(texts):
+            lines.append((key, *texts, change))
     return lines
-
-
-def _number(value: float | None, form: str, scale: float = 1) -> str:
-    return "" if value is None else format(scale * value, form)
 
 
 def sentences(comparison: RunComparison) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from kdsweep.report import formatting
 from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.analysis.statistics import Comparison
 
 
 def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
@@ -72,18 +71,15 @@ def _against_baseline(grid: Grid, best: Cell) -> list[str]:
         f"{best.name} {verdict} {grid.baselines[best.name]}: {difference} points on test,"
         f" {certainty}."
     ]
-    return [*sentences, *([_power(comparison)] if comparison.verdict == "TIED" else [])]
-
-
-def _power(tie: Comparison) -> str:
-    """Which difference the seeds would find, and how many seeds would find this one."""
-    seeds = tie.seeds_needed
-    enough = "more than 1000 seeds" if seeds is None else f"about {seeds} seeds"
-    reach = "" if tie.detectable is None else f"{formatting.percent(tie.detectable)} points"
-    return (
-        f"{tie.n} seeds find a difference of {reach} four times out of five in a single test; one"
-        f" as small as this one needs {enough}, and more than that among many cells."
-    )
+    if comparison.verdict == "TIED":
+        seeds, reach = comparison.seeds_needed, formatting.percent(comparison.detectable)
+        enough = "more than 1000 seeds" if seeds is None else f"about {seeds} seeds"
+        sentences.append(
+            f"{comparison.n} seeds find a difference of {reach} points four times out of five in a"
+            f" single test; one as small as this one needs {enough}, and more than that among many"
+            " cells."
+        )
+    return sentences
 
 
 def _against_others(grid: Grid) -> list[str]:

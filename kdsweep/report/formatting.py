@@ -76,4 +76,4 @@ def listed(values: Iterable[float]) -> str:
     texts = [f"{value:g}" for value in values]
     if len(texts) > MOST_VALUES:
         return f"{texts[0]} to {texts[-1]} ({len(texts)} values)"
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

@@ -1,6 +1,5 @@
 """A report in MLflow: files and conclusions on the sweep's run, verdicts on the runs below it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +42,13 @@ def publish(report: Report, store: MLflowStore, parent: str) -> str:
         if run_id in wanted and above != parent:
             wanted[above] = wanted[run_id]
     for run_id, tags in wanted.items():
-        if run_id in known:
-            _set_changed(store, run_id, tags, known[run_id])
+        if run_id not in known:
+            continue
+        before = known[run_id]
+        if changed := {key: value for key, value in tags.items() if before.get(key) != value}:
+            store.set_tags(run_id, changed)
+        if VERDICT in before and RANK in tags and VERDICT not in tags:  # it holds no longer
+            store.drop_tags(run_id, [VERDICT])
     return save_views(store, str(run.info.experiment_id), parent, report.collection.rows)
 
 
@@ -126,11 +130,3 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
     # A `%` or `_` in the folder's own name matches more.
     inside = [run for run in runs if run.data.tags[FOLDER_TAG].startswith(f"{folder}/")]
     return {str(run.info.run_id): dict(run.data.tags) for run in inside}
-
-
-def _set_changed(store: MLflowStore, run_id: str, tags: Tags, known: Mapping[str, str]) -> None:
-    """Set the tags that differ, and remove a verdict that no longer holds."""
-    if changed := {key: value for key, value in tags.items() if known.get(key) != value}:
-        store.set_tags(run_id, changed)
-    if VERDICT in known and RANK in tags and VERDICT not in tags:
-        store.drop_tags(run_id, [VERDICT])

@@ -162,12 +162,11 @@ def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dic
     """
     named = {*against, *against.values()}
     known = pooled({name: cells[name] for name in cells if name in named})
-    return _corrected(
-        {
-            name: _paired(cells[name], cells[other], known.of(other) if known else None)
-            for name, other in against.items()
-        }
-    )
+    tested = {}
+    for name, other in against.items():
+        spread = None if known is None or other in known.heteroscedastic else known.spread
+        tested[name] = _paired(cells[name], cells[other], spread)
+    return _corrected(tested)
 
 
 def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
@@ -181,10 +180,6 @@ class Pooled:
 
     spread: Spread
     heteroscedastic: frozenset[str]  # cells that vary more than the others
-
-    def of(self, reference: str) -> Spread | None:
-        """The spread of differences to a cell; None where that varies more than the others."""
-        return None if reference in self.heteroscedastic else self.spread
 
 
 def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:

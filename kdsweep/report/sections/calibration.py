@@ -58,7 +58,13 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         sentences.append(
             f"Left out: {len(every) - TEACHERS} more teachers, whose cells rank lower."
         )
-    table = Table(HEADER, [_line(network) for network in networks], NOTE)
+    rows: list[Line] = []
+    for network in networks:
+        both = (network.before, network.after)
+        scores = [_mean(each, key) for key in ("ece", "nll", "brier") for each in both]
+        T = network.T_with_interval if network.fitted else "none"
+        rows.append((network.name, str(len(network.before)), T, *scores))
+    table = Table(HEADER, rows, NOTE)
     figures = [
         _question_figure(question.teacher, {T: cells[0] for T, cells in question.by_T.items()})
         for question in questions[:1]
@@ -101,19 +107,6 @@ NOTE = (
     " bins), negative log likelihood (nats) and Brier score (summed over the classes), as they are"
     " and with logits divided by T; +- is half of the 95 % interval over seeds."
 )
-
-
-def _line(network: Network) -> Line:
-    return (
-        network.name,
-        str(len(network.before)),
-        network.T_with_interval if network.fitted else "none",
-        *(
-            _mean(scores, key)
-            for key in ("ece", "nll", "brier")
-            for scores in (network.before, network.after)
-        ),
-    )
 
 
 def _mean(networks: Sequence[Scores], key: str) -> str:

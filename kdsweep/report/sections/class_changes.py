@@ -163,10 +163,17 @@ def matrices_section(pair: Pair) -> Section:
     sentences = [_of_confusion(confusion, pair), _of_dark_knowledge(dark, pair)]
     if left_out := _left_out(len(chosen), len(pair.classes)):
         sentences.append(f"Matrices:{left_out}")
-    figures = [
-        _confusion_figure(confusion[inside], names),
-        _dark_knowledge_figure(dark[inside], names, pair.T),
-    ]
+    changes, off = 100 * confusion[inside], ~np.eye(len(names), dtype=bool)
+    # Students much worse than their teacher would leave the rest without colour.
+    largest = float(np.nanmax(np.abs(changes[off]), initial=0)) or 1.0
+    title = "Confusion: students minus teacher"
+    unit = "points of<br>the true class<br>(diagonal may<br>be off scale)"
+    colors = {"colorscale": DIVERGING, "zmin": -largest, "zmax": largest, "zmid": 0}
+    figures = [_matrix(changes, names, title, unit, "+.1f", colors)]
+    soft = np.where(off, 100 * dark[inside], np.nan)
+    title = f"Dark knowledge of the teacher at T = {pair.T:g}"
+    unit = "mean<br>probability (%)<br>true class<br>left out"
+    figures.append(_matrix(soft, names, title, unit, ".1f", {"colorscale": SCALE, "zmin": 0}))
     return Section("", sentences, figures=figures)
 
 
@@ -252,28 +259,6 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
     )
     figure.update_layout(showlegend=True, legend={"y": -60 / (LINE * len(by_class))})
     return figure
-
-
-def _confusion_figure(difference: Array, names: Sequence[str]) -> Figure:
-    """Confusion of students minus that of the teacher (C, C), in points of the true class."""
-    values = 100 * difference
-    # Students much worse than their teacher would leave the rest without colour.
-    off = values[~np.eye(len(values), dtype=bool)]
-    largest = float(np.nanmax(np.abs(off), initial=0)) or 1.0
-    options = {"colorscale": DIVERGING, "zmin": -largest, "zmax": largest, "zmid": 0}
-    title = "Confusion: students minus teacher"
-    unit = "points of<br>the true class<br>(diagonal may<br>be off scale)"
-    return _matrix(values, names, title, unit, "+.1f", options)
-
-
-def _dark_knowledge_figure(dark: Array, names: Sequence[str], T: float) -> Figure:
-    """Mean softened probabilities of the teacher (C, C), the true class left out."""
-    values = 100 * dark
-    np.fill_diagonal(values, np.nan)
-    title = f"Dark knowledge of the teacher at T = {T:g}"
-    options = {"colorscale": SCALE, "zmin": 0}
-    unit = "mean<br>probability (%)<br>true class<br>left out"
-    return _matrix(values, names, title, unit, ".1f", options)
 
 
 def _matrix(

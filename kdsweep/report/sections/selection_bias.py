@@ -32,7 +32,15 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         return None
     cells = select(grid, MOST_CELLS)
     gaps = {cell.name: optimism(collection.finished_runs(cell.name)) for cell in cells}
-    sentences = [*_selection(grid), *_chosen_on_test(grid, best)]
+    sentences = _selection(grid)
+    highest = max(grid.finished, key=lambda cell: cell.test_mean)
+    if len(grid.finished) > 1 and highest is best:
+        sentences.append("The chosen cell is also the highest on test.")
+    elif len(grid.finished) > 1:
+        sentences.append(
+            f"Chosen on test it would have been {highest.name}, {mean(highest.test)} %:"
+            f" {points(highest.test_mean - best.test_mean)} points that no held-out data confirm."
+        )
     if (gain := _gain(best)) is not None:
         sentences.append(
             "The last epoch is reported, not the best one: on validation the best epoch of"
@@ -74,18 +82,6 @@ def _selection(grid: Grid) -> list[str]:
         f"Validation minus test is {points(own)} points for the best of {len(gaps)} cells and"
         f" {points(usual)} for the average one. The {points(own - usual)} between them is the"
         " bias that the choice may have added on validation; figures on test are free of it."
-    ]
-
-
-def _chosen_on_test(grid: Grid, best: Cell) -> list[str]:
-    highest = max(grid.finished, key=lambda cell: cell.test_mean)
-    if len(grid.finished) < 2:
-        return []
-    if highest is best:
-        return ["The chosen cell is also the highest on test."]
-    return [
-        f"Chosen on test it would have been {highest.name}, {mean(highest.test)} %:"
-        f" {points(highest.test_mean - best.test_mean)} points that no held-out data confirm."
     ]
 
 

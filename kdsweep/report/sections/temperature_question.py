@@ -110,11 +110,8 @@ class TemperatureQuestion:
             return Verdict.IN_INTERVAL
         if set(self.near) & set(self.tied):
             return Verdict.TIED
-        return Verdict.DIFFERENT if self._nearest.verdict_against_best else Verdict.NOT_COMPARED
-
-    @property
-    def _nearest(self) -> Cell:
-        return self.by_T[self.near[0]][0]
+        nearest = self.by_T[self.near[0]][0]
+        return Verdict.DIFFERENT if nearest.verdict_against_best else Verdict.NOT_COMPARED
 
     @property
     def sentences(self) -> list[str]:
@@ -123,19 +120,18 @@ class TemperatureQuestion:
         if len(self.by_T) > 1:
             sentences.append(self._best_swept())
         if self.by_T and self.teacher.fitted:
-            verdict = self.decide()
-            compared = self._nearest.against_best if verdict is Verdict.DIFFERENT else None
-            sentences.append(
-                verdict.value.format(
-                    swept=listed(self.by_T),
-                    calibrated=self.teacher.T,
-                    best=_T_of(self.best),
-                    tied=listed(sorted(set(self.near) & set(self.tied))) if self.near else "",
-                    nearest=self.near[0] if self.near else math.nan,
-                    difference=difference(compared),
-                    p="" if compared is None else p_equals(compared.p_corrected),
-                )
+            nearest = self.near[0] if self.near else math.nan
+            compared = self.by_T[nearest][0].against_best if self.near else None
+            text = self.decide().value.format(
+                swept=listed(self.by_T),
+                calibrated=self.teacher.T,
+                best=_T_of(self.best),
+                tied=listed(sorted(set(self.near) & set(self.tied))),
+                nearest=nearest,
+                difference=difference(compared),
+                p=p_equals(compared.p_corrected if compared else None),
             )
+            sentences.append(text)
         return sentences
 
     def _best_swept(self) -> str:

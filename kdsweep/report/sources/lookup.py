@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -107,23 +108,14 @@ def _of_folder(folder: Path, address: Address) -> Source:
     collection = from_folder(folder)
     note = sweep_note(folder)
     assert note is not None, "from_folder refuses a folder without"
-    experiment = address.experiment or _experiment(collection)
+    experiment = address.experiment
+    if experiment is None and collection.runs:
+        with suppress(Exception):  # a damaged file may raise any error of the parser
+            experiment = (collection.runs[0].config.get("tracking") or {}).get("experiment")
     used = note["tracking_uri"]
     if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
         used = URI  # the project's folder was moved, and its database with it
     return Source(collection, note["parent_run_id"], address.uri or used, experiment)
-
-
-def _experiment(collection: RunCollection) -> str | None:
-    """The name of the experiment that a sweep was logged to."""
-    if not collection.runs:
-        return None
-    try:
-        tracking = collection.runs[0].config.get("tracking") or {}
-    except Exception:  # a damaged file may raise any error of the parser
-        return None
-    name = tracking.get("experiment")
-    return None if name is None else str(name)
 
 
 def latest(home: Path = Path("multirun")) -> Path:
