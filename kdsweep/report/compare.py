@@ -131,7 +131,7 @@ def _contingency(first: Answers, second: Answers) -> ContingencyTable:
     import torch
 
     from kdsweep.report.analysis.statistics import mcnemar
-    from kdsweep.report.sections.paired_predictions import correct_predictions
+    from kdsweep.report.sections.networks import correct_predictions
 
     if not torch.equal(first.labels["test"], second.labels["test"]):
         raise UserError(
@@ -159,7 +159,7 @@ def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:
         texts = ["" if each is None else value.format(scale * each) for each in (one, other)]
         change = signed.format(scale * (other - one)) if all(texts) else ""
         if any(texts):
-            lines.append((key, *texts, change))
+            lines.append((key, texts[0], texts[1], change))
     return lines
 
 

@@ -14,7 +14,7 @@ def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
         missing: names of runs that were requested and have left nothing.
     """
     sentences = _of_best(grid)
-    totals = sum((Counter(cell.statuses) for cell in grid.cells), Counter[str]())
+    totals = Counter(str(row["status"]) for cell in grid.cells for row in cell.rows)
     del totals["FINISHED"]
     if totals:
         counted = ", ".join(f"{number} {status}" for status, number in sorted(totals.items()))

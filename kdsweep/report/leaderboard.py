@@ -128,13 +128,10 @@ def show(boards: Sequence[Leaderboard], limit: int, console: "Console") -> None:
             run = f"[link={board.pages}{entry.run_id}]{entry.run_id[:ID_LENGTH]}[/link]"
             sweep = DATE.sub(r"\g<0>\n", entry.sweep)  # rather than anywhere within the time
             n = str(max(len(entry.val), len(entry.test)))
-            texts = (entry.cell, sweep, n, _mean(entry.val), _mean(entry.test))
-            table.add_row(*map(escape, texts), run)
+            measured = (entry.val, entry.test)
+            means = [mean_and_sd(summary(values), " ±") if values else "" for values in measured]
+            table.add_row(escape(entry.cell), escape(sweep), n, *means, run)
         console.print(table)
         if (more := len(board.entries) - limit) > 0:
             console.print(f"and {more} more cells: --limit {len(board.entries)}", style="dim")
     console.print(NOTE, style="dim")
-
-
-def _mean(values: Sequence[float]) -> str:
-    return mean_and_sd(summary(values), " ±") if values else ""

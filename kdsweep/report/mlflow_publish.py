@@ -1,12 +1,18 @@
-"""A report in MLflow: files and conclusions on the sweep's run, verdicts on the runs below it."""
+"""A report in MLflow: files and conclusions on the sweep's run, verdicts on the runs below it.
 
+MLflow keeps the columns that it shows of runs in the browser, so an experiment cannot have columns
+of its own. The view that its "Share" button saves is made here: a tag of the experiment with the
+columns, and a link with the name of the tag.
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.analysis.aggregate import Cell, Grid, Row
 from kdsweep.report.cell_table import cell_table
 from kdsweep.report.files import FILES
-from kdsweep.report.mlflow_views import DESCRIPTION, VERDICTS, save_views
 from kdsweep.report.render.markdown import item, plain
 from kdsweep.report.report import Report
 from kdsweep.report.sources.lookup import Source
@@ -17,8 +23,24 @@ from kdsweep.tracking.mlflow.store import FOLDER_TAG, TAG_LENGTH, MLflowStore, c
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+VIEW = "mlflow.sharedViewState."  # and the name of the view
+DESCRIPTION = "mlflow.note.content"
+OF_EXPERIMENT = "kdsweep"
+QUERY = "workflowType=machine_learning&viewStateShareKey="  # of a page, before the view's key
+KEY_LENGTH = 12
+MEASURED = ("val/acc", "test/acc")  # few, so that the verdict is on the screen without scrolling
+SETTINGS = ("T", "alpha", "seed")  # the rest is in a run's name
+VERDICTS = ("kdsweep.rank", "kdsweep.verdict")
 RANK, VERDICT = VERDICTS
 ROOM = 200  # characters of a description that its last sentences may take
+
+ABOUT = """Sweeps of kdsweep: the plus sign before a sweep opens its runs.
+
+- `kdsweep leaderboard` ranks the cells of all sweeps, `kdsweep report` reports on one of them.
+- A sweep's run has the conclusions as its description and `report.html` among its artifacts.
+- Runs with [accuracies, rank and verdict](#/experiments/{experiment}/runs?{query}) as columns.
+- Search: `tags.kdsweep.verdict LIKE '%BEATS%'`, `params.T = '4.0'`, `tags.kdsweep.role = 'run'`.
+"""
 
 Tags = dict[str, str]
 
@@ -130,3 +152,35 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
     # A `%` or `_` in the folder's own name matches more.
     inside = [run for run in runs if run.data.tags[FOLDER_TAG].startswith(f"{folder}/")]
     return {str(run.info.run_id): dict(run.data.tags) for run in inside}
+
+
+def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[Row]) -> str:
+    """Save the view of a sweep's runs, and once that of the whole experiment.
+
+    A description of the experiment that a person has written stays.
+
+    Returns:
+        The key of the sweep's view.
+    """
+    known = store.client.get_experiment(experiment).tags
+    key = parent[:KEY_LENGTH]
+    filtered = {"searchFilter": f"tags.mlflow.parentRunId = '{parent}'"}
+    order = {"orderByKey": "metrics.`val/acc`", "orderByAsc": False}
+    wanted = {
+        f"{VIEW}{key}": {"selectedColumns": columns(rows)} | filtered | order,
+        f"{VIEW}{OF_EXPERIMENT}": {"selectedColumns": columns(None)},
+    }
+    tags = {name: json.dumps(view) for name, view in wanted.items()}
+    if DESCRIPTION not in known:
+        tags[DESCRIPTION] = ABOUT.format(experiment=experiment, query=QUERY + OF_EXPERIMENT)
+    for name, value in tags.items():
+        if known.get(name) != value:
+            store.client.set_experiment_tag(experiment, name, value)
+    return key
+
+
+def columns(rows: Sequence[Row] | None) -> list[str]:
+    """The settings that differ between rows, accuracies and verdicts; without rows, all of them."""
+    differ = [key for key in SETTINGS if rows is None or len({row[key] for row in rows}) > 1]
+    kinds: dict[str, Sequence[Any]] = {"metrics": MEASURED, "params": differ, "tags": VERDICTS}
+    return [f"{kind}.`{name}`" for kind, names in kinds.items() for name in names]

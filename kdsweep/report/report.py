@@ -60,11 +60,6 @@ class Report:
     grid: Grid
     sections: list[Section]
 
-    @property
-    def name(self) -> str:
-        """Of the sweep, as on its command line."""
-        return self.collection.name
-
     @cached_property
     def conclusions(self) -> list[str]:
         """The sentences, the most important first."""

@@ -18,8 +18,7 @@ from kdsweep.common.files import read_json
 from kdsweep.report import mlflow_publish as module
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.files import FILES, write_report
-from kdsweep.report.mlflow_publish import description, publish, verdict
-from kdsweep.report.mlflow_views import columns
+from kdsweep.report.mlflow_publish import columns, description, publish, verdict
 from kdsweep.report.report import Report
 from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.mlflow import from_mlflow

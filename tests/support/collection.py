@@ -56,7 +56,9 @@ def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
         "teacher": None if cell.startswith("ce") else "cnn",
     }
     parts = {
-        key: other.pop(key) for key in ("predictions", "teacher_predictions", "config") if key in other
+        key: other.pop(key)
+        for key in ("predictions", "teacher_predictions", "config")
+        if key in other
     }
     return MadeRun(row(cell, seed, acc, **{**made, **other}), **parts)
 

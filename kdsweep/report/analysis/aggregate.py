@@ -4,7 +4,6 @@ The best cell is chosen by validation and shown on test. Its mean on validation 
 many, and so too large; its mean on test took no part in the choice.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,11 +51,6 @@ class Cell:
     against_baseline: Comparison | None  # on test; None for the baseline itself, and without one
     against_best: Comparison | None  # on test; None for the best itself
     is_best: bool = False
-
-    @property
-    def statuses(self) -> Counter[str]:
-        """How many runs have each status."""
-        return Counter(row["status"] for row in self.rows)
 
     @property
     def test_mean(self) -> float:

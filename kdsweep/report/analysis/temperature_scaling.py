@@ -29,8 +29,11 @@ def calibrated_temperature(logits: Array, labels: Array) -> float:
     where the logits contain no information on the labels: see `is_reached`.
     """
     centred = _centred(logits)
-    if (limit := _limit(centred, labels)) is not None:
-        return limit
+    own = _own(centred, labels)
+    if own.mean() <= centred.mean():
+        return math.inf
+    if not np.any(own < 0):
+        return 0.0
 
     def nll(log_T: Array) -> tuple[float, float]:
         each, slopes = _nll_and_slopes(centred, labels, math.exp(log_T[0]))
@@ -84,14 +87,6 @@ def _centred(logits: Array) -> Array:
     centred: Array = np.array(logits, dtype=np.float64)
     centred -= centred.max(axis=1, keepdims=True)
     return centred
-
-
-def _limit(centred: Array, labels: Array) -> float | None:
-    """Where NLL has no minimum, the T that it decreases towards."""
-    own = _own(centred, labels)
-    if own.mean() <= centred.mean():
-        return math.inf
-    return None if np.any(own < 0) else 0.0
 
 
 def _nll_and_slopes(centred: Array, labels: Array, T: float) -> tuple[Array, Array]:

@@ -8,7 +8,6 @@ from kdsweep.report.cell_table import cell_row
 
 COLUMNS = ("Cell", "$n$", r"Validation (\%)", r"Test (\%)", r"vs.\ CE (points)", "Verdict")
 DAGGER = r"$^{\dagger}$"
-PACKAGES = "% \\usepackage{booktabs}\n"
 
 
 def tex(grid: Grid) -> str:
@@ -35,7 +34,7 @@ def tex(grid: Grid) -> str:
         caption=_caption(grid),
         label="tab:kdsweep",
     )
-    return f"{PACKAGES}{table}"
+    return f"% \\usepackage{{booktabs}}\n{table}"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ def plain(text: str) -> str:
 
 def markdown(report: Report) -> str:
     """The report as a page of text."""
-    parts = [f"# {plain(report.name)}", _list(report.conclusions), _table(cell_table(report.grid))]
+    title = f"# {plain(report.collection.name)}"
+    parts = [title, _list(report.conclusions), _table(cell_table(report.grid))]
     for section in report.sections:
         if section.sentences or section.tables:
             parts.append(f"## {plain(section.title)}")

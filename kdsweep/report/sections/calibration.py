@@ -96,10 +96,8 @@ def _scaling(networks: Sequence[Network]) -> list[str]:
     return sentences
 
 
-HEADER = (
-    *("network", "n", "calibrated T"),
-    *("ECE %", "scaled", "NLL", "scaled", "Brier", "scaled"),
-)
+SCORES = ("ECE %", "scaled", "NLL", "scaled", "Brier", "scaled")
+HEADER = ("network", "n", "calibrated T", *SCORES)
 NOTE = (
     "Calibrated T: the one that minimises NLL on validation, with its 95 % interval (over the"
     " images by bootstrap for one network, else over the n seeds); it begins at 0 where many"

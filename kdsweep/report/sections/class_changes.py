@@ -12,11 +12,11 @@ from kdsweep.plotting.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
 from kdsweep.report.analysis.statistics import Comparison, compare, half_width
 from kdsweep.report.analysis.temperature_scaling import probabilities
 from kdsweep.report.formatting import difference, p_value
-from kdsweep.report.sections.networks import distinct
-from kdsweep.report.sections.paired_predictions import (
+from kdsweep.report.sections.networks import (
     Array,
     Pair,
     correct_predictions,
+    distinct,
     logits_of,
     predicted_classes,
 )

@@ -2,7 +2,7 @@
 
 import math
 
-from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.analysis.statistics import ALPHA, BOOTSTRAP_FROM, MANY, METHOD, POWER
 from kdsweep.report.formatting import difference, interval, mean, p_value, percent
 from kdsweep.report.sections.section import Line, Section, Table
@@ -11,9 +11,7 @@ from kdsweep.report.sources.collection import RunCollection
 TITLE = "Intervals, and how many seeds would settle it"
 MOST_CELLS = 25
 BUDGETS = (10, 30, 100, MANY)  # seeds
-HEADER = (
-    "cell", "n", "test/acc", "95 % (t)", "95 % (BCa)", "to best", "p", "finds", "seeds"
-)  # fmt: skip
+HEADER = ("cell", "n", "test/acc", "95 % (t)", "95 % (BCa)", "to best", "p", "finds", "seeds")
 NOTE = (
     "In percent and points. 95 %: interval of the mean over seeds, by Student's t and, from"
     f" {BOOTSTRAP_FROM} seeds on, by the BCa bootstrap. to best: points on test with their 95 %"
@@ -32,7 +30,25 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     sentences = _open_questions(grid)
     if len(cells) > MOST_CELLS:
         sentences.append(f"The first {MOST_CELLS} of {len(cells)} cells, by validation.")
-    table = Table(HEADER, [_line(cell) for cell in cells[:MOST_CELLS]], NOTE)
+    rows: list[Line] = []
+    for cell in cells[:MOST_CELLS]:
+        test, against, seeds = cell.test, cell.against_best, ""
+        if against is not None and against.p is not None:
+            seeds = f">{MANY}" if against.seeds_needed is None else str(against.seeds_needed)
+        rows.append(
+            (
+                cell.name,
+                str(test.n if test else 0),
+                mean(test),
+                interval(test.t_interval if test else None),
+                interval(test.bootstrap_interval if test else None),
+                difference(against),
+                p_value(against.p_corrected if against else None),
+                percent(against.detectable if against else None),
+                seeds,
+            )
+        )
+    table = Table(HEADER, rows, NOTE)
     return Section(TITLE, sentences, [table.without_empty_columns()])
 
 
@@ -52,21 +68,3 @@ def _open_questions(grid: Grid) -> list[str]:
     if not steps:
         return [f"Were the differences as measured, {MANY} seeds would not settle {ties}."]
     return [f"Of {ties} with the best, were the differences as measured: {', '.join(steps)}."]
-
-
-def _line(cell: Cell) -> Line:
-    test, against = cell.test, cell.against_best
-    seeds = ""
-    if against is not None and against.p is not None:
-        seeds = f">{MANY}" if against.seeds_needed is None else str(against.seeds_needed)
-    return (
-        cell.name,
-        str(test.n if test else 0),
-        mean(test),
-        interval(test.t_interval if test else None),
-        interval(test.bootstrap_interval if test else None),
-        difference(against),
-        p_value(against.p_corrected if against else None),
-        percent(against.detectable if against else None),
-        seeds,
-    )

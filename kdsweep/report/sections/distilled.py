@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsweep.report.analysis.aggregate import Grid
-from kdsweep.report.analysis.statistics import Comparison, Seeds, compare
+from kdsweep.report.analysis.statistics import Seeds, compare
 from kdsweep.report.analysis.temperature_scaling import log_probabilities
 from kdsweep.report.formatting import difference, p_value
 from kdsweep.report.sections.class_changes import gains_section, matrices_section
-from kdsweep.report.sections.paired_predictions import (
+from kdsweep.report.sections.networks import (
     Pair,
     labels_of,
     logits_of,
@@ -32,7 +32,6 @@ NOT_KEPT = "No predictions were kept (tracking.answers=false): what distillation
 NOT_CHOSEN = (
     "Nothing was held out to choose by (dataset.val_fraction=0): no cell is looked at closely."
 )
-TEACHER_NOT_KEPT = "The predictions of its teacher were not kept."
 
 
 def section(collection: RunCollection, grid: Grid) -> Section | None:
@@ -93,7 +92,7 @@ class Measure(NamedTuple):
     of: Callable[[Answers, Answers], float]
     unit: str
     scale: float = 100  # from what is computed to the unit
-    places: int = 2
+    form: str = ".2f"
 
     def by_seed(self, students: Mapping[int, Answers], teachers: Mapping[int, Answers]) -> Seeds:
         """Seed -> value."""
@@ -103,24 +102,16 @@ class Measure(NamedTuple):
             if seed in students
         }
 
-    def mean(self, values: Seeds) -> str:
-        """Over the seeds, in the unit."""
-        return f"{self.scale * fmean(values.values()):.{self.places}f}" if values else ""
-
-    def difference(self, comparison: Comparison) -> str:
-        """With its interval, in the unit."""
-        return difference(comparison, f"+.{self.places}f", self.scale)
-
 
 AGREEMENT = Measure("agreement with the teacher", agreement, "%")
 MISTAKES = Measure("mistakes of the teacher that are repeated", repeated_mistakes, "%")
-DIVERGENCE = Measure("KL divergence from the teacher", divergence, "nats", 1, 4)
+DIVERGENCE = Measure("KL divergence from the teacher", divergence, "nats", 1, ".4f")
 
 
 def _likeness(pair: Pair) -> Section:
     """How like its teacher each student has become."""
     if not pair.teachers:
-        return Section(TITLE, [TEACHER_NOT_KEPT])
+        return Section(TITLE, ["The predictions of its teacher were not kept."])
     errs = [
         (predicted_classes(teacher) != labels_of(teacher)).any()
         for teacher in pair.teachers.values()
@@ -136,8 +127,11 @@ def _likeness(pair: Pair) -> Section:
     compared = compare(values)
     lines, texts = [], []
     for measure in measures:
-        distilled, baseline = map(measure.mean, values[measure.name])
-        change = measure.difference(compared[measure.name])
+        distilled, baseline = (
+            format(measure.scale * fmean(each.values()), measure.form) if each else ""
+            for each in values[measure.name]
+        )
+        change = difference(compared[measure.name], f"+{measure.form}", measure.scale)
         p = p_value(compared[measure.name].p_corrected, 0)
         lines.append((f"{measure.name} ({measure.unit})", distilled, baseline, change, p))
         text = f"{measure.name}: {distilled} {measure.unit}"

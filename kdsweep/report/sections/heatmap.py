@@ -61,7 +61,7 @@ def _figure(shown: Sequence[Panel]) -> Figure:
             figure.update_xaxes(title_text="T (temperature)", **place)
         if number % columns == 0:
             figure.update_yaxes(title_text="alpha (soft weight)", **place)
-    means = [percent(mean) for panel in shown for mean in panel.means]
+    means = [percent(cell.test_mean) for panel in shown for cell in panel.cells.values()]
     low, high = min(means), max(means)
     if high - low < 0.1:  # ties have one colour: noise must not be enlarged
         low, high = low - 0.05, low + 0.05

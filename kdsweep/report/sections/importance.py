@@ -67,9 +67,7 @@ def settings(cell: Cell) -> Settings:
 def comparable(cells: Sequence[Cell]) -> list[Cell]:
     """The largest group of cells that have the same keys: cross-entropy has no T to vary."""
     groups = Counter(frozenset(settings(cell)) for cell in cells)
-    if not groups:
-        return []
-    largest = max(groups, key=lambda keys: (groups[keys], len(keys)))
+    largest = max(groups, key=lambda keys: (groups[keys], len(keys)), default=None)
     return [cell for cell in cells if frozenset(settings(cell)) == largest]
 
 

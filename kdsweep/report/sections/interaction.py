@@ -119,13 +119,11 @@ def p_of_interaction(panel: Panel, seeds: list[int]) -> float | None:
         cube = cube - cube.mean(axis=axis, keepdims=True)
     if np.abs(cube).max() < ROUNDING:
         return None
-    table = DataFrame(
-        [
-            {"seed": seed, "T": T, "alpha": alpha, "acc": measured[T, alpha][seed]}
-            for (T, alpha), seed in product(points, seeds)
-        ]
-    )
-    anova = AnovaRM(table, "acc", "seed", within=["T", "alpha"]).fit().anova_table
+    rows = [
+        {"seed": seed, "T": T, "alpha": alpha, "acc": measured[T, alpha][seed]}
+        for (T, alpha), seed in product(points, seeds)
+    ]
+    anova = AnovaRM(DataFrame(rows), "acc", "seed", within=["T", "alpha"]).fit().anova_table
     return float(anova.loc["T:alpha", "Pr > F"])
 
 

@@ -45,14 +45,11 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         f"{name} {percent(each.train.mean[-1] - each.val.mean[-1]):+.2f} points"
         for name, each in curves.items()
     ]
-    return Section(
-        TITLE,
-        [
-            f"Training minus validation in the last epoch: {'; '.join(gaps)}."
-            " train/acc is the mean over an epoch's steps, with augmentation and dropout, if any."
-        ],
-        figures=[_figure(curves, color_of(grid, cells))],
+    text = (
+        f"Training minus validation in the last epoch: {'; '.join(gaps)}. train/acc is the mean"
+        " over an epoch's steps, with augmentation and dropout, if any."
     )
+    return Section(TITLE, [text], figures=[_figure(curves, color_of(grid, cells))])
 
 
 def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> Figure:

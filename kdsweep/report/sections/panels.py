@@ -41,12 +41,8 @@ class Panel:
         return self.cells[T, alpha].test_mean
 
     @property
-    def means(self) -> list[float]:
-        return [cell.test_mean for cell in self.cells.values()]
-
-    @property
     def grand_mean(self) -> float:
-        return fmean(self.means)
+        return fmean(cell.test_mean for cell in self.cells.values())
 
 
 def panels(grid: Grid) -> list[Panel]:

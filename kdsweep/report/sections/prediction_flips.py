@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsweep.errors import UserError
-from kdsweep.report.sections.paired_predictions import Array, Pair, predicted_classes
+from kdsweep.report.sections.networks import Array, Pair, predicted_classes
 from kdsweep.report.sections.section import Picture, Section
 from kdsweep.report.sources.images import DatasetLoader, SheetImage, contact_sheet, pixels_of
 
@@ -19,7 +19,7 @@ MOST_SHOWN = 24  # images of each kind
 class PredictionFlip(NamedTuple):
     """A test image that most seeds of one cell classify correctly and of the other one wrongly."""
 
-    index: int  # in the test set
+    image: int  # its index in the test set
     before: int  # class that the baseline predicts; of several wrong ones the most frequent
     after: int  # class that the distilled cell predicts
 
@@ -84,25 +84,17 @@ def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
 def _draw(
     pair: Pair, kinds: Mapping[str, Sequence[PredictionFlip]], path: Path, load: DatasetLoader
 ) -> None:
-    index = [flip.index for flips in kinds.values() for flip in flips[:MOST_SHOWN]]
+    index = [flip.image for flips in kinds.values() for flip in flips[:MOST_SHOWN]]
     pixels = dict(zip(index, pixels_of(pair.config, pair.labels, index, load), strict=True))
     names = pair.classes
     blocks = []
     for kind, flips in kinds.items():
-        if not flips:
-            heading = f"{kind}: none"
-        elif len(flips) > MOST_SHOWN:
-            heading = f"{kind}: {len(flips)} test images, the clearest {MOST_SHOWN} of them"
-        else:
-            heading = f"{kind}: {len(flips)} test image{'s' if len(flips) > 1 else ''}"
-        images = [
-            SheetImage(
-                pixels[flip.index],
-                names[int(pair.labels[flip.index])],
-                names[flip.before],
-                names[flip.after],
-            )
-            for flip in flips[:MOST_SHOWN]
-        ]
-        blocks.append((f"{heading}\nclass: {pair.baseline} → {pair.name}", images))
+        number = f"{len(flips)} test image{'s' if len(flips) > 1 else ''}" if flips else "none"
+        clearest = f", the clearest {MOST_SHOWN} of them" if len(flips) > MOST_SHOWN else ""
+        images = []
+        for index, before, after in flips[:MOST_SHOWN]:
+            true = int(pair.labels[index])
+            images.append(SheetImage(pixels[index], names[true], names[before], names[after]))
+        heading = f"{kind}: {number}{clearest}\nclass: {pair.baseline} → {pair.name}"
+        blocks.append((heading, images))
     contact_sheet(blocks, path)

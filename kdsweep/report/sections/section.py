@@ -1,5 +1,6 @@
 """A section of the report: sentences first, then the tables and figures behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -14,7 +15,7 @@ class Table:
     """Rows of text under a header; the first column names the row, the others are figures."""
 
     header: Line
-    rows: list[Line]
+    rows: Sequence[Line]
     note: str = ""  # how to read it
 
     def without_empty_columns(self) -> "Table":

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.formatting import mean, percent, points
-from kdsweep.report.sections.section import Line, Section, Table
+from kdsweep.report.sections.section import Section, Table
 from kdsweep.report.sections.style import select
 from kdsweep.report.sources.collection import Run, RunCollection
 
@@ -52,7 +52,18 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
             " higher (the optimism gap)."
         )
     is_known = any(gap is not None for gap in gaps.values())
-    rows = [_line(cell, gaps[cell.name]) for cell in cells]
+    rows = [
+        (
+            cell.name,
+            mean(cell.val),
+            percent(best_epoch_mean(cell)),
+            points(_gain(cell)),
+            mean(cell.test),
+            points(_val_minus_test(cell)),
+            points(gaps[cell.name]),
+        )
+        for cell in cells
+    ]
     table = Table(HEADER, rows, NOTE + (OPTIMISM if is_known else UNKNOWN))
     return Section(TITLE, sentences, [table.without_empty_columns()])
 
@@ -83,18 +94,6 @@ def _selection(grid: Grid) -> list[str]:
         f" {points(usual)} for the average one. The {points(own - usual)} between them is the"
         " bias that the choice may have added on validation; figures on test are free of it."
     ]
-
-
-def _line(cell: Cell, gap: float | None) -> Line:
-    return (
-        cell.name,
-        mean(cell.val),
-        percent(best_epoch_mean(cell)),
-        points(_gain(cell)),
-        mean(cell.test),
-        points(_val_minus_test(cell)),
-        points(gap),
-    )
 
 
 def best_epoch_mean(cell: Cell) -> float | None:

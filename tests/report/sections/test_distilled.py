@@ -38,7 +38,7 @@ from kdsweep.report.sections.distilled import (
     repeated_mistakes,
     section,
 )
-from kdsweep.report.sections.paired_predictions import Pair, correct_predictions, pair
+from kdsweep.report.sections.networks import Pair, correct_predictions, pair
 from kdsweep.report.sections.prediction_flips import (
     MOST_SHOWN,
     SHEET,
@@ -156,9 +156,9 @@ def test_gains_are_of_each_class_and_the_largest_comes_first() -> None:
 def test_images_are_fixed_and_broken_by_most_of_the_seeds() -> None:
     """Image 2 (a cat) is right before in two seeds of three, and wrong now in two of three."""
     fixed, broken = prediction_flips(made_pair())
-    assert fixed[0] == PredictionFlip(index=0, before=DOG, after=CAT)  # in all seeds: the clearest
-    assert fixed[1:] == [PredictionFlip(index=5, before=CAT, after=DOG)]
-    assert broken == [PredictionFlip(index=2, before=CAT, after=DOG)]
+    assert fixed[0] == PredictionFlip(image=0, before=DOG, after=CAT)  # in all seeds: the clearest
+    assert fixed[1:] == [PredictionFlip(image=5, before=CAT, after=DOG)]
+    assert broken == [PredictionFlip(image=2, before=CAT, after=DOG)]
 
 
 def test_without_a_majority_nothing_is_fixed_or_broken() -> None:
