@@ -57,14 +57,10 @@ def find_run(word: str, address: Address) -> Run:
         UserError: if there is no such run, or there are several.
     """
     folder = Path(word)
-    if folder.is_dir():
-        return _in_folder(folder)
-    if SHORT_ID.fullmatch(word):
-        return _in_mlflow(word, address.open())
-    raise UserError(f"RUN must be a run's folder or its id in MLflow, got {word}")
-
-
-def _in_folder(folder: Path) -> Run:
+    if not folder.is_dir():
+        if SHORT_ID.fullmatch(word):
+            return _in_mlflow(word, address.open())
+        raise UserError(f"RUN must be a run's folder or its id in MLflow, got {word}")
     parents = list(folder.absolute().parents)[:4]
     sweep = next((parent for parent in parents if (parent / "sweep.json").is_file()), None)
     number = folder.absolute().relative_to(sweep).as_posix() if sweep else folder.name

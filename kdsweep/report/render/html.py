@@ -37,7 +37,7 @@ def page(report: Report, plotly_js: str | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"typeset": typeset, "division": _division, "inline": _inline}
+    environment.filters |= {"typeset": typeset, "division": _division, "base64": b64encode}
     if not any(section.figures for section in report.sections):
         plotly_js = ""
     elif plotly_js is None:
@@ -93,7 +93,3 @@ def _division(figure: Figure, name: str) -> Any:
     return Markup(
         figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=options)
     )
-
-
-def _inline(path: Path) -> str:
-    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"

@@ -43,11 +43,9 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         return Section(TITLE, [NOTHING_HELD_OUT])
     every = questions_of(finished, grid)
     questions = every[:TEACHERS]
-    best_and_baseline = [grid.best.name, grid.baselines.get(grid.best.name)]
     students = [
         Network(name, with_validation(run.predictions for run in collection.finished_runs(name)))
-        for name in best_and_baseline
-        if name is not None
+        for name in filter(None, [grid.best.name, grid.baselines.get(grid.best.name)])
     ]
     networks = [question.teacher for question in questions] + students
     networks = [network for network in networks if network.predictions]

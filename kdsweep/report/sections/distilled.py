@@ -17,6 +17,7 @@ from kdsweep.report.formatting import difference, p_value
 from kdsweep.report.sections.class_changes import gains_section, matrices_section
 from kdsweep.report.sections.networks import (
     Pair,
+    correct_predictions,
     labels_of,
     logits_of,
     pair,
@@ -112,11 +113,8 @@ def _likeness(pair: Pair) -> Section:
     """How like its teacher each student has become."""
     if not pair.teachers:
         return Section(TITLE, ["The predictions of its teacher were not kept."])
-    errs = [
-        (predicted_classes(teacher) != labels_of(teacher)).any()
-        for teacher in pair.teachers.values()
-    ]
-    measures = [AGREEMENT, *([MISTAKES] if all(errs) else []), DIVERGENCE]
+    errs = all(not correct_predictions(teacher).all() for teacher in pair.teachers.values())
+    measures = [AGREEMENT, *([MISTAKES] if errs else []), DIVERGENCE]
     values = {
         measure.name: (
             measure.by_seed(pair.students, pair.teachers),

@@ -25,9 +25,8 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     every = panels(grid)
     if not every:
         return None
-    text = "Mean accuracy on test, and n, the number of seeds."
-    if grid.seeds > 1:
-        text = "Mean accuracy on test ± half of its 95 % interval, and n, the number of seeds."
+    interval = " ± half of its 95 % interval" if grid.seeds > 1 else ""
+    text = f"Mean accuracy on test{interval}, and n, the number of seeds."
     if grid.best is not None:
         text += f" {BEST} was chosen on validation, so one with more on test is no contradiction"
         if grid.seeds > 1 and not all(panel.is_scattered for panel in every):
