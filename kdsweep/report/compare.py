@@ -152,10 +152,12 @@ def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:
         value, signed, scale = (
             ("{:.2f} %", "{:+.2f}", 100) if in_percent else ("{:.5g}", "{:+.4g}", 1)
         )
-        texts = ["" if each is None else value.format(scale * each) for each in (one, other)]
-        change = signed.format(scale * (other - one)) if all(texts) else ""
-        if any(texts):
-            lines.append((key, texts[0], texts[1], change))
+        before, after = (
+            "" if each is None else value.format(scale * each) for each in (one, other)
+        )
+        change = signed.format(scale * (other - one)) if before and after else ""
+        if before or after:
+            lines.append((key, before, after, change))
     return lines
 
 

@@ -20,7 +20,7 @@ from kdsweep.tracking.predictions import Answers
 CAT, DOG, FISH = range(3)
 TRUE = [CAT, CAT, CAT, CAT, DOG, DOG, FISH]
 TEACHER = [CAT, CAT, CAT, DOG, DOG, CAT, FISH]
-# What the seeds of the baseline, and those of the distilled cell, say of the images.
+# What the seeds of the baseline, and those of the distilled cell, predict for the images.
 BEFORE = ([DOG, CAT, CAT, DOG, DOG, CAT, FISH], [DOG, CAT, CAT, CAT, DOG, CAT, CAT])
 BEFORE = (*BEFORE, [FISH, CAT, FISH, FISH, DOG, FISH, FISH])
 AFTER = ([CAT, CAT, DOG, DOG, DOG, DOG, FISH], [CAT, CAT, DOG, DOG, DOG, DOG, FISH])
@@ -30,7 +30,7 @@ PIXELS = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1).expand(7, 1, 8, 8) 
 DATA = {"dataset": {"name": "made"}}
 
 
-def distilled_runs(cell: str, said: Sequence[Sequence[int]], **other: Any) -> list[MadeRun]:
+def distilled_runs(cell: str, classes: Sequence[Sequence[int]], **other: Any) -> list[MadeRun]:
     return [
         run(
             cell,
@@ -41,7 +41,7 @@ def distilled_runs(cell: str, said: Sequence[Sequence[int]], **other: Any) -> li
             config=DATA,
             **other,
         )
-        for seed, one in enumerate(said)
+        for seed, one in enumerate(classes)
     ]
 
 
@@ -63,9 +63,9 @@ def load_data(config: dict[str, Any]) -> Any:
 
 
 def distilled_section(found: RunCollection, load: Any = load_data) -> Section:
-    said = section(replace(found, load=load), grid(found.rows))
-    assert said is not None
-    return said
+    shown = section(replace(found, load=load), grid(found.rows))
+    assert shown is not None
+    return shown
 
 
 def random_predictions(images: int, classes: int, seed: int) -> Answers:

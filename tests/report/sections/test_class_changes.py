@@ -75,9 +75,9 @@ def test_of_many_classes_the_most_changed_are_shown() -> None:
     ours, teacher = random_predictions(600, many, 1), random_predictions(600, many, 2)
     teacher.logits["test"][:, :20] = ours.logits["test"][:, :20]
     quiet = Pair(TAUGHT, None, {0: ours}, {}, {0: teacher}, 4.0, {})
-    said = matrices_section(quiet)
-    assert any(f"Of {many} classes the {MOST_CLASSES}" in sentence for sentence in said.sentences)
-    assert np.shape(said.figures[0].data[0].z) == (MOST_CLASSES, MOST_CLASSES)
+    shown = matrices_section(quiet)
+    assert any(f"Of {many} classes the {MOST_CLASSES}" in sentence for sentence in shown.sentences)
+    assert np.shape(shown.figures[0].data[0].z) == (MOST_CLASSES, MOST_CLASSES)
 
 
 def test_a_class_without_a_test_image_is_left_out() -> None:

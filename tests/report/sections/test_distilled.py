@@ -62,12 +62,12 @@ def test_likeness_is_compared_with_the_baseline_seed_by_seed(tmp_path: Path) -> 
 
 
 def test_without_a_baseline_the_rest_is_there(tmp_path: Path) -> None:
-    said = distilled_section(collection(distilled_runs(TAUGHT, AFTER), tmp_path))
-    assert any("labels alone" in sentence for sentence in said.sentences)
-    assert not said.pictures
-    assert [table.header[0] for table in said.tables] == ["likeness"]
-    assert said.tables[0].rows[0][2] == ""
-    assert len(said.figures) == 2
+    shown = distilled_section(collection(distilled_runs(TAUGHT, AFTER), tmp_path))
+    assert any("labels alone" in sentence for sentence in shown.sentences)
+    assert not shown.pictures
+    assert [table.header[0] for table in shown.tables] == ["likeness"]
+    assert shown.tables[0].rows[0][2] == ""
+    assert len(shown.figures) == 2
 
 
 def test_without_the_teachers_predictions_the_rest_is_there(tmp_path: Path) -> None:
@@ -75,18 +75,18 @@ def test_without_the_teachers_predictions_the_rest_is_there(tmp_path: Path) -> N
         run(TAUGHT, s, 0.9, predictions=predicting(a, TRUE), config=DATA)
         for s, a in enumerate(AFTER)
     ]
-    said = distilled_section(collection([*distilled_runs(CE, BEFORE), *taught], tmp_path))
-    assert "The predictions of its teacher were not kept." in said.sentences
-    assert [table.header[0] for table in said.tables] == ["class"]
-    assert len(said.pictures) == 1
+    shown = distilled_section(collection([*distilled_runs(CE, BEFORE), *taught], tmp_path))
+    assert "The predictions of its teacher were not kept." in shown.sentences
+    assert [table.header[0] for table in shown.tables] == ["class"]
+    assert len(shown.pictures) == 1
 
 
 def test_with_one_seed_no_class_gains(tmp_path: Path) -> None:
-    said = distilled_section(
+    shown = distilled_section(
         collection([*distilled_runs(CE, BEFORE[:1]), *distilled_runs(TAUGHT, AFTER[:1])], tmp_path)
     )
-    assert any(sentence.startswith("One seed") for sentence in said.sentences)
-    assert not any("most of" in sentence for sentence in said.sentences if "fixed" in sentence)
+    assert any(sentence.startswith("One seed") for sentence in shown.sentences)
+    assert not any("most of" in sentence for sentence in shown.sentences if "fixed" in sentence)
 
 
 def test_where_nothing_was_taught_there_is_no_section() -> None:
@@ -118,8 +118,8 @@ def test_where_the_labels_alone_won_the_best_taught_cell_is_shown(tmp_path: Path
         )
         for s, a in enumerate(AFTER)
     ]
-    said = distilled_section(collection([*distilled_runs(CE, BEFORE), *worse], tmp_path))
-    assert f"{TAUGHT}, the best cell that learned from a teacher, against ce" in said.sentences[0]
+    shown = distilled_section(collection([*distilled_runs(CE, BEFORE), *worse], tmp_path))
+    assert f"{TAUGHT}, the best cell that learned from a teacher, against ce" in shown.sentences[0]
 
 
 def test_a_trained_sweep_has_the_section(command: Command, tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_a_trained_sweep_has_the_section(command: Command, tmp_path: Path) -> No
     assert ran.code == 0, ran.err
     found = from_folder(tmp_path / "swept")
     cells = grid(found.rows)
-    said = section(found, cells)
-    assert said is not None
-    assert said.tables[0].header[1:3] == ("kl T=4 alpha=0.5", "ce")
-    assert not any("cannot be shown" in sentence for sentence in said.sentences)
+    shown = section(found, cells)
+    assert shown is not None
+    assert shown.tables[0].header[1:3] == ("kl T=4 alpha=0.5", "ce")
+    assert not any("cannot be shown" in sentence for sentence in shown.sentences)
     (taught,) = (r for r in found.rows if r["loss"] == "kl" and r["seed"] == 0)
     (one,) = (r for r in found.runs if r.row is taught)
     assert one.predictions is not None

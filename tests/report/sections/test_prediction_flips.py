@@ -37,19 +37,19 @@ def test_without_a_majority_nothing_is_fixed_or_broken() -> None:
 
 
 def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
-    said = distilled_section(distilled_collection(tmp_path))
-    (sheet,) = said.pictures
+    shown = distilled_section(distilled_collection(tmp_path))
+    (sheet,) = shown.pictures
     assert sheet.path == tmp_path / SHEET
     assert imread(sheet.path).shape[1] > 400
-    assert f"Of 7 test images {TAUGHT} fixed 2" in " ".join(said.sentences)
-    assert "broke 1" in " ".join(said.sentences)
+    assert f"Of 7 test images {TAUGHT} fixed 2" in " ".join(shown.sentences)
+    assert "broke 1" in " ".join(shown.sentences)
 
 
 def test_missing_data_is_named_and_nothing_else_is_lost(tmp_path: Path) -> None:
     def missing(config: dict[str, Any]) -> Any:
         raise UserError("dataset.root: images is not here")
 
-    said = distilled_section(distilled_collection(tmp_path), missing)
-    assert not said.pictures
-    assert "They cannot be shown: dataset.root: images is not here." in said.sentences
-    assert len(said.figures) == 3
+    shown = distilled_section(distilled_collection(tmp_path), missing)
+    assert not shown.pictures
+    assert "They cannot be shown: dataset.root: images is not here." in shown.sentences
+    assert len(shown.figures) == 3

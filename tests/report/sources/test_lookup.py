@@ -140,6 +140,14 @@ def test_what_one_sweep_names_is_said_of_the_other_too(sweeps: Sweeps) -> None:
     assert cells(found) == {f"{KL} optimizer.lr=0.02": 2, f"{KL} optimizer.lr=0.1": 1}
 
 
+def test_settings_are_in_the_same_order_in_both_sweeps(sweeps: Sweeps) -> None:
+    """Also behind alpha, and of a key that selects a group of another package."""
+    swept = ("loss@teacher.loss=dkd", "dataset.val_fraction=0.1")
+    sweeps("one", (f"{KL} {swept[0]} {swept[1]}", 0, ""))
+    sweeps("other", (f"{KL} {swept[1]} {swept[0]}", 1, ""))
+    assert cells(find(["one", "other"]).collection) == {f"{KL} {swept[1]} {swept[0]}": 2}
+
+
 def test_other_settings_of_a_loss_that_one_sweep_alone_has_are_no_difference(
     sweeps: Sweeps,
 ) -> None:
