@@ -59,8 +59,8 @@ def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> Figure:
         for part, dash in (("train", "dot"), ("val", "solid")):
             drawn: Curve = getattr(each, part)
             line = {"color": colors[name], "width": 2, "dash": dash}
-            text = {"name": f"{label(name)}: {part}/acc", "hovertemplate": "epoch %{x}: %{y:.2f} %"}
-            draw_line(figure, drawn.epochs, drawn.mean, line, **text)
+            text, hover = f"{label(name)}: {part}/acc", "epoch %{x}: %{y:.2f} %"
+            draw_line(figure, drawn.epochs, drawn.mean, line, name=text, hovertemplate=hover)
         figure.add_scatter(
             x=list(each.gaps),
             y=list(each.gaps.values()),
