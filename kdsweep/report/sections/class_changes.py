@@ -10,10 +10,9 @@ import numpy as np
 
 from kdsweep.plotting.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
 from kdsweep.report.analysis.statistics import Comparison, compare, half_width
-from kdsweep.report.analysis.temperature_scaling import probabilities
+from kdsweep.report.analysis.temperature_scaling import Array, probabilities
 from kdsweep.report.formatting import difference, p_value
 from kdsweep.report.sections.networks import (
-    Array,
     Pair,
     correct_predictions,
     distinct,
@@ -27,7 +26,7 @@ from kdsweep.tracking.predictions import Answers
 MOST_CLASSES = 40  # of a matrix or a table
 NAMED = 3  # in a sentence
 NO_BASELINE = "No finished run of the sweep learned from the same labels alone (loss=ce)"
-DIVERGING = "RdBu_r"  # blue is less, red is more; told apart by every kind of colour vision
+DIVERGING = "RdBu_r"  # blue is less, red is more; distinct for every kind of colour vision
 LINE = 24  # pixels for each class
 WIDEST = 760  # pixels of a matrix with its names
 

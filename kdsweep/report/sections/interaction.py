@@ -21,7 +21,7 @@ TITLE = "Interaction of T and alpha"
 MOST_BOXES = 64
 ROUNDING = 1e-12  # of accuracies, which are fractions
 # Blue is below, orange above what the additive effects give; both ends differ in lightness from
-# the middle and are told apart by every kind of colour vision.
+# the middle and are distinct for every kind of colour vision.
 DIVERGING = [[0.0, "#0072B2"], [0.5, "#ffffff"], [1.0, "#D55E00"]]
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsweep.errors import UserError
-from kdsweep.report.sections.networks import Array, Pair, predicted_classes
+from kdsweep.report.analysis.temperature_scaling import Array
+from kdsweep.report.sections.networks import Pair, predicted_classes
 from kdsweep.report.sections.section import Picture, Section
 from kdsweep.report.sources.images import DatasetLoader, SheetImage, contact_sheet, pixels_of
 
@@ -84,17 +85,17 @@ def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
 def _draw(
     pair: Pair, kinds: Mapping[str, Sequence[PredictionFlip]], path: Path, load: DatasetLoader
 ) -> None:
-    index = [flip.image for flips in kinds.values() for flip in flips[:MOST_SHOWN]]
-    pixels = dict(zip(index, pixels_of(pair.config, pair.labels, index, load), strict=True))
+    every = [flip.image for flips in kinds.values() for flip in flips[:MOST_SHOWN]]
+    pixels = dict(zip(every, pixels_of(pair.config, pair.labels, every, load), strict=True))
     names = pair.classes
     blocks = []
     for kind, flips in kinds.items():
         number = f"{len(flips)} test image{'s' if len(flips) > 1 else ''}" if flips else "none"
         clearest = f", the clearest {MOST_SHOWN} of them" if len(flips) > MOST_SHOWN else ""
         images = []
-        for index, before, after in flips[:MOST_SHOWN]:
-            true = int(pair.labels[index])
-            images.append(SheetImage(pixels[index], names[true], names[before], names[after]))
+        for image, before, after in flips[:MOST_SHOWN]:
+            true = int(pair.labels[image])
+            images.append(SheetImage(pixels[image], names[true], names[before], names[after]))
         heading = f"{kind}: {number}{clearest}\nclass: {pair.baseline} → {pair.name}"
         blocks.append((heading, images))
     contact_sheet(blocks, path)
