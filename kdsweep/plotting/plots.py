@@ -7,12 +7,13 @@ colour-blind.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
+from kdsweep.common.cells import MAX_TABLE_SIDE, is_scattered
 from kdsweep.plotting.drawing import save
 from kdsweep.tracking.results_table import without_soft_words
 from kdsweep.tracking.run_dir import Row
@@ -39,7 +40,6 @@ MAX_PANELS_IN_A_ROW = 4
 TITLE_LETTERS = 10  # an inch
 TITLE_LINES = 6
 CLASS_LETTERS, SAMPLE_LETTERS = 24, 14  # of a class name
-MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
 Cells = Mapping[tuple[float, float], Sequence[float]]  # (T, alpha) -> val/acc of each run
 
@@ -231,18 +231,12 @@ def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
     return {name: cells for name, cells in sorted(panels.items()) if len(cells) > 1}
 
 
-def _values(points: Iterable[tuple[float, float]], axis: int) -> list[float]:
-    return sorted({point[axis] for point in points})
+def _values(cells: Cells, axis: int) -> list[float]:
+    return sorted({point[axis] for point in cells})
 
 
 def _side(cells: Cells, axis: int) -> int:
     return MAX_TABLE_SIDE if is_scattered(cells) else len(_values(cells, axis))
-
-
-def is_scattered(points: Collection[tuple[float, float]]) -> bool:
-    """Whether points of (T, alpha) are spread like a search's, and are not the boxes of a table."""
-    columns, rows = len(_values(points, 0)), len(_values(points, 1))
-    return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(points) < columns * rows
 
 
 def _draw_table(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:

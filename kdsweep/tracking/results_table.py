@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.common.cell_name import CellName
+from kdsweep.common.cells import CellName
 from kdsweep.common.files import replaced
 from kdsweep.tracking.metadata import result_note, run_note
 

@@ -148,9 +148,17 @@ class Spread(NamedTuple):
     df: float
 
 
-def compare(couples: Mapping[str, tuple[Seeds, Seeds]]) -> dict[str, Comparison]:
-    """The first of each couple against the second, by paired t-tests, Holm-corrected over all."""
-    return _corrected({name: _paired(*couple) for name, couple in couples.items()})
+def compare(
+    couples: Mapping[str, tuple[Seeds, Seeds]], spreads: Mapping[str, Spread] | None = None
+) -> dict[str, Comparison]:
+    """The first of each couple against the second, by t-tests, Holm-corrected over all.
+
+    Args:
+        spreads: of the differences of a couple; by default each is tested by its own.
+    """
+    tested = {name: _paired(*pair, (spreads or {}).get(name)) for name, pair in couples.items()}
+    corrected = holm({name: comparison.p for name, comparison in tested.items()})
+    return {name: replace(one, p_corrected=corrected[name]) for name, one in tested.items()}
 
 
 def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dict[str, Comparison]:
@@ -162,16 +170,11 @@ def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dic
     """
     named = {*against, *against.values()}
     known = pooled({name: cells[name] for name in cells if name in named})
-    tested = {}
-    for name, other in against.items():
-        spread = None if known is None or other in known.heteroscedastic else known.spread
-        tested[name] = _paired(cells[name], cells[other], spread)
-    return _corrected(tested)
-
-
-def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    corrected = holm({name: found.p for name, found in tested.items()})
-    return {name: replace(found, p_corrected=corrected[name]) for name, found in tested.items()}
+    couples = {name: (cells[name], cells[other]) for name, other in against.items()}
+    if known is None:
+        return compare(couples)
+    alike = (name for name, other in against.items() if other not in known.heteroscedastic)
+    return compare(couples, dict.fromkeys(alike, known.spread))
 
 
 @dataclass(frozen=True)

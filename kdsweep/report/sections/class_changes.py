@@ -68,8 +68,16 @@ def gains_section(pair: Pair) -> Section:
         return Section("", [f"{NO_BASELINE}: what it gained is not known."])
     by_class = gains(pair)
     best, *_, worst = by_class
+    counted = "One seed: which class gains by more than the noise of the seeds is not known."
+    if len(pair.seeds) > 1:
+        verdicts = [one.verdict for one in by_class.values()]
+        counted = (
+            f"Of {len(by_class)} classes {verdicts.count('BEATS')} gain and"
+            f" {verdicts.count('LOSES')} lose against {pair.baseline} by more than the noise of the"
+            " seeds (Holm-corrected)."
+        )
     text = (
-        f"{_count(by_class, pair)} The mean gains go from {difference(by_class[best])} points"
+        f"{counted} The mean gains go from {difference(by_class[best])} points"
         f" ({pair.classes[best]}) to {difference(by_class[worst])} ({pair.classes[worst]})."
     )
     shown = by_class
@@ -88,17 +96,6 @@ def gains_section(pair: Pair) -> Section:
     table = Table(("class", "images", "gain in points", "p"), lines, note)
     named = {pair.classes[c]: one for c, one in shown.items()}
     return Section("", [text], [table], [_gains_figure(named, pair.name, pair.baseline or "")])
-
-
-def _count(by_class: Mapping[int, Comparison], pair: Pair) -> str:
-    """How many classes gain and lose, as far as that can be known."""
-    if len(pair.seeds) < 2:
-        return "One seed: which class gains by more than the noise of the seeds is not known."
-    verdicts = [one.verdict for one in by_class.values()]
-    return (
-        f"Of {len(by_class)} classes {verdicts.count('BEATS')} gain and {verdicts.count('LOSES')}"
-        f" lose against {pair.baseline} by more than the noise of the seeds (Holm-corrected)."
-    )
 
 
 def _left_out(shown: int, number: int) -> str:

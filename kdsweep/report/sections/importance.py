@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kdsweep.common.cell_name import CellName
+from kdsweep.common.cells import CellName
 from kdsweep.plotting.plots import BLUE, GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid, values_by_seed
 from kdsweep.report.sections.section import Figure, Section

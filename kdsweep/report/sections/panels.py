@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from kdsweep.plotting.plots import is_scattered
+from kdsweep.common.cells import is_scattered
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.tracking.results_table import without_soft_words
 

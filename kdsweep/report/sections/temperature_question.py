@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from kdsweep.common.cell_name import CellName
+from kdsweep.common.cells import CellName
 from kdsweep.report.analysis import aggregate
 from kdsweep.report.analysis.aggregate import Cell, Grid, cell_name
 from kdsweep.report.formatting import MOST_VALUES, difference, listed, p_equals

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import Any
 
-from kdsweep.common.cell_name import CellName
+from kdsweep.common.cells import CellName
 from kdsweep.common.text import number
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
@@ -61,10 +61,12 @@ def merge(parts: Sequence[RunCollection]) -> RunCollection:
     renamed = [run.with_row(sweep.row(run, keys)) for sweep in sweeps for run in sweep.part.runs]
     runs = _each_once(renamed)
     _refuse_two_of_one(runs)
+    name = "+".join(re.sub(r"[^\w.-]+", "_", label) for label in labels(parts))
+    folder = name if len(name) <= 80 else f"{name[:60]}-{sha256(name.encode()).hexdigest()[:12]}"
     return RunCollection(
         name=" + ".join(part.name for part in parts),
         runs=runs,
-        home=REPORTS / slug(parts),
+        home=REPORTS / folder,
         missing=tuple(f"{sweep.label}/{name}" for sweep in sweeps for name in sweep.part.missing),
         links={run_id: page for part in parts for run_id, page in part.links.items()},
     )
@@ -74,12 +76,6 @@ def labels(parts: Sequence[RunCollection]) -> list[str]:
     """The label of each sweep in the names of its runs: `2026-11-21/10-00-00`, `bayes`."""
     short = [re.sub(r"^.*?multirun/", "", part.home.as_posix()) for part in parts]
     return short if len(set(short)) == len(short) else [part.home.as_posix() for part in parts]
-
-
-def slug(parts: Sequence[RunCollection]) -> str:
-    """The name of a folder for all of them."""
-    name = "+".join(re.sub(r"[^\w.-]+", "_", label) for label in labels(parts))
-    return name if len(name) <= 80 else f"{name[:60]}-{sha256(name.encode()).hexdigest()[:12]}"
 
 
 class _Sweep:

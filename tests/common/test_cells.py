@@ -1,8 +1,8 @@
-"""The name of a cell as fields."""
+"""Cells: their names as fields, and whether their points are a table."""
 
 import pytest
 
-from kdsweep.common.cell_name import CellName
+from kdsweep.common.cells import CellName, is_scattered
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,9 @@ def test_a_name_is_parsed_into_its_fields_and_back(text: str, fields: CellName) 
 def test_settings_are_in_the_order_of_the_name() -> None:
     name = CellName.parse("kl T=4 alpha=0.5 optimizer.lr=0.1")
     assert list(name.settings.items()) == [("T", "4"), ("alpha", "0.5"), ("optimizer.lr", "0.1")]
+
+
+def test_points_are_scattered_where_a_table_would_be_mostly_holes() -> None:
+    assert is_scattered([(float(n), n / 10) for n in range(9)])
+    assert not is_scattered([(float(n), n / 10) for n in range(8)])  # few enough for a table
+    assert not is_scattered([(float(n), alpha) for n in range(9) for alpha in (0.1, 0.9)])

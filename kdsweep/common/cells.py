@@ -1,13 +1,15 @@
-"""The name of a cell as fields: `kl T=4 alpha=0.5 optimizer.lr=0.1`."""
+"""Cells of a sweep: their names as fields, and their places over T and alpha."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
+MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 SETTING = re.compile(r" (?=[@+\w./]+=)")  # the space before `key=`; values may contain spaces
 
 
 class CellName(NamedTuple):
-    """The loss of a cell and what its sweep varies, each value as on the command line."""
+    """`kl T=4 alpha=0.5 optimizer.lr=0.1`: the loss and the varied settings, as on the command line."""
 
     loss: str
     T: str | None
@@ -29,3 +31,9 @@ class CellName(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join([self.loss, *(f"{key}={value}" for key, value in self.settings.items())])
+
+
+def is_scattered(points: Collection[tuple[float, float]]) -> bool:
+    """Whether points of (T, alpha) are spread like a search's, and are not the boxes of a table."""
+    columns, rows = (len(set(values)) for values in zip(*points, strict=True))
+    return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(points) < columns * rows
