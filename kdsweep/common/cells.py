@@ -9,7 +9,7 @@ SETTING = re.compile(r" (?=[@+\w./]+=)")  # the space before `key=`; values may 
 
 
 class CellName(NamedTuple):
-    """`kl T=4 alpha=0.5 optimizer.lr=0.1`: the loss and the varied settings, as on the command line."""
+    """`kl T=4 alpha=0.5 optimizer.lr=0.1`: the loss, and what varies, as on the command line."""
 
     loss: str
     T: str | None
