@@ -41,12 +41,12 @@ def test_cells_of_all_sweeps_are_sorted_by_validation(store: MLflowStore, tmp_pa
     best = store.client.get_run(found[1].run_id)
     assert best.data.tags["mlflow.parentRunId"] == first
     assert best.data.metrics["val/acc"] == max(found[1].val)
-    code, said = leaderboard("--limit", "1")
-    assert code == 0, said
-    assert "50.70 ±0.28" in said
-    assert found[0].run_id[:8] in said
-    assert "and 8 more cells: --limit 9" in said
-    assert "kl T=2" not in said
+    code, message = leaderboard("--limit", "1")
+    assert code == 0, message
+    assert "50.70 ±0.28" in message
+    assert found[0].run_id[:8] in message
+    assert "and 8 more cells: --limit 9" in message
+    assert "kl T=2" not in message
 
 
 def test_other_images_are_another_table(store: MLflowStore, tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_other_images_are_another_table(store: MLflowStore, tmp_path: Path) -> N
         ["two"] * 2,
         ["three"] * 2,
     ]
-    _, said = leaderboard()
-    assert "digits (dataset.split_seed=7)" in said
-    assert "cifar10" in said
+    _, message = leaderboard()
+    assert "digits (dataset.split_seed=7)" in message
+    assert "cifar10" in message
 
 
 def test_single_runs_are_one_cell_if_they_differ_in_the_seed_alone(
@@ -92,7 +92,7 @@ def test_without_validation_cells_come_last_by_test() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "--experiment must have a run that has finished, got none"),
         (["--experiment", "x"], "--experiment must be one of Default, elsewhere, kdsweep, got x"),
@@ -103,10 +103,10 @@ def test_without_validation_cells_come_last_by_test() -> None:
         (["--uri", "y"], "--uri must be sqlite:///FILE"),
     ],
 )
-def test_where_there_is_nothing_to_rank_a_sentence_says_so(
-    store: MLflowStore, words: list[str], said: str
+def test_where_there_is_nothing_to_rank_there_is_an_error(
+    store: MLflowStore, words: list[str], message: str
 ) -> None:
     code, answer = leaderboard(*words)
     assert code == 1
-    assert answer.startswith(said)
+    assert answer.startswith(message)
     assert not Path("y.db").exists()

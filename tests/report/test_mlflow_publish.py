@@ -36,8 +36,8 @@ def parent(outcome: Outcome) -> Run:
     return client(outcome).get_run(read_json(outcome.sweep / "sweep.json")["parent_run_id"])
 
 
-def told(outcome: Outcome) -> str:
-    """What the terminal has said, without the folds of its lines."""
+def printed(outcome: Outcome) -> str:
+    """What the terminal has text, without the folds of its lines."""
     return " ".join((outcome.out + outcome.err).split())
 
 
@@ -59,13 +59,13 @@ def test_a_sweep_ends_with_its_report_in_the_folder_in_mlflow_and_on_the_termina
     kept = {item.path for item in client(outcome).list_artifacts(found.info.run_id)}
     assert set(FILES) <= kept
     assert all((outcome.sweep / name).is_file() for name in FILES)
-    said = found.data.tags["mlflow.note.content"]
-    assert "| kl T=4 alpha=0.5&nbsp;&nbsp; | 2&nbsp;" in said
-    assert "came first on validation" in said or "beats" in said or "differ" in said
+    text = found.data.tags["mlflow.note.content"]
+    assert "| kl T=4 alpha=0.5&nbsp;&nbsp; | 2&nbsp;" in text
+    assert "came first on validation" in text or "beats" in text or "differ" in text
     ranks = tags(outcome)
     assert {ranks[f"ce seed={seed}"] for seed in (0, 1)} == {ranks["ce seed=0"]}
     assert {rank for rank, _ in ranks.values()} == {"1", "2"}
-    assert {said for _, said in ranks.values() if said and "best" in said}
+    assert {text for _, text in ranks.values() if text and "best" in text}
     assert f"report   {(outcome.sweep / 'report.html').relative_to(outcome.folder)}" in outcome.out
     assert "was chosen by validation among 2 cells" in " ".join(outcome.out.split())
     experiment = client(outcome).get_experiment(found.info.experiment_id)
@@ -123,15 +123,15 @@ def test_a_report_that_fails_is_a_warning_and_the_sweep_has_ended(
         outcome = command(*GRID, tracking=True)
     assert outcome.code == 0, outcome.err
     assert parent(outcome).info.status == "FINISHED"
-    assert "MLflow did not take everything" in told(outcome)
-    assert "(no space left)" in told(outcome)
-    assert f"`kdsweep sync {outcome.sweep.relative_to(outcome.folder)}`" in told(outcome)
+    assert "MLflow did not take everything" in printed(outcome)
+    assert "(no space left)" in printed(outcome)
+    assert f"`kdsweep sync {outcome.sweep.relative_to(outcome.folder)}`" in printed(outcome)
     assert "searchFilter=" in outcome.out, "without a view the link has the filter"
     with monkeypatch.context() as patch:
         patch.setattr("kdsweep.report.files.write_report", broken)
         outcome = command(*GRID, "T=2")
     assert outcome.code == 0, outcome.err
-    assert "no report was made (OSError: no space left): `kdsweep report" in told(outcome)
+    assert "no report was made (OSError: no space left): `kdsweep report" in printed(outcome)
     assert "report   " not in outcome.out
 
 
@@ -190,8 +190,8 @@ def test_verdicts() -> None:
     made = {"kl T=4": 0.9, "kl T=9": 0.7, "kl T=2": 0.801}
     taught = [row(cell, s, mean + e) for cell, mean in made.items() for s, e in enumerate(noise)]
     found = grid([*rows("ce", 0.8), *taught, row("kl T=1", 0, 0.1)])
-    told = {cell.name: verdict(found, cell).get("kdsweep.verdict") for cell in found.cells}
-    assert told == {
+    verdicts = {cell.name: verdict(found, cell).get("kdsweep.verdict") for cell in found.cells}
+    assert verdicts == {
         "kl T=4": "best, BEATS",
         "kl T=2": "TIED",
         "ce": "baseline",
@@ -221,7 +221,7 @@ def test_a_report_takes_a_tenth_of_its_sweep_at_most(command: Command) -> None:
     assert outcome.code == 0, outcome.err
     assert len(outcome.rows) == 45
     make_report(outcome.sweep)
-    told = time.perf_counter() - trained
+    verdicts = time.perf_counter() - trained
     assert (outcome.sweep / "report.html").is_file()
-    print(told / (trained - began))
-    assert told < 0.1 * (trained - began)
+    print(verdicts / (trained - began))
+    assert verdicts < 0.1 * (trained - began)

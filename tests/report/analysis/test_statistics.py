@@ -124,7 +124,7 @@ def test_the_pooled_spread_is_that_of_a_block_design() -> None:
     assert found.spread.sd == pytest.approx(math.sqrt(2 * (residual**2).sum() / 4))
 
 
-def test_two_cells_have_the_paired_test_whoever_asks() -> None:
+def test_two_cells_have_the_paired_test_from_both_functions() -> None:
     cells = {"first": seeds(FIRST), "second": seeds(SECOND)}
     found = compare_cells(cells, {"first": "second"})["first"]
     assert found == only(seeds(FIRST), seeds(SECOND))

@@ -55,7 +55,7 @@ class Sweeps:
             config.loss = {}
         resolved = OmegaConf.to_container(config, resolve=True)
         OmegaConf.save(resolved, folder / CONFIG)
-        told = {k: v for k, v in resolved.items() if cell.startswith("kl") or k != "teacher"}
+        hashed = {k: v for k, v in resolved.items() if cell.startswith("kl") or k != "teacher"}
         result = dict.fromkeys(RESULT_KEYS) | {
             "status": "FINISHED",
             "name": f"{cell} seed={seed}",
@@ -63,7 +63,7 @@ class Sweeps:
             "seed": seed,
             "loss": cell.split()[0],
             "teacher": "cnn" if cell.startswith("kl") else None,
-            "fingerprint": f"{mark}{seed}{told}",
+            "fingerprint": f"{mark}{seed}{hashed}",
             "val/acc": 0.9,
             "test/acc": 0.9,
             **{key: float(value) for key, value in values.items()},
@@ -119,11 +119,11 @@ def test_what_sweeps_do_not_name_and_differ_in_is_put_into_the_cells(
     }[word]
     found = find(["one", "other"]).collection
     words = [word.format(before), word.format(after)]
-    assert set(cells(found)) == {f"{cell} {said}" for cell in (KL, "ce") for said in words}
-    assert grid(found.rows).baselines == {f"{KL} {said}": f"ce {said}" for said in words}
+    assert set(cells(found)) == {f"{cell} {message}" for cell in (KL, "ce") for message in words}
+    assert grid(found.rows).baselines == {f"{KL} {message}": f"ce {message}" for message in words}
 
 
-def test_another_teacher_tells_only_cells_apart_that_have_one(sweeps: Sweeps) -> None:
+def test_another_teacher_distinguishes_only_cells_that_have_one(sweeps: Sweeps) -> None:
     sweeps("one", (KL, 0, ""), ("ce", 0, ""))
     sweeps("other", (KL, 0, ""), ("ce", 0, ""), teacher={"trainer": {"epochs": 30}})
     found = find(["one", "other"]).collection
@@ -132,7 +132,7 @@ def test_another_teacher_tells_only_cells_apart_that_have_one(sweeps: Sweeps) ->
     assert set(grid(found.rows).baselines.values()) == {"ce"}
 
 
-def test_what_one_sweep_names_is_said_of_the_other_too(sweeps: Sweeps) -> None:
+def test_settings_that_one_sweep_names_are_in_the_names_of_the_other(sweeps: Sweeps) -> None:
     rates = [(f"{KL} optimizer.lr={lr}", 0, f"optimizer.lr={lr}") for lr in (0.02, 0.1)]
     sweeps("one", *rates)
     sweeps("other", (KL, 0, ""), (KL, 1, ""))
@@ -172,7 +172,7 @@ def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"name": "cifar10"}, "dataset.name=digits in one and dataset.name=cifar10 in other"),
         ({"split_seed": 7}, "dataset.split_seed=None in one and dataset.split_seed=7 in other"),
@@ -182,15 +182,15 @@ def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
         ),
     ],
 )
-def test_other_images_are_refused(sweeps: Sweeps, change: dict[str, Any], said: str) -> None:
+def test_other_images_are_refused(sweeps: Sweeps, change: dict[str, Any], message: str) -> None:
     sweeps("one", (KL, 0, ""))
     sweeps("other", (KL, 0, ""), dataset=change)
     with pytest.raises(UserError, match="measured on the same images") as caught:
         find(["one", "other"])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_folders_of_images_are_told_apart_by_their_names(sweeps: Sweeps) -> None:
+def test_folders_of_images_are_distinguished_by_their_names(sweeps: Sweeps) -> None:
     for name, place in {"one": "/a/birds", "moved": "/b/birds", "other": "/a/flowers"}.items():
         source = {"_target_": "x.ImageFolder", "root": place}
         sweeps(name, (KL, len(name), ""), dataset={"source": source})
@@ -217,7 +217,7 @@ def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["nowhere"],
@@ -234,12 +234,12 @@ def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
     ],
 )
 def test_a_word_that_names_nothing_is_refused_in_a_sentence(
-    sweeps: Sweeps, words: list[str], said: str
+    sweeps: Sweeps, words: list[str], message: str
 ) -> None:
     sweeps("one", (KL, 0, ""))
     answer = CliRunner().invoke(app, ["report", *words])
     assert answer.exit_code == 1
-    assert answer.output.startswith(said)
+    assert answer.output.startswith(message)
     assert "Traceback" not in answer.output
     assert not Path("mlflow.db").exists()
 
