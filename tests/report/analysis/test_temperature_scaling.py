@@ -34,7 +34,7 @@ def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 6.0])
-def test_the_interval_contains_the_true_temperature_about_as_often_as_it_should(
+def test_the_interval_contains_the_true_temperature_as_often_as_it_should(
     true: float,
 ) -> None:
     held = 0
