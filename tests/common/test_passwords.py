@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.common.passwords import VARIABLE, clean, hide, is_unknown, remember, reveal, shown
-from kdsweep.sweep.directory import mark
+from kdsweep.sweep.record import mark
 from kdsweep.tracking.mlflow import backend
 from kdsweep.tracking.mlflow.store import MLflowStore
 

@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import tarfile
+from dataclasses import replace
 from urllib.error import URLError
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.imagenette import Imagenette
 from kdsweep.data.images.lazy import StoredImages
@@ -140,8 +141,8 @@ def test_unknown_size_is_refused():
 
 def test_config_makes_a_data_set(root, compose):
     words = ["dataset=imagenette", f"dataset.root={root}", "dataset.source.size=160px"]
-    values = resolve_config(compose(*words, "dataset.source.image_size=16"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose(*words, "dataset.source.image_size=16"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 16, 16)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [30, 10, 20]

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.svhn import SVHN
 
@@ -62,7 +63,7 @@ def test_missing_or_damaged_file_says_what_to_put_where(root, damage, monkeypatc
 
 
 def test_config_makes_a_data_set(root, compose):
-    values = resolve_config(compose("dataset=svhn", f"dataset.root={root}"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose("dataset=svhn", f"dataset.root={root}"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 32, 32)
     assert len(dataset.test.labels) == 20
