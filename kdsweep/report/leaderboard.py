@@ -79,14 +79,14 @@ def leaderboards(store: MLflowStore) -> list[Leaderboard]:
     if not by_images:
         raise UserError("--experiment must have a run that has finished, got none")
     pages = run_page(store.uri, store.experiment_id, "")
-    boards = []
+    tables = []
     for images, cells in by_images.items():
         entries = [entry for entry in cells.values() if entry.val or entry.test]
         ranked = sorted(entries, key=lambda entry: entry.rank)
         shared = set.intersection(*(set(other) for other in by_images if other[0] == images[0]))
         details = ", ".join(setting for setting in images[1:] if setting not in shared)
-        boards.append(Leaderboard(images[0], details, ranked, pages))
-    return boards
+        tables.append(Leaderboard(images[0], details, ranked, pages))
+    return tables
 
 
 def _add(
@@ -110,13 +110,13 @@ def _add(
         entry.best, entry.run_id = score, str(run.info.run_id)
 
 
-def show(boards: Sequence[Leaderboard], limit: int, console: "Console") -> None:
+def show(tables: Sequence[Leaderboard], limit: int, console: "Console") -> None:
     """Print a table a data set."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    for board in boards:
+    for board in tables:
         name = f"{board.dataset} ({board.details})" if board.details else board.dataset
         table = Table(title=escape(name), title_justify="left", box=box.SIMPLE_HEAD)
         table.add_column("cell", overflow="fold", min_width=SWEEP_WIDTH)
