@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kdsweep.plotting.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
-from kdsweep.report.analysis.statistics import Comparison, compare, half_width
+from kdsweep.report.analysis.statistics import Comparison, compare
 from kdsweep.report.analysis.temperature_scaling import Array, probabilities
 from kdsweep.report.formatting import difference, p_value
 from kdsweep.report.sections.networks import (
@@ -231,7 +231,8 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
             if kinds.get(one.verdict or "", neither) == (color, words)
         }
         if shown:
-            widths = [100 * (half_width(one.interval) or 0) for one in shown.values()]
+            ends = [one.interval or (0.0, 0.0) for one in shown.values()]
+            widths = [50 * (high - low) for low, high in ends]
             figure.add_scatter(
                 x=[100 * (one.difference or 0) for one in shown.values()],
                 y=list(shown),
