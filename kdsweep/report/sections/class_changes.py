@@ -176,13 +176,13 @@ def matrices_section(pair: Pair) -> Section:
 def _of_confusion(confusion: Array, pair: Pair) -> str:
     off = _off_diagonal(confusion)
     parts = [
-        f"{often} often {_named(places, pair, [f'{100 * off[at]:+.1f} points' for at in places])}"
+        f"{often} often predict {_named(places, pair, [f'{100 * off[at]:+.1f} points' for at in places])}"
         for often, places in (("more", _largest(off)), ("less", _largest(-off)))
         if places
     ]
     if not parts:
         return "The students confuse the same classes as their teacher, and as often."
-    return f"Compared with their teacher, the students predict {' and '.join(parts)}."
+    return f"Compared with their teacher, the students {' and '.join(parts)}."
 
 
 def _of_dark_knowledge(dark: Array, pair: Pair) -> str:
