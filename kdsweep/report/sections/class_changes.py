@@ -174,12 +174,11 @@ def matrices_section(pair: Pair) -> Section:
 
 
 def _of_confusion(confusion: Array, pair: Pair) -> str:
-    off = _off_diagonal(confusion)
-    parts = [
-        f"{often} often predict {_named(places, pair, [f'{100 * off[at]:+.1f} points' for at in places])}"
-        for often, places in (("more", _largest(off)), ("less", _largest(-off)))
-        if places
-    ]
+    off, parts = _off_diagonal(confusion), []
+    for often, places in (("more", _largest(off)), ("less", _largest(-off))):
+        if places:
+            sizes = [f"{100 * off[place]:+.1f} points" for place in places]
+            parts.append(f"{often} often predict {_named(places, pair, sizes)}")
     if not parts:
         return "The students confuse the same classes as their teacher, and as often."
     return f"Compared with their teacher, the students {' and '.join(parts)}."
