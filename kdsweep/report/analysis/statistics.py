@@ -61,7 +61,7 @@ class Summary:
     @property
     def half_width(self) -> float | None:
         """Half of the interval of t; None with one seed."""
-        return half_width(self.t_interval)
+        return None if self.t_interval is None else (self.t_interval[1] - self.t_interval[0]) / 2
 
     @cached_property
     def bootstrap_interval(self) -> Interval | None:
@@ -77,11 +77,6 @@ class Summary:
             rng=0,
         ).confidence_interval
         return float(ends.low), float(ends.high)
-
-
-def half_width(interval: Interval | None) -> float | None:
-    """Half of an interval; None without one."""
-    return None if interval is None else (interval[1] - interval[0]) / 2
 
 
 def summary(values: Sequence[float]) -> Summary:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kdsweep.plotting.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
-from kdsweep.report.analysis.statistics import Comparison, compare, half_width
+from kdsweep.report.analysis.statistics import Comparison, compare
 from kdsweep.report.analysis.temperature_scaling import Array, probabilities
 from kdsweep.report.formatting import difference, p_value
 from kdsweep.report.sections.networks import (
@@ -174,15 +174,14 @@ def matrices_section(pair: Pair) -> Section:
 
 
 def _of_confusion(confusion: Array, pair: Pair) -> str:
-    off = _off_diagonal(confusion)
-    parts = [
-        f"{often} often {_named(places, pair, [f'{100 * off[at]:+.1f} points' for at in places])}"
-        for often, places in (("more", _largest(off)), ("less", _largest(-off)))
-        if places
-    ]
+    off, parts = _off_diagonal(confusion), []
+    for often, places in (("more", _largest(off)), ("less", _largest(-off))):
+        if places:
+            sizes = [f"{100 * off[place]:+.1f} points" for place in places]
+            parts.append(f"{often} often predict {_named(places, pair, sizes)}")
     if not parts:
         return "The students confuse the same classes as their teacher, and as often."
-    return f"Compared with their teacher, the students predict {' and '.join(parts)}."
+    return f"Compared with their teacher, the students {' and '.join(parts)}."
 
 
 def _of_dark_knowledge(dark: Array, pair: Pair) -> str:
@@ -231,7 +230,8 @@ def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) 
             if kinds.get(one.verdict or "", neither) == (color, words)
         }
         if shown:
-            widths = [100 * (half_width(one.interval) or 0) for one in shown.values()]
+            ends = [one.interval or (0.0, 0.0) for one in shown.values()]
+            widths = [50 * (high - low) for low, high in ends]
             figure.add_scatter(
                 x=[100 * (one.difference or 0) for one in shown.values()],
                 y=list(shown),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from kdsweep.common.cells import is_scattered
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import ALPHA
 from kdsweep.report.sections.panels import Panel, panels
@@ -29,7 +30,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
     text = f"Mean accuracy on test{interval}, and n, the number of seeds."
     if grid.best is not None:
         text += f" {BEST} was chosen on validation, so one with more on test is no contradiction"
-        if grid.seeds > 1 and not all(panel.is_scattered for panel in every):
+        if grid.seeds > 1 and not all(is_scattered(panel.cells) for panel in every):
             text += f"; {TIED} is not shown to be worse than it (Holm-corrected, {ALPHA:g})"
         text += "."
     sentences = [text, *([ONE_SEED] if grid.seeds < 2 else [])]
@@ -39,8 +40,9 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
 
 
 def _figure(shown: Sequence[Panel]) -> Figure:
-    widest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.Ts) for panel in shown)
-    tallest = max(SCATTERED_SIDE if panel.is_scattered else len(panel.alphas) for panel in shown)
+    room = (SCATTERED_SIDE, SCATTERED_SIDE)
+    sides = [room if is_scattered(p.cells) else (len(p.Ts), len(p.alphas)) for p in shown]
+    widest, tallest = (max(side) for side in zip(*sides, strict=True))
     columns = max(1, min(3, len(shown), BOXES_IN_A_ROW // widest))
     rows = math.ceil(len(shown) / columns)
     height = rows * BOX * tallest + (rows - 1) * BETWEEN + FRAME
@@ -54,7 +56,7 @@ def _figure(shown: Sequence[Panel]) -> Figure:
     )
     for number, panel in enumerate(shown):
         place = {"row": number // columns + 1, "col": number % columns + 1}
-        draw = _draw_points if panel.is_scattered else _draw_table
+        draw = _draw_points if is_scattered(panel.cells) else _draw_table
         draw(figure, panel, place)
         if number + columns >= len(shown):
             figure.update_xaxes(title_text="T (temperature)", **place)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from kdsweep.common.cells import is_scattered
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.tracking.results_table import without_soft_words
 
@@ -24,11 +23,6 @@ class Panel:
     @property
     def alphas(self) -> list[float]:
         return sorted({alpha for _, alpha in self.cells})
-
-    @property
-    def is_scattered(self) -> bool:
-        """Whether its points are spread like a search's, and are not the boxes of a table."""
-        return is_scattered(self.cells)
 
     @property
     def is_complete(self) -> bool:

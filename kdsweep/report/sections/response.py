@@ -1,5 +1,6 @@
 """Accuracy on test as T changes, and as alpha does, with that of the labels alone."""
 
+from kdsweep.common.cells import is_scattered
 from kdsweep.plotting.plots import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections import style
@@ -74,7 +75,7 @@ def _figure(panel: Panel, grid: Grid) -> Figure:
     figure = style.canvas(
         1,
         len(keys),
-        height=470 if panel.is_scattered else 420,
+        height=470 if is_scattered(panel.cells) else 420,
         titles=[f"{panel.name}: over {key}" for key in keys],
         shared_yaxes=True,
         horizontal_spacing=0.06,

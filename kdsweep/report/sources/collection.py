@@ -132,7 +132,7 @@ def _predictions(path: Path) -> Answers | None:
     try:
         return load_answers(path) if path.is_file() else None
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is ignored: %s", path, error)
+        log.warning("%s is passed over: %s", path, error)
         return None
 
 

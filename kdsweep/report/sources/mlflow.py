@@ -71,7 +71,7 @@ class ArtifactCache:
             try:
                 return load(path)
             except (OSError, ValueError, KeyError) as error:
-                log.warning("%s of run %s is ignored: %s", name, run_id, first_line(error))
+                log.warning("%s of run %s is passed over: %s", name, run_id, first_line(error))
                 return None
 
     def teacher(self, digest: str) -> Answers | None:
