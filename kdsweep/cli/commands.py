@@ -115,10 +115,10 @@ def report(
 
     with _user_errors():
         source = find(sweeps or [], Address(uri, experiment))
-        found = write_report(source.evidence)
+        found = write_report(source.collection)
     console = Console()
-    show(found.grid, found.answer, console)
-    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True, markup=False)
+    show(found.grid, found.conclusions, console)
+    console.print(f"report   {source.collection.home / PAGE}", soft_wrap=True, markup=False)
     if (reason := publish_if_possible(found, source)) is not None:
         console.print(reason, soft_wrap=True, markup=False)
 
@@ -132,11 +132,11 @@ def leaderboard(
     """Print the best cells of all sweeps of an experiment, by validation."""
     from rich.console import Console
 
-    from kdsweep.report.leaderboard import boards, show
+    from kdsweep.report.leaderboard import leaderboards, show
     from kdsweep.report.sources.lookup import Address
 
     with _user_errors():
-        found = boards(Address(uri, experiment).open())
+        found = leaderboards(Address(uri, experiment).open())
     show(found, limit, Console())
 
 

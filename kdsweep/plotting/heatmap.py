@@ -8,6 +8,7 @@ from statistics import fmean
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from kdsweep.common.cells import MAX_TABLE_SIDE, is_scattered
 from kdsweep.plotting.drawing import new_figure, save_with_title
 from kdsweep.plotting.palette import text_color_on
 from kdsweep.tracking.results_table import cell_without_T_and_alpha
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 MAX_PANELS_IN_A_ROW = 4
 TITLE_LETTERS = 10  # an inch
 TITLE_LINES = 6
-MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
 Cells = Mapping[tuple[float, float], Sequence[float]]  # (T, alpha) -> val/acc of each run
 
@@ -50,7 +50,7 @@ def draw_heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
     figure = new_figure(columns * width + 1.2, rows * height + 0.4)
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, cells) in zip(all_axes, panels.items(), strict=False):
-        draw = _draw_points if _is_scattered(cells) else _draw_table
+        draw = _draw_points if is_scattered(cells) else _draw_table
         draw(axes, cells, colors)
         title = fill(name, int(TITLE_LETTERS * width), max_lines=TITLE_LINES, placeholder=" …")
         axes.set_title(title, fontsize=10)
@@ -82,12 +82,7 @@ def _values(cells: Cells, axis: int) -> list[float]:
 
 
 def _side(cells: Cells, axis: int) -> int:
-    return MAX_TABLE_SIDE if _is_scattered(cells) else len(_values(cells, axis))
-
-
-def _is_scattered(cells: Cells) -> bool:
-    columns, rows = len(_values(cells, 0)), len(_values(cells, 1))
-    return max(columns, rows) > MAX_TABLE_SIDE and 2 * len(cells) < columns * rows
+    return MAX_TABLE_SIDE if is_scattered(cells) else len(_values(cells, axis))
 
 
 def _draw_table(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:

@@ -1,14 +1,19 @@
-"""A report in MLflow: files and answer on the sweep's run, rank and verdict on those below it."""
+"""A report in MLflow: files and conclusions on the sweep's run, verdicts on the runs below it.
 
-from collections.abc import Iterator, Mapping
+MLflow keeps the columns that it shows of runs in the browser, so an experiment cannot have columns
+of its own. The view that its "Share" button saves is made here: a tag of the experiment with the
+columns, and a link with the name of the tag.
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.text import first_line
-from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.analysis.verdicts import HEADER, NOTE, lines
+from kdsweep.report.analysis.aggregate import Cell, Grid, Row
+from kdsweep.report.cell_table import cell_table
 from kdsweep.report.files import FILES
-from kdsweep.report.mlflow_views import DESCRIPTION, VERDICTS, save_views
 from kdsweep.report.render.markdown import item, plain
 from kdsweep.report.report import Report
 from kdsweep.report.sources.lookup import Source
@@ -19,14 +24,30 @@ from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, can_be_quoted
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+VIEW = "mlflow.sharedViewState."  # and the name of the view
+DESCRIPTION = "mlflow.note.content"
+OF_EXPERIMENT = "kdsweep"
+QUERY = "workflowType=machine_learning&viewStateShareKey="  # of a page, before the view's key
+KEY_LENGTH = 12
+MEASURED = ("val/acc", "test/acc")  # few, so that the verdict is on the screen without scrolling
+SETTINGS = ("T", "alpha", "seed")  # the rest is in a run's name
+VERDICTS = ("kdsweep.rank", "kdsweep.verdict")
 RANK, VERDICT = VERDICTS
 ROOM = 200  # characters of a description that its last sentences may take
+
+ABOUT = """Sweeps of kdsweep: the plus sign before a sweep opens its runs.
+
+- `kdsweep leaderboard` ranks the cells of all sweeps, `kdsweep report` reports on one of them.
+- A sweep's run has the conclusions as its description and `report.html` among its artifacts.
+- Runs with [accuracies, rank and verdict](#/experiments/{experiment}/runs?{query}) as columns.
+- Search: `tags.kdsweep.verdict LIKE '%BEATS%'`, `params.T = '4.0'`, `tags.kdsweep.role = 'run'`.
+"""
 
 Tags = dict[str, str]
 
 
-def publish(found: Report, store: MLflowStore, parent: str) -> str:
-    """Log what `write_report` wrote to a sweep's run; say rank and verdict on the runs below it.
+def publish(report: Report, store: MLflowStore, parent: str) -> str:
+    """Log the files of `write_report` to a sweep's run, and tag its children with their verdicts.
 
     Args:
         parent: id of the sweep's run, in this store.
@@ -34,54 +55,64 @@ def publish(found: Report, store: MLflowStore, parent: str) -> str:
     Returns:
         The key of the view that shows the sweep's runs.
     """
-    for path in files(found):
+    for path in files(report):
         store.log_artifact(parent, path)
     run = store.client.get_run(parent)
-    wanted = {parent: {DESCRIPTION: description(found)}, **_of_runs(found.grid)}
+    wanted = {parent: {DESCRIPTION: description(report)}, **_verdicts(report.grid)}
     known = {parent: dict(run.data.tags), **_children(store, run)}
-    for run_id, below in known.items():  # a search's trial is as its runs are
-        above = below.get(PARENT, parent)
+    for run_id, tags in known.items():  # the trials of a search have the tags of their runs
+        above = tags.get(PARENT, parent)
         if run_id in wanted and above != parent:
             wanted[above] = wanted[run_id]
     for run_id, tags in wanted.items():
-        if run_id in known:
-            _set(store, run_id, tags, known[run_id])
-    return save_views(store, str(run.info.experiment_id), parent, found.evidence.rows)
+        if run_id not in known:
+            continue
+        before = known[run_id]
+        if changed := {key: value for key, value in tags.items() if before.get(key) != value}:
+            store.set_tags(run_id, changed)
+        if VERDICT in before and RANK in tags and VERDICT not in tags:  # it holds no longer
+            store.drop_tags(run_id, [VERDICT])
+    return save_views(store, str(run.info.experiment_id), parent, report.collection.rows)
 
 
-def publish_if_possible(found: Report, source: Source) -> str | None:
-    """Publish where there is a sweep's run to publish to; a sentence if there should be and is not.
+def publish_if_possible(report: Report, source: Source) -> str | None:
+    """Publish where there is a sweep's run to publish to; a message if that is missing or fails.
 
     Several sweeps, and a part of one, have no run that a report of them belongs to.
     """
     try:
         store = source.store()
         if store is not None and source.parent is not None:
-            publish(found, store, source.parent)
+            publish(report, store, source.parent)
         elif source.parent is not None:
             return f"MLflow has no run {source.parent} to log the report to"
-    except Exception as error:  # the report is there, whatever MLflow says
+    except Exception as error:  # the report's files are complete without MLflow
         return f"MLflow lacks the report: {first_line(error)}"
     return None
 
 
-def files(found: Report) -> Iterator[Path]:
-    """The files of a report that are there."""
-    home = found.evidence.home
-    pictures = [picture.path for section in found.sections for picture in section.pictures]
-    yield from (path for path in [*(home / name for name in FILES), *pictures] if path.is_file())
+def files(report: Report) -> list[Path]:
+    """The existing files of a report."""
+    pictures = [picture.path for section in report.sections for picture in section.pictures]
+    paths = [*(report.collection.home / name for name in FILES), *pictures]
+    return [path for path in paths if path.is_file()]
 
 
-def description(found: Report) -> str:
-    """The answer and the table in markdown, as many cells as a tag of MLflow's holds."""
-    head = [*map(item, found.answer), "", _bar(HEADER)]
-    head.append("| --- " * len(HEADER) + "|")
-    end = ["", NOTE, "", "The whole report is `report.html` among the artifacts."]
-    rows = [_bar(line) for line in lines(found.grid)]
+def description(report: Report) -> str:
+    """The conclusions and the table in markdown, as many cells as a tag of MLflow's can hold."""
+    table = cell_table(report.grid)
+    head = [*map(item, report.conclusions), "", _bar(table.header)]
+    head.append("| --- " * len(table.header) + "|")
+    end = ["", table.note, "", "The whole report is `report.html` among the artifacts."]
+    rows = [_bar(line) for line in table.rows]
     room = TAG_LENGTH - ROOM - sum(len(line) + 1 for line in (*head, *end))
-    shown = _that_fit(rows, room)
-    if len(shown) < len(rows):
-        end[0] = f"\nand {len(rows) - len(shown)} more cells.\n"
+    shown: list[str] = []
+    for row in rows:
+        room -= len(row) + 1
+        if room < 0:
+            end[0] = f"\nand {len(rows) - len(shown)} more cells.\n"
+            break
+        shown.append(row)
     return "\n".join([*head, *shown, *end])
 
 
@@ -91,25 +122,15 @@ def _bar(line: tuple[str, ...]) -> str:
     return f"| {' | '.join(words)} |"
 
 
-def _that_fit(rows: list[str], room: int) -> list[str]:
-    shown: list[str] = []
-    for row in rows:
-        room -= len(row) + 1
-        if room < 0:
-            break
-        shown.append(row)
-    return shown
-
-
-def _of_runs(grid: Grid) -> dict[str, Tags]:
+def _verdicts(grid: Grid) -> dict[str, Tags]:
     """The tags of every run that is in a cell with a rank, by its id."""
     ranked = [cell for cell in grid.cells if cell.val is not None]
     width = len(str(len(ranked)))  # MLflow sorts tags as text
-    found: dict[str, Tags] = {}
+    by_run: dict[str, Tags] = {}
     for rank, cell in enumerate(ranked, start=1):
         tags = {RANK: f"{rank:0{width}}"} | verdict(grid, cell)
-        found |= {str(row["mlflow_run_id"]): tags for row in cell.rows if row["mlflow_run_id"]}
-    return found
+        by_run |= {str(row["mlflow_run_id"]): tags for row in cell.rows if row["mlflow_run_id"]}
+    return by_run
 
 
 def verdict(grid: Grid, cell: Cell) -> Tags:
@@ -128,17 +149,39 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
     if folder is None:
         return {}
     pattern = quoted(f"{folder}/%") if can_be_quoted(folder) else "'%'"
-    found = store.search(f"tags.`{FOLDER_TAG}` LIKE {pattern}")
+    runs = store.search(f"tags.`{FOLDER_TAG}` LIKE {pattern}")
     # A `%` or `_` in the folder's own name matches more.
-    inside = [run for run in found if run.data.tags[FOLDER_TAG].startswith(f"{folder}/")]
+    inside = [run for run in runs if run.data.tags[FOLDER_TAG].startswith(f"{folder}/")]
     return {str(run.info.run_id): dict(run.data.tags) for run in inside}
 
 
-def _set(
-    store: MLflowStore, run_id: str, tags: Mapping[str, str], known: Mapping[str, str]
-) -> None:
-    """Set what is not so already, and take away what holds no more."""
-    if fresh := {key: value for key, value in tags.items() if known.get(key) != value}:
-        store.set_tags(run_id, fresh)
-    if VERDICT in known and RANK in tags and VERDICT not in tags:
-        store.drop_tags(run_id, [VERDICT])
+def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[Row]) -> str:
+    """Save the view of a sweep's runs, and once that of the whole experiment.
+
+    A description of the experiment that a person has written stays.
+
+    Returns:
+        The key of the sweep's view.
+    """
+    known = store.client.get_experiment(experiment).tags
+    key = parent[:KEY_LENGTH]
+    filtered = {"searchFilter": f"tags.mlflow.parentRunId = '{parent}'"}
+    order = {"orderByKey": "metrics.`val/acc`", "orderByAsc": False}
+    wanted = {
+        f"{VIEW}{key}": {"selectedColumns": columns(rows)} | filtered | order,
+        f"{VIEW}{OF_EXPERIMENT}": {"selectedColumns": columns(None)},
+    }
+    tags = {name: json.dumps(view) for name, view in wanted.items()}
+    if DESCRIPTION not in known:
+        tags[DESCRIPTION] = ABOUT.format(experiment=experiment, query=QUERY + OF_EXPERIMENT)
+    for name, value in tags.items():
+        if known.get(name) != value:
+            store.client.set_experiment_tag(experiment, name, value)
+    return key
+
+
+def columns(rows: Sequence[Row] | None) -> list[str]:
+    """The settings that differ between rows, accuracies and verdicts; without rows, all of them."""
+    differ = [key for key in SETTINGS if rows is None or len({row[key] for row in rows}) > 1]
+    kinds: dict[str, Sequence[Any]] = {"metrics": MEASURED, "params": differ, "tags": VERDICTS}
+    return [f"{kind}.`{name}`" for kind, names in kinds.items() for name in names]

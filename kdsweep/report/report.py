@@ -1,11 +1,12 @@
-"""All that a report says of a sweep, before it is a page, a text or a table."""
+"""A report on a sweep, before it is rendered as a page, a text or a table."""
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from kdsweep.report.analysis.aggregate import Grid, grid
-from kdsweep.report.analysis.verdicts import answer
+from kdsweep.report.conclusions import conclusions
 from kdsweep.report.sections import (
     calibration,
     comparisons,
@@ -21,21 +22,21 @@ from kdsweep.report.sections import (
     unfinished,
 )
 from kdsweep.report.sections.section import Section
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 log = logging.getLogger(__name__)
 
 
-class Part(Protocol):
+class SectionModule(Protocol):
     """A module that makes a section."""
 
     TITLE: str
 
-    def section(self, evidence: Evidence, grid: Grid) -> Section | None:
-        """What it has to say; None where it does not apply."""
+    def section(self, collection: RunCollection, grid: Grid) -> Section | None:
+        """The section; None where it does not apply."""
 
 
-PARTS: tuple[Part, ...] = (  # in the order of the page
+SECTIONS: tuple[SectionModule, ...] = (  # in the order of the page
     heatmap,
     response,
     interaction,
@@ -53,36 +54,30 @@ PARTS: tuple[Part, ...] = (  # in the order of the page
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, and what was made of it."""
+    """The runs of a sweep and their analysis."""
 
-    evidence: Evidence
+    collection: RunCollection
     grid: Grid
     sections: list[Section]
 
-    @property
-    def name(self) -> str:
-        """Of the sweep, as on its command line."""
-        return self.evidence.name
-
-    @property
-    def answer(self) -> list[str]:
+    @cached_property
+    def conclusions(self) -> list[str]:
         """The sentences, the most important first."""
-        return answer(self.grid, self.evidence.missing)
+        return conclusions(self.grid, self.collection.missing)
 
 
-def report(evidence: Evidence) -> Report:
-    """Everything that can be said of these runs."""
-    cells = grid(evidence.rows)
-    found = [_section(part, evidence, cells) for part in PARTS]
-    return Report(evidence, cells, [section for section in found if section is not None])
-
-
-def _section(part: Part, evidence: Evidence, cells: Grid) -> Section | None:
-    """A part that fails says so in its place: no figure is worth the answer."""
-    try:
-        return part.section(evidence, cells)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        log.warning("report: %s could not be made: %s", part.TITLE, reason)
-        log.debug("report: %s", part.TITLE, exc_info=True)
-        return Section(part.TITLE, [f"This part could not be made ({reason})."])
+def report(collection: RunCollection) -> Report:
+    """The report on a collection of runs; all statistical tests are computed here, once."""
+    cells = grid(collection.rows)
+    sections = []
+    for module in SECTIONS:
+        try:
+            section = module.section(collection, cells)
+        except Exception as error:  # no figure is worth losing the report
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("report: %s could not be made: %s", module.TITLE, reason)
+            log.debug("report: %s", module.TITLE, exc_info=True)
+            section = Section(module.TITLE, [f"This part could not be made ({reason})."])
+        if section is not None:
+            sections.append(section)
+    return Report(collection, cells, sections)

@@ -107,7 +107,7 @@ def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> 
         show_runs(rows, console)
         return
     from kdsweep.report.analysis.aggregate import grid
-    from kdsweep.report.analysis.verdicts import answer
+    from kdsweep.report.conclusions import conclusions
     from kdsweep.report.files import show
 
     cells = grid(rows)
@@ -115,7 +115,7 @@ def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> 
         show_runs(rows, console)
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
-    show(cells, answer(cells), console, with_table=cells.seeds > 1)
+    show(cells, conclusions(cells), console, with_table=cells.seeds > 1)
     console.print(f"report   {page}", soft_wrap=True, markup=False)
 
 

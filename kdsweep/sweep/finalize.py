@@ -22,7 +22,7 @@ from kdsweep.tracking.results_table import collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
-    from kdsweep.report.sources.images import Load
+    from kdsweep.report.sources.images import DatasetLoader
     from kdsweep.tracking.mlflow.store import MLflowStore, Status
 
 INTERRUPTED_SECONDS = 5.0  # longest wait for MLflow after Ctrl-C or a scheduler's signal
@@ -80,7 +80,7 @@ def publish(
     return SweepSummary(rows, report)
 
 
-def loaded_data(context: TrainingContext) -> "Load":
+def loaded_data(context: TrainingContext) -> "DatasetLoader":
     """Gives a report the data set of a run's plain config, which is in memory."""
 
     def load(values: dict[str, Any]) -> Dataset:
@@ -181,7 +181,7 @@ def upload_sweep(
     return publish_report(report, store, parent)
 
 
-def make_report(folder: Path, load: "Load | None" = None) -> "Report | None":
+def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | None":
     """The report of a sweep, in its folder; None for one run alone, which has none.
 
     A sweep never fails for its report: what went wrong is a warning.
@@ -195,8 +195,8 @@ def make_report(folder: Path, load: "Load | None" = None) -> "Report | None":
         from kdsweep.report.files import write_report
         from kdsweep.report.sources.collection import from_folder
 
-        evidence = from_folder(folder)
-        return write_report(replace(evidence, load=load) if load else evidence)
+        collection = from_folder(folder)
+        return write_report(replace(collection, load=load) if load else collection)
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)

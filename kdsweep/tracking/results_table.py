@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdsweep.common.cells import CellName
 from kdsweep.common.files import replaced
 from kdsweep.tracking.metadata import read_result, read_run_metadata
 
@@ -185,14 +186,17 @@ def _baseline_key(row: Result) -> tuple[Any, str]:
 
 def cell_for_ce(row: Mapping[str, Any]) -> str:
     """A row's cell without its loss and what cross-entropy does not depend on: `student=cnn`."""
-    words = cell_without_T_and_alpha(row).split()[1:]  # the first is the loss
+    words = (f"{key}={value}" for key, value in _cell_name(row).others.items())
     return " ".join(word for word in words if not SOFT_KEY.match(word))
 
 
 def cell_without_T_and_alpha(row: Mapping[str, Any]) -> str:
     """A row's cell without T and alpha: `kl optimizer.lr=0.02`."""
-    words = str(row.get("cell") or "").split()
-    return " ".join(word for word in words if not word.startswith(("T=", "alpha=")))
+    return str(_cell_name(row)._replace(T=None, alpha=None))
+
+
+def _cell_name(row: Mapping[str, Any]) -> CellName:
+    return CellName.parse(str(row.get("cell") or ""))
 
 
 def _difference(row: Result, baselines: Mapping[tuple[Any, str], float]) -> str:

@@ -15,7 +15,7 @@ from kdsweep.plotting.curves import draw_curves
 from kdsweep.plotting.drawing import fonts_with, save_figure, warn_on_failure
 from kdsweep.plotting.heatmap import draw_heatmap
 from kdsweep.plotting.samples import draw_samples
-from kdsweep.report.sources.images import Shown, contact_sheet
+from kdsweep.report.sources.images import SheetImage, contact_sheet
 
 HOSTILE = (
     *("$x^{$", "$5$", r"\frac{", r"a\$b", "50 %", "%{x}", "<b>&lt;</b>", "a_b^c", "[/red]"),
@@ -70,7 +70,7 @@ def hostile_heatmap(path):
 
 def hostile_sheet(path):
     pixels = np.zeros((3, 4, 4), dtype=np.uint8)
-    contact_sheet([("$x^{$\n" + "y" * 500, [Shown(pixels, n, n, n) for n in HOSTILE])], path)
+    contact_sheet([("$x^{$\n" + "y" * 500, [SheetImage(pixels, n, n, n) for n in HOSTILE])], path)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
 from kdsweep.errors import UserError
-from kdsweep.report.compare import Comparison, compare_runs, find_run, sentences
+from kdsweep.report.compare import RunComparison, compare_runs, find_run, sentences
 from kdsweep.report.sources.collection import Run
 from kdsweep.report.sources.lookup import Address
 from kdsweep.tracking.predictions import Predictions
@@ -21,21 +21,21 @@ CONFIG: dict[str, Any] = {"T": 4.0, "dataset": {"name": "digits"}, "loss": {}, "
 
 
 class Made:
-    """A run that says what it is told to."""
+    """A run with the given predictions."""
 
     history: list[Any] = []  # noqa: RUF012
-    teacher_answers = None
+    teacher_predictions = None
 
     def __init__(self, name: str, right: list[bool] | None, **config: Any) -> None:
         self.row = dict.fromkeys(COLUMNS) | {"name": name, "test/acc": 0.5, "epochs": 3}
         self.config = CONFIG | config
-        self.answers = None if right is None else _answers(right)
+        self.predictions = None if right is None else _predictions(right)
 
 
-def _answers(right: list[bool]) -> Predictions:
+def _predictions(right: list[bool]) -> Predictions:
     labels = torch.arange(len(right)) % 2
-    said = torch.where(torch.tensor(right), labels, 1 - labels)
-    return Predictions({"test": torch.eye(2)[said]}, {"test": labels}, ("a", "b"))
+    message = torch.where(torch.tensor(right), labels, 1 - labels)
+    return Predictions({"test": torch.eye(2)[message]}, {"test": labels}, ("a", "b"))
 
 
 def test_images_are_counted_and_tested() -> None:
@@ -43,13 +43,18 @@ def test_images_are_counted_and_tested() -> None:
     first = Made("first", [True] * 8 + [False] * 2 + [True] * 6 + [False] * 4)
     second = Made("second", [False] * 8 + [True] * 2 + [True] * 6 + [False] * 4)
     found = compare_runs(first, second)
-    assert found.duel is not None
-    assert (found.duel.both, found.duel.neither) == (6, 4)
-    assert (found.duel.only_first, found.duel.only_second, found.duel.images) == (8, 2, 20)
-    assert found.duel.p == pytest.approx(2 * (1 + 10 + 45) / 1024)
-    said = " ".join(sentences(found))
-    assert "Of 20 test images 6 are right in both runs, 4 wrong in both, 8 right in first" in said
-    assert "p = 0.109, on these images neither is shown to be better" in said
+    assert found.contingency is not None
+    assert (found.contingency.both, found.contingency.neither) == (6, 4)
+    assert (
+        found.contingency.only_first,
+        found.contingency.only_second,
+        found.contingency.images,
+    ) == (8, 2, 20)
+    assert found.contingency.p == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    message = " ".join(sentences(found))
+    counts = "Of 20 test images 6 are right in both runs, 4 wrong in both, 8 right in first"
+    assert counts in message
+    assert "p = 0.109, on these images neither is shown to be better" in message
 
 
 def test_the_better_of_two_is_named() -> None:
@@ -67,21 +72,21 @@ def test_configs_are_compared_in_what_alters_results() -> None:
     assert not any(name == "seconds" for name, *_ in found.metrics)
 
 
-def test_without_answers_the_rest_is_said() -> None:
+def test_without_predictions_the_rest_is_compared() -> None:
     found = compare_runs(Made("a", [True]), Made("b", None))
-    assert found.duel is None
-    assert sentences(found)[0].startswith("b has kept no answers")
+    assert found.contingency is None
+    assert sentences(found)[0].startswith("b has kept no predictions")
 
 
 @pytest.mark.parametrize(
-    ("right", "config", "said"),
+    ("right", "config", "message"),
     [
         ([True] * 3, {}, "must be measured on the same test images, got 2 and 3 with other labels"),
         ([True] * 2, {"dataset": {"name": "mnist"}}, "dataset.name=digits and dataset.name=mnist"),
     ],
 )
-def test_other_images_are_refused(right: list[bool], config: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_other_images_are_refused(right: list[bool], config: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         compare_runs(Made("a", [True] * 2), Made("b", right, **config))
 
 
@@ -98,21 +103,21 @@ def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Com
     assert rows[1]["same_as"] == "0"
     ids = [str(row["mlflow_run_id"]) for row in rows]
 
-    def said_of(first: Run, second: Run) -> Comparison:
+    def comparison_of(first: Run, second: Run) -> RunComparison:
         found = compare_runs(first, second)
-        assert found.duel is not None
-        assert found.duel.images == 40
+        assert found.contingency is not None
+        assert found.contingency.images == 40
         return found
 
     folders = [find_run(str(outcome.sweep / str(n)), Address()) for n in (0, 3)]
     by_id = [find_run(ids[n], Address()) for n in (0, 3)]
-    assert said_of(folders[0], folders[1]) == said_of(by_id[0], by_id[1])
+    assert comparison_of(folders[0], folders[1]) == comparison_of(by_id[0], by_id[1])
     folded = find_run(str(outcome.sweep / "1"), Address())
     assert folded.config == folders[0].config
-    code, said = compared(ids[0][:12], str(outcome.sweep / "3"))
-    assert code == 0, said
-    assert "loss.kl.T" in said
-    assert "Of 40 test images" in said
+    code, message = compared(ids[0][:12], str(outcome.sweep / "3"))
+    assert code == 0, message
+    assert "loss.kl.T" in message
+    assert "Of 40 test images" in message
     sweep = read_json(outcome.sweep / "sweep.json")["parent_run_id"]
     for words, expected in {
         (sweep, ids[0]): f"RUN must be a single run, got {sweep}, a sweep",
@@ -120,9 +125,9 @@ def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Com
         ("nowhere", ids[0]): "RUN must be a run's folder or its id in MLflow, got nowhere",
         (str(outcome.sweep), ids[0]): "RUN must be a run's folder (with a run.json), got",
     }.items():
-        code, said = compared(*words)
+        code, message = compared(*words)
         assert code == 1
-        assert said.startswith(expected)
+        assert message.startswith(expected)
 
 
 def test_an_id_that_begins_several_is_refused(

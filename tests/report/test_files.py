@@ -20,38 +20,38 @@ from kdsweep.report.sources.lookup import latest
 from kdsweep.tracking.run_dir import METRICS, RESULT
 
 
-def told(*words: str) -> tuple[int, str]:
+def run_report(*words: str) -> tuple[int, str]:
     answer = CliRunner().invoke(app, ["report", *words])
     return answer.exit_code, answer.output
 
 
-def test_the_latest_sweep_is_told_of(command: Command) -> None:
+def test_the_latest_sweep_is_row(command: Command) -> None:
     assert command("loss=ce").code == 0
     outcome = command("loss=ce,kl", "seed=0,1")
     assert outcome.code == 0, outcome.err
-    code, said = told()
-    assert code == 0, said
+    code, output = run_report()
+    assert code == 0, output
     page = (outcome.sweep / "report.md").read_text()
     assert page.startswith("# ")
     assert "| kl T=4 alpha=0.5 | 2 |" in page
     assert "| ce | 2 |" in page
     assert "could not be made" not in page
-    assert str(outcome.sweep.relative_to(Path.cwd()) / "report.html") in said
-    assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("report"))
-    assert "…" not in said
+    assert str(outcome.sweep.relative_to(Path.cwd()) / "report.html") in output
+    assert all(len(line) <= 80 for line in output.splitlines() if not line.startswith("report"))
+    assert "…" not in output
     with (outcome.sweep / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
 
 
 @pytest.mark.parametrize("words", [[], ["nowhere"]])
-def test_without_a_sweep_there_is_nothing_to_tell(
+def test_without_a_sweep_there_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = told(*words)
+    code, output = run_report(*words)
     assert code == 1
-    assert said.startswith("SWEEP must be a sweep's folder")
-    assert "Traceback" not in said
+    assert output.startswith("SWEEP must be a sweep's folder")
+    assert "Traceback" not in output
 
 
 def test_a_damaged_note_is_named_and_does_not_hide_the_others(
@@ -62,10 +62,10 @@ def test_a_damaged_note_is_named_and_does_not_hide_the_others(
         (tmp_path / "multirun" / name).mkdir(parents=True)
         (tmp_path / "multirun" / name / "sweep.json").write_text(note)
     assert latest() == Path("multirun/good")
-    code, said = told("multirun/bad")
+    code, output = run_report("multirun/bad")
     assert code == 1
-    assert "SWEEP must be a sweep's folder, got multirun/bad" in said
-    assert "Traceback" not in said
+    assert "SWEEP must be a sweep's folder, got multirun/bad" in output
+    assert "Traceback" not in output
 
 
 def test_all_files_are_written_and_again_the_same(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_bar_in_a_name_does_not_break_the_table() -> None:
 def folder(home: Path, made: list[Row], asked: int) -> Path:
     """A sweep's folder as training leaves it, but for what a report does not read."""
     home.mkdir(parents=True)
-    for number, told_of in enumerate(made):
+    for number, result in enumerate(made):
         (home / str(number)).mkdir()
-        (home / str(number) / RESULT).write_text(json.dumps(told_of))
+        (home / str(number) / RESULT).write_text(json.dumps(result))
         epochs = [{"epoch": e, "time": e, "metrics": {"val/acc": 0.1 * e}} for e in range(5)]
         (home / str(number) / METRICS).write_text("\n".join(map(json.dumps, epochs)))
     note = {"name": "made", "created": 1.0, "tracking_uri": None, "experiment_id": None}
@@ -108,7 +108,7 @@ def folder(home: Path, made: list[Row], asked: int) -> Path:
     return home
 
 
-def test_what_never_began_failed_was_pruned_or_runs_is_said(tmp_path: Path) -> None:
+def test_missing_failed_pruned_and_running_runs_are_listed(tmp_path: Path) -> None:
     made = soft_rows(seeds=3)
     for place, status in ((0, "FAILED"), (4, "PRUNED"), (8, "RUNNING")):
         made[place] |= {"status": status, "test/acc": None, "val/acc": None, "reason": None}
@@ -116,8 +116,8 @@ def test_what_never_began_failed_was_pruned_or_runs_is_said(tmp_path: Path) -> N
     home = folder(tmp_path / "sweep", made, asked=len(made) + 2)
     found = write_report(from_folder(home))
     text = (home / "report.md").read_text()
-    assert "Not in any mean: 1 FAILED, 1 PRUNED, 1 RUNNING." in found.answer
-    assert "2 runs were asked for and never began: 18, 19." in found.answer
+    assert "Not in any mean: 1 FAILED, 1 PRUNED, 1 RUNNING." in found.conclusions
+    assert "2 runs were requested and never started: 18, 19." in found.conclusions
     assert "5 of 20 runs have no result." in text
     assert "| 0 | kl T=1 alpha=0.5 | 0 | FAILED | loss is not finite |" in text
     assert "| 18 |  |  | MISSING |" in text

@@ -18,10 +18,9 @@ from kdsweep.common.files import read_json
 from kdsweep.report import mlflow_publish as module
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.files import FILES, write_report
-from kdsweep.report.mlflow_publish import description, publish, verdict
-from kdsweep.report.mlflow_views import columns
+from kdsweep.report.mlflow_publish import columns, description, publish, verdict
 from kdsweep.report.report import Report
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.mlflow import from_mlflow
 from kdsweep.sweep.finalize import make_report
 from kdsweep.tracking.mlflow.entities import TAG_LENGTH
@@ -38,8 +37,8 @@ def parent(outcome: Outcome) -> Run:
     return client(outcome).get_run(read_json(outcome.sweep / "sweep.json")["parent_run_id"])
 
 
-def told(outcome: Outcome) -> str:
-    """What the terminal has said, without the folds of its lines."""
+def printed(outcome: Outcome) -> str:
+    """What the terminal has text, without the folds of its lines."""
     return " ".join((outcome.out + outcome.err).split())
 
 
@@ -61,13 +60,13 @@ def test_a_sweep_ends_with_its_report_in_the_folder_in_mlflow_and_on_the_termina
     kept = {item.path for item in client(outcome).list_artifacts(found.info.run_id)}
     assert set(FILES) <= kept
     assert all((outcome.sweep / name).is_file() for name in FILES)
-    said = found.data.tags["mlflow.note.content"]
-    assert "| kl T=4 alpha=0.5&nbsp;&nbsp; | 2&nbsp;" in said
-    assert "came first on validation" in said or "beats" in said or "differ" in said
+    text = found.data.tags["mlflow.note.content"]
+    assert "| kl T=4 alpha=0.5&nbsp;&nbsp; | 2&nbsp;" in text
+    assert "came first on validation" in text or "beats" in text or "differ" in text
     ranks = tags(outcome)
     assert {ranks[f"ce seed={seed}"] for seed in (0, 1)} == {ranks["ce seed=0"]}
     assert {rank for rank, _ in ranks.values()} == {"1", "2"}
-    assert {said for _, said in ranks.values() if said and "best" in said}
+    assert {text for _, text in ranks.values() if text and "best" in text}
     assert f"report   {(outcome.sweep / 'report.html').relative_to(outcome.folder)}" in outcome.out
     assert "was chosen by validation among 2 cells" in " ".join(outcome.out.split())
     experiment = client(outcome).get_experiment(found.info.experiment_id)
@@ -89,8 +88,8 @@ def test_a_sweep_ends_with_its_report_in_the_folder_in_mlflow_and_on_the_termina
     store = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=outcome.folder)
     counted = Counted(store)
     store.set_tags = counted  # type: ignore[method-assign]
-    evidence = from_mlflow(store, found.info.run_id)
-    publish(write_report(evidence), store, found.info.run_id)
+    collection = from_mlflow(store, found.info.run_id)
+    publish(write_report(collection), store, found.info.run_id)
     assert counted.written == 0, "nothing has changed since"
     answer = CliRunner().invoke(app, ["report", found.info.run_id])
     assert answer.exit_code == 0, answer.output
@@ -125,15 +124,15 @@ def test_a_report_that_fails_is_a_warning_and_the_sweep_has_ended(
         outcome = command(*GRID, tracking=True)
     assert outcome.code == 0, outcome.err
     assert parent(outcome).info.status == "FINISHED"
-    assert "MLflow did not take everything" in told(outcome)
-    assert "(no space left)" in told(outcome)
-    assert f"`kdsweep sync {outcome.sweep.relative_to(outcome.folder)}`" in told(outcome)
+    assert "MLflow did not take everything" in printed(outcome)
+    assert "(no space left)" in printed(outcome)
+    assert f"`kdsweep sync {outcome.sweep.relative_to(outcome.folder)}`" in printed(outcome)
     assert "searchFilter=" in outcome.out, "without a view the link has the filter"
     with monkeypatch.context() as patch:
         patch.setattr("kdsweep.report.files.write_report", broken)
         outcome = command(*GRID, "T=2")
     assert outcome.code == 0, outcome.err
-    assert "no report was made (OSError: no space left): `kdsweep report" in told(outcome)
+    assert "no report was made (OSError: no space left): `kdsweep report" in printed(outcome)
     assert "report   " not in outcome.out
 
 
@@ -154,8 +153,8 @@ def store(fresh_database: Path) -> MLflowStore:
 def test_ranks_sort_as_text_and_what_people_wrote_stays(store: MLflowStore, tmp_path: Path) -> None:
     store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "Mine.")
     sweep = made_sweep(store, tmp_path / "sweep", cells=11, seeds=2)
-    evidence = from_mlflow(store, sweep)
-    publish(Report(evidence, grid(evidence.rows), []), store, sweep)
+    collection = from_mlflow(store, sweep)
+    publish(Report(collection, grid(collection.rows), []), store, sweep)
     found = store.search(f"tags.mlflow.parentRunId = '{sweep}'")
     ranks = {run.data.tags["kdsweep.cell"]: run.data.tags["kdsweep.rank"] for run in found}
     assert ranks["kl T=10 alpha=0.5"] == "01"
@@ -170,11 +169,11 @@ def test_ranks_sort_as_text_and_what_people_wrote_stays(store: MLflowStore, tmp_
 
 def test_a_verdict_that_holds_no_more_is_taken_away(store: MLflowStore, tmp_path: Path) -> None:
     sweep = made_sweep(store, tmp_path / "fading", cells=2, seeds=1)
-    evidence = from_mlflow(store, sweep)
-    (worst,) = (str(r["mlflow_run_id"]) for r in evidence.rows if r["loss"] == "ce")
-    only = [r for r in evidence.rows if r["loss"] == "kl"]
+    collection = from_mlflow(store, sweep)
+    (worst,) = (str(r["mlflow_run_id"]) for r in collection.rows if r["loss"] == "ce")
+    only = [r for r in collection.rows if r["loss"] == "kl"]
     store.set_tags(str(only[0]["mlflow_run_id"]), {"kdsweep.verdict": "LOSES"})
-    publish(Report(evidence, grid(evidence.rows), []), store, sweep)
+    publish(Report(collection, grid(collection.rows), []), store, sweep)
     assert store.client.get_run(worst).data.tags["kdsweep.verdict"] == "baseline"
     best = store.client.get_run(str(only[0]["mlflow_run_id"])).data.tags
     assert best["kdsweep.verdict"] == "best"
@@ -192,8 +191,8 @@ def test_verdicts() -> None:
     made = {"kl T=4": 0.9, "kl T=9": 0.7, "kl T=2": 0.801}
     taught = [row(cell, s, mean + e) for cell, mean in made.items() for s, e in enumerate(noise)]
     found = grid([*rows("ce", 0.8), *taught, row("kl T=1", 0, 0.1)])
-    told = {cell.name: verdict(found, cell).get("kdsweep.verdict") for cell in found.cells}
-    assert told == {
+    verdicts = {cell.name: verdict(found, cell).get("kdsweep.verdict") for cell in found.cells}
+    assert verdicts == {
         "kl T=4": "best, BEATS",
         "kl T=2": "TIED",
         "ce": "baseline",
@@ -204,12 +203,12 @@ def test_verdicts() -> None:
 
 def test_a_description_fits_into_a_tag(tmp_path: Path) -> None:
     made = [r for T in range(200) for r in rows(f"kl T={T} student.model.width=64", 0.8)]
-    long = description(Report(Evidence("many", [], tmp_path), grid(made), []))
+    long = description(Report(RunCollection("many", [], tmp_path), grid(made), []))
     assert len(long) <= TAG_LENGTH
     shown = long.count("| kl T=")
     assert f"and {200 - shown} more cells." in long
     assert "report.html" in long
-    short = description(Report(Evidence("few", [], tmp_path), grid(rows("ce|x", 0.8)), []))
+    short = description(Report(RunCollection("few", [], tmp_path), grid(rows("ce|x", 0.8)), []))
     assert "more cells" not in short
     assert r"ce\|x" in short
 
@@ -223,7 +222,7 @@ def test_a_report_takes_a_tenth_of_its_sweep_at_most(command: Command) -> None:
     assert outcome.code == 0, outcome.err
     assert len(outcome.rows) == 45
     make_report(outcome.sweep)
-    told = time.perf_counter() - trained
+    verdicts = time.perf_counter() - trained
     assert (outcome.sweep / "report.html").is_file()
-    print(told / (trained - began))
-    assert told < 0.1 * (trained - began)
+    print(verdicts / (trained - began))
+    assert verdicts < 0.1 * (trained - began)

@@ -1,6 +1,5 @@
 """What people see of a report in MLflow: its real server, a real browser."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,28 +13,14 @@ from kdsweep.common.files import read_json
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
 
 
-@pytest.fixture
-def sweep(command: Command) -> Outcome:
-    outcome = command("loss=ce,kl", "seed=0,1", "tracking.report=true", tracking=True)
-    assert outcome.code == 0, outcome.err
-    return outcome
+def test_the_pages_of_a_report(command: Command, tmp_path: Path) -> None:
+    sweep = command("loss=ce,kl", "seed=0,1", "tracking.report=true", tracking=True)
+    assert sweep.code == 0, sweep.err
+    with mlflow_ui(sweep.folder) as server, chromium() as browser:
+        look(sweep, server, browser, tmp_path)
 
 
-@pytest.fixture
-def server(sweep: Outcome) -> Iterator[str]:
-    with mlflow_ui(sweep.folder) as address:
-        yield address
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-def test_the_pages_of_a_report(
-    sweep: Outcome, server: str, browser: Browser, tmp_path: Path
-) -> None:
+def look(sweep: Outcome, server: str, browser: Browser, tmp_path: Path) -> None:
     note = read_json(sweep.sweep / "sweep.json")
     experiment = f"{server}/#/experiments/{note['experiment_id']}"
 
@@ -55,10 +40,10 @@ def test_the_pages_of_a_report(
     keep(page, tmp_path / "experiment.png")
 
     page = visit(browser, f"{experiment}/runs/{note['parent_run_id']}")
-    said = page.get_by_role("table").filter(has_text="kl T=4 alpha=0.5")
-    expect(said).to_be_visible()  # the description's markdown is a table by now
+    table = page.get_by_role("table").filter(has_text="kl T=4 alpha=0.5")
+    expect(table).to_be_visible()  # the description's markdown is a table by now
     expect(page.get_by_text("was chosen by validation among 2 cells")).to_be_visible()
-    said.scroll_into_view_if_needed()
+    table.scroll_into_view_if_needed()
     keep(page, tmp_path / "parent.png")
 
     page.get_by_role("tab", name="Artifacts").click()

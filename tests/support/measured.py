@@ -7,7 +7,9 @@ from typing import Any
 
 from rows import NOISE, Row, row
 
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.analysis.aggregate import grid
+from kdsweep.report.sections.section import Section
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.run_dir import make_row
 
 EPOCHS = 10
@@ -23,8 +25,8 @@ class MeasuredRun:
     optimism: float | None = None  # best epoch on test minus the last one; None: not measured
     reads: int = 0
     config: dict[str, Any] = field(default_factory=dict)
-    answers: None = None
-    teacher_answers: None = None
+    predictions: None = None
+    teacher_predictions: None = None
 
     @property
     def history(self) -> list[Any]:
@@ -45,9 +47,11 @@ class MeasuredRun:
 
 def measured(
     made: Sequence[Row], home: Path = Path(), optimism: float | None = None, **other: Any
-) -> Evidence:
-    """Evidence of made rows; ``other`` goes to `Evidence`."""
-    return Evidence("loss=ce,kl T=1,4", [MeasuredRun(r, optimism) for r in made], home, **other)
+) -> RunCollection:
+    """Made runs of these rows; ``other`` goes to `RunCollection`."""
+    return RunCollection(
+        "loss=ce,kl T=1,4", [MeasuredRun(r, optimism) for r in made], home, **other
+    )
 
 
 def soft_row(T: float, alpha: float, seed: int, acc: float, rest: str = "", **other: Any) -> Row:
@@ -84,3 +88,33 @@ def soft_rows(
         for a, alpha in enumerate(alphas)
         for seed in range(seeds)
     ]
+
+
+SIZES = {"mlp": 9000, "cnn": 90_000, "vit": 900_000}
+
+
+def several_students() -> list[Row]:
+    return [
+        {**r, "student": name, "num_params": size, "latency_ms": size / 1e5, "test/acc": acc}
+        for (name, size), bonus in zip(SIZES.items(), (0.0, 0.04, -0.02), strict=True)
+        for r in soft_rows((4.0,), (0.5,), rest=f"student={name}")
+        if (acc := r["test/acc"] + bonus)
+    ]
+
+
+def section_of(module: Any, made: Sequence[Row], **other: Any) -> Section | None:
+    """The section that a module makes of these rows."""
+    collection = measured(made, **other)
+    section: Section | None = module.section(collection, grid(collection.rows))
+    return section
+
+
+def drawn_section(module: Any, made: Sequence[Row]) -> Section:
+    """The section, which must exist."""
+    section = section_of(module, made)
+    assert section is not None
+    return section
+
+
+def text(section: Section) -> str:
+    return " ".join(section.sentences)

@@ -1,21 +1,20 @@
 """Means over seeds, intervals, and paired tests; the numbers come from scipy and statsmodels.
 
 Cells are compared over the seeds that both have: equal seeds share initialisation and data order,
-so their difference is less noisy than either. Five seeds say little about how much one difference
-varies, but all cells of a sweep together say it well: cell and seed are the factors of a randomised
-block design, whose residual is the error of every comparison. That supposes that the cells vary
-alike; where they do not (Bartlett 1937), or where the one that all others are compared with varies
-more than they do (F-test), each difference is tested by its own spread, Student's paired t-test.
-Neither check sees everything: docs/statistics.md says what simulated sweeps come to. Every test is
-two-sided, and corrected over all cells that are compared with one (Holm 1979), so that a grid
-without any difference calls one in at most `ALPHA` of all grids.
+so their difference is less noisy than either. Five seeds are a poor estimate of how much one
+difference varies, all cells of a sweep together a good one: cell and seed are the factors of a
+randomised block design, whose residual is the error of every comparison. That supposes that the
+cells vary alike. Where they do not (Bartlett 1937), or where the cell that all others are compared
+with varies more than they do (F-test), each difference is tested by its own spread, Student's
+paired t-test. Neither check detects everything: docs/statistics.md has the error rates of simulated
+sweeps. Every test is two-sided, and corrected over all cells that are compared with one (Holm
+1979): without any difference at most `ALPHA` of all grids have a significant one.
 """
 
 import gc
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -33,13 +32,17 @@ Interval = tuple[float, float]
 Verdict = Literal["BEATS", "TIED", "LOSES"]
 
 ALPHA = 0.05
-POWER = 0.8  # of finding a difference that is there
+METHOD = (
+    "t-test over shared seeds, its error taken from all cells together where they vary alike"
+    " (randomised blocks), else from the two (paired)"
+)
+POWER = 0.8  # of detecting an existing difference
 BOOTSTRAP_FROM = 5  # seeds; with fewer there is too little to draw from
 RESAMPLES = 9999
-MANY = 1000  # seeds; whoever needs more will not train them
-LARGE_EFFECT = 1000.0  # in sd; two seeds find less
+MANY = 1000  # seeds; more are not counted, as nobody will train them
+LARGE_EFFECT = 1000.0  # in sd; two seeds detect less
 CAUTION = 0.1  # level of the check that the cell all others are compared with varies as they do
-ROUNDING = 1e-12  # what differs by less does not differ
+ROUNDING = 1e-12  # smaller differences are rounding
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,17 @@ class Summary:
     def n(self) -> int:
         return len(self.values)
 
+    @property
+    def half_width(self) -> float | None:
+        """Half of the interval of t; None with one seed."""
+        return None if self.t_interval is None else (self.t_interval[1] - self.t_interval[0]) / 2
+
     @cached_property
     def bootstrap_interval(self) -> Interval | None:
         """BCa (Efron 1987); None with fewer than five seeds, or without spread."""
         if self.n < BOOTSTRAP_FROM or not self.sd:
             return None
-        found = stats.bootstrap(
+        ends = stats.bootstrap(
             (self.values,),
             np.mean,
             n_resamples=RESAMPLES,
@@ -68,11 +76,11 @@ class Summary:
             method="BCa",
             rng=0,
         ).confidence_interval
-        return float(found.low), float(found.high)
+        return float(ends.low), float(ends.high)
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, sample sd and 95 % interval of Student's t; the bootstrap's when it is asked for."""
+    """Mean, sample sd and 95 % interval of Student's t; the bootstrap's is computed when read."""
     n, sample = len(values), tuple(map(float, values))
     if n < 2:
         return Summary(sample, math.fsum(values) / n, None, None)
@@ -88,7 +96,7 @@ class Comparison:
     """A cell against another one, over the seeds that both have.
 
     ``p`` is None where nothing can be tested: fewer than two shared seeds, or no spread at all.
-    ``p_corrected`` is Holm's, over all that were compared at once.
+    ``p_corrected`` is Holm's, over all comparisons that were made at once.
     """
 
     n: int
@@ -100,25 +108,20 @@ class Comparison:
     df: float = 0.0  # degrees of freedom of `sd`: n - 1 if it is the differences' own
 
     @property
-    def is_pooled(self) -> bool:
-        """Whether all cells together have said how much a difference varies."""
-        return self.df > self.n - 1
-
-    @property
     def detectable(self) -> float | None:
-        """The difference that so many seeds find with probability `POWER`, not corrected."""
+        """The difference that n seeds detect with probability `POWER`, not corrected."""
         return detectable_difference(self.sd, self.n, self.df) if self.sd else None
 
     @property
     def seeds_needed(self) -> int | None:
-        """How many seeds would find a difference as large as this one; None for too many."""
+        """How many seeds would detect a difference as large as this one; None for too many."""
         if not self.sd or not self.difference:
             return None
         return seeds_needed(self.difference, self.sd, self.df / (self.n - 1))
 
     @property
     def reversed(self) -> "Comparison":
-        """The same, seen from the other cell."""
+        """The second cell against the first."""
         turned = self.interval and (-self.interval[1], -self.interval[0])
         difference = None if self.difference is None else -self.difference
         return replace(self, difference=difference, interval=turned)
@@ -134,15 +137,23 @@ class Comparison:
 
 
 class Spread(NamedTuple):
-    """How much a difference varies, and how well that is known."""
+    """How much a difference varies, with the degrees of freedom of that estimate."""
 
     sd: float
     df: float
 
 
-def compare(couples: Mapping[str, tuple[Seeds, Seeds]]) -> dict[str, Comparison]:
-    """The first of each couple against the second, by paired t-tests, Holm-corrected over all."""
-    return _corrected({name: _paired(*couple) for name, couple in couples.items()})
+def compare(
+    couples: Mapping[str, tuple[Seeds, Seeds]], spreads: Mapping[str, Spread] | None = None
+) -> dict[str, Comparison]:
+    """The first of each couple against the second, by t-tests, Holm-corrected over all.
+
+    Args:
+        spreads: of the differences of a couple; by default each is tested by its own.
+    """
+    tested = {name: _paired(*pair, (spreads or {}).get(name)) for name, pair in couples.items()}
+    corrected = holm({name: comparison.p for name, comparison in tested.items()})
+    return {name: replace(one, p_corrected=corrected[name]) for name, one in tested.items()}
 
 
 def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dict[str, Comparison]:
@@ -154,29 +165,19 @@ def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dic
     """
     named = {*against, *against.values()}
     known = pooled({name: cells[name] for name in cells if name in named})
-    return _corrected(
-        {
-            name: _paired(cells[name], cells[other], known.of(other) if known else None)
-            for name, other in against.items()
-        }
-    )
-
-
-def _corrected(tested: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    corrected = holm({name: found.p for name, found in tested.items()})
-    return {name: replace(found, p_corrected=corrected[name]) for name, found in tested.items()}
+    couples = {name: (cells[name], cells[other]) for name, other in against.items()}
+    if known is None:
+        return compare(couples)
+    alike = (name for name, other in against.items() if other not in known.heteroscedastic)
+    return compare(couples, dict.fromkeys(alike, known.spread))
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """What the residual of cell + seed says of a difference of any two cells."""
+    """The spread of a difference of any two cells, from the residual of cell + seed."""
 
     spread: Spread
-    unlike: frozenset[str]  # cells that vary more than the others
-
-    def of(self, reference: str) -> Spread | None:
-        """The spread of differences to a cell; None where it does not vary as the others do."""
-        return None if reference in self.unlike else self.spread
+    heteroscedastic: frozenset[str]  # cells that vary more than the others
 
 
 def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
@@ -199,26 +200,27 @@ def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
         return None
     if stats.bartlett(*residuals).pvalue < ALPHA:
         return None
-    unlike = {n for n, own in zip(blocks, residuals, strict=True) if _is_wild(own, residuals)}
-    return Pooled(Spread(sd, float(fitted.df_resid)), frozenset(unlike))
+    heteroscedastic = {
+        n for n, own in zip(blocks, residuals, strict=True) if _has_larger_variance(own, residuals)
+    }
+    return Pooled(Spread(sd, float(fitted.df_resid)), frozenset(heteroscedastic))
 
 
-def _is_wild(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
-    """Whether a cell varies more than the others: their common difference with it would, too."""
+def _has_larger_variance(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
+    """One-sided F-test: is this cell's residual variance larger than that of the others?"""
     others = [each for each in all_of_them if each is not own]
     df = sum(len(each) - 1 for each in others)
     rest = sum(float(each @ each) for each in others) / df
     return bool(stats.f.sf(float(own @ own) / (len(own) - 1) / rest, len(own) - 1, df) < CAUTION)
 
 
-def _paired(ours: Seeds, theirs: Seeds, spread: Spread | None = None) -> Comparison:
+def _paired(first: Seeds, second: Seeds, spread: Spread | None = None) -> Comparison:
     """Tested by the differences' own spread, unless one is given."""
-    shared = sorted(ours.keys() & theirs.keys())
-    differences = np.array([ours[seed] - theirs[seed] for seed in shared])
-    if len(shared) < 2:
-        mean = float(differences.mean()) if shared else None
-        return Comparison(len(shared), mean, None, None, None, None)
-    n, mean = len(shared), float(differences.mean())
+    shared = sorted(first.keys() & second.keys())
+    differences = np.array([first[seed] - second[seed] for seed in shared])
+    n, mean = len(shared), float(differences.mean()) if shared else None
+    if n < 2 or mean is None:
+        return Comparison(n, mean, None, None, None, None)
     sd, df = spread or Spread(float(differences.std(ddof=1)), n - 1)
     if sd <= ROUNDING * max(1.0, abs(mean)):
         return Comparison(n, mean, 0.0, None, None, None)
@@ -236,30 +238,22 @@ def _paired(ours: Seeds, theirs: Seeds, spread: Spread | None = None) -> Compari
 
 
 def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Holm's corrected p-values; what was not tested does not count and stays None."""
+    """Holm's corrected p-values; None stays None and does not count as a test."""
     tested = {name: p for name, p in ps.items() if p is not None}
     if not tested:
         return dict(ps)
-    with _without_garbage():
+    # statsmodels collects garbage after Holm's correction: a fifth of a second with torch in
+    # memory, unless the objects of today are excluded from that.
+    gc.freeze()
+    try:
         corrected = multipletests(list(tested.values()), alpha=ALPHA, method="holm")[1]
+    finally:
+        gc.unfreeze()
     return {**ps, **dict(zip(tested, map(float, corrected), strict=True))}
 
 
-@contextmanager
-def _without_garbage() -> Iterator[None]:
-    """Nothing that is there by now is looked through for garbage.
-
-    statsmodels collects it after Holm's correction, a fifth of a second with torch in memory.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def detectable_difference(sd: float, n: int, df: float | None = None) -> float:
-    """The difference that n seeds find with probability `POWER`; ``df`` is n - 1 if not given."""
+    """The difference that n seeds detect with probability `POWER`; ``df`` is by default n - 1."""
 
     def lacking(effect: float) -> float:
         return POWER - _power(effect, n, df)
@@ -268,10 +262,9 @@ def detectable_difference(sd: float, n: int, df: float | None = None) -> float:
 
 
 def seeds_needed(difference: float, sd: float, df_per_seed: float = 1.0) -> int | None:
-    """How many seeds find a difference with probability `POWER`; None for more than `MANY`."""
+    """How many seeds detect a difference with probability `POWER`; None for more than `MANY`."""
     effect, numbers = abs(difference) / sd, range(2, MANY + 1)
-
-    # More seeds find more; the solver of the same equation does not converge for large effects.
+    # More seeds detect more; the solver of the same equation does not converge for large effects.
     place = bisect_left(numbers, POWER, key=lambda n: _power(effect, n, df_per_seed * (n - 1)))
     return numbers[place] if place < len(numbers) else None
 
@@ -281,15 +274,15 @@ def _power(effect: float, n: int, df: float | None) -> float:
     return float(np.nan_to_num(TTestPower().power(effect, n, ALPHA, df=df), nan=1.0))
 
 
-def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """p-value of McNemar's exact test: two runs, each right or wrong on the same images.
 
     Raises:
-        ValueError: unless both have answered the same number of images.
+        ValueError: unless both have predicted the same number of images.
     """
-    right = np.array([ours, theirs], dtype=bool) if len(ours) == len(theirs) else None
-    if right is None:
-        raise ValueError(f"both must answer the same images, got {len(ours)} and {len(theirs)}")
+    if len(first) != len(second):
+        raise ValueError(f"both must answer the same images, got {len(first)} and {len(second)}")
+    right = np.array([first, second], dtype=bool)
     table = [
         [int(np.sum((right[0] == a) & (right[1] == b))) for b in (True, False)]
         for a in (True, False)

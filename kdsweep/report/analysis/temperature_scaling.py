@@ -1,7 +1,7 @@
 """The temperature that calibrates a network, and how well calibrated it is.
 
 Temperature scaling (Guo et al. 2017, arXiv 1706.04599): all logits are divided by the one T that
-minimises the negative log likelihood (NLL) of validation images. Answers stay, confidences change.
+minimises the negative log likelihood (NLL) of validation images. Predicted classes stay the same.
 Shapes: logits (N, C) and labels (N,) of N images and C classes.
 """
 
@@ -18,29 +18,32 @@ Array = np.ndarray
 
 PRECISE = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 200}
 RESAMPLES = 1000
-WIDEST = 16.0  # how far from the fitted T a resample's may be, as a factor
+WIDEST = 16.0  # largest ratio of a resample's T to the fitted one
 STEPS = 97  # temperatures between them: linear interpolation is right to a thousandth
 
 
 def calibrated_temperature(logits: Array, labels: Array) -> float:
-    """The T that minimises NLL, found by L-BFGS over log T.
+    """The T that minimises NLL, by L-BFGS over log T.
 
-    It is 0 where every image is right, for then NLL falls for ever as T goes to 0; and inf where
-    the logits tell nothing of the labels: see `is_reached`.
+    It is 0 where every image is right, as NLL then decreases without end as T goes to 0; and inf
+    where the logits contain no information on the labels: see `is_reached`.
     """
     centred = _centred(logits)
-    if (limit := _limit(centred, labels)) is not None:
-        return limit
+    own = _own(centred, labels)
+    if own.mean() <= centred.mean():
+        return math.inf
+    if not np.any(own < 0):
+        return 0.0
 
     def nll(log_T: Array) -> tuple[float, float]:
         each, slopes = _nll_and_slopes(centred, labels, math.exp(log_T[0]))
         return float(each.mean()), float(slopes.mean())
 
-    # Starting in units of the logits, the result follows their scale to the last digits.
+    # In units of the logits, so that scaling them scales the result to the last digits.
     start = math.log(float(np.std(logits, dtype=np.float64)))
     # The same algorithm as torch.optim's, whose first step imports a compiler for two seconds.
-    found = minimize(nll, [start], jac=True, method="L-BFGS-B", options=PRECISE)
-    return math.exp(found.x[0])
+    solution = minimize(nll, [start], jac=True, method="L-BFGS-B", options=PRECISE)
+    return math.exp(solution.x[0])
 
 
 def is_reached(T: float) -> bool:
@@ -49,11 +52,11 @@ def is_reached(T: float) -> bool:
 
 
 def bootstrap_interval(logits: Array, labels: Array, T: float) -> Interval:
-    """95 % percentile interval of a calibrated T over images drawn anew, with a fixed seed.
+    """95 % percentile interval of a calibrated T by bootstrap over images, with a fixed seed.
 
-    It begins at 0 where too many of the draws have no wrong answer among them. NLL is convex in
-    1 / T, so its slope has one sign below the minimum and the other above: each image's slope is
-    computed once, at temperatures round T, and a draw's T is where their mean changes its sign.
+    It begins at 0 where too many of the resamples have no wrong prediction. NLL is convex in 1 / T,
+    so its slope has one sign below the minimum and the other above: each image's slope is computed
+    once, at temperatures around T, and a resample's T is where their mean changes its sign.
     """
     centred, rng = _centred(logits), np.random.default_rng(0)
     grid = math.log(T) + np.linspace(-1, 1, STEPS) * math.log(WIDEST)
@@ -63,14 +66,14 @@ def bootstrap_interval(logits: Array, labels: Array, T: float) -> Interval:
         np.bincount(rng.integers(images, size=images), minlength=images) @ slopes
         for _ in range(RESAMPLES)
     ]
-    found = [_zero(grid, slope) for slope in drawn]
-    # No value between a T and a limit means anything: a quantile is one of the values.
-    low, high = np.quantile(found, [ALPHA / 2, 1 - ALPHA / 2], method="inverted_cdf")
+    temperatures = [_zero(grid, slope) for slope in drawn]
+    # Values between a T and a limit have no meaning, so a quantile is one of the values.
+    low, high = np.quantile(temperatures, [ALPHA / 2, 1 - ALPHA / 2], method="inverted_cdf")
     return float(low), float(high)
 
 
 def _zero(grid: Array, slope: Array) -> float:
-    """T where a slope that rises through 0 does; its limit where it does so beyond the grid."""
+    """T where a rising slope crosses 0; the limit where it does so outside of the grid."""
     place = int(np.sum(slope < 0))
     if place == 0:
         return 0.0
@@ -81,17 +84,9 @@ def _zero(grid: Array, slope: Array) -> float:
 
 
 def _centred(logits: Array) -> Array:
-    found: Array = np.array(logits, dtype=np.float64)
-    found -= found.max(axis=1, keepdims=True)
-    return found
-
-
-def _limit(centred: Array, labels: Array) -> float | None:
-    """Where NLL has no minimum, the T that it falls towards."""
-    own = _own(centred, labels)
-    if own.mean() <= centred.mean():
-        return math.inf
-    return None if np.any(own < 0) else 0.0
+    centred: Array = np.array(logits, dtype=np.float64)
+    centred -= centred.max(axis=1, keepdims=True)
+    return centred
 
 
 def _nll_and_slopes(centred: Array, labels: Array, T: float) -> tuple[Array, Array]:
@@ -109,7 +104,7 @@ def _own(values: Array, labels: Array) -> Array:
 
 @dataclass(frozen=True)
 class Scores:
-    """How good the probabilities are, each the smaller the better."""
+    """Scores of the predicted probabilities; smaller is better."""
 
     ece: float  # expected calibration error over 15 bins, in [0, 1]
     nll: float  # nats per image
@@ -117,18 +112,18 @@ class Scores:
 
 
 def scores(logits: Array, labels: Array, T: float = 1.0) -> Scores:
-    """Of the softmax of logits that are divided by T first."""
+    """Scores of softmax(logits / T)."""
     from torch import from_numpy
 
     from kdsweep.training.evaluation import calibration_error
 
     scaled = np.asarray(logits, dtype=np.float64) / T
-    found = probabilities(scaled)
-    squares = np.einsum("nc,nc->n", found, found)
+    soft = probabilities(scaled)
+    squares = np.einsum("nc,nc->n", soft, soft)
     return Scores(
         ece=calibration_error(from_numpy(scaled), from_numpy(np.asarray(labels))),
         nll=mean_nll(scaled, labels, [1.0])[0],
-        brier=float((squares - 2 * _own(found, labels) + 1).mean()),
+        brier=float((squares - 2 * _own(soft, labels) + 1).mean()),
     )
 
 
@@ -140,8 +135,8 @@ def mean_nll(logits: Array, labels: Array, temperatures: Sequence[float]) -> lis
 
 def probabilities(logits: Array, T: float = 1.0) -> Array:
     """softmax(logits / T), (N, C) float64."""
-    found: Array = np.exp(log_probabilities(logits, T))
-    return found
+    soft: Array = np.exp(log_probabilities(logits, T))
+    return soft
 
 
 def log_probabilities(logits: Array, T: float = 1.0) -> Array:
@@ -164,8 +159,8 @@ def reliability(logits: Array, labels: Array, T: float = 1.0) -> list[Bin]:
     """The bins of the expected calibration error that are not empty, in order."""
     from kdsweep.training.evaluation import ECE_BINS
 
-    found = probabilities(logits, T)
-    confidence, right = found.max(axis=1), found.argmax(axis=1) == labels
+    soft = probabilities(logits, T)
+    confidence, right = soft.max(axis=1), soft.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * ECE_BINS).astype(int), 1, ECE_BINS)
     inside = [place == number for number in range(1, ECE_BINS + 1)]
     return [

@@ -3,47 +3,32 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdsweep.report.analysis.aggregate import Cell
-from kdsweep.report.analysis.statistics import ALPHA, Summary
-from kdsweep.report.analysis.verdicts import METHOD, p_value, points, to_best
+from kdsweep.report.analysis.statistics import ALPHA, METHOD
+from kdsweep.report.cell_table import cell_row
+from kdsweep.report.formatting import difference, mean_and_sd
 from kdsweep.report.report import Report
-from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.section import Figure
 from kdsweep.report.sections.style import FONT, INK
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-TEXTS = {"cell", "status", "why"}  # columns of words, beside those of figures
+TEXTS = {"cell", "status", "why"}  # columns of text, which are set flush left
 TEMPLATE = "page.html.j2"
 SHOWN = 40  # cells of the table; further ones are folded away
 MINUS = re.compile(r"(?<![\w=.,/-])-(?=\d)")
 WITHOUT_BUTTONS = ["select2d", "lasso2d", "autoScale2d"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run as its cell's row names it: by its seed."""
+def page(report: Report, plotly_js: str | None = None) -> str:
+    """The whole page, about 5 MB.
 
-    seed: str
-    status: str
-    link: str | None  # its page in MLflow
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A figure of the table as it is read, and as it is sorted."""
-
-    text: str
-    value: float | None = None
-
-
-def page(found: Report) -> str:
-    """The whole page, about 5 MB."""
+    Args:
+        plotly_js: the script that draws the figures; by default that of the installed plotly.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment: Any = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -52,30 +37,31 @@ def page(found: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["typeset"] = typeset
-    drawn = any(section.figures for section in found.sections)
+    environment.filters |= {"typeset": typeset, "division": _division, "base64": b64encode}
+    if not any(section.figures for section in report.sections):
+        plotly_js = ""
+    elif plotly_js is None:
+        from plotly.offline import get_plotlyjs
+
+        plotly_js = get_plotlyjs()
+    links, cells = report.collection.links, report.grid.cells
     text: str = environment.get_template(TEMPLATE).render(
-        name=found.name,
-        sentences=found.answer,
-        lines=[_line(cell, found.evidence.links) for cell in found.grid.cells],
+        report=report,
+        lines=[_line(cell, links) for cell in cells],
         shown=SHOWN,
-        sections=[_section(section, number) for number, section in enumerate(found.sections)],
-        plotly=_plotly() if drawn else "",
-        runs=sum(len(cell.rows) for cell in found.grid.cells),
-        folded=sum(row["same_as"] is not None for row in found.evidence.rows),
-        cells=len(found.grid.cells),
-        seeds=found.grid.seeds,
+        plotly=Markup(plotly_js),
+        runs=sum(len(cell.rows) for cell in cells),
+        folded=sum(row["same_as"] is not None for row in report.collection.rows),
         alpha=f"{ALPHA:g}",
         method=METHOD,
         texts=TEXTS,
-        compared=bool(found.grid.baselines),
-        links=bool(found.evidence.links),
+        compared=bool(report.grid.baselines),
     )
     return text
 
 
 def typeset(text: str) -> str:
-    """A sentence or a figure as print has it: `+- 0.3` as `± 0.3`, `-0.3` with a true minus.
+    """A sentence or a figure as in print: `+- 0.3` as `± 0.3`, `-0.3` with a true minus.
 
     A minus within a word or after `=` is part of a name and stays.
     """
@@ -83,72 +69,27 @@ def typeset(text: str) -> str:
 
 
 def _line(cell: Cell, links: Mapping[str, str]) -> dict[str, Any]:
-    against = cell.against_baseline
-    p = against.p_corrected if against else None
-    difference = against.difference if against else None
+    """A cell's row, its figures each with the value that they are sorted by."""
+    row, against = cell_row(cell), cell.against_baseline
     return {
-        "name": cell.name,
-        "n": cell.test.n if cell.test else 0,
-        "val": _mean_and_sd(cell.val),
-        "test": _mean_and_sd(cell.test),
-        "difference": Entry(points(against) if against else "", difference),
-        "p": Entry("" if p is None else p_value(p).removeprefix("= "), p),
-        "verdict": (against.verdict or "") if against else "",
-        "to_best": to_best(cell),
-        "runs": [_run(row, links) for row in cell.rows],
-    }
-
-
-def _mean_and_sd(found: Summary | None) -> Entry:
-    if found is None:
-        return Entry("")
-    sd = "" if found.sd is None else f" ± {100 * found.sd:.2f}"
-    return Entry(f"{100 * found.mean:.2f}{sd}", found.mean)
-
-
-def _run(row: Mapping[str, Any], links: Mapping[str, str]) -> Run:
-    seed = "?" if row["seed"] is None else str(row["seed"])
-    return Run(seed, str(row["status"]), links.get(str(row.get("mlflow_run_id"))))
-
-
-def _section(section: Section, number: int) -> dict[str, Any]:
-    return {
-        "id": f"section-{number}",
-        "title": section.title,
-        "sentences": section.sentences,
-        "tables": section.tables,
-        "figures": [
-            _division(figure, f"figure-{number}-{place}")
-            for place, figure in enumerate(section.figures)
+        "row": row,
+        "measured": [
+            (mean_and_sd(cell.val, " ± "), cell.val.mean if cell.val else None),
+            (mean_and_sd(cell.test, " ± "), cell.test.mean if cell.test else None),
         ],
-        "pictures": [(_inline(picture.path), picture.caption) for picture in section.pictures],
+        "compared": [
+            (difference(against), against.difference if against else None),
+            (row.p, against.p_corrected if against else None),
+        ],
+        "runs": [(run, links.get(str(run.get("mlflow_run_id")))) for run in cell.rows],
     }
 
 
-def _plotly() -> Any:
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
-
-
-def _division(figure: "Figure", name: str) -> Any:
+def _division(figure: Figure, name: str) -> Any:
     from markupsafe import Markup
 
     figure.update_layout(font={"family": FONT, "color": INK})
+    options = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": WITHOUT_BUTTONS}
     return Markup(
-        figure.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=name,
-            config={
-                "displaylogo": False,
-                "responsive": True,
-                "modeBarButtonsToRemove": WITHOUT_BUTTONS,
-            },
-        )
+        figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=options)
     )
-
-
-def _inline(path: Path) -> str:
-    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Sequence
 
-from kdsweep.report.analysis.verdicts import HEADER, NOTE, lines
+from kdsweep.report.cell_table import cell_table
 from kdsweep.report.report import Report
-from kdsweep.report.sections.section import Line, Section, Table
+from kdsweep.report.sections.section import Table
 
-# What would be read as markup: tags and entities, code, emphasis, links, escapes of these. Bare
-# addresses become links without any markup, and no backslash prevents it.
+# Markup in a text: tags and entities, code, emphasis, links, escapes of these. Bare addresses
+# become links without any markup, and no backslash prevents it.
 _MARKUP = (
     (re.compile(r"&(?=#?\w+;)"), "&amp;"),
     (re.compile(r"(https?|ftp|dict|mailto):(?=\S)|:(?=//)", re.IGNORECASE), r"\1&#58;"),
@@ -21,39 +21,34 @@ _MARKUP = (
     (re.compile(r"[`*|]|(?<![^\W_])_|_(?![^\W_])"), r"\\\g<0>"),
     (re.compile(r"\s*[\r\n]+\s*"), " "),
 )
-# What begins a block of another kind: a title, a quote, a list, a fence, the target of a link.
+# The start of a block of another kind: a title, a quote, a list, a fence, the target of a link.
 _BLOCK = re.compile(r"^(?=[>#+=-]|~~~|\[[^\]]*\]:)|^(\d+)(?=[.)](?:\s|$))")
 
 
 def plain(text: str) -> str:
-    """A text as it is, in markdown: names, values and reasons come from outside.
+    """A text as literal markdown: names, values and reasons come from outside.
 
-    Tags become entities, because MLflow's renderer knows no backslash before them.
+    Tags become entities, because MLflow's renderer ignores a backslash before them.
     """
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text
 
 
-def markdown(found: Report) -> str:
+def markdown(report: Report) -> str:
     """The report as a page of text."""
-    parts = [
-        f"# {plain(found.name)}",
-        _list(found.answer),
-        _table(Table(HEADER, lines(found.grid), NOTE)),
-        *(_section(section) for section in found.sections if section.sentences or section.tables),
-    ]
+    title = f"# {plain(report.collection.name)}"
+    parts = [title, _list(report.conclusions), _table(cell_table(report.grid))]
+    for section in report.sections:
+        if section.sentences or section.tables:
+            parts.append(f"## {plain(section.title)}")
+            parts += [_list(section.sentences)] if section.sentences else []
+            parts += map(_table, section.tables)
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> str:
-    tables = [_table(table) for table in section.tables]
-    told = [_list(section.sentences)] if section.sentences else []
-    return "\n\n".join([f"## {plain(section.title)}", *told, *tables])
-
-
 def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(item(sentence) for sentence in sentences)
+    return "\n".join(map(item, sentences))
 
 
 def item(sentence: str) -> str:
@@ -62,15 +57,12 @@ def item(sentence: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A text of its own, as it is."""
+    """A literal text as a paragraph."""
     return _BLOCK.sub(r"\1\\", plain(text).strip())
 
 
 def _table(table: Table) -> str:
     rules = ("---", *("---:" for _ in table.header[1:]))
-    rows = "\n".join(_row(line) for line in (table.header, rules, *table.rows))
+    lines = (table.header, rules, *table.rows)
+    rows = "\n".join(f"| {' | '.join(map(plain, line))} |" for line in lines)
     return f"{rows}\n\n{paragraph(table.note)}" if table.note else rows
-
-
-def _row(line: Line) -> str:
-    return f"| {' | '.join(map(plain, line))} |"

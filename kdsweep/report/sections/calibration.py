@@ -2,345 +2,262 @@
 
 A teacher's calibrated T is the one at which its probabilities fit the labels of the validation
 images (Guo et al. 2017, arXiv 1706.04599). The best T of a sweep is the one that teaches best. That
-they are the same has been guessed and not shown; here it is asked of the sweep at hand.
+they are the same has been conjectured and not shown; this section tests it on the sweep at hand.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from kdsweep.report.analysis import aggregate
-from kdsweep.report.analysis.aggregate import Cell, Grid, Row
+import numpy as np
+from statsmodels.stats.proportion import proportion_confint
+
+from kdsweep.plotting.palette import BLUE, GREY, ORANGE, RED
+from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import summary
-from kdsweep.report.analysis.temperature_scaling import Scores
-from kdsweep.report.analysis.verdicts import p_value, points
-from kdsweep.report.sections.networks import Network, distinct, is_finished, runs_of
-from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence, Run
+from kdsweep.report.analysis.temperature_scaling import Scores, mean_nll, reliability
+from kdsweep.report.sections.networks import Network, logits_and_labels, with_validation
+from kdsweep.report.sections.section import Figure, Line, Section, Table
+from kdsweep.report.sections.style import canvas
+from kdsweep.report.sections.temperature_question import questions_of
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Predictions
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 TITLE = "Calibration: is the best T the calibrated T?"
-NEAR = 2.0  # a swept T further from the calibrated one than this factor says nothing of it
-MANY = 6  # values that a sentence lists
-TEACHERS = 4  # that the section tells of
+TEACHERS = 4  # that the section covers
+POINTS = 60  # of the curve of NLL
+MAX_PANELS = 3
+LARGEST, SMALLEST = 18, 5  # markers, in pixels
+FEWEST = 5  # images of a bin that is drawn
 NOTHING_HELD_OUT = (
     "Nothing was held out (dataset.val_fraction=0): there is nothing to fit a calibrated T on."
 )
-NOT_KEPT = "No answers were kept (tracking.answers=false): there is nothing to calibrate."
+NOT_KEPT = "No predictions were kept (tracking.answers=false): there is nothing to calibrate."
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
-    """What the report says of calibration; None for a sweep in which no run has finished."""
-    finished = [run for run in evidence.runs if is_finished(run)]
+def section(collection: RunCollection, grid: Grid) -> Section | None:
+    """The calibration of teachers and students; None for a sweep without a finished run."""
+    finished = collection.finished_runs()
     if not finished:
         return None
     if grid.best is None:
         return Section(TITLE, [NOTHING_HELD_OUT])
-    every = _questions(finished, grid)
-    questions, left_out = every[:TEACHERS], every[TEACHERS:]
-    networks = [question.teacher for question in questions] + _students(finished, grid)
-    networks = [network for network in networks if network.answers]
+    every = questions_of(finished, grid)
+    questions = every[:TEACHERS]
+    students = [
+        Network(name, with_validation(run.predictions for run in collection.finished_runs(name)))
+        for name in filter(None, [grid.best.name, grid.baselines.get(grid.best.name)])
+    ]
+    networks = [question.teacher for question in questions] + students
+    networks = [network for network in networks if network.predictions]
     if not networks:
         return Section(TITLE, [NOT_KEPT])
-    said = [sentence for question in questions for sentence in question.sentences]
-    if left_out:
-        said.append(f"Left out: {len(left_out)} more teachers, whose cells came behind.")
-    return Section(
-        TITLE, [*said, *_scaling(networks)], [_table(networks)], _figures(every, networks)
-    )
-
-
-def _students(finished: Sequence[Run], grid: Grid) -> list[Network]:
-    """The best cell, and its baseline."""
-    assert grid.best is not None
-    names = [grid.best.name, grid.baselines.get(grid.best.name)]
-    return [
-        Network(name, _kept(run.answers for run in runs_of(name, finished)))
-        for name in names
-        if name is not None
+    sentences = [sentence for question in questions for sentence in question.sentences]
+    if len(every) > TEACHERS:
+        sentences.append(
+            f"Left out: {len(every) - TEACHERS} more teachers, whose cells rank lower."
+        )
+    rows: list[Line] = []
+    for network in networks:
+        both = (network.before, network.after)
+        scores = [_mean(each, key) for key in ("ece", "nll", "brier") for each in both]
+        T = network.T_with_interval if network.fitted else "none"
+        rows.append((network.name, str(len(network.before)), T, *scores))
+    table = Table(HEADER, rows, NOTE)
+    figures = [
+        _question_figure(question.teacher, {T: cells[0] for T, cells in question.by_T.items()})
+        for question in questions[:1]
+        if question.teacher.fitted and len(question.by_T) > 1
     ]
-
-
-def _kept(answers: Iterable[Predictions | None]) -> list[Predictions]:
-    return [found for found in answers if found is not None and "val" in found.logits]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A teacher's calibrated T against the T at which it taught best.
-
-    Args:
-        grid: of the cells that it taught and in which T has an effect.
-    """
-
-    teacher: Network
-    grid: Grid
-
-    @cached_property
-    def by_T(self) -> Mapping[float, list[Cell]]:
-        """The cells of each T, in order of T; the best one on validation is the first of them."""
-        found: dict[float, list[Cell]] = {}
-        for cell in self.grid.cells:
-            if cell.val is not None:
-                found.setdefault(_T_of(cell), []).append(cell)
-        return dict(sorted(found.items()))
-
-    @property
-    def best(self) -> Cell:
-        assert self.grid.best is not None
-        return self.grid.best
-
-    @cached_property
-    def tied(self) -> list[float]:
-        """The temperatures with a cell that is tied with the best one, and the best one's own."""
-        return [T for T, found in self.by_T.items() if any(c.is_tied_with_best for c in found)]
-
-    @property
-    def sentences(self) -> list[str]:
-        said = [_calibrated(self.teacher)]
-        if len(self.by_T) > 1:
-            said.append(self._swept())
-        if self.by_T and self.teacher.fitted:
-            said.append(self._verdict())
-        return said
-
-    def _swept(self) -> str:
-        best = _T_of(self.best)
-        others = [tied for tied in self.tied if tied != best]
-        if self.grid.seeds < 2:
-            told = "one seed cannot tell it from another"
-        elif others:
-            told = f"on test it is statistically tied with T = {listed(others)}"
-        else:
-            told = "on test it is better than every other swept T"
-        return (
-            f"The best swept T is {best:g}, that of {self.best.name}, which came first"
-            f" on validation; {told}. Seed by seed, the best T on validation is"
-            f" {_by_seed(self.grid)}."
-        )
-
-    def _verdict(self) -> str:
-        if len(self.by_T) == 1:
-            return f"Only T = {listed(self.by_T)} was swept: whether another is better is unknown."
-        if not (near := _near(self.teacher, list(self.by_T))):
-            return (
-                f"No T near {self.teacher.T:.3g} was swept, so the sweep does not say how well the"
-                f" calibrated T teaches; T={self.teacher.T:.2g} would show it."
-            )
-        compared = [T for T, found in self.by_T.items() if any(_is_compared(c) for c in found)]
-        if set(compared) <= set(self.tied):
-            return (
-                "Whether the best T is the calibrated one stays open: this sweep does not tell its"
-                " temperatures apart."
-            )
-        return self._told(near)
-
-    def _told(self, near: Sequence[float]) -> str:
-        """The verdict where the sweep has one. ``near`` begins with the nearest."""
-        best = _T_of(self.best)
-        if near[0] == best:
-            return (
-                f"As far as this sweep tells, the best T is the calibrated one: of the swept T,"
-                f" {best:g} is the nearest to it."
-            )
-        if best in near:
-            return (
-                f"The best T is not shown to differ from the calibrated one, whose interval"
-                f" holds {best:g}."
-            )
-        if tied := sorted(T for T in near if T in self.tied):
-            return (
-                f"The best T is not shown to differ from the calibrated one: near that,"
-                f" T = {listed(tied)} is tied with it."
-            )
-        found = self.by_T[near[0]][0].against_best
-        if found is None or found.p_corrected is None:
-            return (
-                f"T = {near[0]:g}, of the swept ones the nearest, was not compared with the best."
-            )
-        return (
-            f"The best T does not seem to be the calibrated one: T = {near[0]:g}, of the swept ones"
-            f" the nearest to {self.teacher.T:.3g}, is {points(found)} points from T = {best:g} on"
-            f" test (p {p_value(found.p_corrected)}, corrected)."
-        )
-
-
-def _is_compared(cell: Cell) -> bool:
-    return cell.against_best is not None and cell.against_best.verdict is not None
-
-
-def _T_of(cell: Cell) -> float:
-    return float(cell.rows[0]["T"])
-
-
-def _questions(finished: Sequence[Run], grid: Grid) -> list[Question]:
-    """One for every teacher, that of the best cell first."""
-    rank = {cell.name: place for place, cell in enumerate(grid.cells)}
-    by_teacher: dict[str, list[Run]] = {}
-    for run in sorted(finished, key=lambda run: rank[str(run.row["cell"] or run.row["name"])]):
-        if run.row["teacher"] is not None:
-            by_teacher.setdefault(_teacher_of(run.row), []).append(run)
-    return [_question(name, runs) for name, runs in by_teacher.items()]
-
-
-def _teacher_of(row: Row) -> str:
-    """A teacher in words, with what the sweep varies of it: `cnn teacher.model.width=8`."""
-    words = str(row["cell"] or "").split()
-    return " ".join([row["teacher"], *(word for word in words if word.startswith("teacher."))])
-
-
-def _question(name: str, runs: Sequence[Run]) -> Question:
-    """Of a teacher and the runs that it taught, those of its best cell first."""
-    best = runs_of(str(runs[0].row["cell"] or runs[0].row["name"]), runs)
-    answers = distinct(_kept(run.teacher_answers for run in best))
-    with_T = [run.row for run in runs if run.row["T"] is not None]
-    return Question(Network(f"teacher {name}", answers), aggregate.grid(with_T))
-
-
-def _by_seed(grid: Grid) -> str:
-    """The T of each seed's best run on validation, counted: `4 in 2 of 3 seeds, 1 in 1`."""
-    best: dict[int, tuple[tuple[float, float], float]] = {}
-    for row in (row for cell in grid.cells for row in cell.rows if row["val/acc"] is not None):
-        rank = (-row["val/acc"], row["val/loss"] or 0.0)
-        seed, T = int(row["seed"]), float(row["T"])
-        best[seed] = min(best.get(seed, (rank, T)), (rank, T))
-    counted = Counter(T for _, T in best.values()).most_common()
-    if len(counted) > MANY:
-        return f"between {min(T for T, _ in counted):g} and {max(T for T, _ in counted):g}"
-    (T, first), *rest = counted
-    seeds = "seed" if len(best) == 1 else "seeds"
-    return ", ".join(
-        [f"{T:g} in {first} of {len(best)} {seeds}", *(f"{T:g} in {n}" for T, n in rest)]
-    )
-
-
-def _near(teacher: Network, swept: Sequence[float]) -> list[float]:
-    """The swept T within the interval of the calibrated one or next to it, the nearest first."""
-
-    def factor(T: float) -> float:
-        return max(T / teacher.T, teacher.T / T)
-
-    nearest = min(swept, key=factor)
-    low, high = teacher.interval or (teacher.T, teacher.T)
-    near = {T for T in swept if low <= T <= high} | {T for T in [nearest] if factor(T) <= NEAR}
-    return sorted(near, key=factor)
-
-
-def listed(values: Iterable[float]) -> str:
-    """`1, 4 and 16`; only the ends of many."""
-    told = [f"{value:g}" for value in values]
-    if len(told) > MANY:
-        return f"{told[0]} to {told[-1]} ({len(told)} values)"
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
-
-
-def _calibrated(teacher: Network) -> str:
-    """The calibrated T of a teacher in words, or why it has none."""
-    if not teacher.answers:
-        return f"The answers of the {teacher.name} were not kept: it has no calibrated T here."
-    images = f"{teacher.images} validation images"
-    if not teacher.fitted:
-        why = (
-            f"is right on all {images}: NLL falls for ever as T goes to 0"
-            if not max(teacher.temperatures)
-            else f"tells nothing of the labels of the {images}"
-        )
-        return f"The {teacher.name} {why}. It has no calibrated T."
-    over = "of the seeds" if len(teacher.fitted) > 1 else f"by bootstrap over {images}"
-    return (
-        f"The {teacher.name} is calibrated at T = {teacher.T_with_interval} (95 % {over})"
-        f"{_confidence(teacher)}."
-    )
-
-
-def _confidence(network: Network) -> str:
-    low, high = network.interval or (0.0, math.inf)
-    if low > 1:
-        return ": it is overconfident"
-    return ": it is underconfident" if high < 1 else ""
+    figures.append(_reliability_figure(networks))
+    return Section(TITLE, [*sentences, *_scaling(networks)], [table], figures)
 
 
 def _scaling(networks: Sequence[Network]) -> list[str]:
-    """What dividing by the calibrated T does on test, and where it cannot be done."""
-    told = [
-        f"from {_mean(network.before, _ece)} to {_mean(network.after, _ece)} % ({network.name})"
+    """The effect of dividing by the calibrated T on test, and where that is impossible."""
+    changes = [
+        f"from {_mean(network.before, 'ece')} to {_mean(network.after, 'ece')} % ({network.name})"
         for network in networks
         if network.fitted
     ]
-    said = [f"Dividing logits by the calibrated T takes the ECE on test {', '.join(told)}."]
+    sentences = []
+    if changes:
+        sentences.append(
+            f"Dividing logits by the calibrated T takes the ECE on test {', '.join(changes)}."
+        )
     for network in networks:
-        missing, number = len(network.answers) - len(network.fitted), len(network.answers)
-        if missing and number > 1:
-            said.append(
+        number = len(network.predictions)
+        if (missing := number - len(network.fitted)) and number > 1:
+            sentences.append(
                 f"{missing} of the {number} networks of {network.name} have no calibrated T: they"
                 " are right on every validation image."
             )
-    return said if told else said[1:]
+    return sentences
 
 
-HEADER = (
-    *("network", "n", "calibrated T"),
-    *("ECE %", "scaled", "NLL", "scaled", "Brier", "scaled"),
-)
+SCORES = ("ECE %", "scaled", "NLL", "scaled", "Brier", "scaled")
+HEADER = ("network", "n", "calibrated T", *SCORES)
 NOTE = (
     "Calibrated T: the one that minimises NLL on validation, with its 95 % interval (over the"
-    " images by bootstrap for one network, else over the n seeds); it begins at 0 where many draws"
-    " of the images hold no wrong answer. On test: expected calibration error (15 bins), negative"
-    " log likelihood (nats) and Brier score (summed over the classes), as they are and with logits"
-    " divided by T; +- is half of the 95 % interval over seeds."
+    " images by bootstrap for one network, else over the n seeds); it begins at 0 where many"
+    " resamples of the images have no wrong prediction. On test: expected calibration error (15"
+    " bins), negative log likelihood (nats) and Brier score (summed over the classes), as they are"
+    " and with logits divided by T; +- is half of the 95 % interval over seeds."
 )
 
 
-def _table(networks: Sequence[Network]) -> Table:
-    return Table(HEADER, [_line(network) for network in networks], NOTE)
-
-
-def _line(network: Network) -> Line:
-    pairs = [
-        (_mean(network.before, key), _mean(network.after, key)) for key in (_ece, _nll, _brier)
-    ]
-    return (
-        network.name,
-        str(len(network.before)),
-        network.T_with_interval if network.fitted else "none",
-        *(text for pair in pairs for text in pair),
-    )
-
-
-def _ece(found: Scores) -> float:
-    return 100 * found.ece
-
-
-def _nll(found: Scores) -> float:
-    return found.nll
-
-
-def _brier(found: Scores) -> float:
-    return found.brier
-
-
-def _mean(found: Sequence[Scores], key: Callable[[Scores], float]) -> str:
-    """`1.10 +- 0.20` over the seeds; nothing of none."""
-    if not found:
+def _mean(networks: Sequence[Scores], key: str) -> str:
+    """`1.10 +- 0.20` over the seeds, the ECE in percent; empty for none."""
+    if not networks:
         return ""
-    over = summary([key(one) for one in found])
-    places = 2 if key is _ece else 4
-    if over.t_interval is None:
-        return f"{over.mean:.{places}f}"
-    half = (over.t_interval[1] - over.t_interval[0]) / 2
-    return f"{over.mean:.{places}f} +- {half:.{places}f}"
+    scale, places = (100, 2) if key == "ece" else (1, 4)
+    over = summary([scale * float(getattr(scores, key)) for scores in networks])
+    half = "" if over.half_width is None else f" +- {over.half_width:.{places}f}"
+    return f"{over.mean:.{places}f}{half}"
 
 
-def _figures(questions: Sequence[Question], networks: Sequence[Network]) -> list["Figure"]:
-    """The first teacher's question as a picture, and the reliability diagrams."""
-    from kdsweep.report.sections.calibration_figures import question_figure, reliability_figure
+def _question_figure(teacher: Network, best: Mapping[float, Cell]) -> Figure:
+    """The teacher's NLL over T, above what each T taught: both over the same log axis.
 
-    first = [q for q in questions[:1] if q.teacher.fitted and len(q.by_T) > 1]
-    asked = [question_figure(q.teacher, {T: c[0] for T, c in q.by_T.items()}) for q in first]
-    return [*asked, reliability_figure(networks)]
+    Args:
+        teacher: with a calibrated T.
+        best: T -> the cell of it that came first on validation.
+    """
+    titles = (f"{teacher.name}: NLL on validation", "Best cell of each T: accuracy on test")
+    figure = canvas(2, height=560, titles=titles, shared_xaxes=True, vertical_spacing=0.09)
+    low, high = teacher.interval or (teacher.T, teacher.T)
+    ends = [*best, teacher.T, *(end for end in (low, high) if 0 < end < math.inf)]
+    left, right = min(ends) / 1.5, max(ends) * 1.5
+    _draw_nll(figure, teacher, left, right)
+    _draw_accuracies(figure, best)
+    figure.add_vrect(
+        x0=max(low, left), x1=min(high, right), fillcolor=BLUE, opacity=0.12, line_width=0
+    )
+    figure.add_vline(x=teacher.T, line={"color": BLUE, "dash": "dash", "width": 1.5})
+    figure.add_annotation(
+        x=math.log10(teacher.T),
+        y=1,
+        yref="y domain",
+        text=f" calibrated T = {teacher.T_with_interval}",
+        showarrow=False,
+        xanchor="left",
+        yanchor="top",
+        font_color=BLUE,
+    )
+    ticks = sorted(best)
+    figure.update_xaxes(type="log", range=[math.log10(left), math.log10(right)])
+    figure.update_xaxes(tickvals=ticks, ticktext=[f"{T:g}" for T in ticks])
+    figure.update_xaxes(title_text="T (temperature, log axis)", row=2, col=1)
+    return figure
+
+
+def _draw_nll(figure: Figure, teacher: Network, left: float, right: float) -> None:
+    """The upper panel: NLL on validation from one T to another, the mean over the seeds."""
+    grid = np.geomspace(left, right, POINTS)
+    nll = np.mean(
+        [mean_nll(*logits_and_labels(p, "val"), grid.tolist()) for p, _ in teacher.fitted], axis=0
+    )
+    figure.add_scatter(x=grid, y=nll, mode="lines", line_color=BLUE, showlegend=False, row=1, col=1)
+    figure.update_yaxes(title_text="NLL (nats)", row=1, col=1)
+
+
+def _draw_accuracies(figure: Figure, best: Mapping[float, Cell]) -> None:
+    """The lower panel: the best cell of each T on test."""
+    for tied, color, name in (
+        (True, ORANGE, "the best cell, or tied with it (bars: 95 % interval of the mean)"),
+        (False, GREY, "worse than the best cell"),
+    ):
+        shown = {T: c.test for T, c in best.items() if c.is_tied_with_best is tied and c.test}
+        if shown:
+            widths = [test.half_width for test in shown.values()]
+            bars = [None if width is None else 100 * width for width in widths]
+            figure.add_scatter(
+                x=list(shown),
+                y=[100 * test.mean for test in shown.values()],
+                error_y={"array": bars, "thickness": 1.5, "width": 5},
+                mode="markers",
+                marker={"size": 10, "color": color},
+                name=name,
+                row=2,
+                col=1,
+            )
+    figure.update_yaxes(title_text="test/acc (%)", row=2, col=1)
+
+
+def _reliability_figure(networks: Sequence[Network]) -> Figure:
+    """Accuracy against confidence on test, unscaled and scaled; seeds are pooled."""
+    shown = networks[:MAX_PANELS]
+    figure = canvas(
+        1,
+        len(shown),
+        height=430,
+        titles=[network.name for network in shown],
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+    )
+    for column, network in enumerate(shown, 1):
+        figure.add_scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": GREY, "dash": "dot", "width": 1},
+            name="calibrated",
+            showlegend=column == 1,
+            hoverinfo="skip",
+            row=1,
+            col=column,
+        )
+        unscaled = [p for p, _ in network.fitted] or network.predictions
+        style = {"color": RED, "symbol": "circle"}
+        _draw_bins(figure, [(p, 1.0) for p in unscaled], "as it is", style, column)
+        if network.fitted:
+            name = f"divided by its calibrated T (bins of {FEWEST} images or more)"
+            style = {"color": BLUE, "symbol": "diamond"}
+            _draw_bins(figure, network.fitted, name, style, column)
+        figure.update_xaxes(title_text="confidence", range=[0, 1.05], row=1, col=column)
+    figure.update_yaxes(range=[0, 1.05])
+    figure.update_yaxes(title_text="accuracy", row=1, col=1)
+    figure.update_layout(legend_itemsizing="constant")
+    return figure
+
+
+def _draw_bins(
+    figure: Figure,
+    scaled: Sequence[tuple[Predictions, float]],
+    name: str,
+    style: Mapping[str, str],
+    column: int,
+) -> None:
+    """Bins as markers as large as their share; the bars are Wilson's 95 % intervals.
+
+    The same image of several seeds is one observation at most, so a bin counts images per seed.
+
+    Args:
+        scaled: the predictions of each seed, and the T that their logits are divided by.
+    """
+    seeds = len(scaled)
+    logits = np.concatenate([logits_and_labels(p, "test")[0] / T for p, T in scaled])
+    labels = np.concatenate([logits_and_labels(p, "test")[1] for p, _ in scaled])
+    bins = [each for each in reliability(logits, labels) if each.count >= FEWEST * seeds]
+    counts = np.array([each.count for each in bins]) / seeds
+    accuracy = np.array([each.accuracy for each in bins])
+    low, high = proportion_confint(accuracy * counts, counts, method="wilson")
+    sizes = np.clip(LARGEST * np.sqrt(counts / counts.sum()), SMALLEST, None)
+    figure.add_scatter(
+        x=[each.confidence for each in bins],
+        y=accuracy,
+        error_y={
+            "array": high - accuracy,
+            "arrayminus": accuracy - low,
+            "thickness": 1,
+            "width": 0,
+        },
+        mode="lines+markers",
+        line={"color": style["color"], "width": 1},
+        marker={**style, "size": sizes},
+        customdata=counts,
+        hovertemplate="confidence %{x:.3f}, accuracy %{y:.3f}, %{customdata:.0f} images",
+        name=name,
+        showlegend=column == 1,
+        row=1,
+        col=column,
+    )

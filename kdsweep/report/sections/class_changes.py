@@ -1,35 +1,37 @@
-"""What distillation changed class by class, and what the teacher tells beside the true class.
+"""What distillation changed class by class, and what the teacher gives to the wrong classes.
 
 C classes. Matrices have a row for each true class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from kdsweep.plotting.confusion import MAX_WRITTEN_CLASSES
+from kdsweep.plotting.palette import BLUE, GREY, RED
 from kdsweep.report.analysis.statistics import Comparison, compare
-from kdsweep.report.analysis.temperature_scaling import probabilities
-from kdsweep.report.analysis.verdicts import points
-from kdsweep.report.sections.distilled_figures import (
-    confusion_figure,
-    dark_knowledge_figure,
-    gains_figure,
-)
-from kdsweep.report.sections.networks import distinct
-from kdsweep.report.sections.paired_predictions import (
-    Array,
+from kdsweep.report.analysis.temperature_scaling import Array, probabilities
+from kdsweep.report.formatting import difference, p_value
+from kdsweep.report.sections.networks import (
     Pair,
+    correct_predictions,
+    distinct,
     logits_of,
-    predicted,
-    right_answers,
+    predicted_classes,
 )
-from kdsweep.report.sections.section import Line, Section, Table
+from kdsweep.report.sections.section import Figure, Line, Section, Table
+from kdsweep.report.sections.style import SCALE, canvas, label, labels
 from kdsweep.tracking.predictions import Predictions
 
 MOST_CLASSES = 40  # of a matrix or a table
 NAMED = 3  # in a sentence
+NO_BASELINE = "No finished run of the sweep learned from the same labels alone (loss=ce)"
+DIVERGING = "RdBu_r"  # blue is less, red is more; distinct for every kind of colour vision
+LINE = 24  # pixels for each class
+WIDEST = 760  # pixels of a matrix with its names
 
-Place = tuple[int, int]  # true class, class said
+ClassPair = tuple[int, int]  # true class, predicted class
 
 
 def gains(pair: Pair) -> dict[int, Comparison]:
@@ -38,76 +40,63 @@ def gains(pair: Pair) -> dict[int, Comparison]:
     Corrected over the classes (Holm). Classes without a test image are left out.
     """
     present = [int(c) for c in np.flatnonzero(pair.counts)]
-    ours, theirs = (
-        {seed: _by_class(answers[seed], pair) for seed in pair.seeds}
-        for answers in (pair.ours, pair.theirs)
+    after, before = (
+        {seed: _accuracies(predictions[seed], pair) for seed in pair.seeds}
+        for predictions in (pair.students, pair.baseline_students)
     )
-    found = compare(
+    compared = compare(
         {
             str(c): (
-                {seed: float(ours[seed][c]) for seed in pair.seeds},
-                {seed: float(theirs[seed][c]) for seed in pair.seeds},
+                {seed: float(after[seed][c]) for seed in pair.seeds},
+                {seed: float(before[seed][c]) for seed in pair.seeds},
             )
             for c in present
         }
     )
-    return {c: found[str(c)] for c in sorted(present, key=lambda c: -_gain(found[str(c)]))}
+    order = sorted(present, key=lambda c: -(compared[str(c)].difference or 0.0))
+    return {c: compared[str(c)] for c in order}
 
 
-def _by_class(answers: Predictions, pair: Pair) -> Array:
+def _accuracies(predictions: Predictions, pair: Pair) -> Array:
     """Accuracy of each class, (C,); NaN without a test image."""
-    right = np.bincount(pair.labels, right_answers(answers), minlength=len(pair.classes))
+    right = np.bincount(pair.labels, correct_predictions(predictions), minlength=len(pair.classes))
     return np.where(pair.counts > 0, right / np.maximum(pair.counts, 1), np.nan)
 
 
-def _gain(found: Comparison) -> float:
-    return found.difference or 0.0
-
-
-def tell_gains(pair: Pair) -> Section:
+def gains_section(pair: Pair) -> Section:
     """Which classes gained and which lost, as sentence, table and figure."""
     if not pair.seeds:
         return Section("", [f"{NO_BASELINE}: what it gained is not known."])
-    found = gains(pair)
-    best, *_, worst = found
-    said = (
-        f"{_how_many(found, pair)} The mean gains go from {points(found[best])} points"
-        f" ({pair.classes[best]}) to {points(found[worst])} ({pair.classes[worst]})."
+    by_class = gains(pair)
+    best, *_, worst = by_class
+    counted = "One seed: which class gains by more than the noise of the seeds is not known."
+    if len(pair.seeds) > 1:
+        verdicts = [one.verdict for one in by_class.values()]
+        counted = (
+            f"Of {len(by_class)} classes {verdicts.count('BEATS')} gain and"
+            f" {verdicts.count('LOSES')} lose against {pair.baseline} by more than the noise of the"
+            " seeds (Holm-corrected)."
+        )
+    text = (
+        f"{counted} The mean gains go from {difference(by_class[best])} points"
+        f" ({pair.classes[best]}) to {difference(by_class[worst])} ({pair.classes[worst]})."
     )
-    shown = _ends(found)
+    shown = by_class
+    if len(by_class) > MOST_CLASSES:
+        half, every = MOST_CLASSES // 2, list(by_class.items())
+        shown = dict(every[:half] + every[-half:])
     lines: list[Line] = [
-        (pair.classes[c], str(pair.counts[c]), points(one), _p(one)) for c, one in shown.items()
+        (pair.classes[c], str(pair.counts[c]), difference(one), p_value(one.p_corrected, 0))
+        for c, one in shown.items()
     ]
     note = (
         f"Accuracy on test of {pair.name} minus that of {pair.baseline}, in points: mean over"
         f" {len(pair.seeds)} seeds with its 95 % interval; p is Holm-corrected over the classes."
-        f"{_left_out(len(shown), len(found))}"
+        f"{_left_out(len(shown), len(by_class))}"
     )
     table = Table(("class", "images", "gain in points", "p"), lines, note)
     named = {pair.classes[c]: one for c, one in shown.items()}
-    return Section("", [said], [table], [gains_figure(named, pair.name, pair.baseline or "")])
-
-
-def _how_many(found: Mapping[int, Comparison], pair: Pair) -> str:
-    """How many classes gain and lose, as far as that can be known."""
-    if len(pair.seeds) < 2:
-        return "One seed: which class gains by more than the noise of the seeds is not known."
-    verdicts = [one.verdict for one in found.values()]
-    return (
-        f"Of {len(found)} classes {verdicts.count('BEATS')} gain and {verdicts.count('LOSES')} lose"
-        f" against {pair.baseline} by more than the noise of the seeds (Holm-corrected)."
-    )
-
-
-NO_BASELINE = "No finished run of the sweep learned from the same labels alone (loss=ce)"
-
-
-def _ends(found: Mapping[int, Comparison]) -> dict[int, Comparison]:
-    """The largest gains and the largest losses, if there are too many classes for all."""
-    if len(found) <= MOST_CLASSES:
-        return dict(found)
-    half, every = MOST_CLASSES // 2, list(found.items())
-    return dict(every[:half] + every[-half:])
+    return Section("", [text], [table], [_gains_figure(named, pair.name, pair.baseline or "")])
 
 
 def _left_out(shown: int, number: int) -> str:
@@ -116,101 +105,99 @@ def _left_out(shown: int, number: int) -> str:
     return f" Of {number} classes the {shown} with the largest changes are shown."
 
 
-def _p(found: Comparison) -> str:
-    return "" if found.p_corrected is None else f"{found.p_corrected:.3g}"
-
-
 def confusion_difference(pair: Pair) -> Array:
     """Confusion of the students minus that of their teachers, as shares of the true class, (C, C).
 
     Mean over the seeds; in [-1, 1]. Rows add up to 0; NaN for a class without a test image.
     """
     return _mean(
-        _confusion(pair.ours[seed], pair) - _confusion(teacher, pair)
+        _confusion(pair.students[seed], pair) - _confusion(teacher, pair)
         for seed, teacher in pair.teachers.items()
     )
 
 
-def _mean(matrices: Iterable[Array]) -> Array:
-    found: Array = np.stack(list(matrices)).mean(axis=0)
-    return found
-
-
-def _confusion(answers: Predictions, pair: Pair) -> Array:
-    size = len(pair.classes)
-    counts = np.bincount(pair.labels * size + predicted(answers), minlength=size * size)
-    totals = pair.counts[:, None]
-    return np.where(totals > 0, counts.reshape(size, size) / np.maximum(totals, 1), np.nan)
-
-
 def dark_knowledge(pair: Pair) -> Array:
-    """What the teacher says on average of the images of a class: mean softmax(z / T), (C, C).
+    """Mean prediction of the teacher for the images of a class: mean softmax(z / T), (C, C).
 
     NaN for a class without a test image.
     """
-    teachers = distinct(list(pair.teachers.values()))
-    return _mean(_mean_by_class(teacher, pair) for teacher in teachers)
+    teachers = distinct(pair.teachers.values())
+    size, matrices = len(pair.classes), []
+    for teacher in teachers:
+        total = np.zeros((size, size))
+        np.add.at(total, pair.labels, probabilities(logits_of(teacher), pair.T))
+        matrices.append(_per_image(total, pair))
+    return _mean(matrices)
 
 
-def _mean_by_class(answers: Predictions, pair: Pair) -> Array:
+def _mean(matrices: Iterable[Array]) -> Array:
+    mean: Array = np.stack(list(matrices)).mean(axis=0)
+    return mean
+
+
+def _confusion(predictions: Predictions, pair: Pair) -> Array:
     size = len(pair.classes)
-    total = np.zeros((size, size))
-    np.add.at(total, pair.labels, probabilities(logits_of(answers), pair.T))
+    places = pair.labels * size + predicted_classes(predictions)
+    return _per_image(np.bincount(places, minlength=size * size).reshape(size, size), pair)
+
+
+def _per_image(sums: Array, pair: Pair) -> Array:
+    """Rows of sums (C, C), divided by the images of their class."""
     counts = pair.counts[:, None]
-    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def tell_matrices(pair: Pair) -> Section:
-    """The confusion beside the teacher's, and the teacher's dark knowledge."""
+def matrices_section(pair: Pair) -> Section:
+    """The confusion compared with the teacher's, and the teacher's dark knowledge."""
     if not pair.teachers:
         return Section("", [])
-    difference, dark = confusion_difference(pair), dark_knowledge(pair)
-    chosen = _most_changed(difference)
+    confusion, dark = confusion_difference(pair), dark_knowledge(pair)
+    change = np.nan_to_num(np.abs(confusion))
+    most_changed = np.argsort(-(change.sum(axis=0) + change.sum(axis=1)), kind="stable")
+    chosen = sorted(int(c) for c in most_changed[:MOST_CLASSES])
     names = [pair.classes[c] for c in chosen]
     inside = np.ix_(chosen, chosen)
-    said = [_said_of_confusion(difference, pair), _said_of_dark(dark, pair)]
+    sentences = [_of_confusion(confusion, pair), _of_dark_knowledge(dark, pair)]
     if left_out := _left_out(len(chosen), len(pair.classes)):
-        said.append(f"Matrices:{left_out}")
-    figures = [
-        confusion_figure(difference[inside], names),
-        dark_knowledge_figure(dark[inside], names, pair.T),
-    ]
-    return Section("", said, figures=figures)
+        sentences.append(f"Matrices:{left_out}")
+    changes, off = 100 * confusion[inside], ~np.eye(len(names), dtype=bool)
+    # Students much worse than their teacher would leave the rest without colour.
+    largest = float(np.nanmax(np.abs(changes[off]), initial=0)) or 1.0
+    title = "Confusion: students minus teacher"
+    unit = "points of<br>the true class<br>(diagonal may<br>be off scale)"
+    colors = {"colorscale": DIVERGING, "zmin": -largest, "zmax": largest, "zmid": 0}
+    figures = [_matrix(changes, names, title, unit, "+.1f", colors)]
+    soft = np.where(off, 100 * dark[inside], np.nan)
+    title = f"Dark knowledge of the teacher at T = {pair.T:g}"
+    unit = "mean<br>probability (%)<br>true class<br>left out"
+    figures.append(_matrix(soft, names, title, unit, ".1f", {"colorscale": SCALE, "zmin": 0}))
+    return Section("", sentences, figures=figures)
 
 
-def _most_changed(difference: Array) -> list[int]:
-    """The classes with the largest changes, in their order."""
-    change = np.nan_to_num(np.abs(difference))
-    largest = np.argsort(-(change.sum(axis=0) + change.sum(axis=1)), kind="stable")
-    return sorted(int(c) for c in largest[:MOST_CLASSES])
-
-
-def _said_of_confusion(difference: Array, pair: Pair) -> str:
-    off = _off_diagonal(difference)
-    more, less = _largest(off), _largest(-off)
-    if not more and not less:
+def _of_confusion(confusion: Array, pair: Pair) -> str:
+    off, parts = _off_diagonal(confusion), []
+    for often, places in (("more", _largest(off)), ("less", _largest(-off))):
+        if places:
+            sizes = [f"{100 * off[place]:+.1f} points" for place in places]
+            parts.append(f"{often} often predict {_named(places, pair, sizes)}")
+    if not parts:
         return "The students confuse the same classes as their teacher, and as often."
-
-    def told(places: Sequence[Place]) -> str:
-        return _told(places, pair, [f"{100 * off[place]:+.1f} points" for place in places])
-
-    parts = [f"{often} often {told(at)}" for often, at in (("more", more), ("less", less)) if at]
-    return f"Compared with their teacher, the students say {' and '.join(parts)}."
+    return f"Compared with their teacher, the students {' and '.join(parts)}."
 
 
-def _said_of_dark(dark: Array, pair: Pair) -> str:
+def _of_dark_knowledge(dark: Array, pair: Pair) -> str:
     off = _off_diagonal(dark)
     places = _largest(off)
-    told = _told(places, pair, [f"{100 * off[place]:.2g} %" for place in places])
+    named = _named(places, pair, [f"{100 * off[place]:.2g} %" for place in places])
     true = float(np.nanmean(np.diag(dark)))
     return (
         f"At T = {pair.T:g} the teacher gives {100 * true:.1f} % to the true class of a test image,"
-        f" on average over the classes; beside that it says most of all {told}."
+        f" on average over the classes; its largest other probabilities are {named}."
     )
 
 
-def _told(places: Sequence[Place], pair: Pair, sizes: Sequence[str]) -> str:
-    """`8 for 3 (+1.8 points)`: what is said, and of what."""
+def _named(places: Sequence[ClassPair], pair: Pair, sizes: Sequence[str]) -> str:
+    """`8 for 3 (+1.8 points)`: the predicted class, and the true one."""
     return ", ".join(
         f"{pair.classes[column]} for {pair.classes[row]} ({size})"
         for (row, column), size in zip(places, sizes, strict=True)
@@ -218,14 +205,84 @@ def _told(places: Sequence[Place], pair: Pair, sizes: Sequence[str]) -> str:
 
 
 def _off_diagonal(matrix: Array) -> Array:
-    found: Array = np.nan_to_num(matrix)
-    np.fill_diagonal(found, 0)
-    return found
+    off: Array = np.nan_to_num(matrix)
+    np.fill_diagonal(off, 0)
+    return off
 
 
-def _largest(matrix: Array) -> list[Place]:
+def _largest(matrix: Array) -> list[ClassPair]:
     """Places of the largest positive values, the largest first."""
     places = np.argsort(-matrix, axis=None, kind="stable")[:NAMED]
     rows, columns = np.unravel_index(places, matrix.shape)
     every = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(row, column) for row, column in every if matrix[row, column] > 0]
+
+
+def _gains_figure(by_class: Mapping[str, Comparison], name: str, baseline: str) -> Figure:
+    """Each class's gain with its interval, the largest on top."""
+    figure = canvas(height=150 + LINE * len(by_class), titles=["Gain of each class"])
+    named = dict(zip(by_class, labels(list(by_class)), strict=True))
+    kinds = {"BEATS": (BLUE, "gains"), "LOSES": (RED, "loses")}
+    neither = (GREY, "neither is shown (Holm-corrected)")
+    for color, words in (*kinds.values(), neither):
+        shown = {
+            named[c]: one
+            for c, one in by_class.items()
+            if kinds.get(one.verdict or "", neither) == (color, words)
+        }
+        if shown:
+            ends = [one.interval or (0.0, 0.0) for one in shown.values()]
+            widths = [50 * (high - low) for low, high in ends]
+            figure.add_scatter(
+                x=[100 * (one.difference or 0) for one in shown.values()],
+                y=list(shown),
+                error_x={"array": widths, "thickness": 1.2, "width": 4},
+                mode="markers",
+                marker={"color": color, "size": 9},
+                name=words,
+                hovertemplate="%{y}: %{x:+.2f} points<extra></extra>",
+            )
+    figure.add_vline(x=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_xaxes(
+        title_text=f"accuracy on test of {label(name)} minus {label(baseline)} (points)"
+    )
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=list(named.values())[::-1],
+        dtick=1,
+        title_text="class",
+        automargin=True,
+    )
+    figure.update_layout(showlegend=True, legend={"y": -60 / (LINE * len(by_class))})
+    return figure
+
+
+def _matrix(
+    values: Array, names: Sequence[str], title: str, unit: str, form: str, options: dict[str, Any]
+) -> Figure:
+    """A matrix (C, C) with a row for each true class, from the top."""
+    side = min(WIDEST, max(360, 130 + 34 * len(names)))
+    figure = canvas(height=side + 60, titles=[title])
+    shown = labels(names)
+    if len(names) <= MAX_WRITTEN_CLASSES:  # figures that would read as 0 are left out
+        texts = [
+            ["" if np.isnan(v) or abs(v) < 0.05 else format(v, form) for v in row] for row in values
+        ]
+        options |= {"text": texts, "texttemplate": "%{text}"}
+    bar = {"title": {"text": unit, "font": {"size": 12}}, "thickness": 14, "outlinewidth": 0}
+    figure.add_heatmap(
+        z=values,
+        x=shown,
+        y=shown,
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        colorbar=bar,
+        hovertemplate="%{y} as %{x}: %{z:.3g}<extra></extra>",
+        **options,
+    )
+    axis = {"type": "category", "dtick": 1, "showgrid": False, "automargin": True}
+    figure.update_xaxes(**axis, title_text="predicted class")
+    figure.update_yaxes(**axis, title_text="true class", autorange="reversed")
+    return figure

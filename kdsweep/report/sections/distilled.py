@@ -1,52 +1,64 @@
 """What distillation did to the students: what they took over from the teacher, and at what price.
 
-The best distilled cell is held against its baseline, the cell that learned from labels alone, seed
+The best distilled cell is compared with its baseline, the cell that learned from labels alone, seed
 by seed, on test.
 """
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
-from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.analysis.statistics import Comparison, Seeds, compare
+from kdsweep.report.analysis.aggregate import Grid
+from kdsweep.report.analysis.statistics import Seeds, compare
 from kdsweep.report.analysis.temperature_scaling import log_probabilities
-from kdsweep.report.sections.class_changes import tell_gains, tell_matrices
-from kdsweep.report.sections.paired_predictions import Pair, labels_of, logits_of, pair, predicted
-from kdsweep.report.sections.prediction_flips import tell as tell_fixed_and_broken
-from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.formatting import difference, p_value
+from kdsweep.report.sections.class_changes import gains_section, matrices_section
+from kdsweep.report.sections.networks import (
+    Pair,
+    correct_predictions,
+    labels_of,
+    logits_of,
+    pair,
+    predicted_classes,
+)
+from kdsweep.report.sections.prediction_flips import flips_section
+from kdsweep.report.sections.section import Section, Table
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Predictions
 
 TITLE = "What distillation did"
-NOT_KEPT = "No answers were kept (tracking.answers=false): what distillation did is not known."
+NOT_KEPT = "No predictions were kept (tracking.answers=false): what distillation did is not known."
 NOT_CHOSEN = (
     "Nothing was held out to choose by (dataset.val_fraction=0): no cell is looked at closely."
 )
-TEACHER_NOT_KEPT = "The answers of its teacher were not kept."
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
-    """What the report says of it; None where no cell that learned from a teacher has finished.
+def section(collection: RunCollection, grid: Grid) -> Section | None:
+    """The best distilled cell; None where no cell that learned from a teacher has finished.
 
-    Writes `fixed_and_broken.png` into the home of the evidence.
+    Writes `fixed_and_broken.png` into the folder of the report.
     """
-    taught = [cell for cell in grid.cells if cell.test and cell.rows[0]["teacher"] is not None]
+    taught = [cell for cell in grid.finished if cell.rows[0]["teacher"] is not None]
     if not taught:
         return None
     if grid.best is None and len(taught) > 1:
         return Section(TITLE, [NOT_CHOSEN])
     cell = taught[0]
-    found = pair(evidence, cell, grid.baselines.get(cell.name))
-    if not found.ours:
+    baseline = grid.baselines.get(cell.name)
+    distilled = pair(collection, cell, baseline)
+    if not distilled.students:
         return Section(TITLE, [NOT_KEPT])
+    first = "the best cell" if cell.is_best else "the best cell that learned from a teacher"
+    against = "" if baseline is None else f", against {baseline}, its baseline"
+    subject = f"This is about {cell.name}, {first}{against}; on test, seed by seed."
     parts = [
-        Section(TITLE, [_which(cell, grid)]),
-        _taken_over(found),
-        tell_gains(found),
-        tell_fixed_and_broken(found, evidence.home, evidence.load),
-        tell_matrices(found),
+        Section(TITLE, [subject]),
+        _likeness(distilled),
+        gains_section(distilled),
+        flips_section(distilled, collection.home, collection.load),
+        matrices_section(distilled),
     ]
     return Section(
         TITLE,
@@ -57,106 +69,79 @@ def section(evidence: Evidence, grid: Grid) -> Section | None:
     )
 
 
-def _which(cell: Cell, grid: Grid) -> str:
-    first = "the best cell" if cell is grid.best else "the best cell that learned from a teacher"
-    baseline = grid.baselines.get(cell.name)
-    against = "" if baseline is None else f", against {baseline}, its baseline"
-    return f"This is about {cell.name}, {first}{against}; on test, seed by seed."
-
-
-class Measure(NamedTuple):
-    """Something of a student and its teacher on test."""
-
-    what: str
-    of: Callable[[Predictions, Predictions], float]
-    scale: float  # as it is told
-    unit: str
-
-
 def agreement(student: Predictions, teacher: Predictions) -> float:
-    """Share of the test images that both answer alike, in [0, 1]."""
-    return float(np.mean(predicted(student) == predicted(teacher)))
+    """Share of the test images for which both predict the same class, in [0, 1]."""
+    return float(np.mean(predicted_classes(student) == predicted_classes(teacher)))
 
 
 def repeated_mistakes(student: Predictions, teacher: Predictions) -> float:
-    """Share of the teacher's wrong answers on test that the student gives, too, in [0, 1]."""
-    wrong = predicted(teacher) != labels_of(teacher)
-    return float(np.mean(predicted(student)[wrong] == predicted(teacher)[wrong]))
+    """Share of the teacher's wrong predictions on test that the student repeats, in [0, 1]."""
+    wrong = predicted_classes(teacher) != labels_of(teacher)
+    return float(np.mean(predicted_classes(student)[wrong] == predicted_classes(teacher)[wrong]))
 
 
 def divergence(student: Predictions, teacher: Predictions) -> float:
     """KL(teacher || student) at T = 1, in nats per test image."""
-    log_p, log_q = (log_probabilities(logits_of(found)) for found in (teacher, student))
+    log_p, log_q = (log_probabilities(logits_of(network)) for network in (teacher, student))
     return float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
 
 
-AGREEMENT = Measure("agreement with the teacher", agreement, 100, "%")
-MISTAKES = Measure("mistakes of the teacher that are repeated", repeated_mistakes, 100, "%")
-DIVERGENCE = Measure("KL divergence from the teacher", divergence, 1, "nats")
+class Measure(NamedTuple):
+    """A measure of how alike a student and its teacher are on test."""
+
+    name: str
+    of: Callable[[Predictions, Predictions], float]
+    unit: str
+    scale: float = 100  # from what is computed to the unit
+    form: str = ".2f"
+
+    def by_seed(
+        self, students: Mapping[int, Predictions], teachers: Mapping[int, Predictions]
+    ) -> Seeds:
+        """Seed -> value."""
+        return {
+            seed: self.of(students[seed], teacher)
+            for seed, teacher in teachers.items()
+            if seed in students
+        }
 
 
-def _taken_over(pair: Pair) -> Section:
+AGREEMENT = Measure("agreement with the teacher", agreement, "%")
+MISTAKES = Measure("mistakes of the teacher that are repeated", repeated_mistakes, "%")
+DIVERGENCE = Measure("KL divergence from the teacher", divergence, "nats", 1, ".4f")
+
+
+def _likeness(pair: Pair) -> Section:
     """How like its teacher each student has become."""
     if not pair.teachers:
-        return Section(TITLE, [TEACHER_NOT_KEPT])
-    errs = [(predicted(found) != labels_of(found)).any() for found in pair.teachers.values()]
-    measures = [AGREEMENT, *([MISTAKES] if all(errs) else []), DIVERGENCE]
-    ours = {one.what: _measured(one, pair.ours, pair.teachers) for one in measures}
-    theirs = {one.what: _measured(one, pair.theirs, pair.teachers) for one in measures}
-    found = compare({one.what: (ours[one.what], theirs[one.what]) for one in measures})
-    lines: list[Line] = [
-        (
-            f"{one.what} ({one.unit})",
-            _mean(ours[one.what], one),
-            _mean(theirs[one.what], one),
-            _difference(found[one.what], one),
-            _p(found[one.what]),
+        return Section(TITLE, ["The predictions of its teacher were not kept."])
+    errs = all(not correct_predictions(teacher).all() for teacher in pair.teachers.values())
+    measures = [AGREEMENT, *([MISTAKES] if errs else []), DIVERGENCE]
+    values = {
+        measure.name: (
+            measure.by_seed(pair.students, pair.teachers),
+            measure.by_seed(pair.baseline_students, pair.teachers),
         )
-        for one in measures
-    ]
-    told = "; ".join(_told(one, line) for one, line in zip(measures, lines, strict=True))
+        for measure in measures
+    }
+    compared = compare(values)
+    lines, texts = [], []
+    for measure in measures:
+        distilled, baseline = (
+            format(measure.scale * fmean(each.values()), measure.form) if each else ""
+            for each in values[measure.name]
+        )
+        change = difference(compared[measure.name], f"+{measure.form}", measure.scale)
+        p = p_value(compared[measure.name].p_corrected, 0)
+        lines.append((f"{measure.name} ({measure.unit})", distilled, baseline, change, p))
+        text = f"{measure.name}: {distilled} {measure.unit}"
+        if baseline:
+            text += f" against {baseline} {measure.unit} ({change}{f'; p = {p}' if p else ''})"
+        texts.append(text)
     note = (
         "Means over the seeds, on test; KL(teacher || student) at T = 1. The difference has its"
         " 95 % interval; p: paired t-test over the shared seeds, Holm-corrected over the rows."
     )
     header = ("likeness", pair.name, pair.baseline or "no baseline", "difference", "p")
-    return Section(TITLE, [f"Likeness to the teacher: {told}."], [Table(header, lines, note)])
-
-
-def _measured(
-    measure: Measure, students: Mapping[int, Predictions], teachers: Mapping[int, Predictions]
-) -> Seeds:
-    return {
-        seed: measure.of(students[seed], teacher)
-        for seed, teacher in teachers.items()
-        if seed in students
-    }
-
-
-def _told(measure: Measure, line: Line) -> str:
-    _, ours, theirs, difference, p = line
-    against = f" against {theirs} {measure.unit} ({difference}" if theirs else ""
-    sure = f"; p = {p})" if p else ")"
-    return f"{measure.what}: {ours} {measure.unit}{against}{sure if against else ''}"
-
-
-def _mean(values: Seeds, measure: Measure) -> str:
-    if not values:
-        return ""
-    return _number(measure.scale * sum(values.values()) / len(values), measure)
-
-
-def _number(value: float, measure: Measure, sign: str = "") -> str:
-    return format(value, f"{sign}.2f" if measure.unit == "%" else f"{sign}.4f")
-
-
-def _difference(found: Comparison, measure: Measure) -> str:
-    if found.difference is None:
-        return ""
-    ends = found.interval or ()
-    told = [_number(measure.scale * value, measure, "+") for value in (found.difference, *ends)]
-    return told[0] if len(told) == 1 else f"{told[0]} [{told[1]}, {told[2]}]"
-
-
-def _p(found: Comparison) -> str:
-    return "" if found.p_corrected is None else f"{found.p_corrected:.3g}"
+    sentence = f"Likeness to the teacher: {'; '.join(texts)}."
+    return Section(TITLE, [sentence], [Table(header, lines, note)])

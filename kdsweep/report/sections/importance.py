@@ -6,80 +6,80 @@ than the seed has not been shown to matter.
 """
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from kdsweep.common.cells import CellName
 from kdsweep.plotting.palette import BLUE, GREY
-from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import canvas, finished, label
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.analysis.aggregate import Cell, Grid, values_by_seed
+from kdsweep.report.sections.section import Figure, Section
+from kdsweep.report.sections.style import canvas, label
+from kdsweep.report.sources.collection import RunCollection
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from plotly.graph_objects import Figure
 
 TITLE = "What mattered"
 FEWEST_CELLS = 4
-MOST_RUNS = 300  # a forest of more takes many seconds and says the same
+MOST_RUNS = 300  # a forest of more takes many seconds and gives the same
 LOG_FROM = 4  # a key whose largest value is as many times its smallest is taken on a log scale
 SEED = "seed"
-WORD = re.compile(r" (?=[@+\w./]+=)")  # the space before `key=`; values may hold spaces themselves
 
-Words = dict[str, str]  # key -> value, as on the command line
+Settings = dict[str, str]  # key -> value, as on the command line
+Measured = tuple[Settings, float]  # a run's settings, its seed among them, and its test/acc
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The importances; None with fewer than two varying keys or too few cells."""
-    cells = comparable(finished(grid))
-    keys = varying([words(cell) for cell in cells])
-    runs = _some([run for cell in cells for run in _runs(cell, keys)])
+    cells = comparable(grid.finished)
+    keys = varying([settings(cell) for cell in cells])
+    runs: list[Measured] = [
+        ({key: settings(cell)[key] for key in keys} | {SEED: str(seed)}, accuracy)
+        for cell in cells
+        for seed, accuracy in values_by_seed(cell.rows, "test/acc").items()
+    ]
+    if len(runs) > MOST_RUNS:
+        runs = random.Random(0).sample(runs, MOST_RUNS)
     if len(keys) < 2 or len(cells) < FEWEST_CELLS or len({acc for _, acc in runs}) < 2:
         return None
-    found = importances(runs)
-    told = f"{len(runs)} runs of {len(cells)} cells with the same keys"
-    return Section(TITLE, _sentences(found, grid, told), figures=[_figure(found)])
+    shares = importances(runs)
+    first = next(iter(shares))
+    sentences = [
+        f"{first} explains most of the variation of accuracy on test: {100 * shares[first]:.0f} %"
+        f" of what the keys explain one by one, over {len(runs)} runs of {len(cells)} cells with"
+        " the same keys. A forest is fitted to few runs: read it as an order, not as a measurement."
+    ]
+    below = [key for key in shares if key != SEED and shares[key] < shares.get(SEED, 0.0)]
+    if below:
+        sentences.append(f"Less than the seed explains: {', '.join(below)}.")
+    if grid.seeds < 2:
+        sentences.append("One seed each: how much of it is noise is not known.")
+    return Section(TITLE, sentences, figures=[_figure(shares)])
 
 
-def words(cell: Cell) -> Words:
-    """`kl T=4 optimizer.lr=0.1` by key; the first word is the loss."""
-    loss, *others = WORD.split(cell.name)
-    return {"loss": loss, **dict(word.split("=", 1) for word in others)}
+def settings(cell: Cell) -> Settings:
+    """`kl T=4 optimizer.lr=0.1` by key, the loss among them."""
+    name = CellName.parse(cell.name)
+    return {"loss": name.loss, **name.settings}
 
 
 def comparable(cells: Sequence[Cell]) -> list[Cell]:
     """The largest group of cells that have the same keys: cross-entropy has no T to vary."""
-    groups = Counter(frozenset(words(cell)) for cell in cells)
-    if not groups:
-        return []
-    largest = max(groups, key=lambda keys: (groups[keys], len(keys)))
-    return [cell for cell in cells if frozenset(words(cell)) == largest]
+    groups = Counter(frozenset(settings(cell)) for cell in cells)
+    largest = max(groups, key=lambda keys: (groups[keys], len(keys)), default=None)
+    return [cell for cell in cells if frozenset(settings(cell)) == largest]
 
 
-def varying(found: Sequence[Words]) -> list[str]:
-    """The keys with several values, in the order of the cells' words."""
-    return [key for key in (found[0] if found else ()) if len({w[key] for w in found}) > 1]
+def varying(every: Sequence[Settings]) -> list[str]:
+    """The keys with several values, in the order of the first."""
+    return [key for key in (every[0] if every else ()) if len({each[key] for each in every}) > 1]
 
 
-Told = tuple[Words, float]  # a run's keys, the seed among them, and its test/acc
-
-
-def _runs(cell: Cell, keys: Sequence[str]) -> list[Told]:
-    values = {key: words(cell)[key] for key in keys}
-    done = (row for row in cell.rows if row["status"] == "FINISHED" and row["test/acc"] is not None)
-    return [({**values, SEED: str(row["seed"])}, float(row["test/acc"])) for row in done]
-
-
-def _some(runs: Sequence[Told]) -> Sequence[Told]:
-    """All runs, or as many as are worth their time, drawn at random."""
-    return runs if len(runs) <= MOST_RUNS else random.Random(0).sample(runs, MOST_RUNS)
-
-
-def importances(runs: Sequence[Told]) -> dict[str, float]:
+def importances(runs: Sequence[Measured]) -> dict[str, float]:
     """Key -> share of the variance that it alone explains, largest first; they add up to 1."""
     import optuna
+    from optuna.distributions import FloatDistribution
     from optuna.trial import create_trial
 
     keys = varying([values for values, _ in runs])
@@ -92,15 +92,20 @@ def importances(runs: Sequence[Told]) -> dict[str, float]:
         optuna.logging.set_verbosity(verbosity)
     study.add_trials(
         create_trial(
-            params={key: _value(values[key], distributions[key]) for key in keys},
+            params={
+                key: float(values[key]) if isinstance(of, FloatDistribution) else values[key]
+                for key, of in distributions.items()
+            },
             distributions=distributions,
             value=accuracy,
         )
         for values, accuracy in runs
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    found: Mapping[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {key: float(share) for key, share in found.items()}
+    shares: Mapping[str, float] = optuna.importance.get_param_importances(
+        study, evaluator=evaluator
+    )
+    return {key: float(share) for key, share in shares.items()}
 
 
 def _distribution(values: Sequence[str]) -> "BaseDistribution":
@@ -114,43 +119,18 @@ def _distribution(values: Sequence[str]) -> "BaseDistribution":
     return FloatDistribution(low, high, log=low > 0 and high / low >= LOG_FROM)
 
 
-def _value(text: str, distribution: "BaseDistribution") -> float | str:
-    from optuna.distributions import FloatDistribution
-
-    return float(text) if isinstance(distribution, FloatDistribution) else text
-
-
-def _sentences(found: Mapping[str, float], grid: Grid, told: str) -> list[str]:
-    first = next(iter(found))
-    said = [
-        f"{first} explains most of the variation of accuracy on test: {100 * found[first]:.0f} % of"
-        f" what the keys explain one by one, over {told}. A forest is fitted to few runs: read it"
-        " as an order, not as a measurement.",
-    ]
-    below = [key for key in found if key != SEED and found[key] < found.get(SEED, 0.0)]
-    if below:
-        said.append(f"Less than the seed explains: {', '.join(below)}.")
-    if grid.seeds < 2:
-        said.append("One seed each: how much of it is noise cannot be told.")
-    return said
-
-
-def _figure(found: Mapping[str, float]) -> "Figure":
-    from plotly.graph_objects import Bar
-
-    keys = list(found)[::-1]
+def _figure(shares: Mapping[str, float]) -> Figure:
+    keys = list(shares)[::-1]
     figure = canvas(height=110 + 34 * len(keys))
-    figure.add_trace(
-        Bar(
-            x=[100 * found[key] for key in keys],
-            y=[label(key) for key in keys],
-            orientation="h",
-            text=[f"{100 * found[key]:.0f} %" for key in keys],
-            textposition="outside",
-            cliponaxis=False,
-            marker={"color": [GREY if key == SEED else BLUE for key in keys]},
-            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
-        )
+    figure.add_bar(
+        x=[100 * shares[key] for key in keys],
+        y=[label(key) for key in keys],
+        orientation="h",
+        text=[f"{100 * shares[key]:.0f} %" for key in keys],
+        textposition="outside",
+        cliponaxis=False,
+        marker={"color": [GREY if key == SEED else BLUE for key in keys]},
+        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     figure.update_xaxes(title_text="share of the explained variation (%)", rangemode="tozero")
     figure.update_yaxes(showgrid=False)

@@ -1,26 +1,17 @@
-"""Accuracy on validation epoch by epoch, with the band of the seeds."""
+"""Accuracy on validation epoch by epoch, with the band of the seeds.
+
+Histories are files of their own: they are read for the cells that are drawn, and for no others.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from statistics import fmean
 
 from kdsweep.report.analysis.aggregate import Grid
-from kdsweep.report.sections.histories import Curve, curve, runs_of
-from kdsweep.report.sections.section import Section
-from kdsweep.report.sections.style import (
-    OF_BASELINE,
-    OF_BEST,
-    canvas,
-    color_of,
-    finished,
-    label,
-    percent,
-    select,
-    translucent,
-)
-from kdsweep.report.sources.collection import Evidence
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from kdsweep.report.sections import style
+from kdsweep.report.sections.section import Figure, Section
+from kdsweep.report.sections.style import OF_BASELINE, OF_BEST, percent
+from kdsweep.report.sources.collection import Run, RunCollection
 
 TITLE = "Learning curves"
 MOST_CELLS = 8
@@ -28,68 +19,78 @@ KEY = "val/acc"
 UNTIL = 0.2  # of the epochs, whose values do not set where the axis begins
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+@dataclass(frozen=True)
+class Curve:
+    """One metric of a cell; all lists go with ``epochs``."""
+
+    epochs: list[int]
+    mean: list[float]  # over the seeds that reached the epoch
+    low: list[float]
+    high: list[float]
+    n: int  # seeds
+
+
+def curve(runs: Sequence[Run], key: str) -> Curve | None:
+    """A metric over epochs, None if no run has it; values that are not finite are left out."""
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        for row in run.history:
+            if (value := row["metrics"].get(key)) is not None:
+                values.setdefault(row["epoch"], []).append(float(value))
+    if not values:
+        return None
+    epochs = sorted(values)
+    return Curve(
+        epochs,
+        [fmean(values[epoch]) for epoch in epochs],
+        [min(values[epoch]) for epoch in epochs],
+        [max(values[epoch]) for epoch in epochs],
+        max(map(len, values.values())),
+    )
+
+
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The curves of at most eight cells; None if nothing was measured on validation."""
-    cells = select(grid, MOST_CELLS)
-    found = {cell.name: curve(runs_of(evidence, cell), KEY) for cell in cells}
-    curves = {name: each for name, each in found.items() if each is not None}
+    cells = style.select(grid, MOST_CELLS)
+    measured = {cell.name: curve(collection.finished_runs(cell.name), KEY) for cell in cells}
+    curves = {name: each for name, each in measured.items() if each is not None}
     if not curves or max(len(each.epochs) for each in curves.values()) < 2:
         return None
-    said = "Mean accuracy on validation over seeds"
+    text = "Mean accuracy on validation over seeds"
     if grid.seeds > 1:
-        said += "; the bands of the best cell and of its baseline reach from the lowest seed to"
-        said += " the highest one"
-    said += ". The vertical axis leaves out the first fifth of the epochs; a double"
-    said += " click shows them."
-    if (total := len(finished(grid))) > len(curves):
-        said += (
+        text += "; the bands of the best cell and of its baseline reach from the lowest seed to"
+        text += " the highest one"
+    text += ". The vertical axis leaves out the first fifth of the epochs; a double"
+    text += " click shows them."
+    if (total := len(grid.finished)) > len(curves):
+        text += (
             f" {len(curves)} of {total} cells are drawn: the best, its baseline, and others from"
             " all over the ranking."
         )
-    return Section(TITLE, [said], figures=[_figure(curves, color_of(grid, cells))])
+    return Section(TITLE, [text], figures=[_figure(curves, style.color_of(grid, cells))])
 
 
-def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> "Figure":
-    from plotly.graph_objects import Scatter
-
-    figure = canvas(height=440)
-    for name, found in curves.items():
-        if found.n > 1 and colors[name] in (OF_BEST, OF_BASELINE):
-            figure.add_trace(band(found, name, colors[name]))
-    for name, found in curves.items():
-        leads = colors[name] in (OF_BEST, OF_BASELINE)
-        figure.add_trace(
-            Scatter(
-                x=found.epochs,
-                y=[percent(value) for value in found.mean],
-                mode="lines",
-                name=label(name),
-                legendgroup=name,
-                line={"color": colors[name], "width": 2.4 if leads else 1.6},
-                hovertemplate=f"{label(name)}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
-            )
+def _figure(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> Figure:
+    figure = style.canvas(height=440)
+    leading = [name for name in curves if colors[name] in (OF_BEST, OF_BASELINE)]
+    for name in leading:
+        if (drawn := curves[name]).n > 1:
+            band = (drawn.epochs, drawn.low, drawn.high, colors[name])
+            style.draw_band(figure, *band, legendgroup=name)
+    for name, drawn in curves.items():
+        text = style.label(name)
+        style.draw_line(
+            figure,
+            drawn.epochs,
+            drawn.mean,
+            {"color": colors[name], "width": 2.4 if name in leading else 1.6},
+            name=text,
+            legendgroup=name,
+            hovertemplate=f"{text}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
     figure.update_xaxes(title_text="epoch")
     figure.update_yaxes(title_text="val/acc (%)", range=axis_range(list(curves.values())))
     return figure
-
-
-def band(found: Curve, name: str, color: str, **options: Any) -> Any:
-    """From the lowest seed to the highest one, as a plotly trace."""
-    from plotly.graph_objects import Scatter
-
-    return Scatter(
-        x=[*found.epochs, *reversed(found.epochs)],
-        y=[percent(value) for value in [*found.high, *reversed(found.low)]],
-        mode="lines",
-        fill="toself",
-        fillcolor=translucent(color, 0.15),
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=name,
-        **options,
-    )
 
 
 def axis_range(curves: Sequence[Curve]) -> list[float]:

@@ -1,10 +1,17 @@
-"""A network whose answers were kept, or the same one of several seeds, and its calibration."""
+"""Predictions of networks: of one and its calibration, of a cell and its baseline and teacher.
 
-from collections.abc import Sequence
+N images, C classes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import Any
 
+import numpy as np
+
+from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.analysis.statistics import Interval, summary
 from kdsweep.report.analysis.temperature_scaling import (
     Array,
@@ -14,28 +21,48 @@ from kdsweep.report.analysis.temperature_scaling import (
     is_reached,
     scores,
 )
-from kdsweep.report.sources.collection import Run
+from kdsweep.report.formatting import interval
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Predictions
 
-
-def is_finished(run: Run) -> bool:
-    """Whether a run got to its end, and was not folded into an equal one."""
-    return run.row["status"] == "FINISHED" and run.row["same_as"] is None
+USUAL_T = 4.0  # softens the teacher where the cell has no T of its own
 
 
-def runs_of(cell: str, runs: Sequence[Run]) -> list[Run]:
-    """Those of a cell, as `kdsweep.report.analysis.aggregate` names them."""
-    return [run for run in runs if str(run.row["cell"] or run.row["name"]) == cell]
+def distinct(predictions: Iterable[Predictions | None]) -> list[Predictions]:
+    """Those that were kept, each once: runs of many seeds may share a teacher."""
+    return list({each.digest: each for each in predictions if each is not None}.values())
 
 
-def distinct(answers: Sequence[Predictions | None]) -> list[Predictions]:
-    """Those there are, each once: runs of many seeds may share a teacher."""
-    return list({found.digest: found for found in answers if found is not None}.values())
+def with_validation(predictions: Iterable[Predictions | None]) -> list[Predictions]:
+    """Those that were kept, of validation images, too."""
+    return [each for each in predictions if each is not None and "val" in each.logits]
 
 
-def of(answers: Predictions, split: str) -> tuple[Array, Array]:
+def logits_and_labels(predictions: Predictions, split: str) -> tuple[Array, Array]:
     """Logits (N, C) and labels (N,)."""
-    return answers.logits[split].numpy(), answers.labels[split].numpy()
+    return predictions.logits[split].numpy(), predictions.labels[split].numpy()
+
+
+def labels_of(predictions: Predictions) -> Array:
+    """Of the test images, (N,)."""
+    return predictions.labels["test"].numpy()
+
+
+def logits_of(predictions: Predictions) -> Array:
+    """On the test images, (N, C)."""
+    return predictions.logits["test"].numpy()
+
+
+def predicted_classes(predictions: Predictions) -> Array:
+    """The predicted class of each test image, (N,)."""
+    classes: Array = logits_of(predictions).argmax(axis=1)
+    return classes
+
+
+def correct_predictions(predictions: Predictions) -> Array:
+    """Whether each test image was classified correctly: bool (N,), in the order of the test set."""
+    correct: Array = predicted_classes(predictions) == labels_of(predictions)
+    return correct
 
 
 @dataclass(frozen=True)
@@ -43,22 +70,22 @@ class Network:
     """A teacher, or the students of a cell: one network, or one of every seed.
 
     Args:
-        answers: with validation among their splits.
+        predictions: with validation among their splits.
     """
 
     name: str
-    answers: Sequence[Predictions]
+    predictions: Sequence[Predictions]
 
     @cached_property
     def temperatures(self) -> list[float]:
         """The calibrated T of each, which may be a limit."""
-        return [calibrated_temperature(*of(found, "val")) for found in self.answers]
+        return [calibrated_temperature(*logits_and_labels(p, "val")) for p in self.predictions]
 
     @cached_property
     def fitted(self) -> list[tuple[Predictions, float]]:
-        """Those that have a calibrated T, with it."""
-        every = zip(self.answers, self.temperatures, strict=True)
-        return [(found, T) for found, T in every if is_reached(T)]
+        """The networks that have a calibrated T, with it."""
+        every = zip(self.predictions, self.temperatures, strict=True)
+        return [(predictions, T) for predictions, T in every if is_reached(T)]
 
     @property
     def T(self) -> float:
@@ -72,29 +99,99 @@ class Network:
             return None
         if len(self.fitted) > 1:
             return summary([T for _, T in self.fitted]).t_interval
-        ((found, T),) = self.fitted
-        return bootstrap_interval(*of(found, "val"), T)
+        ((predictions, T),) = self.fitted
+        return bootstrap_interval(*logits_and_labels(predictions, "val"), T)
 
     @property
     def T_with_interval(self) -> str:
         """`1.64 [1.21, 2.1]`; an end at 0 is the limit where all images are right."""
-        if self.interval is None:
-            return f"{self.T:.3g}"
-        low, high = self.interval
-        return f"{self.T:.3g} [{low:.3g}, {high:.3g}]"
+        return f"{self.T:.3g} {interval(self.interval, '.3g', 1)}".rstrip()
 
     @cached_property
     def before(self) -> list[Scores]:
-        """On test, of the same ones as `after`; of all where none has a calibrated T."""
-        shown = [found for found, _ in self.fitted] or self.answers
-        return [scores(*of(found, "test")) for found in shown]
+        """On test, of the same networks as `after`; of all where none has a calibrated T."""
+        shown = [predictions for predictions, _ in self.fitted] or self.predictions
+        return [scores(*logits_and_labels(predictions, "test")) for predictions in shown]
 
     @cached_property
     def after(self) -> list[Scores]:
-        """On test with logits divided by T, of those that have one."""
-        return [scores(*of(found, "test"), T) for found, T in self.fitted]
+        """On test with logits divided by T, of the networks that have one."""
+        return [scores(*logits_and_labels(p, "test"), T) for p, T in self.fitted]
 
     @property
     def images(self) -> int:
-        """That T is fitted on."""
-        return len(self.answers[0].labels["val"])
+        """Validation images, on which T is fitted."""
+        return len(self.predictions[0].labels["val"])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Predictions by seed, all of the same test images.
+
+    Args:
+        name: of the distilled cell.
+        baseline: the cell that learned from labels alone; None where the sweep has none.
+        students: of the distilled cell.
+        baseline_students: of the baseline; may be empty.
+        teachers: of the seeds of ``students``; empty where they were not kept.
+        T: softens the teacher where it is looked at.
+        config: of one of the runs.
+    """
+
+    name: str
+    baseline: str | None
+    students: Mapping[int, Predictions]
+    baseline_students: Mapping[int, Predictions]
+    teachers: Mapping[int, Predictions]
+    T: float
+    config: Mapping[str, Any]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """The seeds of both cells."""
+        return sorted(self.students.keys() & self.baseline_students.keys())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.students.values())).classes
+
+    @cached_property
+    def labels(self) -> Array:
+        """Of the test images, (N,)."""
+        return labels_of(next(iter(self.students.values())))
+
+    @cached_property
+    def counts(self) -> Array:
+        """Test images of each class, (C,)."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+
+def pair(collection: RunCollection, cell: Cell, baseline: str | None) -> Pair:
+    """A cell that learned from a teacher, and its baseline."""
+    runs = {int(run.row["seed"]): run for run in collection.finished_runs(cell.name)}
+    students = _alike({seed: run.predictions for seed, run in runs.items()}, None)
+    first = next(iter(students.values()), None)
+    others = collection.finished_runs(baseline) if baseline is not None else []
+    T = cell.rows[0]["T"]
+    return Pair(
+        name=cell.name,
+        baseline=baseline,
+        students=students,
+        baseline_students=_alike({int(run.row["seed"]): run.predictions for run in others}, first),
+        teachers=_alike({seed: runs[seed].teacher_predictions for seed in students}, first),
+        T=USUAL_T if T is None else float(T),
+        config=next(iter(runs.values())).config,
+    )
+
+
+def _alike(
+    by_seed: Mapping[int, Predictions | None], first: Predictions | None
+) -> dict[int, Predictions]:
+    """Those that were kept and have the labels of the first one: merged sweeps may differ."""
+    kept = {seed: predictions for seed, predictions in by_seed.items() if predictions is not None}
+    first = first or next(iter(kept.values()), None)
+    return {
+        seed: predictions
+        for seed, predictions in kept.items()
+        if first is not None and np.array_equal(labels_of(predictions), labels_of(first))
+    }

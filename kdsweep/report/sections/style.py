@@ -7,19 +7,16 @@ colour-blind. All accuracies are drawn in percent.
 import html
 from collections.abc import Sequence
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdsweep.data.types import printable
 from kdsweep.plotting.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from kdsweep.report.analysis.aggregate import Cell, Grid
-from kdsweep.report.analysis.statistics import Summary
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from kdsweep.report.sections.section import Figure
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 INK, FAINT = "#222222", "#e6e6e6"
-# Lines beside each other; of the cells, the best and the baseline have theirs everywhere.
+# Lines of one figure; the best cell and its baseline have their own colours everywhere.
 COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, "#000000", GREY)
 OF_BEST, OF_BASELINE = BLUE, INK
 OF_OTHERS = (ORANGE, GREEN, RED, PURPLE, SKY, GREY)
@@ -31,7 +28,7 @@ ONE_SEED = "One seed each: there are no intervals, and no difference here shows 
 
 def canvas(
     rows: int = 1, columns: int = 1, *, height: int, titles: Sequence[str] = (), **options: Any
-) -> "Figure":
+) -> Figure:
     """An empty figure with rows x columns panels; height in pixels, as wide as the page."""
     from plotly.subplots import make_subplots
 
@@ -63,41 +60,72 @@ def label(name: str) -> str:
 
 def labels(names: Sequence[str]) -> list[str]:
     """The names as plotly shows them, each distinct from the others, even where they are cut."""
-    found: list[str] = []
+    unique: list[str] = []
     for name in map(label, names):
         numbered = (f"{name} ({number})" for number in count(2))
-        found.append(next(each for each in chain([name], numbered) if each not in found))
-    return found
+        unique.append(next(each for each in chain([name], numbered) if each not in unique))
+    return unique
 
 
 def translucent(color: str, opacity: float) -> str:
-    """`#0072B2` at an opacity in [0, 1], as plotly asks for it."""
+    """`#0072B2` at an opacity in [0, 1], in plotly's notation."""
     red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
 
 
 def percent(value: float) -> float:
+    """A fraction in percent, rounded to what a figure can show."""
     return round(100 * value, 4)
-
-
-def half_width(found: Summary | None) -> float | None:
-    """Of the 95 % interval of a mean, in points; None with one seed."""
-    if found is None or found.t_interval is None:
-        return None
-    low, high = found.t_interval
-    return round(50 * (high - low), 4)
 
 
 def error_bars(cells: Sequence[Cell]) -> dict[str, Any]:
     """The intervals of the means on test, as plotly's `error_y`; cells of one seed have none."""
-    widths = [half_width(cell.test) for cell in cells]
+    widths = [cell.test.half_width if cell.test else None for cell in cells]
     return {
         "type": "data",
-        "array": [0.0 if width is None else width for width in widths],
+        "array": [0.0 if width is None else percent(width) for width in widths],
         "visible": any(width is not None for width in widths),
         "thickness": 1.2,
         "width": 4,
     }
+
+
+def draw_line(
+    figure: Figure,
+    x: Sequence[float],
+    accuracies: Sequence[float],
+    line: dict[str, Any],
+    column: int = 1,
+    **options: Any,
+) -> None:
+    """A line of accuracies, which are fractions; ``line`` has its colour, width and dash."""
+    y = [percent(value) for value in accuracies]
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, row=1, col=column, **options)
+
+
+def draw_band(
+    figure: Figure,
+    x: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    color: str,
+    column: int = 1,
+    **options: Any,
+) -> None:
+    """The area between two lines of accuracies, which are fractions."""
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[percent(value) for value in [*high, *reversed(low)]],
+        mode="lines",
+        fill="toself",
+        fillcolor=translucent(color, 0.16),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=column,
+        **options,
+    )
 
 
 def color_bar(title: str) -> dict[str, Any]:
@@ -106,47 +134,28 @@ def color_bar(title: str) -> dict[str, Any]:
     return {"title": text, "thickness": 14, "outlinewidth": 0}
 
 
-def finished(grid: Grid) -> list[Cell]:
-    """The cells with a mean on test, in the order of the grid."""
-    return [cell for cell in grid.cells if cell.test is not None]
-
-
-def baseline_of(grid: Grid, cell: Cell | None) -> Cell | None:
-    """The cell that a cell is compared with; None without one."""
-    if cell is None:
-        return None
-    name = grid.baselines.get(cell.name)
-    return next((found for found in grid.cells if found.name == name), None)
-
-
-def leading(grid: Grid) -> Cell | None:
-    """The best cell; where nothing was held out to choose by, the first one."""
-    return grid.best or next(iter(finished(grid)), None)
-
-
 def select(grid: Grid, most: int) -> list[Cell]:
     """At most so many cells: the leading one, its baseline, and others from all over the ranking.
 
     They are in the order of the grid.
     """
-    cells, first = finished(grid), leading(grid)
-    baseline = baseline_of(grid, first)
-    chosen = [cell for cell in (first, baseline) if cell is not None]
-    others = [cell for cell in cells if all(cell is not known for known in chosen)]
+    first = grid.leading
+    chosen = [cell for cell in (first, grid.baseline_of(first)) if cell is not None]
+    others = [cell for cell in grid.finished if all(cell is not known for known in chosen)]
     room = max(0, min(most - len(chosen), len(others)))
     step = (len(others) - 1) / max(1, room - 1)
     chosen += [others[round(place * step)] for place in range(room)]
-    return [cell for cell in cells if any(cell is known for known in chosen)]
+    return [cell for cell in grid.finished if any(cell is known for known in chosen)]
 
 
 def color_of(grid: Grid, cells: Sequence[Cell]) -> dict[str, str]:
     """Cell -> colour; the leading one and its baseline have the same in every figure."""
-    first = leading(grid)
-    baseline = baseline_of(grid, first)
-    found, others = {}, iter(OF_OTHERS * (1 + len(cells) // len(OF_OTHERS)))
+    first = grid.leading
+    baseline = grid.baseline_of(first)
+    colors, others = {}, iter(OF_OTHERS * (1 + len(cells) // len(OF_OTHERS)))
     for cell in cells:
         if cell is first:
-            found[cell.name] = OF_BEST
+            colors[cell.name] = OF_BEST
         else:
-            found[cell.name] = OF_BASELINE if cell is baseline else next(others)
-    return found
+            colors[cell.name] = OF_BASELINE if cell is baseline else next(others)
+    return colors

@@ -1,42 +1,42 @@
-"""The runs that are in no mean: failed, pruned, killed, still running, never begun."""
+"""The runs that are in no mean: failed, pruned, killed, still running, never started."""
 
-from kdsweep.report.analysis.aggregate import Grid, Row
+from kdsweep.report.analysis.aggregate import Grid
+from kdsweep.report.formatting import first_of
 from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 
 TITLE = "Runs that are in no mean"
 MOST_RUNS = 30
 MEANINGS = {
     "FAILED": "ended by an error",
-    "PRUNED": "ended early, for it was behind",
-    "KILLED": "ended from outside",
+    "PRUNED": "stopped early, as it was behind",
+    "KILLED": "stopped from outside",
     "RUNNING": "still training, or its process died",
 }
-NEVER_BEGAN = "asked for in sweep.json, and without a folder"
+NEVER_STARTED = "requested in sweep.json, and without a folder"
 
 
-def section(evidence: Evidence, grid: Grid) -> Section | None:
+def section(collection: RunCollection, grid: Grid) -> Section | None:
     """The runs with their reasons; None if all have finished."""
-    rows = [row for row in evidence.rows if row["same_as"] is None]
-    lines = [_line(row) for row in rows if row["status"] != "FINISHED"]
-    lines += [(name, "", "", "MISSING", NEVER_BEGAN) for name in evidence.missing]
+    rows = [row for row in collection.rows if row["same_as"] is None]
+    lines: list[Line] = []
+    for row in (row for row in rows if row["status"] != "FINISHED"):
+        reason = row.get("reason") or MEANINGS.get(row["status"], "")
+        seed = "" if row["seed"] is None else row["seed"]
+        texts = (row.get("run", ""), row["cell"] or "", seed, row["status"], reason)
+        lines.append(tuple(map(str, texts)))
+    lines += [(name, "", "", "MISSING", NEVER_STARTED) for name in collection.missing]
     if not lines:
         return None
-    said = [f"{len(lines)} of {len(rows) + len(evidence.missing)} runs have no result."]
-    short = [cell for cell in grid.cells if cell.test and cell.test.n < grid.seeds]
+    sentences = [f"{len(lines)} of {len(rows) + len(collection.missing)} runs have no result."]
+    short = [
+        f"{cell.name} (n={cell.test.n})"
+        for cell in grid.cells
+        if cell.test and cell.test.n < grid.seeds
+    ]
     if short:
-        names = ", ".join(f"{cell.name} (n={cell.test.n})" for cell in short[:5] if cell.test)
-        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
-        said.append(f"Cells with fewer seeds than others: {names}{more}.")
+        sentences.append(f"Cells with fewer seeds than others: {first_of(short)}.")
     if len(lines) > MOST_RUNS:
-        said.append(f"The first {MOST_RUNS} are listed; results.csv has all that began.")
-    return Section(
-        TITLE, said, [Table(("run", "cell", "seed", "status", "why"), lines[:MOST_RUNS])]
-    )
-
-
-def _line(row: Row) -> Line:
-    status = str(row["status"])
-    reason = row.get("reason") or MEANINGS.get(status, "")
-    seed = "" if row["seed"] is None else str(row["seed"])
-    return str(row.get("run", "")), str(row["cell"] or ""), seed, status, str(reason)
+        sentences.append(f"The first {MOST_RUNS} are listed; results.csv has all that started.")
+    table = Table(("run", "cell", "seed", "status", "why"), lines[:MOST_RUNS])
+    return Section(TITLE, sentences, [table])

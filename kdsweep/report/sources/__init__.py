@@ -1,0 +1,1 @@
+"""Collections of runs, from folders and from MLflow: `collection`, `mlflow`, `lookup`, `merge`."""

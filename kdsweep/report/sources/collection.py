@@ -1,20 +1,22 @@
-"""What a report is made of: the runs of one sweep or several, read from folders or from MLflow.
+"""The runs of one sweep or several that a report is about, read from folders or from MLflow.
 
-Everything but a run's row is read when it is asked for: a table of 1,000 runs opens no other file.
+A table of 1,000 runs opens no other file than theirs: the rest is read on access.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from kdsweep.errors import UserError
-from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.images import Load, load_dataset
+from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
+from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
@@ -25,41 +27,54 @@ log = logging.getLogger(__name__)
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is no server itself
 
 
-class Run(Protocol):
-    """One run, wherever it is kept."""
+class Run(ABC):
+    """One run, in a folder or in MLflow; everything but its row is read on access.
+
+    Args:
+        row: its row of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys.
+    """
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+
+    def with_row(self, row: Row) -> Self:
+        """The same run with another row."""
+        run = copy(self)
+        run.row = row
+        return run
 
     @property
-    def row(self) -> Row:
-        """What results.csv says of it: `kdsweep.tracking.results_table.COLUMNS`."""
-
-    @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """The resolved config that it was trained from."""
 
     @property
+    @abstractmethod
     def history(self) -> list[run_dir.Row]:
         """Its metrics, epoch by epoch."""
 
     @property
-    def answers(self) -> Predictions | None:
+    @abstractmethod
+    def predictions(self) -> Predictions | None:
         """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
 
     @property
-    def teacher_answers(self) -> Predictions | None:
+    @abstractmethod
+    def teacher_predictions(self) -> Predictions | None:
         """Its teacher's logits; None where it had none or they were not kept."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The runs that a report tells of.
+class RunCollection:
+    """The runs of a report.
 
     Args:
         name: of the sweep, as on its command line; of several, joined by " + ".
         runs: in the order of the sweep; unfinished and folded ones, too.
         home: the folder that the report is written to.
-        missing: names of the runs that were asked for and have left nothing, `12`.
+        missing: names of the runs that were requested and have left nothing, `12`.
         links: a run's id in MLflow -> its page there.
-        load: gives the data set of a run's resolved config, for a look at its images.
+        load: loads the data set of a run's resolved config, for its images.
     """
 
     name: str
@@ -67,52 +82,61 @@ class Evidence:
     home: Path
     missing: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
-    load: Load = load_dataset
+    load: DatasetLoader = load_dataset
 
     @property
     def rows(self) -> list[Row]:
         return [run.row for run in self.runs]
 
+    def finished_runs(self, cell: str | None = None) -> list[Run]:
+        """The finished runs, of a cell or of all; those folded into an equal one are left out."""
+        finished = [run for run in self.runs if is_finished(run.row)]
+        return [run for run in finished if cell is None or cell_name(run.row) == cell]
 
-class FolderRun:
+
+class FolderRun(Run):
     """A run in its folder."""
 
     def __init__(self, row: Row, folder: Path, sweep: Path) -> None:
-        self.row, self.folder, self.sweep = row, folder, sweep
+        super().__init__(row)
+        self.folder, self.sweep = folder, sweep
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        found = OmegaConf.to_container(OmegaConf.load(self.folder / run_dir.CONFIG))
-        assert isinstance(found, dict)
-        return {str(key): value for key, value in found.items()}
+        return as_dict(OmegaConf.load(self.folder / run_dir.CONFIG))
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
         return run_dir.read_rows(self.folder)
 
     @cached_property
-    def answers(self) -> Predictions | None:
-        return _answers(self.folder / run_dir.PREDICTIONS)
+    def predictions(self) -> Predictions | None:
+        return _predictions(self.folder / run_dir.PREDICTIONS)
 
     @cached_property
-    def teacher_answers(self) -> Predictions | None:
-        own = self.answers
+    def teacher_predictions(self) -> Predictions | None:
+        own = self.predictions
         if own is None or own.teacher is None:
             return None
-        return _answers(self.sweep / TEACHER_PREDICTIONS_DIR / f"{own.teacher}.safetensors")
+        return _predictions(self.sweep / TEACHER_PREDICTIONS_DIR / f"{own.teacher}.safetensors")
 
 
-def _answers(path: Path) -> Predictions | None:
-    if not path.is_file():
-        return None
+def as_dict(config: DictConfig | ListConfig) -> dict[str, Any]:
+    """A run's config as plain values."""
+    values = OmegaConf.to_container(config)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _predictions(path: Path) -> Predictions | None:
     try:
-        return load_predictions(path)
+        return load_predictions(path) if path.is_file() else None
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s is passed over: %s", path, error)
         return None
 
 
-def from_folder(sweep: Path) -> Evidence:
+def from_folder(sweep: Path) -> RunCollection:
     """The runs of a sweep's folder.
 
     Raises:
@@ -128,14 +152,14 @@ def from_folder(sweep: Path) -> Evidence:
         raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: its sweep.json is damaged")
     known = {str(run.row["run"]) for run in runs}
     missing = tuple(number for number in note.get("fingerprints", {}) if number not in known)
-    return Evidence(note["name"], runs, sweep, missing, links(note, runs))
+    return RunCollection(note["name"], runs, sweep, missing, links(note, runs))
 
 
 def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
     """The pages of a sweep's runs, by their ids in MLflow.
 
     Args:
-        note: with the `tracking_uri` and the `experiment_id` that sweep.json has.
+        note: with `tracking_uri` and `experiment_id`, as in sweep.json.
     """
     uri, experiment = note.get("tracking_uri"), note.get("experiment_id")
     if not uri or not experiment:
@@ -145,6 +169,6 @@ def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
 
 
 def run_page(uri: str, experiment: str, run_id: str) -> str:
-    """Where a run of a store is to be seen."""
+    """The address of a run's page in MLflow."""
     server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_UI
     return f"{server}/#/experiments/{experiment}/runs/{run_id}"

@@ -1,4 +1,4 @@
-"""Single test images: how they look, on a sheet with what was said of them."""
+"""Single test images: their pixels, and a sheet of them with the predictions for each."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ LETTERS = 16  # of a class name
 NO_MEMORY = 1e-9  # GiB: images in files stay there
 NARROW, WIDE = 1.25, 2.3  # inches a column
 
-# Gives the data set of a run's resolved config.
-Load = Callable[[dict[str, Any]], "Dataset"]
+# Loads the data set of a run's resolved config.
+DatasetLoader = Callable[[dict[str, Any]], "Dataset"]
 
 
-class Read:
-    """A source that has been read, and is not to be identified: to look at, not to train on."""
+class LoadedSource:
+    """A source that has been read, without a digest: for looking at images, not for training."""
 
     def __init__(self, name: str, raw: "Raw") -> None:
         self.name, self._raw = name, raw
@@ -44,7 +44,7 @@ class Read:
 def load_dataset(config: dict[str, Any]) -> "Dataset":
     """The data set of a run's resolved config, to look at a few of its images.
 
-    Images in files are decoded when they are asked for, and pixels are not measured.
+    Images in files are decoded when they are read, and pixel statistics are not computed.
 
     Raises:
         UserError: if the data is missing, damaged, or cannot be split as it was.
@@ -65,11 +65,14 @@ def load_dataset(config: dict[str, Any]) -> "Dataset":
         raise UserError(str(error)) from error
     any_values = [0.5] * raw.train.images.shape[1]
     node = replace(node, mean=any_values, std=any_values)
-    return build_dataset(node, "cpu", Read(node.name, raw))
+    return build_dataset(node, "cpu", LoadedSource(node.name, raw))
 
 
 def pixels_of(
-    config: Mapping[str, Any], labels: np.ndarray, index: Sequence[int], load: Load = load_dataset
+    config: Mapping[str, Any],
+    labels: np.ndarray,
+    index: Sequence[int],
+    load: DatasetLoader = load_dataset,
 ) -> np.ndarray:
     """The test images at ``index``, as uint8 (len(index), channels, H, W).
 
@@ -77,7 +80,7 @@ def pixels_of(
         labels: of the whole test set as the run saw it, (N,).
 
     Raises:
-        UserError: if the data is not there, or is not what the run was measured on.
+        UserError: if the data is missing, or differs from what the run was measured on.
     """
     import torch
 
@@ -87,8 +90,8 @@ def pixels_of(
     return test.images[torch.tensor(list(index))].cpu().numpy()
 
 
-class Shown(NamedTuple):
-    """An image of a contact sheet, and the names of its class and of the answers to it."""
+class SheetImage(NamedTuple):
+    """An image of a contact sheet, and the names of its class and of the predictions for it."""
 
     pixels: np.ndarray  # uint8 (channels, H, W)
     true: str
@@ -97,13 +100,16 @@ class Shown(NamedTuple):
 
     @property
     def caption(self) -> str:
-        """`true: said before → says now`, in two lines if it is long."""
-        true, before, after = map(_short, (self.true, self.before, self.after))
+        """`true: before → after`, in two lines if it is long."""
+        names = (self.true, self.before, self.after)
+        true, before, after = (
+            name if len(name) <= LETTERS else name[: LETTERS - 1] + "…" for name in names
+        )
         space = "\n" if len(true + before + after) > LETTERS else " "
         return f"{true}:{space}{before} → {after}"
 
 
-Block = tuple[str, Sequence[Shown]]  # a heading of two lines, and the images under it
+Block = tuple[str, Sequence[SheetImage]]  # a heading of two lines, and the images under it
 
 
 def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
@@ -120,18 +126,18 @@ def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False).ravel()
     for part, (heading, block) in zip(parts, blocks, strict=True):
         letters = int(columns * width * 13)
-        told = "\n".join(shorten(line, letters, placeholder="…") for line in heading.split("\n"))
-        part.suptitle(told, fontsize=10, x=0.005, ha="left")
+        title = "\n".join(shorten(line, letters, placeholder="…") for line in heading.split("\n"))
+        part.suptitle(title, fontsize=10, x=0.005, ha="left")
         if block:
             panels = part.subplots(math.ceil(len(block) / columns), columns, squeeze=False).ravel()
             _fill(panels, block)
     save_figure(figure, path)
 
 
-def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:
+def _fill(panels: Sequence["Axes"], block: Sequence[SheetImage]) -> None:
     for axes in panels:
         axes.set_axis_off()
-        axes.set(xticks=[], yticks=[])  # laying out those that are not drawn takes seconds
+        axes.set(xticks=[], yticks=[])  # the layout of hidden ticks takes seconds
     for axes, shown in zip(panels, block, strict=False):
         pixels = shown.pixels.transpose(1, 2, 0)
         is_grey, is_small = pixels.shape[2] == 1, max(pixels.shape[:2]) < SMALL
@@ -143,7 +149,3 @@ def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:
             interpolation="nearest" if is_small else "antialiased",
         )
         axes.set_title(shown.caption, fontsize=8.5, pad=3)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"

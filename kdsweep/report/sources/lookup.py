@@ -1,13 +1,14 @@
-"""What a report is to be made of, from the words that the user names it by."""
+"""The runs that the user names by words: folders, ids in MLflow, filters."""
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.errors import UserError
-from kdsweep.report.sources.collection import Evidence, from_folder
+from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
 from kdsweep.tracking.metadata import read_sweep_metadata
@@ -22,7 +23,7 @@ QUERY = re.compile(r"[=<>]|\b(I?LIKE|IN|IS)\b", re.IGNORECASE)
 
 
 class Address(NamedTuple):
-    """Where MLflow is; None for what the user has not said."""
+    """Where MLflow is; None for what the user has not given."""
 
     uri: str | None = None
     experiment: str | None = None
@@ -35,7 +36,7 @@ class Address(NamedTuple):
             raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 
     def refuse_absent(self) -> None:
-        """Raises UserError if the user has named a store that is not there, needed or not."""
+        """Raises UserError if the user has named a missing store, needed or not."""
         if self.uri is not None:
             try:
                 MLflowStore.refuse_absent(self.uri)
@@ -45,11 +46,11 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """The runs, and the one run in MLflow that a report of them belongs to."""
+    """The runs, and the parent run in MLflow that a report of them belongs to."""
 
-    evidence: Evidence
+    collection: RunCollection
     parent: str | None = None  # None for several sweeps, for a part of one, and without MLflow
-    uri: str | None = None  # of the store that has it
+    uri: str | None = None  # of the parent's store
     experiment: str | None = None
 
     def store(self) -> MLflowStore | None:
@@ -74,31 +75,29 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
         UserError: if a word names nothing.
     """
     address = address or Address()
-    found = _found(words, address)
+    if words:
+        sources = [_named(word, address) for word in dict.fromkeys(words)]
+    else:
+        sources = [_of_folder(latest(HOME), address)]
+    if len(sources) > 1:
+        sources = [Source(merge([source.collection for source in sources]))]
     address.refuse_absent()
-    return found
+    return sources[0]
 
 
-def _found(words: Sequence[str], address: Address) -> Source:
-    if not words:
-        return _of_folder(latest(HOME), address)
-    found = [source for word in dict.fromkeys(words) for source in _named(word, address)]
-    if len(found) == 1:
-        return found[0]
-    return Source(merge([source.evidence for source in found]))
-
-
-def _named(word: str, address: Address) -> list[Source]:
+def _named(word: str, address: Address) -> Source:
     for folder in (Path(word), HOME / word):
         if (folder / "sweep.json").is_file():
-            return [_of_folder(folder, address)]
+            return _of_folder(folder, address)
     if Path(word).is_dir():
         raise UserError(f"SWEEP must be a sweep's folder, got {word}, which has no sweep.json")
     if RUN_ID.fullmatch(word):
         store = address.open()
-        return [Source(from_mlflow(store, word), word, store.uri, address.experiment)]
+        return Source(from_mlflow(store, word), word, store.uri, address.experiment)
     if QUERY.search(word):
-        return [_of_query(word, address)]
+        merged = merge(from_query(address.open(), word))
+        home = REPORTS / (re.sub(r"[^\w.-]+", "_", word).strip("_")[:80] or "query")
+        return Source(replace(merged, name=word, home=home))
     raise UserError(
         f"SWEEP must be a sweep's folder, its name under {HOME}/, the id of its run in MLflow or a"
         f" filter like \"params.loss = 'kl'\", got {word}"
@@ -106,37 +105,21 @@ def _named(word: str, address: Address) -> list[Source]:
 
 
 def _of_folder(folder: Path, address: Address) -> Source:
-    evidence = from_folder(folder)
+    collection = from_folder(folder)
     note = read_sweep_metadata(folder)
     assert note is not None, "from_folder refuses a folder without"
-    experiment = address.experiment or _experiment(evidence)
+    experiment = address.experiment
+    if experiment is None and collection.runs:
+        with suppress(Exception):  # a damaged file may raise any error of the parser
+            experiment = (collection.runs[0].config.get("tracking") or {}).get("experiment")
     used = note["tracking_uri"]
     if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
         used = URI  # the project's folder was moved, and its database with it
-    return Source(evidence, note["parent_run_id"], address.uri or used, experiment)
-
-
-def _experiment(evidence: Evidence) -> str | None:
-    """The name of the experiment that a sweep was logged to."""
-    if not evidence.runs:
-        return None
-    try:
-        tracking = evidence.runs[0].config.get("tracking") or {}
-    except Exception:  # whatever a damaged file makes a parser say
-        return None
-    name = tracking.get("experiment")
-    return None if name is None else str(name)
-
-
-def _of_query(query: str, address: Address) -> Source:
-    parts = from_query(address.open(), query)
-    found = merge(parts)
-    home = REPORTS / (re.sub(r"[^\w.-]+", "_", query).strip("_")[:80] or "query")
-    return Source(replace(found, name=query, home=home))
+    return Source(collection, note["parent_run_id"], address.uri or used, experiment)
 
 
 def latest(home: Path = Path("multirun")) -> Path:
-    """The folder of the sweep that began last.
+    """The folder of the sweep that was started last.
 
     Raises:
         UserError: if there is none.

@@ -1,13 +1,13 @@
-"""The runs of a sweep as MLflow has them: the same rows as from the folders, to the digit.
+"""The runs of a sweep in MLflow: the same rows as from the folders, to the digit.
 
-A job that was folded into an equal one is no run of MLflow's: it is known from the sweep.json that
-a sweep's run keeps when it has ended. Everything but the rows is read when it is asked for.
+A job that was folded into an equal one has no run in MLflow: it is known from the sweep.json among
+the artifacts of a sweep that has ended. Everything but the rows is read on access.
 """
 
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Evidence, Run, links
+from kdsweep.report.sources.collection import Run, RunCollection, as_dict, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
@@ -30,42 +30,44 @@ from kdsweep.tracking.results_table import COLUMNS, settings_from_params
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
-REPORTS = Path("multirun") / "reports"  # of what has no folder of its own here
+REPORTS = Path("multirun") / "reports"  # of runs without a folder of their own here
 
-MEASURED = (
+MEASURED = (  # in the order of `kdsweep compare`
     "val/acc",
     "val/loss",
-    "val/acc_best",
     "val/agreement",
     "test/acc",
     "test/loss",
     "test/ece",
     "test/agreement",
+    "val/acc_best",
+    "epochs",
     "seconds",
+    "num_params",
     "latency_ms",
 )
 
 
-class Archive:
-    """The artifacts of a sweep's runs; what several of them share is fetched once."""
+class ArtifactCache:
+    """Reads the artifacts of a sweep's runs; shared predictions of teachers are fetched once."""
 
     def __init__(self, store: MLflowStore, sweep: str | None) -> None:
         self.store, self.sweep = store, sweep
-        self._of_teachers: dict[str, Predictions | None] = {}
+        self._teachers: dict[str, Predictions | None] = {}
 
-    def read(self, run_id: str, name: str, load: Callable[[Path], Found]) -> Found | None:
-        """What a run's file says; None if the run has no such file."""
+    def read(self, run_id: str, name: str, load: Callable[[Path], T]) -> T | None:
+        """The content of a run's file; None if the run has no such file, or it is damaged."""
         folder = name.rpartition("/")[0] or None
         if name not in {item.path for item in self.store.client.list_artifacts(run_id, folder)}:
             return None
-        with TemporaryDirectory(prefix="kdsweep-") as place:
-            path = Path(self.store.client.download_artifacts(run_id, name, place))
+        with TemporaryDirectory(prefix="kdsweep-") as target:
+            path = Path(self.store.client.download_artifacts(run_id, name, target))
             try:
                 return load(path)
             except (OSError, ValueError, KeyError) as error:
@@ -73,78 +75,77 @@ class Archive:
                 return None
 
     def teacher(self, digest: str) -> Predictions | None:
-        """The answers of a teacher of the sweep."""
+        """The predictions of a teacher of the sweep."""
         if self.sweep is None:
             return None
-        if digest not in self._of_teachers:
+        if digest not in self._teachers:
             name = f"{TEACHER_PREDICTIONS_DIR}/{digest}.safetensors"
-            self._of_teachers[digest] = self.read(self.sweep, name, load_predictions)
-        return self._of_teachers[digest]
+            self._teachers[digest] = self.read(self.sweep, name, load_predictions)
+        return self._teachers[digest]
 
 
-class MLflowRun:
+class MLflowRun(Run):
     """A run in MLflow."""
 
-    def __init__(self, found: "Entity", row: Row, archive: Archive) -> None:
-        self.row, self._found, self._archive = row, found, archive
-        self.run_id = str(found.info.run_id)
-        self._metrics = [key for key in found.data.metrics if key not in END_METRICS]
-
-    def folded(self, number: int) -> "MLflowRun":
-        """The job of this number, which was the same run."""
-        row = self.row | {"run": number, "same_as": str(self.row["run"])}
-        return MLflowRun(self._found, row, self._archive)
+    def __init__(self, entity: "Entity", row: Row, artifacts: ArtifactCache) -> None:
+        super().__init__(row)
+        self._entity, self._artifacts = entity, artifacts
+        self.run_id = str(entity.info.run_id)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        found = self._archive.read(self.run_id, f"config/{run_dir.CONFIG}", OmegaConf.load)
-        if found is None:
-            return {}
-        values = OmegaConf.to_container(found)
-        assert isinstance(values, dict)
-        return {str(key): value for key, value in values.items()}
+        config = self._artifacts.read(self.run_id, f"config/{run_dir.CONFIG}", OmegaConf.load)
+        return {} if config is None else as_dict(config)
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
-        client = self._archive.store.client
+        client = self._artifacts.store.client
         rows: dict[tuple[int, int], dict[str, float]] = {}
-        for key in self._metrics:
+        for key in (key for key in self._entity.data.metrics if key not in END_METRICS):
             for entry in client.get_metric_history(self.run_id, key):
                 rows.setdefault((entry.step, entry.timestamp), {})[key] = entry.value
         return [run_dir.make_row(step, time, rows[step, time]) for step, time in sorted(rows)]
 
     @cached_property
-    def answers(self) -> Predictions | None:
-        return self._archive.read(self.run_id, run_dir.PREDICTIONS, load_predictions)
+    def predictions(self) -> Predictions | None:
+        return self._artifacts.read(self.run_id, run_dir.PREDICTIONS, load_predictions)
 
     @cached_property
-    def teacher_answers(self) -> Predictions | None:
-        own = self.answers
-        return None if own is None or own.teacher is None else self._archive.teacher(own.teacher)
+    def teacher_predictions(self) -> Predictions | None:
+        own = self.predictions
+        return None if own is None or own.teacher is None else self._artifacts.teacher(own.teacher)
 
 
-def from_mlflow(store: MLflowStore, sweep: str) -> Evidence:
+def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
     """The runs of a sweep or a search, by the id of its run in MLflow; a single run, too.
 
     Raises:
         UserError: if the store has no such run.
     """
-    parent = get_run(store, sweep)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        parent = store.client.get_run(sweep)
+    except MlflowException as error:
+        raise UserError(
+            f"SWEEP must be the id of a run in the store, got {sweep} ({first_line(error)})"
+        ) from error
     role = parent.data.tags.get(ROLE)
     if role == "run":
-        found = [parent]
+        runs = [parent]
     elif role == "search":  # search > trial > run
         below = store.search(f"tags.`{ROLE}` = 'trial' and tags.`{PARENT}` = '{sweep}'")
         trials = {str(trial.info.run_id) for trial in below}
-        runs = store.search(f"tags.`{ROLE}` = 'run'")
-        found = [run for run in runs if run.data.tags.get(PARENT) in trials]
+        every = store.search(f"tags.`{ROLE}` = 'run'")
+        runs = [run for run in every if run.data.tags.get(PARENT) in trials]
     else:
-        found = store.search(f"tags.`{ROLE}` = 'run' and tags.`{PARENT}` = '{sweep}'")
-    return _whole(_evidence(store, parent, found), Archive(store, None if role == "run" else sweep))
+        runs = store.search(f"tags.`{ROLE}` = 'run' and tags.`{PARENT}` = '{sweep}'")
+    artifacts = ArtifactCache(store, None if role == "run" else sweep)
+    return _with_all_jobs(_collection(store, parent, runs), artifacts)
 
 
-def from_query(store: MLflowStore, query: str) -> list[Evidence]:
-    """The runs that a filter of MLflow's matches, those of each sweep together.
+def from_query(store: MLflowStore, query: str) -> list[RunCollection]:
+    """The runs that match a filter of MLflow's, those of each sweep together.
 
     Raises:
         UserError: if MLflow does not understand the filter, or no run matches it.
@@ -160,141 +161,119 @@ def from_query(store: MLflowStore, query: str) -> list[Evidence]:
         ) from error
     if not matching:
         raise UserError(f"SWEEP must match some run of the experiment, got {query}")
-    roots = Roots(store.search(f"tags.`{ROLE}` != 'run'"))
+    parents = ParentIndex(store.search(f"tags.`{ROLE}` != 'run'"))
     by_sweep: dict[str, list[Entity]] = {}
     for run in matching:
-        by_sweep.setdefault(roots.of(run), []).append(run)
+        by_sweep.setdefault(parents.root_of(run), []).append(run)
     return [
-        _evidence(store, roots.runs.get(sweep, runs[0]), runs) for sweep, runs in by_sweep.items()
+        _collection(store, parents.runs.get(sweep, runs[0]), runs)
+        for sweep, runs in by_sweep.items()
     ]
 
 
-def get_run(store: MLflowStore, run_id: str) -> "Entity":
-    """A run by its id. Raises UserError if the store has none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(
-            f"SWEEP must be the id of a run in the store, got {run_id} ({first_line(error)})"
-        ) from error
-
-
-class Roots:
-    """Finds the sweep or search that a run belongs to."""
+class ParentIndex:
+    """The sweeps, searches and trials of a store, by id."""
 
     def __init__(self, runs: "Iterable[Entity]") -> None:
         self.runs = {str(run.info.run_id): run for run in runs}
 
-    def of(self, run: "Entity") -> str:
-        """The id of the highest run above a run; its own if there is none."""
-        above = run.data.tags.get(PARENT)
-        return str(run.info.run_id) if above is None else self._highest(above)
-
-    def _highest(self, run_id: str) -> str:
-        run = self.runs.get(run_id)
-        above = run.data.tags.get(PARENT) if run is not None else None
-        return run_id if above is None else self._highest(above)
+    def root_of(self, run: "Entity") -> str:
+        """The id of the sweep or search that a run belongs to; its own if there is none."""
+        root, above = str(run.info.run_id), run.data.tags.get(PARENT)
+        while above is not None:
+            root, parent = str(above), self.runs.get(above)
+            above = None if parent is None else parent.data.tags.get(PARENT)
+        return root
 
 
 def single(store: MLflowStore, run: "Entity") -> MLflowRun:
     """A run by itself, whatever sweep it belongs to."""
-    roots = Roots(store.search(f"tags.`{ROLE}` != 'run'"))
-    sweep = roots.of(run)
-    archive = Archive(store, sweep if sweep in roots.runs else None)
-    return MLflowRun(run, row_of(run, place(run, None)), archive)
+    parents = ParentIndex(store.search(f"tags.`{ROLE}` != 'run'"))
+    sweep = parents.root_of(run)
+    artifacts = ArtifactCache(store, sweep if sweep in parents.runs else None)
+    return MLflowRun(run, row_of(run, place(run, None)), artifacts)
 
 
-def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -> Evidence:
+def _collection(
+    store: MLflowStore, parent: "Entity", entities: "Iterable[Entity]"
+) -> RunCollection:
     """``parent`` is the run itself where there is no other."""
     sweep, folder = str(parent.info.run_id), parent.data.tags.get(FOLDER_TAG)
     is_alone = parent.data.tags.get(ROLE) == "run"
-    archive = Archive(store, None if is_alone else sweep)
+    artifacts = ArtifactCache(store, None if is_alone else sweep)
     above = None if is_alone else folder
-    placed = sorted(
-        ((place(run, above), run) for run in found), key=lambda pair: run_dir.by_number(pair[0])
-    )
-    runs: list[Run] = [MLflowRun(run, row_of(run, run_place), archive) for run_place, run in placed]
+    numbered = [(place(run, above), run) for run in entities]
+    numbered.sort(key=lambda pair: run_dir.by_number(pair[0]))
+    runs: list[Run] = [MLflowRun(run, row_of(run, name), artifacts) for name, run in numbered]
     here = None if above is None else Path(above)
     home = here if here is not None and (here / "sweep.json").is_file() else REPORTS / sweep
     address = {"tracking_uri": store.uri, "experiment_id": parent.info.experiment_id}
     # A run's name is cut where it is too long for MLflow.
     name = parent.data.params.get("command", str(parent.info.run_name))
-    return Evidence(name, runs, home, links=links(address, runs))
+    return RunCollection(name, runs, home, links=links(address, runs))
 
 
-def _note_in(path: Path) -> dict[str, Any] | None:
-    return read_sweep_metadata(path.parent)
-
-
-def _whole(part: Evidence, archive: Archive) -> Evidence:
-    """With the jobs of a sweep that are no run of MLflow's: folded ones, and missing ones."""
-    if archive.sweep is None or (note := archive.read(archive.sweep, SWEEP, _note_in)) is None:
-        return part
-    jobs: Mapping[str, str] = note["fingerprints"]
-    by_number = {str(run.row["run"]): run for run in part.runs}
-    first: dict[str, str] = {}
-    found: dict[str, Run] = dict(by_number)
-    for number, mark in jobs.items():
-        owner = by_number.get(first.setdefault(mark, number))
-        if number not in found and isinstance(owner, MLflowRun):
-            found[number] = owner.folded(int(number))
-    missing = tuple(number for number in jobs if number not in found)
-    runs = [found[number] for number in sorted(found, key=run_dir.by_number)]
-    return replace(part, runs=runs, missing=missing)
+def _with_all_jobs(collection: RunCollection, artifacts: ArtifactCache) -> RunCollection:
+    """With the jobs of a sweep that have no run in MLflow: folded ones, and missing ones."""
+    if artifacts.sweep is None:
+        return collection
+    note = artifacts.read(artifacts.sweep, SWEEP, lambda path: read_sweep_metadata(path.parent))
+    if note is None:
+        return collection
+    known = {str(run.row["run"]): run for run in collection.runs}
+    jobs, first = dict(known), dict[str, str]()
+    for number, fingerprint in note["fingerprints"].items():
+        owner = known.get(first.setdefault(fingerprint, number))
+        if number not in jobs and owner is not None:  # it was folded into its owner
+            row = owner.row | {"run": int(number), "same_as": str(owner.row["run"])}
+            jobs[number] = owner.with_row(row)
+    missing = tuple(number for number in note["fingerprints"] if number not in jobs)
+    runs = [jobs[number] for number in sorted(jobs, key=run_dir.by_number)]
+    return replace(collection, runs=runs, missing=missing)
 
 
 def place(run: "Entity", above: str | None) -> str:
-    """What a run is called in its sweep's folder: `3`, in a search `3/seed-0`."""
+    """The name of a run in its sweep's folder: `3`, in a search `3/seed-0`."""
     folder = Path(run.data.tags.get(FOLDER_TAG, ""))
     if above is not None and folder.is_relative_to(above):
         return folder.relative_to(above).as_posix()
-    found = re.search(r"\d+(/seed-\d+)?$", folder.as_posix())
-    return found.group() if found else str(run.info.run_id)
+    match = re.search(r"\d+(/seed-\d+)?$", folder.as_posix())
+    return match.group() if match else str(run.info.run_id)
 
 
-def row_of(run: "Entity", run_place: str) -> Row:
-    """A run's row, with what result.json in its folder says."""
-    info, data = run.info, run.data
-    status = _status(run)
+def row_of(run: "Entity", name: str) -> Row:
+    """A run's row, the same as from result.json in its folder.
+
+    Args:
+        name: of the run in its sweep's folder.
+    """
+    info, params, tags = run.info, run.data.params, run.data.tags
+    status = str(info.status)
+    if status == "KILLED" and tags.get(PRUNED_TAG) == "true":
+        status = "PRUNED"
+    status = "RUNNING" if status == "SCHEDULED" else status
     row: Row = dict.fromkeys(COLUMNS)
-    row |= settings_from_params(data.params)
+    row |= settings_from_params(params)
     row |= {
-        "run": int(run_place) if run_place.isdigit() else run_place,
+        "run": int(name) if name.isdigit() else name,
         "status": status,
         "name": info.run_name,
         "mlflow_run_id": info.run_id,
-        "role": data.tags.get(ROLE),
-        "cell": data.tags.get("kdsweep.cell"),
-        "fingerprint": data.tags.get("kdsweep.fingerprint"),
-        "seed": int(data.params["seed"]) if "seed" in data.params else None,
+        "role": tags.get(ROLE),
+        "cell": tags.get("kdsweep.cell"),
+        "fingerprint": tags.get("kdsweep.fingerprint"),
+        "seed": int(params["seed"]) if "seed" in params else None,
     }
-    return row if status == "RUNNING" else row | _outcome(status, data.metrics, data.tags)
-
-
-def _outcome(status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> Row:
-    """What is known of a run that has ended."""
-    # A run that can be resumed has some of them as tags.
+    if status == "RUNNING":
+        return row
+    # A run that can be resumed has some of its metrics as tags.
     so_far = {key: float(tags[tag]) for key, tag in SO_FAR_TAGS.items() if tag in tags}
-    metrics = {**metrics, **so_far}
-    measured = {key: _finite(metrics[key]) for key in MEASURED if key in metrics}
-    epochs = metrics.get("epochs")
-    told = {} if status == "FINISHED" else {"reason": tags.get(END_TAGS["reason"])}
-    return {
-        **measured,
-        **told,
-        "epochs": None if epochs is None else int(epochs),
-        "weights_sha256": tags.get(END_TAGS["weights_sha256"]),
-    }
-
-
-def _status(run: "Entity") -> str:
-    status = str(run.info.status)
-    if status == "KILLED" and run.data.tags.get(PRUNED_TAG) == "true":
-        return "PRUNED"
-    return "RUNNING" if status == "SCHEDULED" else status
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    metrics = {**run.data.metrics, **so_far}
+    finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
+    row |= {key: finite[key] for key in MEASURED if key in finite}
+    if row["epochs"] is not None:
+        row["epochs"] = int(row["epochs"])
+    row["weights_sha256"] = tags.get(END_TAGS["weights_sha256"])
+    if status != "FINISHED":
+        row["reason"] = tags.get(END_TAGS["reason"])
+    return row

@@ -124,11 +124,11 @@ def test_the_pooled_spread_is_that_of_a_block_design() -> None:
     assert found.spread.sd == pytest.approx(math.sqrt(2 * (residual**2).sum() / 4))
 
 
-def test_two_cells_have_the_paired_test_whoever_asks() -> None:
+def test_two_cells_have_the_paired_test_from_both_functions() -> None:
     cells = {"first": seeds(FIRST), "second": seeds(SECOND)}
     found = compare_cells(cells, {"first": "second"})["first"]
     assert found == only(seeds(FIRST), seeds(SECOND))
-    assert not found.is_pooled
+    assert found.df == found.n - 1
 
 
 def test_cells_that_do_not_vary_alike_are_tested_by_their_own_spread(simulated: Grid) -> None:
@@ -149,12 +149,12 @@ def test_a_baseline_that_varies_more_than_the_rest_is_compared_by_its_own_spread
     cells = {str(cell): seeds(values[cell]) for cell in range(9)}
     found = pooled(cells)
     assert found is not None
-    assert found.unlike == {"0"}
+    assert found.heteroscedastic == {"0"}
     against = dict.fromkeys(list(cells)[1:], "0")
     assert compare_cells(cells, against) == compare({n: (cells[n], cells["0"]) for n in against})
     assert compare_cells(cells, {"1": "2", "0": "3"})["1"].n == 5
     steady = compare_cells(cells, dict.fromkeys(["0", "1", *"3456789"[:6]], "2"))
-    assert all(one.is_pooled for one in steady.values())
+    assert all(one.df > one.n - 1 for one in steady.values())
 
 
 def test_a_comparison_is_the_same_from_the_other_side() -> None:

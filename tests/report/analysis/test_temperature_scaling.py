@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from evidence import drawn
+from collection import drawn
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
@@ -34,7 +34,9 @@ def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 6.0])
-def test_the_interval_holds_the_true_temperature_about_as_often_as_it_says(true: float) -> None:
+def test_the_interval_contains_the_true_temperature_as_often_as_it_should(
+    true: float,
+) -> None:
     held = 0
     for seed in range(20):
         logits, labels = drawn(400, 5, T=true, seed=seed)
@@ -85,7 +87,7 @@ def test_one_that_is_always_right_has_no_calibrated_temperature() -> None:
     assert not is_reached(T)
 
 
-def test_one_that_tells_nothing_has_no_calibrated_temperature() -> None:
+def test_logits_without_information_have_no_calibrated_temperature() -> None:
     assert calibrated_temperature(LOGITS, LOGITS.argmin(1)) == math.inf
     assert calibrated_temperature(np.ones((5, 3)), np.zeros(5, int)) == math.inf
     assert not is_reached(math.inf)

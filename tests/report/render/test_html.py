@@ -1,8 +1,10 @@
 """report.html: self-contained, escaped, and what a browser makes of it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from measured import ce_rows, measured, soft_rows
 from pages import chromium
@@ -13,6 +15,7 @@ from kdsweep.plotting.samples import draw_samples
 from kdsweep.report.files import write_report
 from kdsweep.report.render.html import SHOWN, page, typeset
 from kdsweep.report.report import Report, report
+from kdsweep.report.sections.section import Picture, Section
 
 WIDTHS = (1280, 800)
 MINUS = "\N{MINUS SIGN}"
@@ -23,14 +26,19 @@ def made() -> Report:
     return report(measured([*ce_rows(), *soft_rows()], optimism=0.01))
 
 
+@pytest.fixture(scope="module")
+def few() -> Report:
+    return report(measured(soft_rows(seeds=2)))
+
+
 def body(found: Report) -> str:
-    """The page without plotly's script and without the style."""
-    return page(found).rpartition("</head>")[2]
+    """The page without the style and, so that it is small, without plotly's script."""
+    return page(found, plotly_js="").rpartition("</head>")[2]
 
 
 def test_no_part_of_the_report_fails(made: Report) -> None:
-    said = [sentence for section in made.sections for sentence in section.sentences]
-    assert not [sentence for sentence in said if "could not be made" in sentence]
+    sentences = [sentence for section in made.sections for sentence in section.sentences]
+    assert not [sentence for sentence in sentences if "could not be made" in sentence]
 
 
 def test_the_script_is_in_it_once_and_nothing_is_fetched(made: Report) -> None:
@@ -47,7 +55,7 @@ def test_a_report_without_figures_is_small() -> None:
     assert "No run has finished" in text
 
 
-def test_the_answer_comes_first_then_the_cells(made: Report) -> None:
+def test_the_conclusions_come_first_then_the_cells(made: Report) -> None:
     text = body(made)
     assert text.index("beats ce") < text.index('class="cells"') < text.index("<h2>T and alpha</h2>")
     assert text.count('<tr class="best">') == 1
@@ -57,7 +65,7 @@ def test_the_answer_comes_first_then_the_cells(made: Report) -> None:
 def test_names_are_escaped() -> None:
     name = "kl student=<script>alert(1)</script>"
     found = report(measured([{**r, "loss": "kl"} for r in rows(name, 0.9)]))
-    text = page(found)
+    text = body(found)
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
 
@@ -70,7 +78,7 @@ def test_runs_lead_to_their_pages_and_lost_ones_are_crossed_out() -> None:
     assert '<span title="FAILED" class="lost">0</span>' in text
 
 
-def test_a_part_that_fails_says_so_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_section_that_fails_is_replaced_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no ink")
 
@@ -78,12 +86,12 @@ def test_a_part_that_fails_says_so_in_its_place(monkeypatch: pytest.MonkeyPatch)
     found = report(measured(soft_rows(seeds=2)))
     assert found.sections[0].title == "T and alpha"
     assert found.sections[0].sentences == ["This part could not be made (RuntimeError: no ink)."]
-    assert "kl T=4 alpha=0.9 came first" in page(found)
+    assert "kl T=4 alpha=0.9 came first" in body(found)
 
 
 def test_many_cells_are_folded_away() -> None:
     found = report(measured([r for n in range(SHOWN + 7) for r in rows(f"kl T={n}", 0.9, seeds=2)]))
-    assert "<summary>7 more cells</summary>" in page(found)
+    assert "<summary>7 more cells</summary>" in body(found)
 
 
 def test_figures_are_set_as_in_print_and_names_are_not() -> None:
@@ -94,12 +102,12 @@ def test_figures_are_set_as_in_print_and_names_are_not() -> None:
 @pytest.mark.browser
 def test_a_browser_shows_it_without_a_network(tmp_path: Path) -> None:
     found = write_report(measured([*ce_rows(), *soft_rows()], tmp_path, optimism=0.01))
-    asked: list[str] = []
+    requested: list[str] = []
     broken: list[str] = []
     with chromium() as browser:
         for width in WIDTHS:
             shown = browser.new_page(viewport={"width": width, "height": 900})
-            shown.on("request", lambda request: asked.append(request.url))
+            shown.on("request", lambda request: requested.append(request.url))
             shown.on("pageerror", lambda error: broken.append(str(error)))
             shown.on("console", lambda message: broken.append(f"{message.type}: {message.text}"))
             shown.goto((tmp_path / "report.html").as_uri())
@@ -108,11 +116,11 @@ def test_a_browser_shows_it_without_a_network(tmp_path: Path) -> None:
             shown.screenshot(path=tmp_path / f"report-{width}.png", full_page=True)
             shown.close()
     assert broken == []
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}, asked
+    assert {url.partition(":")[0] for url in requested} <= {"file", "data", "blob"}, requested
 
 
 def see(shown: Page, found: Report) -> None:
-    expect(shown.locator(".answer p").first).to_contain_text("kl T=4 alpha=0.9 beats ce")
+    expect(shown.locator(".conclusions p").first).to_contain_text("kl T=4 alpha=0.9 beats ce")
     for section in found.sections:
         expect(shown.get_by_role("heading", name=section.title, exact=True)).to_be_visible()
     figures = sum(len(section.figures) for section in found.sections)
@@ -127,15 +135,10 @@ def see(shown: Page, found: Report) -> None:
     expect(cells.last).to_contain_text("kl T=4")
 
 
-def test_a_picture_is_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
-
-    from kdsweep.report.sections.section import Picture, Section
-
+def test_a_picture_is_in_the_page(few: Report, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     draw_samples(np.zeros((2, 1, 4, 4), np.uint8), [0, 1], ["a", "b"], path)
     pictured = Section("T and alpha", ["Look."], pictures=[Picture(path, "two digits")])
-    monkeypatch.setattr("kdsweep.report.sections.heatmap.section", lambda *_: pictured)
-    text = page(report(measured(soft_rows(seeds=2))))
+    text = body(replace(few, sections=[pictured]))
     assert '<img src="data:image/png;base64,iVBOR' in text
     assert "<figcaption>two digits</figcaption>" in text

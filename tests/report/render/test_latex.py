@@ -78,7 +78,7 @@ def test_names_are_escaped(name: str, escaped: str) -> None:
     assert lines(found)[0].replace("\\space ", " ").startswith(rf"\textbf{{{escaped}}} &")
 
 
-def test_one_seed_has_no_spread_and_says_so() -> None:
+def test_one_seed_has_no_spread_and_a_sentence() -> None:
     text = tex(grid(soft_rows(seeds=1)))
     assert not any(r"\pm" in line for line in lines(text))
     assert "One seed: nothing can be concluded." in text

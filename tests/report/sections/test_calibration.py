@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from evidence import MadeRun, answers, drawn, evidence, run
+from collection import MadeRun, collection, drawn, predictions, run
 
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.analysis.temperature_scaling import scores
-from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, listed, section
+from kdsweep.report.formatting import listed
+from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, section
 from kdsweep.report.sections.section import Section
 from kdsweep.tracking.predictions import Predictions
 
@@ -20,12 +21,12 @@ def teacher(T: float, images: int = 600) -> Predictions:
     """One that is calibrated at about T, as `drawn` knows it."""
     test, labels = drawn(images, 3, T, seed=1)
     val, val_labels = drawn(images, 3, T, seed=2)
-    return answers(test, labels, val, val_labels)
+    return predictions(test, labels, val, val_labels)
 
 
 def right_always() -> Predictions:
     logits, _ = drawn(50, 3, 1.0)
-    return answers(logits, logits.argmax(1), logits, logits.argmax(1))
+    return predictions(logits, logits.argmax(1), logits, logits.argmax(1))
 
 
 def cell(name: str, mean: float, of: Predictions | None, seeds: int = 4) -> list[MadeRun]:
@@ -37,86 +38,89 @@ def cell(name: str, mean: float, of: Predictions | None, seeds: int = 4) -> list
             name,
             seed,
             mean + NOISE[seed] + wobble * (seed % 2),
-            answers=student,
-            teacher_answers=of,
+            predictions=student,
+            teacher_predictions=of,
         )
         for seed in range(seeds)
     ]
 
 
-def told(runs: Sequence[MadeRun]) -> Section:
-    found = evidence(runs)
-    said = section(found, grid(found.rows))
-    assert said is not None
-    return said
+def section_of(runs: Sequence[MadeRun]) -> Section:
+    found = collection(runs)
+    sentences = section(found, grid(found.rows))
+    assert sentences is not None
+    return sentences
 
 
 def test_a_best_T_far_from_the_calibrated_one_is_called_different() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.80, one), *cell("kl T=16 x=y", 0.90, one), *cell("ce", 0.7, None)]
-    said = told(runs).sentences
-    assert "calibrated at T = 1.6" in said[0]
-    assert "bootstrap over 600 validation images" in said[0]
-    assert "overconfident" in said[0]
-    assert "The best swept T is 16" in said[1]
-    assert "better than every other swept T" in said[1]
-    assert "16 in 4 of 4 seeds" in said[1]
-    assert "The best T does not seem to be the calibrated one: T = 1.5" in said[2]
-    assert "-10." in said[2]
+    sentences = section_of(runs).sentences
+    assert "calibrated at T = 1.6" in sentences[0]
+    assert "bootstrap over 600 validation images" in sentences[0]
+    assert "overconfident" in sentences[0]
+    assert "The best swept T is 16" in sentences[1]
+    assert "better than every other swept T" in sentences[1]
+    assert "16 in 4 of 4 seeds" in sentences[1]
+    assert "The best T does not seem to be the calibrated one: T = 1.5" in sentences[2]
+    assert "-10." in sentences[2]
 
 
 def test_a_best_T_next_to_the_calibrated_one_is_called_the_same() -> None:
     one = teacher(1.5)
-    said = told([*cell("kl T=1.5", 0.90, one), *cell("kl T=16 x=y", 0.80, one)]).sentences
-    assert "the best T is the calibrated one" in said[2]
+    runs = [*cell("kl T=1.5", 0.90, one), *cell("kl T=16 x=y", 0.80, one)]
+    sentences = section_of(runs).sentences
+    assert "the best T is the calibrated one" in sentences[2]
 
 
 def test_a_T_that_is_tied_with_the_best_is_not_called_different() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8999, one), *cell("kl T=8 x=y", 0.90, one)]
     runs += cell("kl T=64 x=yz", 0.5, one)
-    said = told(runs).sentences
-    assert "statistically tied with T = 1.5" in said[1]
-    assert "not shown to differ" in said[2]
-    assert "T = 1.5 is tied with it" in said[2]
+    sentences = section_of(runs).sentences
+    assert "statistically tied with T = 1.5" in sentences[1]
+    assert "not shown to differ" in sentences[2]
+    assert "T = 1.5 is tied with it" in sentences[2]
 
 
 def test_a_best_T_within_the_interval_is_not_called_different() -> None:
     """Sixty images leave the interval so wide that it holds the best T beside the nearest one."""
     few = teacher(3, images=60)
     runs = [*cell("kl T=3", 0.8, few), *cell("kl T=2.4 x=y", 0.9, few)]
-    said = told([*runs, *cell("kl T=64 x=yz", 0.5, few)]).sentences
-    assert "whose interval holds 2.4" in said[2]
+    sentences = section_of([*runs, *cell("kl T=64 x=yz", 0.5, few)]).sentences
+    assert "whose interval contains 2.4" in sentences[2]
 
 
 def test_where_all_T_are_tied_the_question_stays_open() -> None:
     one = teacher(1.5)
-    said = told([*cell("kl T=1.5", 0.8999, one), *cell("kl T=8 x=y", 0.90, one)]).sentences
-    assert "stays open" in said[2]
+    runs = [*cell("kl T=1.5", 0.8999, one), *cell("kl T=8 x=y", 0.90, one)]
+    sentences = section_of(runs).sentences
+    assert "stays open" in sentences[2]
 
 
 def test_one_seed_decides_nothing() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8, one, seeds=1), *cell("kl T=16", 0.9, one, seeds=1)]
-    said = told(runs).sentences
-    assert "one seed cannot tell" in said[1]
-    assert "stays open" in said[2]
+    sentences = section_of(runs).sentences
+    assert "one seed cannot distinguish" in sentences[1]
+    assert "stays open" in sentences[2]
 
 
 def test_where_no_T_near_the_calibrated_one_was_swept_one_is_proposed() -> None:
     one = teacher(1.5)
-    said = told([*cell("kl T=8", 0.8, one), *cell("kl T=16 x", 0.9, one)]).sentences
-    assert "No T near 1." in said[2]
-    assert "would show it" in said[2]
+    sentences = section_of([*cell("kl T=8", 0.8, one), *cell("kl T=16 x", 0.9, one)]).sentences
+    assert "No T near 1." in sentences[2]
+    assert "would show it" in sentences[2]
 
 
 def test_where_one_T_was_swept_nothing_is_compared() -> None:
-    said = told(cell("kl T=8", 0.8, teacher(1.5))).sentences
-    assert "Only T = 8 was swept" in said[1]
+    sentences = section_of(cell("kl T=8", 0.8, teacher(1.5))).sentences
+    assert "Only T = 8 was swept" in sentences[1]
 
 
 def test_a_teacher_that_is_always_right_has_no_calibrated_T() -> None:
-    found = told([*cell("kl T=1", 0.8, right_always()), *cell("kl T=16 x", 0.9, right_always())])
+    one = right_always()
+    found = section_of([*cell("kl T=1", 0.8, one), *cell("kl T=16 x", 0.9, one)])
     assert "right on all 50 validation images" in found.sentences[0]
     assert "no calibrated T" in found.sentences[0]
     assert "calibrated one" not in " ".join(found.sentences)
@@ -127,8 +131,8 @@ def test_a_teacher_that_is_always_right_has_no_calibrated_T() -> None:
 
 def test_students_without_a_calibrated_T_are_counted() -> None:
     runs = cell("kl T=1", 0.8, teacher(1.5))
-    runs[0] = run("kl T=1", 0, 0.8, answers=right_always(), teacher_answers=teacher(1.5))
-    found = told(runs)
+    runs[0] = run("kl T=1", 0, 0.8, predictions=right_always(), teacher_predictions=teacher(1.5))
+    found = section_of(runs)
     assert any("1 of the 4 networks of kl T=1 have no calibrated T" in s for s in found.sentences)
     assert found.tables[0].rows[1][:2] == ("kl T=1", "3")
 
@@ -136,25 +140,31 @@ def test_students_without_a_calibrated_T_are_counted() -> None:
 def test_every_teacher_has_its_own_question() -> None:
     runs = cell("kl T=1 teacher=a", 0.9, teacher(1.5))
     runs += [
-        run("kl T=4 teacher=b", s, 0.8, teacher="b", teacher_answers=teacher(3)) for s in (0, 1)
+        run("kl T=4 teacher=b", s, 0.8, teacher="b", teacher_predictions=teacher(3)) for s in (0, 1)
     ]
-    found = told(runs)
+    found = section_of(runs)
     assert [line[0] for line in found.tables[0].rows][:2] == ["teacher cnn", "teacher b"]
     assert sum("Only T" in sentence for sentence in found.sentences) == 2
 
 
 def test_teachers_of_their_own_seed_have_an_interval_over_the_seeds() -> None:
     runs = [
-        run("kl T=1", seed, 0.8, answers=teacher(1.5), teacher_answers=teacher(1.5, 300 + seed))
+        run(
+            "kl T=1",
+            seed,
+            0.8,
+            predictions=teacher(1.5),
+            teacher_predictions=teacher(1.5, 300 + seed),
+        )
         for seed in range(3)
     ]
-    found = told(runs)
+    found = section_of(runs)
     assert "95 % of the seeds" in found.sentences[0]
     assert found.tables[0].rows[0][1] == "3"
 
 
 def test_the_table_has_what_scaling_does_on_test() -> None:
-    found = told([*cell("kl T=1", 0.8, teacher(2.5)), *cell("ce", 0.7, None)])
+    found = section_of([*cell("kl T=1", 0.8, teacher(2.5)), *cell("ce", 0.7, None)])
     (table,) = found.tables
     assert [line[0] for line in table.rows] == ["teacher cnn", "kl T=1", "ce"]
     one = teacher(2.5)
@@ -169,7 +179,7 @@ def test_the_table_has_what_scaling_does_on_test() -> None:
 
 def test_the_figures_show_the_question_and_the_reliability() -> None:
     one = teacher(1.5)
-    found = told([*cell("kl T=1", 0.8, one), *cell("kl T=16 x", 0.9, one)])
+    found = section_of([*cell("kl T=1", 0.8, one), *cell("kl T=16 x", 0.9, one)])
     question, diagram = found.figures
     nll = question.data[0]
     calibrated = float(nll.x[int(np.argmin(nll.y))])
@@ -180,19 +190,21 @@ def test_the_figures_show_the_question_and_the_reliability() -> None:
     assert {"calibrated", "as it is"} < names
 
 
-def test_without_validation_it_says_so() -> None:
+def test_without_validation_there_is_a_message() -> None:
     runs = [run("kl T=1", seed, 0.8, **{"val/acc": None}) for seed in range(2)]
-    assert told(runs).sentences == [NOTHING_HELD_OUT]
+    assert section_of(runs).sentences == [NOTHING_HELD_OUT]
 
 
-def test_without_answers_it_says_so() -> None:
-    found = told([run("kl T=1", seed, 0.8) for seed in range(2)])
+def test_without_predictions_there_is_a_message() -> None:
+    found = section_of([run("kl T=1", seed, 0.8) for seed in range(2)])
     assert found.sentences == [NOT_KEPT]
     assert not found.tables
 
 
 def test_without_a_finished_run_there_is_no_section() -> None:
-    found = evidence([MadeRun({**run("kl T=1", 0, 0.8).row, "status": "FAILED", "test/acc": None})])
+    found = collection(
+        [MadeRun({**run("kl T=1", 0, 0.8).row, "status": "FAILED", "test/acc": None})]
+    )
     assert section(found, grid(found.rows)) is None
 
 

@@ -12,7 +12,7 @@ from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import grid
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.lookup import Address, find
 from kdsweep.report.sources.merge import labels, merge
 from kdsweep.tracking.result import RESULT_KEYS
@@ -56,7 +56,7 @@ class Sweeps:
             config.loss = {}
         resolved = OmegaConf.to_container(config, resolve=True)
         OmegaConf.save(resolved, folder / CONFIG)
-        told = {k: v for k, v in resolved.items() if cell.startswith("kl") or k != "teacher"}
+        hashed = {k: v for k, v in resolved.items() if cell.startswith("kl") or k != "teacher"}
         result = dict.fromkeys(RESULT_KEYS) | {
             "status": "FINISHED",
             "name": f"{cell} seed={seed}",
@@ -64,7 +64,7 @@ class Sweeps:
             "seed": seed,
             "loss": cell.split()[0],
             "teacher": "cnn" if cell.startswith("kl") else None,
-            "fingerprint": f"{mark}{seed}{told}",
+            "fingerprint": f"{mark}{seed}{hashed}",
             "val/acc": 0.9,
             "test/acc": 0.9,
             **{key: float(value) for key, value in values.items()},
@@ -78,7 +78,7 @@ def sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweeps:
     return Sweeps(tmp_path)
 
 
-def cells(found: Evidence) -> dict[str, int]:
+def cells(found: RunCollection) -> dict[str, int]:
     """Name of each cell -> how many seeds it has."""
     return {cell.name: cell.test.n if cell.test else 0 for cell in grid(found.rows).cells}
 
@@ -89,7 +89,7 @@ KL = "kl T=4 alpha=0.5"
 def test_more_seeds_of_the_same_cells_are_the_same_cells(sweeps: Sweeps) -> None:
     sweeps("2026-11-21/10-00-00", (KL, 0, ""), (KL, 1, ""), ("ce", 0, ""))
     sweeps("2026-11-21/11-00-00", (KL, 1, ""), (KL, 2, ""))
-    found = find(["2026-11-21/10-00-00", "2026-11-21/11-00-00"]).evidence
+    found = find(["2026-11-21/10-00-00", "2026-11-21/11-00-00"]).collection
     assert cells(found) == {KL: 3, "ce": 1}
     assert found.name == "words of 2026-11-21/10-00-00 + words of 2026-11-21/11-00-00"
     (again,) = (row for row in found.rows if row["same_as"] is not None)
@@ -118,27 +118,35 @@ def test_what_sweeps_do_not_name_and_differ_in_is_put_into_the_cells(
         "optimizer={}": ("AdamW", "SGD"),
         "trainer.epochs={}": ("60", "6"),
     }[word]
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     words = [word.format(before), word.format(after)]
-    assert set(cells(found)) == {f"{cell} {said}" for cell in (KL, "ce") for said in words}
-    assert grid(found.rows).baselines == {f"{KL} {said}": f"ce {said}" for said in words}
+    assert set(cells(found)) == {f"{cell} {message}" for cell in (KL, "ce") for message in words}
+    assert grid(found.rows).baselines == {f"{KL} {message}": f"ce {message}" for message in words}
 
 
-def test_another_teacher_tells_only_cells_apart_that_have_one(sweeps: Sweeps) -> None:
+def test_another_teacher_distinguishes_only_cells_that_have_one(sweeps: Sweeps) -> None:
     sweeps("one", (KL, 0, ""), ("ce", 0, ""))
     sweeps("other", (KL, 0, ""), ("ce", 0, ""), teacher={"trainer": {"epochs": 30}})
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     names = {f"{KL} teacher.trainer.epochs={epochs}": 1 for epochs in (8, 30)}
     assert cells(found) == names | {"ce": 1}
     assert set(grid(found.rows).baselines.values()) == {"ce"}
 
 
-def test_what_one_sweep_names_is_said_of_the_other_too(sweeps: Sweeps) -> None:
+def test_settings_that_one_sweep_names_are_in_the_names_of_the_other(sweeps: Sweeps) -> None:
     rates = [(f"{KL} optimizer.lr={lr}", 0, f"optimizer.lr={lr}") for lr in (0.02, 0.1)]
     sweeps("one", *rates)
     sweeps("other", (KL, 0, ""), (KL, 1, ""))
-    found = find(["one", "other"]).evidence
+    found = find(["one", "other"]).collection
     assert cells(found) == {f"{KL} optimizer.lr=0.02": 2, f"{KL} optimizer.lr=0.1": 1}
+
+
+def test_settings_are_in_the_same_order_in_both_sweeps(sweeps: Sweeps) -> None:
+    """Also behind alpha, and of a key that selects a group of another package."""
+    swept = ("loss@teacher.loss=dkd", "dataset.val_fraction=0.1")
+    sweeps("one", (f"{KL} {swept[0]} {swept[1]}", 0, ""))
+    sweeps("other", (f"{KL} {swept[1]} {swept[0]}", 1, ""))
+    assert cells(find(["one", "other"]).collection) == {f"{KL} {swept[1]} {swept[0]}": 2}
 
 
 def test_other_settings_of_a_loss_that_one_sweep_alone_has_are_no_difference(
@@ -147,14 +155,14 @@ def test_other_settings_of_a_loss_that_one_sweep_alone_has_are_no_difference(
     sweeps("one", (KL, 0, ""), ("kl T=1 alpha=0.5", 0, ""))
     sweeps("other", ("ce", 0, ""))
     sweeps("third", ("kl T=9 alpha=0.9", 0, ""))
-    found = find(["one", "other", "third"]).evidence
+    found = find(["one", "other", "third"]).collection
     assert set(cells(found)) == {KL, "kl T=1 alpha=0.5", "ce", "kl T=9 alpha=0.9"}
 
 
 def test_where_a_run_was_trained_is_no_difference(sweeps: Sweeps) -> None:
     sweeps("one", (KL, 0, ""))
     sweeps("other", (KL, 1, ""), trainer={"threads": 8, "device": "cuda"}, mark="cuda")
-    assert cells(find(["one", "other"]).evidence) == {KL: 2}
+    assert cells(find(["one", "other"]).collection) == {KL: 2}
 
 
 def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
@@ -165,7 +173,7 @@ def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"name": "cifar10"}, "dataset.name=digits in one and dataset.name=cifar10 in other"),
         ({"split_seed": 7}, "dataset.split_seed=None in one and dataset.split_seed=7 in other"),
@@ -175,19 +183,19 @@ def test_one_run_under_two_fingerprints_is_refused(sweeps: Sweeps) -> None:
         ),
     ],
 )
-def test_other_images_are_refused(sweeps: Sweeps, change: dict[str, Any], said: str) -> None:
+def test_other_images_are_refused(sweeps: Sweeps, change: dict[str, Any], message: str) -> None:
     sweeps("one", (KL, 0, ""))
     sweeps("other", (KL, 0, ""), dataset=change)
     with pytest.raises(UserError, match="measured on the same images") as caught:
         find(["one", "other"])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_folders_of_images_are_told_apart_by_their_names(sweeps: Sweeps) -> None:
+def test_folders_of_images_are_distinguished_by_their_names(sweeps: Sweeps) -> None:
     for name, place in {"one": "/a/birds", "moved": "/b/birds", "other": "/a/flowers"}.items():
         source = {"_target_": "x.ImageFolder", "root": place}
         sweeps(name, (KL, len(name), ""), dataset={"source": source})
-    assert cells(find(["one", "moved"]).evidence) == {KL: 2}
+    assert cells(find(["one", "moved"]).collection) == {KL: 2}
     with pytest.raises(UserError, match=r"root=birds in one and dataset.source.root=flowers"):
         find(["one", "other"])
 
@@ -203,14 +211,14 @@ def test_too_many_differences_are_refused_by_name(sweeps: Sweeps) -> None:
 
 def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
     folder = sweeps("one", (KL, 0, ""))
-    found = find([str(folder)]).evidence
+    found = find([str(folder)]).collection
     assert merge([found]) is found
     assert labels([found]) == ["one"]
-    assert find(["one", "one"]).evidence.home == Path("multirun/one")
+    assert find(["one", "one"]).collection.home == Path("multirun/one")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["nowhere"],
@@ -227,12 +235,12 @@ def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
     ],
 )
 def test_a_word_that_names_nothing_is_refused_in_a_sentence(
-    sweeps: Sweeps, words: list[str], said: str
+    sweeps: Sweeps, words: list[str], message: str
 ) -> None:
     sweeps("one", (KL, 0, ""))
     answer = CliRunner().invoke(app, ["report", *words])
     assert answer.exit_code == 1
-    assert answer.output.startswith(said)
+    assert answer.output.startswith(message)
     assert "Traceback" not in answer.output
     assert not Path("mlflow.db").exists()
 
@@ -252,12 +260,12 @@ def test_a_real_sweep_is_found_by_each_of_its_names(command: Command) -> None:
     name = outcome.sweep.relative_to(outcome.folder / "multirun").as_posix()
     for words in ([], [str(outcome.sweep)], [name], [parent]):
         source = find(words)
-        assert [row["T"] for row in source.evidence.rows] == [1.0, 4.0]
+        assert [row["T"] for row in source.collection.rows] == [1.0, 4.0]
         assert source.parent == parent
         assert source.store() is not None
     query = find(["params.T = '4.0'"])
-    assert [row["T"] for row in query.evidence.rows] == [4.0]
-    assert (query.parent, query.evidence.home.parent) == (None, Path("multirun/reports"))
+    assert [row["T"] for row in query.collection.rows] == [4.0]
+    assert (query.parent, query.collection.home.parent) == (None, Path("multirun/reports"))
     assert find([parent], Address(uri="sqlite:///mlflow.db")).parent == parent
     merged = find([name, parent])
-    assert {row["same_as"] is None for row in merged.evidence.rows} == {True, False}
+    assert {row["same_as"] is None for row in merged.collection.rows} == {True, False}

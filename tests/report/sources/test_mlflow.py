@@ -13,8 +13,8 @@ from outcomes import interrupt
 from kdsweep.common.files import read_json
 from kdsweep.errors import UserError
 from kdsweep.report.files import write_report
-from kdsweep.report.leaderboard import boards
-from kdsweep.report.sources.collection import Evidence, from_folder
+from kdsweep.report.leaderboard import leaderboards
+from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.mlflow import from_mlflow, from_query
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import COLUMNS
@@ -26,7 +26,7 @@ def store_of(outcome: Outcome) -> MLflowStore:
     return MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=outcome.folder)
 
 
-def both(outcome: Outcome) -> tuple[Evidence, Evidence]:
+def both(outcome: Outcome) -> tuple[RunCollection, RunCollection]:
     """A sweep from its folder, and from MLflow."""
     parent = read_json(outcome.sweep / "sweep.json")["parent_run_id"]
     return from_folder(outcome.sweep), from_mlflow(store_of(outcome), parent)
@@ -35,19 +35,19 @@ def both(outcome: Outcome) -> tuple[Evidence, Evidence]:
 def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
     # Two jobs are folded, two runs fail.
     outcome = command("loss=ce,kl", "T=1,4", FAIL, tracking=True)
-    ours, theirs = both(outcome)
-    assert {row["status"] for row in ours.rows} == {"FINISHED", "FAILED"}
-    assert any(row["same_as"] for row in ours.rows)
-    assert [set(row) for row in theirs.rows] == [set(COLUMNS)] * len(ours.rows)
-    assert theirs.rows == ours.rows
-    assert (theirs.name, theirs.home) == (ours.name, ours.home)
-    assert (theirs.missing, theirs.links) == (ours.missing, ours.links)
-    for mine, other in zip(ours.runs, theirs.runs, strict=True):
-        assert other.config == mine.config
-        assert other.history == mine.history
-        assert _digest(other.answers) == _digest(mine.answers)
-        assert _digest(other.teacher_answers) == _digest(mine.teacher_answers)
-    assert any(run.teacher_answers is not None for run in theirs.runs)
+    from_dir, stored = both(outcome)
+    assert {row["status"] for row in from_dir.rows} == {"FINISHED", "FAILED"}
+    assert any(row["same_as"] for row in from_dir.rows)
+    assert [set(row) for row in stored.rows] == [set(COLUMNS)] * len(from_dir.rows)
+    assert stored.rows == from_dir.rows
+    assert (stored.name, stored.home) == (from_dir.name, from_dir.home)
+    assert (stored.missing, stored.links) == (from_dir.missing, from_dir.links)
+    for run, other in zip(from_dir.runs, stored.runs, strict=True):
+        assert other.config == run.config
+        assert other.history == run.history
+        assert _digest(other.predictions) == _digest(run.predictions)
+        assert _digest(other.teacher_predictions) == _digest(run.teacher_predictions)
+    assert any(run.teacher_predictions is not None for run in stored.runs)
 
 
 def _digest(answers: Any) -> str | None:
@@ -63,14 +63,14 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
         interrupt(patch, epoch=1, seed=1)
         assert command(*words, tracking=True).code == 130
     stopped = command(*words, "dry_run=true", tracking=True)
-    ours, theirs = both(stopped)
-    assert [row["status"] for row in theirs.rows].count("KILLED") == 2
-    assert {row["reason"] for row in theirs.rows} == {None, "interrupted"}
-    assert theirs.rows == ours.rows
+    from_dir, stored = both(stopped)
+    assert [row["status"] for row in stored.rows].count("KILLED") == 2
+    assert {row["reason"] for row in stored.rows} == {None, "interrupted"}
+    assert stored.rows == from_dir.rows
     resumed = command(*words, "resume=true", tracking=True)
-    ours, theirs = both(resumed)
-    assert {row["status"] for row in ours.rows} == {"FINISHED"}
-    assert theirs.rows == ours.rows
+    from_dir, stored = both(resumed)
+    assert {row["status"] for row in from_dir.rows} == {"FINISHED"}
+    assert stored.rows == from_dir.rows
     assert not store_of(resumed).search("tags.kdsweep.reason LIKE '%'"), "it is interrupted no more"
 
 
@@ -79,10 +79,10 @@ def test_a_run_that_is_training_is_running_in_both(command: Command) -> None:
     note = read_json(outcome.sweep / "1" / "run.json")
     (outcome.sweep / "1" / "result.json").unlink()
     store_of(outcome).reopen(note["mlflow_run_id"])
-    ours, theirs = both(outcome)
-    assert [row["status"] for row in ours.rows] == ["FINISHED", "RUNNING"]
-    assert ours.rows[1]["loss"] == "kl"  # without which a baseline would not be known as one
-    assert theirs.rows == ours.rows
+    from_dir, stored = both(outcome)
+    assert [row["status"] for row in from_dir.rows] == ["FINISHED", "RUNNING"]
+    assert from_dir.rows[1]["loss"] == "kl"  # without which a baseline would not be known as one
+    assert stored.rows == from_dir.rows
 
 
 @pytest.mark.slow
@@ -92,10 +92,10 @@ def test_a_search_is_the_same_with_pruned_runs(command: Command) -> None:
     eager = ["search.pruner.n_startup_trials=1", "search.pruner.n_warmup_steps=0"]
     outcome = command(*words, *few, *eager, "T=interval(1.0,16.0)", tracking=True)
     assert outcome.code == 0, outcome.err
-    ours, theirs = both(outcome)
-    trained = [row for row in ours.rows if row["same_as"] is None]  # a search notes no jobs
-    assert theirs.rows == trained
-    assert {"FINISHED", "PRUNED"} == {row["status"] for row in theirs.rows}
+    from_dir, stored = both(outcome)
+    trained = [row for row in from_dir.rows if row["same_as"] is None]  # a search notes no jobs
+    assert stored.rows == trained
+    assert {"FINISHED", "PRUNED"} == {row["status"] for row in stored.rows}
 
 
 @pytest.mark.slow
@@ -104,11 +104,11 @@ def test_a_query_finds_the_runs_of_each_sweep(command: Command) -> None:
     assert command("T=2", "seed=0,1", tracking=True).code == 0
     parts = from_query(store_of(outcome), "params.T != '1.0'")
     assert [[row["T"] for row in part.rows] for part in parts] == [[4.0], [2.0, 2.0]]
-    for query, said in {
+    for query, message in {
         "params.T == 4": "must be a filter that MLflow understands",
         "params.T = '9.0'": "must match some run of the experiment",
     }.items():
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             from_query(store_of(outcome), query)
     with pytest.raises(UserError, match="must be the id of a run in the store, got 0000"):
         from_mlflow(store_of(outcome), "0" * 32)
@@ -118,13 +118,13 @@ def test_a_query_finds_the_runs_of_each_sweep(command: Command) -> None:
 def test_a_thousand_runs_take_at_most_twelve_times_what_a_hundred_take(
     fresh_database: Path, tmp_path: Path
 ) -> None:
-    seconds = {number: _told_in(number, fresh_database, tmp_path) for number in (100, 1000)}
+    seconds = {number: _seconds_of(number, fresh_database, tmp_path) for number in (100, 1000)}
     for few, many in zip(seconds[100], seconds[1000], strict=True):
         assert many < 12 * max(few, 0.1)
         assert many < 10
 
 
-def _told_in(number: int, database: Path, tmp_path: Path) -> tuple[float, float]:
+def _seconds_of(number: int, database: Path, tmp_path: Path) -> tuple[float, float]:
     """Processor seconds of a report, its files included, and of the leaderboard."""
     home = tmp_path / str(number)
     home.mkdir()
@@ -137,5 +137,5 @@ def _told_in(number: int, database: Path, tmp_path: Path) -> tuple[float, float]
     assert len(found.grid.cells) == number // 5
     assert all(cell.against_best.p is not None for cell in found.grid.cells if cell.against_best)
     between = time.process_time()
-    assert len(boards(store)[0].standings) == number // 5
+    assert len(leaderboards(store)[0].entries) == number // 5
     return between - started, time.process_time() - between

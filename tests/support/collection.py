@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rows import Row, row
 
-from kdsweep.report.sources.collection import Evidence
+from kdsweep.report.sources.collection import RunCollection
 from kdsweep.tracking.predictions import Predictions
 
 CLASSES = ("cat", "dog", "fish")
@@ -21,7 +21,7 @@ class MadeRun:
 
     row: Row
     answers: Predictions | None = None
-    teacher_answers: Predictions | None = None
+    teacher_predictions: Predictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
 
@@ -61,8 +61,8 @@ def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
     return MadeRun(row(cell, seed, acc, **{**made, **other}), **parts)
 
 
-def evidence(runs: Sequence[MadeRun], home: Path = Path()) -> Evidence:
-    return Evidence("sweep", list(runs), home)
+def collection(runs: Sequence[MadeRun], home: Path = Path()) -> RunCollection:
+    return RunCollection("sweep", list(runs), home)
 
 
 def drawn(

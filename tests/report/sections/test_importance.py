@@ -1,0 +1,47 @@
+"""The importance of the swept keys."""
+
+from itertools import product
+
+import pytest
+from measured import ce_rows, drawn_section, section_of, soft_row, soft_rows
+from rows import rows
+
+from kdsweep.report.analysis.aggregate import grid
+from kdsweep.report.sections import importance
+
+
+def test_the_key_that_matters_is_the_most_important_one() -> None:
+    section = drawn_section(importance, [*ce_rows(), *soft_rows((1, 2, 4, 8))])
+    assert section.sentences[0].startswith("T explains most")
+    assert "over 40 runs of 8 cells" in section.sentences[0]
+    bars = section.figures[0].data[0]
+    assert set(bars.y) == {"T", "alpha", "seed"}
+    assert sum(bars.x) == pytest.approx(100, abs=0.1)
+    assert list(bars.x) == sorted(bars.x)
+
+
+def test_importance_needs_two_keys_and_enough_cells() -> None:
+    assert section_of(importance, [*ce_rows(), *soft_rows((1, 2, 4, 8), (0.5,))]) is None
+    assert section_of(importance, soft_rows((1.0, 4.0), (0.5,))) is None
+
+
+def test_settings_of_a_cell_may_contain_spaces() -> None:
+    made = [
+        {**r, "loss": "kl"} for r in rows("kl T=4 student.widths=[16, 32] optimizer.lr=0.1", 0.9)
+    ]
+    assert importance.settings(grid(made).cells[0]) == {
+        "loss": "kl",
+        "T": "4",
+        "student.widths": "[16, 32]",
+        "optimizer.lr": "0.1",
+    }
+
+
+def test_names_may_be_keys_too() -> None:
+    made = [
+        soft_row(
+            T, 0.5, s, 0.8 + (0.1 if student == "cnn" else 0) + 0.001 * s, f"student={student}"
+        )
+        for T, student, s in product((1.0, 4.0), ("mlp", "cnn"), range(3))
+    ]
+    assert drawn_section(importance, made).sentences[0].startswith("student explains most")
