@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
@@ -19,7 +19,9 @@ from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.results_table import caption, collect, table
 
-REPORT = "report.html"
+if TYPE_CHECKING:
+    from kdsweep.report.report import Report
+    from kdsweep.sweep.finalize import SweepSummary
 
 
 class SweepSummaryCallback(Callback):
@@ -31,7 +33,7 @@ class SweepSummaryCallback(Callback):
 
     def __init__(self) -> None:
         self.refused = False
-        self.summary: object = None  # set by the lockstep launcher
+        self.summary: SweepSummary | None = None  # set by the lockstep launcher
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
@@ -71,14 +73,14 @@ class SweepSummaryCallback(Callback):
         note = read_sweep_metadata(folder)
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
-        rows = collect(folder)
-        if not rows:
-            return
         console = Console()
         if not note["ended"] and not is_lockstep(config):
-            _publish_for_a_stock_launcher(folder, console)
+            self.summary = _publish_for_a_stock_launcher(folder, console)
             note = read_sweep_metadata(folder) or note
-        show_results(rows, folder, console)
+        rows = self.summary.rows if self.summary else collect(folder)
+        if not rows:
+            return
+        show_results(rows, folder, console, self.summary.report if self.summary else None)
         console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
@@ -100,23 +102,21 @@ def _refuse_password_in_log(config: DictConfig) -> None:
         )
 
 
-def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
+def show_results(
+    rows: list[dict[str, Any]], folder: Path, console: Console, report: "Report | None"
+) -> None:
     """Print the runs of a sweep; with a report over several seeds, its cells and conclusions."""
-    page = folder / REPORT
-    if not page.is_file():
+    if report is None:
         show_runs(rows, console)
         return
-    from kdsweep.report.analysis.aggregate import grid
-    from kdsweep.report.conclusions import conclusions
-    from kdsweep.report.files import show
+    from kdsweep.report.files import PAGE, show
 
-    cells = grid(rows)
-    if cells.seeds < 2:
+    if report.grid.seeds < 2:
         show_runs(rows, console)
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
-    show(cells, conclusions(cells), console, with_table=cells.seeds > 1)
-    console.print(f"report   {page}", soft_wrap=True, markup=False)
+    show(report.grid, report.conclusions, console, with_table=report.grid.seeds > 1)
+    console.print(f"report   {folder / PAGE}", soft_wrap=True, markup=False)
 
 
 def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
@@ -125,7 +125,7 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(caption(rows), style="dim")
 
 
-def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
+def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSummary | None":
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
     from kdsweep.sweep.finalize import publish
     from kdsweep.sweep.open_context import open_context
@@ -137,12 +137,13 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     with Progress() as progress:
         context = open_context({str(k): v for k, v in tracking.items()}, progress, folder)
         try:
-            publish(folder, context)
+            return publish(folder, context)
         except OSError as error:
             if is_full(error):
                 console.print(str(disk_full(full_folder(error, folder), how_to_resume())))
             else:
                 console.print(f"no results were written: {error}")
+            return None
         finally:
             context.close()
 
