@@ -13,7 +13,7 @@ from rich.table import Table
 
 from kdsweep.common.text import number
 from kdsweep.execution.target import Result
-from kdsweep.report.files import PAGE
+from kdsweep.report.files import PAGE as REPORT
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
 from kdsweep.sweep.callbacks import link, ui_command
@@ -148,7 +148,7 @@ def _show_places(console: Console, folder: Path) -> None:
     console.print(f"results  {files}", markup=False)
     if (page := folder / PLOTS / PAGE).is_file():
         console.print(f"plots    {page}", markup=False)
-    if (report := folder / PAGE).is_file():
+    if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True, markup=False)
     note = read_sweep_metadata(folder)
     if note is not None and note["tracking_uri"] is not None:
