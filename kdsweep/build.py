@@ -17,10 +17,10 @@ from kdsweep.common.types import Output
 from kdsweep.config.recipes import ITSELF, how_many_teach, peers
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import Mix
+from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.split import Dataset, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
-from kdsweep.data.types import Labelled, Source
+from kdsweep.data.types import LabelledImages, Source
 from kdsweep.errors import UserError
 from kdsweep.losses.base.multi_teacher import Averaged, parts
 from kdsweep.losses.base.objective import Objective
@@ -115,7 +115,7 @@ def build_stream(values: dict[str, Any], dataset: Dataset, device: str) -> Strea
     mixing = {key: options[key] for key in ("mixup", "cutmix")}
     moving = {key: options[key] for key in ("crop_padding", "flip")}
     augment = _checked("dataset.augment", lambda: Augment(**moving))
-    mix = _checked("dataset.augment", lambda: Mix(**mixing))
+    mix = _checked("dataset.augment", lambda: BatchMixer(**mixing))
     return _checked(
         "trainer.batch_size",
         lambda: Stream(
@@ -149,7 +149,7 @@ def build_splits(values: dict[str, Any], dataset: Dataset, device: str) -> dict[
 
 
 def _split(
-    name: str, part: Labelled, values: dict[str, Any], dataset: Dataset, device: str
+    name: str, part: LabelledImages, values: dict[str, Any], dataset: Dataset, device: str
 ) -> Split:
     size = max(values["trainer"]["batch_size"], EVALUATION_BATCH)
 
@@ -168,7 +168,7 @@ def teacher_split(values: dict[str, Any], dataset: Dataset, device: str) -> Spli
     count = len(dataset.train.labels)
     # At even distances: images may be in the order of their classes.
     index = torch.linspace(0, count - 1, min(count, TRAINING_SAMPLE)).long()
-    sample = dataset.train.take(index.to(dataset.train.labels.device))
+    sample = dataset.train.subset(index.to(dataset.train.labels.device))
     name = f"no validation split, {len(index):,} training images"
     return _split(name, sample, values, dataset, device)
 

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.config.interpolation import interpolates
 from kdsweep.config.recipes import online_recipe, peers, stage_before, teacher_recipe, teachers
 
@@ -152,7 +152,9 @@ def cell(cfg: DictConfig, values: dict[str, Any], swept: Sequence[str]) -> str:
         swept: the overrides of this run whose keys the sweep varies, as `key=value`.
     """
     parts = [loss_name(values)]
-    parts += [f"{key}={number(values[key])}" for key in ("T", "alpha") if interpolates(cfg, key)]
+    parts += [
+        f"{key}={format_number(values[key])}" for key in ("T", "alpha") if interpolates(cfg, key)
+    ]
     told = {"loss", "T", "alpha", "seed"}
     for override in swept:
         key, _, value = override.lstrip("+").partition("=")

@@ -20,7 +20,7 @@ from kdsweep.build import (
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.common.passwords import cleaned
+from kdsweep.common.passwords import mask_nested
 from kdsweep.config.interpolation import interpolates, missing_keys, unknown_key_errors
 from kdsweep.config.recipes import (
     has_company,
@@ -44,7 +44,7 @@ from kdsweep.identity import (
     teacher_identity,
 )
 from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.training.partition import Needs
+from kdsweep.training.partition import CohortKey
 
 ADDED = ("alpha_weighted", "beside")  # to a config, by `resolved`
 
@@ -81,15 +81,15 @@ class Plan:
                 return node
             return {key: told(child) for key, child in node.items() if key not in ADDED}
 
-        return OmegaConf.to_yaml(OmegaConf.create(cleaned(told(self.values))))
+        return OmegaConf.to_yaml(OmegaConf.create(mask_nested(told(self.values))))
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> CohortKey:
         """What decides the run's company in a cohort."""
         keys = ("dataset", "trainer", "seed")
         # Whoever the peers are, they ask no teacher of the cohort and suit each other's company.
         teacher = "peers" if peers(self.values) else self.teacher
-        return Needs(_key({key: self.values[key] for key in keys}), teacher)
+        return CohortKey(_key({key: self.values[key] for key in keys}), teacher)
 
     @property
     def has_company(self) -> bool:
@@ -150,7 +150,7 @@ def _plan(
     return Plan(
         number=number,
         values=values,
-        overrides=tuple(cleaned(job)),
+        overrides=tuple(mask_nested(job)),
         swept=swept,
         cell=cell(cfg, values, swept),
         fingerprint=_fingerprint(values, found),

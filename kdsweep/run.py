@@ -28,9 +28,9 @@ from kdsweep.build import (
 from kdsweep.common.files import drop_drafts
 from kdsweep.config.recipes import teachers
 from kdsweep.config.schema import TrackingConfig
-from kdsweep.data.pipeline.inspection import Inspection
+from kdsweep.data.pipeline.inspection import DatasetInspector
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.data.types import DataError, ReadOnce
+from kdsweep.data.types import CachedSource, DataError
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.identity import loss_name
 from kdsweep.plan import (
@@ -62,11 +62,11 @@ from kdsweep.training.evaluation import Split, confusion
 from kdsweep.training.gradients import RATIO
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.online_teacher import OnlineTeacher
-from kdsweep.training.profiling import size
+from kdsweep.training.profiling import storage_size
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
-from kdsweep.training.trainer import Unit, fit, isolated, student_logits, with_teacher
+from kdsweep.training.trainer import CohortUnit, fit, student_logits, torch_state, with_teacher
 
 # How far a stored teacher's accuracy may be from what its record claims before it is refused.
 TOLERANCE = 0.005
@@ -156,8 +156,8 @@ class Session:
         self.stop_in_time: Callable[[], None] | None = None
         self._standings: dict[str, float] = {}  # val/acc of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
-        self._inspection = Inspection()
-        self._sources: dict[str, ReadOnce] = {}
+        self._inspection = DatasetInspector()
+        self._sources: dict[str, CachedSource] = {}
         self._teachers: dict[str, Teacher | Ensemble] = {}
         self.introduced: set[str] = set()  # teachers whose accuracy has been printed
 
@@ -177,17 +177,17 @@ class Session:
         """Whether some data set has been loaded."""
         return bool(self._datasets)
 
-    def _source(self, dataset: dict[str, Any]) -> ReadOnce:
+    def _source(self, dataset: dict[str, Any]) -> CachedSource:
         """Where a data set comes from, its images read once for all that are cut from them."""
         key = json.dumps(dataset["source"], sort_keys=True)
         if key not in self._sources:
-            self._sources[key] = ReadOnce(build_source(dataset))
+            self._sources[key] = CachedSource(build_source(dataset))
         return self._sources[key]
 
     def forget_sources(self) -> None:
         """Free the images that no data set has taken; another one would read them again."""
         self._sources.clear()
-        self._inspection.forget_content()
+        self._inspection.clear_digests()
 
     @_unreadable_data()
     def teacher(self, plans: Sequence[Plan]) -> Teacher | Ensemble | None:
@@ -314,7 +314,7 @@ def train_cohort(
                 record=record,
             )
             company.dismiss(values["trainer"]["epochs"])
-            with isolated(values["trainer"]["threads"]):
+            with torch_state(values["trainer"]["threads"]):
                 measured = [with_teacher(split, teacher) for split in splits.values()]
                 _test([*teams, company.runs], measured, session)
         except BaseException as error:
@@ -424,10 +424,10 @@ def _start(teams: Sequence[Sequence["_Run"]], company: _Company, resume: bool) -
     """Open every run's folder, each at the epoch it goes on from."""
     for team in teams:
         if resume:
-            checkpoint.load_latest_together([run.saved for run in team])
+            checkpoint.load_latest([run.saved for run in team])
     first = min(run.student.epoch for team in teams for run in team)
     for run in company.runs:  # what it has said to the last of its students it must say again
-        checkpoint.load_latest_together([run.saved], at_most=first)
+        checkpoint.load_latest([run.saved], at_most=first)
     for run in (run for team in [*teams, company.runs] for run in team):
         run.start()
 
@@ -442,7 +442,7 @@ def _measured_every_epoch(values: dict[str, Any], splits: dict[str, Split]) -> l
 
 
 def _team(
-    place: Place, unit: Unit, session: Session, dataset: Dataset, watch: Watch | None
+    place: Place, unit: CohortUnit, session: Session, dataset: Dataset, watch: Watch | None
 ) -> list["_Run"]:
     """The run of a unit, and those of its other peers in folders inside of the run's own."""
     pace = _Pace(session.checkpoint_seconds)
@@ -554,7 +554,7 @@ class _Run:
     @property
     def bytes_left(self) -> int:
         """What it would still write: two checkpoints, and in the end its weights."""
-        found = size([self.student])
+        found = storage_size([self.student])
         is_over = self.ended is not None and self.ended["status"] == "FINISHED"
         return 0 if is_over else checkpoint.KEPT * (found.weights + found.rest) + found.weights
 
@@ -819,7 +819,7 @@ def _introduce(key: str, plan: Plan, teacher: Teacher, weights: Path, session: S
         return
     session.introduced.add(mark)
     split = teacher_split(values, dataset, resolve_device(values["trainer"]["device"]))
-    with isolated(values["trainer"]["threads"]):
+    with torch_state(values["trainer"]["threads"]):
         acc = _accuracy(key, teacher, split)
     member, name = key.rpartition("teacher.members.")[2], values["teacher"]["name"]
     label = name if member in (key, name) else f"{name} ({member})"
@@ -879,7 +879,7 @@ def _verify(recipe: Plan, folder: Path, record: Result, session: Session) -> Non
     as_recipe = {**values, "teacher": {**values["teacher"], **itself}}
     weights = folder / "checkpoint" / "model.safetensors"
     teacher = build_teacher(as_recipe, dataset, (), weights, "teacher")
-    with isolated(values["trainer"]["threads"]):
+    with torch_state(values["trainer"]["threads"]):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
     claimed = record[key]

@@ -13,7 +13,7 @@ from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.config.resolve import resolve_config
 from kdsweep.interop.mdistiller import METHODS
-from kdsweep.interop.repositories import BESIDE_KL, REPOSITORIES
+from kdsweep.interop.repositories import FEATURE_TERMS, REPOSITORIES
 from kdsweep.losses.base.objective import Objective
 
 
@@ -90,14 +90,14 @@ def test_decoupled_distillation_keeps_its_warm_up(compose: Compose) -> None:
         assert total.item() == pytest.approx(CE + share * 1.9183912318, abs=1e-8)
 
 
-@pytest.mark.parametrize("distill", [name for name, term in BESIDE_KL.items() if term])
+@pytest.mark.parametrize("distill", [name for name, term in FEATURE_TERMS.items() if term])
 def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str) -> None:
     words = ["repdistiller", "--distill", distill, "--gamma", "1", "--beta", "0.8"]
     beside = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
-    assert beside.weights == {"ce": 1.0, "kl": 0.5, BESIDE_KL[distill]: 0.8}
+    assert beside.weights == {"ce": 1.0, "kl": 0.5, FEATURE_TERMS[distill]: 0.8}
     assert beside.terms["kl"].T == 2.0
     alone = objective_of(line_of(*words, "--alpha", "0"), compose)
-    assert alone.weights == {"ce": 1.0, BESIDE_KL[distill]: 0.8}
+    assert alone.weights == {"ce": 1.0, FEATURE_TERMS[distill]: 0.8}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,4 +1,4 @@
-"""JSON files that are either the old one or the new one, never half of one."""
+"""Files that are replaced atomically: readers and crashes see the old or the new content."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 # `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
 # Held while a JSON file is read, changed and written again: training and shipping change the same.
-UPDATES = threading.RLock()
+UPDATE_LOCK = threading.RLock()
 
 
 def write_json_atomic(path: Path, obj: object) -> None:
@@ -31,12 +31,22 @@ def write_json_atomic(path: Path, obj: object) -> None:
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step. Raises OSError if it cannot be written."""
-    with replaced(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
+def write_bytes_atomic(path: Path, content: bytes | bytearray | memoryview) -> None:
+    """Write ``content`` to ``path`` in one step. Raises OSError if it cannot be written.
+
+    Tensors are serialized in memory and written here: torch and safetensors report a full disk as a
+    RuntimeError that does not name the disk.
+    """
+    with atomic_write(path) as draft:
+        draft.write_bytes(content)
+
+
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A file to write to, which takes the place of ``path`` in one step once it is on the disk."""
     # Two threads (training, shipping) may write the same file: each needs a name of its own.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")

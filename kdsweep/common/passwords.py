@@ -38,14 +38,14 @@ _HOW_TO_GIVE = {
 }
 
 
-def shown(address: str) -> str:
+def mask_uri(address: str) -> str:
     """An address without its password, even if it is mistyped."""
-    known = clean(address)
+    known = mask_text(address)
     is_plain = MASK not in known and "${" not in known and not known.startswith(WITHOUT_PASSWORD)
     return _masked(known, _MISTYPED) if is_plain else known
 
 
-def clean(text: str) -> str:
+def mask_text(text: str) -> str:
     """A text without the passwords of the addresses in it."""
     return _masked(text, _SERVER, _DATABASE, _OPTION)
 
@@ -56,27 +56,27 @@ def _masked(text: str, *patterns: re.Pattern[str]) -> str:
     return text
 
 
-def cleaned(value: Any) -> Any:
+def mask_nested(value: Any) -> Any:
     """A plain value with all texts in it `clean`."""
     if isinstance(value, Mapping):
-        return {key: cleaned(child) for key, child in value.items()}
+        return {key: mask_nested(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [cleaned(child) for child in value]
-    return clean(value) if isinstance(value, str) else value
+        return [mask_nested(child) for child in value]
+    return mask_text(value) if isinstance(value, str) else value
 
 
-def hide(word: str) -> str:
+def mask_argument(word: str) -> str:
     """A word of the command line without passwords, which `reveal` knows from now on."""
     key, equals, value = word.partition("=")
     if key.lstrip("+") not in KEYS:
-        return clean(word)
+        return mask_text(word)
     quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
-    return f"{key}{equals}{quote}{remember(value.strip(quote or None))}{quote}"
+    return f"{key}{equals}{quote}{register_address(value.strip(quote or None))}{quote}"
 
 
-def remember(address: str) -> str:
+def register_address(address: str) -> str:
     """The address without its password, which `reveal` knows from now on."""
-    hidden = shown(address)
+    hidden = mask_uri(address)
     if hidden != address:
         os.environ[VARIABLE] = json.dumps({**_known(), hidden: address})
     return hidden
@@ -99,7 +99,7 @@ def reveal(address: str) -> str:
     return known
 
 
-def is_unknown(address: str) -> bool:
+def lacks_password(address: str) -> bool:
     """Whether an address has had a password that this process was not given."""
     return MASK in address and address not in _known()
 

@@ -51,9 +51,9 @@ def is_alive(known: dict[str, Any] | None) -> bool:
     """Whether an owner still works: by its process where that can be seen, else by its beat."""
     if known is None:
         return False
-    if not is_here(known):
+    if not is_local(known):
         silence = time.time() - known["beat"]
-        return bool(silence < (RESTART_SECONDS if was_restarted(known) else STALE_SECONDS))
+        return bool(silence < (RESTART_SECONDS if host_has_restarted(known) else STALE_SECONDS))
     return is_running(known)
 
 
@@ -71,18 +71,18 @@ def is_running(known: dict[str, Any]) -> bool:
     return "born" not in known or bool(known["born"] == _born(pid))
 
 
-def is_own(known: dict[str, Any] | None) -> bool:
+def is_this_process(known: dict[str, Any] | None) -> bool:
     """Whether an owner is this very process."""
-    return known is not None and is_here(known) and bool(known["pid"] == os.getpid())
+    return known is not None and is_local(known) and bool(known["pid"] == os.getpid())
 
 
-def is_here(known: dict[str, Any]) -> bool:
+def is_local(known: dict[str, Any]) -> bool:
     """Whether an owner's pid is one of this process's own pids."""
     # Owners noted by an older kdsweep have only their host.
     return all(known.get(key, value) == value for key, value in _place().items())
 
 
-def was_restarted(known: dict[str, Any]) -> bool:
+def host_has_restarted(known: dict[str, Any]) -> bool:
     """Whether an owner was last heard of before a host of its host's name started: this one."""
     started = re.search(r"^btime (\d+)$", _text(Path("/proc/stat")) or "", re.MULTILINE)
     beat, same_name = known.get("beat"), known["host"] == socket.gethostname()

@@ -16,11 +16,11 @@ class Output(NamedTuple):
     members: tuple["Output", ...] = ()  # what each of several teachers says
 
 
-class Mixed(NamedTuple):
+class MixedLabels(NamedTuple):
     """What else the images of a mixed batch show (mixup, CutMix)."""
 
     labels: Tensor  # (B,) int64, of the images mixed in
-    share: float  # of `Batch.labels`, in [0.5, 1]; these have the rest
+    lam: float  # of `Batch.labels`, in [0.5, 1]; these have the rest
 
 
 class Batch(NamedTuple):
@@ -30,4 +30,4 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     # (B,) int64, position of each image in the training split; hides tuple.index on purpose
     index: Tensor  # type: ignore[assignment]
-    mixed: Mixed | None = None
+    mixed: MixedLabels | None = None

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from kdsweep.common.passwords import KEYS, remember
+from kdsweep.common.passwords import KEYS, register_address
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.recipes import peers, teacher_recipe
 from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig
@@ -43,7 +43,9 @@ def resolve_config(cfg: DictConfig) -> dict[str, Any]:
         scope = OmegaConf.create({**own, "loss": raw(cfg.loss)})
         values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
     for key in ("uri", "artifacts"):  # an interpolation may have led to a password
-        values["tracking"][key] = values["tracking"][key] and remember(values["tracking"][key])
+        values["tracking"][key] = values["tracking"][key] and register_address(
+            values["tracking"][key]
+        )
     return values
 
 
@@ -58,7 +60,7 @@ def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
         if not isinstance(node, DictConfig):
             continue
         value = raw(node).get(name)
-        if isinstance(value, str) and value != (hidden := remember(value)):
+        if isinstance(value, str) and value != (hidden := register_address(value)):
             with read_write(node):
                 node[name] = hidden
 

@@ -6,7 +6,7 @@ Kaynak 1998). No test set of their own, nothing to download.
 
 import torch
 
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.types import LabelledImages, SourceData
 
 BRIGHTEST = 16
 
@@ -16,7 +16,7 @@ class Digits:
 
     name = "digits"
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """All images as training images."""
         from sklearn.datasets import load_digits  # takes a second to import
 
@@ -24,7 +24,9 @@ class Digits:
         values = torch.from_numpy(digits.images)  # (N, 8, 8) float64
         images = (values * (255 / BRIGHTEST)).round().to(torch.uint8).unsqueeze(1)
         labels = torch.from_numpy(digits.target).long()
-        return Raw(Labelled(images, labels), None, tuple(map(str, digits.target_names)))
+        return SourceData(
+            LabelledImages(images, labels), None, tuple(map(str, digits.target_names))
+        )
 
     def digest(self) -> str:
         """Constant, as the data is."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.data.checks import check_whole, shown
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.types import LabelledImages, SourceData
 
 COARSE = (
     4  # prototypes are smooth, made of 4 x 4 random values, so that a crop or a flip keeps them
@@ -52,10 +52,10 @@ class Fake:
         self.noise = noise
         self.seed = seed
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Make the images."""
         prototypes = self._prototypes()
-        return Raw(
+        return SourceData(
             self._labelled(prototypes, self.num_train, "train"),
             self._labelled(prototypes, self.num_test, "test"),
             tuple(f"class {label}" for label in range(self.num_classes)),
@@ -73,11 +73,11 @@ class Fake:
         )
         return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
-    def _labelled(self, prototypes: Tensor, count: int, part: str) -> Labelled:
+    def _labelled(self, prototypes: Tensor, count: int, part: str) -> LabelledImages:
         labels = torch.arange(count) % self.num_classes
         noise = torch.randn(count, *self.shape, generator=self._generator(part)) * self.noise
         pixels = ((prototypes[labels] + noise) * 255).round().clamp(0, 255)
-        return Labelled(pixels.to(torch.uint8), labels)
+        return LabelledImages(pixels.to(torch.uint8), labels)
 
     def _generator(self, name: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive("fake", name, self.seed))

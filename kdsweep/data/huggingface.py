@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.download import reason
 from kdsweep.data.images.hf_table import TableImages, import_datasets
-from kdsweep.data.types import Raw
+from kdsweep.data.types import SourceData
 
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in a folder
@@ -59,9 +59,9 @@ class HuggingFace:
         self._image_column, self._label_column = image_column, label_column
         splits = {"train": train_split, "test": test_split, "val": val_split}
         self._split_names = {part: name for part, name in splits.items() if name is not None}
-        self._reading = Reading(**reading)
+        self._reading = ImageDecoder(**reading)
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only look at their headers if they are to stay encoded.
 
         Raises:
@@ -69,7 +69,7 @@ class HuggingFace:
                 an image is unreadable.
         """
         loaded = self._reading.load(self._parts, self._class_names)
-        return Raw(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
+        return SourceData(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
 
     def digest(self) -> str:
         """Over labels and bytes of the images, in their order."""

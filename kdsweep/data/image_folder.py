@@ -4,9 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.files import LeftOut, class_folders, folder_names
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.types import SourceData
 
 
 class ImageFolder:
@@ -28,10 +28,10 @@ class ImageFolder:
         if root is None:
             raise ValueError("dataset.root must be given: the folder that holds train/")
         self.root = Path(root).expanduser()
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut()
+        self._reading = ImageDecoder(**reading)
+        self._left_out = SkippedFiles()
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
@@ -44,7 +44,7 @@ class ImageFolder:
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
-        return Raw(loaded["train"], test, self._class_names, val)
+        return SourceData(loaded["train"], test, self._class_names, val)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""

@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.download import fetching, warn_unless_whole
-from kdsweep.data.images.files import LeftOut, class_folders, folder_names
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
+from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.types import SourceData
 
 # Size of the images, as torchvision calls it, to the folder of its archive.
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
@@ -32,10 +32,10 @@ class Imagenette:
             raise ValueError(f"dataset.source.size must be one of {', '.join(FOLDERS)}, got {size}")
         self.root = root
         self._size = size
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut()
+        self._reading = ImageDecoder(**reading)
+        self._left_out = SkippedFiles()
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
@@ -43,10 +43,10 @@ class Imagenette:
                 unreadable.
         """
         parts = self._parts
-        warn_unless_whole(self._folder, parts, PUBLISHED)
+        warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._left_out.warn(self._folder)
         loaded = self._reading.load(parts, self._class_names)
-        return Raw(loaded["train"], loaded["test"], self._class_names)
+        return SourceData(loaded["train"], loaded["test"], self._class_names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
@@ -78,7 +78,7 @@ class Imagenette:
 
         folder = self._folder
         if not folder.is_dir():
-            with fetching([URL.format(folder.name)], folder.parent, self.root):
+            with explain_failed_download([URL.format(folder.name)], folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
         folders = {"train": folder / "train", "test": folder / "val"}

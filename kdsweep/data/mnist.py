@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from kdsweep.data.images.download import fetching
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.images.download import explain_failed_download
+from kdsweep.data.types import LabelledImages, SourceData
 
 # What torchvision raises for a file that is not as it should be.
 DAMAGED = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -25,7 +25,7 @@ class MNIST:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
         return _load("MNIST", self.root)._replace(class_names=tuple("0123456789"))
 
@@ -42,7 +42,7 @@ class FashionMNIST:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
         return _load("FashionMNIST", self.root)
 
@@ -51,14 +51,16 @@ class FashionMNIST:
         return _digest(self.load())
 
 
-def _load(class_name: str, root: str) -> Raw:
+def _load(class_name: str, root: str) -> SourceData:
     from torchvision import datasets  # takes two seconds to import
 
     archive: Any = getattr(datasets, class_name)
     folder = Path(root).expanduser()
     files = folder / class_name / "raw"
     if not all((files / Path(name).stem).is_file() for name, _ in archive.resources):
-        with fetching([archive.mirrors[0] + name for name, _ in archive.resources], files, root):
+        with explain_failed_download(
+            [archive.mirrors[0] + name for name, _ in archive.resources], files, root
+        ):
             archive(folder, download=True)
     try:
         train, test = (_labelled(archive(folder, train=part)) for part in (True, False))
@@ -67,17 +69,17 @@ def _load(class_name: str, root: str) -> Raw:
             f"dataset.root must hold whole files of {class_name}, got a damaged one in "
             f"{files.absolute()}: remove them, and they are unpacked or downloaded again"
         ) from error
-    return Raw(train, test, tuple(archive.classes))
+    return SourceData(train, test, tuple(archive.classes))
 
 
-def _labelled(archive: Any) -> Labelled:
+def _labelled(archive: Any) -> LabelledImages:
     images, labels = archive.data, archive.targets
     if len(images) != len(labels):
         raise ValueError("not as many labels as images")
-    return Labelled(images.unsqueeze(1), labels)
+    return LabelledImages(images.unsqueeze(1), labels)
 
 
-def _digest(raw: Raw) -> str:
+def _digest(raw: SourceData) -> str:
     digest = hashlib.sha256()
     for part in (raw.train, raw.test):
         assert part is not None

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from kdsweep.data.images.download import fetching
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.images.download import explain_failed_download
+from kdsweep.data.types import LabelledImages, SourceData
 
 
 class SVHN:
@@ -20,21 +20,23 @@ class SVHN:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
         from torchvision import datasets  # takes two seconds to import
 
         folder = Path(self.root).expanduser()
         parts = ("train", "test")
-        with fetching([datasets.SVHN.split_list[part][0] for part in parts], folder, self.root):
+        with explain_failed_download(
+            [datasets.SVHN.split_list[part][0] for part in parts], folder, self.root
+        ):
             train, test = (datasets.SVHN(folder, split=part, download=True) for part in parts)
-        return Raw(_labelled(train), _labelled(test), tuple("0123456789"))
+        return SourceData(_labelled(train), _labelled(test), tuple("0123456789"))
 
     def digest(self) -> str:
         """Constant: torchvision checks every file against its known checksum."""
         return "svhn"
 
 
-def _labelled(archive: Any) -> Labelled:
+def _labelled(archive: Any) -> LabelledImages:
     images = torch.from_numpy(archive.data).contiguous()  # torchvision gives (N, 3, 32, 32)
-    return Labelled(images, torch.from_numpy(archive.labels))
+    return LabelledImages(images, torch.from_numpy(archive.labels))

@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.download import fetching, warn_unless_whole
-from kdsweep.data.images.files import ImageFiles, LeftOut, class_folders
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
+from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folders
+from kdsweep.data.types import SourceData
 
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
@@ -33,10 +33,10 @@ class TinyImageNet:
     def __init__(self, root: str, **reading: Any) -> None:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut(published=BOXES)
+        self._reading = ImageDecoder(**reading)
+        self._left_out = SkippedFiles(published=BOXES)
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
@@ -45,10 +45,10 @@ class TinyImageNet:
         """
         names = self._readable_names()
         parts = self._parts
-        warn_unless_whole(self._folder, parts, PUBLISHED)
+        warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._left_out.warn(self._folder)
         loaded = self._reading.load(parts, names)
-        return Raw(loaded["train"], loaded["test"], names)
+        return SourceData(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
@@ -60,7 +60,7 @@ class TinyImageNet:
         from torchvision.datasets.utils import download_and_extract_archive  # as in cifar.py
 
         if not self._folder.is_dir():
-            with fetching([URL], self._folder.parent, self.root):
+            with explain_failed_download([URL], self._folder.parent, self.root):
                 download_and_extract_archive(URL, self._folder.parent, md5=MD5)
         return sorted(self._lines("wnids.txt"))
 

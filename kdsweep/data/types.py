@@ -15,14 +15,6 @@ class DataError(ValueError):
     """Images that cannot be read any more while runs are trained on them."""
 
 
-def printable(text: str) -> str:
-    """A name as it can be printed everywhere: what is no character is written as Python has it.
-
-    File names may hold any byte, line breaks and the control characters of terminals included.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 class DiskImages(Protocol):
     """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
 
@@ -36,7 +28,7 @@ class DiskImages(Protocol):
     def __getitem__(self, index: Tensor) -> Tensor:
         """The pixels at ``index`` (B,), as uint8 (B, channels, H, W)."""
 
-    def take(self, index: Tensor) -> "DiskImages":
+    def subset(self, index: Tensor) -> "DiskImages":
         """The images at ``index``, still on disk."""
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -52,23 +44,23 @@ class DiskImages(Protocol):
 Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)
 
 
-class Labelled(NamedTuple):
+class LabelledImages(NamedTuple):
     """Images and their class numbers, in the same order."""
 
     images: Images  # uint8 (N, channels, H, W)
     labels: Tensor  # (N,) int64
 
-    def take(self, index: Tensor) -> "Labelled":
+    def subset(self, index: Tensor) -> "LabelledImages":
         """Only the images at ``index`` (B,), in that order."""
         images = self.images
-        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
-        return Labelled(chosen, self.labels[index])
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
+        return LabelledImages(chosen, self.labels[index])
 
-    def to(self, device: torch.device | str) -> "Labelled":
+    def to(self, device: torch.device | str) -> "LabelledImages":
         """The same on another device. Images that stay on disk stay there: their batches move."""
         images = self.images
         moved = images.to(device) if isinstance(images, Tensor) else images
-        return Labelled(moved, self.labels.to(device))
+        return LabelledImages(moved, self.labels.to(device))
 
 
 def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
@@ -79,13 +71,13 @@ def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
         yield from images.read(torch.arange(len(images)).split(batch_size))
 
 
-class Raw(NamedTuple):
+class SourceData(NamedTuple):
     """What a source holds, before any split of ours."""
 
-    train: Labelled
-    test: Labelled | None  # None: the source has no test set of its own
+    train: LabelledImages
+    test: LabelledImages | None  # None: the source has no test set of its own
     class_names: tuple[str, ...]
-    val: Labelled | None = None  # a validation set of the source's own
+    val: LabelledImages | None = None  # a validation set of the source's own
 
 
 class Source(Protocol):
@@ -93,26 +85,26 @@ class Source(Protocol):
 
     name: str
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the images; a ``ValueError`` says what is wrong with them."""
 
     def digest(self) -> str:
         """What identifies the content: equal content, equal text, on every machine."""
 
 
-class ReadOnce:
+class CachedSource:
     """A source whose images are read once, however many data sets are cut from them."""
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self._source = source
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         return self._raw
 
     def digest(self) -> str:
         return self._source.digest()
 
     @cached_property
-    def _raw(self) -> Raw:
+    def _raw(self) -> SourceData:
         return self._source.load()

@@ -10,7 +10,7 @@ Given = Mapping[str, str]  # an option's name -> its text
 Known = Mapping[str, float | str | None]  # an option's name -> its default, None for none
 
 
-def said(words: Sequence[str]) -> Given:
+def parse_options(words: Sequence[str]) -> Given:
     """Names and texts of options; a name may have dashes before and inside of it.
 
     Raises UserError for an option without a value.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from kdsweep.errors import UserError
 from kdsweep.interop.mdistiller import mdistiller
-from kdsweep.interop.options import Given, Known, one_of, options, required, said
+from kdsweep.interop.options import Given, Known, one_of, options, parse_options, required
 from kdsweep.interop.translation import Translation, distillation, number
 
 
@@ -21,11 +21,11 @@ def translate(source: str, words: Sequence[str]) -> Translation:
         UserError: for an unknown repository or option, and for a value that cannot be meant.
     """
     one_of("--from", source, REPOSITORIES)
-    return REPOSITORIES[source](said(words))
+    return REPOSITORIES[source](parse_options(words))
 
 
 # RepDistiller's --distill -> our term beside kl
-BESIDE_KL = {
+FEATURE_TERMS = {
     "kd": None,
     "hint": "fitnet",
     "attention": "at",
@@ -50,10 +50,10 @@ def repdistiller(given: Given) -> Translation:
     """gamma CE + alpha KL + beta feature term; train_student.py's options."""
     known: Known = {"distill": "kd", "gamma": 1.0, "alpha": None, "beta": None, "kd_T": 4.0}
     chosen = options(given, known, {"r": "gamma", "a": "alpha", "b": "beta"})
-    one_of("distill", chosen["distill"], (*BESIDE_KL, *BEFORE))
+    one_of("distill", chosen["distill"], (*FEATURE_TERMS, *BEFORE))
     if (stages := BEFORE.get(chosen["distill"])) is not None:
         return Translation([f"stages={stages}", "loss=ce"], ["a stage first, then labels alone"])
-    feature, alpha = BESIDE_KL[chosen["distill"]], required(chosen, "alpha")
+    feature, alpha = FEATURE_TERMS[chosen["distill"]], required(chosen, "alpha")
     if feature is None:
         return distillation("kl", T=chosen["kd_T"], soft=alpha, hard=chosen["gamma"])
     weighted = [f"loss.{feature}.weight={number(required(chosen, 'beta'))}"]

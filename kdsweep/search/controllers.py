@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
-from kdsweep.common.processes import is_alive, is_own
+from kdsweep.common.processes import is_alive, is_this_process
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import OWNER
 
@@ -21,7 +21,7 @@ def trained_by_others(study: SearchStudy) -> set[int]:
     """The numbers of the trials that other living processes work on."""
     running = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
     owners = {trial.number: trial.user_attrs.get(OWNER) for trial in running}
-    return {number for number, own in owners.items() if is_alive(own) and not is_own(own)}
+    return {number for number, own in owners.items() if is_alive(own) and not is_this_process(own)}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from filelock import FileLock
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
 from kdsweep.run import Result
 from kdsweep.search.space import Space
@@ -83,7 +83,7 @@ class SearchRuns:
                 folder,
                 f"trial {trial}: {name}",
                 {"kdsweep.cell": name},
-                {key: number(value) for key, value in values.items()},
+                {key: format_number(value) for key, value in values.items()},
             )
         if trial_sync.run_id_of(folder) is None:
             self._ship(lambda store: trial_sync.ensure_trial(store, folder))

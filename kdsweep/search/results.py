@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.run import Result
 from kdsweep.search.plots import PAGE
 from kdsweep.search.space import Space
@@ -138,7 +138,9 @@ class Answer:
         return table
 
     def _words(self, trial: FrozenTrial) -> str:
-        return " ".join(f"{k}={number(v)}" for k, v in self.space.values(trial.params).items())
+        return " ".join(
+            f"{k}={format_number(v)}" for k, v in self.space.values(trial.params).items()
+        )
 
 
 def _order(finalist: Finalist) -> tuple[bool, float]:

@@ -13,8 +13,8 @@ from rich.markup import escape
 
 from kdsweep.build import build_stream
 from kdsweep.common.files import write_json_atomic
-from kdsweep.common.passwords import clean
-from kdsweep.data.pipeline.stream import samples
+from kdsweep.common.passwords import mask_text
+from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
 from kdsweep.plan import Plan, check, make_plans, stages_of
@@ -111,7 +111,7 @@ def sweep_name(config: DictConfig) -> str:
     assert isinstance(params, dict)
     named = [word.split("=")[0] for word in words]
     words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
-    return clean(" ".join(words)) or "defaults"
+    return mask_text(" ".join(words)) or "defaults"
 
 
 def _refuse(
@@ -184,7 +184,7 @@ def _picture(plan: Plan, session: Session, sweep: Sweep) -> None:
         return
     dataset, path = session.dataset(plan.values), sweep.folder / "samples.png"
     with forgiving(str(path)):
-        images, labels = samples(build_stream(plan.values, dataset, "cpu"), SAMPLES)
+        images, labels = sample_images(build_stream(plan.values, dataset, "cpu"), SAMPLES)
         samples_plot(images, labels, dataset.class_names, path)
 
 

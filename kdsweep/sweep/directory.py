@@ -12,8 +12,8 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
-from kdsweep.common.passwords import shown
-from kdsweep.common.processes import is_here, is_running, owner, was_restarted
+from kdsweep.common.passwords import mask_uri
+from kdsweep.common.processes import host_has_restarted, is_local, is_running, owner
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
 from kdsweep.run import Home, Session
@@ -161,7 +161,7 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
         if not has_been_in_mlflow(known):
             raise UserError(
                 "tracking.uri must be an MLflow store that works, got"
-                f" {shown(store.uri)}: {reason}; tracking=none trains without one"
+                f" {mask_uri(store.uri)}: {reason}; tracking=none trains without one"
             ) from error
         log.warning(
             "MLflow does not know yet that the sweep has been resumed (%s); what it lacks at the"
@@ -229,16 +229,16 @@ def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
     if note["ended"]:
         return False
-    if is_here(note):
+    if is_local(note):
         return _is_trained_elsewhere(note)
-    return not was_restarted(note)  # what runs on another host cannot be seen from here
+    return not host_has_restarted(note)  # what runs on another host cannot be seen from here
 
 
 def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
     """Whether another process of this machine is working on a sweep."""
     if note["ended"] or note["pid"] in (None, os.getpid()):
         return False
-    return is_here(note) and is_running(note)
+    return is_local(note) and is_running(note)
 
 
 def mark_ended(folder: Path) -> None:

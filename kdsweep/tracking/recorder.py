@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kdsweep.common.files import UPDATES, read_json, write_json_atomic, write_text_atomic
+from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import run_note
 from kdsweep.tracking.mlflow import run_sync
@@ -199,7 +199,7 @@ class Recorder:
 
     def _is_current(self) -> bool:
         """Whether the run has not been started again, by another recorder, since it was by this."""
-        with UPDATES:
+        with UPDATE_LOCK:
             return bool(read_json(self.folder / run_dir.RUN)["started"] == self._started)
 
     def _catch_up(self, store: MLflowStore, pictures: Iterable[Path] = ()) -> None:

@@ -9,8 +9,6 @@ follows from (seed, epoch, step).
 import hashlib
 import io
 import logging
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from kdsweep.common.files import write_bytes_atomic
 from kdsweep.training.student import Student
 from kdsweep.training.tensor_files import tensors_as_bytes
 
@@ -49,7 +48,7 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
     }
     state = io.BytesIO()
     torch.save(rest, state)
-    write_atomically(folder / f"{stem}.pt", state.getbuffer())
+    write_bytes_atomic(folder / f"{stem}.pt", state.getbuffer())
     save_weights(folder / f"{stem}.safetensors", student.model)
     for stale in _stems(folder)[KEPT:]:
         _remove(folder, stale)
@@ -63,7 +62,7 @@ class Saved(NamedTuple):
     fingerprint: str
 
 
-def load_latest_together(unit: Sequence[Saved], at_most: int | None = None) -> bool:
+def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
     """Bring the students of a unit to the latest epoch that can be read of all of them.
 
     A file that is damaged, or of a run with another fingerprint, is passed over with a warning.
@@ -128,7 +127,7 @@ def finish(
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers as safetensors, with string metadata."""
-    write_atomically(path, tensors_as_bytes(model.state_dict(), metadata))
+    write_bytes_atomic(path, tensors_as_bytes(model.state_dict(), metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -216,27 +215,6 @@ def _digest(state: Mapping[str, Tensor]) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Write a file under a temporary name in the same folder, then put it in its place.
-
-    The content is complete in memory before: torch and safetensors, where they write to disk
-    themselves, report a full one as a RuntimeError that does not say so, as they report errors
-    that are none of a disk.
-
-    Raises:
-        OSError: if the folder cannot be written or the disk is full; the old file stays.
-    """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def latest_epoch(folder: Path) -> int:

@@ -50,7 +50,7 @@ def predict(
 
 
 @contextmanager
-def evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
+def eval_mode(models: Sequence[nn.Module]) -> Iterator[None]:
     """Eval mode inside, training mode afterwards: the one place where a student's mode changes."""
     for model in models:
         model.eval()

@@ -6,7 +6,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from kdsweep.training.evaluation import evaluating
+from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
 
 WARM_UP = 3  # forwards that are not counted: caches fill, kernels are chosen
@@ -23,7 +23,7 @@ def latency_ms(student: Student, image: Tensor) -> float:
     Args:
         image: (1, channels, H, W), normalised, on the student's device.
     """
-    with evaluating([student.model]), torch.no_grad(), student.autocast():
+    with eval_mode([student.model]), torch.no_grad(), student.autocast():
         for _ in range(WARM_UP):
             _forward(student, image)
         times: list[float] = []

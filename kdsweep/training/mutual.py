@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from kdsweep.common.rng import reseed
 from kdsweep.common.types import Batch, Output
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import as_target, mean_of
+from kdsweep.training.teacher import detached_output, mean_output
 
 
 class Peers:
@@ -47,10 +47,10 @@ class Peers:
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None:
         """Train all of them on one batch, each by what the others said before any of them moved."""
-        outputs = [student.answer(batch, step) for student in self.students]
-        answers = [as_target(output) for output in outputs]
+        outputs = [student.forward(batch, step) for student in self.students]
+        answers = [detached_output(output) for output in outputs]
         for place, (student, output) in enumerate(zip(self.students, outputs, strict=True)):
-            others = mean_of([*answers[:place], *answers[place + 1 :]])
+            others = mean_output([*answers[:place], *answers[place + 1 :]])
             # What a term draws must not depend on who answered last.
             reseed(student.device, "learn", student.seed, student.epoch, step)
-            student.learn(batch, output, others, step)
+            student.update(batch, output, others, step)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.training.evaluation import evaluating
+from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import as_target
+from kdsweep.training.teacher import detached_output
 
 
 class OnlineTeacher:
@@ -48,15 +48,15 @@ class OnlineTeacher:
         """End it, and with it its students."""
         self.student.fail(reason)
 
-    def teach(self, batch: Batch, step: int) -> Output:
+    def targets(self, batch: Batch, step: int) -> Output:
         """What it says about a batch in training; then it learns the batch itself."""
-        output = self.student.answer(batch, step)
-        target = as_target(output)
-        self.student.learn(batch, output, None, step)
+        output = self.student.forward(batch, step)
+        target = detached_output(output)
+        self.student.update(batch, output, None, step)
         return target
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Output:
         """Logits (B, C) and features of normalised images, as it stands now, in eval mode."""
-        with evaluating([self.student.model]), self.student.autocast():
-            return as_target(self.student.network(images))
+        with eval_mode([self.student.model]), self.student.autocast():
+            return detached_output(self.student.network(images))

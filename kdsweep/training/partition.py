@@ -8,14 +8,14 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 
-class Needs(NamedTuple):
+class CohortKey(NamedTuple):
     """What decides a run's company."""
 
     shared: Hashable  # data set, trainer and seed
     teacher: Hashable | None  # None: no term of this run asks a teacher, so any company is right
 
 
-def partition(needs: Sequence[Needs], capacity: int | None = None) -> list[list[int]]:
+def partition(needs: Sequence[CohortKey], capacity: int | None = None) -> list[list[int]]:
     """Split runs into as few cohorts as possible.
 
     Args:

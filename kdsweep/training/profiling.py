@@ -19,7 +19,7 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.evaluation import Split, predict
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import AnyTeacher, Unit, failing_alone, isolated, measure
+from kdsweep.training.trainer import AnyTeacher, CohortUnit, isolate_failures, measure, torch_state
 
 WARM_UP = 3  # steps that are not counted: memory is touched, kernels are chosen
 STEPS = 20
@@ -30,7 +30,7 @@ LEAST = 3  # of them
 
 
 @dataclass(frozen=True)
-class Lap:
+class StepTiming:
     """Seconds that one step, or one evaluation, has spent on each of its pieces."""
 
     data: float
@@ -39,7 +39,7 @@ class Lap:
 
 
 @dataclass(frozen=True)
-class Size:
+class StorageSize:
     """Bytes that the students of a unit keep on disk."""
 
     students: int
@@ -48,25 +48,27 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Probe:
+class CohortProfile:
     """What a cohort has shown of itself."""
 
-    steps: tuple[Lap, ...]
-    evaluations: tuple[Lap, ...]
+    steps: tuple[StepTiming, ...]
+    evaluations: tuple[StepTiming, ...]
     images: int  # of an evaluation
-    sizes: tuple[Size, ...]  # of each unit
-    teacher_size: Size | None  # of a teacher that learns beside the units; it is asked every epoch
+    sizes: tuple[StorageSize, ...]  # of each unit
+    teacher_size: (
+        StorageSize | None
+    )  # of a teacher that learns beside the units; it is asked every epoch
     memory: int | None  # most bytes the process, or the accelerator, has held; None if unknown
 
 
-def probe(
-    units: Sequence[Unit],
+def profile_cohort(
+    units: Sequence[CohortUnit],
     stream: Stream,
     *,
     teacher: AnyTeacher | None,
     split: Split,
     threads: int,
-) -> Probe:
+) -> CohortProfile:
     """Train units for a few steps and evaluate them; nothing but the seconds is kept.
 
     The units are spoilt by it; the global random state is given back. One that raises has a
@@ -76,27 +78,27 @@ def probe(
         units: with a schedule that lasts for WARM_UP + STEPS steps.
         split: of which the first images are evaluated.
     """
-    clock = _Clock(stream.device)
+    clock = Stopwatch(stream.device)
     if stream.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(stream.device)
-    with isolated(threads):
+    with torch_state(threads):
         steps = _steps(units, stream, teacher, clock)
         part = _first_of(split)
         laps = (_evaluation(units, part, teacher, clock) for _ in range(EVALUATIONS))
         evaluations = tuple(_while_there_is_time(laps))
-    return Probe(
+    return CohortProfile(
         steps,
         evaluations,
         images=len(part.labels),
-        sizes=tuple(size(unit.students) for unit in units),
-        teacher_size=size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
+        sizes=tuple(storage_size(unit.students) for unit in units),
+        teacher_size=storage_size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
         memory=_peak_memory(stream.device),
     )
 
 
 def _steps(
-    units: Sequence[Unit], stream: Stream, teacher: AnyTeacher | None, clock: "_Clock"
-) -> tuple[Lap, ...]:
+    units: Sequence[CohortUnit], stream: Stream, teacher: AnyTeacher | None, clock: "Stopwatch"
+) -> tuple[StepTiming, ...]:
     """The laps of the first steps, without those that warm up."""
     batches = _endless(stream)
     laps = (_step(units, batches, teacher, step, clock) for step in range(WARM_UP + STEPS))
@@ -106,24 +108,24 @@ def _steps(
 
 
 def _step(
-    units: Sequence[Unit],
+    units: Sequence[CohortUnit],
     batches: Iterator[Batch],
     teacher: AnyTeacher | None,
     step: int,
-    clock: "_Clock",
-) -> Lap:
+    clock: "Stopwatch",
+) -> StepTiming:
     """One step of the loop, as `train_epoch` takes it."""
     clock.lap()
     batch = next(batches)
     data = clock.lap()
-    target = teacher.teach(batch, step) if teacher else None
+    target = teacher.targets(batch, step) if teacher else None
     taught = clock.lap()
     learnt = []
     for unit in units:
-        with failing_alone(unit):
+        with isolate_failures(unit):
             unit.step(batch, target, step)
         learnt.append(clock.lap())
-    return Lap(data, taught, tuple(learnt))
+    return StepTiming(data, taught, tuple(learnt))
 
 
 def _endless(stream: Stream) -> Iterator[Batch]:
@@ -133,8 +135,8 @@ def _endless(stream: Stream) -> Iterator[Batch]:
 
 
 def _evaluation(
-    units: Sequence[Unit], split: Split, teacher: AnyTeacher | None, clock: "_Clock"
-) -> Lap:
+    units: Sequence[CohortUnit], split: Split, teacher: AnyTeacher | None, clock: "Stopwatch"
+) -> StepTiming:
     """One evaluation, as `fit` does it at the end of an epoch."""
     clock.lap()
     batches = list(split.batches())
@@ -147,10 +149,10 @@ def _evaluation(
     taught = clock.lap()
     measured = []
     for unit in units:
-        with failing_alone(unit):
+        with isolate_failures(unit):
             measure(unit.students, [split])
         measured.append(clock.lap())
-    return Lap(data, taught, tuple(measured))
+    return StepTiming(data, taught, tuple(measured))
 
 
 def _first_of(split: Split) -> Split:
@@ -163,7 +165,7 @@ def _first_of(split: Split) -> Split:
     return Split(split.name, batches, split.labels[:count])
 
 
-def _while_there_is_time(laps: Iterator[Lap]) -> Iterator[Lap]:
+def _while_there_is_time(laps: Iterator[StepTiming]) -> Iterator[StepTiming]:
     """The laps, or fewer if they are slow."""
     until = time.perf_counter() + SECONDS
     for number, lap in enumerate(laps, start=1):
@@ -172,7 +174,7 @@ def _while_there_is_time(laps: Iterator[Lap]) -> Iterator[Lap]:
             return
 
 
-class _Clock:
+class Stopwatch:
     """Tells the seconds since it was last asked, once the device has done what it was told."""
 
     def __init__(self, device: torch.device) -> None:
@@ -185,11 +187,11 @@ class _Clock:
         return self._last - last
 
 
-def size(students: Sequence[Student]) -> Size:
+def storage_size(students: Sequence[Student]) -> StorageSize:
     """What students keep on disk."""
     rest = [[s.objective.state_dict(), s.optimizer.state_dict()] for s in students]
     weights = [student.model.state_dict() for student in students]
-    return Size(len(students), _bytes(weights), _bytes(rest))
+    return StorageSize(len(students), _bytes(weights), _bytes(rest))
 
 
 def _bytes(state: Any) -> int:

@@ -77,15 +77,15 @@ class Student:
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None:
         """Train on one batch. Never waits for the device: meters are read once an epoch."""
-        self.learn(batch, self.answer(batch, step), target, step)
+        self.update(batch, self.forward(batch, step), target, step)
 
-    def answer(self, batch: Batch, step: int) -> Output:
+    def forward(self, batch: Batch, step: int) -> Output:
         """What the network says about a batch in training, in its graph."""
         reseed(self.device, "step", self.seed, self.epoch, step)
         with self.autocast():
             return self.network(batch.images)
 
-    def learn(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
+    def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
         """Take the optimizer's step from an answer to the batch."""
         with self.autocast():
             total, terms = self.objective(output, target, batch, self.epoch)

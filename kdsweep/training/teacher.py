@@ -31,7 +31,7 @@ class Teacher:
         """Its network, as one of one."""
         return (self.network,)
 
-    def teach(self, batch: Batch, step: int) -> Output:
+    def targets(self, batch: Batch, step: int) -> Output:
         """What the students of a batch are taught."""
         return self(batch.images)
 
@@ -41,7 +41,7 @@ class Teacher:
         enabled = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
             output = self.network(images)
-        return as_target(output)
+        return detached_output(output)
 
 
 class Ensemble:
@@ -55,22 +55,22 @@ class Ensemble:
         """The members' networks, in order."""
         return tuple(teacher.network for teacher in self.teachers)
 
-    def teach(self, batch: Batch, step: int) -> Output:
+    def targets(self, batch: Batch, step: int) -> Output:
         """What the students of a batch are taught."""
         return self(batch.images)
 
     def __call__(self, images: torch.Tensor) -> Output:
         """The members' answers to normalised images (B, channels, H, W), and their mean."""
-        return mean_of([teacher(images) for teacher in self.teachers])
+        return mean_output([teacher(images) for teacher in self.teachers])
 
 
-def as_target(output: Output) -> Output:
+def detached_output(output: Output) -> Output:
     """What a network says, for others to learn from: float32, without gradient."""
     features = {name: feature.detach().float() for name, feature in output.features.items()}
     return Output(output.logits.detach().float(), features)
 
 
-def mean_of(outputs: Sequence[Output]) -> Output:
+def mean_output(outputs: Sequence[Output]) -> Output:
     """Outputs as members of one, whose softmax is the mean of theirs: logits (B, C)."""
     shares = torch.stack([output.logits.log_softmax(1) for output in outputs])
     return Output(shares.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))

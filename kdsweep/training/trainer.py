@@ -13,9 +13,8 @@ import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
-from kdsweep.training.allocator import keep_freed_memory
-from kdsweep.training.evaluation import Split, evaluating, predict
-from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.evaluation import Split, eval_mode, predict
+from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
@@ -24,7 +23,7 @@ AnyTeacher = Teacher | Ensemble | OnlineTeacher
 Record = Callable[[Student, dict[str, float]], None]
 
 
-class Learner(Protocol):
+class Trainable(Protocol):
     """What is trained and ends as one."""
 
     @property
@@ -39,14 +38,14 @@ class Learner(Protocol):
     def fail(self, reason: str) -> None: ...
 
 
-class Unit(Learner, Protocol):
+class CohortUnit(Trainable, Protocol):
     """What steps in a cohort: a student, or peers that teach each other."""
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None: ...
 
 
 def fit(
-    units: Sequence[Unit],
+    units: Sequence[CohortUnit],
     stream: Stream,
     *,
     teacher: AnyTeacher | None,
@@ -67,8 +66,8 @@ def fit(
         record: called with each student and its metrics at the end of each of its epochs.
     """
     beside = [teacher] if isinstance(teacher, OnlineTeacher) else []
-    everyone: list[Learner] = [*units, *beside]
-    with isolated(threads):
+    everyone: list[Trainable] = [*units, *beside]
+    with torch_state(threads):
         if not beside:  # a frozen teacher never changes: once is enough
             splits = [with_teacher(split, teacher) for split in splits]
         for epoch in range(min((one.epoch for one in everyone), default=epochs), epochs):
@@ -78,7 +77,7 @@ def fit(
             started = time.perf_counter()
             active = train_epoch(active, stream, epoch, teacher)
             seconds = time.perf_counter() - started
-            trained: list[Learner] = [*beside, *active]
+            trained: list[Trainable] = [*beside, *active]
             measured = measure(
                 [student for learner in trained for student in learner.students],
                 [with_teacher(split, teacher) for split in splits],
@@ -88,26 +87,26 @@ def fit(
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for learner in trained:
                 finish_epoch(learner, measured, record)
-            end_with_teacher(units, beside)
+            propagate_teacher_failure(units, beside)
 
 
 def train_epoch(
-    units: Sequence[Unit], stream: Stream, epoch: int, teacher: AnyTeacher | None
-) -> list[Unit]:
+    units: Sequence[CohortUnit], stream: Stream, epoch: int, teacher: AnyTeacher | None
+) -> list[CohortUnit]:
     """One epoch of the units side by side; those that are still there at its end."""
     active = list(units)
     for step, batch in enumerate(stream.epoch(epoch)):
         if not active and not isinstance(teacher, OnlineTeacher):
             break
-        target = teacher.teach(batch, step) if teacher else None
+        target = teacher.targets(batch, step) if teacher else None
         for unit in active:
-            with failing_alone(unit):
+            with isolate_failures(unit):
                 unit.step(batch, target, step)
         active = [unit for unit in active if unit.failure is None]
     return active
 
 
-def end_with_teacher(units: Sequence[Unit], beside: Sequence[OnlineTeacher]) -> None:
+def propagate_teacher_failure(units: Sequence[CohortUnit], beside: Sequence[OnlineTeacher]) -> None:
     """A teacher that trains beside its students and diverges is no teacher: they end with it."""
     for teacher in beside:
         if teacher.failure is not None:
@@ -116,14 +115,14 @@ def end_with_teacher(units: Sequence[Unit], beside: Sequence[OnlineTeacher]) -> 
 
 
 def finish_epoch(
-    learner: Learner, measured: Mapping[Student, Mapping[str, float]], record: Record
+    learner: Trainable, measured: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Close an epoch: the students' metrics, best epochs, and their end if one has diverged."""
     found = {student: close_epoch(student, measured[student]) for student in learner.students}
-    end_together(learner)
+    propagate_failure(learner)
     for student, metrics in found.items():
         record(student, metrics)  # which may end it, too
-    end_together(learner)
+    propagate_failure(learner)
 
 
 def close_epoch(student: Student, measured: Mapping[str, float]) -> dict[str, float]:
@@ -136,7 +135,7 @@ def close_epoch(student: Student, measured: Mapping[str, float]) -> dict[str, fl
     return metrics
 
 
-def end_together(learner: Learner) -> None:
+def propagate_failure(learner: Trainable) -> None:
     """If one student of a unit has ended, so have the others."""
     if learner.failure is not None:
         learner.fail(learner.failure)
@@ -164,7 +163,7 @@ def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tens
 
         return logits
 
-    with evaluating([student.model for student in students]):
+    with eval_mode([student.model for student in students]):
         return predict(split.batches(), [network(student) for student in students])
 
 
@@ -177,7 +176,7 @@ def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
 
 
 @contextmanager
-def failing_alone(unit: Unit) -> Iterator[None]:
+def isolate_failures(unit: CohortUnit) -> Iterator[None]:
     """Turn an exception of one unit's step into that unit's end.
 
     A full memory is the cohort's, not the unit's: a smaller cohort may well fit.
@@ -191,9 +190,9 @@ def failing_alone(unit: Unit) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(threads: int) -> Iterator[None]:
+def torch_state(threads: int) -> Iterator[None]:
     """A number of torch threads of its own, and a global random state that is given back."""
-    keep_freed_memory()
+    disable_malloc_trim()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -10,7 +10,15 @@ from commands import Command
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.common.passwords import VARIABLE, clean, hide, is_unknown, remember, reveal, shown
+from kdsweep.common.passwords import (
+    VARIABLE,
+    lacks_password,
+    mask_argument,
+    mask_text,
+    mask_uri,
+    register_address,
+    reveal,
+)
 from kdsweep.sweep.directory import mark
 from kdsweep.tracking.mlflow import backend
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -45,11 +53,11 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, hidden: str, without: str) -> None:
-    assert shown(address) == shown(hidden) == hidden
+    assert mask_uri(address) == mask_uri(hidden) == hidden
     assert reveal(hidden) == without
-    assert remember(address) == hidden
+    assert register_address(address) == hidden
     assert reveal(hidden) == address
-    assert not is_unknown(hidden)
+    assert not lacks_password(hidden)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +72,15 @@ def test_an_address_is_shown_without_its_password(address: str, hidden: str, wit
     ],
 )
 def test_an_address_without_a_password_stays(address: str) -> None:
-    assert hide(f"tracking.uri={address}") == f"tracking.uri={address}"
+    assert mask_argument(f"tracking.uri={address}") == f"tracking.uri={address}"
     assert reveal(address) == address
 
 
 def test_an_at_sign_in_a_password_is_written_as_drivers_want_it() -> None:
-    assert reveal(remember("postgresql://me:s3@cret@h/db")) == "postgresql://me:s3%40cret@h/db"
-    assert reveal(remember("http://me:s3@cret@h/db")) == "http://me:s3%40cret@h/db"
+    assert (
+        reveal(register_address("postgresql://me:s3@cret@h/db")) == "postgresql://me:s3%40cret@h/db"
+    )
+    assert reveal(register_address("http://me:s3@cret@h/db")) == "http://me:s3%40cret@h/db"
 
 
 @pytest.mark.parametrize(
@@ -84,12 +94,12 @@ def test_an_at_sign_in_a_password_is_written_as_drivers_want_it() -> None:
     ],
 )
 def test_words_of_the_command_line(word: str, hidden: str) -> None:
-    assert hide(word) == hidden
+    assert mask_argument(word) == hidden
 
 
 def test_addresses_in_a_text() -> None:
     told = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
-    assert clean(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
+    assert mask_text(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
 
 
 def everything(folder: Path) -> dict[str, str]:

@@ -134,7 +134,7 @@ def test_images_too_large_for_memory_stay_encoded(path, workers):
     assert isinstance(stored, StoredImages)
     assert torch.equal(torch.cat([*stored.read(torch.arange(12).split(5))]), expected)
     index = torch.tensor([7, 2])
-    assert torch.equal(stored.take(index)[torch.tensor([0])], expected[7:8])
+    assert torch.equal(stored.subset(index)[torch.tensor([0])], expected[7:8])
 
 
 def test_images_of_different_sizes_need_an_image_size(hf, tmp_path):

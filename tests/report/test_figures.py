@@ -10,7 +10,7 @@ from measured import MeasuredRun, ce_rows, measured, soft_row, soft_rows
 from rows import Row, rows
 from scipy import stats
 
-from kdsweep.data.types import printable
+from kdsweep.common.text import escape_unprintable
 from kdsweep.report.analysis.aggregate import Grid, grid
 from kdsweep.report.sections import (
     heatmap,
@@ -313,7 +313,7 @@ def test_names_are_no_markup_for_plotly(name):
     shown = label(name)
     assert "<" not in shown
     assert "%" not in shown
-    assert html.unescape(shown) == printable(name)
+    assert html.unescape(shown) == escape_unprintable(name)
 
 
 def test_names_that_are_cut_stay_apart():

@@ -7,7 +7,7 @@ from toys import EPOCHS, make_stream, make_student, train
 
 from kdsweep.losses.base.multi_teacher import Averaged
 from kdsweep.losses.kl import KL
-from kdsweep.training.checkpoint import Saved, load_latest_together, save, sha256
+from kdsweep.training.checkpoint import Saved, load_latest, save, sha256
 from kdsweep.training.mutual import Peers
 from kdsweep.training.student import Student
 
@@ -113,7 +113,7 @@ def test_a_unit_goes_on_from_the_last_epoch_that_all_its_peers_have(tmp_path) ->
         save(*place)
     train([stopped], epochs=2)
     save(*saved(stopped)[0])  # the process died before the second peer was saved
-    assert load_latest_together(saved(again))
+    assert load_latest(saved(again))
     assert [student.epoch for student in again.students] == [1, 1]
     train([again])
     assert bits(again) == bits(whole)

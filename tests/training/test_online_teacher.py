@@ -34,8 +34,8 @@ def test_students_keep_their_bits_beside_any_neighbour() -> None:
 def test_targets_are_its_answers_in_training_before_its_own_step() -> None:
     teacher, twin = make_online(dropout=0.5), make_online(dropout=0.5)
     batch = next(iter(make_stream().epoch(0)))
-    expected = twin.student.answer(batch, 0)
-    target = teacher.teach(batch, 0)
+    expected = twin.student.forward(batch, 0)
+    target = teacher.targets(batch, 0)
     assert torch.equal(target.logits, expected.logits)
     assert not target.logits.requires_grad
     assert sha256(teacher.student.model) != sha256(twin.student.model)

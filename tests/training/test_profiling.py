@@ -15,9 +15,9 @@ from kdsweep.training import checkpoint
 from kdsweep.training import profiling as probing
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
-from kdsweep.training.profiling import STEPS, WARM_UP, Probe, probe
+from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import AnyTeacher, Unit
+from kdsweep.training.trainer import AnyTeacher, CohortUnit
 
 
 def student(**options: object) -> Student:
@@ -27,8 +27,12 @@ def student(**options: object) -> Student:
     return made
 
 
-def probed(*units: Unit, teacher: AnyTeacher | None = None, stream: Stream | None = None) -> Probe:
-    return probe(units, stream or make_stream(), teacher=teacher, split=make_val(), threads=1)
+def probed(
+    *units: CohortUnit, teacher: AnyTeacher | None = None, stream: Stream | None = None
+) -> CohortProfile:
+    return profile_cohort(
+        units, stream or make_stream(), teacher=teacher, split=make_val(), threads=1
+    )
 
 
 class Slow(Stream):

@@ -11,11 +11,11 @@ import torch
 
 from kdsweep.data.checks import check_positive, check_whole, shown
 from kdsweep.data.images.encoded import (
-    Encoded,
-    Form,
+    EncodedImages,
     Header,
+    ImageFormat,
     Size,
-    Unreadable,
+    UnreadableImage,
     attempt_all,
     content_sha256,
     decode,
@@ -25,7 +25,7 @@ from kdsweep.data.images.encoded import (
 )
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
-from kdsweep.data.types import Images, Labelled
+from kdsweep.data.types import Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +33,17 @@ GIB = 2**30
 DIGEST_GIB = 8  # encoded images that are still read whole to name their content
 DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
 
-Found = Brightness | Unreadable | None  # of ``Decoded``, or why there are no pixels
+Found = Brightness | UnreadableImage | None  # of ``Decoded``, or why there are no pixels
 
 
 class Part(NamedTuple):
     """The encoded images of train, val or test, and the class number of each."""
 
-    images: Encoded
+    images: EncodedImages
     labels: Sequence[int]
 
 
-class Reading:
+class ImageDecoder:
     """How a source of encoded images reads them: the options that all such sources share.
 
     Args:
@@ -82,17 +82,21 @@ class Reading:
         self._skip_unreadable = skip_unreadable
         self._white = white
 
-    def load(self, parts: Mapping[str, Part], class_names: Sequence[str]) -> dict[str, Labelled]:
+    def load(
+        self, parts: Mapping[str, Part], class_names: Sequence[str]
+    ) -> dict[str, LabelledImages]:
         """Decode all parts, or only look at the headers if they are to stay on disk.
 
         Raises:
             ValueError: an image is unreadable, a class has no readable one, sizes differ and no
                 image_size is given, images of more than 8 bits a channel are all almost black.
         """
-        form = self._form(parts)
+        image_format = self._image_format(parts)
         num_images = sum(len(part.labels) for part in parts.values())
-        in_memory = num_images * prod(form[:3]) <= self._memory_gib * GIB
-        read = {name: self._read(part.images, form, in_memory) for name, part in parts.items()}
+        in_memory = num_images * prod(image_format[:3]) <= self._memory_gib * GIB
+        read = {
+            name: self._read(part.images, image_format, in_memory) for name, part in parts.items()
+        }
         found_of = [(parts[name].images, found) for name, (_, found) in read.items()]
         _check_brightness(found_of, self._white)
         return {
@@ -100,37 +104,41 @@ class Reading:
             for name, (images, found) in read.items()
         }
 
-    def _form(self, parts: Mapping[str, Part]) -> Form:
+    def _image_format(self, parts: Mapping[str, Part]) -> ImageFormat:
         if self._size is not None and self._channels is not None:
-            return Form(self._channels, *self._size, self._crop, self._white)
+            return ImageFormat(self._channels, *self._size, self._crop, self._white)
         headers = dict(self._headers(parts))
         if not headers:
             raise ValueError("dataset.source must give readable images, got none")
         size = self._size or _common_size(headers)
         channels = self._channels or (1 if all(head.grey for head in headers.values()) else 3)
-        return Form(channels, *size, self._crop, self._white)
+        return ImageFormat(channels, *size, self._crop, self._white)
 
     def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, Header]]:
         """Names and headers of all readable images."""
         for images, _ in parts.values():
             found = attempt_all(partial(read_header, images), range(len(images)))
             for row, header in enumerate(found):
-                if isinstance(header, Unreadable):
+                if isinstance(header, UnreadableImage):
                     self._refuse(header)
                 else:
                     yield images.name(row), header
 
-    def _read(self, encoded: Encoded, form: Form, in_memory: bool) -> tuple[Images, list[Found]]:
+    def _read(
+        self, encoded: EncodedImages, image_format: ImageFormat, in_memory: bool
+    ) -> tuple[Images, list[Found]]:
         if in_memory:
-            return decode_all(encoded, form)
-        return StoredImages(encoded, form, self._workers), self._check_stored(encoded, form)
+            return decode_all(encoded, image_format)
+        return StoredImages(encoded, image_format, self._workers), self._check_stored(
+            encoded, image_format
+        )
 
-    def _check_stored(self, images: Encoded, form: Form) -> list[Found]:
+    def _check_stored(self, images: EncodedImages, image_format: ImageFormat) -> list[Found]:
         """Headers only, except where pixels must be seen: damaged ones to leave out, deep ones."""
 
         def read(row: int) -> Brightness | None:
             if has_deep_pixels(images, row) or self._skip_unreadable:
-                return decode(images, row, form).brightness
+                return decode(images, row, image_format).brightness
             return None
 
         return attempt_all(read, range(len(images)))
@@ -142,21 +150,21 @@ class Reading:
         images: Images,
         found: Sequence[Found],
         class_names: Sequence[str],
-    ) -> Labelled:
+    ) -> LabelledImages:
         """A part without its unreadable images."""
-        loaded = Labelled(images, torch.tensor(labels, dtype=torch.int64))
-        errors = [error for error in found if isinstance(error, Unreadable)]
+        loaded = LabelledImages(images, torch.tensor(labels, dtype=torch.int64))
+        errors = [error for error in found if isinstance(error, UnreadableImage)]
         if not errors:
             return loaded
         for error in errors:
             self._refuse(error)
             logger.warning("Image left out: %s", error.cause)
-        rows = [row for row, error in enumerate(found) if not isinstance(error, Unreadable)]
-        loaded = loaded.take(torch.tensor(rows, dtype=torch.int64))
+        rows = [row for row, error in enumerate(found) if not isinstance(error, UnreadableImage)]
+        loaded = loaded.subset(torch.tensor(rows, dtype=torch.int64))
         _check_left(name, labels, loaded.labels.tolist(), class_names)
         return loaded
 
-    def _refuse(self, error: Unreadable) -> None:
+    def _refuse(self, error: UnreadableImage) -> None:
         if not self._skip_unreadable:
             raise error
 
@@ -192,7 +200,7 @@ def _common_size(headers: Mapping[str, Header]) -> Size:
 
 
 def _check_brightness(
-    parts: Sequence[tuple[Encoded, Sequence[Found]]], white: float | None
+    parts: Sequence[tuple[EncodedImages, Sequence[Found]]], white: float | None
 ) -> None:
     """With a white far above all values, such as 65535 for those of 12 bits, nothing is seen."""
     deep = [
@@ -201,7 +209,7 @@ def _check_brightness(
         for row, brightness in enumerate(found)
         if isinstance(brightness, Brightness)
     ]
-    if not deep or not 0 < max(deep)[0].share < DARK:
+    if not deep or not 0 < max(deep)[0].fraction < DARK:
         return
     brightest, name = max(deep)
     raise ValueError(

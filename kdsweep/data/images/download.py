@@ -21,7 +21,7 @@ FAILURES = (
 
 
 @contextmanager
-def fetching(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
+def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
     """Round a download into ``folder``: whatever fails is one sentence on what to put where.
 
     Args:
@@ -44,7 +44,7 @@ def fetching(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
         ) from error
 
 
-def warn_unless_whole(
+def warn_if_incomplete(
     folder: Path, parts: Mapping[str, Part], published: Mapping[str, int]
 ) -> None:
     """Warn of a folder that has not the published number of images: a broken-off unpacking."""

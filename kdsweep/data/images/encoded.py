@@ -1,4 +1,4 @@
-"""Encoded images (JPEG, PNG, ...) and how they become pixels, all of one form."""
+"""Encoded images (JPEG, PNG, ...) and how they become pixels, all of one image_format."""
 
 import hashlib
 import os
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.formats import image_formats
 from kdsweep.data.images.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
-from kdsweep.data.types import DataError, printable
+from kdsweep.data.types import DataError
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 Size = tuple[int, int]  # (H, W)
 
 
-class Encoded(Protocol):
+class EncodedImages(Protocol):
     """N encoded images, wherever they lie: files of a folder, rows of a table."""
 
     def __len__(self) -> int:
@@ -42,11 +43,11 @@ class Encoded(Protocol):
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
 
-    def take(self, index: Tensor) -> "Encoded":
+    def subset(self, index: Tensor) -> "EncodedImages":
         """The images at ``index``, still encoded."""
 
 
-class Form(NamedTuple):
+class ImageFormat(NamedTuple):
     """What every decoded image looks like."""
 
     channels: int  # 1 or 3
@@ -70,11 +71,11 @@ class Decoded(NamedTuple):
     brightness: Brightness | None
 
 
-class Unreadable(DataError):
+class UnreadableImage(DataError):
     """An image that cannot be read; the sentence names it."""
 
     def __init__(self, name: str, error: Exception) -> None:
-        reason = printable((str(error) or type(error).__name__).splitlines()[0])
+        reason = escape_unprintable((str(error) or type(error).__name__).splitlines()[0])
         self.cause = reason if name in reason else f"{name}: {reason}"
         super().__init__(
             "dataset.source must give readable images (dataset.source.skip_unreadable=true leaves "
@@ -93,14 +94,14 @@ def regular(path: Path) -> Path:
     return path
 
 
-def content_sha256(images: Encoded, row: int) -> str:
+def content_sha256(images: EncodedImages, row: int) -> str:
     """sha256 of an encoded image, in hex. OSError if it cannot be read."""
     image = images.open(row)
     content = image.read_bytes() if isinstance(image, Path) else image.read()
     return hashlib.sha256(content).hexdigest()
 
 
-def decode(images: Encoded, row: int, form: Form) -> Decoded:
+def decode(images: EncodedImages, row: int, image_format: ImageFormat) -> Decoded:
     """The image as (channels, H, W), upright, resized if it has another size; alpha is dropped.
 
     Raises:
@@ -108,44 +109,52 @@ def decode(images: Encoded, row: int, form: Form) -> Decoded:
     """
     try:
         with Image.open(images.open(row), formats=image_formats()) as file:
-            mode = "L" if form.channels == 1 else "RGB"
-            image, brightness = to_eight_bits(file, mode, form.white)
+            mode = "L" if image_format.channels == 1 else "RGB"
+            image, brightness = to_eight_bits(file, mode, image_format.white)
     except Exception as error:  # Pillow passes on whatever a format's parser raises
-        raise Unreadable(images.name(row), error) from error
-    size = form.width, form.height
+        raise UnreadableImage(images.name(row), error) from error
+    size = image_format.width, image_format.height
     if image.size != size:
         bilinear = Image.Resampling.BILINEAR
-        image = ImageOps.fit(image, size, bilinear) if form.crop else image.resize(size, bilinear)
+        image = (
+            ImageOps.fit(image, size, bilinear)
+            if image_format.crop
+            else image.resize(size, bilinear)
+        )
     pixels = np.asarray(image)
-    return Decoded(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), brightness)
+    return Decoded(
+        pixels[None] if image_format.channels == 1 else pixels.transpose(2, 0, 1), brightness
+    )
 
 
-def read_header(images: Encoded, row: int) -> Header:
+def read_header(images: EncodedImages, row: int) -> Header:
     """Size and colour of an image, without decoding it. Raises Unreadable."""
     try:
         with Image.open(images.open(row), formats=image_formats()) as file:
             grey = is_grey(file)  # first: to look for EXIF, Pillow decodes a PNG file
             return Header(upright_size(file), grey)
     except Exception as error:  # as above
-        raise Unreadable(images.name(row), error) from error
+        raise UnreadableImage(images.name(row), error) from error
 
 
-def has_deep_pixels(images: Encoded, row: int) -> bool:
+def has_deep_pixels(images: EncodedImages, row: int) -> bool:
     """Whether an image has more than 8 bits a channel, without decoding it. Raises Unreadable."""
     try:
         with Image.open(images.open(row), formats=image_formats()) as file:
             return is_deep(file)
     except Exception as error:  # as above
-        raise Unreadable(images.name(row), error) from error
+        raise UnreadableImage(images.name(row), error) from error
 
 
-def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Found | Unreadable]:
+def attempt_all(
+    read: Callable[[Item], Found], items: Sequence[Item]
+) -> list[Found | UnreadableImage]:
     """What ``read`` finds for each item, in order, or why it cannot; read in threads."""
 
-    def attempt(item: Item) -> Found | Unreadable:
+    def attempt(item: Item) -> Found | UnreadableImage:
         try:
             return read(item)
-        except Unreadable as error:
+        except UnreadableImage as error:
             return error
 
     # Pillow warns of odd but harmless things (transparency of a palette, very large images).
@@ -154,16 +163,24 @@ def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Fo
         return list(pool.map(attempt, items))
 
 
-def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[Brightness | Unreadable | None]]:
+def decode_all(
+    images: EncodedImages, image_format: ImageFormat
+) -> tuple[Tensor, list[Brightness | UnreadableImage | None]]:
     """All images in memory, as uint8 (N, channels, H, W), and ``Decoded``'s facts about each.
 
     The pixels of an unreadable image are black, and why it cannot be read is in the list.
     """
-    decoded = torch.zeros(len(images), form.channels, form.height, form.width, dtype=torch.uint8)
+    decoded = torch.zeros(
+        len(images),
+        image_format.channels,
+        image_format.height,
+        image_format.width,
+        dtype=torch.uint8,
+    )
     pixels = decoded.numpy()
 
     def read(row: int) -> Brightness | None:
-        pixels[row], brightness = decode(images, row, form)
+        pixels[row], brightness = decode(images, row, image_format)
         return brightness
 
     return decoded, attempt_all(read, range(len(images)))

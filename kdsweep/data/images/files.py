@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.decoding import Part
 from kdsweep.data.images.encoded import regular
 from kdsweep.data.images.formats import image_endings
 from kdsweep.data.images.notices import warn_once
-from kdsweep.data.types import printable
 
 AGAIN = "links to what is read already"
 NOT_REGULAR = "not regular files"
@@ -22,7 +22,7 @@ OUTSIDE = "images outside of class folders"
 NO_ENDING = "no ending"
 
 
-class LeftOut:
+class SkippedFiles:
     """What lies in folders of images and is not read, counted by its kind.
 
     Args:
@@ -44,14 +44,14 @@ class LeftOut:
     def warn(self, root: Path) -> None:
         """One warning of all that was counted in the folder of a data set."""
         if kinds := str(self):
-            warn_once(f"dataset.root: left out of {printable(str(root))} are {kinds}")
+            warn_once(f"dataset.root: left out of {escape_unprintable(str(root))} are {kinds}")
 
     def __str__(self) -> str:
         """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
         return ", ".join(
             f"{kind} ({count})"
             if kind.startswith(".")
-            else f"{kind} ({count}: {printable(str(self._first[kind]))})"
+            else f"{kind} ({count}: {escape_unprintable(str(self._first[kind]))})"
             for kind, count in self._count.most_common()
         )
 
@@ -71,7 +71,7 @@ class ImageFiles:
         return regular(self._path(row))
 
     def name(self, row: int) -> str:
-        return printable(str(self._path(row)))
+        return escape_unprintable(str(self._path(row)))
 
     def key(self, row: int) -> str:
         return Path(os.fsdecode(self._relative[row])).as_posix()
@@ -79,7 +79,7 @@ class ImageFiles:
     def num_bytes(self) -> list[int]:
         return [self._path(row).stat().st_size for row in range(len(self))]
 
-    def take(self, index: Tensor) -> "ImageFiles":
+    def subset(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)
         chosen._relative = self._relative[index.numpy()]
         return chosen
@@ -92,7 +92,7 @@ def class_folders(
     folders: Mapping[str, Path],
     names: Sequence[str],
     *,
-    left_out: LeftOut,
+    left_out: SkippedFiles,
     known: str = "train/",
 ) -> dict[str, Part]:
     """All images of each part's folder, which must hold exactly the class folders ``names``.
@@ -109,7 +109,7 @@ def class_folders(
     return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
 
 
-def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: LeftOut) -> Part:
+def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: SkippedFiles) -> Part:
     """The images of one part."""
     _check_names(folder, names, known)
     for entry in _entries(folder):
@@ -158,7 +158,7 @@ class _File(NamedTuple):
     is_linked: bool
 
 
-def _image_files(folder: Path, left_out: LeftOut) -> Iterator[_File]:
+def _image_files(folder: Path, left_out: SkippedFiles) -> Iterator[_File]:
     """The images below a class folder; no folder is walked twice, so that every walk ends."""
     walked: set[str] = set()
     own, linked = ([], [folder]) if folder.is_symlink() else ([folder], [])
@@ -184,7 +184,7 @@ def _image_files(folder: Path, left_out: LeftOut) -> Iterator[_File]:
                 left_out.add(kind, path)
 
 
-def _once(files: Sequence[_File], taken: set[str], left_out: LeftOut) -> Iterator[Path]:
+def _once(files: Sequence[_File], taken: set[str], left_out: SkippedFiles) -> Iterator[Path]:
     """The paths of a class that no other path has led to; adds them to ``taken``."""
     for path, real, is_linked in files:
         if is_linked and real in taken:

@@ -49,7 +49,7 @@ class TableImages:
         ]
         return [every[row] for row in self._rows]
 
-    def take(self, index: Tensor) -> "TableImages":
+    def subset(self, index: Tensor) -> "TableImages":
         chosen = copy(self)
         chosen._rows = self._rows[index.numpy()]
         return chosen

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
-from kdsweep.data.images.encoded import Encoded, Form, Unreadable, content_sha256, decode
+from kdsweep.data.images.encoded import (
+    EncodedImages,
+    ImageFormat,
+    UnreadableImage,
+    content_sha256,
+    decode,
+)
 from kdsweep.data.types import DataError
 
 PATIENCE = 600  # seconds in which a process must have read a batch, or is ended
@@ -27,19 +33,19 @@ class StoredImages:
 
     Args:
         images: N encoded images.
-        form: what they are made to look like.
+        image_format: of the decoded images.
         workers: processes that read ahead; 0 reads in this one. The pixels are the same.
     """
 
-    def __init__(self, images: Encoded, form: Form, workers: int) -> None:
+    def __init__(self, images: EncodedImages, image_format: ImageFormat, workers: int) -> None:
         self._images = images
-        self._form = form
+        self._format = image_format
         self._workers = workers
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, channels, H, W)."""
-        return (len(self), self._form.channels, self._form.height, self._form.width)
+        return (len(self), self._format.channels, self._format.height, self._format.width)
 
     def __len__(self) -> int:
         """N."""
@@ -51,12 +57,12 @@ class StoredImages:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in attempt_all
             for place, row in enumerate(index.tolist()):
-                pixels.numpy()[place] = decode(self._images, row, self._form).pixels
+                pixels.numpy()[place] = decode(self._images, row, self._format).pixels
         return pixels
 
-    def take(self, index: Tensor) -> "StoredImages":
+    def subset(self, index: Tensor) -> "StoredImages":
         """The images at ``index``, still on disk."""
-        return StoredImages(self._images.take(index), self._form, self._workers)
+        return StoredImages(self._images.subset(index), self._format, self._workers)
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
@@ -67,7 +73,7 @@ class StoredImages:
         try:
             return content_sha256(self._images, row)
         except OSError as error:
-            raise Unreadable(self._images.name(row), error) from error
+            raise UnreadableImage(self._images.name(row), error) from error
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """For each index (B,) in ``batches`` its pixels, in order.
@@ -98,7 +104,7 @@ class _Batches(data.Dataset[Tensor | str]):
         try:
             with _in_time():
                 pixels = self._images[self._batches[number]]
-        except Unreadable as error:
+        except UnreadableImage as error:
             return str(error)  # raised here it would reach the user wrapped in two tracebacks
         try:
             # Left to the queue, this happens in a thread of its own, which drops a batch that does

@@ -28,7 +28,7 @@ TURNS = {
 class Brightness(NamedTuple):
     """The largest value of an image of more than 8 bits a channel, and what was white for it."""
 
-    share: float  # value / white, in [0, 1]; first, so that a tuple is larger if it is brighter
+    fraction: float  # value / white, in [0, 1]; first, so that a tuple is larger if it is brighter
     value: float
     white: float
     remedy: str  # which other white would do

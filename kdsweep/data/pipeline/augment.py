@@ -11,19 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Draws(NamedTuple):
+class AugmentParams(NamedTuple):
     """What chance decided, one entry per image."""
 
     top: Tensor  # (n,) int64, row of the padded image where the crop begins, in [0, 2 * padding]
     left: Tensor  # (n,) int64, its column, in [0, 2 * padding]
     flip: Tensor  # (n,) bool
 
-    def to(self, device: torch.device | str) -> "Draws":
-        return Draws(*(drawn.to(device, non_blocking=True) for drawn in self))
+    def to(self, device: torch.device | str) -> "AugmentParams":
+        return AugmentParams(*(drawn.to(device, non_blocking=True) for drawn in self))
 
-    def split(self, batch_size: int) -> list["Draws"]:
+    def split(self, batch_size: int) -> list["AugmentParams"]:
         """The draws of each batch."""
-        return [Draws(*drawn) for drawn in zip(*(d.split(batch_size) for d in self), strict=True)]
+        return [
+            AugmentParams(*drawn)
+            for drawn in zip(*(d.split(batch_size) for d in self), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,15 @@ class Augment:
         if not isinstance(self.flip, bool):
             raise ValueError(f"dataset.augment.flip must be true or false, got {self.flip!r}")
 
-    def draw(self, n: int, generator: torch.Generator) -> Draws:
+    def draw(self, n: int, generator: torch.Generator) -> AugmentParams:
         """Draw for n images, on the CPU."""
         places = 2 * self.crop_padding + 1
         top = torch.randint(places, (n,), generator=generator)
         left = torch.randint(places, (n,), generator=generator)
         flip = torch.randint(2, (n,), generator=generator).bool()
-        return Draws(top, left, flip if self.flip else torch.zeros_like(flip))
+        return AugmentParams(top, left, flip if self.flip else torch.zeros_like(flip))
 
-    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+    def apply(self, images: Tensor, draws: AugmentParams) -> Tensor:
         """Augmented uint8 (B, channels, H, W); ``draws`` hold B draws on the images' device."""
         if self.crop_padding:
             images = _crop(images, self.crop_padding, draws)
@@ -63,7 +66,7 @@ class Augment:
         return images
 
 
-def _crop(images: Tensor, padding: int, draws: Draws) -> Tensor:
+def _crop(images: Tensor, padding: int, draws: AugmentParams) -> Tensor:
     batch, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4).contiguous()
     per_image, per_channel, per_row, _ = padded.stride()
@@ -75,7 +78,7 @@ def _crop(images: Tensor, padding: int, draws: Draws) -> Tensor:
     return crops.index_select(0, image * per_image + draws.top * per_row + draws.left)
 
 
-def _flip(images: Tensor, draws: Draws) -> Tensor:
+def _flip(images: Tensor, draws: AugmentParams) -> Tensor:
     # Copying whole images from both versions is five times as fast as torch.where.
     both = torch.cat((images, images.flip(-1)))
     image = torch.arange(len(images), device=images.device)

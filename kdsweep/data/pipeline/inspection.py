@@ -32,11 +32,11 @@ class _Part(NamedTuple):
             return self
         index = torch.tensor(places, dtype=torch.int64)
         images = self.images
-        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
         return _Part(self.key, chosen, [self.rows[place] for place in places])
 
 
-class Inspection:
+class DatasetInspector:
     """What was looked at of some sources: no image is, twice, for another data set cut from one."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Inspection:
             if (part := _part(dataset, name, source)) is not None:
                 self._read_through(part)
 
-    def forget_content(self) -> None:
+    def clear_digests(self) -> None:
         """Free the digests: they are computed again for another data set."""
         self._digests.clear()
         self._lengths.clear()

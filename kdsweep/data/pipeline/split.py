@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.rng import derive
+from kdsweep.common.text import escape_unprintable
 from kdsweep.data.checks import check_count, check_fraction, check_whole, per_channel, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
-from kdsweep.data.types import Labelled, Raw, Source, printable
+from kdsweep.data.types import LabelledImages, Source, SourceData
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +27,9 @@ class Dataset:
     """
 
     name: str
-    train: Labelled
-    val: Labelled | None  # None with dataset.val_fraction=0
-    test: Labelled
+    train: LabelledImages
+    val: LabelledImages | None  # None with dataset.val_fraction=0
+    test: LabelledImages
     class_names: tuple[str, ...]  # C of them
     mean: tuple[float, ...]  # per channel, in units of [0, 1] pixels
     std: tuple[float, ...]
@@ -97,7 +98,7 @@ def load_dataset(
     _check_classes(raw, name, classes)
     _check_test_fraction(raw, name, test_fraction)
 
-    names = tuple(printable(name) for name in raw.class_names)
+    names = tuple(escape_unprintable(name) for name in raw.class_names)
     everything = shuffled_pools(raw.train.labels, len(names), derive("split", split_seed))
     _check_every_class(everything, names, "dataset.source", name)
     test, test_index, rest = _part(raw, raw.test, everything, "test_fraction", test_fraction or 0)
@@ -108,7 +109,7 @@ def load_dataset(
     train_index = positions(_reduce(whole, names, train_fraction, per_class, limit))
     return Dataset(
         name=name,
-        train=raw.train.take(train_index),
+        train=raw.train.subset(train_index),
         val=val,
         test=test,
         class_names=names,
@@ -122,8 +123,8 @@ def load_dataset(
 
 
 def _part(
-    raw: Raw, own: Labelled | None, pools: Pools, key: str, fraction: float
-) -> tuple[Labelled | None, Tensor | None, Pools]:
+    raw: SourceData, own: LabelledImages | None, pools: Pools, key: str, fraction: float
+) -> tuple[LabelledImages | None, Tensor | None, Pools]:
     """The source's own part, else a fraction of the pools; its index; the pools that are left."""
     if own is not None:
         return own, torch.arange(len(own.labels)), pools
@@ -137,7 +138,7 @@ def _part(
         )
     _check_every_class(rest, raw.class_names, f"dataset.{key}", fraction)
     index = positions(front)
-    return raw.train.take(index), index, rest
+    return raw.train.subset(index), index, rest
 
 
 def _reduce(
@@ -163,7 +164,7 @@ def _reduce(
 
 
 def _statistics(
-    images: Labelled, index: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
+    images: LabelledImages, index: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The given mean and std, checked; computed from the images at ``index`` if not given."""
     channels = images.images.shape[1]
@@ -179,7 +180,7 @@ def _statistics(
     if given_mean is not None and given_std is not None:
         return given_mean, given_std
 
-    own_mean, own_std = pixel_statistics(images.take(index).images)
+    own_mean, own_std = pixel_statistics(images.subset(index).images)
     if min(own_std) == 0:
         raise ValueError(
             "dataset.mean and dataset.std must be given for images with a channel of one single "
@@ -188,7 +189,7 @@ def _statistics(
     return own_mean, own_std
 
 
-def _digest(raw: Raw, source: Source, split: tuple[Tensor | None, ...]) -> str:
+def _digest(raw: SourceData, source: Source, split: tuple[Tensor | None, ...]) -> str:
     """sha256 over pixels and labels of the source and the split's positions, in hex."""
     digest = hashlib.sha256()
     on_disk = False
@@ -217,7 +218,7 @@ def _check_at_most(key: str, value: int, most: int, what: str) -> None:
         raise ValueError(f"dataset.{key} must be null or at most {most}, {what}, got {value}")
 
 
-def _check_classes(raw: Raw, name: str, classes: int | None) -> None:
+def _check_classes(raw: SourceData, name: str, classes: int | None) -> None:
     found = len(raw.class_names)
     if classes is not None and classes != found:
         raise ValueError(
@@ -225,7 +226,7 @@ def _check_classes(raw: Raw, name: str, classes: int | None) -> None:
         )
 
 
-def _check_test_fraction(raw: Raw, name: str, fraction: float | None) -> None:
+def _check_test_fraction(raw: SourceData, name: str, fraction: float | None) -> None:
     if raw.test is None:
         why = f", because {name} has no test set of its own"
         check_fraction("dataset.test_fraction", fraction, zero=False, why=why)

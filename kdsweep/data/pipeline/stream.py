@@ -12,8 +12,8 @@ from torch import Tensor
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import Mix
-from kdsweep.data.types import Labelled, in_order
+from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.types import LabelledImages, in_order
 
 
 class Stream:
@@ -26,12 +26,12 @@ class Stream:
 
     def __init__(
         self,
-        data: Labelled,
+        data: LabelledImages,
         *,
         batch_size: int,
         seed: int,
         augment: Augment,
-        mix: Mix | None = None,
+        mix: BatchMixer | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
@@ -51,7 +51,7 @@ class Stream:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
-        self.mix = mix or Mix()
+        self.mix = mix or BatchMixer()
         self.device = torch.device(device)
         self._normalise = _Normalise(mean, std, self.device)
 
@@ -105,7 +105,7 @@ class Stream:
 
 
 def evaluation_batches(
-    data: Labelled,
+    data: LabelledImages,
     *,
     batch_size: int,
     mean: Sequence[float],
@@ -123,7 +123,7 @@ def evaluation_batches(
         yield Batch(normalise(pixels.to(device, non_blocking=True)), label, position)
 
 
-def samples(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
+def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
     """Augmented, un-normalised training images of epoch 0 as they come, to look at.
 
     Returns uint8 (n, channels, H, W) and labels (n,), on the CPU; n is ``count`` or, if that is

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from kdsweep.training.checkpoint import KEPT
-from kdsweep.training.profiling import Lap, Probe, Size
+from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +68,7 @@ class Cohorts:
     tested: int  # images evaluated when a run has ended
     answers: int  # bytes that it keeps of what its network has said of them
     asks: tuple[bool, ...]  # which runs of a cohort ask its teacher
-    probe: Probe
+    probe: CohortProfile
 
     @property
     def runs(self) -> int:
@@ -140,10 +140,10 @@ def _ask(cohorts: Cohorts, who: Sequence[int]) -> bool:
     return any(cohorts.asks[place] for place in who)
 
 
-def _of(laps: Sequence[Lap], times: Times) -> Seconds:
+def _of(laps: Sequence[StepTiming], times: Times) -> Seconds:
     """The time of pieces that occur so often, each lap giving one answer."""
 
-    def seconds(lap: Lap) -> float:
+    def seconds(lap: StepTiming) -> float:
         units = sum(n * one for n, one in zip(times.units, lap.units, strict=True))
         return times.shared * lap.data + times.asked * lap.teacher + units
 
@@ -176,7 +176,7 @@ def disk(everything: Sequence[Cohorts]) -> Disk:
     )
 
 
-def sizes(cohorts: Cohorts) -> list[Size]:
+def sizes(cohorts: Cohorts) -> list[StorageSize]:
     """Of everything that is trained in one of the cohorts."""
     beside = cohorts.probe.teacher_size
     return [*cohorts.probe.sizes, *([] if beside is None else [beside])]

@@ -27,7 +27,7 @@ from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.partition import partition
-from kdsweep.training.profiling import STEPS, WARM_UP, Probe, probe
+from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.trainer import AnyTeacher
 
@@ -193,7 +193,7 @@ def _cohorts(alike: Sequence[Cohort], session: Session) -> Cohorts:
     )
 
 
-def _probe(plans: Sequence[Plan], dataset: Dataset, stream: Stream) -> Probe:
+def _probe(plans: Sequence[Plan], dataset: Dataset, stream: Stream) -> CohortProfile:
     """A few steps of a cohort, built as `train_cohort` builds it, with nowhere to write to."""
     values = plans[0].values
     # A schedule ends with its run, and a short run has fewer steps than are probed.
@@ -203,7 +203,7 @@ def _probe(plans: Sequence[Plan], dataset: Dataset, stream: Stream) -> Probe:
     units = [build_unit(plan.values, dataset, networks, steps) for plan in plans]
     splits = build_splits(values, dataset, str(stream.device))
     try:
-        found = probe(
+        found = profile_cohort(
             units,
             stream,
             teacher=teacher,

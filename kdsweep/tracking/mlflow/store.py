@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from kdsweep.common.passwords import MASK, remember, shown
+from kdsweep.common.passwords import MASK, mask_uri, register_address
 from kdsweep.tracking.mlflow import backend, moved
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.run_dir import Row
@@ -103,7 +103,7 @@ class MLflowStore:
                 found.artifact_location,
                 artifacts,
             )
-        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
+        return cls(client, uri=register_address(address), experiment_id=found.experiment_id)
 
     @classmethod
     def existing(cls, uri: str, experiment: str, cwd: Path | None = None) -> Self:
@@ -119,7 +119,7 @@ class MLflowStore:
                 raise ValueError(f"--experiment must be one of {names}, got {experiment}")
             address = backend.resolve(uri, cwd)
             found = _followed(client, found, address, None)
-        return cls(client, uri=remember(address), experiment_id=found.experiment_id)
+        return cls(client, uri=register_address(address), experiment_id=found.experiment_id)
 
     @staticmethod
     def refuse_absent(uri: str, cwd: Path | None = None) -> None:
@@ -302,7 +302,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
     """A client of a store that must be there already. Raises ValueError if it is not."""
     address = backend.resolve(uri, cwd)
     if not backend.is_there(address):
-        raise ValueError(f"--uri must be an MLflow store, got {shown(uri)}, which is not there")
+        raise ValueError(f"--uri must be an MLflow store, got {mask_uri(uri)}, which is not there")
     with backend.ready(uri, address):
         mlflow = backend.import_mlflow()
         try:
@@ -310,7 +310,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
         except mlflow.MlflowException as error:
             why = backend.first_line(error)
             raise ValueError(
-                f"--uri must be an MLflow store that works, got {shown(uri)}: {why}"
+                f"--uri must be an MLflow store that works, got {mask_uri(uri)}: {why}"
             ) from error
 
 
@@ -393,10 +393,10 @@ def _is_below(address: str, folder: Path) -> bool:
 
 
 def _artifact_location(artifacts: str, cwd: Path) -> str:
-    if MASK in remember(artifacts):
+    if MASK in register_address(artifacts):
         raise ValueError(
             "tracking.artifacts must hold no password, which MLflow would write into its database,"
-            f" got {remember(artifacts)}; its client takes one from the environment"
+            f" got {register_address(artifacts)}; its client takes one from the environment"
         )
     if "://" in artifacts:
         return artifacts

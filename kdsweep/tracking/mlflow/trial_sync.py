@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from kdsweep.common.files import UPDATES, read_json, write_json_atomic
+from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking.metadata import SEARCH, TRIAL, search_note, sweep_note, trial_note
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status, now_ms
 from kdsweep.tracking.run_dir import Row
@@ -43,7 +43,7 @@ def begin_trial(
     folder: Path, name: str, tags: Mapping[str, str], params: Mapping[str, object]
 ) -> None:
     """Write the note of a trial that begins; one that is resumed keeps its own. Raises OSError."""
-    with UPDATES:
+    with UPDATE_LOCK:
         if trial_note(folder) is None:
             folder.mkdir(parents=True, exist_ok=True)
             note = {"name": name, "tags": dict(tags), "params": dict(params), "started": now_ms()}
@@ -52,7 +52,7 @@ def begin_trial(
 
 def end_trial(folder: Path, status: Status, tags: Mapping[str, str], rows: Sequence[Row]) -> None:
     """Write how a trial has ended; writing the same again changes nothing. Raises OSError."""
-    with UPDATES:
+    with UPDATE_LOCK:
         note = read_json(folder / TRIAL)
         ended = {
             "status": status,
@@ -133,5 +133,5 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
 
 
 def _add(folder: Path, facts: dict[str, Any]) -> None:
-    with UPDATES:
+    with UPDATE_LOCK:
         write_json_atomic(folder / TRIAL, read_json(folder / TRIAL) | facts)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from kdsweep.data.images import lazy
-from kdsweep.data.images.encoded import Form
+from kdsweep.data.images.encoded import ImageFormat
 from kdsweep.data.images.files import ImageFiles
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.types import DataError
@@ -41,7 +41,7 @@ def stored(folder, kind, workers=2):
     paths = [folder / f"{number}.png" for number in range(8)]
     for number, path in enumerate(paths):
         Image.fromarray(np.full((3, 3, 3), number, dtype=np.uint8)).save(path)
-    return StoredImages(kind(folder, paths), Form(3, 3, 3), workers)
+    return StoredImages(kind(folder, paths), ImageFormat(3, 3, 3), workers)
 
 
 def test_workers_read_every_batch_in_order(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kdsweep.data.digits import Digits
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.split import load_dataset
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.types import LabelledImages, SourceData
 
 DEFAULTS = {
     "name": "made",
@@ -41,13 +41,13 @@ class Made:
         numbers = torch.arange(len(labels))
         images = torch.stack((numbers % 256, numbers * 7 // 5 % 256, labels), dim=1)
         images = images.to(torch.uint8)[:, :, None, None].expand(-1, -1, 2, 2).contiguous()
-        everything = Labelled(images, labels)
+        everything = LabelledImages(images, labels)
         names = tuple("abcdefghij"[: len(self.counts)])
         test, val = (
-            everything.take(torch.arange(own)) if own else None
+            everything.subset(torch.arange(own)) if own else None
             for own in (self.own_test, self.own_val)
         )
-        return Raw(everything, test, names, val)
+        return SourceData(everything, test, names, val)
 
     def digest(self):
         return "made"
