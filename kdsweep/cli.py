@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig
 
-from kdsweep.common.passwords import mask_argument, mask_text
+from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
@@ -66,7 +66,7 @@ def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _say
     signal.signal(signal.SIGTERM, _terminate)
-    sys.argv[1:] = [mask_argument(word) for word in sys.argv[1:]]
+    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
@@ -135,9 +135,9 @@ def _hang_up(number: int, frame: object) -> None:
 def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """A sentence for what the user can put right, a traceback for everything else."""
     if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        sys.stderr.write(mask_text(f"{error}\n"))
+        sys.stderr.write(redact_text(f"{error}\n"))
     else:
-        sys.stderr.write(mask_text("".join(format_exception(kind, error, traceback))))
+        sys.stderr.write(redact_text("".join(format_exception(kind, error, traceback))))
 
 
 app = typer.Typer(
@@ -187,7 +187,7 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(mask_text(str(error)), err=True)
+        typer.echo(redact_text(str(error)), err=True)
         raise typer.Exit(1) from error
     except Exception as error:
         if (sentence := _explanation(error)) is None:

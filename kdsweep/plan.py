@@ -20,7 +20,7 @@ from kdsweep.build import (
     load_checkpoint,
     resolve_device,
 )
-from kdsweep.common.passwords import mask_nested
+from kdsweep.common.passwords import redact_nested
 from kdsweep.config.interpolation import interpolates, missing_keys, unknown_key_errors
 from kdsweep.config.recipes import (
     has_company,
@@ -81,7 +81,7 @@ class Plan:
                 return node
             return {key: told(child) for key, child in node.items() if key not in ADDED}
 
-        return OmegaConf.to_yaml(OmegaConf.create(mask_nested(told(self.values))))
+        return OmegaConf.to_yaml(OmegaConf.create(redact_nested(told(self.values))))
 
     @property
     def needs(self) -> CohortKey:
@@ -150,7 +150,7 @@ def _plan(
     return Plan(
         number=number,
         values=values,
-        overrides=tuple(mask_nested(job)),
+        overrides=tuple(redact_nested(job)),
         swept=swept,
         cell=cell(cfg, values, swept),
         fingerprint=_fingerprint(values, found),

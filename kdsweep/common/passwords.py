@@ -38,14 +38,14 @@ _HOW_TO_GIVE = {
 }
 
 
-def mask_uri(address: str) -> str:
+def redact_password(address: str) -> str:
     """An address without its password, even if it is mistyped."""
-    known = mask_text(address)
+    known = redact_text(address)
     is_plain = MASK not in known and "${" not in known and not known.startswith(WITHOUT_PASSWORD)
     return _masked(known, _MISTYPED) if is_plain else known
 
 
-def mask_text(text: str) -> str:
+def redact_text(text: str) -> str:
     """A text without the passwords of the addresses in it."""
     return _masked(text, _SERVER, _DATABASE, _OPTION)
 
@@ -56,27 +56,27 @@ def _masked(text: str, *patterns: re.Pattern[str]) -> str:
     return text
 
 
-def mask_nested(value: Any) -> Any:
+def redact_nested(value: Any) -> Any:
     """A plain value with all texts in it `clean`."""
     if isinstance(value, Mapping):
-        return {key: mask_nested(child) for key, child in value.items()}
+        return {key: redact_nested(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [mask_nested(child) for child in value]
-    return mask_text(value) if isinstance(value, str) else value
+        return [redact_nested(child) for child in value]
+    return redact_text(value) if isinstance(value, str) else value
 
 
-def mask_argument(word: str) -> str:
+def redact_argument(word: str) -> str:
     """A word of the command line without passwords, which `reveal` knows from now on."""
     key, equals, value = word.partition("=")
     if key.lstrip("+") not in KEYS:
-        return mask_text(word)
+        return redact_text(word)
     quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
     return f"{key}{equals}{quote}{register_address(value.strip(quote or None))}{quote}"
 
 
 def register_address(address: str) -> str:
     """The address without its password, which `reveal` knows from now on."""
-    hidden = mask_uri(address)
+    hidden = redact_password(address)
     if hidden != address:
         os.environ[VARIABLE] = json.dumps({**_known(), hidden: address})
     return hidden

@@ -1,6 +1,19 @@
-"""Values and names as text for people."""
+"""Values, names and errors as text for people."""
 
 from typing import Any
+
+from kdsweep.common.passwords import redact_text
+
+# Fragments of network clients' error messages, and what they mean.
+NETWORK = {
+    "Connection refused": "the connection is refused",
+    "timed out": "no answer in time",
+    "timeout expired": "no answer in time",
+    "RemoteDisconnected": "the connection is closed without an answer",
+    "Connection reset by peer": "the connection is reset",
+    "error 500 ": "it answers with error 500",
+    "too many 500 error responses": "it answers with error 500",
+}
 
 
 def format_number(value: Any) -> str:
@@ -17,5 +30,16 @@ def escape_unprintable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """An exception in at most one line, with its type if it has no message."""
+    text = redact_text(str(error)).strip()
+    if "http" in text or isinstance(error, OSError):
+        for sign, meaning in NETWORK.items():
+            if sign in text:
+                return meaning
+    lines = text.splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters of a text; an ellipsis stands for what is cut off."""
+    return text if len(text) <= length else text[: length - 1] + "…"

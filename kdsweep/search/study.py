@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from kdsweep.common.passwords import mask_uri, reveal
+from kdsweep.common.passwords import redact_password, reveal
 from kdsweep.common.processes import is_alive, owner
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import SearchStudy
@@ -88,7 +88,7 @@ def _storage_works(storage: str) -> Iterator[None]:
     # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"hydra.sweeper.storage must be a storage that works, got {mask_uri(storage)}:"
+            f"hydra.sweeper.storage must be a storage that works, got {redact_password(storage)}:"
             f" {_why_not(storage, error)}"
         ) from error
 
@@ -116,8 +116,8 @@ def _refuse_tables(storage: str, tables: set[str]) -> None:
     if MLFLOW in tables or (others and STUDIES not in tables):
         whose = "MLflow" if MLFLOW in tables else "another program"
         raise UserError(
-            f"hydra.sweeper.storage must be a database of its own, got {mask_uri(storage)}, which"
-            f" belongs to {whose}; try sqlite:///optuna.db"
+            f"hydra.sweeper.storage must be a database of its own, got {redact_password(storage)},"
+            f" which belongs to {whose}; try sqlite:///optuna.db"
         )
 
 

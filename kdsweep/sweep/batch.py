@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from kdsweep.build import build_stream
 from kdsweep.common.files import write_json_atomic
-from kdsweep.common.passwords import mask_text
+from kdsweep.common.passwords import redact_text
 from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.identity import swept_keys, without_effect
@@ -111,7 +111,7 @@ def sweep_name(config: DictConfig) -> str:
     assert isinstance(params, dict)
     named = [word.split("=")[0] for word in words]
     words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
-    return mask_text(" ".join(words)) or "defaults"
+    return redact_text(" ".join(words)) or "defaults"
 
 
 def _refuse(

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from kdsweep.common.passwords import MASK, TRACKING, how_to_give, mask_uri
+from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_password
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
@@ -88,11 +88,11 @@ def _refuse_password_in_log(config: DictConfig) -> None:
     from kdsweep.sweep.launcher import searches
 
     storage = OmegaConf.select(config, "hydra.sweeper.storage")
-    if isinstance(storage, str) and MASK in mask_uri(storage) and not searches(config):
+    if isinstance(storage, str) and MASK in redact_password(storage) and not searches(config):
         raise UserError(
             "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
-            f" writes it to its log, got {mask_uri(storage)}; give it in {how_to_give(storage)} or"
-            " use hydra/sweeper=kdsweep"
+            f" writes it to its log, got {redact_password(storage)}; give it in"
+            f" {how_to_give(storage)} or use hydra/sweeper=kdsweep"
         )
 
 

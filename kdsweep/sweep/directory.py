@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
-from kdsweep.common.passwords import mask_uri
+from kdsweep.common.passwords import redact_password
 from kdsweep.common.processes import host_has_restarted, is_local, is_running, owner
 from kdsweep.errors import UserError
 from kdsweep.plan import Plan
@@ -161,7 +161,7 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
         if not has_been_in_mlflow(known):
             raise UserError(
                 "tracking.uri must be an MLflow store that works, got"
-                f" {mask_uri(store.uri)}: {reason}; tracking=none trains without one"
+                f" {redact_password(store.uri)}: {reason}; tracking=none trains without one"
             ) from error
         log.warning(
             "MLflow does not know yet that the sweep has been resumed (%s); what it lacks at the"

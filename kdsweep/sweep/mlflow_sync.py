@@ -8,7 +8,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from kdsweep.common.files import write_json_atomic
-from kdsweep.common.passwords import mask_uri
+from kdsweep.common.passwords import redact_password
 from kdsweep.errors import UserError
 from kdsweep.sweep.directory import ensure_parent, log_own_files, mark, may_be_training
 from kdsweep.sweep.finalize import make_report, parent_status, ship_sweep
@@ -76,7 +76,7 @@ def sync_folder(folder: Path, target: Target) -> str:
             _sync_sweep(sweep, store, parents[sweep])
     except ValueError as error:
         raise UserError(str(error)) from error
-    made = f" to a new store, {', '.join(map(mask_uri, new))}" if new else ""
+    made = f" to a new store, {', '.join(map(redact_password, new))}" if new else ""
     shipped = f"shipped {rows} rows that were missing of {_some_names(runs)}{made}"
     return "\n".join([shipped, *_damages(runs)])
 

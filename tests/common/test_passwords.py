@@ -13,9 +13,9 @@ from kdsweep.cli import app
 from kdsweep.common.passwords import (
     VARIABLE,
     lacks_password,
-    mask_argument,
-    mask_text,
-    mask_uri,
+    redact_argument,
+    redact_password,
+    redact_text,
     register_address,
     reveal,
 )
@@ -53,7 +53,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, hidden: str, without: str) -> None:
-    assert mask_uri(address) == mask_uri(hidden) == hidden
+    assert redact_password(address) == redact_password(hidden) == hidden
     assert reveal(hidden) == without
     assert register_address(address) == hidden
     assert reveal(hidden) == address
@@ -72,7 +72,7 @@ def test_an_address_is_shown_without_its_password(address: str, hidden: str, wit
     ],
 )
 def test_an_address_without_a_password_stays(address: str) -> None:
-    assert mask_argument(f"tracking.uri={address}") == f"tracking.uri={address}"
+    assert redact_argument(f"tracking.uri={address}") == f"tracking.uri={address}"
     assert reveal(address) == address
 
 
@@ -94,12 +94,12 @@ def test_an_at_sign_in_a_password_is_written_as_drivers_want_it() -> None:
     ],
 )
 def test_words_of_the_command_line(word: str, hidden: str) -> None:
-    assert mask_argument(word) == hidden
+    assert redact_argument(word) == hidden
 
 
 def test_addresses_in_a_text() -> None:
     told = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
-    assert mask_text(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
+    assert redact_text(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
 
 
 def everything(folder: Path) -> dict[str, str]:

@@ -124,7 +124,7 @@ def test_a_unit_that_raises_says_so_and_the_others_go_on() -> None:
     def raises(batch: Batch, step: int) -> Output:
         raise RuntimeError("no such batch")
 
-    broken.answer = raises  # type: ignore[method-assign]
+    broken.forward = raises  # type: ignore[method-assign]
     probed(broken, sound, teacher=make_teacher())
     assert broken.failure == "RuntimeError in epoch 0: no such batch"
     assert sound.failure is None

@@ -16,7 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kdsweep.common.passwords import how_to_give, lacks_password, mask_text, mask_uri, reveal
+from kdsweep.common.passwords import (
+    how_to_give,
+    lacks_password,
+    redact_password,
+    redact_text,
+    reveal,
+)
 from kdsweep.tracking.mlflow.connections import engine_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -58,7 +64,7 @@ def resolve(uri: str, cwd: Path) -> str:
     if scheme not in DATABASES + SERVERS:
         raise ValueError(
             "tracking.uri must be sqlite:///FILE, another database or an http(s) server, "
-            f"got {mask_uri(uri)}; try tracking.uri=sqlite:///mlflow.db"
+            f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
         return _without_login(reveal(uri))
@@ -281,7 +287,7 @@ NETWORK = {
 
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it says nothing."""
-    text = mask_text(str(error)).strip()
+    text = redact_text(str(error)).strip()
     if "http" in text or isinstance(error, OSError):
         for sign, meaning in NETWORK.items():
             if sign in text:
@@ -307,7 +313,8 @@ class StoreError(ValueError):
 
 def refusal(uri: str, why: str) -> StoreError:
     return StoreError(
-        f"tracking.uri must be an MLflow store that works, got {mask_uri(uri)}: {why}{_lacks(uri)}"
+        f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}:"
+        f" {why}{_lacks(uri)}"
     )
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from kdsweep.common.passwords import MASK, mask_uri, register_address
+from kdsweep.common.passwords import MASK, redact_password, register_address
 from kdsweep.tracking.mlflow import backend, moved
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.run_dir import Row
@@ -302,7 +302,9 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
     """A client of a store that must be there already. Raises ValueError if it is not."""
     address = backend.resolve(uri, cwd)
     if not backend.is_there(address):
-        raise ValueError(f"--uri must be an MLflow store, got {mask_uri(uri)}, which is not there")
+        raise ValueError(
+            f"--uri must be an MLflow store, got {redact_password(uri)}, which is not there"
+        )
     with backend.ready(uri, address):
         mlflow = backend.import_mlflow()
         try:
@@ -310,7 +312,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
         except mlflow.MlflowException as error:
             why = backend.first_line(error)
             raise ValueError(
-                f"--uri must be an MLflow store that works, got {mask_uri(uri)}: {why}"
+                f"--uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
             ) from error
 
 
