@@ -18,7 +18,7 @@ from kdsweep.config.recipes import ITSELF, how_many_teach, peers
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
-from kdsweep.data.pipeline.split import Dataset, load_dataset
+from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 from kdsweep.data.types import LabelledImages, Source
 from kdsweep.errors import UserError
@@ -101,10 +101,10 @@ def build_dataset(dataset: dict[str, Any], device: str, source: Source | None = 
     Raises:
         UserError: if the data is missing or damaged or cannot be split as asked.
     """
-    keys = ("name", "val_fraction", "test_fraction", "split_seed", "train_fraction", "limit")
-    options = {key: dataset[key] for key in (*keys, "per_class", "mean", "std", "classes")}
     try:
-        return load_dataset(source or build_source(dataset), **options, device=device)
+        return load_dataset(
+            source or build_source(dataset), SplitOptions.from_config(dataset), device=device
+        )
     except (ValueError, OSError) as error:
         raise UserError(_with_key("dataset", error)) from error
 

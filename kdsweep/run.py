@@ -169,7 +169,7 @@ class Session:
         if key not in self._datasets:
             with self.progress.warnings_of("kdsweep.data"), _unreadable_data():
                 dataset = self._datasets[key] = build_dataset(node, device, self._source(node))
-                self._inspection.look(dataset, json.dumps(node["source"], sort_keys=True))
+                self._inspection.inspect(dataset, json.dumps(node["source"], sort_keys=True))
         return self._datasets[key]
 
     @property

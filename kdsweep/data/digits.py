@@ -1,7 +1,7 @@
 """The handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8, 10 classes.
 
 Half-size pictures of the UCI "Optical Recognition of Handwritten Digits" test set (Alpaydin and
-Kaynak 1998). No test set of their own, nothing to download.
+Kaynak 1998). There is no test set, and nothing to download.
 """
 
 import torch

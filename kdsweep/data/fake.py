@@ -1,4 +1,4 @@
-"""Made images that can be learned: for trying things and for tests, without any file."""
+"""Synthetic images that can be learned, for trials and tests, without any file."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,19 @@ from kdsweep.common.rng import derive
 from kdsweep.data.checks import check_whole, shown
 from kdsweep.data.types import LabelledImages, SourceData
 
-COARSE = (
-    4  # prototypes are smooth, made of 4 x 4 random values, so that a crop or a flip keeps them
-)
+COARSE = 4  # prototypes are interpolated from 4 x 4 values, so that crops and flips keep them
 
 
 class Fake:
-    """One smooth random prototype a class, plus noise of its own for each image.
+    """One smooth random prototype per class, plus noise drawn for each image.
 
     Args:
-        num_train: training images; the classes take turns.
+        num_train: training images, with the classes in turn.
         num_test: test images.
         num_classes: at least 2.
         shape: (channels, H, W).
-        noise: standard deviation of the noise in units of [0, 1] pixels; 0 shows bare prototypes.
-        seed: of prototypes and noise; the split has its own (dataset.split_seed).
+        noise: standard deviation of the noise in units of [0, 1] pixels; 0: only prototypes.
+        seed: of prototypes and noise, not of the split (dataset.split_seed).
     """
 
     name = "fake"
@@ -53,7 +51,7 @@ class Fake:
         self.seed = seed
 
     def load(self) -> SourceData:
-        """Make the images."""
+        """Generate the images."""
         prototypes = self._prototypes()
         return SourceData(
             self._labelled(prototypes, self.num_train, "train"),
@@ -62,7 +60,7 @@ class Fake:
         )
 
     def digest(self) -> str:
-        """Constant: the arguments, which the config holds, decide the content."""
+        """Constant: the content follows from the arguments, which are in the config."""
         return "fake"
 
     def _prototypes(self) -> Tensor:

@@ -14,22 +14,22 @@ class ImageFolder:
 
     With val/ and test/ both are used as given; if only one of them exists it is the test set; with
     neither the test set is cut off train/. Files are found in class folders at any depth, by their
-    ending (.jpg, .png, .webp, ...); hidden files and folders are not looked at. What else is left
-    out is counted in one warning.
+    ending (.jpg, .png, .webp, ...); hidden files and folders are ignored. Other skipped files
+    are counted in one warning.
 
     Args:
         root: the folder that holds train/.
-        reading: the options of ``Reading``.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "image_folder"
 
-    def __init__(self, root: str | None, **reading: Any) -> None:
+    def __init__(self, root: str | None, **decoder: Any) -> None:
         if root is None:
             raise ValueError("dataset.root must be given: the folder that holds train/")
         self.root = Path(root).expanduser()
-        self._reading = ImageDecoder(**reading)
-        self._left_out = SkippedFiles()
+        self._decoder = ImageDecoder(**decoder)
+        self._skipped = SkippedFiles()
 
     def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
@@ -39,8 +39,8 @@ class ImageFolder:
                 unreadable, sizes differ and no image_size is given.
         """
         parts = self._parts
-        self._left_out.warn(self.root)
-        loaded = self._reading.load(parts, self._class_names)
+        self._skipped.warn(self.root)
+        loaded = self._decoder.load(parts, self._class_names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
@@ -68,4 +68,4 @@ class ImageFolder:
         names = self._class_names
         folders = {part: self.root / part for part in ("train", "val", "test")}
         there = {part: path for part, path in folders.items() if path.is_dir()}
-        return class_folders(there, names, left_out=self._left_out)
+        return class_folders(there, names, skipped=self._skipped)

@@ -19,22 +19,22 @@ PUBLISHED = {"train": 100_000, "test": 10_000}
 class TinyImageNet:
     """500 training images a class; the 50 a class of val/, as published, are the test set.
 
-    The labels of test/ were never published, so it is not looked at. Classes are numbered in the
-    order of their sorted WordNet ids, as by everybody who reads the folders, not as in wnids.txt.
+    The labels of test/ were never published, so it is not read. Classes are numbered in the order
+    of their sorted WordNet ids, as all readers of the folders do, not in that of wnids.txt.
 
     Args:
-        root: the folder of ``tiny-imagenet-200.zip`` or of what was in it
+        root: the folder that holds ``tiny-imagenet-200.zip`` or its content
             (``tiny-imagenet-200/``); downloaded (237 MiB) when neither is there.
-        reading: the options of ``Reading``.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "tiny_imagenet"
 
-    def __init__(self, root: str, **reading: Any) -> None:
+    def __init__(self, root: str, **decoder: Any) -> None:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
-        self._reading = ImageDecoder(**reading)
-        self._left_out = SkippedFiles(published=BOXES)
+        self._decoder = ImageDecoder(**decoder)
+        self._skipped = SkippedFiles(published=BOXES)
 
     def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
@@ -46,8 +46,8 @@ class TinyImageNet:
         names = self._readable_names()
         parts = self._parts
         warn_if_incomplete(self._folder, parts, PUBLISHED)
-        self._left_out.warn(self._folder)
-        loaded = self._reading.load(parts, names)
+        self._skipped.warn(self._folder)
+        loaded = self._decoder.load(parts, names)
         return SourceData(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
@@ -70,7 +70,7 @@ class TinyImageNet:
         train = class_folders(
             {"train": self._folder / "train"},
             wnids,
-            left_out=self._left_out,
+            skipped=self._skipped,
             known="wnids.txt",
         )
         return {**train, "test": self._annotated("val")}

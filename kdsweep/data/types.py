@@ -1,4 +1,4 @@
-"""Images with their labels, and what a source of them looks like.
+"""Labelled images, and the interface of their sources.
 
 Shapes: N images of (channels, H, W), B images in a batch.
 """
@@ -12,15 +12,20 @@ from torch import Tensor
 
 
 class DataError(ValueError):
-    """Images that cannot be read any more while runs are trained on them."""
+    """An image cannot be read, or can no longer be read while runs train on it."""
+
+
+def error_reason(error: BaseException) -> str:
+    """The first line of an exception's message; its type if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class DiskImages(Protocol):
-    """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
+    """Images too large for memory, with the part of a tensor's interface that is used here."""
 
     @property
     def shape(self) -> Sequence[int]:
-        """(N, channels, H, W), as of a tensor."""
+        """(N, channels, H, W)."""
 
     def __len__(self) -> int:
         """N."""
@@ -32,7 +37,7 @@ class DiskImages(Protocol):
         """The images at ``index``, still on disk."""
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each ``index`` (B,) in ``batches`` its pixels, as uint8 (B, channels, H, W)."""
+        """The pixels of each index (B,) in ``batches``, as uint8 (B, channels, H, W)."""
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
@@ -57,7 +62,7 @@ class LabelledImages(NamedTuple):
         return LabelledImages(chosen, self.labels[index])
 
     def to(self, device: torch.device | str) -> "LabelledImages":
-        """The same on another device. Images that stay on disk stay there: their batches move."""
+        """A copy on another device. Images on disk stay there: their batches are moved."""
         images = self.images
         moved = images.to(device) if isinstance(images, Tensor) else images
         return LabelledImages(moved, self.labels.to(device))
@@ -72,28 +77,28 @@ def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
 
 
 class SourceData(NamedTuple):
-    """What a source holds, before any split of ours."""
+    """All images of a source, before they are split."""
 
     train: LabelledImages
-    test: LabelledImages | None  # None: the source has no test set of its own
+    test: LabelledImages | None  # None: the source has no test set
     class_names: tuple[str, ...]
-    val: LabelledImages | None = None  # a validation set of the source's own
+    val: LabelledImages | None = None
 
 
 class Source(Protocol):
-    """Where images come from."""
+    """A supplier of images, such as an archive or a folder."""
 
     name: str
 
     def load(self) -> SourceData:
-        """Read the images; a ``ValueError`` says what is wrong with them."""
+        """Read the images. Raises ValueError if they are missing or damaged."""
 
     def digest(self) -> str:
-        """What identifies the content: equal content, equal text, on every machine."""
+        """Identifies the content: equal content gives equal text on every machine."""
 
 
 class CachedSource:
-    """A source whose images are read once, however many data sets are cut from them."""
+    """Reads a source's images once, for all data sets that are cut from them."""
 
     def __init__(self, source: Source) -> None:
         self.name = source.name

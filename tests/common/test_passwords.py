@@ -98,8 +98,8 @@ def test_words_of_the_command_line(word: str, hidden: str) -> None:
 
 
 def test_addresses_in_a_text() -> None:
-    told = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
-    assert redact_text(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
+    text = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
+    assert redact_text(text) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
 
 
 def everything(folder: Path) -> dict[str, str]:
@@ -108,9 +108,9 @@ def everything(folder: Path) -> dict[str, str]:
     return {str(path): path.read_bytes().decode(errors="replace") for path in files}
 
 
-def assert_no_secret(folder: Path, *said: str) -> None:
+def assert_no_secret(folder: Path, *outputs: str) -> None:
     assert [name for name, text in everything(folder).items() if SECRET in text] == []
-    assert not any(SECRET in text for text in said)
+    assert not any(SECRET in text for text in outputs)
 
 
 @pytest.fixture
@@ -197,19 +197,17 @@ def test_the_stock_search_would_write_it_to_its_log(command: Command, launcher: 
     assert_no_secret(outcome.folder, outcome.out, outcome.err)
 
 
-def test_sync_says_where_the_password_may_be_given(
-    command: Command, store_behind: list[str]
-) -> None:
+def test_sync_connects_without_a_lost_password(command: Command, store_behind: list[str]) -> None:
     outcome = command("loss=ce", f"tracking.uri={ADDRESS}", tracking=True)
     assert outcome.code == 0, outcome.err
     os.environ[VARIABLE] = "{}"
     mark(outcome.sweep, {"tracking_uri": "postgresql://me:***@h/db"})
     store_behind.clear()
     assert CliRunner().invoke(app, ["sync", str(outcome.sweep)]).exit_code == 0
-    assert set(store_behind) == {"postgresql://me@h/db"}, "the driver asks the environment"
+    assert set(store_behind) == {"postgresql://me@h/db"}, "the driver reads the environment"
 
 
-def test_a_store_that_wants_a_password_says_where_to_give_it(tmp_path: Path) -> None:
+def test_a_lost_password_is_explained_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"PGPASSWORD\) or ~/\.pgpass or in --uri$"):
         MLflowStore.open("postgresql://me:***@127.0.0.1:1/db", "kdsweep", cwd=tmp_path)
     with pytest.raises(ValueError, match=r"MLFLOW_TRACKING_PASSWORD\) or in --uri$"):

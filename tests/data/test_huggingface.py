@@ -17,8 +17,8 @@ from kdsweep.data.images.lazy import StoredImages
 
 def test_without_the_library_the_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    sentence = r"^datasets cannot be imported .*: pip install 'kdsweep\[hf\]'"
-    with pytest.raises(ValueError, match=sentence):
+    message = r"^datasets cannot be imported .*: pip install 'kdsweep\[hf\]'"
+    with pytest.raises(ValueError, match=message):
         HuggingFace("owner/name").digest()
 
 
@@ -197,7 +197,7 @@ def test_test_set_without_labels_is_refused(hf, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (
             {"test_split": "validation"},
@@ -217,8 +217,8 @@ def test_test_set_without_labels_is_refused(hf, tmp_path):
         ({"revision": "main"}, "dataset.source.revision must be null for a folder, got main"),
     ],
 )
-def test_what_the_set_does_not_have_is_refused(path, options, sentence):
-    assert refusal(path, **options) == sentence.format(path=path)
+def test_what_the_set_does_not_have_is_refused(path, options, message):
+    assert refusal(path, **options) == message.format(path=path)
 
 
 def test_two_columns_of_classes_need_a_choice(hf, tmp_path):
@@ -241,7 +241,7 @@ def test_neither_folder_nor_name_is_refused(path):
     )
 
 
-def test_set_that_cannot_be_had_is_refused_in_one_sentence(hf, monkeypatch):
+def test_set_that_cannot_be_had_is_refused_with_one_message(hf, monkeypatch):
     def no_network(*args, **kwargs):
         raise ConnectionError("Couldn't reach 'owner/name' on the Hub\nmore of it")
 

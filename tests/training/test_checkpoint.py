@@ -206,7 +206,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "sentence"),
+    ("weights", "message"),
     [
         ({"weight": torch.zeros(2, 3)}, "lacks 'bias', which the model has"),
         (
@@ -219,8 +219,8 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_weights_must_fit(weights: dict[str, torch.Tensor], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_weights_must_fit(weights: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         fit_weights(nn.Linear(3, 2), weights, "the file")
 
 

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each image of a batch mixed with another one, labels and all.
+"""Mixup and CutMix: each image of a batch is mixed with another one, and so are their labels.
 
 - mixup: Zhang et al. 2018, arXiv 1710.09412: lam * image + (1 - lam) * other.
 - CutMix: Yun et al. 2019, arXiv 1905.04899: a box of the other image on a part 1 - lam of it.
@@ -21,9 +21,9 @@ from kdsweep.common.types import Batch, MixedLabels
 
 @dataclass(frozen=True)
 class BatchMixer:
-    """How batches are mixed. With both, each batch is mixed in one of the two ways, by a coin.
+    """Mixes batches. With both mixup and CutMix, one is chosen at random for each batch.
 
-    ``mixup`` and ``cutmix`` are the alphas of their Beta distributions, 0 for none of it. Raises
+    ``mixup`` and ``cutmix`` are the alphas of their Beta distributions; 0 turns one off. Raises
     ValueError unless they are finite numbers >= 0.
     """
 
@@ -42,16 +42,16 @@ class BatchMixer:
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
-    def apply(self, batch: Batch, draw: np.random.Generator) -> Batch:
-        """The batch with mixed images. Each image keeps the label that it shows more of."""
-        cut = self.cutmix > 0 and (self.mixup == 0 or draw.random() < 0.5)
+    def apply(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        """The batch with mixed images. Each image keeps the label of its larger part."""
+        cut = self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5)
         alpha = self.cutmix if cut else self.mixup
-        lam = float(draw.beta(alpha, alpha))
-        partner = torch.from_numpy(draw.permutation(len(batch.labels)))
+        lam = float(generator.beta(alpha, alpha))
+        partner = torch.from_numpy(generator.permutation(len(batch.labels)))
         partner = partner.to(batch.labels.device, non_blocking=True)
         others = batch.images.index_select(0, partner)
         if cut:
-            images, lam = _cut(batch.images, others, lam, draw)
+            images, lam = _cut(batch.images, others, lam, generator)
         else:
             images = batch.images.lerp(others, 1 - lam)
         labels = batch.labels, batch.labels.index_select(0, partner)
@@ -60,7 +60,7 @@ class BatchMixer:
 
 
 def _cut(
-    images: Tensor, others: Tensor, lam: float, draw: np.random.Generator
+    images: Tensor, others: Tensor, lam: float, generator: np.random.Generator
 ) -> tuple[Tensor, float]:
     """A box of the other images pasted in, and lam, the fraction of the image that is left.
 
@@ -69,13 +69,13 @@ def _cut(
     """
     height, width = images.shape[-2:]
     side = math.sqrt(1 - lam)
-    top, bottom = _span(height, side, draw)
-    left, right = _span(width, side, draw)
+    top, bottom = _span(height, side, generator)
+    left, right = _span(width, side, generator)
     images = images.clone()
     images[..., top:bottom, left:right] = others[..., top:bottom, left:right]
     return images, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def _span(size: int, part: float, draw: np.random.Generator) -> tuple[int, int]:
-    middle, half = int(draw.integers(size)), int(size * part) // 2
+def _span(size: int, part: float, generator: np.random.Generator) -> tuple[int, int]:
+    middle, half = int(generator.integers(size)), int(size * part) // 2
     return max(middle - half, 0), min(middle + half, size)

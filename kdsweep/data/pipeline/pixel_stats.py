@@ -9,8 +9,8 @@ from kdsweep.data.types import Images, in_order
 def pixel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and (population) standard deviation of each channel, in units of [0, 1] pixels.
 
-    Counts how often each of the 256 values occurs, so the result depends neither on the order of
-    the images nor on how they are read.
+    Computed from the counts of the 256 values, so the result does not depend on the order of the
+    images or the batch size.
     """
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)

@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images.encoded import ImageFormat, UnreadableImage, decode, read_header
 from kdsweep.data.images.files import ImageFiles
-from kdsweep.data.images.formats import NOT_READ, image_endings, image_formats
+from kdsweep.data.images.formats import EXCLUDED, image_endings, image_formats
 
 Image.init()
 RAMP = np.arange(0, 240, 8, dtype=np.uint8).reshape(6, 5)
@@ -73,11 +73,11 @@ def read(folder, content, *, white=None, channels=3, size=(6, 5)):
 
 def refusal(mode, name):
     """Why a file is not read, None for all that are."""
-    if name in NOT_READ | NOT_BACK:
+    if name in EXCLUDED | NOT_BACK:
         return UNKNOWN
     if name == "SPIDER" and mode != "F":  # holds floating-point numbers, here up to 232 or more
         return TOO_BRIGHT
-    return NO_WHITE if mode == "I" and name != "PPM" else None  # a PGM file says what is white
+    return NO_WHITE if mode == "I" and name != "PPM" else None  # a PGM file contains its white
 
 
 def upright_values(mode):
@@ -121,7 +121,7 @@ def test_every_mode_is_read_by_its_rule_or_refused_by_name(tmp_path, mode):
     ("mode", "white", "factor"),
     [("I", 65535, 257), ("I", 4095, 16), ("F", 255, 1), ("I;16", 4095, 16), ("I;16B", 255, 1)],
 )
-def test_white_says_which_value_becomes_255(tmp_path, mode, white, factor):
+def test_white_becomes_255(tmp_path, mode, white, factor):
     values = RAMP.astype(np.float64) * factor
     image = made(mode)
     kind = {"I": np.int32, "F": np.float32}.get(mode, ">u2" if mode == "I;16B" else "<u2")
@@ -288,7 +288,7 @@ def test_white_must_be_a_number():
         ImageFolder(".", white=-1)
 
 
-TURNED = {  # what EXIF says of how the stored rows lie, and what makes them upright
+TURNED = {  # orientation in EXIF: the transposition that makes the stored rows upright
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -325,7 +325,7 @@ def test_a_damaged_exif_block_leaves_an_image_as_it_lies(tmp_path):
 def test_endings_are_those_of_what_is_read():
     assert {".jfif", ".jpe", ".jpg", ".mpo", ".png", ".tif", ".webp"} <= image_endings()
     assert not {".eps", ".h5", ".pdf", ".txt", ".wmf"} & image_endings()
-    assert not NOT_READ & {*image_formats()}
+    assert not EXCLUDED & {*image_formats()}
 
 
 def test_a_program_that_is_named_as_an_image_is_not_run(tmp_path):

@@ -47,9 +47,9 @@ def test_crop_and_flip_are_those_of_torchvision():
 
     image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
     draws = AugmentParams(torch.tensor([5]), torch.tensor([1]), torch.tensor([True]))
-    theirs = pil_to_tensor(hflip(crop(pad(to_pil_image(image), 4), 5, 1, 8, 8)))
-    ours = Augment(crop_padding=4, flip=True).apply(image[None], draws)[0]
-    assert torch.equal(ours, theirs)
+    expected = pil_to_tensor(hflip(crop(pad(to_pil_image(image), 4), 5, 1, 8, 8)))
+    flipped = Augment(crop_padding=4, flip=True).apply(image[None], draws)[0]
+    assert torch.equal(flipped, expected)
 
 
 def test_draws_reach_every_place_and_both_sides():

@@ -1,5 +1,6 @@
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,21 +11,10 @@ from kdsweep.data.images import lazy
 from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline import inspection
 from kdsweep.data.pipeline.inspection import DatasetInspector, read_through
-from kdsweep.data.pipeline.split import load_dataset
+from kdsweep.data.pipeline.split import SplitOptions, load_dataset
 from kdsweep.data.types import CachedSource, DataError, LabelledImages, SourceData
 
-OPTIONS = {
-    "name": "made",
-    "val_fraction": 0,
-    "test_fraction": None,
-    "split_seed": 0,
-    "train_fraction": 1.0,
-    "limit": None,
-    "per_class": None,
-    "mean": [0.5] * 3,
-    "std": [0.5] * 3,
-    "classes": None,
-}
+OPTIONS = SplitOptions("made", val_fraction=0, mean=[0.5] * 3, std=[0.5] * 3)
 STORED = {"memory_gib": 1e-9, "workers": 0}
 
 
@@ -49,7 +39,7 @@ def warned(caplog):
 
 
 def load(root, **options):
-    return load_dataset(ImageFolder(str(root), **options), **OPTIONS)
+    return load_dataset(ImageFolder(str(root), **options), OPTIONS)
 
 
 def copy(root, source, target):
@@ -89,7 +79,7 @@ def test_copies_that_the_split_has_parted_are_found(warned):
             return ""
 
     DatasetInspector().warn_of_overlap(
-        load_dataset(Twice(), **{**OPTIONS, "test_fraction": 0.5}), "here"
+        load_dataset(Twice(), replace(OPTIONS, test_fraction=0.5)), "here"
     )
     (warning,) = warned()
     assert " of 20 test images are training images, too" in warning
@@ -117,7 +107,7 @@ def read(monkeypatch):
 def test_nothing_is_looked_at_twice_for_data_sets_cut_from_one_source(root, read):
     source, looked = CachedSource(ImageFolder(str(root), **STORED)), DatasetInspector()
     for limit in (2, 4, 6, 8):
-        looked.look(load_dataset(source, **{**OPTIONS, "limit": limit}), "here")
+        looked.inspect(load_dataset(source, replace(OPTIONS, limit=limit)), "here")
     files = {name for kind, name in read if kind == "compared"}
     assert len(files) == 20 + 8  # BMP files are all of equal length
     assert {*read.values()} == {1}
@@ -131,7 +121,7 @@ def test_images_in_memory_are_compared_once(root, monkeypatch):
     )
     source, looked = CachedSource(ImageFolder(str(root))), DatasetInspector()
     for limit in (2, 4, 8):
-        looked.look(load_dataset(source, **{**OPTIONS, "limit": limit}), "here")
+        looked.inspect(load_dataset(source, replace(OPTIONS, limit=limit)), "here")
     assert sum(hashed) == 20 + 8
 
 
@@ -144,7 +134,7 @@ def test_other_sources_are_not_taken_for_what_is_known(root, warned):
     assert "1 of 10 test images" in warning
 
 
-def test_a_comparison_that_is_left_out_is_told(root, warned, monkeypatch, read):
+def test_a_skipped_comparison_is_a_warning(root, warned, monkeypatch, read):
     copy(root, "train/cat/0.bmp", "test/cat/again.bmp")
     size = (root / "train" / "cat" / "0.bmp").stat().st_size
     monkeypatch.setattr(inspection, "DIGEST_GIB", (10 + 10 + 11) * size / 2**30)
@@ -153,8 +143,10 @@ def test_a_comparison_that_is_left_out_is_told(root, warned, monkeypatch, read):
     monkeypatch.setattr(inspection, "DIGEST_GIB", (10 + 10 + 11) * size / 2**30 - 1e-9)
     read.clear()
     DatasetInspector().warn_of_overlap(load(root, **STORED), "here")
-    (_, told) = warned()
-    assert told.startswith("dataset made: whether validation and test images are training images,")
+    (_, skipped) = warned()
+    assert skipped.startswith(
+        "dataset made: whether validation and test images are training images,"
+    )
     assert not read
 
 

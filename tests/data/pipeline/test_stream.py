@@ -145,8 +145,8 @@ def test_batch_size_that_is_no_count_is_refused(batch_size):
 
 
 def test_batch_size_larger_than_the_data_is_refused():
-    sentence = "trainer.batch_size must be at most the 50 training images, got 51"
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
+    message = "trainer.batch_size must be at most the 50 training images, got 51"
+    with pytest.raises(ValueError, match=f"^{message}$"):
         stream(batch_size=51)
 
 
@@ -162,6 +162,6 @@ def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
         batches = list(on_device.epoch(0))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for ours, theirs in zip(batches, on_cpu, strict=True):
-        assert torch.equal(ours.index.cpu(), theirs.index)
-        torch.testing.assert_close(ours.images.cpu(), theirs.images)
+    for batch, expected in zip(batches, on_cpu, strict=True):
+        assert torch.equal(batch.index.cpu(), expected.index)
+        torch.testing.assert_close(batch.images.cpu(), expected.images)
