@@ -43,8 +43,8 @@ class TinyImageNet:
             ValueError: the archive is neither there nor can be downloaded, a file of it is missing,
                 or an image is unreadable.
         """
+        parts = self._parts  # which downloads what is missing
         names = self._readable_names()
-        parts = self._parts
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
         loaded = self._decoder.load(parts, names)

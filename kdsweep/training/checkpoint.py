@@ -228,11 +228,8 @@ def latest_epoch(folder: Path) -> int:
 def _stems(folder: Path) -> list[str]:
     """`epoch-0012` and so on, latest first."""
     stems = [path.stem for path in folder.glob("epoch-*.safetensors")]
-    return sorted(filter(_is_epoch, stems), key=_epoch_of, reverse=True)
-
-
-def _is_epoch(stem: str) -> bool:
-    return stem.removeprefix("epoch-").isdecimal()
+    epochs = [stem for stem in stems if stem.removeprefix("epoch-").isdecimal()]
+    return sorted(epochs, key=_epoch_of, reverse=True)
 
 
 def _epoch_of(stem: str) -> int:

@@ -9,8 +9,6 @@ import ctypes
 import functools
 import platform
 
-import torch
-
 # From glibc's malloc.h. M_MMAP_THRESHOLD would do, too, but before glibc 2.35 not above 32 MB.
 M_TRIM_THRESHOLD, NEVER = -1, -1
 M_MMAP_MAX, NO_BLOCK = -4, 0
@@ -30,6 +28,8 @@ def disable_malloc_trim() -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an accelerator, torch's allocator or Python had no memory left."""
+    import torch  # here, so that the settings of malloc can be tested in a process without it
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # torch's CPU allocator raises a plain RuntimeError

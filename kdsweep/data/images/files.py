@@ -98,7 +98,7 @@ def class_folders(
 ) -> dict[str, Part]:
     """All images of each part's folder, which must hold exactly the class folders ``names``.
 
-    Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
+    Files are found at any depth, by their ending; hidden files and folders are ignored. Only
     regular files are read, each once, even if several links lead to it: an image that lies in a
     class folder itself belongs to this class.
 
