@@ -15,7 +15,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
+# `.sweep.json.<pid>.<thread>`; `.epoch-0001.pt.<uuid>` is of checkpoints of earlier versions.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
 # Held while a JSON file is read, changed and written: training and uploading change the same files.
 UPDATE_LOCK = threading.RLock()
