@@ -289,7 +289,7 @@ def test_a_run_that_fails_in_its_first_steps_is_said(
     def raises(self: Student, *rest: object) -> None:
         raise RuntimeError("no kernel for this")
 
-    monkeypatch.setattr(Student, "learn", raises)
+    monkeypatch.setattr(Student, "update", raises)
     outcome = command("loss=ce", "dry_run=true")
     assert outcome.code == 1
     assert (
@@ -305,7 +305,7 @@ def test_a_cohort_that_does_not_fit_into_memory_is_said(
     def is_full(self: Student, batch: Batch, step: int) -> Output:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(Student, "answer", is_full)
+    monkeypatch.setattr(Student, "forward", is_full)
     outcome = command("loss=ce", "optimizer.lr=0.01,0.02", "dry_run=true")
     assert outcome.code == 1
     assert "hydra.launcher.cohort_size must be less than 2, for ce" in outcome.err
