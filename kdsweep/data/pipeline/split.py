@@ -4,9 +4,8 @@ Shapes: N training images of (channels, H, W), C classes.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,9 +86,9 @@ class SplitOptions:
         check_count("dataset.limit", self.limit)
 
     @classmethod
-    def from_config(cls, node: Mapping[str, Any]) -> "SplitOptions":
-        """The options among the keys of a dataset node."""
-        return cls(**{field.name: node[field.name] for field in fields(cls)})
+    def from_config(cls, config: object) -> "SplitOptions":
+        """The options among the attributes of a dataset's config."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
 
 def load_dataset(
