@@ -1,10 +1,10 @@
-"""Does distillation help on the default set-up? Five seeds, a split that was not used to choose it.
+"""Gain of distillation on the default set-up: five seeds, a split not used to choose the set-up.
 
     python benchmarks/distillation.py            # trains the sweep below, then prints the table
     python benchmarks/distillation.py FOLDER     # prints the table of a finished sweep
 
-The kl cell is chosen by mean val/acc over the seeds, ties by mean val/loss; test/acc takes no part
-in the choice. The difference to `loss=ce` is paired by seed.
+The kl cell is selected by mean val/acc over the seeds, ties by mean val/loss; test/acc is not used
+for selection. The difference to `loss=ce` is paired by seed.
 """
 
 import math
@@ -104,7 +104,7 @@ def table(cells: dict[str, list[Row]]) -> Table:
 
 
 def verdict(cells: dict[str, list[Row]]) -> str:
-    """The chosen cell against the baseline, in one sentence."""
+    """The chosen cell against the baseline, as one line."""
     cell = chosen(cells)
     difference, error = paired(cells, cell)
     n = len(cells[cell])

@@ -3,14 +3,14 @@
     python benchmarks/kills.py                       # 200 kills, some 20 minutes
     python benchmarks/kills.py --kills 20 --kind search --seed 7
 
-Each kind of sweep is trained once without a kill. Then the same command is started over and over
-in a folder of its own, each start killed after a random time (with all of its child processes),
-until one comes to its end. What it left is compared with the undisturbed sweep: the result and the
+Each kind of sweep is trained once without a kill. Then the same command is started repeatedly
+in a separate folder, each start killed after a random time (with all of its child processes),
+until one completes. The output is compared with the uninterrupted sweep: the result and the
 weights of every run, results.csv, the trials of a search, and in MLflow every run with its status,
-parent, parameters and every point of every metric. Times and ids are left out.
+parent, parameters and every point of every metric. Times and ids are ignored.
 
-Starts are forked from a process that has imported everything, so that a start costs what a sweep
-does and not what its imports do. The exit code is 1 if there was a difference.
+Starts are forked from a process that has imported everything, to exclude the time of imports.
+The exit code is 1 if there was a difference.
 """
 
 import argparse
@@ -64,8 +64,8 @@ KINDS = {
         *["teacher=peers", "student=cnn", "T=1,4", *WITHOUT_TEACHER, *BRIEF, "resume=true"],
         "tracking.report=false",
     ],
-    # Which worker trains which trial is chance, and with it what a sampler has seen: the points are
-    # those of a fixed sequence here, so that every trial has one right result.
+    # The assignment of trials to workers is random, and so is the history of a sampler: a fixed
+    # sequence of points gives every trial one correct result.
     "workers": [
         *[*SEARCH, "hydra.sweeper.n_jobs=1", "search.workers=2"],
         *["hydra/sweeper/sampler=qmc", "hydra.sweeper.sampler.seed=0"],
@@ -75,7 +75,7 @@ KINDS = {
 
 @dataclass
 class Tally:
-    """What was done to one kind of sweep, and what came of it."""
+    """Kills of one kind of sweep, and their outcome."""
 
     sweeps: int = 0
     kills: int = 0
@@ -83,7 +83,7 @@ class Tally:
 
 
 def fork(folder: Path, words: list[str]) -> int:
-    """Start a command in a process group of its own; what it prints is added to out.log."""
+    """Start a command in its own process group; its output is appended to out.log."""
     folder.mkdir(parents=True, exist_ok=True)
     pid = os.fork()
     if pid:
@@ -111,7 +111,7 @@ def fork(folder: Path, words: list[str]) -> int:
 
 
 def ended(pid: int, seconds: float | None) -> int | None:
-    """The exit code of a process, None if it is still alive after so many seconds."""
+    """The exit code of a process, None if it is alive after the timeout in seconds."""
     deadline = None if seconds is None else time.monotonic() + seconds
     while deadline is None or time.monotonic() < deadline:
         found, status = os.waitpid(pid, 0 if deadline is None else os.WNOHANG)
@@ -122,7 +122,7 @@ def ended(pid: int, seconds: float | None) -> int | None:
 
 
 def kill(pid: int) -> None:
-    """End a process and all of its children at once, and wait until they are gone."""
+    """Kill a process with all of its children, and wait until they have ended."""
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     deadline = time.monotonic() + 10
@@ -137,7 +137,7 @@ def kill(pid: int) -> None:
 def train_with_kills(
     folder: Path, words: list[str], longest: float, most: int, chance: random.Random
 ) -> int:
-    """Start a command until it comes to its end; returns how often it was killed.
+    """Start a command until it completes; returns the number of kills.
 
     Args:
         longest: the undisturbed sweep's seconds; a kill comes at a random moment of these.
@@ -164,12 +164,12 @@ VIEWS: dict[str, Callable[[Path], Any]] = {
 
 
 def differing(folder: Path, whole: dict[str, Any]) -> list[str]:
-    """The views in which a sweep is not as the one that was never killed."""
+    """The views in which a sweep differs from the uninterrupted one."""
     return [name for name, view in VIEWS.items() if view(folder) != whole[name]]
 
 
 def try_kind(kind: str, root: Path, wanted: int, chance: random.Random) -> Tally:
-    """Kill sweeps of one kind until there were so many kills."""
+    """Kill sweeps of one kind until the number of kills is reached."""
     words, tally = KINDS[kind], Tally()
     start = time.monotonic()
     pid = fork(root / "whole", words)

@@ -1,19 +1,19 @@
-"""How much cheaper is a grid in lockstep than its runs one by one?
+"""Time of a grid in lockstep relative to its runs one by one.
 
 Nine students (T in 1, 4, 16 x alpha in 0.1, 0.5, 0.9), a VGG16 teacher and the convnet4 student,
 batch 128, fp32: the training steps of the cohort against those of nine cohorts of one, each with
-its own stream and its own teacher forward. Both are the project's own objects, trained by its own
-`train_epoch`. A round times both, in turn, so that a noisy machine disturbs them alike; the ratio
+its own stream and its own teacher forward. Both use kdsweep's own objects and `train_epoch`.
+Rounds time both in turn, so that a noisy machine affects them equally; the ratio
 of each round is printed, and their median.
 
-Each round is an epoch of a few batches. The first one is not timed: besides touching memory for the
-first time, the very first step of a training measures the gradient of each term (`grad_ratio/`),
-once in a whole sweep.
+Each round is an epoch of a few batches. The first one is not timed: it touches memory for the
+first time, and the first step of a training measures the gradient of each term (`grad_ratio/`),
+once per sweep.
 
     python benchmarks/lockstep_ratio.py --data FOLDER   # a folder of class folders with train/
-    python benchmarks/lockstep_ratio.py                 # made images of the same size
+    python benchmarks/lockstep_ratio.py                 # synthetic images of the same size
 
-The teacher's weights are those it is born with: speed does not depend on them.
+The teacher has its initial weights: speed does not depend on them.
 """
 
 import argparse
@@ -26,17 +26,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from kdsweep.build import (
-    build_dataset,
-    build_stream,
-    build_student,
-    build_teacher_network,
-    resolve_device,
-)
+from kdsweep.builders.data import build_dataset, build_stream
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import build_teacher_network
+from kdsweep.builders.students import build_student
 from kdsweep.cli import CONF
 from kdsweep.common.types import Batch
 from kdsweep.data.pipeline.stream import Stream
-from kdsweep.plan import make_plans
+from kdsweep.runs.build_specs import build_specs
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
 from kdsweep.training.trainer import torch_state, train_epoch
@@ -49,18 +46,18 @@ GRID = [
 def main() -> None:
     """Time the rounds and print their ratios."""
     options = _options()
-    plans = make_plans([_config(job, options) for job in GRID], GRID, 0, ["T", "alpha"])
-    values = plans[0].values
+    specs = build_specs([_config(job, options) for job in GRID], GRID, 0, ["T", "alpha"])
+    config = specs[0].config
     device = resolve_device(options.device)
-    dataset = build_dataset(values["dataset"], device)
-    network = build_teacher_network(values, dataset, ())
+    dataset = build_dataset(config.dataset, device)
+    network = build_teacher_network(config.teacher.model, config.teacher.seed, dataset)
     network.model.to(device)
     teacher = Teacher(network, precision=options.precision, device=device)
-    stream = build_stream(values, dataset, device)
-    print(f"{len(dataset.train.labels)} images of {dataset.image_shape}, {len(plans)} students")
+    stream = build_stream(config, dataset, device)
+    print(f"{len(dataset.train.labels)} images of {dataset.image_shape}, {len(specs)} students")
 
     def students() -> list[Student]:
-        return [build_student(p.values, dataset, [network], stream.steps_per_epoch) for p in plans]
+        return [build_student(s.config, dataset, [network], stream.steps_per_epoch) for s in specs]
 
     together, alone = students(), students()
     short = FirstBatches(stream, options.batches)
@@ -70,7 +67,7 @@ def main() -> None:
             one = timed(together, teacher, short, epoch)
             nine = sum(timed([student], teacher, short, epoch) for student in alone)
             if epoch == 0:
-                continue  # the first epoch of a training is not like the others
+                continue  # the first epoch of a training has additional work
             rounds.append((one, nine, one / nine))
             print(
                 f"round {epoch}: lockstep {one:.2f} s, nine solo runs {nine:.2f} s,"
@@ -87,7 +84,7 @@ def main() -> None:
 
 
 def spread(figures: Sequence[float]) -> str:
-    """The median, and between which figures it lies."""
+    """Median, minimum and maximum."""
     return f"{statistics.median(figures):.3f} [{min(figures):.3f}..{max(figures):.3f}]"
 
 
@@ -103,7 +100,7 @@ class FirstBatches(Stream):
 
 
 def timed(students: Sequence[Student], teacher: Teacher, stream: Stream, epoch: int) -> float:
-    """Seconds of an epoch's steps, without what `kdsweep.training.trainer.fit` does at its end."""
+    """Seconds of an epoch's steps, without the end of epoch of `kdsweep.training.trainer.fit`."""
     began = time.perf_counter()
     train_epoch(students, stream, epoch, teacher)
     _synchronise(teacher)
@@ -148,7 +145,7 @@ def _config(job: list[str], options: argparse.Namespace) -> DictConfig:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="image folder; without it, made images")
+    parser.add_argument("--data", type=Path, help="image folder; without it, synthetic images")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, default=2, help="batches timed in a round")
     parser.add_argument("--threads", type=int, default=1)

@@ -1,12 +1,12 @@
-"""The CIFAR-10 recipes at a reduced scale, beside the figures that were published at full scale.
+"""The CIFAR-10 recipes at a reduced scale, next to the figures published at full scale.
 
     python benchmarks/published.py ROOT     # trains what is missing, then prints the tables
     python benchmarks/published.py          # prints them
 
-The second table is what was published for CIFAR-100, by method and pair; nothing of it is ours.
+The second table has the figures published for CIFAR-100, by method and pair; none measured here.
 ROOT holds CIFAR-10 as images, train/<class> and test/<class>: for docs/results.md the first 500 and
-100 of each class. Each recipe is one sweep in multirun/published/RECIPE; started again, it goes on
-where it was. Three seeds, the last epoch, test accuracy; nothing is chosen.
+100 of each class. Each recipe is one sweep in multirun/published/RECIPE; the same command resumes
+it. Three seeds, the last epoch, test accuracy; no selection.
 """
 
 import argparse
@@ -27,8 +27,8 @@ FOLDER = Path("multirun/published")
 PAIRS_IN_A_TABLE = 5
 COMMON = ["dataset=image_folder", "dataset.val_fraction=0.1", "seed=0,1,2"]
 MOVED = ["dataset.augment.crop_padding=4", "dataset.augment.flip=true"]  # as dataset=cifar10 does
-# A few hundred steps where tens of thousands were published: so ten times Adam's learning rate, and
-# a tenth of the teacher's, which stays at chance otherwise; milestones where they stood.
+# A few hundred steps instead of tens of thousands as published: therefore ten times Adam's learning
+# rate, and a tenth of the teacher's, which stays at chance otherwise; milestones at the same share.
 KD_PYTORCH = [
     *MOVED,
     *["dataset.per_class=200", "trainer.epochs=6", "optimizer.lr=1e-3"],
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def print_ours() -> None:
-    """A row a cell, in the order of the recipes."""
+    """One row per cell, in the order of the recipes."""
     print("| recipe | cell | published | ours, reduced: mean | sd | n |\n|---|---|---|---|---|---|")
     for recipe in SCALED:
         published = OmegaConf.load(CONF / "experiment" / f"{recipe}.yaml").published.acc
@@ -83,7 +83,7 @@ def print_ours() -> None:
 
 
 def print_pairs() -> None:
-    """A row a method, a column a pair of networks, in groups of four."""
+    """One row per method and one column per pair of networks, five pairs per table."""
     paths = sorted((CONF / "experiment" / "pair").glob("*.yaml"))
     known = {path.stem: OmegaConf.load(path).published for path in paths}
     names = list(known)
@@ -100,7 +100,7 @@ def print_pairs() -> None:
 
 
 def shown(figure: float | None) -> str:
-    """A figure in percent, empty where nobody has published one."""
+    """A figure in percent, empty if none was published."""
     return "" if figure is None else f"{figure:.2f}"
 
 

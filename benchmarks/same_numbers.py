@@ -3,7 +3,7 @@
     git worktree add /tmp/before main
     python benchmarks/same_numbers.py /tmp/before
 
-A change that must not alter a number is held to it here: a sweep of every kind is trained by the
+For changes that must not alter results: a sweep of every kind is trained by the
 other checkout and by this one, on this machine, and all of its runs, teachers, stages and peers are
 compared by fingerprint and by the SHA-256 of their weights. The exit code is 1 if one differs.
 """
@@ -52,7 +52,7 @@ Numbers = dict[str, tuple[str, str]]
 
 
 def numbers(checkout: Path, words: list[str]) -> Numbers:
-    """Fingerprint and weights of all that one command trains, by folder."""
+    """Fingerprint and weights of every run of one command, by folder."""
     with tempfile.TemporaryDirectory() as folder:
         ended = subprocess.run(
             [sys.executable, str(checkout / "train.py"), *SMALL, *words],

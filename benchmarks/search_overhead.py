@@ -1,10 +1,10 @@
-"""What a search costs beside its trainings: ours against the stock sweeper and launcher.
+"""Overhead of a search without its trainings: kdsweep against the stock sweeper and launcher.
 
     python benchmarks/search_overhead.py --trials 200
 
-Both run trials of an empty job, without MLflow, eight a batch, on a study in sqlite: ours with the
-lockstep launcher, hydra-optuna-sweeper with Hydra's basic launcher. The cost of a trial is the time
-between the folders of the first and the last, so imports do not count. Rounds are interleaved.
+Both run trials of an empty job, without MLflow, eight per batch, on a study in sqlite: kdsweep with
+the lockstep launcher, hydra-optuna-sweeper with Hydra's basic launcher. The cost of a trial is the
+time between the folders of the first and the last, which excludes imports. Rounds are interleaved.
 """
 
 import argparse
@@ -16,24 +16,24 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import runs
+from kdsweep.search import run_cache
 from kdsweep.common.files import write_json_atomic
 
-def empty(places, session, **options):
-    for place in places:
-        values, acc = place.plan.values, 1 / place.plan.values["T"]
+def empty(targets, context, **options):
+    for target in targets:
+        spec, acc = target.spec, 1 / target.spec.config.T
         result = {"status": "FINISHED", "same_as": None, "reason": None, "with_cohort": False}
-        result |= {"fingerprint": place.plan.fingerprint, "name": place.plan.name, "seed": 0}
+        result |= {"fingerprint": spec.fingerprint, "name": spec.name, "seed": 0}
         result |= {"val/acc": acc, "test/acc": acc}
-        write_json_atomic(place.folder / "result.json", result)
+        write_json_atomic(target.run_dir / "result.json", result)
 
-runs.train = empty
+run_cache.train = empty
 from kdsweep.cli import main
 main()
 """
 STOCK = """
-from kdsweep.sweep import single
-single.train_one = lambda cfg, hydra: 1 / cfg.T
+from kdsweep.sweep import single_job
+single_job.train_one = lambda cfg, hydra: 1 / cfg.T
 from kdsweep.cli import main
 main()
 """
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def cost(program: str, words: list[str], trials: int) -> tuple[float, float]:
-    """Seconds a trial, and how the second half's compare with the first half's."""
+    """Seconds per trial, and the ratio of the second half to the first half."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-c", program, *words, *SPACE, *BOTH]
         command.append(f"hydra.sweeper.n_trials={trials}")

@@ -1,17 +1,16 @@
-"""Where are a search's student trainings best spent: more seeds a trial, or more trials?
+"""Best use of a search's student trainings: more seeds per trial, or more trials.
 
-A made landscape stands for validation accuracy over T, alpha and a term's weight: smooth, a few
-points from best to worst, its optimum elsewhere in every study. A training adds noise of
-`--noise` points, of which a part belongs to the seed and is common to all cells that use it. Every
-way of searching meets the same studies, and its cost is counted in student trainings, the fresh
-ones of its finalists included. Its regret is by how much the true accuracy of the cell it answers
-with falls short of the best.
+A synthetic landscape models validation accuracy over T, alpha and a term's weight: smooth, a few
+points from best to worst, with a different optimum in every study. A training adds noise of
+`--noise` points, part of which is due to the seed and common to all cells that use it. Every
+search method runs on the same studies, and its cost is counted in student trainings, including
+those of its finalists. Its regret is the true accuracy of the best cell minus that of its result.
 
     python benchmarks/search_simulation.py                 # the tables of docs/search.md, 3 minutes
     python benchmarks/search_simulation.py --noise 0.75    # a small or noisy validation set
 
-Nobody's choice depends on how much budget is left. So a search is simulated once, to the largest
-budget, and what it would have answered with less is read from the trainings it had done by then.
+No decision depends on the remaining budget. Each search is therefore simulated once, with the
+largest budget, and its results at smaller budgets are computed from the trainings done by then.
 """
 
 import argparse
@@ -37,13 +36,13 @@ SPACE = {
 }
 BATCH = 8  # hydra.sweeper.n_jobs
 BUDGETS = (15, 30, 60, 120)
-GOALS = (30, 60, 120)  # what stock reaches with these, the others should reach with half
-SHARED = 0.36  # the part of the noise's variance that belongs to the seed
+GOALS = (30, 60, 120)  # the others should reach with half of these what stock reaches
+SHARED = 0.36  # the share of the noise variance that is due to the seed
 FRESH = 1000  # finalists get seeds from here on; the search's own count from 0
 
 
 class Landscape:
-    """One study's truth and its noise, the same for every way of searching it."""
+    """True accuracy and noise of one study, the same for every search method."""
 
     def __init__(self, study: int, noise: float) -> None:
         draw = random.Random(derive("optimum", study)).uniform
@@ -68,7 +67,7 @@ class Landscape:
         return 6 * t * t + 3.5 * a * a + 2 * w * w + 3 * t * a
 
     def accuracy(self, params: dict[str, float], trial: int, seed: int) -> float:
-        """What training this trial's cell with this seed gives, relative to the best truth."""
+        """Accuracy of this trial's cell with this seed, relative to the best true accuracy."""
         of_seed = random.Random(derive("seed", self.study, seed)).gauss()
         rest = random.Random(derive("rest", self.study, trial, seed)).gauss()
         noise = math.sqrt(SHARED) * of_seed + math.sqrt(1 - SHARED) * rest
@@ -76,7 +75,7 @@ class Landscape:
 
 
 class Way(NamedTuple):
-    """A way of searching."""
+    """A search method."""
 
     name: str
     sampler: Callable[[int], BaseSampler]
@@ -88,7 +87,7 @@ class Way(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What a search did: its cells, and its trainings in the order in which they were run."""
+    """A simulated search: its cells, and its trainings in execution order."""
 
     land: Landscape
     cells: list[dict[str, float]]
@@ -96,20 +95,20 @@ class Search(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a search says with a budget, and how wrong the figures of its favourite are."""
+    """The result of a search with a budget, and the errors of the figures of its best cell."""
 
-    regret: float  # of the cell it answers with
+    regret: float  # of the selected cell
     search_bias: float  # search mean - truth, of the cell with the best search mean
     fresh_bias: float  # fresh mean - truth, of the same cell; nan without finalists
 
 
 def stock(seed: int) -> BaseSampler:
-    """As hydra-optuna-sweeper configures it."""
+    """TPE with the defaults of hydra-optuna-sweeper."""
     return TPESampler(seed=seed, multivariate=False, constant_liar=False, n_startup_trials=10)
 
 
 def tpe(seed: int) -> BaseSampler:
-    """As we configure it."""
+    """TPE with the settings of kdsweep."""
     return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=8)
 
 
@@ -129,7 +128,7 @@ GP = Way("GP, 1 seed", gp, units=60)
 
 
 def search(way: Way, land: Landscape) -> Search:
-    """Run a study in batches, each of which is asked, trained and told."""
+    """Run a study in batches: suggest, train, report."""
     study = optuna.create_study(direction="maximize")
     only = way.sampler(derive("sampler", land.study) % 2**32)
     cells: list[dict[str, float]] = []
@@ -172,7 +171,7 @@ def race(
 
 
 def answer(done: Search, budget: int, finalists: int, fresh_seeds: int) -> Answer:
-    """Rank by search mean, give the best ones fresh seeds, answer with the best fresh mean."""
+    """Rank by search mean, retrain the best with fresh seeds, select the best fresh mean."""
     land, cells, trainings = done
     values: dict[int, list[float]] = {}
     for trial, value in trainings[: budget - finalists * fresh_seeds]:
@@ -193,11 +192,11 @@ def answer(done: Search, budget: int, finalists: int, fresh_seeds: int) -> Answe
     )
 
 
-Curve = dict[int, list[Answer]]  # budget: one answer a study
+Curve = dict[int, list[Answer]]  # budget: one result per study
 
 
 def curves(way: Way, studies: int, noise: float) -> dict[str, Curve]:
-    """Answers at every budget that leaves something to search with, for each finalist round."""
+    """Results at every budget that leaves trainings for the search, for each finalist round."""
     searches = [search(way, Landscape(study, noise)) for study in range(studies)]
     found = {}
     for finalists, fresh_seeds in way.finalists:
@@ -244,7 +243,7 @@ def regret_table(found: dict[str, Curve]) -> Table:
 
 
 def units_table(found: dict[str, Curve], reference: Curve) -> Table:
-    """Trainings until stock's regret is reached, and as a share of what stock took."""
+    """Trainings until stock's regret is reached, and as a share of stock's trainings."""
     goals = {units: regret(reference, units) for units in GOALS}
     heads = [f"{units} ({goal:.3f})" for units, goal in goals.items()]
     table = _table("Trainings needed for the regret that stock has after ...", heads)
@@ -260,7 +259,7 @@ def units_table(found: dict[str, Curve], reference: Curve) -> Table:
 
 
 def bias_table(found: dict[str, Curve], budget: int) -> Table:
-    """What the search says of its best cell, and what fresh seeds say of the same cell."""
+    """Bias of the search mean and of the fresh mean, for the best cell of the search."""
     table = _table(
         f"Selection bias: figure - truth of the search's best cell, {budget} trainings",
         ["its search mean", "its fresh mean"],
@@ -281,7 +280,7 @@ def _table(title: str, heads: Iterable[object]) -> Table:
 
 
 def main() -> None:
-    """Simulate all ways and print the tables."""
+    """Simulate all methods and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--noise", type=float, default=0.25, help="sd of one training, in points")

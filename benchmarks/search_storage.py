@@ -1,10 +1,10 @@
-"""What a trial costs in its storage: sqlite against a journal file. And what half a line does.
+"""Storage cost of a trial, sqlite against a journal file; and the effect of a truncated line.
 
     python benchmarks/search_storage.py
 
-Blocks of eight trials are asked, noted and told as a search does, on fresh storages; rounds are
-interleaved. Then the last line of a journal is cut in the middle, as a full disk or a power cut
-may leave it, and another trial is run.
+Blocks of eight trials make the calls of a search (ask, set_user_attr, tell), on new storages;
+rounds are interleaved. Then the last line of a journal is truncated, as by a full disk or a power
+cut, and another trial is run.
 """
 
 import argparse
@@ -22,17 +22,17 @@ BLOCK = 8
 
 
 def sqlite(folder: Path) -> BaseStorage:
-    """What search=bayes uses."""
+    """The storage of search=bayes."""
     return optuna.storages.get_storage(RDBStorage(f"sqlite:///{folder}/study.db"))
 
 
 def journal(folder: Path) -> BaseStorage:
-    """Optuna's file of one line an operation."""
+    """Optuna's file with one line per operation."""
     return JournalStorage(JournalFileBackend(str(folder / "study.log")))
 
 
 def cost(make: Callable[[Path], BaseStorage], trials: int) -> float:
-    """Milliseconds a trial."""
+    """Milliseconds per trial."""
     with tempfile.TemporaryDirectory() as folder:
         sampler = optuna.samplers.RandomSampler(seed=0)
         study = optuna.create_study(storage=make(Path(folder)), sampler=sampler)
@@ -48,7 +48,7 @@ def cost(make: Callable[[Path], BaseStorage], trials: int) -> float:
 
 
 def after_half_a_line() -> str:
-    """What a journal says once its last line has been cut and another trial was run."""
+    """The state of a journal after truncating its last line and running another trial."""
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(study_name="cut", storage=journal(Path(folder)))
         study.optimize(lambda trial: trial.suggest_float("T", 1, 16), n_trials=3)
@@ -64,7 +64,7 @@ def after_half_a_line() -> str:
 
 
 def main() -> None:
-    """Print both costs, their ratio, and the fate of a cut journal."""
+    """Print both costs, their ratio, and the state of a truncated journal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)

@@ -100,8 +100,9 @@ def compose() -> Compose:
 def refusal(compose: Compose, teachers: Path) -> Refusal:
     """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
     from kdsweep.errors import UserError
-    from kdsweep.plan import check, make_plans
-    from kdsweep.run import Session
+    from kdsweep.execution.context import TrainingContext
+    from kdsweep.runs.build_specs import build_specs
+    from kdsweep.runs.preflight import preflight
     from kdsweep.tracking.console import Progress
 
     tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
@@ -110,10 +111,10 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
         base = [f"teacher.store={teachers}", *(word for word in TINY if not said(word, words))]
         config = compose(*base, *words)
         with (
-            closing(Session(tracking, Progress())) as session,
+            closing(TrainingContext(tracking, Progress())) as session,
             pytest.raises(UserError) as caught,
         ):
-            check(make_plans([config], [words], 0, []), session.dataset)
+            preflight(build_specs([config], [words], 0, []), session.dataset)
         return str(caught.value)
 
     return refused

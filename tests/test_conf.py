@@ -1,40 +1,34 @@
-"""Every yaml of conf/ composes, builds, and takes one step beside a different neighbour, with the
-bits of a step taken alone."""
+"""Every yaml of conf/ composes, builds, and trains one step in a cohort with a different run,
+bitwise equal to a step alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
 from commands import Compose, said
 from optuna.pruners import BasePruner
 
-from kdsweep.build import (
-    asked,
-    build_dataset,
-    build_source,
-    build_stream,
-    build_teacher_network,
-    build_unit,
-)
+from kdsweep.builders.data import build_dataset, build_source, build_stream
 from kdsweep.cli import CONF
-from kdsweep.config.recipes import teacher_recipe, teachers
+from kdsweep.config.recipes import single_teachers, teacher_recipe
 from kdsweep.config.resolve import resolve_config
+from kdsweep.config.run_config import RunConfig
+from kdsweep.config.schema import DatasetConfig
 from kdsweep.config.validate import validation_errors
 from kdsweep.data.fake import Fake
 from kdsweep.data.types import Source
+from kdsweep.runs.build_specs import build_spec
+from kdsweep.runs.units import build_unit, build_untrained_teacher
 from kdsweep.search.pruning import make_pruner
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.trainer import fit
 
 pytestmark = pytest.mark.slow  # a minute
 
-Values = dict[str, Any]
-
-# What is in a cohort with the run under test: it draws random numbers, and shares no other part.
+# The other run of the cohort: it draws random numbers, and shares no optional part.
 NEIGHBOUR = (
     "student=cnn",
     "student.model.width=3",
@@ -46,7 +40,7 @@ NEIGHBOUR = (
 )
 MADE = ("dataset=fake", "dataset.source.num_train=40", "dataset.source.num_test=8")
 ONE_STEP = ("trainer.device=cpu", "trainer.epochs=1")
-# Of as many images as there are classes: small ones where the network is not what is tested.
+# One image per class: small images if the network is not under test.
 PHOTOS = (
     *MADE,
     *ONE_STEP,
@@ -67,7 +61,7 @@ SMALL = (
 
 CNNS = (*ONE_STEP, "teacher.model.width=2", "student=cnn", "student.model.width=2")
 
-# group -> the words beside `group=option`, and how many options there are at least
+# group -> the overrides in addition to `group=option`, and the minimum number of options
 GROUPS = {
     "dataset": (CNNS, 11),
     "student": ((*PHOTOS, "teacher.model.width=4"), 30),
@@ -82,13 +76,13 @@ GROUPS = {
     "search/pruner": ((*SMALL, "search=bayes"), 4),
 }
 ELSEWHERE = {
-    ".": "the map itself, composed by every test",
+    ".": "the default config, composed by every test",
     "hydra/help": "test_cli.py",
     "teacher/recipe": "the teachers and experiments that name it",
     "stages": "test_stages.py",
     **dict.fromkeys(("experiment", "experiment/base", "experiment/pair"), "test_experiments.py"),
 }
-# Shape of an image, and classes: images are made in place of files, which tests/data reads.
+# Image shape and number of classes: synthetic images replace files, which tests/data reads.
 READ = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
@@ -100,13 +94,13 @@ READ = {
     "image_folder": ((3, 20, 30), 4),
     "huggingface": ((1, 20, 30), 4),
 }
-# Networks that are slow at their own width, which tests/models builds.
+# Networks that are slow at full width, which tests/models builds.
 NARROW = {
     **dict.fromkeys(("resnet50", "vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), 0.25),
     **dict.fromkeys(("imagenette_plain", "imagenette_residual", "deepnn"), 0.25),
     **dict.fromkeys(("resnet8x4", "resnet32x4"), 1.0),
 }
-# These take any network of a library, by its name.
+# These accept the name of any network of a library.
 NAMED = {
     "torchvision": "shufflenet_v2_x0_5",
     "timm": "mobilenetv3_small_050",
@@ -120,7 +114,7 @@ NEEDED = {
 
 
 def words_of(group: str, option: str) -> tuple[str, ...]:
-    """`group=option` and what it needs beside it."""
+    """`group=option` and the overrides that it requires."""
     words = [f"{group}={option}"]
     if group in ("student", "teacher"):
         if option in NARROW:
@@ -142,8 +136,8 @@ CASES = [(group, option) for group in GROUPS for option in options(group)]
 
 
 @pytest.fixture(scope="session")
-def values_of(compose: Compose) -> Callable[..., Values]:
-    """The resolved config of some words, composed once."""
+def config_of(compose: Compose) -> Callable[..., RunConfig]:
+    """The resolved config of some overrides, composed once."""
     return cache(lambda *words: resolve_config(compose(*words)))
 
 
@@ -167,62 +161,61 @@ def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
 
 
 @pytest.mark.parametrize(("group", "option"), CASES)
-def test_a_step_in_company_is_the_step_alone(
-    values_of: Callable[..., Values], group: str, option: str
+def test_a_step_in_a_cohort_equals_the_step_alone(
+    config_of: Callable[..., RunConfig], group: str, option: str
 ) -> None:
     if option == "timm":
         pytest.importorskip("timm")
     words, around = words_of(group, option), GROUPS[group][0]
     shared = words if group in ("dataset", "teacher") else ()  # a cohort has one
-    beside = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
-    values, neighbour = values_of(*words, *around), values_of(*shared, *around, *beside)
-    assert_same_step(values, neighbour)
-    for recipe in map(teacher_recipe, teachers(values).values() if group == "teacher" else ()):
-        trainer = {key: values["trainer"][key] for key in ("device", "epochs", "batch_size")}
-        recipe["trainer"] = {**recipe["trainer"], **trainer}
-        recipe["dataset"] = values["dataset"]
-        assert_same_step(recipe, {**neighbour, "teacher": recipe["teacher"], "loss": {}})
+    others = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
+    config, neighbour = config_of(*words, *around), config_of(*shared, *around, *others)
+    assert_same_step(config, neighbour)
+    for single in single_teachers(config).values() if group == "teacher" else ():
+        recipe, shared = teacher_recipe(single), config.trainer
+        trainer = replace(
+            recipe.trainer,
+            device=shared.device,
+            epochs=shared.epochs,
+            batch_size=shared.batch_size,
+        )
+        recipe = replace(recipe, trainer=trainer, dataset=config.dataset)
+        assert_same_step(recipe, replace(neighbour, teacher=recipe.teacher, loss={}))
 
 
 @pytest.mark.parametrize("option", options("search/pruner"))
-def test_a_pruner_is_built(values_of: Callable[..., Values], option: str) -> None:
-    node = values_of(f"search/pruner={option}", *GROUPS["search/pruner"][0])["search"]["pruner"]
+def test_a_pruner_is_built(config_of: Callable[..., RunConfig], option: str) -> None:
+    node = config_of(f"search/pruner={option}", *GROUPS["search/pruner"][0]).search.pruner
     pruner = make_pruner(node)
     assert isinstance(pruner, BasePruner)
 
 
-def assert_same_step(values: Values, neighbour: Values) -> None:
-    assert validation_errors(values) == []
-    (alone,) = trained([values])
-    _, together = trained([neighbour, values])
+def assert_same_step(config: RunConfig, neighbour: RunConfig) -> None:
+    assert validation_errors(config) == []
+    (alone,) = trained([config])
+    _, together = trained([neighbour, config])
     assert sha256(together.model) == sha256(alone.model)
     assert sha256(together.objective) == sha256(alone.objective)
 
 
-def source_of(node: Values) -> Source:
-    """What the node names; made images in place of files."""
-    named: Source = build_source(node)
-    if node["name"] not in READ:
+def source_of(dataset: DatasetConfig) -> Source:
+    """The source of a data set; synthetic images in place of files."""
+    named: Source = build_source(dataset)
+    if dataset.name not in READ:
         return named
-    shape, classes = READ[node["name"]]
+    shape, classes = READ[dataset.name]
     return Fake(num_train=3 * classes, num_test=classes, num_classes=classes, shape=shape)
 
 
-def trained(runs: Sequence[Values]) -> list[Student]:
-    """The runs after one step in lockstep, taught by a teacher that has learned nothing."""
-    values, wanted = runs[-1], [asked(run) for run in runs]
-    dataset = build_dataset(values["dataset"], "cpu", source_of(values["dataset"]))
-    stream = build_stream(values, dataset, "cpu")
-    networks, teacher = [], None
-    if any(each.needs_teacher for each in wanted):
-        features = sorted({name for each in wanted for name in each.teacher_features})
-        networks = [
-            build_teacher_network(one, dataset, features, key)
-            for key, one in teachers(values).items()
-        ]
-        frozen = [Teacher(network) for network in networks]
-        teacher = Ensemble(frozen) if len(frozen) > 1 else next(iter(frozen), None)
-    units = [build_unit(run, dataset, networks, stream.steps_per_epoch) for run in runs]
+def trained(runs: Sequence[RunConfig]) -> list[Student]:
+    """The students after one step in lockstep, with an untrained teacher."""
+    config = runs[-1]
+    dataset = build_dataset(config.dataset, "cpu", source_of(config.dataset))
+    stream = build_stream(config, dataset, "cpu")
+    specs = [build_spec(run, {"dataset": "made"}) for run in runs]
+    teacher = build_untrained_teacher(specs, dataset, stream.steps_per_epoch)
+    networks = teacher.networks if teacher else ()
+    units = [build_unit(spec, dataset, networks, stream.steps_per_epoch) for spec in specs]
     students = [unit.students[0] for unit in units]
     before = [weights(student) for student in students]
     fit(

@@ -1,4 +1,4 @@
-"""The site of docs/: it builds without a warning, lacks no page, loads nothing from elsewhere."""
+"""The site of docs/ builds without warnings, contains every page and loads no external resource."""
 
 import os
 import re
@@ -23,12 +23,12 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 NEW = ("index", "tutorial", "lockstep", "resume", "statistics", "tracking", "configuration")
 PAGES = {name: (DOCS / f"{name}.md").read_text() for name in NEW}
-OURS = [
+COMMANDS = [
     line.partition(" #")[0].removeprefix("$ ").split(" ", 1)[1]
     for page in PAGES.values()
     for line in re.findall(r"^    ((?:\$ )?kdsweep .*)$", page, re.MULTILINE)
 ]
-# What a browser fetches by itself, by the attribute that names it.
+# Elements that a browser loads automatically, with the attribute of the URL.
 FETCHED = {
     "script": "src",
     "img": "src",
@@ -38,11 +38,11 @@ FETCHED = {
     "video": "src",
     "object": "data",
 }
-NOT_FETCHED = {"canonical", "prev", "next", "alternate"}  # links that say, and load nothing
+NOT_FETCHED = {"canonical", "prev", "next", "alternate"}  # links without a request
 
 
 def pages_of(nav: Any) -> Iterator[str]:
-    """The files that a nav names."""
+    """The files in a nav."""
     for entry in nav if isinstance(nav, list) else nav.values():
         if isinstance(entry, str):
             yield entry
@@ -55,12 +55,12 @@ def test_every_page_is_in_the_nav() -> None:
     assert sorted(pages_of(nav)) == sorted(path.name for path in DOCS.glob("*.md"))
 
 
-def test_the_pages_name_words_of_kdsweep_and_their_options() -> None:
-    words: Any = get_command(app)
-    assert len(OURS) >= 8
-    for line in OURS:
+def test_commands_of_the_pages_are_commands_of_kdsweep() -> None:
+    program: Any = get_command(app)
+    assert len(COMMANDS) >= 8
+    for line in COMMANDS:
         name, *arguments = re.findall(r'"[^"]*"|\S+', line)
-        words.commands[name].make_context(name, [word.strip('"') for word in arguments])
+        program.commands[name].make_context(name, [word.strip('"') for word in arguments])
 
 
 def test_the_example_of_a_loss_is_a_term() -> None:
@@ -74,17 +74,17 @@ def test_the_example_of_a_loss_is_a_term() -> None:
     assert node.pop("_target_") == "kdsweep.losses.l1.L1"
     assert node.pop("weight") == "${alpha}"
     assert node.pop("schedule") is None
-    ours, theirs = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]])
-    assert evaluate(names["L1"](weight=1.0, **node), ours, theirs) == pytest.approx(1.5)
+    student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]])
+    assert evaluate(names["L1"](weight=1.0, **node), student, teacher) == pytest.approx(1.5)
 
 
-def test_the_refusal_is_told_as_it_is(command: Command) -> None:
-    words, sentence = re.findall(
+def test_the_error_message_is_the_printed_one(command: Command) -> None:
+    words, message = re.findall(
         r"^    \$ python train\.py (.*)\n    (.*)$", PAGES["configuration"], re.MULTILINE
     )[0]
     outcome = command(*words.split())
     assert outcome.code == 1
-    assert outcome.err.strip() == sentence
+    assert outcome.err.strip() == message
 
 
 @pytest.fixture(scope="module")
@@ -102,37 +102,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Fetches(HTMLParser):
-    """Collects what a page has a browser fetch."""
+    """Collects the resources that a browser loads with a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.resources: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if tag == "link" and set((told.get("rel") or "").split()) <= NOT_FETCHED:
+        values = dict(attrs)
+        if tag == "link" and set((values.get("rel") or "").split()) <= NOT_FETCHED:
             return
-        if tag in FETCHED and (address := told.get(FETCHED[tag])) is not None:
-            self.found.append(address)
-        self.found += re.findall(r"url\(\s*[\"']?([^\"')]+)", told.get("style") or "")
+        if tag in FETCHED and (url := values.get(FETCHED[tag])) is not None:
+            self.resources.append(url)
+        self.resources += re.findall(r"url\(\s*[\"']?([^\"')]+)", values.get("style") or "")
 
 
-def is_elsewhere(address: str) -> bool:
-    return re.match(r"\s*(https?:)?//", address) is not None
+def is_external(url: str) -> bool:
+    return re.match(r"\s*(https?:)?//", url) is not None
 
 
 @pytest.mark.slow
-def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+def test_the_site_loads_no_external_resource(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert {path.stem for path in DOCS.glob("*.md")} <= {path.stem for path in pages}
     for path in pages:
         parser = Fetches()
         parser.feed(path.read_text())
-        assert len(parser.found) >= 3, path
-        assert [address for address in parser.found if is_elsewhere(address)] == [], path
+        assert len(parser.resources) >= 3, path
+        assert [url for url in parser.resources if is_external(url)] == [], path
     for path in site.rglob("*.css"):
         fetched = re.findall(r"(?:@import\s+|url\(\s*)[\"']?([^\"')\s]+)", path.read_text())
-        assert [address for address in fetched if is_elsewhere(address)] == [], path
+        assert [url for url in fetched if is_external(url)] == [], path
 
 
 @pytest.mark.slow
@@ -140,13 +140,13 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 def test_the_site_opens_from_its_folder_and_can_be_searched(site: Path) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        asked: list[str] = []
+        requests: list[str] = []
         errors: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((site / "index.html").as_uri())
         page.get_by_role("textbox", name="Search").press_sequentially("Holm")
         page.locator(".md-search-result__item a[href*='statistics']").first.click()
-        page.get_by_role("heading", name="Is the difference real?").wait_for()
-        assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
+        page.get_by_role("heading", name="Significance tests").wait_for()
+        assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
         assert errors == []

@@ -1,4 +1,4 @@
-"""Every recipe of conf/experiment: it composes and builds; in the slow tier it runs, cut down."""
+"""Every recipe of conf/experiment composes; in the slow tier it runs, reduced."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from kdsweep.sweep import batch
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAIRS = sorted(path.stem for path in (CONF / "experiment" / "pair").glob("*.yaml"))
 
-# Made images in the shape and number of classes of the recipe's own.
+# Synthetic images with the shape and the number of classes of the recipe.
 SMALL = [
     "scale=tiny",
     "dataset=fake",
@@ -29,7 +29,7 @@ SMALL = [
 
 
 def made(experiment: str) -> list[str]:
-    """The words that put made images in the place of a recipe's data."""
+    """The overrides that replace the data of a recipe by synthetic images."""
     if experiment == "logits_mse_folder":
         return [*(word for word in SMALL if word.startswith(("scale", "t"))), "dataset.root=photos"]
     if experiment.startswith("fitnets_imagenette"):
@@ -44,7 +44,7 @@ def made(experiment: str) -> list[str]:
 
 
 def photos(folder: Path) -> None:
-    """Two classes of made photographs."""
+    """Two classes of synthetic photographs."""
     for name in ("cat", "dog"):
         (folder / "photos" / "train" / name).mkdir(parents=True)
         for number in range(12):
@@ -52,7 +52,7 @@ def photos(folder: Path) -> None:
             image.save(folder / "photos" / "train" / name / f"{number}.png")
 
 
-def test_none_is_overlooked() -> None:
+def test_every_experiment_is_listed() -> None:
     assert len(EXPERIMENTS) == 24
     assert len(PAIRS) == 13
 
@@ -66,7 +66,7 @@ def test_every_experiment_composes(compose: Compose, experiment: str) -> None:
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_a_pair_brings_its_networks_and_its_figures(compose: Compose, pair: str) -> None:
+def test_a_pair_has_its_networks_and_its_figures(compose: Compose, pair: str) -> None:
     cfg = compose("experiment=cifar100_dkd", f"experiment/pair={pair}")
     teacher, student = cfg.teacher.name, cfg.student.name
     assert pair == f"{teacher}_{student}"
@@ -83,7 +83,7 @@ STAGES = {  # scale=tiny leaves their epochs
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_when_cut_down(command: Command, experiment: str) -> None:
+def test_every_experiment_runs_reduced(command: Command, experiment: str) -> None:
     photos(Path.cwd())
     words = [f"experiment={experiment}", *made(experiment), "seed=0", "trainer.epochs=1"]
     stage = STAGES.get(experiment)
@@ -98,10 +98,10 @@ def test_every_experiment_runs_when_cut_down(command: Command, experiment: str) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not e.startswith("cifar100")])
-def test_published_figures_stand_beside_cells_that_are_trained(
+def test_published_figures_belong_to_cells_of_the_sweep(
     command: Command, compose: Compose, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "tell", lambda *rest: None)  # what they take is not asked here
+    monkeypatch.setattr(batch, "tell", lambda *rest: None)  # the estimate is not tested here
     photos(Path.cwd())
     words = [f"experiment={experiment}", *made(experiment), "dry_run=true", "seed=0"]
     outcome = command(*words, tiny=False)

@@ -1,4 +1,4 @@
-"""docs/losses.md: its code runs, its commands print what it says, its table is conf/loss's."""
+"""docs/losses.md: its code runs, its commands print the shown output, its table is conf/loss."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from commands import Compose
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from kdsweep.build import build_objective
+from kdsweep.builders.losses import build_objective
 from kdsweep.cli import CONF, app
 from kdsweep.common.text import format_number
 from kdsweep.config.resolve import resolve_config
@@ -34,10 +34,10 @@ every_loss = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def node_of(path: Path) -> dict[str, Any]:
-    """The term of a yaml as it is written, {} for ce."""
-    found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    assert isinstance(found, dict)
-    return dict(found.get(path.stem, {}))
+    """The unresolved term of a yaml, {} for ce."""
+    config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(config, dict)
+    return dict(config.get(path.stem, {}))
 
 
 def test_the_code_blocks_run() -> None:
@@ -66,7 +66,7 @@ def test_default_weight_and_pairs_are_those_of_the_yaml(path: Path) -> None:
 
 
 @every_loss
-def test_mixup_is_refused_where_the_table_says_so(compose: Compose, path: Path) -> None:
+def test_mixup_is_refused_by_the_losses_marked_in_the_table(compose: Compose, path: Path) -> None:
     words = [f"loss={path.stem}", "student=cnn", "dataset.augment.mixup=0.2"]
     values = resolve_config(compose(*words))
     if ROWS[path.stem]["mixup"] == "yes":
@@ -77,11 +77,11 @@ def test_mixup_is_refused_where_the_table_says_so(compose: Compose, path: Path) 
 
 
 @pytest.mark.parametrize(("words", "line"), COMMANDS)
-def test_a_command_prints_what_it_says(words: str, line: str) -> None:
+def test_a_command_prints_the_shown_output(words: str, line: str) -> None:
     assert CliRunner().invoke(app, shlex.split(words)).stdout.splitlines()[0] == line
 
 
-def test_the_schedules_can_be_said() -> None:
+def test_the_schedules_are_valid() -> None:
     assert len(SCHEDULES) == 6
     for text in SCHEDULES:
         assert 0 < weight_schedule(yaml.safe_load(text)).factor(0) <= 1

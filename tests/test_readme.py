@@ -1,4 +1,4 @@
-"""Every train.py line of the README runs, scaled down; those of pages of docs/ are checked."""
+"""Every train.py command of the README runs, scaled down; those of docs/ pass a dry run."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ PAGES = (
 
 
 def commands_of(page: str) -> list[str]:
-    """What follows `python train.py` in the indented lines of a page."""
+    """The arguments of `python train.py` in the indented lines of a page."""
     text = (TOP / page).read_text().replace("\\\n", " ")
     return re.findall(r"^    python train\.py(.*)$", text, re.MULTILINE)
 
@@ -31,7 +31,7 @@ COMMANDS = commands_of("README.md")
 SHOWN = [(page, words) for page in PAGES for words in commands_of(f"docs/{page}.md")]
 
 
-def test_the_readme_shows_how_to_use_it() -> None:
+def test_the_readme_has_commands() -> None:
     assert len(COMMANDS) >= 5
 
 
@@ -44,13 +44,13 @@ def test_a_command_of_the_readme(command: Command, words: str) -> None:
     assert {row["status"] for row in outcome.rows} == {"FINISHED"}
 
 
-def test_the_pages_show_how_to_use_it() -> None:
+def test_the_pages_have_commands() -> None:
     assert {page for page, _ in SHOWN} == {*PAGES} - {"statistics"}
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> None:
-    """The folder of images that the tutorial speaks of, in the current one."""
+    """The image folder of the tutorial, in the current folder."""
     for number in range(120):
         path = tmp_path / "photos" / "train" / ("cats", "dogs")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +60,13 @@ def photos(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "words"), SHOWN)
 def test_a_command_of_a_page(command: Command, photos: None, page: str, words: str) -> None:
-    said = shlex.split(words, comments=True)
-    if {"--help", "--cfg"} & {*said}:
-        outcome = command(*said, tiny=False)
+    arguments = shlex.split(words, comments=True)
+    if {"--help", "--cfg"} & {*arguments}:
+        outcome = command(*arguments, tiny=False)
         assert outcome.code == 0, outcome.err
         return
-    tracking = [] if any(word.startswith("tracking=") for word in said) else ["tracking=none"]
-    outcome = command(*said, "dry_run=true", *tracking, tiny=False)
+    has_tracking = any(word.startswith("tracking=") for word in arguments)
+    tracking = [] if has_tracking else ["tracking=none"]
+    outcome = command(*arguments, "dry_run=true", *tracking, tiny=False)
     assert outcome.code == 0, outcome.err
     assert "nothing was trained" in " ".join(outcome.out.split())

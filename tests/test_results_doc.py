@@ -1,4 +1,4 @@
-"""docs/results.md: the figures that it calls published are those of the recipes."""
+"""docs/results.md: its published figures are those of the recipes."""
 
 import re
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ def test_every_figure_of_a_pair_is_that_of_its_yaml() -> None:
     names = {name for (_, *columns), *_ in pairs for name in columns}
     assert names == {path.stem for path in (EXPERIMENT / "pair").glob("*.yaml")}
     for (_, *columns), *rows in pairs:
-        for place, name in enumerate(columns, start=1):
+        for column, name in enumerate(columns, start=1):
             known = OmegaConf.load(EXPERIMENT / "pair" / f"{name}.yaml").published
-            told = {row[0]: float(row[place]) for row in rows if row[place]}
-            assert told == {"teacher alone": known.teacher, **known.acc}
-            compared += len(told)
+            listed = {row[0]: float(row[column]) for row in rows if row[column]}
+            assert listed == {"teacher alone": known.teacher, **known.acc}
+            compared += len(listed)
     assert compared > 100
 
 
-def test_every_figure_beside_ours_is_that_of_its_recipe() -> None:
+def test_every_published_figure_of_a_recipe_is_that_of_its_yaml() -> None:
     (table,) = (table for table in tables() if table[0][0] == "recipe")
-    told: dict[str, dict[str, float]] = {}
+    listed: dict[str, dict[str, float]] = {}
     for recipe, cell, published, mean, _, n in table[1:]:
-        told.setdefault(recipe, {})[cell] = float(published)
+        listed.setdefault(recipe, {})[cell] = float(published)
         assert 0 < float(mean) < 100
         assert int(n) >= 3
     names = [path.stem for path in EXPERIMENT.glob("*.yaml")]
-    assert sorted(told) == sorted(n for n in names if n.startswith(("kd_pytorch", "tutorial")))
-    for recipe, cells in told.items():
+    assert sorted(listed) == sorted(n for n in names if n.startswith(("kd_pytorch", "tutorial")))
+    for recipe, cells in listed.items():
         assert cells == dict(OmegaConf.load(EXPERIMENT / f"{recipe}.yaml").published.acc)

@@ -4,11 +4,11 @@ import re
 
 from omegaconf import DictConfig
 
-SAY_THE_PAIRS = "or say the pairs themselves, [[student,teacher],...]"
+LIST_THE_PAIRS = "or list the pairs themselves, [[student,teacher],...]"
 
 
 def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
-    """`${pairs:maps}` in a loss term: what the student offers beside what the teacher offers.
+    """`${pairs:maps}` in a loss term: each feature of the student with that of the teacher.
 
     An ensemble offers what its first member does, peers what the first of the others does.
 
@@ -33,14 +33,14 @@ def _first_teacher(teacher: DictConfig) -> dict[str, DictConfig]:
 
 
 def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
-    ours, theirs = (_offered(node.features, key, kind) for key, node in networks.items())
-    if len(ours) != len(theirs):
+    student, teacher = (_offered(node.features, key, kind) for key, node in networks.items())
+    if len(student) != len(teacher):
         lacking, enough = (f"{key}.features.{kind}" for key in networks)
         raise ValueError(
             f"{lacking} must be as many as {enough}, "
-            f"got {len(ours)} and {len(theirs)}; {SAY_THE_PAIRS}"
+            f"got {len(student)} and {len(teacher)}; {LIST_THE_PAIRS}"
         )
-    return [list(pair) for pair in zip(ours, theirs, strict=True)]
+    return [list(pair) for pair in zip(student, teacher, strict=True)]
 
 
 def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
@@ -50,15 +50,15 @@ def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
     if key not in features:
         allowed = " | ".join([*(str(key) for key in features), "map_1", "last_map"])
         raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
-    found = features[key]
-    if not found:
-        said = "null" if found is None else "[]"
-        raise ValueError(f"{network}.features.{key} must be given, got {said}; {SAY_THE_PAIRS}")
-    names = [found] if isinstance(found, str) else list(found)
+    offered = features[key]
+    if not offered:
+        got = "null" if offered is None else "[]"
+        raise ValueError(f"{network}.features.{key} must be given, got {got}; {LIST_THE_PAIRS}")
+    names = [offered] if isinstance(offered, str) else list(offered)
     if place and int(place[1]) > len(names):
         raise ValueError(
             f"{network}.features.maps must be at least {place[1]} for {kind}, got {len(names)};"
-            f" {SAY_THE_PAIRS}"
+            f" {LIST_THE_PAIRS}"
         )
     if place:
         return [names[int(place[1]) - 1]]

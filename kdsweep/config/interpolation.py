@@ -1,4 +1,4 @@
-"""What a config says before its interpolations are followed: which keys a term follows."""
+"""A composed config before its interpolations are resolved: which keys a term refers to."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def unknown_key_errors(cfg: DictConfig) -> list[str]:
-    """One sentence for every key that nothing reads: the skeleton lacks it, no value refers to it.
+    """A message for every key that nothing reads: the schema lacks it, no value refers to it.
 
     Hydra itself refuses an unknown key, but not `+key=value`.
     """
@@ -48,7 +48,7 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
 
 
 def missing_keys(cfg: DictConfig) -> list[str]:
-    """The keys that a config says must be given (`???`) and that nobody gave."""
+    """The mandatory keys (`???`) that have no value."""
     return sorted(path for path, text in _texts(raw(cfg), "") if text == MISSING)
 
 

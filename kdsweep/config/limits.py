@@ -1,7 +1,7 @@
-"""What no config may hold: numbers that hang, names that are no names.
+"""Limits of all configs: the largest numbers, the characters of names, the size of a sweep.
 
-A number far above all that is of use ends in a hang, a crash of the process or a machine without
-memory; a name that becomes a path, or a key of MLflow's, is a plain word.
+A number far above all useful ones ends in a hang, a crash or a machine without memory; names become
+paths and MLflow keys.
 """
 
 import re
@@ -37,7 +37,7 @@ NAMED = ("stages", "members", "peers", "loss")  # their keys are names that a us
 
 
 def excesses(values: Mapping[str, Any]) -> list[str]:
-    """One sentence for every number of a resolved config that is too large to be meant."""
+    """A message for every number of a resolved config that is too large to be meant."""
     return [
         f"{key} must be at most {most}, got {value}"
         for key, value in _leaves(values)
@@ -48,7 +48,7 @@ def excesses(values: Mapping[str, Any]) -> list[str]:
 
 
 def odd_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """One sentence for every name of a stage, teacher, peer or loss term that is no plain word."""
+    """A message for every name of a stage, teacher, peer or loss term that is no plain word."""
     found = []
     for key, node in values.items():
         if not isinstance(node, Mapping) or key == "published":
@@ -110,7 +110,7 @@ def refuse_keys_of_some_options(
     try:
         overrides = OverridesParser.create().parse_overrides(words)
     except HydraException:
-        return  # Hydra itself is about to say what is wrong
+        return  # Hydra reports it
     keys = [override.key_or_group for override in overrides]
     for group in overrides:
         key = group.key_or_group

@@ -1,13 +1,12 @@
-"""The configs of the runs that belong to a run: teachers, online teachers, peers, stages.
+"""The configs of the runs that belong to a run: its teachers, its online teacher, peers, stages."""
 
-Pure functions of resolved values.
-"""
-
+from dataclasses import replace
 from typing import Any
 
-# What a recipe says for itself: it follows no key of the root.
-OWN = ("T", "alpha", "alpha_weighted", "hard_weight", "hard", "loss", "optimizer", "schedule")
-NOBODY: dict[str, Any] = {
+from kdsweep.config.run_config import ResolvedPeer, RunConfig
+from kdsweep.config.schema import StudentConfig
+
+NO_TEACHER: dict[str, Any] = {
     "name": "none",
     "model": None,
     "checkpoint": None,
@@ -16,117 +15,121 @@ NOBODY: dict[str, Any] = {
     "peers": {},
     "online": False,
 }
-# What the others of a unit of peers call the student of the run itself.
-ITSELF = "student"
+# The name of the run's own student among its peers.
+PRIMARY_STUDENT = "student"
 
 
-def teachers(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each trained teacher that a run has, by its key, as the config of a run that has it alone.
+def single_teachers(config: RunConfig) -> dict[str, RunConfig]:
+    """A config with one teacher for every frozen teacher of a run, by the teacher's key.
 
-    One under `teacher`, or the members of an ensemble under `teacher.members.<name>`, in order.
-    None where the teacher is trained beside the run.
+    The key is `teacher`, or `teacher.members.NAME` for the members of an ensemble, in their order.
+    An online teacher is not frozen: there is none then.
     """
-    if values["teacher"]["online"]:
+    teacher = config.teacher
+    if teacher.online:
         return {}
-    members = values["teacher"]["members"]
-    found = {f"teacher.members.{name}": member for name, member in members.items()}
-    found = found or {"teacher": values["teacher"]}
+    members = {f"teacher.members.{name}": member for name, member in teacher.members.items()}
     return {
-        key: {**values, "teacher": teacher}
-        for key, teacher in found.items()
-        if teacher["model"] is not None
+        key: replace(config, teacher=one)
+        for key, one in (members or {"teacher": teacher}).items()
+        if one.model is not None
     }
 
 
-def teacher_recipe(values: dict[str, Any]) -> dict[str, Any]:
-    """The config of the run that trains this run's one teacher.
+def teacher_recipe(config: RunConfig) -> RunConfig:
+    """The config of the run that trains a run's only teacher.
 
-    A teacher is trained by the very path that trains a student: on hard labels, or taught by a
-    teacher of its own if its recipe names one. It shares the data set and its split, but sees all
-    training images whatever the students see.
+    A teacher is trained as a student is: on hard labels, or with a teacher of its own if its recipe
+    names one. It shares the data set and its split, but uses all training images whatever the
+    students use.
     """
-    teacher = values["teacher"]
-    whole = {"limit": None, "per_class": None, "train_fraction": 1.0}
-    return {
-        **values,
-        "dataset": {**values["dataset"], **whole},
-        "student": {**_parts(teacher, "name", "model", "features"), "checkpoint": None},
-        "stages": {},
-        "teacher": teacher["teacher"] or {**teacher, **NOBODY},
-        **_parts(teacher, *OWN, "trainer", "seed"),
-    }
+    teacher = config.teacher
+    return replace(
+        config,
+        dataset=replace(config.dataset, limit=None, per_class=None, train_fraction=1.0),
+        student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
+        stages={},
+        teacher=teacher.teacher or replace(teacher, **NO_TEACHER),
+        T=teacher.T,
+        alpha=teacher.alpha,
+        alpha_weighted=teacher.alpha_weighted,
+        hard_weight=teacher.hard_weight,
+        hard=teacher.hard,
+        loss=teacher.loss,
+        optimizer=teacher.optimizer,
+        schedule=teacher.schedule,
+        trainer=teacher.trainer,
+        seed=teacher.seed,
+    )
 
 
-def online_recipe(values: dict[str, Any]) -> dict[str, Any] | None:
-    """The config of the run of a teacher that trains beside this one; None if there is none.
+def online_recipe(config: RunConfig) -> RunConfig | None:
+    """The config of the run of a teacher that is trained together with its students, if there is.
 
-    Network, optimizer, schedule and the hard term are its recipe's; data, epochs and batches are
-    those of the students, and so is the seed, from which it starts elsewhere than they do.
+    Network, optimizer, schedule and the hard term are those of its recipe; data, epochs and batches
+    are those of the students, and so is the seed, from which its own is derived.
     """
-    teacher = values["teacher"]
-    if not teacher["online"] or teacher["model"] is None:
+    teacher = config.teacher
+    if not teacher.online or teacher.model is None:
         return None
+    own = teacher.trainer
+    return replace(
+        teacher_recipe(config),
+        dataset=config.dataset,
+        trainer=replace(config.trainer, precision=own.precision, grad_clip=own.grad_clip),
+        seed=config.seed,
+        member_name="teacher",
+    )
+
+
+def peer_recipes(config: RunConfig) -> dict[str, RunConfig]:
+    """The config of the run of every other peer of a run, by name.
+
+    It shares all with the run but its network, its initialisation, and the meaning of
+    `${pairs:...}`, for which its loss terms were resolved.
+    """
+    teacher = config.teacher
+    own = config.student
+    everyone = {
+        PRIMARY_STUDENT: ResolvedPeer(own.name, own.model, own.features, own.checkpoint),
+        **teacher.peers,
+    }
     return {
-        **teacher_recipe(values),
-        "dataset": values["dataset"],
-        "trainer": {**values["trainer"], **_parts(teacher["trainer"], "precision", "grad_clip")},
-        "seed": values["seed"],
-        "beside": "teacher",
+        name: replace(
+            config,
+            member_name=name,
+            student=StudentConfig(peer.name, peer.model, peer.features, peer.checkpoint),
+            loss=peer.loss,
+            teacher=replace(
+                teacher, peers={k: other for k, other in everyone.items() if k != name}
+            ),
+        )
+        for name, peer in teacher.peers.items()
     }
 
 
-def peers(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every other peer of a run, by name, as the config of a run of its own.
+def num_averaged_teachers(config: RunConfig) -> int:
+    """The number of teachers a loss term is averaged over; 0 with a single one, or none."""
+    return len(config.teacher.members) or len(config.teacher.peers)
 
-    It shares all with the run but its network, its initialisation, and what `${pairs:...}` means to
-    it, which is why its loss terms were resolved for it.
+
+def last_stage(config: RunConfig) -> tuple[str, RunConfig] | None:
+    """The name and the config of the stage whose weights a run starts from; None without stages.
+
+    A stage is a run of its own: the same network, data and seed, other loss terms and epochs. The
+    earlier stages are its own stages. Runs with equal stages share them.
     """
-    teacher = values["teacher"]
-    everyone = {ITSELF: values["student"], **teacher["peers"]}
-    return {
-        name: {
-            **values,
-            "beside": name,
-            "student": _parts(peer, "name", "model", "features", "checkpoint"),
-            "loss": peer.get("loss", {}),
-            "teacher": {**teacher, "peers": {k: v for k, v in everyone.items() if k != name}},
-        }
-        for name, peer in teacher["peers"].items()
-    }
-
-
-def how_many_teach(values: dict[str, Any]) -> int:
-    """Over how many teachers a term is averaged; 0 where it looks at one alone, or at none."""
-    return len(values["teacher"]["members"]) or len(values["teacher"]["peers"])
-
-
-def has_company(values: dict[str, Any]) -> bool:
-    """Whether runs of other roles belong to the teaching of a run: beside it, or before it."""
-    assisted = any(one["teacher"]["teacher"] is not None for one in teachers(values).values())
-    return assisted or bool(values["teacher"]["peers"]) or online_recipe(values) is not None
-
-
-def _parts(node: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: node[key] for key in keys}
-
-
-# What a stage says for itself where it says anything; all else is the run's.
-STAGE_OWN = ("optimizer", "schedule")
-
-
-def stage_before(values: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The name and the config of the stage whose weights a run begins with; None if it has none.
-
-    That run has the earlier stages for its own, and so has another one before it.
-    """
-    if not values["stages"]:
+    if not config.stages:
         return None
-    *earlier, name = values["stages"]
-    stage = values["stages"][name]
-    return name, {
-        **values,
-        "stages": {key: values["stages"][key] for key in earlier},
-        **{key: stage[key] for key in ("loss", "hard_weight", "alpha_weighted")},
-        **{key: stage[key] or values[key] for key in STAGE_OWN},
-        "trainer": {**values["trainer"], "epochs": stage["epochs"]},
-    }
+    *earlier, name = config.stages
+    stage = config.stages[name]
+    return name, replace(
+        config,
+        stages={key: config.stages[key] for key in earlier},
+        loss=stage.loss,
+        hard_weight=stage.hard_weight,
+        alpha_weighted=stage.alpha_weighted,
+        optimizer=stage.optimizer or config.optimizer,
+        schedule=stage.schedule or config.schedule,
+        trainer=replace(config.trainer, epochs=stage.epochs),
+    )

@@ -9,7 +9,7 @@ from kdsweep.config.schema import TrainConfig
 
 def register() -> None:
     """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
-    # Twice in one process is normal: the launcher's entry point and the command line both ask.
+    # Both the launcher's entry point and the command line call this.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
     OmegaConf.register_resolver("stage_epochs", stage_epochs, replace=True)
     ConfigStore.instance().store(

@@ -1,4 +1,4 @@
-"""From a composed config to plain values: interpolations followed, recipes completed."""
+"""From a composed config to a RunConfig: interpolations resolved, recipes completed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,27 +8,28 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from kdsweep.common.passwords import KEYS, register_address
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
-from kdsweep.config.recipes import peers, teacher_recipe
+from kdsweep.config.recipes import peer_recipes, teacher_recipe
+from kdsweep.config.run_config import RunConfig, run_config, to_values
 from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig
 from kdsweep.errors import UserError
 
 
-def resolve_config(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain Python values, interpolations followed.
+def resolve_config(cfg: DictConfig) -> RunConfig:
+    """The typed config of a run, with its interpolations resolved.
 
     The loss terms of a teacher's recipe are those of a run of its own: `${T}`, `${alpha}` and
-    `${pairs:...}` in them mean the recipe's, not the root's. `alpha_weighted` is added to root and
-    recipes: whether some term's weight follows alpha, which only the interpolations tell and which
-    gives the hard term 1 - alpha. So is `beside`, the name of a
-    peer or of a teacher that trains beside the run itself, for which it is None.
+    `${pairs:...}` in them mean the recipe's, not the root's.
 
     Raises:
-        UserError: if an interpolation leads nowhere, such as to features that a network lacks.
+        UserError: if an interpolation cannot be resolved, such as to features a network lacks.
     """
     rest = cfg.copy()
     for key, value in _prepared(raw(cfg.teacher)).items():
         rest.teacher[key] = value
-    values = {**_plain(rest), "alpha_weighted": alpha_weighted(raw(cfg.loss)), "beside": None}
+    values = {**_plain(rest), "alpha_weighted": alpha_weighted(raw(cfg.loss))}
+    for name, peer in values["teacher"]["peers"].items():
+        whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
+        values["teacher"]["peers"][name] = whole
     values["teacher"] = _recipe(values, cfg.teacher, "teacher")
     for name, stage in values["stages"].items():
         whole = _complete(StageConfig, stage, f"stages.{name}")
@@ -36,17 +37,22 @@ def resolve_config(cfg: DictConfig) -> dict[str, Any]:
             raise UserError(f"stages.{name}.epochs must be given")
         weighted = alpha_weighted(raw(cfg.stages[name].get("loss")))
         values["stages"][name] = {**whole, "alpha_weighted": weighted}
-    for name, peer in values["teacher"]["peers"].items():
-        whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
-        values["teacher"]["peers"][name] = whole
-    for name, own in peers(values).items():
-        scope = OmegaConf.create({**own, "loss": raw(cfg.loss)})
-        values["teacher"]["peers"][name]["loss"] = _plain(scope, f"teacher.peers.{name}: ")["loss"]
     for key in ("uri", "artifacts"):  # an interpolation may have led to a password
         values["tracking"][key] = values["tracking"][key] and register_address(
             values["tracking"][key]
         )
-    return values
+    config = run_config(values)
+    for name, recipe in peer_recipes(config).items():
+        loss = _in_scope(raw(cfg.loss), recipe, f"teacher.peers.{name}: ")
+        config.teacher.peers[name].loss = loss
+    return config
+
+
+def _in_scope(loss: dict[str, Any], recipe: RunConfig, prefix: str) -> dict[str, Any]:
+    """Loss terms with their interpolations resolved in the config of another run."""
+    scope = OmegaConf.create({**to_values(recipe), "loss": loss})
+    terms: dict[str, Any] = _plain(scope, prefix)["loss"]
+    return terms
 
 
 def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
@@ -69,7 +75,7 @@ def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     except InterpolationResolutionError as error:
-        # OmegaConf hides the resolver's own exception, and puts its words behind some of its own.
+        # OmegaConf hides the resolver's own exception behind a message that ends with its text.
         sentence = str(error).splitlines()[0].split("while resolving interpolation: ")[-1]
         raise UserError(f"{prefix}{error.full_key}: {sentence}") from error
     assert isinstance(values, dict)
@@ -77,10 +83,10 @@ def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:
 
 
 def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What to change in a recipe and those below before its interpolations are followed.
+    """What to change in a recipe and in those below it before its interpolations are resolved.
 
-    Terms that only the recipe itself can resolve are taken out. What is to be the student's is put
-    in here and not in a yaml: there an override of a key below would alter the student itself.
+    Terms that only the recipe itself can resolve are taken out. Values to be taken from the student
+    are inserted here, not in a yaml, where an override of a nested key would alter the student.
     """
     below = recipe.get("teacher")
     members = recipe.get("members") or {}
@@ -94,9 +100,9 @@ def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_student(peer: dict[str, Any] | None) -> dict[str, Any]:
-    """A peer, which is like the student in all that it does not say."""
-    said = {key: value for key, value in (peer or {}).items() if value is not None}
-    return {**{key: f"${{student.{key}}}" for key in ("name", "model", "features")}, **said}
+    """A peer; what it leaves out is the student's."""
+    given = {key: value for key, value in (peer or {}).items() if value is not None}
+    return {**{key: f"${{student.{key}}}" for key in ("name", "model", "features")}, **given}
 
 
 def _as_root(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -120,14 +126,14 @@ def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any
     loss = raw(node.get("loss"))
     teacher["alpha_weighted"] = alpha_weighted(loss)
     if any(interpolations(loss)):
-        recipe = teacher_recipe({**values, "teacher": teacher})
-        loss = _plain(OmegaConf.create({**recipe, "loss": loss}), f"{key}.")["loss"]
+        recipe = teacher_recipe(run_config({**values, "teacher": {**teacher, "loss": {}}}))
+        loss = _in_scope(loss, recipe, f"{key}.")
     teacher["loss"] = loss
     return teacher
 
 
 def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
-    """A node of a dict with the keys it does not say; the skeleton types no deeper than that.
+    """A nested node with the defaults of the keys it leaves out.
 
     Raises:
         UserError: for an unknown key, or a value of another type.

@@ -57,7 +57,7 @@ class TrainerConfig:
 
 @dataclass
 class FeaturesConfig:
-    """What a network offers to loss terms: module paths, under names that all networks share.
+    """The features of a network: module paths, under names that all networks share.
 
     ``before_relu``: the maps before their last ReLU; None where they are as they are.
     """
@@ -78,14 +78,14 @@ class StudentConfig:
 
 @dataclass
 class TeacherConfig:
-    """A teacher's whole recipe. It follows no key of the root, so that a sweep has one teacher.
+    """A teacher's whole recipe. It depends on no key of the root, so that a sweep has one teacher.
 
-    ``teacher`` is a TeacherConfig itself (a structured config cannot say so): that of an assistant,
+    ``teacher`` is a TeacherConfig itself (a structured config cannot nest): that of an assistant,
     which learns by the terms of ``loss`` with ``T`` and ``alpha`` of its own. ``members`` are
     TeacherConfigs by name: those of an ensemble, which has no model itself. ``peers`` are
     StudentConfigs by name: those that learn with the student, and there is no trained teacher.
-    ``born_again`` makes a model, optimizer and schedule that are not said those of the root.
-    ``online`` trains it beside the students, with epochs, batches and seed of the root.
+    ``born_again``: model, optimizer and schedule that are not given are those of the root.
+    ``online``: it is trained with its students, with epochs, batches and seed of the root.
     """
 
     name: str = MISSING
@@ -149,7 +149,7 @@ class TrackingConfig:
 
 @dataclass
 class SearchConfig:
-    """What a search of ours knows beside the sweeper's own keys; set by conf/search/."""
+    """The keys of a search in addition to those of the sweeper; set by conf/search/."""
 
     name: str | None = None
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -183,4 +183,4 @@ class TrainConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
-    published: dict[str, Any] = field(default_factory=dict)  # what the literature says; never read
+    published: dict[str, Any] = field(default_factory=dict)  # results in the literature; never read

@@ -5,15 +5,17 @@ from typing import Any
 
 from kdsweep.common.text import format_number
 from kdsweep.config.limits import excesses, odd_names
-from kdsweep.config.recipes import ITSELF
+from kdsweep.config.recipes import PRIMARY_STUDENT
+from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.losses.base.checks import COLDEST, HOTTEST, TEMPERATURES
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")
 
 
-def validation_errors(values: dict[str, Any]) -> list[str]:
-    """One sentence for every value of the skeleton that is out of range."""
+def validation_errors(config: RunConfig) -> list[str]:
+    """One sentence for every value of the schema that is out of range."""
+    values = to_values(config)
     found = _recipe_problems("", values)
     interval = values["tracking"]["checkpoint_seconds"]
     found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
@@ -33,10 +35,10 @@ def _stage_problems(values: dict[str, Any]) -> list[str]:
         if weight is not None:
             allowed = "null or a finite number >= 0"
             found += _range(f"{key}.hard_weight", weight, weight >= 0, allowed)
-    for company in ("peers", "online"):
-        if values["stages"] and values["teacher"][company]:
+    for kind in ("peers", "online"):
+        if values["stages"] and values["teacher"][kind]:
             names = ", ".join(values["stages"])
-            found.append(f"stages must be empty with teacher.{company}, got {names}")
+            found.append(f"stages must be empty with teacher.{kind}, got {names}")
     return found
 
 
@@ -46,7 +48,7 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
-        found.append(f"{prefix}{kinds[1]} must be empty beside {prefix}{kinds[0]}, got both")
+        found.append(f"{prefix}{kinds[1]} must be empty with {prefix}{kinds[0]}, got both")
     for name, member in teacher["members"].items():
         key = f"{prefix}members.{name}"
         if member["model"] is None:
@@ -56,25 +58,25 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
         found += _online_problems(prefix, teacher)
     if teacher["peers"] and prefix != "teacher.":
         found.append(f"{prefix}peers must be empty below the root: peers teach no one else")
-    if ITSELF in teacher["peers"]:
-        found.append(f"{prefix}peers must not be called {ITSELF}, which is the run's own")
+    if PRIMARY_STUDENT in teacher["peers"]:
+        found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
     return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
 
 
 def _online_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
-    """A teacher that trains beside the students begins with nothing and learns the labels."""
+    """An online teacher starts untrained and learns the labels alone."""
     if prefix != "teacher.":
         return [f"{prefix}online must be false below the root, got true"]
     return [
-        f"{prefix}{key} must be empty with {prefix}online=true, got {said}: such a teacher begins"
+        f"{prefix}{key} must be empty with {prefix}online=true, got {given}: such a teacher begins"
         " untrained and learns on hard labels alone"
         for key in ("checkpoint", "teacher", "members", "peers", "loss")
-        if (said := _name_of(teacher[key]))
+        if (given := _name_of(teacher[key]))
     ]
 
 
 def _name_of(value: Any) -> str:
-    """What a key holds, in a word: the name of a recipe, the names of loss terms."""
+    """A short name of a value: that of a recipe, those of loss terms."""
     if not isinstance(value, dict):
         return str(value or "")
     return str(value.get("name") or "+".join(value))

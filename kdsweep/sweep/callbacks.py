@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_password
+from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
@@ -21,14 +22,16 @@ from kdsweep.tracking.results_table import caption, collect, table
 REPORT = "report.html"
 
 
-class Answer(Callback):
-    """Prints what the sweep has shown and where to look next, when it has ended.
+class SweepSummaryCallback(Callback):
+    """Prints the results of a sweep and where to find them, when it has ended.
 
     Before it begins, passwords are taken out of what Hydra is about to write. The lockstep launcher
     does so itself; this is for the stock ones.
     """
 
-    refused = False
+    def __init__(self) -> None:
+        self.refused = False
+        self.summary: object = None  # set by the lockstep launcher
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
@@ -57,10 +60,9 @@ class Answer(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from kdsweep.sweep.directory import CLAIM, release
-        from kdsweep.sweep.launcher import searches
 
-        if self.refused or searches(config):
-            return  # a search says its answer itself
+        if self.refused or is_kdsweep_search(config):
+            return  # a search prints its own results
         folder = Path(str(config.hydra.sweep.dir))
         if not (folder / "sweep.json").is_file():
             if (folder / CLAIM).is_file():
@@ -85,10 +87,12 @@ class Answer(Callback):
 
 def _refuse_password_in_log(config: DictConfig) -> None:
     """Hydra's own optuna sweeper logs the address of its storage as it is."""
-    from kdsweep.sweep.launcher import searches
-
     storage = OmegaConf.select(config, "hydra.sweeper.storage")
-    if isinstance(storage, str) and MASK in redact_password(storage) and not searches(config):
+    if (
+        isinstance(storage, str)
+        and MASK in redact_password(storage)
+        and not is_kdsweep_search(config)
+    ):
         raise UserError(
             "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
             f" writes it to its log, got {redact_password(storage)}; give it in"
@@ -96,13 +100,8 @@ def _refuse_password_in_log(config: DictConfig) -> None:
         )
 
 
-def is_lockstep(config: DictConfig) -> bool:
-    """Whether one process trains all runs of a sweep."""
-    return str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
-
-
 def show_results(rows: list[dict[str, Any]], folder: Path, console: Console) -> None:
-    """Print the runs of a sweep; once its report compares seeds, the cells and what it says."""
+    """Print the runs of a sweep; with a report over several seeds, its cells and conclusions."""
     page = folder / REPORT
     if not page.is_file():
         show_runs(rows, console)
@@ -129,23 +128,23 @@ def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
 def _publish_for_a_stock_launcher(folder: Path, console: Console) -> None:
     """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
     from kdsweep.sweep.finalize import publish
-    from kdsweep.sweep.session import open_session
+    from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress
 
     first = next(path for path in sorted(folder.glob("*/config.yaml")))
     tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
     assert isinstance(tracking, dict)
     with Progress() as progress:
-        session = open_session({str(k): v for k, v in tracking.items()}, progress, folder)
+        context = open_context({str(k): v for k, v in tracking.items()}, progress, folder)
         try:
-            publish(folder, session)
+            publish(folder, context)
         except OSError as error:
             if is_full(error):
                 console.print(str(disk_full(full_folder(error, folder), how_to_resume())))
             else:
                 console.print(f"no results were written: {error}")
         finally:
-            session.close()
+            context.close()
 
 
 def ui_command(uri: str) -> str:

@@ -4,10 +4,15 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kdsweep.run import Session
-from kdsweep.sweep.directory import log_own_files, mark, mark_ended
+from kdsweep.config.run_config import from_values
+from kdsweep.config.schema import DatasetConfig
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.execution.context import TrainingContext
+from kdsweep.plotting.drawing import forgiving
+from kdsweep.plotting.plots import heatmap
+from kdsweep.sweep.record import log_own_files, mark, mark_ended
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import sweep_note
 from kdsweep.tracking.mlflow.backend import first_line
@@ -20,14 +25,24 @@ if TYPE_CHECKING:
     from kdsweep.report.sources.images import Load
     from kdsweep.tracking.mlflow.store import MLflowStore, Status
 
-INTERRUPTED_SECONDS = 5.0  # who has pressed Ctrl-C, or a scheduler, does not wait longer
+INTERRUPTED_SECONDS = 5.0  # longest wait for MLflow after Ctrl-C or a scheduler's signal
 
 log = logging.getLogger(__name__)
+
+
+class SweepSummary(NamedTuple):
+    """What a sweep has resulted in."""
+
+    rows: list[dict[str, Any]]  # of results.csv
+    report: "Report | None"
+
 
 Make = Callable[[], "Report | None"]
 
 
-def publish(folder: Path, session: Session, error: BaseException | None = None) -> None:
+def publish(
+    folder: Path, context: TrainingContext, error: BaseException | None = None
+) -> SweepSummary:
     """Write results.csv, the pictures and the report, then close the sweep in MLflow.
 
     The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
@@ -37,68 +52,77 @@ def publish(folder: Path, session: Session, error: BaseException | None = None) 
     Args:
         error: what has ended the sweep, if it has not come to its end.
 
+    Returns:
+        The rows of results.csv, and the report.
+
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
-    if isinstance(error, KeyboardInterrupt | SystemExit) and session.settling is not None:
-        session.settling.limit(INTERRUPTED_SECONDS)
-    session.flush()  # so that the folders know the ids of their runs
+    if isinstance(error, KeyboardInterrupt | SystemExit) and context.settling is not None:
+        context.settling.limit(INTERRUPTED_SECONDS)
+    context.flush()  # so that the folders know the ids of their runs
     rows = collect(folder)
     status = parent_status([row["status"] for row in rows])
     if error is not None and status == "FINISHED":  # not all of its runs have begun
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
     # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
-    wants_report = session.report and status != "KILLED" and not is_full(error)
-    load = session.dataset if session.has_data else None  # no need to read it again
+    wants_report = context.options.report and status != "KILLED" and not is_full(error)
+    load = loaded_data(context) if context.has_data else None  # no need to read it again
     try:
-        _write_files(folder, session)
+        write_csv(rows, folder / "results.csv")
+        if context.options.plots != "none":
+            with forgiving(str(folder / "heatmap.png")):
+                heatmap(rows, folder / "heatmap.png")
     finally:
         make = (lambda: make_report(folder, load)) if wants_report else None
-        close(folder, session, make, status, error)
+        report = close(folder, context, make, status, error)
     mark_ended(folder)
+    return SweepSummary(rows, report)
 
 
-def _write_files(folder: Path, session: Session) -> None:
-    from kdsweep.plotting.drawing import forgiving
-    from kdsweep.plotting.plots import heatmap
+def loaded_data(context: TrainingContext) -> "Load":
+    """Gives a report the data set of a run's plain config, which is in memory."""
 
-    rows = collect(folder)
-    write_csv(rows, folder / "results.csv")
-    if session.plots != "none":
-        with forgiving(str(folder / "heatmap.png")):
-            heatmap(rows, folder / "heatmap.png")
+    def load(values: dict[str, Any]) -> Dataset:
+        node = from_values(DatasetConfig, values["dataset"])
+        return context.load_dataset(node, values["trainer"]["device"])
+
+    return load
 
 
 def close(
     folder: Path,
-    session: Session,
+    context: TrainingContext,
     make: Make | None,
     status: "Status",
     error: BaseException | None = None,
     only: Callable[[], Iterable[Path]] | None = None,
-) -> None:
+) -> "Report | None":
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
-    A sentence names the command that ships the rest when `tracking.wait` seconds are over.
+    A message names the command that uploads the rest when `tracking.wait` seconds are over.
+
+    Returns:
+        The report, if one is made.
 
     Args:
-        only: the folders of the runs and trials to ship if other processes go on with the search;
-            they ship theirs, and the last of them closes the run of the whole.
+        only: the folders of the runs and trials to upload if other processes continue the search;
+            they upload theirs, and the last of them closes the run of the whole.
     """
     report = make() if make is not None else None
-    store, parent = session.store, (sweep_note(folder) or {}).get("parent_run_id")
+    store, parent = context.store, (sweep_note(folder) or {}).get("parent_run_id")
     if store is None:
-        if session.is_detached:
-            everything = [Task(place, lambda: None) for place in (folder, *session.folders)]
-            _name_sync(folder, everything, session)
-        return
+        if context.is_detached:
+            everything = [Task(place, lambda: None) for place in (folder, *context.run_dirs)]
+            _name_sync(folder, everything, context)
+        return report
     before = _ids(folder)
 
     def runs() -> list[Task]:
-        folders = {*below(folder), *session.folders} if only is None else set(only())
-        return session.lacking(sorted(folders))
+        folders = {*below(folder), *context.run_dirs} if only is None else set(only())
+        return context.lacking(sorted(folders))
 
-    is_whole = session.settle(runs)
+    is_whole = context.settle(runs)
     if make is not None and _ids(folder) != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
@@ -106,17 +130,18 @@ def close(
         parent is not None and only is None and (is_whole or is_full(error))
     ):  # such runs can be marked no more
         last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
-        is_whole = session.settle(lambda: [] if views else [last]) and is_whole
+        is_whole = context.settle(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
-    if not is_whole and not is_full(error):  # whose own sentence names the way to resume
-        _name_sync(folder, runs() or [Task(folder, lambda: None)], session)
+    if not is_whole and not is_full(error):  # its message names the way to resume
+        _name_sync(folder, runs() or [Task(folder, lambda: None)], context)
+    return report
 
 
-def _name_sync(folder: Path, missing: Sequence[Task], session: Session) -> None:
+def _name_sync(folder: Path, missing: Sequence[Task], context: TrainingContext) -> None:
     """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
     command = sync_command(folder, missing)
-    session.progress.note(
+    context.progress.note(
         f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
         " in the folder"
     )

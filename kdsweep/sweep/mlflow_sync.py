@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.passwords import redact_password
 from kdsweep.errors import UserError
-from kdsweep.sweep.directory import ensure_parent, log_own_files, mark, may_be_training
+from kdsweep.sweep.directory import may_be_training
 from kdsweep.sweep.finalize import make_report, parent_status, ship_sweep
+from kdsweep.sweep.record import ensure_parent, log_own_files, mark
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import (
     SWEEP,
@@ -104,7 +105,7 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
     """Where a run is to be shipped.
 
     A relative path in its config counts from where the sweep was started. sweep.json knows which
-    database that was, and a new experiment's files go beside it.
+    database that was, and a new experiment's files go next to it.
     """
     uri, cwd = target.uri or tracking.uri, Path.cwd()
     if uri is None:
@@ -178,7 +179,7 @@ def _close_killed(folder: Path, store: MLflowStore) -> None:
 
 
 def _wants_report(folder: Path) -> bool:
-    """Whether the sweep was configured to have one; those that were made before could not say."""
+    """Whether the sweep was configured to have one; older configs lack the key."""
     runs = sorted(path.parent for path in folder.rglob(run_dir.CONFIG))
     config = next((found for run in runs if (found := _config(run)) is not None), None)
     return config is None or bool(config.tracking.get("report", True))

@@ -8,23 +8,26 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.config.limits import refuse_sweep
-from kdsweep.errors import RunFailed, UserError
-from kdsweep.identity import CONTROL
-from kdsweep.plan import Plan, check, make_plans
-from kdsweep.run import Place, Result
-from kdsweep.sweep.batch import refuse_search_keys, sweep_name, swept_by
-from kdsweep.sweep.cohorts import train
-from kdsweep.sweep.directory import holds_runs, open_sweep
-from kdsweep.sweep.launcher import (
+from kdsweep.config.overrides import (
+    CONTROL,
+    command_sweeps,
     command_words,
-    folder_is_chosen,
     is_search,
-    objective,
-    refuse_idle_folders,
+    is_sweep_dir_given,
+    sweep_name,
 )
-from kdsweep.sweep.session import open_session
+from kdsweep.errors import RunFailed, UserError
+from kdsweep.execution.scheduler import train
+from kdsweep.execution.target import Result, RunTarget, recorded_result
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.preflight import preflight
+from kdsweep.sweep.directory import holds_runs
+from kdsweep.sweep.hydra_jobs import objective_value
+from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
+from kdsweep.sweep.open_context import open_context
+from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import fingerprint_in, result_of
+from kdsweep.tracking.metadata import fingerprint_in
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 
@@ -33,7 +36,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     """Train the run of one job into its own folder and return what a sweeper maximises.
 
     Raises:
-        UserError: if the config asks for what cannot be.
+        UserError: if the config is not valid.
         RunFailed: if the run ended without a result.
     """
     folder = Path(hydra.runtime.output_dir)
@@ -41,70 +44,70 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     whole = _sweep_config(Path(str(hydra.sweep.dir))) or config
     if not is_search(whole):
         refuse_sweep(command_words(whole))
-    swept = swept_by(whole)
-    job = command_words(config)
+    swept = command_sweeps(whole)
     number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)
-    plans = make_plans([cfg], [job], number, swept)
-    done = _refuse_or_find(plans[0], folder, whole)
+    (spec,) = build_specs([cfg], [command_words(config)], number, swept)
+    target = RunTarget(spec, folder)
+    done = _refuse_or_find(target, whole)
     if done is not None:
-        return objective(done)
+        return objective_value(done)
     with Progress(total_runs=1) as progress:
-        session = open_session(plans[0].values["tracking"], progress, folder.parent)
-        check(plans, session.dataset)
-        parent = None
+        context = open_context(vars(spec.config.tracking), progress, folder.parent)
+        preflight([spec], context.dataset)
         if hydra.mode != RunMode.RUN:
-            sweep = open_sweep(
+            context.sweep = open_sweep(
                 folder.parent,
-                session,
+                context.store,
                 name=sweep_name(whole),
                 role="search" if is_search(whole) else "sweep",
-                nested=bool(swept) or plans[0].has_company,
-                plans=plans,
+                nested=bool(swept) or spec.has_auxiliary_runs,
+                specs=[spec],
                 alone=False,
             )
-            parent = sweep.parent_id
+            target = target._replace(parent_run_id=context.sweep.parent_run_id)
         try:
-            place = Place(plans[0], folder, parent)
-            result = train([place], session, resume=bool(cfg.resume))[plans[0].fingerprint]
+            result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:
-            if hydra.mode != RunMode.RUN and session.settling is not None:
-                session.settling.limit(JOB_SECONDS)
-            session.close()
+            if hydra.mode != RunMode.RUN and context.settling is not None:
+                context.settling.limit(JOB_SECONDS)
+            context.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
     if hydra.mode == RunMode.RUN:
-        print(f"{result['name']}: val/acc {objective(result):.4f}, all of it in {folder}")
-    return objective(result)
+        acc = objective_value(result)
+        print(f"{result['name']}: val/acc {acc:.4f}, all of it in {folder}")
+    return objective_value(result)
 
 
-def _refuse_or_find(plan: Plan, folder: Path, config: DictConfig) -> Result | None:
+def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
     """The result of a run that `resume=true` finds done.
 
     Raises:
         UserError: for what only the lockstep launcher can do, and for a folder of another run.
     """
-    refuse_search_keys(plan)
-    if plan.values["dry_run"]:
+    spec = target.spec
+    refuse_search_keys(spec.overrides)
+    if spec.config.dry_run:
         raise UserError("dry_run=true needs hydra/launcher=lockstep, got another launcher")
-    resume = plan.values["resume"]
-    if resume and not folder_is_chosen(config):
+    resume = spec.config.resume
+    if resume and not is_sweep_dir_given(config):
         raise UserError(
             "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
             " no job knows where the earlier sweep is"
         )
-    known = fingerprint_in(folder)
+    known = fingerprint_in(target.run_dir)
     if known is None:
         return None
-    if known != plan.fingerprint or not resume:
-        raise UserError(_another(folder.parent))
-    result = result_of(folder, plan.fingerprint)
+    if known != spec.fingerprint or not resume:
+        raise UserError(_another(target.run_dir.parent))
+    result = recorded_result(target)
     return result if result is not None and result["status"] == "FINISHED" else None
 
 
 def _another(folder: Path) -> str:
     return (
         f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds"
-        " another sweep (resume=true goes on with the same runs)"
+        " another sweep (resume=true resumes the same runs)"
     )
 
 
@@ -117,9 +120,9 @@ def refuse_folder(config: DictConfig) -> None:
     Raises:
         UserError: if the sweep's folder holds the runs of another command.
     """
-    refuse_idle_folders(config, "hydra.run.dir")
+    refuse_idle_dirs(config, "hydra.run.dir")
     folder = Path(str(config.hydra.sweep.dir))
-    if not folder_is_chosen(config) or not holds_runs(folder):
+    if not is_sweep_dir_given(config) or not holds_runs(folder):
         return
     earlier = _sweep_config(folder)
     if not config.resume or (earlier is not None and _settings(earlier) != _settings(config)):

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.huggingface import HuggingFace
 from kdsweep.data.images.lazy import StoredImages
@@ -274,8 +275,8 @@ def test_code_in_a_folder_is_not_run(hf, tmp_path):
 
 
 def test_config_makes_a_data_set(path, compose):
-    values = resolve_config(compose("dataset=huggingface", f"dataset.source.path={path}"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose("dataset=huggingface", f"dataset.source.path={path}"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 6, 5)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [9, 3, 6]

@@ -4,13 +4,14 @@ import hashlib
 import logging
 import shutil
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.imagenette import Imagenette
 from kdsweep.data.images.lazy import StoredImages
@@ -122,8 +123,8 @@ def test_unknown_size_is_refused():
 
 def test_config_makes_a_data_set(root, compose):
     words = ["dataset=imagenette", f"dataset.root={root}", "dataset.source.size=160px"]
-    values = resolve_config(compose(*words, "dataset.source.image_size=16"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose(*words, "dataset.source.image_size=16"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 16, 16)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [30, 10, 20]

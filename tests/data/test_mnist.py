@@ -3,12 +3,13 @@
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.mnist import MNIST, FashionMNIST
 
@@ -101,8 +102,8 @@ def test_damaged_file_is_refused(name, kept, tmp_path, files):
 )
 def test_config_makes_a_data_set(option, folder, tmp_path, files, compose):
     write(tmp_path, folder, files)
-    values = resolve_config(compose(f"dataset={option}", f"dataset.root={tmp_path}"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose(f"dataset={option}", f"dataset.root={tmp_path}"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (1, 28, 28)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [30, 10, 20]

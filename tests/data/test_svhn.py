@@ -1,12 +1,13 @@
 """The real files cannot be had here: small ones of the same format (MATLAB 5) are written."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.svhn import SVHN
 
@@ -51,7 +52,7 @@ def test_missing_or_damaged_file_is_named(root, damage):
 
 
 def test_config_makes_a_data_set(root, compose):
-    values = resolve_config(compose("dataset=svhn", f"dataset.root={root}"))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose("dataset=svhn", f"dataset.root={root}"))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 32, 32)
     assert len(dataset.test.labels) == 20

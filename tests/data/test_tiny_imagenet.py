@@ -3,13 +3,14 @@
 import hashlib
 import logging
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from kdsweep.build import build_dataset
+from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data import tiny_imagenet
 from kdsweep.data.images.notices import warn_once
@@ -117,8 +118,8 @@ def test_missing_image_is_named(folder):
 
 def test_config_makes_a_data_set(folder, compose):
     words = ["dataset=tiny_imagenet", f"dataset.root={folder.parent}", "dataset.classes=3"]
-    values = resolve_config(compose(*words))
-    dataset = build_dataset({**values["dataset"], "val_fraction": 0.25}, "cpu")
+    config = resolve_config(compose(*words))
+    dataset = build_dataset(replace(config.dataset, val_fraction=0.25), "cpu")
     assert dataset.image_shape == (3, 64, 64)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [9, 3, 6]

@@ -8,7 +8,7 @@ from click.testing import Result
 from commands import Compose
 from typer.testing import CliRunner
 
-from kdsweep.build import build_objective
+from kdsweep.builders.losses import build_objective
 from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.config.resolve import resolve_config

@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from kdsweep.build import make
+from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.common.types import Batch, Output
 from kdsweep.errors import UserError
 
@@ -43,7 +43,7 @@ every_term, every_tempered_term = each_of(FILES), each_of(TEMPERED)
 
 
 def build(path, **options):
-    return make({**options_of(path), **options}, f"loss.{path.stem}")
+    return instantiate_node({**options_of(path), **options}, f"loss.{path.stem}")
 
 
 def value_of(term, student_logits, teacher_logits, labels):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from kdsweep.build import build_model
+from kdsweep.builders.models import build_model
 from kdsweep.errors import UserError
 from kdsweep.models.components.feature_extractor import FeatureTap
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET

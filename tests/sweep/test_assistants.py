@@ -95,20 +95,20 @@ def test_an_interrupted_assistant_goes_on_with_the_same_bits(
 
 def test_terms_of_a_recipe_follow_the_recipe_and_not_the_root(compose: Compose) -> None:
     words = ["teacher=assistant", "loss@teacher.loss=[kl,at]", "student=mlp", "T=9", "alpha=0.1"]
-    teacher = resolve_config(compose(*words, "teacher.alpha=0.7", "teacher.T=2"))["teacher"]
-    assert (teacher["loss"]["kl"]["T"], teacher["loss"]["kl"]["weight"]) == (2, 0.7)
-    assert teacher["loss"]["at"]["pairs"] == [[f"stage{n}", f"stage{n}"] for n in (1, 2, 3)]
-    assert teacher["alpha_weighted"]
+    teacher = resolve_config(compose(*words, "teacher.alpha=0.7", "teacher.T=2")).teacher
+    assert (teacher.loss["kl"]["T"], teacher.loss["kl"]["weight"]) == (2, 0.7)
+    assert teacher.loss["at"]["pairs"] == [[f"stage{n}", f"stage{n}"] for n in (1, 2, 3)]
+    assert teacher.alpha_weighted
 
 
 def test_a_generation_follows_the_student_but_not_its_seed(compose: Compose) -> None:
     words = ["teacher=next_generation", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=7"]
-    values = resolve_config(compose(*words, "seed=5"))
-    for recipe in (values["teacher"], values["teacher"]["teacher"]):
+    config = resolve_config(compose(*words, "seed=5"))
+    for recipe in (config.teacher, config.teacher.teacher):
         for key in ("optimizer", "schedule", "trainer"):
-            assert recipe[key] == values[key]
-        assert recipe["model"] == values["student"]["model"]
-    assert [recipe["seed"], values["teacher"]["seed"], 5] == [1000, 1001, 5]
+            assert getattr(recipe, key) == getattr(config, key)
+        assert recipe.model == config.student.model
+    assert [recipe.seed, config.teacher.seed, 5] == [1000, 1001, 5]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdsweep.plotting import plots
-
 NAMES = (b"$x^{$", b"a\xffb", b"back\\slash", b"50%{x}", b"<b>&lt;", "日本".encode(), b"x" * 200)
 WORDS = ("loss=ce,kl", "T=1,2", "dataset=image_folder", "dataset.root=images", "-m")
 
@@ -42,16 +40,16 @@ def test_names_of_any_letters_reach_every_page_and_picture(command, root):
 
 
 def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch, caplog):
-    from kdsweep import run
-    from kdsweep.sweep import batch
+    from kdsweep.execution import run_writer
+    from kdsweep.sweep import batch, finalize
 
     def broken(*_):
         raise ValueError("no such colour")
 
     for place, name in (
-        (run, "curves_plot"),
-        (run, "confusion_plot"),
-        (plots, "heatmap"),
+        (run_writer, "curves_plot"),
+        (run_writer, "confusion_plot"),
+        (finalize, "heatmap"),
         (batch, "samples_plot"),
     ):
         monkeypatch.setattr(place, name, broken)

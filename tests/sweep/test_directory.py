@@ -72,7 +72,7 @@ def test_the_same_runs_resume_in_a_folder_whatever_they_are_written_like(command
     shutil.rmtree(first.folder / "mine" / "1")
     again = command("T=1.0,4e0", MINE, "resume=true")
     assert again.code == 0, again.err
-    assert "resume: goes on in mine" in again.err
+    assert "resume: continues in mine" in again.err
     assert weights(again) == before
 
 

@@ -64,7 +64,7 @@ def test_a_sweep_its_resumption_report_and_sync(
     shutil.rmtree(sweep / "1")
     again = command("T=1,4", "resume=true", tracking=True)
     assert again.code == 0, again.err
-    assert "resume: goes on in" in again.err
+    assert "resume: continues in" in again.err
     assert {path: read_json(path)["weights_sha256"] for path in whole} == whole
     assert runs_with_weights(project) == done
     for words in (["sync", str(sweep)], ["report", str(sweep)]):

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.files import read_json, write_json_atomic
-from kdsweep.sweep.callbacks import Answer
+from kdsweep.sweep.callbacks import SweepSummaryCallback
 
 
 def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
@@ -50,17 +50,19 @@ def test_job_callbacks_fire_once_each_and_end_after_training(
         folder = Path(config.hydra.runtime.output_dir)
         seen.append((event, config.hydra.job.num, (folder / "result.json").is_file()))
 
-    def start(self: Answer, config: DictConfig, **kwargs: object) -> None:
+    def start(self: SweepSummaryCallback, config: DictConfig, **kwargs: object) -> None:
         note("start", config)
 
-    def end(self: Answer, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+    def end(
+        self: SweepSummaryCallback, config: DictConfig, job_return: JobReturn, **kwargs: object
+    ) -> None:
         note("end", config)
         assert 0 <= job_return.return_value <= 1
         names.append(HydraConfig.get().job.name)
 
     names: list[str] = []
-    monkeypatch.setattr(Answer, "on_job_start", start)
-    monkeypatch.setattr(Answer, "on_job_end", end)
+    monkeypatch.setattr(SweepSummaryCallback, "on_job_start", start)
+    monkeypatch.setattr(SweepSummaryCallback, "on_job_end", end)
     outcome = command("T=1,4", "hydra.job.name=run-${seed}-${T}")
     assert outcome.code == 0, outcome.err
     assert names == ["run-0-1.0", "run-0-4.0"]

@@ -99,25 +99,25 @@ def test_an_interrupted_unit_goes_on_with_the_same_bits(
 
 def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
     words = ["teacher=peers", "loss=fitnet", "student=mlp", "+student@teacher.peers.second=cnn"]
-    values = resolve_config(compose(*words))
-    assert values["loss"]["fitnet"]["pairs"] == [["hidden2", "pool"]]
-    second = values["teacher"]["peers"]["second"]
-    assert second["loss"]["fitnet"]["pairs"] == [["pool", "hidden2"]]
+    config = resolve_config(compose(*words))
+    assert config.loss["fitnet"]["pairs"] == [["hidden2", "pool"]]
+    second = config.teacher.peers["second"]
+    assert second.loss["fitnet"]["pairs"] == [["pool", "hidden2"]]
 
 
 def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose) -> None:
     words = ["teacher=peers", "student.model.width=11", "+student@teacher.peers.third=cnn"]
-    values = resolve_config(compose(*words, "teacher.peers.third.model.width=5"))
-    second, third = values["teacher"]["peers"].values()
-    assert second["model"] == values["student"]["model"]
-    assert (third["name"], third["model"]["width"]) == ("cnn", 5)
-    assert values["student"]["model"]["width"] == 11
+    config = resolve_config(compose(*words, "teacher.peers.third.model.width=5"))
+    second, third = config.teacher.peers.values()
+    assert second.model == config.student.model
+    assert (third.name, third.model["width"]) == ("cnn", 5)
+    assert config.student.model["width"] == 11
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["loss=ce"], "loss must have a term that asks a teacher with teacher.peers, got ce"),
+        (["loss=ce"], "loss must have a term that needs a teacher with teacher.peers, got ce"),
         (
             ["+student@teacher.peers.second=mlp", "teacher.peers.second.model.width=0"],
             "teacher.peers.second.model: width must be",
@@ -130,7 +130,7 @@ def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose
         (["teacher.peers.second.checkpoint=no.pt"], "teacher.peers.second.checkpoint must be a"),
         (
             ["+teacher@teacher.members.first=cnn"],
-            "teacher.peers must be empty beside teacher.members, got both",
+            "teacher.peers must be empty with teacher.members, got both",
         ),
     ],
 )

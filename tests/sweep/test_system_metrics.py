@@ -9,7 +9,7 @@ from outcomes import runs
 
 from kdsweep.config.schema import TrackingConfig
 from kdsweep.errors import UserError
-from kdsweep.run import Session
+from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
 
 BUSY = "system/cpu_utilization_percentage"
@@ -41,4 +41,4 @@ def test_without_psutil_it_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"tracking\.system_metrics must be false without"):
-        Session(TrackingConfig(system_metrics=True), Progress())
+        TrainingContext(TrackingConfig(system_metrics=True), Progress())

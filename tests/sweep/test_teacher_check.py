@@ -9,7 +9,7 @@ from commands import Command, Refusal
 from outcomes import digests
 from safetensors.torch import load_file, save_file
 
-from kdsweep import run
+from kdsweep.execution import teacher_store
 from kdsweep.models.cnn import CNN
 from kdsweep.training.checkpoint import fit_weights, save_weights
 from kdsweep.training.teacher_check import chance_warning, is_near_chance
@@ -117,7 +117,7 @@ def test_without_validation_training_images_are_measured_and_said_to_be(command:
 def test_measuring_changes_no_bit(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["T=1", "student.model.dropout=0.5", "trainer.epochs=1"]
     measured = digests(command(*words))
-    monkeypatch.setattr(run, "_introduce", lambda *_: None)
+    monkeypatch.setattr(teacher_store, "_announce", lambda *_: None)
     assert digests(command(*words)) == measured
 
 

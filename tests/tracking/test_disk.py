@@ -12,11 +12,11 @@ from mlflow.exceptions import MlflowException
 from outcomes import runs
 from typer.testing import CliRunner
 
-from kdsweep import run as run_module
 from kdsweep.cli import app
 from kdsweep.common import files
 from kdsweep.data.types import DataError
 from kdsweep.errors import UserError
+from kdsweep.execution import cohort as run_module
 from kdsweep.search import controller as search_module
 from kdsweep.sweep import mlflow_sync
 from kdsweep.tracking import run_dir
@@ -130,8 +130,11 @@ def test_a_command_says_which_disk_is_full_and_nothing_of_training(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ConnectionResetError(104, "Connection reset by peer"), "cannot go on: ConnectionReset"),
-        (PermissionError(13, "Permission denied", "away/0"), "cannot go on in away/0: [Errno 13]"),
+        (ConnectionResetError(104, "Connection reset by peer"), "cannot continue: ConnectionReset"),
+        (
+            PermissionError(13, "Permission denied", "away/0"),
+            "cannot continue in away/0: [Errno",
+        ),
     ],
     ids=["no file", "a file"],
 )
@@ -145,7 +148,7 @@ def test_a_folder_is_blamed_only_where_the_error_names_it(
     ended = command("loss=ce", "trainer.epochs=1")
     assert ended.code == 1
     assert sentence in ended.err
-    assert ("cannot go on in" in ended.err) == (error.filename is not None)
+    assert ("cannot continue in" in ended.err) == (error.filename is not None)
     assert "Traceback" not in ended.err
 
 

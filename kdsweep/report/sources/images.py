@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,21 +50,23 @@ def load_dataset(config: dict[str, Any]) -> "Dataset":
     Raises:
         UserError: if the data is missing, damaged, or cannot be split as it was.
     """
-    from kdsweep.build import build_dataset, build_source
+    from kdsweep.builders.data import build_dataset, build_source
+    from kdsweep.config.run_config import from_values
+    from kdsweep.config.schema import DatasetConfig
 
-    node = config["dataset"]
-    root, source = node.get("root"), dict(node["source"])
+    node = from_values(DatasetConfig, config["dataset"])
+    root, source = node.root, dict(node.source)
     if root is not None and not Path(root).expanduser().exists():  # a report downloads nothing
         raise UserError(f"dataset.root: {root} is not here")
     if "memory_gib" in source:
         source |= {"memory_gib": NO_MEMORY, "workers": 0}
     try:
-        raw = build_source({"source": source}).load()
+        raw = build_source(replace(node, source=source)).load()
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     any_values = [0.5] * raw.train.images.shape[1]
-    node = {**node, "mean": any_values, "std": any_values}
-    return build_dataset(node, "cpu", Read(node["name"], raw))
+    node = replace(node, mean=any_values, std=any_values)
+    return build_dataset(node, "cpu", Read(node.name, raw))
 
 
 def pixels_of(

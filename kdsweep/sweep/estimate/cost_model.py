@@ -1,7 +1,7 @@
-"""What a sweep would take, from what a few of its steps took. Pure arithmetic, and its table.
+"""Cost model: a sweep's time, disk and memory from the timings of a few steps.
 
-A cohort reads each batch once and asks the teacher once, whoever trains in it; run by run, each of
-its runs does both for itself. Either time is put together from the same measured pieces.
+A cohort reads each batch once and runs the teacher once, however many runs it has; one by one, each
+of its runs does both for itself. Both times are composed of the same measured pieces.
 """
 
 import math
@@ -11,6 +11,8 @@ from functools import reduce
 from operator import add
 from statistics import median
 from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
 
 from kdsweep.training.checkpoint import KEPT
 from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
@@ -26,26 +28,28 @@ TEACHING = ("teacher", "assistant")  # roles
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """A time, and between which two it is likely to be."""
+class TimeEstimate:
+    """A time and its interval, in seconds."""
 
     low: float
     middle: float
     high: float
 
-    def __add__(self, other: "Seconds") -> "Seconds":
-        return Seconds(self.low + other.low, self.middle + other.middle, self.high + other.high)
+    def __add__(self, other: "TimeEstimate") -> "TimeEstimate":
+        return TimeEstimate(
+            self.low + other.low, self.middle + other.middle, self.high + other.high
+        )
 
     @staticmethod
-    def of(samples: Sequence[float]) -> "Seconds":
+    def of(samples: Sequence[float]) -> "TimeEstimate":
         """The median, with its 95 % interval: two of the samples themselves, whatever they are."""
         ordered = sorted(samples)
         count = len(ordered)
         rank = max(0, math.floor(count / 2 - NORMAL_95 * math.sqrt(count)))
-        return Seconds(ordered[rank], median(ordered), ordered[count - 1 - rank])
+        return TimeEstimate(ordered[rank], median(ordered), ordered[count - 1 - rank])
 
 
-NOTHING = Seconds(0.0, 0.0, 0.0)
+NOTHING = TimeEstimate(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,16 @@ class Epochs:
 
 
 @dataclass(frozen=True)
-class Cohorts:
-    """Cohorts that differ in their seed alone, and what one of them has shown of itself."""
+class CohortGroup:
+    """Cohorts that differ only in their seed, and the timings of one of them."""
 
     name: str
     role: str  # of its runs: teacher, assistant, stage, run
     left: tuple[tuple[int, ...], ...]  # epochs left to each run of each cohort
     epochs: Epochs
     tested: int  # images evaluated when a run has ended
-    answers: int  # bytes that it keeps of what its network has said of them
-    asks: tuple[bool, ...]  # which runs of a cohort ask its teacher
+    prediction_bytes: int  # that a run keeps
+    needs_teacher: tuple[bool, ...]  # of each run of a cohort
     probe: CohortProfile
 
     @property
@@ -76,78 +80,79 @@ class Cohorts:
         return sum(map(len, self.left))
 
     @property
-    def step(self) -> Seconds:
+    def step(self) -> TimeEstimate:
         """One step of one cohort."""
-        return _of(self.probe.steps, Times(1, 1, (1,) * len(self.asks)))
+        return _of(self.probe.steps, PieceCounts(1, 1, (1,) * len(self.needs_teacher)))
 
 
 @dataclass(frozen=True)
-class Times:
+class PieceCounts:
     """How often each piece of a step, or of an evaluation, occurs."""
 
     shared: float  # reading and augmenting images
-    asked: float  # the teacher
+    teacher: float  # its forward pass
     units: tuple[float, ...]
 
-    def __add__(self, other: "Times") -> "Times":
+    def __add__(self, other: "PieceCounts") -> "PieceCounts":
         units = tuple(map(add, self.units, other.units))
-        return Times(self.shared + other.shared, self.asked + other.asked, units)
+        return PieceCounts(self.shared + other.shared, self.teacher + other.teacher, units)
 
 
-Company = tuple[tuple[int, ...], Sequence[int]]  # epochs left of a cohort, places of who trains
+# The epochs left of a cohort, and the positions of those of its runs that are trained.
+CohortSlice = tuple[tuple[int, ...], Sequence[int]]
 
 
-def lockstep(cohorts: Cohorts) -> Seconds:
-    """The time that cohorts take, one after the other."""
+def lockstep(cohorts: CohortGroup) -> TimeEstimate:
+    """The time of cohorts that are trained one after the other."""
     return _seconds(cohorts, [(left, range(len(left))) for left in cohorts.left])
 
 
-def one_by_one(cohorts: Cohorts) -> Seconds:
+def one_by_one(cohorts: CohortGroup) -> TimeEstimate:
     """The time that the same runs take, each with a stream and a teacher of its own."""
     alone = [(left, [place]) for left in cohorts.left for place in range(len(left))]
     return _seconds(cohorts, alone)
 
 
-def _seconds(cohorts: Cohorts, companies: Sequence[Company]) -> Seconds:
-    """The time of those who train side by side, one company after the other."""
+def _seconds(cohorts: CohortGroup, slices: Sequence[CohortSlice]) -> TimeEstimate:
+    """The time of slices that are trained one after the other."""
     # Added up before a median is taken: what slowed down one piece of a step did so everywhere.
-    training = reduce(add, [_training(cohorts, *company) for company in companies])
-    evaluation = reduce(add, [_evaluation(cohorts, *company) for company in companies])
+    training = reduce(add, [_training(cohorts, *one) for one in slices])
+    evaluation = reduce(add, [_evaluation(cohorts, *one) for one in slices])
     return _of(cohorts.probe.steps, training) + _of(cohorts.probe.evaluations, evaluation)
 
 
-def _training(cohorts: Cohorts, left: tuple[int, ...], who: Sequence[int]) -> Times:
-    steps = [cohorts.epochs.steps * (n if place in who else 0) for place, n in enumerate(left)]
-    return Times(max(steps), max(steps) * _ask(cohorts, who), tuple(steps))
+def _training(cohorts: CohortGroup, left: tuple[int, ...], members: Sequence[int]) -> PieceCounts:
+    steps = [cohorts.epochs.steps * (n if place in members else 0) for place, n in enumerate(left)]
+    return PieceCounts(max(steps), max(steps) * _needs_teacher(cohorts, members), tuple(steps))
 
 
-def _evaluation(cohorts: Cohorts, left: tuple[int, ...], who: Sequence[int]) -> Times:
+def _evaluation(cohorts: CohortGroup, left: tuple[int, ...], members: Sequence[int]) -> PieceCounts:
     """Of validation at the end of every epoch, and of test at the end of all."""
-    epochs = max(left[place] for place in who)
-    # A frozen teacher answers once for all epochs.
-    answers = 1 if cohorts.probe.teacher_size is None else epochs
+    epochs = max(left[place] for place in members)
+    # A frozen teacher is evaluated once for all epochs.
+    teacher_epochs = 1 if cohorts.probe.teacher_size is None else epochs
     measured = cohorts.epochs.measured / cohorts.probe.images
     tested = cohorts.tested / cohorts.probe.images
-    units = (measured * n + tested if place in who else 0.0 for place, n in enumerate(left))
-    return Times(
+    units = (measured * n + tested if place in members else 0.0 for place, n in enumerate(left))
+    return PieceCounts(
         measured * epochs + tested,
-        (measured * answers + tested) * _ask(cohorts, who),
+        (measured * teacher_epochs + tested) * _needs_teacher(cohorts, members),
         tuple(units),
     )
 
 
-def _ask(cohorts: Cohorts, who: Sequence[int]) -> bool:
-    return any(cohorts.asks[place] for place in who)
+def _needs_teacher(cohorts: CohortGroup, members: Sequence[int]) -> bool:
+    return any(cohorts.needs_teacher[place] for place in members)
 
 
-def _of(laps: Sequence[StepTiming], times: Times) -> Seconds:
-    """The time of pieces that occur so often, each lap giving one answer."""
+def _of(laps: Sequence[StepTiming], times: PieceCounts) -> TimeEstimate:
+    """The time of pieces that occur so often, as estimated from each lap."""
 
     def seconds(lap: StepTiming) -> float:
         units = sum(n * one for n, one in zip(times.units, lap.units, strict=True))
-        return times.shared * lap.data + times.asked * lap.teacher + units
+        return times.shared * lap.data + times.teacher * lap.teacher + units
 
-    return Seconds.of([seconds(lap) for lap in laps])
+    return TimeEstimate.of([seconds(lap) for lap in laps])
 
 
 @dataclass(frozen=True)
@@ -155,34 +160,36 @@ class Disk:
     """Bytes that a sweep writes."""
 
     weights: int  # of all networks, for good
-    answers: int  # of all networks, for good
+    predictions: int  # of all networks, for good
     checkpoints: int  # of the cohort that needs most, while it trains
 
 
-def disk(everything: Sequence[Cohorts]) -> Disk:
+def disk(everything: Sequence[CohortGroup]) -> Disk:
     """What is kept of all cohorts, and of the largest while it trains."""
     needed = [
         Disk(
             len(cohorts.left) * sum(size.weights for size in sizes(cohorts)),
-            len(cohorts.left) * sum(size.students for size in sizes(cohorts)) * cohorts.answers,
+            len(cohorts.left)
+            * sum(size.students for size in sizes(cohorts))
+            * cohorts.prediction_bytes,
             KEPT * sum(size.weights + size.rest for size in sizes(cohorts)),
         )
         for cohorts in everything
     ]
     return Disk(
         sum(one.weights for one in needed),
-        sum(one.answers for one in needed),
+        sum(one.predictions for one in needed),
         max((one.checkpoints for one in needed), default=0),
     )
 
 
-def sizes(cohorts: Cohorts) -> list[StorageSize]:
-    """Of everything that is trained in one of the cohorts."""
-    beside = cohorts.probe.teacher_size
-    return [*cohorts.probe.sizes, *([] if beside is None else [beside])]
+def sizes(cohorts: CohortGroup) -> list[StorageSize]:
+    """Of everything that is trained in one of the cohorts, an online teacher included."""
+    teacher = cohorts.probe.teacher_size
+    return [*cohorts.probe.sizes, *([] if teacher is None else [teacher])]
 
 
-def as_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`0.4 s`, `14 s`, `1 min 34 s`, `3 h 05 min`, `2 d 4 h`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -198,18 +205,8 @@ def as_duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def bytes_told(count: int) -> str:
-    """`340 kB`, `1.2 MB`, `15 GB`."""
-    size, unit = count / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
-        if size < 999.5:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"
-
-
-def show(everything: Sequence[Cohorts], console: "Console", *, copied: bool) -> None:
-    """Print what a sweep would take.
+def show(everything: Sequence[CohortGroup], console: "Console", *, copied: bool) -> None:
+    """Print the estimate of a sweep.
 
     Args:
         copied: whether MLflow gets a copy of the weights.
@@ -225,7 +222,7 @@ def show(everything: Sequence[Cohorts], console: "Console", *, copied: bool) -> 
         console.print(line, style="dim", highlight=False)
 
 
-def _table(everything: Sequence[Cohorts]) -> "Table":
+def _table(everything: Sequence[CohortGroup]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -239,45 +236,45 @@ def _table(everything: Sequence[Cohorts]) -> "Table":
             _runs(cohorts),
             str(cohorts.epochs.number),
             _milliseconds(cohorts.step),
-            as_duration(lockstep(cohorts).middle),
-            as_duration(one_by_one(cohorts).middle),
+            format_duration(lockstep(cohorts).middle),
+            format_duration(one_by_one(cohorts).middle),
         )
     return table
 
 
-def _runs(cohorts: Cohorts) -> str:
-    count, each = len(cohorts.left), len(cohorts.asks)
+def _runs(cohorts: CohortGroup) -> str:
+    count, each = len(cohorts.left), len(cohorts.needs_teacher)
     return str(each) if count == 1 else f"{count} x {each}"
 
 
-def _milliseconds(step: Seconds) -> str:
+def _milliseconds(step: TimeEstimate) -> str:
     milliseconds = 1000 * step.middle
     return f"{milliseconds:.1f} ms" if milliseconds < 99.95 else f"{milliseconds:.0f} ms"
 
 
-def lines(everything: Sequence[Cohorts], *, copied: bool) -> list[str]:
-    """What it comes to: time, disk, memory."""
+def lines(everything: Sequence[CohortGroup], *, copied: bool) -> list[str]:
+    """The totals: time, disk, memory."""
     together = sum(map(lockstep, everything), NOTHING)
     apart = sum(map(one_by_one, everything), NOTHING)
-    told = {"time": f"{_between(together)} in lockstep"}
+    totals = {"time": f"{_between(together)} in lockstep"}
     if apart.middle > together.middle:
         ratio = apart.middle / together.middle
-        told["one by one"] = f"{_between(apart)}, {ratio:.1f} times as long"
+        totals["one by one"] = f"{_between(apart)}, {ratio:.1f} times as long"
     if teachers := [cohorts for cohorts in everything if cohorts.role in TEACHING]:
         seconds = sum(map(lockstep, teachers), NOTHING).middle
         count = sum(cohorts.runs for cohorts in teachers)
-        told["teachers"] = f"{count} to train first, {as_duration(seconds)} of that time"
+        totals["teachers"] = f"{count} to train first, {format_duration(seconds)} of that time"
     needed = disk(everything)
     again = " (as much again in MLflow)" if copied else ""
-    answers = f", {bytes_told(needed.answers)} of answers" if needed.answers else ""
-    told["disk"] = f"{bytes_told(needed.weights)} of weights{again}{answers}"
-    told["meanwhile"] = f"{bytes_told(needed.checkpoints)} of checkpoints"
+    kept = f", {decimal(needed.predictions)} of predictions" if needed.predictions else ""
+    totals["disk"] = f"{decimal(needed.weights)} of weights{again}{kept}"
+    totals["meanwhile"] = f"{decimal(needed.checkpoints)} of checkpoints"
     known = [cohorts.probe.memory for cohorts in everything if cohorts.probe.memory is not None]
     if known:
-        told["memory"] = f"{bytes_told(max(known))} at least"
-    return [f"{key:<10} {text}" for key, text in told.items()]
+        totals["memory"] = f"{decimal(max(known))} at least"
+    return [f"{key:<10} {text}" for key, text in totals.items()]
 
 
-def _between(seconds: Seconds) -> str:
-    low, middle, high = map(as_duration, (seconds.low, seconds.middle, seconds.high))
+def _between(seconds: TimeEstimate) -> str:
+    low, middle, high = map(format_duration, (seconds.low, seconds.middle, seconds.high))
     return f"{middle} ({low} to {high})"

@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from kdsweep.config.resolve import resolve_config
+from kdsweep.config.run_config import to_values
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import grid
@@ -210,7 +211,8 @@ def test_of_images_in_files_only_those_that_are_shown_are_decoded(
         folder.mkdir(parents=True, exist_ok=True)
         shade = 100 * (name == "dog") + 2 * place + (part == "test")
         Image.new("RGB", (8, 8), (shade, 0, 0)).save(folder / f"{place:02}.png")
-    config = resolve_config(compose("dataset=image_folder", f"dataset.root={tmp_path}", "loss=ce"))
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}", "loss=ce"]
+    config = to_values(resolve_config(compose(*words)))
     assert isinstance(load_dataset(config).test.images, StoredImages)
     labels = np.repeat([0, 1], 20)
     assert pixels_of(config, labels, [3, 21])[:, 0, 0, 0].tolist() == [7, 103]

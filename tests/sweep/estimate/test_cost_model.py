@@ -16,14 +16,13 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.sweep import batch
-from kdsweep.sweep.estimate import worklist
+from kdsweep.sweep.estimate import probing
 from kdsweep.sweep.estimate.cost_model import (
-    Cohorts,
+    CohortGroup,
     Epochs,
-    Seconds,
-    as_duration,
-    bytes_told,
+    TimeEstimate,
     disk,
+    format_duration,
     lines,
     lockstep,
     one_by_one,
@@ -36,7 +35,7 @@ EVALUATION = StepTiming(data=0.1, teacher=0.2, units=(0.3, 0.4))
 SIZES = (StorageSize(1, 1000, 3000), StorageSize(1, 2000, 6000))
 
 
-def cohorts(**options: Any) -> Cohorts:
+def cohorts(**options: Any) -> CohortGroup:
     """Two runs of 5 epochs of 7 steps, side by side, that are measured on nothing."""
     made = CohortProfile((STEP,) * 3, (EVALUATION,) * 3, 10, SIZES, None, None)
     made = replace(made, **{key: options.pop(key) for key in made.__dict__ if key in options})
@@ -46,11 +45,11 @@ def cohorts(**options: Any) -> Cohorts:
         "left": ((5, 5),),
         "epochs": Epochs(5, 7, 0),
         "tested": 0,
-        "answers": 0,
-        "asks": (True, True),
+        "prediction_bytes": 0,
+        "needs_teacher": (True, True),
         "probe": made,
     }
-    return Cohorts(**{**given, **options})  # type: ignore[arg-type]
+    return CohortGroup(**{**given, **options})  # type: ignore[arg-type]
 
 
 def test_lockstep_reads_and_asks_once_and_separate_runs_each_for_itself() -> None:
@@ -60,7 +59,7 @@ def test_lockstep_reads_and_asks_once_and_separate_runs_each_for_itself() -> Non
 
 def test_a_cohort_of_one_takes_what_the_run_takes() -> None:
     alone = replace(STEP, units=(100.0,))
-    one = cohorts(left=((5,),), asks=(True,), steps=(alone,), evaluations=(alone,))
+    one = cohorts(left=((5,),), needs_teacher=(True,), steps=(alone,), evaluations=(alone,))
     assert lockstep(one) == one_by_one(one)
 
 
@@ -81,7 +80,7 @@ def test_epochs_that_are_there_cost_nothing() -> None:
 
 
 def test_a_run_that_asks_no_teacher_would_not_pay_for_one_alone() -> None:
-    one_asks = cohorts(asks=(False, True))
+    one_asks = cohorts(needs_teacher=(False, True))
     assert lockstep(one_asks) == lockstep(cohorts())
     assert one_by_one(one_asks).middle == one_by_one(cohorts()).middle - 5 * 7 * 10
 
@@ -108,16 +107,20 @@ def test_separate_runs_take_no_less_whatever_was_measured() -> None:
 
 
 def test_a_time_is_a_median_between_two_of_the_measurements() -> None:
-    found = Seconds.of([float(number) for number in range(20)])
-    assert found == Seconds(5.0, 9.5, 14.0)  # the 6th and the 15th: 95.9 % of all medians of 20
-    assert Seconds.of([3.0, 1.0, 2.0]) == Seconds(1.0, 2.0, 3.0)
-    assert found + found == Seconds(10.0, 19.0, 28.0)
+    found = TimeEstimate.of([float(number) for number in range(20)])
+    assert found == TimeEstimate(
+        5.0, 9.5, 14.0
+    )  # the 6th and the 15th: 95.9 % of all medians of 20
+    assert TimeEstimate.of([3.0, 1.0, 2.0]) == TimeEstimate(1.0, 2.0, 3.0)
+    assert found + found == TimeEstimate(10.0, 19.0, 28.0)
 
 
 def test_disk_holds_all_weights_and_the_checkpoints_of_one_cohort() -> None:
-    needed = disk([cohorts(left=((5, 5),) * 3, answers=50), cohorts(teacher_size=SIZES[0])])
+    needed = disk(
+        [cohorts(left=((5, 5),) * 3, prediction_bytes=50), cohorts(teacher_size=SIZES[0])]
+    )
     assert needed.weights == 3 * 3000 + 4000
-    assert needed.answers == 3 * 2 * 50
+    assert needed.predictions == 3 * 2 * 50
     assert needed.checkpoints == 2 * (12_000 + 4000)
 
 
@@ -142,15 +145,8 @@ def test_teachers_that_are_missing_are_named_with_their_share() -> None:
         (187_300, "2 d 4 h"),
     ],
 )
-def test_durations_are_as_people_say_them(seconds: float, told: str) -> None:
-    assert as_duration(seconds) == told
-
-
-@pytest.mark.parametrize(
-    ("count", "told"), [(500, "0.5 kB"), (64_000, "64 kB"), (1_240_000, "1.2 MB"), (15e9, "15 GB")]
-)
-def test_sizes_are_as_people_say_them(count: int, told: str) -> None:
-    assert bytes_told(count) == told
+def test_durations_are_readable(seconds: float, told: str) -> None:
+    assert format_duration(seconds) == told
 
 
 def plan(command: Command, *words: str) -> Outcome:
@@ -250,7 +246,7 @@ def test_what_has_finished_costs_nothing(command: Command) -> None:
     assert command("T=1,4").code == 0
     assert "nothing is left to train" in plan(command, "T=1,4", "resume=true").out
     afresh = plan(command, "T=1,4")
-    assert "resume=true goes on in multirun/" in " ".join(afresh.out.split())
+    assert "resume=true continues in multirun/" in " ".join(afresh.out.split())
     assert [row[1] for row in rows(afresh)] == ["2"]
 
 
@@ -258,10 +254,10 @@ def test_what_has_finished_costs_nothing(command: Command) -> None:
 def test_epochs_that_a_checkpoint_has_are_subtracted(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[list[Cohorts]] = []
-    show = worklist.show
+    told: list[list[CohortGroup]] = []
+    show = probing.show
     monkeypatch.setattr(
-        worklist, "show", lambda all, *rest, **more: (told.append(all), show(all, *rest, **more))
+        probing, "show", lambda all, *rest, **more: (told.append(all), show(all, *rest, **more))
     )
     words = ["T=1,4", "trainer.epochs=4", "tracking.checkpoint_seconds=0"]
     with pytest.MonkeyPatch.context() as pressed:
@@ -319,7 +315,7 @@ def test_the_estimate_is_about_what_the_sweep_takes(
     took: list[float] = []
     train = batch.train
 
-    def noted(everything: Sequence[Cohorts], *rest: object, **more: object) -> None:
+    def noted(everything: Sequence[CohortGroup], *rest: object, **more: object) -> None:
         estimated.append(sum(lockstep(one).middle for one in everything))
 
     def timed(*rest: Any, **more: Any) -> Any:
@@ -328,7 +324,7 @@ def test_the_estimate_is_about_what_the_sweep_takes(
         took.append(time.perf_counter() - began)
         return results
 
-    monkeypatch.setattr(worklist, "show", noted)
+    monkeypatch.setattr(probing, "show", noted)
     monkeypatch.setattr(batch, "train", timed)
     words = ["dataset=digits", "tracking=none", "tracking.plots=none", "T=1,4,16"]
     words += ["trainer.epochs=20", "teacher.trainer.epochs=8"]

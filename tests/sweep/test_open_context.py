@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import UserError
-from kdsweep.run import Session
-from kdsweep.sweep.session import open_session
+from kdsweep.execution.context import TrainingContext
+from kdsweep.sweep.open_context import open_context
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS
 
@@ -38,12 +38,12 @@ DOORS = {
 
 def interrupt(patch: pytest.MonkeyPatch) -> None:
     """Have Ctrl-C pressed when students are to be tested."""
-    from kdsweep import run
+    from kdsweep.execution import cohort
 
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    patch.setattr(run, "_test", interrupted)
+    patch.setattr(cohort, "_finish", interrupted)
 
 
 def away(folder: Path) -> None:
@@ -108,11 +108,11 @@ def noted(folder: Path, uri: str | None) -> Path:
     return folder
 
 
-def opened(tracking: dict[str, Any], sweep: Path | None) -> Session:
+def opened(tracking: dict[str, Any], sweep: Path | None) -> TrainingContext:
     with Progress() as progress:
-        session = open_session(tracking, progress, sweep)
-    session.close()
-    return session
+        context = open_context(tracking, progress, sweep)
+    context.close()
+    return context
 
 
 def broken(folder: Path) -> dict[str, Any]:
@@ -123,9 +123,9 @@ def broken(folder: Path) -> dict[str, Any]:
 def test_the_store_may_be_away_if_the_sweep_has_been_in_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = opened(broken(tmp_path), noted(tmp_path, "sqlite:///mlflow.db"))
-    assert session.store is None
-    assert session.is_detached
+    context = opened(broken(tmp_path), noted(tmp_path, "sqlite:///mlflow.db"))
+    assert context.store is None
+    assert context.is_detached
     said = capsys.readouterr().err
     assert "it is a folder" in said.replace("\n", " ")
     assert f"kdsweep sync {tmp_path}" in said.replace("\n", "")

@@ -15,7 +15,7 @@ def pairs(compose: Compose):
 
     def found(kinds: str, *words: str):
         said = "loss.fitnet.pairs=${pairs:" + kinds + "}"
-        return resolve_config(compose("loss=fitnet", said, *words))["loss"]["fitnet"]["pairs"]
+        return resolve_config(compose("loss=fitnet", said, *words)).loss["fitnet"]["pairs"]
 
     return found
 
@@ -37,9 +37,7 @@ def test_a_kind_of_the_student_meets_that_of_the_teacher(pairs, kinds, expected)
 
 
 def test_the_default_networks_have_a_hint(compose: Compose) -> None:
-    assert resolve_config(compose("loss=fitnet"))["loss"]["fitnet"]["pairs"] == [
-        ["hidden2", "pool"]
-    ]
+    assert resolve_config(compose("loss=fitnet")).loss["fitnet"]["pairs"] == [["hidden2", "pool"]]
 
 
 def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
@@ -54,7 +52,7 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
             "maps",
             ["student=convnet4"],
             "student.features.maps must be as many as teacher.features.maps, got 4 and 3; "
-            r"or say the pairs themselves, \[\[student,teacher\],...\]",
+            r"or list the pairs themselves, \[\[student,teacher\],...\]",
         ),
         ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or say"),
         (
@@ -83,7 +81,7 @@ def test_what_cannot_be_paired_is_said_in_one_sentence(pairs, kinds, words, sent
 
 
 def test_without_a_teacher_there_is_nothing_to_pair_and_nothing_wrong(compose: Compose) -> None:
-    assert resolve_config(compose("loss=ce", "teacher=none"))["loss"] == {}
+    assert resolve_config(compose("loss=ce", "teacher=none")).loss == {}
 
 
 def test_an_interpolation_that_leads_nowhere_is_named(compose: Compose) -> None:

@@ -8,8 +8,8 @@ table is made again. The weights of the same sweeps are compared by benchmarks/s
 import pytest
 from commands import Compose
 
-from kdsweep.config.recipes import teachers
-from kdsweep.plan import make_plans, online_plan, peer_plans, stages_of, teacher_plan
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.spec import RunSpec
 
 SMALL = [
     *["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"],
@@ -67,19 +67,18 @@ RUNS = {
 }
 
 
-def identities(compose: Compose, words: list[str]) -> dict[str, str | None]:
-    (plan,) = make_plans([compose(*SMALL, *words)], [words], 0, [])
-    found: dict[str, str | None] = {"run": plan.fingerprint}
-    for key, values in teachers(plan.values).items() if plan.teacher else ():
-        while True:
-            found[key] = teacher_plan(values, plan.digests).fingerprint
-            if values["teacher"]["teacher"] is None:
-                break
-            key, values = f"{key}.teacher", {**values, "teacher": values["teacher"]["teacher"]}
-    found |= {f"stage {i}": one.fingerprint for i, one in enumerate(stages_of(plan))}
-    if (online := online_plan(plan)) is not None:
-        found["online"] = online.fingerprint
-    found |= {f"peer {name}": one.fingerprint for name, one in peer_plans(plan).items()}
+def identities(spec: RunSpec) -> dict[str, str]:
+    """The fingerprints of a run and of all that it depends on."""
+    found = {"run": spec.fingerprint}
+    found |= {f"stage {depth}": stage.fingerprint for depth, stage in enumerate(spec.stages)}
+    found |= {f"peer {name}": peer.fingerprint for name, peer in spec.peers.items()}
+    if spec.online_teacher is not None:
+        found["online"] = spec.online_teacher.fingerprint
+    for teacher in spec.teachers:
+        assert teacher.run is not None
+        for below, fingerprint in identities(teacher.run).items():
+            key = teacher.key if below == "run" else f"{teacher.key}.{below}"
+            found[key] = fingerprint
     return found
 
 
@@ -87,4 +86,5 @@ def identities(compose: Compose, words: list[str]) -> dict[str, str | None]:
 def test_fingerprints_are_pinned(
     compose: Compose, words: list[str], pinned: dict[str, str]
 ) -> None:
-    assert identities(compose, words) == pinned
+    (spec,) = build_specs([compose(*SMALL, *words)], [words], 0, [])
+    assert identities(spec) == pinned

@@ -3,7 +3,9 @@
 import pytest
 from commands import Compose
 
-from kdsweep.build import build_dataset, build_student, build_teacher_network
+from kdsweep.builders.data import build_dataset
+from kdsweep.builders.models import build_teacher_network
+from kdsweep.builders.students import build_student
 from kdsweep.config.resolve import resolve_config
 from kdsweep.models.components.input_normalization import IMAGENET
 
@@ -14,13 +16,13 @@ def test_a_network_that_expects_other_images_than_the_data_set_gives_is_bridged(
     words = ["dataset=fake", "teacher=torchvision", "student=torchvision", "loss=ce"]
     words += [f"{group}.model.name=resnet18" for group in ("teacher", "student")]
     words += [f"{group}.model.normalize=imagenet" for group in ("teacher", "student")]
-    values = resolve_config(compose(*words))
-    dataset = build_dataset(values["dataset"], "cpu")
+    config = resolve_config(compose(*words))
+    dataset = build_dataset(config.dataset, "cpu")
     networks = [
-        build_student(values, dataset, (), steps_per_epoch=1).network,
-        build_teacher_network(values, dataset, ()),
+        build_student(config, dataset, (), steps_per_epoch=1).network,
+        build_teacher_network(config.teacher.model or {}, config.teacher.seed, dataset),
     ]
-    expected = [ours / theirs for ours, theirs in zip(dataset.std, IMAGENET.std, strict=True)]
+    expected = [given / expected for given, expected in zip(dataset.std, IMAGENET.std, strict=True)]
     for network in networks:
         scale = network.model.get_submodule("bridge").get_buffer("scale")
         assert scale.flatten().tolist() == pytest.approx(expected)

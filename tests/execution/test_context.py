@@ -1,4 +1,4 @@
-"""What one process keeps while it trains: data sets, and the images they are cut from."""
+"""What the cohorts of a process share: data sets, and the images they are cut from."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from PIL import Image
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.fake import Fake
 from kdsweep.data.images.notices import warn_once
-from kdsweep.run import Session
+from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
 
 
@@ -34,10 +34,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_data_sets_cut_from_the_same_images_read_them_once(
     compose: Compose, reads: Counter[str]
 ) -> None:
-    session = Session(resolve_config(compose("tracking=none"))["tracking"], Progress())
+    context = TrainingContext(resolve_config(compose("tracking=none")).tracking, Progress())
 
     def dataset(*words: str) -> object:
-        return session.dataset(resolve_config(compose("dataset=fake", *words)))
+        return context.dataset(resolve_config(compose("dataset=fake", *words)))
 
     whole = dataset()
     assert dataset("dataset.augment.flip=true") is whole
@@ -45,7 +45,7 @@ def test_data_sets_cut_from_the_same_images_read_them_once(
     assert list(reads.values()) == [1]
     dataset("dataset.source.noise=0.1")
     assert list(reads.values()) == [1, 1]
-    session.forget_sources()
+    context.forget_sources()
     dataset("dataset.train_fraction=0.5")
     dataset("dataset.train_fraction=0.25")
     assert list(reads.values()) == [2, 1]

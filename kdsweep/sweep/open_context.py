@@ -1,29 +1,31 @@
-"""Opens the session of a sweep; an MLflow that is away stops none that has been in it before."""
+"""Opens a sweep's training context; an MLflow that is away stops no sweep that has been in it."""
 
 import shlex
 from pathlib import Path
 from typing import Any
 
 from kdsweep.errors import UserError
-from kdsweep.run import Session
+from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import has_been_in_mlflow, sweep_note
 from kdsweep.tracking.mlflow.backend import StoreError
 
 
-def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path | None) -> Session:
-    """A session for a sweep, without a store if that does not work and the sweep is resumed.
+def open_context(
+    tracking: dict[str, Any], progress: Progress, sweep: Path | None
+) -> TrainingContext:
+    """A context for a sweep, without a store if that does not work and the sweep is resumed.
 
     Args:
         tracking: the `tracking` node of its runs.
-        sweep: the folder of the sweep that is begun or resumed; None if it is known to be new.
+        sweep: the folder of the sweep that is started or resumed; None if it is known to be new.
 
     Raises:
         UserError: if the store does not work and the sweep has never been in MLflow, or if a value
             of `tracking` is not allowed.
     """
     try:
-        return Session(tracking, progress)
+        return TrainingContext(tracking, progress)
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise
@@ -31,6 +33,6 @@ def open_session(tracking: dict[str, Any], progress: Progress, sweep: Path | Non
             raise
         command = shlex.join(["kdsweep", "sync", str(sweep)])
         progress.note(f"{error}; the sweep is resumed without it, `{command}` ships it later")
-    session = Session({**tracking, "uri": None}, progress)
-    session.is_detached = True
-    return session
+    context = TrainingContext({**tracking, "uri": None}, progress)
+    context.is_detached = True
+    return context

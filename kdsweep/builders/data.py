@@ -1,0 +1,97 @@
+"""Data sets, the training stream and the splits to evaluate on."""
+
+from collections.abc import Iterator
+
+import torch
+
+from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
+from kdsweep.common.types import Batch
+from kdsweep.config.run_config import RunConfig
+from kdsweep.config.schema import DatasetConfig
+from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.types import LabelledImages, Source
+from kdsweep.errors import UserError
+from kdsweep.training.evaluation import Split
+
+EVALUATION_BATCH = 256  # at least this many images per forward pass in evaluation
+TRAINING_SAMPLE = 1000  # images to measure a teacher on where nothing is held out
+
+
+def build_source(dataset: DatasetConfig) -> Source:
+    """The data source of a data set, without reading its images."""
+    source: Source = instantiate_node(dataset.source, "dataset")
+    return source
+
+
+def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = None) -> Dataset:
+    """Load, split and measure a data set, resident on the device.
+
+    Args:
+        source: its data source, if the caller has it already.
+
+    Raises:
+        UserError: if the data is missing or damaged or cannot be split as requested.
+    """
+    try:
+        return load_dataset(
+            source or build_source(dataset), SplitOptions.from_config(dataset), device=device
+        )
+    except (ValueError, OSError) as error:
+        raise UserError(with_key("dataset", error)) from error
+
+
+def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
+    """The cohort's stream of training batches."""
+    options = config.dataset.augment
+    with naming_key("dataset.augment"):
+        augment = Augment(crop_padding=options.crop_padding, flip=options.flip)
+        mix = BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
+    with naming_key("trainer.batch_size"):
+        return Stream(
+            dataset.train,
+            batch_size=config.trainer.batch_size,
+            seed=config.seed,
+            augment=augment,
+            mix=mix,
+            mean=dataset.mean,
+            std=dataset.std,
+            device=device,
+        )
+
+
+def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, Split]:
+    """`val` (if there is one) and `test`, as they are evaluated."""
+    parts = {"val": dataset.val, "test": dataset.test}
+    return {
+        name: _split(name, part, config, dataset, device)
+        for name, part in parts.items()
+        if part is not None
+    }
+
+
+def _split(
+    name: str, part: LabelledImages, config: RunConfig, dataset: Dataset, device: str
+) -> Split:
+    size = max(config.trainer.batch_size, EVALUATION_BATCH)
+
+    def batches() -> Iterator[Batch]:
+        return evaluation_batches(
+            part, batch_size=size, mean=dataset.mean, std=dataset.std, device=device
+        )
+
+    return Split(name, batches, part.labels.to(device))
+
+
+def teacher_split(config: RunConfig, dataset: Dataset, device: str) -> Split:
+    """What a teacher is evaluated on before use: `val`, or a sample of the training split."""
+    if dataset.val is not None:
+        return _split("val", dataset.val, config, dataset, device)
+    count = len(dataset.train.labels)
+    # At even distances: images may be in the order of their classes.
+    index = torch.linspace(0, count - 1, min(count, TRAINING_SAMPLE)).long()
+    sample = dataset.train.subset(index.to(dataset.train.labels.device))
+    name = f"no validation split, {len(index):,} training images"
+    return _split(name, sample, config, dataset, device)

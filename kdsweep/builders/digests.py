@@ -1,0 +1,46 @@
+"""Digests of the contents that a config only names: its data and files of weights."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdsweep.builders.data import build_source
+from kdsweep.builders.instantiate import naming_key
+from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
+from kdsweep.errors import UserError
+
+
+def content_digests(config: RunConfig) -> dict[str, str]:
+    """The digest of the data, under `dataset`, and of given checkpoints, under their path.
+
+    Raises:
+        UserError: if something named is not there.
+    """
+    source = build_source(config.dataset)
+    with naming_key("dataset"):
+        digests = {"dataset": source.digest()}
+    named = [("student", config.student.checkpoint), *_teacher_files("teacher", config.teacher)]
+    for key, path in named:
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise UserError(
+                f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
+            )
+        digests[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return digests
+
+
+def _teacher_files(
+    key: str, node: ResolvedTeacher | ResolvedPeer
+) -> Iterator[tuple[str, str | None]]:
+    """The file of weights of a teacher and of those below it, by their config key."""
+    yield key, node.checkpoint
+    if isinstance(node, ResolvedPeer):
+        return
+    if node.teacher is not None:
+        yield from _teacher_files(f"{key}.teacher", node.teacher)
+    for name, member in node.members.items():
+        yield from _teacher_files(f"{key}.members.{name}", member)
+    for name, peer in node.peers.items():
+        yield from _teacher_files(f"{key}.peers.{name}", peer)

@@ -1,0 +1,146 @@
+"""A run's objective: its weighted loss terms, and what they require of the networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
+from kdsweep.builders.models import dry_forward
+from kdsweep.common.rng import derive
+from kdsweep.common.types import Output
+from kdsweep.config.recipes import num_averaged_teachers
+from kdsweep.config.run_config import RunConfig
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.errors import UserError
+from kdsweep.losses.base.multi_teacher import Averaged, parts
+from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.weight_schedule import WeightSchedule, weight_schedule
+from kdsweep.models.components.feature_extractor import FeatureTap
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a run's loss terms require of the networks."""
+
+    needs_teacher: bool
+    student_features: tuple[str, ...]
+    teacher_features: tuple[str, ...]
+
+
+def objective_requirements(config: RunConfig) -> Requirements:
+    """What the loss terms of a run require, found by building them once."""
+    objective = build_objective(config)
+    return Requirements(
+        objective.needs_teacher, objective.student_features, objective.teacher_features
+    )
+
+
+def build_objective(config: RunConfig) -> Objective:
+    """The weighted sum of a run's terms, not yet set up for networks.
+
+    Raises:
+        UserError: if a term cannot be built, or does not go with the data or the stages.
+    """
+    with torch.random.fork_rng():
+        terms = {name: _build_term(name, config) for name in sorted(config.loss)}
+    for name, term in terms.items():
+        if term.needs_labels:
+            _refuse_mixing(name, config)
+        if term.needs_stage:
+            _require_stage(name, config)
+    schedules = {name: _weight_schedule(name, node) for name, node in config.loss.items()}
+    with naming_key("loss"):
+        return Objective(
+            terms,
+            hard_weight=config.hard_weight,
+            alpha=config.alpha if config.alpha_weighted else None,
+            label_smoothing=config.hard.label_smoothing,
+            schedules=schedules,
+            epochs=config.trainer.epochs,
+        )
+
+
+def _build_term(name: str, config: RunConfig) -> Term:
+    """A loss term, or one for each of several teachers, each built right after its own seed."""
+    node: Any = config.loss[name]
+    if not isinstance(node, dict):
+        raise UserError(f"loss.{name} must be a term's options, got {node!r}")
+    options = {key: value for key, value in node.items() if key != "schedule"}
+
+    def build(teacher: int) -> Term:
+        _seed_term(name, config, teacher)
+        term = instantiate_node(options, f"loss.{name}")
+        if not isinstance(term, Term):
+            raise UserError(f"loss.{name}._target_ must be a loss term, got {node['_target_']}")
+        return term
+
+    count, first = num_averaged_teachers(config), build(0)
+    if not count or not first.needs_teacher:
+        return first
+    return Averaged([first, *(build(teacher) for teacher in range(1, count))])
+
+
+def _seed_term(name: str, config: RunConfig, teacher: int) -> None:
+    """Seed the generator by the name of a term, and by the index of a teacher after the first."""
+    torch.manual_seed(derive("term", name, init_seed(config), *([teacher] if teacher else [])))
+
+
+def init_seed(config: RunConfig) -> int:
+    """The seed of a network's initialisation: the run's own, or one derived from a member's name.
+
+    Peers and online teachers get one of their own, so that no two networks start equal.
+    """
+    if config.member_name is None:
+        return config.seed
+    return derive("beside", config.seed, config.member_name)
+
+
+def _weight_schedule(name: str, node: dict[str, Any]) -> WeightSchedule:
+    with naming_key(f"loss.{name}.schedule"):
+        return weight_schedule(node.get("schedule"))
+
+
+def _refuse_mixing(name: str, config: RunConfig) -> None:
+    augment = config.dataset.augment
+    for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
+        if share:
+            raise UserError(
+                f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class of"
+                f" an image, got {share:g}"
+            )
+
+
+def _require_stage(name: str, config: RunConfig) -> None:
+    stages = list(config.stages.values())
+    if not stages or name not in stages[-1].loss:
+        raise UserError(
+            f"loss.{name} must begin with a stage that has it among its loss terms, as the last"
+            f" of the stages, got stages {', '.join(config.stages) or 'none'}"
+        )
+
+
+def set_up_terms(
+    config: RunConfig,
+    objective: Objective,
+    student: FeatureTap,
+    teachers: Sequence[FeatureTap],
+    dataset: Dataset,
+) -> None:
+    """Give each term the outputs for two blank images, from which it sizes its own parameters."""
+    if not objective.terms:
+        return
+    output = dry_forward(student, dataset)
+    # A term without a teacher gets logits all the same.
+    blank = Output(torch.zeros(2, dataset.num_classes), {})
+    targets = [dry_forward(teacher, dataset) for teacher in teachers] or [blank]
+    for name, term in objective.terms.items():
+        assert isinstance(term, Term)
+        for place, (part, target) in enumerate(zip(parts(term), targets, strict=False)):
+            _seed_term(name, config, place)
+            try:
+                part.bind(output, target, dataset.train.labels.cpu())
+            except ValueError as error:
+                raise UserError(with_key(f"loss.{name}", error)) from error

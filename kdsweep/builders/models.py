@@ -1,0 +1,95 @@
+"""Networks of students and teachers, with the features that loss terms require."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.common.rng import derive
+from kdsweep.common.types import Output
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.errors import UserError
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.input_normalization import bridge
+from kdsweep.training.checkpoint import fit_weights, load_weights
+
+
+def build_model(
+    node: dict[str, Any], key: str, shape: tuple[int, ...], num_classes: int
+) -> nn.Module:
+    """A model for images of (channels, H, W) and a number of classes."""
+    model = instantiate_node(node, f"{key}.model", in_shape=shape, num_classes=num_classes)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
+    """A model for the images of a data set with its normalisation."""
+    model = build_model(node, key, dataset.image_shape, dataset.num_classes)
+    bridge(model, dataset.mean, dataset.std)
+    return model
+
+
+def build_teacher_network(
+    node: dict[str, Any],
+    seed: int,
+    dataset: Dataset,
+    features: Sequence[str] = (),
+    key: str = "teacher",
+) -> FeatureTap:
+    """A teacher's network with its initial weights, and an extractor of its features."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive("student", seed))
+        model = build_network(dataset, node, key)
+    return extract_features(model, features, key, dataset)
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
+    """Load a file of weights into a model.
+
+    Raises:
+        UserError: if the file is missing, damaged, a pickle, or does not fit the model.
+    """
+    try:
+        fit_weights(model, load_weights(Path(path)), str(path))
+    except ValueError as error:
+        raise UserError(f"{key}.checkpoint {error}") from error
+
+
+def extract_features(
+    model: nn.Module, names: Sequence[str], key: str, dataset: Dataset
+) -> FeatureTap:
+    """The model with an extractor of the named features; its logits must fit the data set.
+
+    Raises:
+        UserError: if a feature is not there, or the model does not fit the images or the classes.
+    """
+    try:
+        network = FeatureTap(model, names)
+    except ValueError as error:
+        raise UserError(f"loss needs a feature that the {key} does not have: {error}") from error
+    try:
+        logits = dry_forward(network, dataset).logits
+    except (RuntimeError, ValueError) as error:
+        shape = " x ".join(map(str, dataset.image_shape))
+        raise UserError(f"{key}.model does not take images of {shape}: {error}") from error
+    if logits.shape != (2, dataset.num_classes):
+        raise UserError(
+            f"{key}.model must give {dataset.num_classes} logits, one a class of the data set,"
+            f" got an output of shape {tuple(logits.shape[1:])}"
+        )
+    return network
+
+
+def dry_forward(network: FeatureTap, dataset: Dataset) -> Output:
+    """The output for two blank images in eval mode, without gradients; the mode is restored."""
+    device = next(network.model.parameters()).device
+    was_training = network.model.training
+    network.model.eval()
+    with torch.no_grad():
+        output = network(torch.zeros(2, *dataset.image_shape, device=device))
+    network.model.train(was_training)
+    return Output(output.logits.cpu(), {k: v.cpu() for k, v in output.features.items()})

@@ -1,0 +1,72 @@
+"""A run's student, ready for its first step."""
+
+from collections.abc import Sequence
+
+import torch
+
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.instantiate import instantiate_node, naming_key
+from kdsweep.builders.losses import build_objective, init_seed, set_up_terms
+from kdsweep.builders.models import build_network, extract_features, load_checkpoint
+from kdsweep.common.rng import derive
+from kdsweep.config.run_config import RunConfig
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.training.schedule import Schedule
+from kdsweep.training.student import Student
+
+
+def build_student(
+    config: RunConfig,
+    dataset: Dataset,
+    teachers: Sequence[FeatureTap],
+    steps_per_epoch: int,
+    *,
+    features: Sequence[str] = (),
+    key: str = "student",
+) -> Student:
+    """One run's student, ready for its first step.
+
+    The order of random draws is part of the contract: the model right after seeding "student",
+    each term built and set up right after seeding its own name, so that the initialisation of no
+    part depends on another's.
+
+    Args:
+        teachers: the networks of the cohort's teachers (trained or not; only shapes are read); none
+            if no term requires one, several for an ensemble.
+        features: what others require of its network, in addition to its own terms.
+        key: the config key of its network.
+    """
+    trainer, seed = config.trainer, init_seed(config)
+    device = resolve_device(trainer.device)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive("student", seed))
+        model = build_network(dataset, config.student.model, key)
+        if (path := config.student.checkpoint) is not None:
+            load_checkpoint(model, path, key)
+        objective = build_objective(config)
+        required = sorted({*objective.student_features, *features})
+        network = extract_features(model, required, key, dataset)
+        set_up_terms(config, objective, network, teachers, dataset)
+    model.to(device)
+    objective.to(device)
+    trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
+    recipe = instantiate_node(config.optimizer, "optimizer")
+    with naming_key("optimizer"):
+        optimizer = recipe(trained)
+    schedule = instantiate_node(config.schedule, "schedule")
+    assert isinstance(schedule, Schedule)
+    with naming_key("schedule"):
+        scheduler = schedule.build(
+            optimizer, epochs=trainer.epochs, steps_per_epoch=steps_per_epoch
+        )
+    return Student(
+        network,
+        objective,
+        optimizer,
+        scheduler,
+        seed=seed,
+        precision=trainer.precision,
+        grad_clip=trainer.grad_clip,
+        device=device,
+    )

@@ -1,0 +1,181 @@
+"""The console script `kdsweep` and its commands."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdsweep.cli.train import main
+from kdsweep.common.passwords import redact_text
+from kdsweep.errors import UserError
+from kdsweep.interop.repositories import REPOSITORIES, translate
+
+ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
+
+app = typer.Typer(
+    help="Knowledge distillation sweeps, trained in lockstep, tracked in MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command("train", context_settings=ANY_WORDS, add_help_option=False)
+def train_command(context: typer.Context) -> None:
+    """Train a run, a grid (-m T=1,4,16) or a search (search=bayes): `kdsweep train --help`."""
+    sys.argv = ["kdsweep train", *context.args]
+    main()
+
+
+@app.command("plan", context_settings=ANY_WORDS, add_help_option=False, hidden=True)  # alias
+@app.command("estimate", context_settings=ANY_WORDS, add_help_option=False)
+def estimate_command(context: typer.Context) -> None:
+    """Estimate a sweep's time, disk space and missing teachers without training.
+
+    It takes the overrides of `kdsweep train`; a few steps of each kind of run are timed.
+    """
+    sys.argv = [f"kdsweep {context.info_name}", *context.args, "dry_run=true"]
+    main()
+
+
+Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
+Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Print the message of what the user can correct, and exit with code 1."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(redact_text(str(error)), err=True)
+        raise typer.Exit(1) from error
+    except Exception as error:
+        if (message := _explanation(error)) is None:
+            raise
+        typer.echo(message, err=True)
+        raise typer.Exit(1) from error
+
+
+def _explanation(error: Exception) -> str | None:
+    """The message of an unreachable store or a full disk; None for any other error."""
+    from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
+    from kdsweep.tracking.mlflow.backend import trouble
+
+    if (reason := trouble(error)) is not None:
+        return f"the MLflow store does not work: {reason}; try again later"
+    return str(disk_full(full_folder(error, Path.cwd()), REPEAT)) if is_full(error) else None
+
+
+@app.command()
+def sync(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="of a sweep, of a run or of a teacher")
+    ],
+    uri: Uri = None,
+    experiment: Experiment = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="where a new experiment keeps its files")
+    ] = None,
+) -> None:
+    """Upload what MLflow lacks of each FOLDER: after an outage, after tracking=none.
+
+    Options that are not given are as the run was configured.
+    """
+    from kdsweep.sweep.mlflow_sync import Target, sync_folder
+
+    for folder in folders:
+        with _user_errors():
+            typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
+
+
+@app.command()
+def report(
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SWEEP]...",
+            help="a sweep's folder, its name under multirun/, the id of its run in MLflow, or a"
+            " filter like \"params.loss = 'kl'\"; several are reported as one; without any, the"
+            " latest sweep",
+        ),
+    ] = None,
+    uri: Uri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Write the report of a sweep: report.html, report.md, table.tex, results.csv, and MLflow."""
+    from rich.console import Console
+
+    from kdsweep.report.files import PAGE, show, write_report
+    from kdsweep.report.mlflow_publish import publish_if_possible
+    from kdsweep.report.sources.lookup import Address, find
+
+    with _user_errors():
+        source = find(sweeps or [], Address(uri, experiment))
+        found = write_report(source.evidence)
+    console = Console()
+    show(found.grid, found.answer, console)
+    console.print(f"report   {source.evidence.home / PAGE}", soft_wrap=True, markup=False)
+    if (reason := publish_if_possible(found, source)) is not None:
+        console.print(reason, soft_wrap=True, markup=False)
+
+
+@app.command()
+def leaderboard(
+    uri: Uri = None,
+    experiment: Experiment = None,
+    limit: Annotated[int, typer.Option(min=1, help="most cells of a data set")] = 20,
+) -> None:
+    """Print the best cells of all sweeps of an experiment, by validation."""
+    from rich.console import Console
+
+    from kdsweep.report.leaderboard import boards, show
+    from kdsweep.report.sources.lookup import Address
+
+    with _user_errors():
+        found = boards(Address(uri, experiment).open())
+    show(found, limit, Console())
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, or its MLflow id")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="the other; ids may be shortened")],
+    uri: Uri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Print how two runs differ, and whether one is better on the same test images (McNemar)."""
+    from rich.console import Console
+
+    from kdsweep.report.compare import compare_runs, find_run, show
+    from kdsweep.report.sources.lookup import Address
+
+    address = Address(uri, experiment)
+    with _user_errors():
+        address.refuse_absent()
+        found = compare_runs(find_run(first, address), find_run(second, address))
+    show(found, Console())
+
+
+@app.command("weights", context_settings=ANY_WORDS, hidden=True)  # alias
+@app.command("convert-weights", context_settings=ANY_WORDS)
+def convert_weights(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Option("--from", help=" | ".join(REPOSITORIES)),
+    ],
+) -> None:
+    """Convert another repository's loss weights and temperature to overrides for train.py.
+
+    Its options follow as it names them, alpha=0.9 or --alpha 0.9; the others have its defaults:
+    kdsweep convert-weights --from torchdistill alpha=0.9 temperature=4
+    """
+    with _user_errors():
+        translation = translate(source, context.args)
+    typer.echo(shlex.join(translation.words))
+    for note in translation.notes:
+        typer.echo(f"# {note}")

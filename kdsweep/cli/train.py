@@ -1,0 +1,137 @@
+"""`train.py` and `kdsweep train`: Hydra's `main`, and how a sweep is stopped."""
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
+from omegaconf import DictConfig
+
+from kdsweep.common.passwords import redact_argument, redact_text
+from kdsweep.config.limits import refuse_keys_of_some_options
+from kdsweep.config.register import register
+from kdsweep.config.schema import EXECUTION_WHITELIST
+from kdsweep.errors import UserError
+
+PACKAGE = Path(__file__).parents[1]
+# conf/ is shipped inside the wheel; in a source checkout it stands at the top.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+GROUPS = (
+    "dataset",
+    "teacher",
+    "student",
+    "loss",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "tracking",
+)
+
+# Signals that end a sweep in an orderly way. Windows has no SIGHUP.
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+register()
+
+
+@hydra.main(
+    config_path=str(CONF),
+    config_name="train",
+    execution_whitelist=EXECUTION_WHITELIST,
+)
+def train(cfg: DictConfig) -> float:
+    """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
+    from kdsweep.sweep.single_job import train_one
+    from kdsweep.tracking.disk import one_sentence
+
+    if cfg.debug:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    with one_sentence(Path(str(HydraConfig.get().runtime.output_dir))):
+        return train_one(cfg, HydraConfig.get())
+
+
+def main() -> None:
+    """What train.py and `kdsweep train` run."""
+    sys.excepthook = _print_error
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
+    # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
+    _refuse_empty_groups(sys.argv[1:])
+    _refuse_keys_of_some_options(sys.argv[1:])
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
+    try:
+        train()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
+        sys.exit(130)
+
+
+def _refuse_empty_groups(words: list[str]) -> None:
+    """Hydra's own traceback for `loss=null` does not name the loss."""
+    for word in words:
+        group, _, option = word.partition("=")
+        if group in GROUPS and option == "null":
+            options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            sys.exit(f"{group} must name at least one option of {', '.join(options)}, got null")
+
+
+def _refuse_keys_of_some_options(words: list[str]) -> None:
+    """Hydra's own message for these does not name the option that lacks the key."""
+    if any(word.startswith(("--", "-c", "search=", "hydra/sweeper")) for word in words):
+        return  # other folders of configs, or keys that a search needs where they are
+    try:
+        refuse_keys_of_some_options([word for word in words if "=" in word], _composes)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def _composes(words: Sequence[str]) -> bool:
+    with hydra.initialize_config_dir(str(CONF)):
+        try:
+            hydra.compose("train", list(words))
+        except HydraException:
+            return False
+    return True
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End open runs as KILLED; schedulers and shells may send a signal again meanwhile."""
+    for again in ENDINGS:
+        signal.signal(again, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _hang_up(number: int, frame: object) -> None:
+    """As SIGTERM; nothing more is written to the terminal or pipe, which are gone by now."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        try:
+            is_file = stat.S_ISREG(os.fstat(output).st_mode)
+        except OSError:
+            is_file = False
+        if not is_file:
+            os.dup2(nowhere, output)
+    os.close(nowhere)
+    _terminate(number, frame)
+
+
+def _print_error(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """A message for what the user can correct, a traceback for everything else."""
+    if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        sys.stderr.write(redact_text(f"{error}\n"))
+    else:
+        sys.stderr.write(redact_text("".join(format_exception(kind, error, traceback))))

@@ -1,0 +1,122 @@
+"""The config of one run with its interpolations resolved, as typed values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
+
+from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig, TrainConfig
+
+Node = TypeVar("Node")
+
+MEMBER_NAME = "beside"  # the key of `member_name` in plain values, which are hashed
+
+
+@dataclass
+class ResolvedStage(StageConfig):
+    """``alpha_weighted``: whether the weight of some loss term follows alpha."""
+
+    alpha_weighted: bool = False
+
+
+@dataclass
+class ResolvedPeer(StudentConfig):
+    """``loss``: the terms of the run, resolved for this network."""
+
+    loss: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ResolvedTeacher(TeacherConfig):
+    """``alpha_weighted``: whether the weight of some term of its loss follows its alpha."""
+
+    teacher: "ResolvedTeacher | None" = None  # type: ignore[assignment]
+    members: dict[str, "ResolvedTeacher"] = field(default_factory=dict)
+    peers: dict[str, ResolvedPeer] = field(default_factory=dict)
+    alpha_weighted: bool = False
+
+
+@dataclass
+class RunConfig(TrainConfig):
+    """The config of one run. It is never changed; `dataclasses.replace` makes another one.
+
+    ``alpha_weighted``: whether the weight of some loss term follows alpha; the hard term then has
+    the weight 1 - alpha. ``member_name``: of a peer or an online teacher, which is trained together
+    with the run's own student; None for that student.
+    """
+
+    teacher: ResolvedTeacher = field(default_factory=ResolvedTeacher)
+    stages: dict[str, ResolvedStage] = field(default_factory=dict)
+    alpha_weighted: bool = False
+    member_name: str | None = None
+
+    @property
+    def device_kind(self) -> str:
+        """`trainer.device` without the number: cpu, cuda, or auto."""
+        return self.trainer.device.split(":")[0]
+
+    @property
+    def loss_name(self) -> str:
+        """The terms joined by `+`: `fitnet+kl`; `ce` without a term in addition to the hard one."""
+        return loss_name(self.loss)
+
+
+def loss_name(loss: Mapping[str, Any]) -> str:
+    """The names of loss terms joined by `+`, `ce` if there are none."""
+    return "+".join(sorted(loss)) or "ce"
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """The typed config of plain values; keys that the schema lacks are dropped."""
+    stages = values["stages"]
+    return replace(
+        from_values(RunConfig, values),
+        teacher=_teacher(values["teacher"]),
+        stages={name: from_values(ResolvedStage, stage) for name, stage in stages.items()},
+        member_name=values.get(MEMBER_NAME),
+    )
+
+
+def _teacher(values: Mapping[str, Any]) -> ResolvedTeacher:
+    below, members, peers = (values.get(key) for key in ("teacher", "members", "peers"))
+    return replace(
+        from_values(ResolvedTeacher, values),
+        teacher=None if below is None else _teacher(below),
+        members={name: _teacher(member) for name, member in (members or {}).items()},
+        peers={name: from_values(ResolvedPeer, peer) for name, peer in (peers or {}).items()},
+    )
+
+
+def from_values(schema: type[Node], values: Mapping[str, Any]) -> Node:
+    """An instance of a dataclass of the schema from plain values, nested ones included."""
+    assert is_dataclass(schema)
+    kinds = get_type_hints(schema)
+    known = {key: values[key] for key in kinds if key in values}
+    return schema(
+        **{
+            key: from_values(kinds[key], value)
+            if is_dataclass(kinds[key]) and isinstance(value, Mapping)
+            else value
+            for key, value in known.items()
+        }
+    )
+
+
+def to_values(config: Any) -> dict[str, Any]:
+    """A config, or a node of one, as plain values: what is hashed and written to files."""
+    values = asdict(config)
+    if isinstance(config, RunConfig):
+        values[MEMBER_NAME] = values.pop("member_name")
+    return values
+
+
+def public_values(config: RunConfig) -> dict[str, Any]:
+    """The plain values without those that are derived: what `config.yaml` holds."""
+
+    def without_derived(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        return {k: without_derived(v) for k, v in node.items() if k not in derived}
+
+    derived = ("alpha_weighted", MEMBER_NAME)
+    values: dict[str, Any] = without_derived(to_values(config))
+    return values

@@ -1,0 +1,312 @@
+"""Trains a cohort: one stream, one teacher, N students in lockstep, each recorded as a run."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from kdsweep.builders.data import build_splits, build_stream
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import load_checkpoint
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.errors import RunFailed
+from kdsweep.execution.context import TrainingContext, readable_data
+from kdsweep.execution.run_writer import CheckpointThrottle, EpochCallback, RunWriter
+from kdsweep.execution.target import (
+    Result,
+    RunTarget,
+    SweepLocation,
+    finished_result,
+    recorded_result,
+    stage_target,
+)
+from kdsweep.execution.teacher_store import load_teacher
+from kdsweep.runs.units import build_online_teacher, build_unit, taught
+from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
+from kdsweep.tracking.predictions import OF_TEACHERS, Answers, save_answers, save_once
+from kdsweep.tracking.run_dir import ANSWERS
+from kdsweep.training import checkpoint
+from kdsweep.training.evaluation import Split, confusion
+from kdsweep.training.latency import latency_ms
+from kdsweep.training.online_teacher import OnlineTeacher
+from kdsweep.training.student import Student
+from kdsweep.training.trainer import CohortUnit, fit, student_logits, torch_state, with_teacher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Cohort:
+    """The writers of a cohort: one group a unit, whose runs can only be resumed together."""
+
+    groups: list[list[RunWriter]] = field(default_factory=list)
+    online_teacher: RunWriter | None = None
+
+    @property
+    def writers(self) -> list[RunWriter]:
+        """All writers."""
+        return [writer for group in self.all_groups for writer in group]
+
+    @property
+    def all_groups(self) -> list[list[RunWriter]]:
+        """The groups, with that of a recorded online teacher last."""
+        return [*self.groups, *([[self.online_teacher]] if self.online_teacher else [])]
+
+
+@readable_data()
+def train_cohort(
+    targets: Sequence[RunTarget],
+    context: TrainingContext,
+    *,
+    resume: bool = False,
+    on_epoch: EpochCallback | None = None,
+) -> list[Result]:
+    """Train runs in lockstep, each into its own directory.
+
+    Args:
+        targets: runs that may share a cohort, their teachers and stages trained; with `resume`, the
+            checkpoints and MLflow runs in their directories are resumed.
+        on_epoch: may stop single runs early.
+
+    Returns:
+        Each run's `result.json`, in order. A run that failed or was pruned alone has the status
+        FAILED or PRUNED; an exception of the teacher or the stream fails all and is raised.
+    """
+    specs = [target.spec for target in targets]
+    config = specs[0].config
+    dataset, device = context.dataset(config), resolve_device(config.trainer.device)
+    context.forget_sources()  # the preflight has cut every data set by now
+    stream = build_stream(config, dataset, device)
+    splits = build_splits(config, dataset, device)
+    with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
+        teacher = online or load_teacher(specs, context)
+        networks = teacher.networks if teacher else ()
+        units = [build_unit(spec, dataset, networks, stream.steps_per_epoch) for spec in specs]
+        groups = [
+            _group(target, unit, context, dataset, on_epoch)
+            for target, unit in zip(targets, units, strict=True)
+        ]
+        cohort = _Cohort(groups, writer)
+        with _ended_on_error(cohort):
+            for target, unit in zip(targets, units, strict=True):
+                _load_stage_weights(target, unit.students[0], context)
+            _start(cohort, resume)
+            fit(
+                units,
+                stream,
+                teacher=teacher,
+                splits=_measured_every_epoch(config.trainer.test_curve, splits),
+                epochs=config.trainer.epochs,
+                threads=config.trainer.threads,
+                record=EpochRecorder({w.student: w for w in cohort.writers}, context),
+            )
+            _prune_idle_teacher(writer, config.trainer.epochs)
+            with torch_state(config.trainer.threads):
+                _finish(cohort, [with_teacher(s, teacher) for s in splits.values()], context)
+    return [group[0].result for group in groups]
+
+
+@contextmanager
+def _online_teacher(
+    targets: Sequence[RunTarget], context: TrainingContext, dataset: Dataset, steps: int
+) -> Iterator[tuple[OnlineTeacher | None, RunWriter | None]]:
+    """Yield the online teacher of a cohort and its writer.
+
+    It is recorded once per sweep: if its run has finished or is locked by another process, the
+    teacher is trained again without a record, to the same bits.
+    """
+    teacher = build_online_teacher([target.spec for target in targets], dataset, steps)
+    if teacher is None:
+        yield None, None
+        return
+    spec = taught([target.spec for target in targets])
+    assert spec is not None
+    assert spec.online_teacher is not None
+    sweep = context.sweep or SweepLocation(targets[0].run_dir)
+    fingerprint = spec.online_teacher.fingerprint
+    target = RunTarget(
+        spec.online_teacher, sweep.folder / f"teacher-{fingerprint}", sweep.parent_run_id
+    )
+    throttle = CheckpointThrottle(context.options.checkpoint_seconds)
+    writer = RunWriter(target, teacher.student, context, dataset, throttle)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(sweep.folder / f".{target.run_dir.name}.lock")
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.acquire(blocking=False))
+            is_recorded = finished_result(target) is not None
+        except Timeout:
+            is_recorded = True
+        yield teacher, None if is_recorded else writer
+
+
+def _group(
+    target: RunTarget,
+    unit: CohortUnit,
+    context: TrainingContext,
+    dataset: Dataset,
+    on_epoch: EpochCallback | None,
+) -> list[RunWriter]:
+    """The writer of a unit's run, and those of its peers in directories inside of the run's own."""
+    throttle = CheckpointThrottle(context.options.checkpoint_seconds)
+    own, *others = unit.students
+    group = [RunWriter(target, own, context, dataset, throttle, on_epoch)]
+    for (name, spec), student in zip(target.spec.peers.items(), others, strict=True):
+        peer = RunTarget(spec, target.run_dir / "peers" / name, target.parent_run_id)
+        group.append(RunWriter(peer, student, context, dataset, throttle))
+    return group
+
+
+def _load_stage_weights(target: RunTarget, student: Student, context: TrainingContext) -> None:
+    """Load the weights of the stage before; a stage that stopped early fails the run."""
+    if (stage := stage_target(target, context.sweep)) is None:
+        return
+    if finished_result(stage) is None:
+        result = recorded_result(stage)
+        reason = result["reason"] if result else "not there"
+        student.fail(f"its {stage.spec.cell.name}: {reason}")
+        return
+    load_checkpoint(student.model, stage.weights, "stages")
+    terms = stage.checkpoints / checkpoint.TERMS
+    if terms.is_file():  # else no term has parameters of its own
+        student.objective.begin_with(checkpoint.load_weights(terms))
+
+
+def _start(cohort: _Cohort, resume: bool) -> None:
+    """Open every run's directory, each at the epoch it resumes from."""
+    for group in cohort.groups if resume else ():
+        checkpoint.load_latest([writer.saved for writer in group])
+    first = min(writer.student.epoch for group in cohort.groups for writer in group)
+    if (teacher := cohort.online_teacher) is not None:  # its targets are needed from there on
+        checkpoint.load_latest([teacher.saved], at_most=first)
+    for writer in cohort.writers:
+        writer.start()
+
+
+def _measured_every_epoch(test_curve: bool, splits: dict[str, Split]) -> list[Split]:
+    """Validation; and the test set only for its curve, under a name of its own."""
+    measured = [splits["val"]] if "val" in splits else []
+    if test_curve:
+        test = splits["test"]
+        measured.append(Split("test_curve", test.batches, test.labels))
+    return measured
+
+
+class EpochRecorder:
+    """Records the metrics of a student's epoch, and stops a cohort when the time is over."""
+
+    def __init__(self, writers: Mapping[Student, RunWriter], context: TrainingContext) -> None:
+        self._writers, self._context = writers, context
+
+    def __call__(self, student: Student, metrics: dict[str, float]) -> None:
+        if student in self._writers:  # an online teacher may have no record
+            self._writers[student].epoch(metrics)
+            self._stop_in_time(student.epoch)
+
+    def _stop_in_time(self, epochs: int) -> None:
+        """Once the time is over, stop when all students have recorded so many epochs.
+
+        A checkpoint of each is written, so that no training is lost.
+        """
+        if self._context.stop_in_time is None:
+            return
+        try:
+            self._context.stop_in_time()
+        except SystemExit:
+            alive = [w for w in self._writers.values() if w.student.failure is None]
+            if any(writer.recorded < epochs for writer in alive):
+                return  # the last one to record this epoch stops them
+            for writer in alive:
+                checkpoint.save(*writer.saved)
+            raise
+
+
+def _prune_idle_teacher(writer: RunWriter | None, epochs: int) -> None:
+    """End the run of an online teacher whose students have all ended before it."""
+    if writer is not None and writer.student.failure is None and writer.student.epoch < epochs:
+        writer.pruned = True
+        writer.student.fail("no student was left to teach")
+
+
+def _finish(cohort: _Cohort, splits: Sequence[Split], context: TrainingContext) -> None:
+    """Evaluate the test set (the last split), once, for every run that was trained to its end."""
+    for group in cohort.all_groups:
+        status = "PRUNED" if any(writer.pruned for writer in group) else "FAILED"
+        for writer in group:
+            if writer.student.failure is not None:
+                writer.end(status, writer.student.failure, with_cohort=False)
+    # A run itself comes after its peers: when it has finished nothing is left to do for them.
+    alive = [w for group in cohort.all_groups for w in reversed(group) if w.student.failure is None]
+    students = [writer.student for writer in alive]
+    keep_predictions = context.options.answers
+    evaluated = splits if keep_predictions else splits[-1:]
+    logits_by_split = {split.name: student_logits(students, split) for split in evaluated}
+    test = splits[-1]
+    image = next(iter(test.batches())).images[:1]
+    for place, writer in enumerate(alive):
+        logits = {name: students[place] for name, students in logits_by_split.items()}
+        if keep_predictions:
+            _save_predictions(writer, logits, splits, context)
+        needs_teacher = writer.student.objective.needs_teacher
+        metrics = test.metrics(logits[test.name], agreement=needs_teacher)
+        metrics["latency_ms"] = latency_ms(writer.student, image)
+        writer.finish(metrics, confusion(logits[test.name], test.labels).tolist())
+
+
+def _save_predictions(
+    writer: RunWriter,
+    logits: Mapping[str, Tensor],
+    splits: Sequence[Split],
+    context: TrainingContext,
+) -> None:
+    """Write a run's logits of every image, and its teacher's, which are kept once per sweep."""
+    classes = tuple(writer.dataset.class_names)
+    labels = {split.name: split.labels.cpu() for split in splits}
+    targets = {s.name: s.teacher_logits.cpu() for s in splits if s.teacher_logits is not None}
+    teacher = None
+    if targets and writer.student.objective.needs_teacher:
+        folder = context.sweep.folder if context.sweep else writer.folder
+        teacher = save_once(folder / OF_TEACHERS, Answers(targets, labels, classes))
+    own = {name: tensor.cpu() for name, tensor in logits.items()}
+    save_answers(writer.folder / ANSWERS, Answers(own, labels, classes, teacher))
+
+
+@contextmanager
+def _ended_on_error(cohort: _Cohort) -> Iterator[None]:
+    """End every run that is still open when the cohort is stopped, then raise what stopped it."""
+    try:
+        yield
+    except BaseException as error:
+        writers = cohort.writers
+        _end_all(writers, error)
+        if is_full(error):
+            advice = how_to_resume(sum(writer.bytes_left for writer in writers))
+            folder = full_folder(error, writers[0].folder) or writers[0].folder
+            raise disk_full(folder, advice) from error
+        if isinstance(error, OSError):
+            raise _stopped_by(error) from error
+        raise
+
+
+def _end_all(writers: Sequence[RunWriter], error: BaseException) -> None:
+    """End every run that is still open, as far as it can still be written."""
+    killed = isinstance(error, KeyboardInterrupt | SystemExit)
+    reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
+    if is_full(error):
+        reason = "the disk is full"
+    for writer in writers:
+        try:
+            writer.end("KILLED" if killed else "FAILED", reason, with_cohort=True)
+        except OSError as another:
+            level = logging.DEBUG if is_full(error) else logging.WARNING
+            log.log(level, "the end of %s could not be written: %s", writer.folder, another)
+
+
+def _stopped_by(error: OSError) -> RunFailed:
+    """Names the file only if the error does: a broken connection is no fault of a folder."""
+    if error.filename is not None:  # of a folder that was taken away, for one
+        return RunFailed(f"cannot continue in {error.filename}: {error}")
+    return RunFailed(f"cannot continue: {error!r} (debug=true shows where it was raised)")

@@ -1,0 +1,176 @@
+"""What all cohorts of a process share: MLflow, data sets, teachers, the display."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kdsweep.builders.data import build_dataset, build_source
+from kdsweep.builders.device import resolve_device
+from kdsweep.common.files import drop_drafts
+from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.schema import DatasetConfig, TrackingConfig
+from kdsweep.data.pipeline.inspection import DatasetInspector
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import CachedSource, DataError
+from kdsweep.errors import UserError
+from kdsweep.execution.target import SweepLocation
+from kdsweep.tracking.console import Progress
+from kdsweep.tracking.mlflow.pending import Settling, Task, lacking
+from kdsweep.tracking.mlflow.run_sync import is_shipped
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.system_metrics import SystemMetrics, check_measurable
+from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.tensorboard import check_installed
+from kdsweep.training.teacher import Ensemble, Teacher
+
+
+@contextmanager
+def readable_data() -> Iterator[None]:
+    """Raise UserError, a message without a traceback, for images that can no longer be read."""
+    try:
+        yield
+    except DataError as error:
+        raise UserError(str(error)) from error
+
+
+class TrainingContext:
+    """Resources shared by all cohorts of a process.
+
+    Args:
+        tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run
+            directories are written.
+        progress: the terminal's display.
+
+    Raises:
+        UserError: if the MLflow store cannot be used.
+    """
+
+    def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
+        given = tracking if isinstance(tracking, dict) else asdict(tracking)
+        options = TrackingConfig(**given)
+        self.options, self.progress = options, progress
+        self.store: MLflowStore | None = None
+        self.shipper: Shipper | None = None
+        self.settling: Settling | None = None
+        self.is_detached = False  # whether there should be a store, and it did not work
+        self.system_metrics: SystemMetrics | None = None
+        try:
+            if options.tensorboard:
+                check_installed()
+            if options.system_metrics:
+                check_measurable()
+            if options.uri is not None:
+                self._open_store(options.uri)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.sweep: SweepLocation | None = None  # known once the sweep is opened
+        self.run_dirs: set[Path] = set()  # of the runs that this process has opened or uploaded
+        # Called when a student has recorded an epoch; raises SystemExit once the time of a search
+        # is over.
+        self.stop_in_time: Callable[[], None] | None = None
+        self.teachers: dict[str, Teacher | Ensemble] = {}  # loaded
+        self.announced: set[str] = set()  # teachers whose accuracy has been printed
+        self._val_accs: dict[str, float] = {}  # of every live run's latest epoch
+        self._datasets: dict[str, Dataset] = {}
+        self._inspection = DatasetInspector()
+        self._sources: dict[str, CachedSource] = {}
+
+    def _open_store(self, uri: str) -> None:
+        options = self.options
+        self.store = MLflowStore.open(uri, options.experiment, options.artifacts)
+        self.shipper = Shipper()
+        self.settling = Settling(
+            self.shipper,
+            self.store,
+            options.wait,
+            lambda count, seconds: self.progress.waiting(count, seconds),
+        )
+        if options.system_metrics:
+            self.system_metrics = SystemMetrics(self.store.uri)
+
+    def dataset(self, config: RunConfig) -> Dataset:
+        """The data set of a run, loaded once; augmentation is part of the stream."""
+        return self.load_dataset(config.dataset, config.trainer.device)
+
+    def load_dataset(self, dataset: DatasetConfig, device: str) -> Dataset:
+        """A data set on a device, loaded once."""
+        device, node = resolve_device(device), to_values(dataset)
+        source = json.dumps(node["source"], sort_keys=True)
+        key = json.dumps([{k: v for k, v in node.items() if k != "augment"}, device])
+        if key not in self._datasets:
+            with self.progress.warnings_of("kdsweep.data"), readable_data():
+                if source not in self._sources:  # read once for all that are cut from it
+                    self._sources[source] = CachedSource(build_source(dataset))
+                loaded = build_dataset(dataset, device, self._sources[source])
+                self._datasets[key] = loaded
+                self._inspection.inspect(loaded, source)
+        return self._datasets[key]
+
+    @property
+    def has_data(self) -> bool:
+        """Whether some data set has been loaded."""
+        return bool(self._datasets)
+
+    def forget_sources(self) -> None:
+        """Free the images that no data set has taken; another one would read them again."""
+        self._sources.clear()
+        self._inspection.clear_digests()
+
+    def monitor(self, run_id: str | None) -> None:
+        """Log the machine's load to a run of MLflow, if `tracking.system_metrics` is set."""
+        monitor = self.system_metrics
+        if monitor is not None and run_id is not None and self.shipper is not None:
+            self.shipper.submit("the machine's load", lambda: monitor.start(run_id))
+
+    def update_leader(self, name: str, val_acc: float | None) -> None:
+        """Note a run's latest val/acc for the display; None for a run that has failed."""
+        if val_acc is None:
+            self._val_accs.pop(name, None)
+        else:
+            self._val_accs[name] = val_acc
+
+    @property
+    def leader(self) -> str | None:
+        """The run with the best latest val/acc, and that."""
+        if not self._val_accs:
+            return None
+        name, acc = max(self._val_accs.items(), key=lambda entry: entry[1])
+        return f"{name} {acc:.2%}"
+
+    def upload_missing(self, run_dir: Path) -> None:
+        """Upload what MLflow lacks of a run that had ended when its process died."""
+        self.run_dirs.add(run_dir)
+        if not is_shipped(run_dir):
+            drop_drafts(run_dir)
+        if self.shipper is not None:
+            for task in self.lacking([run_dir]):
+                self.shipper.submit(str(run_dir), task.ship, folder=run_dir)
+
+    def lacking(self, run_dirs: Sequence[Path] | None = None) -> list[Task]:
+        """What has ended in these directories, or of this process, and MLflow lacks in part."""
+        if self.store is None:
+            return []
+        return lacking(sorted(self.run_dirs) if run_dirs is None else run_dirs, self.store)
+
+    def flush(self) -> None:
+        """Wait until everything submitted is uploaded, at most `tracking.wait` seconds."""
+        if self.settling is not None:
+            self.settling.drain()
+
+    def settle(self, lacking: Callable[[], Sequence[Task]] | None = None) -> bool:
+        """Try once more to upload what MLflow lacks; False if it still lacks something.
+
+        All waiting of a process together takes at most `tracking.wait` seconds.
+        """
+        return self.settling is None or self.settling.settle(lacking or self.lacking)
+
+    def close(self) -> None:
+        """Upload the rest and end the threads; a message names what MLflow still lacks."""
+        if self.shipper is not None:
+            self.settle()
+            self.shipper.close()
+        if self.system_metrics is not None:
+            self.system_metrics.close()

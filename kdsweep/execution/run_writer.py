@@ -1,0 +1,285 @@
+"""Records one run: its directory, MLflow, checkpoints and the display."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kdsweep.builders.device import resolve_device
+from kdsweep.common.files import drop_drafts
+from kdsweep.config.run_config import to_values
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.target import Result, RunTarget
+from kdsweep.plotting.drawing import forgiving
+from kdsweep.plotting.plots import confusion as confusion_plot
+from kdsweep.plotting.plots import curves as curves_plot
+from kdsweep.runs.spec import RunSpec
+from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.run_dir import read_rows
+from kdsweep.training import checkpoint
+from kdsweep.training.gradients import RATIO
+from kdsweep.training.profiling import storage_size
+from kdsweep.training.student import Student
+
+# Called after each epoch with (spec, epochs trained, metrics); a reason stops the run as PRUNED.
+EpochCallback = Callable[[RunSpec, int, dict[str, float]], str | None]
+
+MEASURED = ("val/acc", "val/loss", "val/agreement")
+TESTED = ("test/acc", "test/loss", "test/ece", "test/agreement", "latency_ms")
+
+
+class CheckpointThrottle:
+    """Limits checkpoints to one per `checkpoint_seconds`, so that they do not dominate the time.
+
+    All students of a unit share it, because they can only be resumed together. Which epochs are
+    kept never alters a number: resuming from any of them gives the same bits.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+        self._epoch, self._due = 0, False
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether a checkpoint of this epoch is to be written."""
+        if epoch != self._epoch:
+            now = time.monotonic()
+            self._epoch, self._due = epoch, now - self._last >= self._seconds
+            self._last = now if self._due else self._last
+        return self._due
+
+
+class RunWriter:
+    """Writes what happens to one student into its run's directory, and to MLflow."""
+
+    def __init__(
+        self,
+        target: RunTarget,
+        student: Student,
+        context: TrainingContext,
+        dataset: Dataset,
+        throttle: CheckpointThrottle,
+        on_epoch: EpochCallback | None = None,
+    ) -> None:
+        self.target, self.student, self.context, self.dataset = target, student, context, dataset
+        self.throttle, self.on_epoch, self.pruned = throttle, on_epoch, False
+        self.recorded = 0  # epochs whose metrics are written
+        self.metrics: dict[str, float] = {}
+        self.ended: Result | None = None
+        self.recorder = Recorder(
+            target.run_dir,
+            store=context.store,
+            shipper=context.shipper,
+            tensorboard=context.options.tensorboard,
+        )
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.target.spec
+
+    @property
+    def folder(self) -> Path:
+        return self.target.run_dir
+
+    @property
+    def bytes_left(self) -> int:
+        """What it would still write: two checkpoints, and its final weights."""
+        if self.ended is not None and self.ended["status"] == "FINISHED":
+            return 0
+        own = storage_size([self.student])
+        return checkpoint.KEPT * (own.weights + own.rest) + own.weights
+
+    @property
+    def saved(self) -> checkpoint.Saved:
+        """The student and the directory of its checkpoints."""
+        return checkpoint.Saved(self.target.checkpoints, self.student, self.spec.fingerprint)
+
+    def start(self) -> None:
+        """Open the run at its student's epoch."""
+        self.context.run_dirs.add(self.folder)
+        for folder in (self.folder, self.target.checkpoints):
+            drop_drafts(folder)
+        spec, dataset = self.spec, self.dataset
+        self.recorder.start(
+            {
+                "name": spec.name,
+                "role": spec.role,
+                "fingerprint": spec.fingerprint,
+                "cell": spec.cell.name,
+                "seed": spec.config.seed,
+            },
+            config_yaml=spec.config_yaml,
+            overrides=list(spec.overrides),
+            params=mlflow_params(spec, self.student),
+            tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name},
+            parent_id=self.target.parent_run_id,
+            dataset={
+                "name": spec.config.dataset.name,
+                "digest": dataset.digest[:16],
+                "context": "training",
+                "profile": {
+                    "train": len(dataset.train.labels),
+                    "val": len(dataset.val.labels) if dataset.val else 0,
+                    "test": len(dataset.test.labels),
+                    "classes": dataset.num_classes,
+                },
+            },
+            resume_epoch=self.student.epoch,
+            opened=self._monitor,
+        )
+        self.recorded = self.student.epoch
+        # If only the test set is left, the last epoch's metrics are in the directory.
+        self.metrics = _last_metrics(self.folder)
+        self.recorder.log(f"objective: {self.student.objective.formula}")
+
+    def _monitor(self, run_id: str) -> None:
+        sweep = self.context.sweep
+        own = run_id if self.spec.role == "run" else None
+        self.context.monitor((sweep and sweep.parent_run_id) or own)
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        """Record the metrics of the epoch that the student has just trained."""
+        self.metrics = metrics
+        number = self.student.epoch - 1
+        self.recorder.epoch(number, metrics)
+        self.recorded = self.student.epoch
+        self._log_gradient_ratios(metrics)
+        line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
+        self.recorder.log(f"epoch {number}: {line}")
+        self._call_on_epoch(metrics)
+        if self.student.failure is None and self.throttle.is_due(self.student.epoch):
+            checkpoint.save(*self.saved)
+        if self.spec.role == "run":
+            alive = self.student.failure is None
+            self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
+        self.context.progress.epoch(self.student.epoch, self.context.leader)
+
+    def _log_gradient_ratios(self, metrics: dict[str, float]) -> None:
+        """The size of each soft term's gradient relative to the hard term's, logged once."""
+        ratios = {k.removeprefix(RATIO): v for k, v in metrics.items() if k.startswith(RATIO)}
+        if ratios:
+            terms = ", ".join(f"|{name}| = {ratio:.3g} |ce|" for name, ratio in ratios.items())
+            self.recorder.log(f"weighted gradients of the first batch: {terms}")
+
+    def _call_on_epoch(self, metrics: dict[str, float]) -> None:
+        # Before the checkpoint is written: no epoch is decided about twice.
+        if self.on_epoch is None or self.student.failure is not None:
+            return
+        if (reason := self.on_epoch(self.spec, self.student.epoch, metrics)) is not None:
+            self.pruned = True
+            self.student.fail(reason)
+
+    def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
+        """Record the end of a whole run: test metrics, final weights, pictures, result."""
+        spec = self.spec
+        self.metrics |= test
+        self.recorder.test(self.student.epoch - 1, test)
+        metadata = {
+            "fingerprint": spec.fingerprint,
+            "cell": spec.cell.name,
+            "seed": str(spec.config.seed),
+            "model": json.dumps(spec.config.student.model),
+            "classes": json.dumps(list(self.dataset.class_names)),
+        }
+        is_stage = spec.role == "stage"
+        checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
+        pictures = self._draw(confusion) if self.context.options.plots == "run" else []
+        digest = checkpoint.sha256(self.student.model)
+        self._close("FINISHED", None, digest, pictures, with_cohort=False)
+
+    def _draw(self, confusion: list[list[int]]) -> list[Path]:
+        """The pictures of a run, as far as they can be drawn."""
+        curves, matrix = self.folder / "curves.png", self.folder / "confusion.png"
+        with forgiving(str(curves)):
+            curves_plot(read_rows(self.folder), curves)
+        with forgiving(str(matrix)):
+            confusion_plot(confusion, self.dataset.class_names, matrix)
+        return [path for path in (curves, matrix) if path.is_file()]
+
+    def end(self, status: str, reason: str, *, with_cohort: bool) -> None:
+        """Record that the run stopped before its end; nothing if it has ended already.
+
+        Args:
+            with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
+        """
+        if self.ended is None:
+            self._close(status, reason, None, [], with_cohort=with_cohort)
+
+    def _close(
+        self,
+        status: str,
+        reason: str | None,
+        digest: str | None,
+        pictures: list[Path],
+        *,
+        with_cohort: bool,
+    ) -> None:
+        spec, student = self.spec, self.student
+        self.ended = {
+            "status": status,
+            "reason": reason,
+            "name": spec.name,
+            "role": spec.role,
+            "fingerprint": spec.fingerprint,
+            "cell": spec.cell.name,
+            "seed": spec.config.seed,
+            "mlflow_run_id": self.recorder.run_id,
+            **{key: self.metrics.get(key) for key in (*MEASURED, *TESTED)},
+            "val/acc_best": student.best_acc,
+            "epochs": student.epoch,
+            "seconds": round(student.seconds, 3),
+            "num_params": student.num_params,
+            "weights_sha256": digest,
+            "same_as": None,
+            "with_cohort": with_cohort,
+            "T": spec.cell.T,
+            "alpha": spec.cell.alpha,
+            "loss": spec.cell.loss,
+            "student": spec.config.student.name,
+            "teacher": spec.teacher_name,
+        }
+        try:
+            if reason is not None:
+                self.recorder.log(f"{status}: {reason}")
+        finally:
+            self.recorder.finish(self.ended, pictures)
+
+    @property
+    def result(self) -> Result:
+        """The result of a run that has ended."""
+        assert self.ended is not None, "its cohort has ended"
+        return self.ended
+
+
+def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:
+    """What MLflow shows as columns: flat, readable, complete."""
+    config, values = spec.config, to_values(spec.config)
+    chosen: dict[str, object] = {
+        "loss": spec.cell.loss,
+        **spec.cell.settings,
+        "seed": config.seed,
+        "student": config.student.name,
+        "teacher": spec.teacher_name or "none",
+        "dataset": config.dataset.name,
+    }
+    weights = {f"weight.{k}": v for k, v in student.objective.weights.items()}
+    nodes = ("dataset", "student", "loss", "optimizer", "schedule", "trainer", "hard")
+    flat = {k: v for key in nodes for k, v in _flat(key, values[key])}
+    flat["trainer.device"] = resolve_device(config.trainer.device)
+    return {**chosen, **weights, **flat, "num_params": student.num_params}
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
+    """`student.model.width: 64` from nested mappings, without null and empty ones."""
+    if isinstance(value, dict):
+        return [pair for key, child in value.items() for pair in _flat(f"{prefix}.{key}", child)]
+    return [] if value is None else [(prefix, value)]
+
+
+def _last_metrics(folder: Path) -> dict[str, float]:
+    rows = read_rows(folder)
+    if not rows:
+        return {}
+    return {k: math.nan if v is None else v for k, v in rows[-1]["metrics"].items()}

@@ -1,0 +1,129 @@
+"""Frozen teachers: loaded from a given file or from the store, and verified before use."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdsweep.builders.data import build_splits, teacher_split
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.config.run_config import RunConfig
+from kdsweep.errors import RunFailed, UserError
+from kdsweep.execution.context import TrainingContext, readable_data
+from kdsweep.execution.target import RunTarget, finished_result
+from kdsweep.runs.spec import RunSpec, TeacherSpec
+from kdsweep.runs.units import taught, teacher_features
+from kdsweep.training.evaluation import Split
+from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
+from kdsweep.training.trainer import torch_state
+
+# How far a stored teacher's accuracy may be from its record before it is refused.
+TOLERANCE = 0.005
+
+
+@readable_data()
+def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher | Ensemble | None:
+    """The frozen teacher of a cohort with every feature its runs require, loaded once.
+
+    Raises:
+        RunFailed: if the run that trains it has not finished.
+        UserError: if its weights do not fit, or it does not reach the accuracy in its record.
+    """
+    spec = taught(specs)
+    if spec is None or not spec.teachers:
+        return None
+    features, trainer = teacher_features(specs), spec.config.trainer
+    key = json.dumps([spec.teacher_identity, features, trainer.precision, trainer.device])
+    if key not in context.teachers:
+        teachers = [_load(teacher, spec.config, features, context) for teacher in spec.teachers]
+        is_ensemble = bool(spec.config.teacher.members)
+        context.teachers[key] = Ensemble(teachers) if is_ensemble else teachers[0]
+    return context.teachers[key]
+
+
+def _load(
+    teacher: TeacherSpec, config: RunConfig, features: Sequence[str], context: TrainingContext
+) -> Teacher:
+    if teacher.run is None:
+        assert teacher.checkpoint is not None, "it has a file of weights or a run"
+        weights = teacher.checkpoint
+    else:
+        weights = RunTarget(teacher.run, teacher.run_dir).weights
+    loaded = _frozen(teacher.model, teacher.seed, weights, teacher.key, config, features, context)
+    if teacher.run is not None:
+        _verify(RunTarget(teacher.run, teacher.run_dir), context)
+    _announce(teacher, loaded, weights, config, context)
+    return loaded
+
+
+def _frozen(
+    model: dict[str, Any],
+    seed: int,
+    weights: Path,
+    key: str,
+    config: RunConfig,
+    features: Sequence[str],
+    context: TrainingContext,
+) -> Teacher:
+    """A trained network on its device; precision and device are those of a config."""
+    network = build_teacher_network(model, seed, context.dataset(config), features, key)
+    load_checkpoint(network.model, weights, key)
+    device = resolve_device(config.trainer.device)
+    network.model.to(device)
+    return Teacher(network, precision=config.trainer.precision, device=device)
+
+
+def _announce(
+    teacher: TeacherSpec,
+    loaded: Teacher,
+    weights: Path,
+    config: RunConfig,
+    context: TrainingContext,
+) -> None:
+    """Print a teacher's accuracy, once a process, and warn if it is near chance."""
+    dataset = context.dataset(config)
+    identity = f"{weights.resolve()} {dataset.digest}"
+    if identity in context.announced:
+        return
+    context.announced.add(identity)
+    split = teacher_split(config, dataset, resolve_device(config.trainer.device))
+    with torch_state(config.trainer.threads):
+        acc = _accuracy(teacher.key, loaded, split)
+    member = teacher.key.rpartition("teacher.members.")[2]
+    is_named = member in (teacher.key, teacher.name)
+    label = teacher.name if is_named else f"{teacher.name} ({member})"
+    context.progress.note(f"teacher {label}: {split.name} {100 * acc:.1f} %")
+    if is_near_chance(acc, dataset.num_classes):
+        names = tuple(dataset.class_names)
+        advice = chance_warning(acc, len(split.labels), names, dataset.image_shape)
+        context.progress.warning(f"teacher {label}: {advice}")
+
+
+def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
+    try:
+        return measured_accuracy(teacher, split)
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from error
+
+
+def _verify(target: RunTarget, context: TrainingContext) -> None:
+    """Evaluate a stored teacher as its own run did, and compare with its record."""
+    config, folder = target.spec.config, target.run_dir
+    if (record := finished_result(target)) is None:
+        raise RunFailed(f"{target.spec.name}: no whole one is in {folder}")
+    dataset = context.dataset(config)
+    splits = build_splits(config, dataset, resolve_device(config.trainer.device))
+    split = splits.get("val", splits["test"])
+    model, seed = config.student.model, config.seed
+    teacher = _frozen(model, seed, target.weights, "teacher", config, (), context)
+    with torch_state(config.trainer.threads):
+        measured = _accuracy(f"teacher.store: {folder}", teacher, split)
+    key = f"{split.name}/acc"
+    claimed = record[key]
+    if claimed is None or abs(measured - claimed) > TOLERANCE:
+        raise UserError(
+            f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"
+            f" claims {claimed}; remove the folder to train it again"
+        )

@@ -1,0 +1,148 @@
+"""What is still to be trained, as work units in the order of training.
+
+The same list is estimated by `kdsweep estimate` and executed by the scheduler.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kdsweep.execution.target import (
+    Result,
+    RunTarget,
+    SweepLocation,
+    finished_result,
+    has_ended,
+    recorded_result,
+    stage_target,
+)
+from kdsweep.runs.spec import RunSpec
+from kdsweep.tracking.metadata import fingerprint_in
+from kdsweep.training.checkpoint import latest_epoch
+from kdsweep.training.partition import partition
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Runs that are trained together as one cohort.
+
+    Its inputs are the finished runs in `needs`; its outcome is a `result.json` and final weights in
+    the directory of every target. It can be executed by any process that sees these directories.
+    """
+
+    targets: tuple[RunTarget, ...]
+    needs: tuple[RunTarget, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """The role of its runs: teacher, assistant, stage or run."""
+        return self.targets[0].spec.role
+
+    @property
+    def depth(self) -> int:
+        """The number of stages before it."""
+        return len(self.targets[0].spec.stages)
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        """The specs of its runs."""
+        return [target.spec for target in self.targets]
+
+    @property
+    def epochs_left(self) -> tuple[int, ...]:
+        """The epochs that each of its runs has still to train."""
+        return tuple(
+            max(target.spec.config.trainer.epochs - epochs_done(target), 0)
+            for target in self.targets
+        )
+
+
+def split_finished(
+    targets: Sequence[RunTarget],
+) -> tuple[list[RunTarget], dict[str, tuple[RunTarget, Result]]]:
+    """The runs that are to be trained, each fingerprint once, and those that have finished."""
+    missing: dict[str, RunTarget] = {}
+    finished: dict[str, tuple[RunTarget, Result]] = {}
+    for target in targets:
+        result = recorded_result(target)
+        if result is not None and result["status"] == "FINISHED":
+            finished.setdefault(target.spec.fingerprint, (target, result))
+        else:
+            missing.setdefault(target.spec.fingerprint, target)
+    return [one for key, one in missing.items() if key not in finished], finished
+
+
+def pending(
+    targets: Sequence[RunTarget], sweep: SweepLocation | None, capacity: int | None
+) -> list[WorkUnit]:
+    """The work units of runs that are to be trained: missing teachers, then stages, then the runs.
+
+    Args:
+        sweep: whose directory holds the stages; None for a run without a sweep.
+        capacity: most runs a cohort may hold; None for no limit.
+    """
+    stages = _missing_stages(targets, sweep)
+    teachers = [WorkUnit((t,), _inputs(t, sweep)) for t in _teachers([*stages, *targets], sweep)]
+    units = teachers
+    for depth in sorted({len(stage.spec.stages) for stage in stages}):
+        units += cohorts([s for s in stages if len(s.spec.stages) == depth], sweep, capacity)
+    return units + cohorts(targets, sweep, capacity)
+
+
+def cohorts(
+    targets: Sequence[RunTarget], sweep: SweepLocation | None, capacity: int | None
+) -> list[WorkUnit]:
+    """The cohorts in which runs are trained."""
+    positions = partition([target.spec.cohort_key for target in targets], capacity)
+    members = [tuple(targets[position] for position in cohort) for cohort in positions]
+    return [
+        WorkUnit(cohort, tuple(one for target in cohort for one in _inputs(target, sweep)))
+        for cohort in members
+    ]
+
+
+def teacher_targets(target: RunTarget, sweep: SweepLocation | None) -> Iterator[RunTarget]:
+    """The runs that train the teachers of a run.
+
+    A teacher is shared between sweeps; assistants and their teachers belong to one, in MLflow too.
+    """
+    for teacher in target.spec.teachers:
+        if teacher.run is not None:
+            nested = "assistant" in (target.spec.role, teacher.run.role)
+            parent = sweep.parent_run_id if sweep is not None and nested else None
+            yield RunTarget(teacher.run, teacher.run_dir, parent)
+
+
+def epochs_done(target: RunTarget) -> int:
+    """The epochs of this very run that are in its directory."""
+    if fingerprint_in(target.run_dir) != target.spec.fingerprint:
+        return 0
+    return latest_epoch(target.checkpoints)
+
+
+def _inputs(target: RunTarget, sweep: SweepLocation | None) -> tuple[RunTarget, ...]:
+    """The runs whose weights a run needs."""
+    stage = stage_target(target, sweep)
+    return (*teacher_targets(target, sweep), *([] if stage is None else [stage]))
+
+
+def _missing_stages(targets: Sequence[RunTarget], sweep: SweepLocation | None) -> list[RunTarget]:
+    """The stages that runs start from, down to the first that has ended, each once."""
+    missing: dict[str, RunTarget] = {}
+    for target in targets:
+        stage = stage_target(target, sweep)
+        while stage is not None and not has_ended(stage):
+            missing.setdefault(stage.spec.fingerprint, stage)
+            stage = stage_target(stage, sweep)
+    return list(missing.values())
+
+
+def _teachers(targets: Sequence[RunTarget], sweep: SweepLocation | None) -> list[RunTarget]:
+    """The teachers that no store has, each once and after its own teacher."""
+    missing: dict[str, RunTarget] = {}
+    for target in targets:
+        for teacher in teacher_targets(target, sweep):
+            if teacher.spec.fingerprint not in missing and finished_result(teacher) is None:
+                for below in _teachers([teacher], sweep):
+                    missing.setdefault(below.spec.fingerprint, below)
+                missing.setdefault(teacher.spec.fingerprint, teacher)
+    return list(missing.values())

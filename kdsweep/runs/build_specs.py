@@ -1,0 +1,307 @@
+"""From composed configs to run specs: everything is decided and validated before training."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.digests import content_digests
+from kdsweep.builders.losses import Requirements, objective_requirements
+from kdsweep.common.passwords import redact_nested
+from kdsweep.config.interpolation import missing_keys, unknown_key_errors
+from kdsweep.config.overrides import override_values
+from kdsweep.config.recipes import (
+    last_stage,
+    online_recipe,
+    peer_recipes,
+    single_teachers,
+    teacher_recipe,
+)
+from kdsweep.config.resolve import resolve_config
+from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.validate import validation_errors
+from kdsweep.errors import UserError
+from kdsweep.runs.fingerprint import fingerprint, peer_fingerprint, student_identity
+from kdsweep.runs.naming import Cell, cell_of
+from kdsweep.runs.spec import RunSpec, TeacherSpec
+
+
+def build_specs(
+    configs: Sequence[DictConfig], jobs: Sequence[Sequence[str]], first: int, swept: Sequence[str]
+) -> list[RunSpec]:
+    """One spec a job.
+
+    Args:
+        configs: the composed config of every job, without its `hydra` node.
+        jobs: the overrides of every job.
+        first: number of the first job.
+        swept: keys that the sweep varies.
+
+    Raises:
+        UserError: with one message for every value that is not allowed, and the runs it is in.
+    """
+    errors = ErrorsByRun(len(jobs))
+    builder = _SpecBuilder()
+    specs: list[RunSpec] = []
+    for number, (cfg, job) in enumerate(zip(configs, jobs, strict=True), start=first):
+        varied = tuple(word for word in job if set(override_values([word])) & set(swept))
+        with errors.of(number, varied):
+            spec = builder.of_job(cfg, job, varied)
+            words = tuple(redact_nested(job))
+            peers = {
+                name: replace(peer, number=number, overrides=words, swept=varied)
+                for name, peer in spec.peers.items()
+            }
+            specs.append(replace(spec, number=number, overrides=words, swept=varied, peers=peers))
+    errors.raise_if_any()
+    return specs
+
+
+def build_spec(config: RunConfig, digests: dict[str, str]) -> RunSpec:
+    """The spec of a run outside of a sweep.
+
+    Args:
+        digests: of the contents that the config only names (`content_digests`).
+    """
+    return _SpecBuilder().related(config, digests, "run", config.loss_name)
+
+
+class _SpecBuilder:
+    """Builds the tree of each run bottom up; what several runs share is built once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, dict[str, str]] = {}
+        self._shared: dict[str, RunSpec] = {}
+
+    def of_job(self, cfg: DictConfig, job: Sequence[str], swept: Sequence[str]) -> RunSpec:
+        """The spec of a job.
+
+        Raises:
+            UserError: with a message a line.
+        """
+        if absent := missing_keys(cfg):
+            raise UserError("\n".join(f"{key} must be given" for key in absent))
+        config = resolve_config(cfg)
+        errors = validation_errors(config) + unknown_key_errors(cfg)
+        errors += loss_option_errors(job, config.loss)
+        if errors:
+            raise UserError("\n".join(errors))
+        requirements = _requirements(config)
+        digests = self._digests_of(config)
+        return self._spec(config, requirements, digests, "run", cell_of(cfg, config, swept))
+
+    def _digests_of(self, config: RunConfig) -> dict[str, str]:
+        nodes = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
+        key = json.dumps(nodes, sort_keys=True)
+        if key not in self._digests:
+            self._digests[key] = content_digests(config)
+        return self._digests[key]
+
+    def _spec(
+        self,
+        config: RunConfig,
+        requirements: Requirements,
+        digests: dict[str, str],
+        role: str,
+        cell: Cell,
+    ) -> RunSpec:
+        stage = self._stage(config, digests)
+        teachers: tuple[TeacherSpec, ...] = ()
+        online: RunSpec | None = None
+        identity: Any = None
+        if requirements.needs_teacher:
+            teachers = tuple(
+                self._teacher(key, single, digests)
+                for key, single in single_teachers(config).items()
+            )
+            online = self._online_teacher(config, digests)
+            identity = _teacher_identity(config, teachers, online, digests)
+        spec = RunSpec(
+            config=config,
+            cell=cell,
+            fingerprint=fingerprint(
+                config,
+                digests=digests,
+                device=resolve_device(config.trainer.device),
+                teacher=identity,
+                stage=None if stage is None else stage.fingerprint,
+            ),
+            requirements=requirements,
+            digests=digests,
+            role=role,
+            teachers=teachers,
+            online_teacher=online,
+            stage=stage,
+            teacher_identity=None if identity is None else json.dumps(identity, sort_keys=True),
+        )
+        return replace(spec, peers=_peers(spec))
+
+    def _teacher(self, key: str, config: RunConfig, digests: dict[str, str]) -> TeacherSpec:
+        teacher = config.teacher
+        assert teacher.model is not None
+        with prefix_errors(key):
+            run = self.related(teacher_recipe(config), digests, "teacher")
+        checkpoint = None if teacher.checkpoint is None else Path(teacher.checkpoint)
+        return TeacherSpec(
+            key=key,
+            name=teacher.name,
+            model=teacher.model,
+            seed=teacher.seed,
+            checkpoint=checkpoint,
+            run=run if checkpoint is None else None,
+            store=Path(teacher.store),
+        )
+
+    def _online_teacher(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
+        recipe = online_recipe(config)
+        return None if recipe is None else self.related(recipe, digests, "teacher")
+
+    def _stage(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
+        if (last := last_stage(config)) is None:
+            return None
+        name, recipe = last
+        with prefix_errors(f"stages.{name}"):
+            return self.related(recipe, digests, "stage", f"stage {name} {recipe.loss_name}")
+
+    def related(
+        self, config: RunConfig, digests: dict[str, str], role: str, cell: str | None = None
+    ) -> RunSpec:
+        """The spec of a run that another one depends on."""
+        key = json.dumps([role, cell, to_values(config), digests], sort_keys=True, default=str)
+        if key not in self._shared:
+            requirements = _requirements(config)
+            if role == "teacher" and requirements.needs_teacher:
+                role = "assistant"
+            name = cell or f"{role} {config.student.name} {config.dataset.name}"
+            self._shared[key] = self._spec(
+                config, requirements, digests, role, Cell(name, config.loss_name)
+            )
+        return self._shared[key]
+
+
+def _peers(spec: RunSpec) -> dict[str, RunSpec]:
+    return {
+        name: replace(
+            spec,
+            config=config,
+            cell=replace(spec.cell, name=f"{spec.cell.name} peer={name}"),
+            fingerprint=peer_fingerprint(spec.fingerprint, name),
+            requirements=objective_requirements(config),
+            role="peer",
+        )
+        for name, config in peer_recipes(spec.config).items()
+    }
+
+
+def _requirements(config: RunConfig) -> Requirements:
+    """What a run's loss terms require; a teacher they require must be configured.
+
+    Raises:
+        UserError: if loss terms cannot be built, or need a teacher where there is none.
+    """
+    requirements = objective_requirements(config)
+    teacher = config.teacher
+    if teacher.peers and not requirements.needs_teacher:
+        raise UserError(
+            "loss must have a term that needs a teacher with teacher.peers, got"
+            f" {config.loss_name}: peers would learn nothing from each other"
+        )
+    has_teacher = bool(single_teachers(config) or teacher.peers or online_recipe(config))
+    if requirements.needs_teacher and not has_teacher:
+        without = "" if teacher.name == "none" else " without a model or members"
+        raise UserError(
+            f"teacher must be a model for these loss terms, got {teacher.name}{without};"
+            " loss=ce needs none"
+        )
+    return requirements
+
+
+def _teacher_identity(
+    config: RunConfig,
+    teachers: Sequence[TeacherSpec],
+    online: RunSpec | None,
+    digests: Mapping[str, str],
+) -> Any:
+    """What identifies the teachers of a run: of each the run that trains it, or its given file."""
+    if online is not None:
+        return {"online": online.fingerprint}
+    if config.teacher.peers:
+        return {
+            "peers": [
+                [name, student_identity(peer.student, digests), peer.loss]
+                for name, peer in peer_recipes(config).items()
+            ]
+        }
+    single = [
+        {"model": teacher.model, "checkpoint": digests[str(teacher.checkpoint)]}
+        if teacher.run is None
+        else teacher.run.fingerprint
+        for teacher in teachers
+    ]
+    return {"members": single} if config.teacher.members else single[0]
+
+
+def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
+    """Messages about `loss=[]`, `loss=null`, `loss=[kl,kl]`, `~loss` and options without a term.
+
+    Hydra composes all of them without an error.
+    """
+    at_least_one = "loss must name at least one option (ce for none but the hard term), got"
+    if any(word.partition("=")[0] == "~loss" for word in job):
+        return [f"{at_least_one} ~loss"]
+    written = override_values(job).get("loss")
+    if written is None:
+        return []
+    names = [name.strip() for name in written.strip("[]").split(",") if name.strip()]
+    if not names or names == ["null"]:
+        return [f"{at_least_one} {written}"]
+    if len(set(names)) < len(names):
+        return [f"loss must name each option once, got {written}"]
+    if len(options := [name for name in names if name != "ce"]) > len(terms):
+        return [
+            f"loss must name options with a loss term each, got {', '.join(options)}, which have"
+            f" {', '.join(terms) or 'none'} (ce is the option without)"
+        ]
+    return []
+
+
+@contextmanager
+def prefix_errors(key: str) -> Iterator[None]:
+    """Put the config key of a recipe in front of the messages of its errors."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError("\n".join(f"{key}.{line}" for line in str(error).splitlines())) from error
+
+
+class ErrorsByRun:
+    """Collects errors over the runs of a sweep; equal ones are reported once, with their runs."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._origins: dict[str, list[str]] = {}
+
+    @contextmanager
+    def of(self, number: int, swept: Sequence[str], *, whole: bool = False) -> Iterator[None]:
+        """Collect the UserError of a run, as a whole or a message a line."""
+        try:
+            yield
+        except UserError as error:
+            origin = f"run {number}: {' '.join(swept)}" if swept else f"run {number}"
+            for message in [str(error)] if whole else str(error).splitlines():
+                self._origins.setdefault(message, []).append(origin)
+
+    def raise_if_any(self) -> None:
+        """Raise UserError with all messages; the runs are named unless all are concerned."""
+        lines = []
+        for message, origins in self._origins.items():
+            more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
+            where = f" ({'; '.join(origins[:3])}{more})" if len(origins) < self._runs else ""
+            lines.append(message + where)
+        if lines:
+            raise UserError("\n".join(lines))

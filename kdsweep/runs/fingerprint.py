@@ -1,0 +1,80 @@
+"""A run's fingerprint: a hash of everything that decides its numbers."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
+from kdsweep.config.schema import StudentConfig
+
+# Raised whenever a change of kdsweep alters the numbers that a config produces.
+NUMERICS = 3
+
+# Options of a data source that locate its files or set how they are read; no pixel depends on them.
+READING = ("root", "path", "memory_gib", "workers")
+
+
+def fingerprint(
+    config: RunConfig,
+    *,
+    digests: Mapping[str, str],
+    device: str,
+    teacher: Any = None,
+    stage: str | None = None,
+) -> str:
+    """16 hexadecimal digits that depend on all that decides a run's numbers.
+
+    Equal values have equal fingerprints, however they are written: `T=4` and `T=4.0`.
+
+    Args:
+        digests: of the contents that the config only names: `dataset`, and paths of checkpoints.
+        device: what `trainer.device` resolves to; only its kind counts.
+        teacher: the identity of the teacher (`teacher_identity`); None if no loss term requires
+            one, so that it does not count.
+        stage: the fingerprint of the stage whose weights the run starts from.
+    """
+    keys = ("loss", "optimizer", "schedule", "hard", "hard_weight", "seed")
+    values = to_values(config)
+    identity: dict[str, Any] = {key: values[key] for key in keys}
+    source = {k: v for k, v in config.dataset.source.items() if k not in READING}
+    identity["dataset"] = {**values["dataset"], "source": source, "root": None}
+    identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
+    identity["alpha"] = config.alpha if config.alpha_weighted else None
+    identity["digests"] = {"dataset": digests["dataset"]}
+    identity["student"] = student_identity(config.student, digests)
+    identity["numerics"] = NUMERICS
+    if config.member_name is not None:
+        identity[MEMBER_NAME] = config.member_name
+    if teacher is not None:
+        identity["teacher"] = teacher
+    if stage is not None:
+        identity["begins_with"] = stage
+    return _digest(json.dumps(_canonical(identity), sort_keys=True))
+
+
+def peer_fingerprint(run: str, name: str) -> str:
+    """The fingerprint of a peer of the run with fingerprint `run`."""
+    return _digest(f"{run} peer {name}")
+
+
+def student_identity(student: StudentConfig, digests: Mapping[str, str]) -> dict[str, Any]:
+    """A student with the content of its checkpoint; its features count where a term names them."""
+    path = student.checkpoint
+    digest = None if path is None else digests[path]
+    return {"name": student.name, "model": student.model, "checkpoint": digest}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    """Numbers in one form, so that 4, 4.0 and 4e0 are the same."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(child) for child in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,97 @@
+"""Builds every run's parts once before training, so that errors surface before the night."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from kdsweep.builders.data import build_stream
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.config.run_config import RunConfig
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.errors import UserError
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.runs.build_specs import ErrorsByRun, prefix_errors
+from kdsweep.runs.spec import RunSpec, TeacherSpec
+from kdsweep.runs.units import build_unit
+
+
+def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]) -> None:
+    """Build the parts of every distinct run, and of the runs it depends on, and discard them.
+
+    Args:
+        datasets: gives the data set of a run; the process's cache.
+
+    Raises:
+        UserError: with everything that is wrong, each with the runs it is in.
+    """
+    errors = ErrorsByRun(len(specs))
+    checker = _Preflight(datasets)
+    checked: set[str] = set()
+    for spec in specs:
+        if spec.fingerprint not in checked:
+            checked.add(spec.fingerprint)
+            with errors.of(spec.number, spec.swept, whole=True):
+                checker.check(spec)
+    errors.raise_if_any()
+
+
+class _Preflight:
+    """Builds what specs describe; what several share, such as a teacher, only once."""
+
+    def __init__(self, datasets: Callable[[RunConfig], Dataset]) -> None:
+        self.datasets = datasets
+        self._teachers: dict[str, FeatureTap] = {}
+
+    def check(self, spec: RunSpec) -> None:
+        dataset = self.datasets(spec.config)
+        stream = build_stream(spec.config, dataset, resolve_device(spec.config.trainer.device))
+        build_unit(spec, dataset, self._networks(spec, dataset), stream.steps_per_epoch)
+        if spec.stage is not None:
+            with prefix_errors(f"stages.{list(spec.config.stages)[-1]}"):
+                self.check(spec.stage)
+
+    def _networks(self, spec: RunSpec, dataset: Dataset) -> list[FeatureTap]:
+        """The networks of a run's teachers, for their shapes."""
+        if (online := spec.online_teacher) is not None:
+            config, features = online.config, spec.requirements.teacher_features
+            seed = spec.config.teacher.seed
+            network = build_teacher_network(config.student.model, seed, dataset, features)
+            with prefix_errors("teacher"):
+                self.check(online)
+            return [network]
+        return [self._network(teacher, spec, dataset) for teacher in spec.teachers]
+
+    def _network(self, teacher: TeacherSpec, spec: RunSpec, dataset: Dataset) -> FeatureTap:
+        features = spec.requirements.teacher_features
+        given = [teacher.model, str(teacher.checkpoint)]
+        identity = given if teacher.run is None else teacher.run.fingerprint
+        key = json.dumps([identity, teacher.key, features], sort_keys=True)
+        if key not in self._teachers:
+            network = build_teacher_network(
+                teacher.model, teacher.seed, dataset, features, teacher.key
+            )
+            if teacher.checkpoint is not None:
+                load_checkpoint(network.model, teacher.checkpoint, teacher.key)
+            if teacher.run is not None:
+                make_store(teacher)
+                with prefix_errors(teacher.key):
+                    self.check(teacher.run)
+            self._teachers[key] = network
+        return self._teachers[key]
+
+
+def make_store(teacher: TeacherSpec) -> None:
+    """Make the directory of trained teachers.
+
+    Raises:
+        UserError: if it cannot be made or written.
+    """
+    try:
+        teacher.store.mkdir(parents=True, exist_ok=True)
+        probe = teacher.store / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{teacher.key}.store must be a folder that can be written, got {teacher.store}"
+        ) from error

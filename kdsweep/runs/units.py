@@ -1,0 +1,99 @@
+"""What a cohort consists of: a unit for every run, and the networks of a teacher for its shapes."""
+
+from collections.abc import Sequence
+
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.models import (
+    build_network,
+    build_teacher_network,
+    extract_features,
+)
+from kdsweep.builders.students import build_student
+from kdsweep.config.recipes import PRIMARY_STUDENT
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.runs.spec import RunSpec
+from kdsweep.training.mutual import Peers
+from kdsweep.training.online_teacher import OnlineTeacher
+from kdsweep.training.student import Student
+from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.trainer import AnyTeacher
+
+
+def build_unit(
+    spec: RunSpec, dataset: Dataset, teachers: Sequence[FeatureTap], steps_per_epoch: int
+) -> Student | Peers:
+    """What a run trains: its student, or its student together with its peers."""
+    if not spec.peers:
+        return build_student(spec.config, dataset, teachers, steps_per_epoch)
+    members = {PRIMARY_STUDENT: spec, **spec.peers}
+
+    def key(name: str) -> str:
+        return "student" if name == PRIMARY_STUDENT else f"teacher.peers.{name}"
+
+    def peer(name: str) -> Student:
+        others = {other: one for other, one in members.items() if other != name}
+        shapes = [
+            extract_features(
+                build_network(dataset, one.config.student.model, key(other)),
+                members[name].requirements.teacher_features,
+                key(other),
+                dataset,
+            )
+            for other, one in others.items()
+        ]
+        features = [f for one in others.values() for f in one.requirements.teacher_features]
+        return build_student(
+            members[name].config,
+            dataset,
+            shapes,
+            steps_per_epoch,
+            features=features,
+            key=key(name),
+        )
+
+    return Peers({name: peer(name) for name in members})
+
+
+def teacher_features(specs: Sequence[RunSpec]) -> list[str]:
+    """The features that the runs of a cohort require of their teacher."""
+    return sorted({name for spec in specs for name in spec.requirements.teacher_features})
+
+
+def taught(specs: Sequence[RunSpec]) -> RunSpec | None:
+    """A run of a cohort that requires a teacher; all that do require the same one."""
+    return next((spec for spec in specs if spec.requirements.needs_teacher), None)
+
+
+def build_online_teacher(
+    specs: Sequence[RunSpec], dataset: Dataset, steps_per_epoch: int
+) -> OnlineTeacher | None:
+    """The untrained teacher that is trained together with a cohort; None if there is none."""
+    spec = taught(specs)
+    if spec is None or spec.online_teacher is None:
+        return None
+    features = teacher_features(specs)
+    config = spec.online_teacher.config
+    return OnlineTeacher(build_student(config, dataset, (), steps_per_epoch, features=features))
+
+
+def build_untrained_teacher(
+    specs: Sequence[RunSpec], dataset: Dataset, steps_per_epoch: int
+) -> AnyTeacher | None:
+    """The teacher of a cohort with its initial weights, which costs as much as a trained one."""
+    spec = taught(specs)
+    if spec is None:
+        return None
+    if spec.online_teacher is not None:
+        return build_online_teacher(specs, dataset, steps_per_epoch)
+    trainer = spec.config.trainer
+    device = resolve_device(trainer.device)
+    teachers = []
+    for one in spec.teachers:
+        features = teacher_features(specs)
+        network = build_teacher_network(one.model, one.seed, dataset, features, one.key)
+        network.model.to(device)
+        teachers.append(Teacher(network, precision=trainer.precision, device=device))
+    if not teachers:  # peers
+        return None
+    return Ensemble(teachers) if spec.config.teacher.members else teachers[0]

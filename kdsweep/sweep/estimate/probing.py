@@ -1,0 +1,123 @@
+"""PieceCounts a few steps of every kind of cohort that is to be trained."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from kdsweep.builders.data import build_splits, build_stream
+from kdsweep.builders.device import resolve_device
+from kdsweep.config.run_config import to_values
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.pipeline.stream import Stream
+from kdsweep.errors import UserError
+from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.worklist import WorkUnit
+from kdsweep.runs.spec import RunSpec
+from kdsweep.runs.units import build_unit, build_untrained_teacher
+from kdsweep.sweep.estimate.cost_model import CohortGroup, Epochs, show
+from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
+
+LOGIT, LABEL = 4, 8  # bytes of each in a file of predictions
+
+
+def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console: Console) -> None:
+    """Time a few steps of what is to be trained, and print what all of it takes.
+
+    Raises:
+        UserError: if a run fails in its first steps, or a cohort does not fit into memory.
+    """
+    if not units:
+        console.print("nothing is left to train")
+        return
+    context.forget_sources()
+    uri = units[0].specs[0].config.tracking.uri
+    show(list(measured(units, context)), console, copied=uri is not None)
+
+
+def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
+    """A probe of every kind of cohort; cohorts that differ only in their seeds are one kind.
+
+    Raises:
+        UserError: if a run fails in its first steps, or a cohort does not fit into memory.
+    """
+    kinds: dict[str, list[WorkUnit]] = {}
+    for unit in units:
+        kinds.setdefault(_kind(unit), []).append(unit)
+    for alike in kinds.values():
+        count, name = len(alike[0].targets), _name(alike[0])
+        runs = name if count == 1 else f"{count} runs side by side: {name}"
+        context.progress.note(f"timing {STEPS} steps of {runs}")
+        yield _measured(alike, context)
+
+
+def _kind(unit: WorkUnit) -> str:
+    """What decides the cost of a step."""
+    nodes = [{**to_values(spec.config), "seed": None} for spec in unit.specs]
+    return json.dumps(nodes, sort_keys=True, default=str)
+
+
+def _name(unit: WorkUnit) -> str:
+    """`kl T=1 alpha=0.1, ...`."""
+    return unit.specs[0].cell.name + (", ..." if len(unit.targets) > 1 else "")
+
+
+def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
+    """CohortGroup of one kind, with a probe of the first."""
+    specs = alike[0].specs
+    config, dataset = specs[0].config, context.dataset(specs[0].config)
+    stream = build_stream(config, dataset, resolve_device(config.trainer.device))
+    val, test = len(dataset.val.labels) if dataset.val else 0, len(dataset.test.labels)
+    keeps_predictions = context.options.answers
+    last = test + (val if keeps_predictions else 0)
+    return CohortGroup(
+        name=_name(alike[0]),
+        role=specs[0].role,
+        left=tuple(unit.epochs_left for unit in alike),
+        epochs=Epochs(
+            number=config.trainer.epochs,
+            steps=stream.steps_per_epoch,
+            measured=val + (test if config.trainer.test_curve else 0),
+        ),
+        tested=last,
+        prediction_bytes=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
+        needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),
+        probe=_probe(specs, dataset, stream),
+    )
+
+
+def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> CohortProfile:
+    """A few steps of a cohort with an untrained teacher, recorded nowhere."""
+    config = specs[0].config
+    # A schedule ends with its run, and a short run has fewer steps than are probed.
+    steps = max(stream.steps_per_epoch, WARM_UP + STEPS)
+    teacher = build_untrained_teacher(specs, dataset, steps)
+    networks = teacher.networks if teacher else ()
+    units = [build_unit(spec, dataset, networks, steps) for spec in specs]
+    splits = build_splits(config, dataset, str(stream.device))
+    try:
+        timings = profile_cohort(
+            units,
+            stream,
+            teacher=teacher,
+            split=splits.get("val", splits["test"]),
+            threads=config.trainer.threads,
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise UserError(_does_not_fit(specs)) from error
+        raise
+    for spec, unit in zip(specs, units, strict=True):
+        if unit.failure is not None:
+            raise UserError(f"{spec.name} fails in its first steps: {unit.failure}")
+    return timings
+
+
+def _does_not_fit(specs: Sequence[RunSpec]) -> str:
+    if len(specs) == 1:
+        return f"{specs[0].name} does not fit into memory"
+    return (
+        f"hydra.launcher.cohort_size must be less than {len(specs)}, for {specs[0].name} and the"
+        " other runs of its cohort do not fit into memory together"
+    )

@@ -1,0 +1,116 @@
+"""Hydra's jobs under the lockstep launcher: composed, opened and closed as the basic one does."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict, read_write
+
+from kdsweep.config.resolve import hide_passwords
+from kdsweep.errors import RunFailed
+
+if TYPE_CHECKING:
+    from hydra._internal.callbacks import Callbacks
+    from hydra.conf import HydraConf
+
+
+@runtime_checkable
+class PrintsSummary(Protocol):
+    """A callback of Hydra that prints the summary of a sweep."""
+
+    summary: object
+
+
+class HydraJobs:
+    """The jobs of one sweep.
+
+    Args:
+        context: Hydra's, with its config loader and callbacks.
+        config: of the sweep.
+        cohort_size: most runs trained side by side; None for no limit.
+    """
+
+    def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
+        self.context, self.config, self.cohort_size = context, config, cohort_size
+
+    @property
+    def folder(self) -> Path:
+        """The directory of the sweep."""
+        return Path(str(self.config.hydra.sweep.dir))
+
+    def move_to(self, folder: Path) -> None:
+        """Use another directory; sweeper and callbacks hold this very config, so they follow."""
+        _set_dir(self.config, folder)
+
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """The config of one job, as Hydra composes it."""
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        hide_passwords(config)
+        return config
+
+    def open(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
+        """Make a job's directory with Hydra's own files and call `on_job_start`."""
+        _set_dir(config, folder)
+        if subdir is not None:
+            with read_write(config.hydra):
+                config.hydra.sweep.subdir = subdir
+        callbacks = cast("Callbacks", _JobStartCallbacks(self.context.callbacks))
+        return run_job(
+            hydra_context=replace(self.context, callbacks=callbacks),
+            task_function=lambda cfg: HydraConfig.instance().cfg,  # for `close`
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            configure_logging=False,  # a log handler a job would leave the last job's behind
+        )
+
+    def hand_over(self, summary: object) -> None:
+        """Give the summary of the sweep to the callbacks that print one at its end."""
+        for callback in self.context.callbacks.callbacks:
+            if isinstance(callback, PrintsSummary):
+                callback.summary = summary
+
+    def close(self, config: DictConfig, job: JobReturn, result: dict[str, Any]) -> None:
+        """Set a job's return value and call `on_job_end`."""
+        # Interpolations reach into the config of the job.
+        as_opened = cast("HydraConf", job.return_value)
+        if result["status"] == "FINISHED":
+            job.return_value = objective_value(result)
+        else:
+            job.return_value = RunFailed(f"{result['name']}: {result['reason']}")
+            job.status = JobStatus.FAILED
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().cfg = as_opened
+        try:
+            self.context.callbacks.on_job_end(config=config, job_return=job)
+        finally:
+            HydraConfig.instance().cfg = before
+
+
+def _set_dir(config: DictConfig, folder: Path) -> None:
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+
+
+def objective_value(result: dict[str, Any]) -> float:
+    """What a sweeper maximises: val/acc of the last epoch; nan where nothing is held out."""
+    return float("nan") if result["val/acc"] is None else float(result["val/acc"])
+
+
+class _JobStartCallbacks:
+    """Hydra's callbacks without `on_job_end`: a job has not ended when its directory is made."""
+
+    def __init__(self, callbacks: Any) -> None:
+        self._callbacks = callbacks
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._callbacks.on_job_start(config=config, **kwargs)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Left to `HydraJobs.close`."""
