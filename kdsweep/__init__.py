@@ -1,0 +1,42 @@
+"""Knowledge distillation sweeps: configured by Hydra, trained in lockstep, tracked in MLflow.
+
+The public names are imported on first use, so that `import kdsweep` needs no torch:
+
+- `Term`, `LogitTerm`, `FeatureTerm`, `LearnedFeatureTerm`: base classes of loss terms;
+  `compute_loss`: the value of a term outside of training.
+- `Batch`, `Output`: what a term is called with.
+- `Source`, `SourceData`, `LabelledImages`: what a data source implements and returns.
+- `UserError`, `RunFailed`: the errors of a sweep.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+_MODULES = {
+    "Batch": "kdsweep.common.types",
+    "FeatureTerm": "kdsweep.losses.base.feature_term",
+    "LabelledImages": "kdsweep.data.types",
+    "LearnedFeatureTerm": "kdsweep.losses.base.feature_term",
+    "LogitTerm": "kdsweep.losses.base.logit_term",
+    "Output": "kdsweep.common.types",
+    "RunFailed": "kdsweep.errors",
+    "Source": "kdsweep.data.types",
+    "SourceData": "kdsweep.data.types",
+    "Term": "kdsweep.losses.base.term",
+    "UserError": "kdsweep.errors",
+    "compute_loss": "kdsweep.losses.base.compute_loss",
+}
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("kdsweep")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'kdsweep' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

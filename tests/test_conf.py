@@ -21,7 +21,7 @@ from kdsweep.data.fake import Fake
 from kdsweep.data.types import Source
 from kdsweep.runs.build_specs import build_spec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
-from kdsweep.search.pruning import make_pruner
+from kdsweep.search.sampling import make_pruner
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
 from kdsweep.training.trainer import fit

@@ -17,7 +17,7 @@ from pages import chromium
 from typer.main import get_command
 
 from kdsweep.cli import app
-from kdsweep.losses.base.compute_loss import evaluate
+from kdsweep.losses.base.compute_loss import compute_loss
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -63,6 +63,26 @@ def test_commands_of_the_pages_are_commands_of_kdsweep() -> None:
         program.commands[name].make_context(name, [word.strip('"') for word in arguments])
 
 
+def test_the_architecture_names_what_is_there() -> None:
+    """Its files are in the package, and its functions and classes are defined in some of them."""
+    text = (DOCS / "architecture.md").read_text()
+    package = TOP / "kdsweep"
+    code = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    named = [
+        name for name in re.findall(r"`([\w/.]+)`", text) if not re.search(r"\bx\.|_x\.", name)
+    ]
+    files = [name for name in named if name.endswith(".py") and name != "train.py"]
+    assert len(files) > 10
+    for name in files:
+        top = package if not name.startswith(("kdsweep", "tests", "benchmarks")) else TOP
+        assert (top / name).is_file(), name
+    names = [name.split(".")[-1] for name in named if re.fullmatch(r"(\w+\.)?\w+", name)]
+    code_like = [name for name in names if re.search(r"[A-Z]\w*[a-z]|[a-z]_[a-z]", name)]
+    assert len(code_like) > 10
+    for name in code_like:
+        assert re.search(rf"\b(def|class) {name}\b|^ *{name}:", code, re.MULTILINE), name
+
+
 def test_the_example_of_a_loss_is_a_term() -> None:
     code, config = (
         "".join(re.findall(rf"^```{kind}\n(.*?)^```$", PAGES["configuration"], re.M | re.S))
@@ -75,7 +95,7 @@ def test_the_example_of_a_loss_is_a_term() -> None:
     assert node.pop("weight") == "${alpha}"
     assert node.pop("schedule") is None
     student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]])
-    assert evaluate(names["L1"](weight=1.0, **node), student, teacher) == pytest.approx(1.5)
+    assert compute_loss(names["L1"](weight=1.0, **node), student, teacher) == pytest.approx(1.5)
 
 
 def test_the_error_message_is_the_printed_one(command: Command) -> None:

@@ -1,5 +1,5 @@
 """Live objects from a run's config: the only package that instantiates what a config names.
 
-Public: `instantiate_node`, `resolve_device`, `build_dataset`, `build_stream`, `build_splits`,
-`build_objective`, `build_student`, `build_unit`, `build_teacher`, `content_digests`.
+Public: `data` (data sets, stream, splits), `models`, `losses.build_objective`,
+`students.build_student`, `device.resolve_device`, `digests.content_digests`.
 """

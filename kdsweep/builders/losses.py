@@ -14,11 +14,11 @@ from kdsweep.config.recipes import num_averaged_teachers
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
-from kdsweep.losses.base.multi_teacher import Averaged, parts
+from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_terms
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.base.weight_schedule import WeightSchedule, weight_schedule
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _build_term(name: str, config: RunConfig) -> Term:
     count, first = num_averaged_teachers(config), build(0)
     if not count or not first.needs_teacher:
         return first
-    return Averaged([first, *(build(teacher) for teacher in range(1, count))])
+    return MultiTeacherLoss([first, *(build(teacher) for teacher in range(1, count))])
 
 
 def _seed_term(name: str, config: RunConfig, teacher: int) -> None:
@@ -125,8 +125,8 @@ def _require_stage(name: str, config: RunConfig) -> None:
 def set_up_terms(
     config: RunConfig,
     objective: Objective,
-    student: FeatureTap,
-    teachers: Sequence[FeatureTap],
+    student: FeatureExtractor,
+    teachers: Sequence[FeatureExtractor],
     dataset: Dataset,
 ) -> None:
     """Give each term the outputs for two blank images, from which it sizes its own parameters."""
@@ -138,9 +138,9 @@ def set_up_terms(
     targets = [dry_forward(teacher, dataset) for teacher in teachers] or [blank]
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
-        for place, (part, target) in enumerate(zip(parts(term), targets, strict=False)):
+        for place, (part, target) in enumerate(zip(per_teacher_terms(term), targets, strict=False)):
             _seed_term(name, config, place)
             try:
-                part.bind(output, target, dataset.train.labels.cpu())
+                part.setup(output, target, dataset.train.labels.cpu())
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error)) from error

@@ -12,8 +12,8 @@ from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
-from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.models.components.input_normalization import bridge
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.training.checkpoint import fit_weights, load_weights
 
 
@@ -29,7 +29,7 @@ def build_model(
 def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
     """A model for the images of a data set with its normalisation."""
     model = build_model(node, key, dataset.image_shape, dataset.num_classes)
-    bridge(model, dataset.mean, dataset.std)
+    adapt_input(model, dataset.mean, dataset.std)
     return model
 
 
@@ -39,7 +39,7 @@ def build_teacher_network(
     dataset: Dataset,
     features: Sequence[str] = (),
     key: str = "teacher",
-) -> FeatureTap:
+) -> FeatureExtractor:
     """A teacher's network with its initial weights, and an extractor of its features."""
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", seed))
@@ -61,14 +61,14 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
 
 def extract_features(
     model: nn.Module, names: Sequence[str], key: str, dataset: Dataset
-) -> FeatureTap:
+) -> FeatureExtractor:
     """The model with an extractor of the named features; its logits must fit the data set.
 
     Raises:
         UserError: if a feature is not there, or the model does not fit the images or the classes.
     """
     try:
-        network = FeatureTap(model, names)
+        network = FeatureExtractor(model, names)
     except ValueError as error:
         raise UserError(f"loss needs a feature that the {key} does not have: {error}") from error
     try:
@@ -84,7 +84,7 @@ def extract_features(
     return network
 
 
-def dry_forward(network: FeatureTap, dataset: Dataset) -> Output:
+def dry_forward(network: FeatureExtractor, dataset: Dataset) -> Output:
     """The output for two blank images in eval mode, without gradients; the mode is restored."""
     device = next(network.model.parameters()).device
     was_training = network.model.training

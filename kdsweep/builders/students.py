@@ -11,7 +11,7 @@ from kdsweep.builders.models import build_network, extract_features, load_checkp
 from kdsweep.common.rng import derive
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
 
@@ -19,7 +19,7 @@ from kdsweep.training.student import Student
 def build_student(
     config: RunConfig,
     dataset: Dataset,
-    teachers: Sequence[FeatureTap],
+    teachers: Sequence[FeatureExtractor],
     steps_per_epoch: int,
     *,
     features: Sequence[str] = (),

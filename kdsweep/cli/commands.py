@@ -63,9 +63,9 @@ def _user_errors() -> Iterator[None]:
 def _explanation(error: Exception) -> str | None:
     """The message of an unreachable store or a full disk; None for any other error."""
     from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
-    from kdsweep.tracking.mlflow.backend import trouble
+    from kdsweep.tracking.mlflow.backend import describe_store_error
 
-    if (reason := trouble(error)) is not None:
+    if (reason := describe_store_error(error)) is not None:
         return f"the MLflow store does not work: {reason}; try again later"
     return str(disk_full(full_folder(error, Path.cwd()), REPEAT)) if is_full(error) else None
 

@@ -21,7 +21,7 @@ from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
-# conf/ is shipped inside the wheel; in a source checkout it stands at the top.
+# conf/ is packaged in the wheel; in a source checkout it stands at the top.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 GROUPS = (
@@ -49,11 +49,11 @@ register()
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
     from kdsweep.sweep.single_job import train_one
-    from kdsweep.tracking.disk import one_sentence
+    from kdsweep.tracking.disk import report_disk_full
 
     if cfg.debug:
         os.environ["HYDRA_FULL_ERROR"] = "1"
-    with one_sentence(Path(str(HydraConfig.get().runtime.output_dir))):
+    with report_disk_full(Path(str(HydraConfig.get().runtime.output_dir))):
         return train_one(cfg, HydraConfig.get())
 
 

@@ -6,9 +6,9 @@ It imports no other package of kdsweep.
   read_json, without_nan, warn_once, UPDATE_LOCK
 - passwords: redact_text, redact_password, redact_nested, redact_argument, register_address, reveal,
   lacks_password, how_to_give
-- processes: owner, is_alive, is_running, is_local, is_this_process, host_has_restarted
+- processes: new_lease, is_alive, is_running, is_local, is_this_process, host_has_restarted
 - rng: derive, reseed
-- text: format_number, escape_unprintable, first_line, shorten
+- text: format_number, counted, escape_unprintable, first_line, shorten
 - types: Batch, MixedLabels, Output
 - validation: checks of numbers in options
 """

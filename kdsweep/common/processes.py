@@ -14,25 +14,25 @@ STALE_SECONDS = 1800.0  # without a heartbeat, after which an owner elsewhere is
 RESTART_SECONDS = 120.0  # the same for an owner on a host of this name, if this host restarted
 
 
-def owner() -> dict[str, Any]:
+def new_lease() -> dict[str, Any]:
     """The identity of this process, and the time as its heartbeat."""
     pid = os.getpid()
-    return {**_place(), "pid": pid, "born": _born(pid), "beat": time.time()}
+    return {**_pid_scope(), "pid": pid, "born": _process_start_time(pid), "beat": time.time()}
 
 
-def _place() -> dict[str, str | None]:
+def _pid_scope() -> dict[str, str | None]:
     """Host, boot id and pid namespace: pids are comparable only if all three are equal.
 
     Containers and cloned machines may share a host name. Without /proc only the name is known.
     """
     return {
         "host": socket.gethostname(),
-        "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
-        "pids": _pids(),
+        "boot": _read_text(Path("/proc/sys/kernel/random/boot_id")),
+        "pids": _pid_namespace(),
     }
 
 
-def _pids() -> str | None:
+def _pid_namespace() -> str | None:
     """The pid namespace of this process: `pid:[4026531836]`."""
     try:
         return os.readlink("/proc/self/ns/pid")
@@ -40,7 +40,7 @@ def _pids() -> str | None:
         return None
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text().strip()
     except OSError:
@@ -68,7 +68,7 @@ def is_running(known: dict[str, Any]) -> bool:
         except PermissionError:
             pass
     # Owners written by earlier versions have only their pid.
-    return "born" not in known or bool(known["born"] == _born(pid))
+    return "born" not in known or bool(known["born"] == _process_start_time(pid))
 
 
 def is_this_process(known: dict[str, Any] | None) -> bool:
@@ -79,19 +79,19 @@ def is_this_process(known: dict[str, Any] | None) -> bool:
 def is_local(known: dict[str, Any]) -> bool:
     """Whether an owner's pid is comparable with those of this process."""
     # Owners written by earlier versions have only their host.
-    return all(known.get(key, value) == value for key, value in _place().items())
+    return all(known.get(key, value) == value for key, value in _pid_scope().items())
 
 
 def host_has_restarted(known: dict[str, Any]) -> bool:
     """Whether this host has an owner's host name and was started after its last heartbeat."""
-    started = re.search(r"^btime (\d+)$", _text(Path("/proc/stat")) or "", re.MULTILINE)
+    started = re.search(r"^btime (\d+)$", _read_text(Path("/proc/stat")) or "", re.MULTILINE)
     beat, same_name = known.get("beat"), known["host"] == socket.gethostname()
     if started is None or beat is None:
         return False
     return bool(same_name and beat < float(started[1]))
 
 
-def _born(pid: int) -> str | None:
+def _process_start_time(pid: int) -> str | None:
     """The start time of a local process, in ticks since boot; None if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

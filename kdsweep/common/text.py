@@ -21,6 +21,11 @@ def format_number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def escape_unprintable(text: str) -> str:
     """A name that can be printed everywhere: unprintable characters are escaped as in Python.
 
@@ -43,8 +48,3 @@ def first_line(error: BaseException) -> str:
 def shorten(text: str, length: int) -> str:
     """At most ``length`` characters of a text; an ellipsis stands for what is cut off."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 from kdsweep.common.text import format_number
+from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
-from kdsweep.losses.base.checks import COLDEST, HOTTEST, TEMPERATURES
 
 PRECISIONS = ("fp32", "bf16")
 PLOTS = ("run", "sweep", "none")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.rng import derive
-from kdsweep.data.checks import check_whole, shown
+from kdsweep.common.validation import check_whole, shown
 from kdsweep.data.types import LabelledImages, SourceData
 
 COARSE = 4  # prototypes are interpolated from 4 x 4 values, so that crops and flips keep them

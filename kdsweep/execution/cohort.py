@@ -26,8 +26,13 @@ from kdsweep.execution.target import (
 from kdsweep.execution.teacher_store import load_teacher
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
-from kdsweep.tracking.predictions import OF_TEACHERS, Answers, save_answers, save_once
-from kdsweep.tracking.run_dir import ANSWERS
+from kdsweep.tracking.predictions import (
+    TEACHER_PREDICTIONS_DIR,
+    Predictions,
+    save_predictions,
+    save_teacher_predictions,
+)
+from kdsweep.tracking.run_dir import PREDICTIONS
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluation import Split, confusion
 from kdsweep.training.latency import latency_ms
@@ -172,7 +177,7 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
     load_checkpoint(student.model, stage.weights, "stages")
     terms = stage.checkpoints / checkpoint.TERMS
     if terms.is_file():  # else no term has parameters of its own
-        student.objective.begin_with(checkpoint.load_weights(terms))
+        student.objective.load_stage_state(checkpoint.load_weights(terms))
 
 
 def _start(cohort: _Cohort, resume: bool) -> None:
@@ -269,9 +274,11 @@ def _save_predictions(
     teacher = None
     if targets and writer.student.objective.needs_teacher:
         folder = context.sweep.folder if context.sweep else writer.folder
-        teacher = save_once(folder / OF_TEACHERS, Answers(targets, labels, classes))
+        teacher = save_teacher_predictions(
+            folder / TEACHER_PREDICTIONS_DIR, Predictions(targets, labels, classes)
+        )
     own = {name: tensor.cpu() for name, tensor in logits.items()}
-    save_answers(writer.folder / ANSWERS, Answers(own, labels, classes, teacher))
+    save_predictions(writer.folder / PREDICTIONS, Predictions(own, labels, classes, teacher))
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from kdsweep.data.types import CachedSource, DataError
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.mlflow.pending import Settling, Task, lacking
-from kdsweep.tracking.mlflow.run_sync import is_shipped
+from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
+from kdsweep.tracking.mlflow.run_sync import is_uploaded
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics, check_measurable
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.tensorboard import check_installed
 from kdsweep.training.teacher import Ensemble, Teacher
 
@@ -53,8 +53,8 @@ class TrainingContext:
         options = TrackingConfig(**given)
         self.options, self.progress = options, progress
         self.store: MLflowStore | None = None
-        self.shipper: Shipper | None = None
-        self.settling: Settling | None = None
+        self.uploads: UploadQueue | None = None
+        self.retrier: UploadRetrier | None = None
         self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
@@ -81,9 +81,9 @@ class TrainingContext:
     def _open_store(self, uri: str) -> None:
         options = self.options
         self.store = MLflowStore.open(uri, options.experiment, options.artifacts)
-        self.shipper = Shipper()
-        self.settling = Settling(
-            self.shipper,
+        self.uploads = UploadQueue()
+        self.retrier = UploadRetrier(
+            self.uploads,
             self.store,
             options.wait,
             lambda count, seconds: self.progress.waiting(count, seconds),
@@ -122,8 +122,8 @@ class TrainingContext:
     def monitor(self, run_id: str | None) -> None:
         """Log the machine's load to a run of MLflow, if `tracking.system_metrics` is set."""
         monitor = self.system_metrics
-        if monitor is not None and run_id is not None and self.shipper is not None:
-            self.shipper.submit("the machine's load", lambda: monitor.start(run_id))
+        if monitor is not None and run_id is not None and self.uploads is not None:
+            self.uploads.submit("the machine's load", lambda: monitor.start(run_id))
 
     def update_leader(self, name: str, val_acc: float | None) -> None:
         """Note a run's latest val/acc for the display; None for a run that has failed."""
@@ -143,34 +143,38 @@ class TrainingContext:
     def upload_missing(self, run_dir: Path) -> None:
         """Upload what MLflow lacks of a run that had ended when its process died."""
         self.run_dirs.add(run_dir)
-        if not is_shipped(run_dir):
+        if not is_uploaded(run_dir):
             drop_drafts(run_dir)
-        if self.shipper is not None:
-            for task in self.lacking([run_dir]):
-                self.shipper.submit(str(run_dir), task.ship, folder=run_dir)
+        if self.uploads is not None:
+            for task in self.pending_uploads([run_dir]):
+                self.uploads.submit(str(run_dir), task.upload, folder=run_dir)
 
-    def lacking(self, run_dirs: Sequence[Path] | None = None) -> list[Task]:
+    def pending_uploads(self, run_dirs: Sequence[Path] | None = None) -> list[PendingUpload]:
         """What has ended in these directories, or of this process, and MLflow lacks in part."""
         if self.store is None:
             return []
-        return lacking(sorted(self.run_dirs) if run_dirs is None else run_dirs, self.store)
+        return pending_uploads(sorted(self.run_dirs) if run_dirs is None else run_dirs, self.store)
 
     def flush(self) -> None:
         """Wait until everything submitted is uploaded, at most `tracking.wait` seconds."""
-        if self.settling is not None:
-            self.settling.drain()
+        if self.retrier is not None:
+            self.retrier.drain()
 
-    def settle(self, lacking: Callable[[], Sequence[Task]] | None = None) -> bool:
+    def upload_pending(
+        self, pending_uploads: Callable[[], Sequence[PendingUpload]] | None = None
+    ) -> bool:
         """Try once more to upload what MLflow lacks; False if it still lacks something.
 
         All waiting of a process together takes at most `tracking.wait` seconds.
         """
-        return self.settling is None or self.settling.settle(lacking or self.lacking)
+        return self.retrier is None or self.retrier.upload_pending(
+            pending_uploads or self.pending_uploads
+        )
 
     def close(self) -> None:
         """Upload the rest and end the threads; a message names what MLflow still lacks."""
-        if self.shipper is not None:
-            self.settle()
-            self.shipper.close()
+        if self.uploads is not None:
+            self.upload_pending()
+            self.uploads.close()
         if self.system_metrics is not None:
             self.system_metrics.close()

@@ -13,11 +13,12 @@ from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.target import Result, RunTarget
-from kdsweep.plotting.drawing import forgiving
-from kdsweep.plotting.plots import confusion as confusion_plot
-from kdsweep.plotting.plots import curves as curves_plot
+from kdsweep.plotting.confusion import draw_confusion as confusion_plot
+from kdsweep.plotting.curves import draw_curves as curves_plot
+from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.runs.spec import RunSpec
-from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.recorder import Recorder, RunInfo
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.gradients import RATIO
@@ -71,7 +72,7 @@ class RunWriter:
         self.recorder = Recorder(
             target.run_dir,
             store=context.store,
-            shipper=context.shipper,
+            uploads=context.uploads,
             tensorboard=context.options.tensorboard,
         )
 
@@ -102,19 +103,17 @@ class RunWriter:
         for folder in (self.folder, self.target.checkpoints):
             drop_drafts(folder)
         spec, dataset = self.spec, self.dataset
-        self.recorder.start(
-            {
-                "name": spec.name,
-                "role": spec.role,
-                "fingerprint": spec.fingerprint,
-                "cell": spec.cell.name,
-                "seed": spec.config.seed,
-            },
+        info = RunInfo(
+            name=spec.name,
+            role=spec.role,
+            fingerprint=spec.fingerprint,
+            cell=spec.cell.name,
+            seed=spec.config.seed,
             config_yaml=spec.config_yaml,
             overrides=list(spec.overrides),
             params=mlflow_params(spec, self.student),
             tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name},
-            parent_id=self.target.parent_run_id,
+            parent_run_id=self.target.parent_run_id,
             dataset={
                 "name": spec.config.dataset.name,
                 "digest": dataset.digest[:16],
@@ -126,9 +125,8 @@ class RunWriter:
                     "classes": dataset.num_classes,
                 },
             },
-            resume_epoch=self.student.epoch,
-            opened=self._monitor,
         )
+        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=self._monitor)
         self.recorded = self.student.epoch
         # If only the test set is left, the last epoch's metrics are in the directory.
         self.metrics = _last_metrics(self.folder)
@@ -192,9 +190,9 @@ class RunWriter:
     def _draw(self, confusion: list[list[int]]) -> list[Path]:
         """The pictures of a run, as far as they can be drawn."""
         curves, matrix = self.folder / "curves.png", self.folder / "confusion.png"
-        with forgiving(str(curves)):
+        with warn_on_failure(str(curves)):
             curves_plot(read_rows(self.folder), curves)
-        with forgiving(str(matrix)):
+        with warn_on_failure(str(matrix)):
             confusion_plot(confusion, self.dataset.class_names, matrix)
         return [path for path in (curves, matrix) if path.is_file()]
 
@@ -244,7 +242,7 @@ class RunWriter:
             if reason is not None:
                 self.recorder.log(f"{status}: {reason}")
         finally:
-            self.recorder.finish(self.ended, pictures)
+            self.recorder.finish(RunResult.from_json(self.ended), pictures)
 
     @property
     def result(self) -> Result:

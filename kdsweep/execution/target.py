@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdsweep.runs.spec import RunSpec
-from kdsweep.tracking.metadata import result_of
+from kdsweep.tracking.metadata import find_result
 from kdsweep.tracking.run_dir import WEIGHTS
 from kdsweep.training import checkpoint
 
@@ -49,7 +49,7 @@ def stage_target(target: RunTarget, sweep: SweepLocation | None) -> RunTarget | 
 
 def recorded_result(target: RunTarget) -> Result | None:
     """The result of this very run in its directory, whatever its status; None if there is none."""
-    return result_of(target.run_dir, target.spec.fingerprint)
+    return find_result(target.run_dir, target.spec.fingerprint)
 
 
 def finished_result(target: RunTarget) -> Result | None:

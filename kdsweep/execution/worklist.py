@@ -16,7 +16,7 @@ from kdsweep.execution.target import (
     stage_target,
 )
 from kdsweep.runs.spec import RunSpec
-from kdsweep.tracking.metadata import fingerprint_in
+from kdsweep.tracking.metadata import read_fingerprint
 from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.partition import partition
 
@@ -114,7 +114,7 @@ def teacher_targets(target: RunTarget, sweep: SweepLocation | None) -> Iterator[
 
 def epochs_done(target: RunTarget) -> int:
     """The epochs of this very run that are in its directory."""
-    if fingerprint_in(target.run_dir) != target.spec.fingerprint:
+    if read_fingerprint(target.run_dir) != target.spec.fingerprint:
         return 0
     return latest_epoch(target.checkpoints)
 

@@ -2,7 +2,7 @@
 
     at = sum over pairs of mean_i,hw (q_s - q_t)^2,  q = a / ||a||_2,  a_hw = mean_c f_chw^2
 
-q is where a network looks: one number a position, squared activations averaged over the channels,
+q is the attention map: one number per position, squared activations averaged over the channels,
 normalised over all positions of an image. As in RepDistiller and mdistiller the difference is
 averaged over images *and* positions, and of two sizes the larger map is pooled. torchdistill's
 ``mode='paper'`` takes the L2 norm of the difference instead, and KD_Lib sums over the channels and
@@ -13,17 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import FeatureTerm
+from kdsweep.losses.base.shapes import to_same_size
 
-PART = 16  # channels
+GROUP = 16  # channels
 
 
-class AT(PairedTerm):
+class AT(FeatureTerm):
     """Squared difference of normalised attention maps. RepDistiller: three stages, weight 1000."""
 
-    def check(self, feature: Shape, target: Shape) -> None:
-        check_maps(feature, target)
+    maps_only = True
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
         return attention_distance(feature, target)
@@ -31,15 +30,15 @@ class AT(PairedTerm):
 
 def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
     """Maps (B, channels, H, W) of any two sizes -> mean over B and positions."""
-    feature, target = same_size(feature, target)
+    feature, target = to_same_size(feature, target)
     return F.mse_loss(attention(feature), attention(target))
 
 
 def attention(maps: Tensor) -> Tensor:
     """(B, channels, H, W) -> (B, H W) in float64, each row of length 1.
 
-    A few channels are added in the precision of the maps, and only their sums in float64, which
-    is 32 to 64 times as slow on most GPUs.
+    Groups of channels are summed in the precision of the maps, and only their sums in float64,
+    which is 32 to 64 times as slow on most GPUs.
     """
-    sums = [part.square().sum(dim=1) for part in maps.split(PART, dim=1)]
+    sums = [group.square().sum(dim=1) for group in maps.split(GROUP, dim=1)]
     return F.normalize(torch.stack(sums).sum(dim=0, dtype=torch.float64).flatten(1), dim=1)

@@ -4,7 +4,7 @@
 
 e_s and e_t are linear embeddings of the flattened features in ``dim`` dimensions, trained with the
 student and not normalised; i and i + 1 are neighbours in the batch. The paper compares correlation
-matrices under a Gaussian kernel; the tables of RepDistiller hold this.
+matrices under a Gaussian kernel; the tables of RepDistiller use this form.
 """
 
 import math
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.checks import check_positive_integer
-from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.common.validation import check_positive_integer
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape
 
 
-class CC(LearnedPairs):
-    """Product of neighbouring images' errors, of embeddings. RepDistiller: dim 128, weight .02.
+class CC(LearnedFeatureTerm):
+    """Product of the errors of neighbouring images' embeddings. RepDistiller: dim 128, weight .02.
 
     Raises ValueError unless ``dim`` is an integer >= 1.
     """
@@ -29,12 +29,12 @@ class CC(LearnedPairs):
         check_positive_integer("dim", dim)
         self.dim = dim
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         return Embeddings(feature, target, self.dim)
 
 
 class Embeddings(nn.Module):
-    """A linear layer for the student's feature and one for the teacher's, compared."""
+    """A linear layer for the student's feature and one for the teacher's."""
 
     def __init__(self, feature: Shape, target: Shape, dim: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Embeddings(nn.Module):
         return congruence_error(self.student(feature.flatten(1)), self.teacher(target.flatten(1)))
 
 
-def congruence_error(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Embeddings (B, D) -> mean over the B - 1 couples of neighbours; 0 if B = 1."""
-    error = torch.abs(ours - theirs)
+def congruence_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Embeddings (B, D) -> mean over the B - 1 pairs of neighbours; 0 if B = 1."""
+    error = torch.abs(student - teacher)
     return (error[:-1] * error[1:]).sum() / max(len(error) - 1, 1)

@@ -5,21 +5,20 @@
     intra = tau^2 * (1 - mean over classes of pearson(q_j, p_j))
 
 p and q are softmax(z / tau) of teacher and student; ``inter`` correlates the classes of an image
-(rows), ``intra`` the images of a class (columns). Correlation does not ask for equal probabilities,
+(rows), ``intra`` the images of a class (columns). Correlation does not require equal probabilities,
 which a weak student cannot reach. pearson(a, b) = a.b / (|a| |b| + 1e-8) of centred a and b, as in
 the authors' repository (hunto/DIST_KD); torchdistill clamps the denominator instead, a relative
-difference of 4e-5. The paper's CIFAR-100 recipe is tau = 4, weight 2, beside a whole cross-entropy.
+difference of 4e-5. The paper's CIFAR-100 recipe is tau = 4, weight 2 and hard weight 1.
 
-Unlike in ``kl``, tau^2 does not keep the size of the gradient, it makes it: correlations do not
-shrink when tau grows, so value and gradient grow with tau^2, and a sweep over T is one over the
-weight, too. In a batch of one image no class has a correlation: ``intra`` is then tau^2, and no
-gradient comes from it.
+Unlike in ``kl``, tau^2 does not keep the size of the gradient constant: correlations do not shrink
+when tau grows, so value and gradient grow with tau^2, and a sweep over T also changes the weight.
+In a batch of one image no class has a correlation: ``intra`` is then tau^2, without gradient.
 """
 
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kdsweep.losses.base.checks import check_not_negative, check_temperature
+from kdsweep.common.validation import check_not_negative, check_temperature
 from kdsweep.losses.base.logit_term import LogitTerm
 
 EPS = 1e-8
@@ -28,7 +27,7 @@ EPS = 1e-8
 class DIST(LogitTerm):
     """1 - correlation of predictions, between classes (beta) and within classes (gamma).
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``tau`` is a number in
+    ``standardize``: see logit_standardization.py. Raises ValueError unless ``tau`` is a number in
     [1e-6, 1e6], and ``beta``, ``gamma`` and ``weight`` are >= 0.
     """
 

@@ -3,7 +3,7 @@
     fitnet = mean over pairs of mean((r(f_s) - f_t)^2)
 
 r is a regressor trained with the student. For feature maps it is RepDistiller's ConvReg (and
-mdistiller's): a convolution that brings the student's map to the teacher's size, then BatchNorm
+mdistiller's): a convolution that maps the student's map to the teacher's size, then BatchNorm
 and ReLU. Vectors (B, D) and tokens (B, tokens, D) get a linear layer. As in both
 repositories there is no separate hint stage; the paper trains the lower half first.
 RepDistiller uses one pair, the output of the second stage, with weight 100.
@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.regressors import regressor_between
 from kdsweep.losses.base.shapes import Shape
 
 
-class FitNet(LearnedPairs):
+class FitNet(LearnedFeatureTerm):
     """MSE of paired features after a trained regressor per pair; the mean over the pairs.
 
     ``pairs`` may name two maps, two vectors or two rows of tokens.
     """
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         return Hint(regressor_between(feature, target))
 
     def combine(self, values: list[Tensor]) -> Tensor:
@@ -32,7 +32,7 @@ class FitNet(LearnedPairs):
 
 
 class Hint(nn.Module):
-    """The student's feature, regressed, against the teacher's."""
+    """The student's feature after the regressor, compared with the teacher's."""
 
     def __init__(self, regressor: nn.Module) -> None:
         super().__init__()

@@ -2,10 +2,10 @@
 
     fsp = sum over consecutive pairs of mean_i,cd (G_s - G_t)^2,  G_cd = mean_hw a_c,hw b_d,hw
 
-G is how a network goes from one map, a, to the next, b, both at the smaller size of the two. So
-there must be two pairs at least, and student and teacher must have equal channels. As in
-RepDistiller, whose pairs are the stem and the three stages; it uses this loss alone for 30 epochs
-before training (paper: the same), and not afterwards.
+G is the flow from one map, a, to the next, b, both at the smaller size of the two. So there must be
+at least two pairs, and student and teacher must have equal channels. As in RepDistiller, whose
+pairs are the stem and the three stages; it uses this loss alone for 30 epochs before training
+(paper: the same), and not afterwards.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.types import Batch
-from kdsweep.losses.base.feature_loss import PairedTerm
-from kdsweep.losses.base.shapes import Shape, both, check_maps, same_size
+from kdsweep.losses.base.feature_term import FeatureTerm
+from kdsweep.losses.base.shapes import Shape, both_shapes, check_maps, to_same_size
 
 
-class FSP(PairedTerm):
+class FSP(FeatureTerm):
     """Squared difference of the flows from map to map. RepDistiller: weight 50."""
 
     def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
@@ -29,10 +29,10 @@ class FSP(PairedTerm):
                 f"pairs must be two at least, to flow from one to the next, got {pairs}"
             )
 
-    def check(self, feature: Shape, target: Shape) -> None:
+    def check_shapes(self, feature: Shape, target: Shape) -> None:
         check_maps(feature, target)
         if feature[1] != target[1]:
-            raise ValueError(f"maps must have equal channels, got {both(feature, target)}")
+            raise ValueError(f"maps must have equal channels, got {both_shapes(feature, target)}")
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
         return [F.mse_loss(*pair) for pair in zip(flows(features), flows(targets), strict=True)]
@@ -40,7 +40,7 @@ class FSP(PairedTerm):
 
 def flows(maps: list[Tensor]) -> list[Tensor]:
     """From each map (B, channels, H, W) to the next: (B, channels of the next, channels)."""
-    return [flow(*same_size(*step)) for step in pairwise(maps)]
+    return [flow(*to_same_size(*step)) for step in pairwise(maps)]
 
 
 def flow(before: Tensor, after: Tensor) -> Tensor:

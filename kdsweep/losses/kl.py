@@ -5,27 +5,20 @@
 Mean over the images and *sum* over the classes, as in RepDistiller and mdistiller. PyTorch's
 ``reduction="mean"`` divides by the classes as well and is C times smaller; KD_Lib's loss of this
 name is an MSE of probabilities (``mse_probs``). T^2 keeps the size of the gradient when T grows;
-torchdistill drops it at alpha = 0, kdsweep never does.
+torchdistill omits it at alpha = 0, kdsweep never does.
 """
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
-from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.logit_term import SoftTargetTerm
 from kdsweep.losses.base.soft_targets import divergence
 
 
-class KL(LogitTerm):
+class KL(SoftTargetTerm):
     """T^2 KL(teacher || student) of the softened predictions.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
-    and ``weight`` a finite one >= 0.
+    Arguments and errors are those of `SoftTargetTerm`.
     """
-
-    def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight, standardize)
-        check_temperature("T", T)
-        self.T = float(T)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         return kl_divergence(student_logits, teacher_logits, self.T)

@@ -17,11 +17,8 @@ from kdsweep.losses.base.logit_term import LogitTerm
 class MSE(LogitTerm):
     """Mean squared error of the logits.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``weight`` is a number >= 0.
+    Arguments and errors are those of `LogitTerm`.
     """
-
-    def __init__(self, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight, standardize)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         return logit_mse(student_logits, teacher_logits)

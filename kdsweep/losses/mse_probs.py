@@ -3,28 +3,21 @@
     mse_probs = T^2 / (2 B C) * sum_ij (q - p)^2_ij,  p = softmax(z_t / T),  q = softmax(z_s / T)
 
 Mean over images *and* classes, then half of it, as in KD-pytorch; KD_Lib's ``VanillaKD``, whose
-default loss this is (T = 20), takes the whole of it: twice this value. T^2 keeps the size of the
+default loss this is (T = 20), does not halve it: twice this value. T^2 keeps the size of the
 gradient when T grows. There is no paper; ``mse`` compares logits and is another loss.
 """
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
-from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.logit_term import SoftTargetTerm
 from kdsweep.losses.base.soft_targets import probability_gap
 
 
-class MSEProbs(LogitTerm):
+class MSEProbs(SoftTargetTerm):
     """T^2 / 2 times the mean squared error of the softened probabilities.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
-    and ``weight`` a finite one >= 0.
+    Arguments and errors are those of `SoftTargetTerm`.
     """
-
-    def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight, standardize)
-        check_temperature("T", T)
-        self.T = float(T)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         return probability_mse(student_logits, teacher_logits, self.T)

@@ -3,36 +3,34 @@
     nkd = - 1 / B * sum_i [ p_y log q_y + gamma T^2 * sum_{j != y} p'_j log q'_j ]
 
 p and q are the predictions without a temperature, y is the label; p' and q' are the softmax of the
-other classes' logits alone, divided by T. As in the paper the hard cross-entropy keeps its whole
-weight beside it, and the value is a cross-entropy: not zero when the student equals the teacher.
+other classes' logits alone, divided by T. As in the paper the hard cross-entropy keeps its full
+weight, and the value is a cross-entropy: not zero when the student equals the teacher.
 gamma and T are 1.5 and 1 on ImageNet in the paper; the authors' repository (yzd-v/cls_KD) has 3.5
-and 3 in its CIFAR-100 recipe. One version of that repository's loss leaves the label among the
-other classes; the paper's formula leaves it out, as here. Tested against NumPy, not against values
+and 3 in its CIFAR-100 recipe. One version of that repository's loss includes the label in the
+other classes; the paper's formula excludes it, as here. Tested against NumPy, not against values
 of that repository.
 """
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_not_negative, check_temperature
-from kdsweep.losses.base.logit_term import LogitTerm
-from kdsweep.losses.base.target_class import other_logits, target_logit
+from kdsweep.common.validation import check_not_negative
+from kdsweep.losses.base.logit_term import SoftTargetTerm
+from kdsweep.losses.base.target_class import other_logits, target_logits
 from kdsweep.losses.soft_ce import soft_cross_entropy
 
 
-class NKD(LogitTerm):
-    """The labelled class weighed by the teacher's confidence, and gamma times the other classes.
+class NKD(SoftTargetTerm):
+    """The labelled class weighted by the teacher's confidence, and gamma times the other classes.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6],
-    and ``gamma`` and ``weight`` are >= 0.
+    Raises ValueError unless ``gamma`` is >= 0, and as `SoftTargetTerm` does.
     """
 
     needs_labels = True
 
     def __init__(self, T: float, gamma: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight, standardize)
-        check_temperature("T", T)
+        super().__init__(T, weight, standardize)
         check_not_negative("gamma", gamma)
-        self.T, self.gamma = float(T), float(gamma)
+        self.gamma = float(gamma)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         others = other_logits(student_logits, labels), other_logits(teacher_logits, labels)
@@ -43,4 +41,4 @@ class NKD(LogitTerm):
 def target_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
     """- p_y log q_y, mean over the batch; float64 logits (B, C), no teacher's gradient."""
     log_q, p = student_logits.log_softmax(dim=1), teacher_logits.softmax(dim=1)
-    return -(target_logit(p, labels) * target_logit(log_q, labels)).mean()
+    return -(target_logits(p, labels) * target_logits(log_q, labels)).mean()

@@ -2,16 +2,16 @@
 
     ofd = sum over pairs of share / B * sum of (s - t)^2 where s > t or t > 0,  t = max(f_t, m_c)
 
-s is the student's map behind a connector, a 1x1 convolution without bias and BatchNorm. Negative
-responses of the teacher are cut at m_c (margin ReLU), and nothing is asked of the student where
-both are negative and it is below (partial L2). The last pair has share 1, each one before it half
+s is the student's map after a connector, a 1x1 convolution without bias and BatchNorm. Negative
+responses of the teacher are cut at m_c (margin ReLU), and the error is 0 where both are negative
+and the student's is the lower one (partial L2). The last pair has share 1, each one before it half
 of the next one's; as in the authors' code and mdistiller.
 
-m_c is the channel's mean negative response. The paper offers two ways to it: to measure it, or to
-derive it from the BatchNorm before the ReLU, as both codes do. A term sees no weights of the
-teacher, so here it is measured, over all batches so far. Maps from behind a ReLU have no negative
-responses and get m_c = 0; for the paper's own position name modules before the ReLU, such as
-``stage1.1``, the BatchNorm of a CNN's stage. Of two sizes the larger map is pooled.
+m_c is the channel's mean negative response. The paper has two ways to obtain it: to measure it, or
+to derive it from the BatchNorm before the ReLU, as both codes do. A term has no access to the
+teacher's weights, so here it is measured, over all batches so far. Maps after a ReLU have no
+negative responses and get m_c = 0; for the paper's own position name modules before the ReLU, such
+as ``stage1.1``, the BatchNorm of a CNN's stage. Of two sizes the larger map is pooled.
 """
 
 import math
@@ -19,25 +19,24 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.feature_loss import LearnedPairs, deepest_most
-from kdsweep.losses.base.shapes import Shape, check_maps, same_size
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm, depth_weighted_sum
+from kdsweep.losses.base.shapes import Shape, to_same_size
 
 
-class OFD(LearnedPairs):
+class OFD(LearnedFeatureTerm):
     """Partial L2 distance of maps before the ReLU. The authors (CIFAR): weight 1e-3."""
 
-    def check(self, feature: Shape, target: Shape) -> None:
-        check_maps(feature, target)
+    maps_only = True
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         return Overhaul(connector(feature[1], target[1]), target[1])
 
     def combine(self, values: list[Tensor]) -> Tensor:
-        return deepest_most(values)
+        return depth_weighted_sum(values)
 
 
 class Overhaul(nn.Module):
-    """The student's map, connected, against the teacher's with its margins."""
+    """The student's map after the connector, compared with the teacher's above its margins."""
 
     responses: Tensor
     frequencies: Tensor
@@ -45,12 +44,12 @@ class Overhaul(nn.Module):
     def __init__(self, connector: nn.Module, channels: int) -> None:
         super().__init__()
         self.connector = connector
-        # Of negative responses: the sums and how many, each a mean over the batch's positions.
+        # Sum and number of negative responses, each a mean over the positions of a batch.
         self.register_buffer("responses", torch.zeros(channels, 1, 1))
         self.register_buffer("frequencies", torch.zeros(channels, 1, 1))
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        feature, target = same_size(feature, target)
+        feature, target = to_same_size(feature, target)
         return partial_distance(self.connector(feature), torch.maximum(target, self.margin(target)))
 
     def margin(self, target: Tensor) -> Tensor:
@@ -65,12 +64,12 @@ class Overhaul(nn.Module):
 
 def partial_distance(feature: Tensor, target: Tensor) -> Tensor:
     """Two maps of one shape -> the sum over an image, mean over the batch."""
-    asked = (feature > target) | (target > 0)
-    return ((feature - target).square() * asked).sum() / len(feature)
+    counted = (feature > target) | (target > 0)
+    return ((feature - target).square() * counted).sum() / len(feature)
 
 
 def connector(channels: int, target_channels: int) -> nn.Module:
-    """The student's channels -> the teacher's, at every position by itself."""
+    """The student's channels -> the teacher's, position by position."""
     convolution = nn.Conv2d(channels, target_channels, 1, bias=False)
     nn.init.normal_(convolution.weight, std=math.sqrt(2 / target_channels))
     return nn.Sequential(convolution, nn.BatchNorm2d(target_channels))

@@ -5,15 +5,15 @@ arXiv 2104.09044.
     hcl    = (mse(g, t) + mse at 4x4 / 2 + mse at 2x2 / 4 + mse at 1x1 / 8) / (1 + 1/2 + 1/4 + 1/8)
 
 Every level of the student is compared after it has been fused with all deeper ones (attention
-based fusion): from the deepest up, a 1x1 convolution and BatchNorm bring the map x to a common
-number of channels, y is the fused map of the level below at x's size, and
+based fusion): from the deepest up, a 1x1 convolution and BatchNorm map x to a common number of
+channels, y is the fused map of the level below at x's size, and
 
     fused = x * w_1 + y * w_2,  w = sigmoid(convolution of [x, y]),  g = BatchNorm(conv3x3(fused))
 
-hcl pools both maps to 4x4, 2x2 and 1x1; levels that are not smaller than the maps are left out, of
+hcl pools both maps to 4x4, 2x2 and 1x1; levels that are not smaller than the maps are omitted, in
 the weights as well. As in the authors' code and mdistiller, whose maps are those before the ReLU
-and, as the deepest, the embedding as a map of one position. The weight is .6 to 8 there, by
-networks, with 20 epochs of warm-up.
+and, as the deepest, the embedding as a map of one position. The weight is .6 to 8 there,
+depending on the networks, with 20 epochs of warm-up.
 """
 
 from collections.abc import Sequence
@@ -23,39 +23,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, both, shrunk
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, both_shapes, downsample
 
 MOST_CHANNELS = 512
 LEVELS = (4, 2, 1)
 
 
-class Review(LearnedPairs):
+class Review(LearnedFeatureTerm):
     """Fused maps of the student against the teacher's; ``pairs`` from the first to the deepest.
 
     A vector is a map of one position.
     """
 
-    def check(self, feature: Shape, target: Shape) -> None:
+    def check_shapes(self, feature: Shape, target: Shape) -> None:
         if not {len(feature), len(target)} <= {2, 4}:
-            raise ValueError(f"features must be maps or vectors, got {both(feature, target)}")
+            raise ValueError(
+                f"features must be maps or vectors, got {both_shapes(feature, target)}"
+            )
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         deepest, _ = self.pairs[-1]
         self.channels = min(MOST_CHANNELS, student.features[deepest].shape[1])
-        super().bind(student, teacher, labels)
+        super().setup(student, teacher, labels)
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         deepest = len(self.links) == len(self.pairs) - 1
         return Fusion(feature[1], self.channels, target[1], fuses=not deepest)
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
         levels = [*zip(self.links, as_maps(features), as_maps(targets), strict=True)]
-        fused, found = None, []
+        fused, distances = None, []
         for fusion, feature, target in reversed(levels):
             compared, fused = fusion(feature, fused, target.shape[2:])
-            found.append(hierarchical_distance(compared, target))
-        return found
+            distances.append(hierarchical_distance(compared, target))
+        return distances
 
 
 class Fusion(nn.Module):
@@ -70,19 +72,19 @@ class Fusion(nn.Module):
     def forward(
         self, maps: Tensor, below: Tensor | None, size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Returns the map to be compared, of ``size``, and the fused one, for the level above."""
+        """The map to be compared, of ``size``, and the fused one, for the level above."""
         fused = self.enter(maps)
         if self.attend is not None and below is not None:
             below = F.interpolate(below, tuple(fused.shape[2:]), mode="nearest")
-            ours, theirs = self.attend(torch.cat([fused, below], dim=1)).sigmoid().split(1, dim=1)
-            fused = fused * ours + below * theirs
+            own, deeper = self.attend(torch.cat([fused, below], dim=1)).sigmoid().split(1, dim=1)
+            fused = fused * own + below * deeper
         if fused.shape[2:] != torch.Size(size):
             fused = F.interpolate(fused, tuple(size), mode="nearest")
         return self.leave(fused), fused
 
 
 def convolution(channels: int, target_channels: int, kernel_size: int) -> nn.Module:
-    """A convolution that keeps the size, and BatchNorm."""
+    """A convolution that keeps the size, then BatchNorm."""
     layer = nn.Conv2d(channels, target_channels, kernel_size, padding=kernel_size // 2, bias=False)
     nn.init.kaiming_uniform_(layer.weight, a=1)
     return nn.Sequential(layer, nn.BatchNorm2d(target_channels))
@@ -99,6 +101,6 @@ def hierarchical_distance(feature: Tensor, target: Tensor) -> Tensor:
         if level < min(feature.shape[2:]):
             share /= 2
             total += share
-            pooled = shrunk(feature, level, level), shrunk(target, level, level)
+            pooled = downsample(feature, level, level), downsample(target, level, level)
             distance = distance + share * F.mse_loss(*pooled)
     return distance / total

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_not_negative
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.common.validation import check_not_negative
+from kdsweep.losses.base.feature_term import FeatureTerm
 from kdsweep.losses.base.shapes import as_vectors
 
 
-class RKD(PairedTerm):
+class RKD(FeatureTerm):
     """Distances between images and angles between triples of them. RepDistiller: weight 1.
 
     Its memory grows with B^3. Raises ValueError unless the inner weights are numbers >= 0.
@@ -39,42 +39,42 @@ class RKD(PairedTerm):
         self.distance_weight, self.angle_weight = float(distance_weight), float(angle_weight)
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        ours, theirs = between_images(as_vectors(feature)), between_images(as_vectors(target))
-        distance = self.distance_weight * distance_error(ours, theirs)
-        return distance + self.angle_weight * angle_error(ours, theirs)
+        student, teacher = differences(as_vectors(feature)), differences(as_vectors(target))
+        distance = self.distance_weight * distance_error(student, teacher)
+        return distance + self.angle_weight * angle_error(student, teacher)
 
 
-def between_images(vectors: Tensor) -> Tensor:
-    """(B, D) -> (B, B, D): the way from each image to each other one."""
+def differences(vectors: Tensor) -> Tensor:
+    """(B, D) -> (B, B, D): the difference vectors between all images."""
     return vectors.unsqueeze(0) - vectors.unsqueeze(1)
 
 
-def distance_error(ours: Tensor, theirs: Tensor) -> Tensor:
-    """D, of the ways (B, B, D) between images."""
-    return F.smooth_l1_loss(relative_lengths(ours), relative_lengths(theirs))
+def distance_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """D, of the differences (B, B, D) between images."""
+    return F.smooth_l1_loss(relative_lengths(student), relative_lengths(teacher))
 
 
-def angle_error(ours: Tensor, theirs: Tensor) -> Tensor:
-    """A, of the ways (B, B, D) between images."""
-    return F.smooth_l1_loss(cosines(ours), cosines(theirs))
+def angle_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """A, of the differences (B, B, D) between images."""
+    return F.smooth_l1_loss(cosines(student), cosines(teacher))
 
 
-def relative_lengths(ways: Tensor) -> Tensor:
+def relative_lengths(vectors: Tensor) -> Tensor:
     """(B, B, D) -> (B, B): lengths, divided by the mean of those that are not 0."""
-    found = lengths(ways)
-    return found / (found.sum() / (found > 0).sum().clamp(min=1)).clamp(min=1e-12)
+    norms = lengths(vectors)
+    return norms / (norms.sum() / (norms > 0).sum().clamp(min=1)).clamp(min=1e-12)
 
 
-def cosines(ways: Tensor) -> Tensor:
-    """(B, B, D) -> (B, B, B): from image i, the cosine between the ways to j and to k."""
-    found = lengths(ways).unsqueeze(2)
-    # Images with one embedding have no way between them: 0, not a gradient of 1e12.
-    directions = ways / torch.where(found > 0, found, 1.0)
+def cosines(vectors: Tensor) -> Tensor:
+    """(B, B, D) -> (B, B, B): the cosine of the angle at image i between images j and k."""
+    norms = lengths(vectors).unsqueeze(2)
+    # Images with equal embeddings have no direction: 0, not a gradient of 1e12.
+    directions = vectors / torch.where(norms > 0, norms, 1.0)
     return directions @ directions.mT
 
 
-def lengths(ways: Tensor) -> Tensor:
-    """(B, B, D) -> (B, B), with gradient 0 where a way has none, as from an image to itself."""
-    squares = ways.square().sum(dim=2)
-    moved = squares > 0
-    return torch.where(moved, torch.where(moved, squares, 1.0).sqrt(), 0.0)
+def lengths(vectors: Tensor) -> Tensor:
+    """(B, B, D) -> (B, B), with gradient 0 for length 0, as between an image and itself."""
+    squares = vectors.square().sum(dim=2)
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)

@@ -9,22 +9,15 @@ is not zero when the student equals the teacher. It is written as in Hinton, Vin
 
 from torch import Tensor
 
-from kdsweep.losses.base.checks import check_temperature
-from kdsweep.losses.base.logit_term import LogitTerm
+from kdsweep.losses.base.logit_term import SoftTargetTerm
 from kdsweep.losses.kl import kl_divergence
 
 
-class SoftCE(LogitTerm):
+class SoftCE(SoftTargetTerm):
     """T^2 times the cross-entropy between softened predictions.
 
-    ``standardize``: see standardize.py. Raises ValueError unless ``T`` is a number in [1e-6, 1e6]
-    and ``weight`` a finite one >= 0.
+    Arguments and errors are those of `SoftTargetTerm`.
     """
-
-    def __init__(self, T: float, weight: float, standardize: bool = False) -> None:
-        super().__init__(weight, standardize)
-        check_temperature("T", T)
-        self.T = float(T)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         return soft_cross_entropy(student_logits, teacher_logits, self.T)

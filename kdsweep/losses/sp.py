@@ -2,7 +2,7 @@
 
     sp = sum over pairs of 1 / B^2 * sum_ij (G_s - G_t)^2_ij,  G = f f^T with rows of length 1
 
-f is the feature, flattened to (B, D): which images of the batch look alike. The rows are
+f is the feature, flattened to (B, D); G are the similarities of the images of a batch. The rows are
 normalised by their L2 norm, as in the paper, RepDistiller and mdistiller. torchdistill's
 ``normalize(G, 1)`` divides by the L1 norm and gives another value.
 """
@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 
-PART = 512  # dimensions
+CHUNK = 512  # dimensions
 
 
-class SP(PairedTerm):
+class SP(FeatureTerm):
     """Squared difference of the batch's similarities. RepDistiller: last map, weight 3000."""
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
@@ -36,9 +36,9 @@ def similarities(feature: Tensor) -> Tensor:
 def inner_products(vectors: Tensor) -> Tensor:
     """(B, D) -> (B, B) in float64, of every two rows.
 
-    They are multiplied in the precision of the rows, in parts whose products are added in float64:
-    of products that are nearly alike, one float32 sum would lose the difference, and float64
-    alone is 32 to 64 times as slow on most GPUs.
+    They are multiplied in the precision of the rows, in chunks whose products are added in float64:
+    one float32 sum would lose the difference of nearly equal products, and float64 alone is 32 to
+    64 times as slow on most GPUs.
     """
-    parts = [part @ part.T for part in vectors.split(PART, dim=1)]
-    return torch.stack(parts).sum(dim=0, dtype=torch.float64)
+    products = [chunk @ chunk.T for chunk in vectors.split(CHUNK, dim=1)]
+    return torch.stack(products).sum(dim=0, dtype=torch.float64)

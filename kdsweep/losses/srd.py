@@ -4,8 +4,8 @@
 
 f are the embeddings before the classifier, W a linear projector trained with the student. n is
 BatchNorm without parameters: each dimension gets mean 0 and variance 1 over the batch. The sum is
-inside of the logarithm, the paper's soft maximum for students much smaller than their teachers: the
-size of the batch adds log B and leaves the gradient's size alone. The value may be negative.
+inside the logarithm, the paper's soft maximum for students much smaller than their teachers: the
+size of the batch adds log B and does not change the gradient's size. The value may be negative.
 
 The authors' ImageNet recipe, and torchdistill's ``SRDLoss``, are CE + 2 srd + KL at T = 1 without a
 weight or T^2, with exponent 4; here KL is a term of its own: ``loss=[srd,kl] loss.kl.T=1
@@ -18,14 +18,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdsweep.losses.base.checks import is_finite_number
-from kdsweep.losses.base.feature_loss import LearnedPairs
-from kdsweep.losses.base.shapes import Shape, as_vectors, both
+from kdsweep.common.validation import is_finite_number, require
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.shapes import Shape, as_vectors, both_shapes
 
 EPS = 1e-4  # of the variance, as in both repositories
 
 
-class SRD(LearnedPairs):
+class SRD(LearnedFeatureTerm):
     """Logarithm of the distance between normalised embeddings, after a projector a pair.
 
     ``pairs`` name vectors, or maps or rows of tokens, whose mean is taken. Raises ValueError for
@@ -35,22 +35,23 @@ class SRD(LearnedPairs):
 
     def __init__(self, pairs: Sequence[Sequence[str]], exponent: float, weight: float) -> None:
         super().__init__(pairs, weight)
-        if not is_finite_number(exponent) or not 1 <= exponent <= 100:
-            raise ValueError(f"exponent must be a number from 1 to 100, got {exponent!r}")
+        in_range = is_finite_number(exponent) and 1 <= exponent <= 100
+        require(in_range, "exponent", "a number from 1 to 100", exponent)
         self.exponent = float(exponent)
 
-    def check(self, feature: Shape, target: Shape) -> None:
+    def check_shapes(self, feature: Shape, target: Shape) -> None:
         if not {len(feature), len(target)} <= {2, 3, 4}:
             raise ValueError(
-                f"features must be vectors, rows of tokens or maps, got {both(feature, target)}"
+                "features must be vectors, rows of tokens or maps, "
+                f"got {both_shapes(feature, target)}"
             )
 
-    def link(self, feature: Shape, target: Shape) -> nn.Module:
+    def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         return Projection(nn.Linear(width(feature), width(target)), self.exponent)
 
 
 class Projection(nn.Module):
-    """The student's embedding, projected, against the teacher's."""
+    """The student's projected embedding, compared with the teacher's."""
 
     def __init__(self, projector: nn.Module, exponent: float) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class Projection(nn.Module):
 def log_distance(projected: Tensor, target: Tensor, exponent: float) -> Tensor:
     """The formula, of embeddings (B, D) in the teacher's dimensions."""
     distance = (normalized(projected) - normalized(target)).abs().pow(exponent).sum()
-    # In a batch of one image all is normalised to 0; this keeps value and gradient finite.
+    # A batch of one image is normalised to 0; this keeps value and gradient finite.
     return distance.clamp(min=torch.finfo(distance.dtype).tiny).log()
 
 

@@ -2,7 +2,7 @@
 
 The form is the one behind the CIFAR-100 distillation tables (RepDistiller, mdistiller): a stem of
 one 3x3 convolution, without the max-pool, keeps the size of the images. torchvision's resnet50 is
-the one for large images.
+for large images.
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
     shortcut,
 )
@@ -23,14 +23,14 @@ from kdsweep.models.components.checks import (
     check_task,
 )
 
-# Blocks of each stage.
+# Blocks per stage.
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """Convolutions 1x1, 3x3 and 1x1 beside a shortcut, added, then ReLU.
+    """Convolutions 1x1, 3x3 and 1x1, plus a shortcut, then ReLU.
 
     The first two have ``channels``, the last one ``EXPANSION`` times as many.
     """
@@ -76,7 +76,7 @@ class BottleneckResNet(nn.Module):
         self.stage4 = stage(EXPANSION * third, fourth, blocks[3], stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(EXPANSION * fourth, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
     shortcut,
 )
@@ -26,7 +26,7 @@ from kdsweep.models.components.checks import (
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, added, then ReLU."""
+    """Two 3x3 convolutions, plus a shortcut, then ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
         self.stage3 = stage(second, third, blocks, stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

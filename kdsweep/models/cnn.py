@@ -1,15 +1,15 @@
-"""A small convolutional network for images from 8x8 to 32x32: the default teacher on digits."""
+"""A small convolutional network for images from 8x8 to 32x32, the default teacher on digits."""
 
 from torch import Tensor, nn
 
+from kdsweep.common.validation import check_fraction
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
 )
 from kdsweep.models.components.checks import (
     Shape,
-    check_dropout,
     check_image_size,
     check_task,
     check_units,
@@ -31,7 +31,7 @@ class CNN(nn.Module):
         super().__init__()
         check_task(in_shape, num_classes)
         check_units(width)
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, one=False)
         check_image_size("cnn", in_shape, smallest=2)
         self.stage1 = conv_bn_relu(in_shape[0], width, bias=False)
         self.stage2 = conv_bn_relu(width, 2 * width, bias=False)
@@ -40,7 +40,7 @@ class CNN(nn.Module):
         self.pool = GlobalAveragePool()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(4 * width, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

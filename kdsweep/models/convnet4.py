@@ -3,14 +3,14 @@ its code has four)."""
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import conv_bn_relu, initialise_convolutions
+from kdsweep.models.components.blocks import conv_bn_relu, init_convolutions
 from kdsweep.models.components.checks import Shape, check_image_size, check_task, check_units
 
 
 class ConvNet4(nn.Module):
     """Four times convolution 3x3, BatchNorm, ReLU and max-pool, then one linear layer.
 
-    The linear layer sees the flattened maps, so the images' size is part of the model. Features,
+    The linear layer takes the flattened maps, so the images' size is part of the model. Features,
     before each max-pool: ``stage1`` (B, width, H, W), ``stage2`` (B, width, H/2, W/2), ``stage3``
     (B, width, H/4, W/4), ``stage4`` (B, width, H/8, W/8); ``flatten`` (B, width * H/16 * W/16).
     """
@@ -28,7 +28,7 @@ class ConvNet4(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.flatten = nn.Flatten()
         self.head = nn.Linear(width * (height // 16) * (breadth // 16), num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

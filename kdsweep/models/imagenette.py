@@ -1,7 +1,7 @@
 """Two students for Imagenette at 224x224, whose stages have the shapes of ResNet34's.
 
-They are those of IvLabs/stagewise-knowledge-distillation, where the student's five maps follow the
-teacher's after its stem and its four stages. Between their two linear layers stands no ReLU.
+They are those of IvLabs/stagewise-knowledge-distillation, where the student's five maps match those
+of the teacher after its stem and its four stages. There is no ReLU between their two linear layers.
 """
 
 import torch
@@ -12,9 +12,9 @@ from kdsweep.models.components.checks import Shape, check_image_size, check_mult
 
 
 class PlainNet(nn.Module):
-    """Five times convolution 3x3 and max-pool, without ReLU: the max-pools are what bends.
+    """Five times convolution 3x3 and max-pool, without ReLU: the max-pools are the nonlinearity.
 
-    ``width`` multiplies channels and hidden units. The first linear layer sees the flattened maps,
+    ``width`` multiplies channels and hidden units. The first linear layer takes the flattened maps,
     so the images' size is part of the model. Features, at width 1: ``stage1`` (B, 64, H/2, W/2),
     ``stage2`` (B, 64, H/4, W/4), ``stage3`` (B, 128, H/8, W/8), ``stage4`` (B, 256, H/16, W/16),
     ``stage5`` (B, 512, H/32, W/32), ``flatten`` (B, 512 * H/32 * W/32) and ``hidden`` (B, 512).
@@ -45,7 +45,7 @@ class PlainNet(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """A stem, four stages of a convolution and a residual block, average and maximum side by side.
+    """A stem, four stages of a convolution and a residual block, average and maximum concatenated.
 
     ``width`` multiplies channels and hidden units. Features, at width 1: ``stem``
     (B, 64, H/2, W/2), ``stage1`` (B, 64, H/4, W/4), ``stage2`` (B, 128, H/8, W/8), ``stage3``
@@ -109,7 +109,7 @@ def conv_max(in_channels: int, out_channels: int) -> nn.Sequential:
 def conv_relu_bn(
     in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
 ) -> nn.Sequential:
-    """Convolution, ReLU and BatchNorm in this order, which is fastai's."""
+    """Convolution, ReLU and BatchNorm in this order, as in fastai."""
     return nn.Sequential(
         nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.checks import Shape, check_dropout, check_task, check_units
+from kdsweep.common.validation import check_fraction
+from kdsweep.models.components.checks import Shape, check_task, check_units
 
 
 class MLP(nn.Module):
@@ -17,7 +18,7 @@ class MLP(nn.Module):
         super().__init__()
         check_task(in_shape, num_classes)
         check_units(width)
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, one=False)
         channels, height, breadth = in_shape
         self.flatten = nn.Flatten()
         self.hidden1 = nn.Sequential(nn.Linear(channels * height * breadth, width), nn.ReLU())

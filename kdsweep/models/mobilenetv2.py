@@ -11,7 +11,7 @@ from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
 )
 from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
@@ -28,7 +28,7 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """Expand by 1x1, filter each channel by 3x3, project by 1x1 without ReLU.
 
-    Added to the input where the shape stays.
+    Added to the input where the shape is equal.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
@@ -49,7 +49,7 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """MobileNetV2 for images from 16x16 on.
 
-    ``width`` multiplies the channels; the last convolution has never less than 1280. Features, at
+    ``width`` multiplies the channels; the last convolution has at least 1280. Features, at
     width 0.5: ``stem`` (B, 16, H/2, W/2), ``stage1`` (B, 12, H/2, W/2), ``stage2``
     (B, 16, H/4, W/4), ``stage3`` (B, 48, H/8, W/8), ``stage4`` (B, 160, H/16, W/16), ``last``
     (B, 1280, H/16, W/16) and ``pool`` (B, 1280). The distillation tables call stem, stages and
@@ -70,7 +70,7 @@ class MobileNetV2(nn.Module):
         self.last = conv_bn_relu(channels, last, kernel_size=1)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(last, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

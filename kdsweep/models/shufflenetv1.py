@@ -1,8 +1,8 @@
 """ShuffleNet (Zhang et al. 2018, arXiv 1707.01083) with three groups, for small images.
 
 The form is the one behind the CIFAR-100 distillation tables (RepDistiller, mdistiller): the stem
-is a 1x1 convolution that keeps the size of the images. Weights start as PyTorch's layers do, as
-there.
+is a 1x1 convolution that keeps the size of the images. Weights have PyTorch's default
+initialisation, as there.
 """
 
 import torch
@@ -26,20 +26,20 @@ class ShuffleUnit(nn.Module):
     """1x1 in groups, shuffle, 3x3 channel by channel, 1x1 in groups; then ReLU with the input.
 
     ``residual`` and the input are added; where the unit halves H and W (``halves``), the input is
-    averaged over 3x3 and concatenated, which makes out of in_channels the out_channels.
+    averaged over 3x3 and concatenated: in_channels plus those of ``residual`` are out_channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, halves: bool) -> None:
         super().__init__()
-        made = out_channels - in_channels if halves else out_channels
-        inside = made // 4
-        # The paper's exception: the few channels of the stem are not split into groups.
+        residual_channels = out_channels - in_channels if halves else out_channels
+        inside = residual_channels // 4
+        # As in the paper, the few channels of the stem are not split into groups.
         groups = 1 if in_channels == STEM_CHANNELS else GROUPS
         self.residual = nn.Sequential(
             conv_bn_relu(in_channels, inside, kernel_size=1, groups=groups),
             ChannelShuffle(groups),
             conv_bn_relu(inside, inside, stride=2 if halves else 1, groups=inside),
-            conv_bn(inside, made, kernel_size=1, groups=GROUPS),
+            conv_bn(inside, residual_channels, kernel_size=1, groups=GROUPS),
         )
         self.average = nn.AvgPool2d(3, stride=2, padding=1) if halves else None
         self.relu = nn.ReLU()
@@ -56,7 +56,7 @@ class ShuffleUnit(nn.Module):
 class ShuffleNetV1(nn.Module):
     """ShuffleNet for images from 8x8 on.
 
-    ``width`` multiplies the channels of the stages, by 12, so that they split into groups.
+    ``width`` multiplies the channels of the stages, rounded to multiples of 12 for the groups.
     Features, at width 1: ``stem`` (B, 24, H, W), ``stage1`` (B, 240, H/2, W/2), ``stage2``
     (B, 480, H/4, W/4), ``stage3`` (B, 960, H/8, W/8), ``pool`` (B, 960), and any unit,
     ``stage2.0``. The distillation tables call them f0, f1, f2, f3 and f4.

@@ -1,8 +1,8 @@
 """ShuffleNet V2 (Ma et al. 2018, arXiv 1807.11164) for small images.
 
 The form is the one behind the CIFAR-100 distillation tables (RepDistiller, mdistiller): the stem
-is a 1x1 convolution that keeps the size of the images. Weights start as PyTorch's layers do, as
-there.
+is a 1x1 convolution that keeps the size of the images. Weights have PyTorch's default
+initialisation, as there.
 """
 
 import torch
@@ -45,7 +45,7 @@ class HalvingUnit(nn.Module):
 
 
 class SplitUnit(nn.Module):
-    """One half of the channels goes through as it is, the other through a branch."""
+    """One half of the channels is passed through unchanged, the other through a branch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ class SplitUnit(nn.Module):
 class ShuffleNetV2(nn.Module):
     """ShuffleNet V2 for images from 8x8 on.
 
-    ``width`` multiplies the channels of the stages, which stay even (the paper's own 0.5x, 1.5x
-    and 2x are no exact multiples); the last convolution has never less than 1024. Features, at
+    ``width`` multiplies the channels of the stages, rounded to even numbers (the paper's own 0.5x,
+    1.5x and 2x are no exact multiples); the last convolution has at least 1024. Features, at
     width 1: ``stem`` (B, 24, H, W), ``stage1`` (B, 116, H/2, W/2), ``stage2`` (B, 232, H/4, W/4),
     ``stage3`` (B, 464, H/8, W/8), ``last`` (B, 1024, H/8, W/8), ``pool`` (B, 1024), and any unit,
     ``stage2.0``. The distillation tables call stem, stages and pool f0 to f4.
@@ -96,6 +96,6 @@ class ShuffleNetV2(nn.Module):
 
 
 def stage(in_channels: int, out_channels: int, units: int) -> nn.Sequential:
-    """A unit that halves H and W, then ``units`` that split."""
+    """A `HalvingUnit`, then ``units`` times a `SplitUnit`."""
     rest = (SplitUnit(out_channels) for _ in range(units))
     return nn.Sequential(HalvingUnit(in_channels, out_channels), *rest)

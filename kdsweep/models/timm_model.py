@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from kdsweep.models.components.checks import Shape, check_task
-from kdsweep.models.components.input_normalization import Normalisation, expect
+from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
-    cannot_take,
     check_forward,
     check_name,
     check_weights_fit,
+    unsupported_images_message,
 )
 
 
@@ -24,15 +24,15 @@ def Timm(
     pretrained: bool = False,
     normalize: str | None = None,
 ) -> nn.Module:
-    """The timm classifier called ``name``, such as ``resnet18.a1_in1k``, itself and unwrapped.
+    """The timm classifier called ``name``, such as ``resnet18.a1_in1k``, without a wrapper.
 
     So features have timm's module paths (``layer3.1.conv2``) and checkpoints timm's keys. With
-    ``pretrained`` it starts from the weights that the name's tag stands for, with a new head where
-    the classes are others. ``normalize`` says which normalisation of the images the network
-    expects: by default that of its weights, or without weights the data set's.
+    ``pretrained`` it has the weights of the name's tag, and a new head for another number of
+    classes. ``normalize`` is the normalisation of the images that the network expects: by default
+    that of its weights, or without weights the data set's.
 
-    Raises ValueError without timm, for unknown names, weights that cannot be had, and images that
-    the network cannot take.
+    Raises ValueError without timm, for unknown names, unavailable weights, and images of a shape
+    that the network does not support.
     """
     timm = import_timm()
     check_task(in_shape, num_classes)
@@ -45,7 +45,7 @@ def Timm(
         check_weights_fit(name, in_shape)
     source = timm.models.get_pretrained_cfg(name)
     options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_shape[0]}
-    if source.fixed_input_size:  # a transformer's positions
+    if source.fixed_input_size:  # positional embeddings
         options["img_size"] = in_shape[1:]
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
@@ -55,11 +55,11 @@ def Timm(
             "check the connection, or put the file into Hugging Face's cache by hand"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     check_forward(model, name, in_shape)
-    of_weights = Normalisation(tuple(source.mean), tuple(source.std)) if pretrained else None
-    expect(model, normalize, in_shape, of_weights)
-    adopt(model)
+    of_weights = Normalization(tuple(source.mean), tuple(source.std)) if pretrained else None
+    set_expected(model, normalize, in_shape, of_weights)
+    move_class_here(model)
     return model
 
 
@@ -73,11 +73,11 @@ def import_timm() -> Any:
     return timm
 
 
-def adopt(model: nn.Module) -> None:
-    """Make the model's class one of this module; nothing else about it changes.
+def move_class_here(model: nn.Module) -> None:
+    """Replace the model's class by an equal one that belongs to this module.
 
-    Hydra judges what a config has made by the module of its class, and ``timm.models`` cannot be
-    allowed as a whole, because it holds functions that load pickles from any path.
+    Hydra checks the module of the class of an instantiated object, and ``timm.models`` cannot be
+    allowed as a whole, because it has functions that load pickles from any path.
     """
     own = type(model)
     model.__class__ = type(own.__name__, (own,), {"__module__": __name__})

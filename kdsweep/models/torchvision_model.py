@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from kdsweep.models.components.checks import Shape, check_task
-from kdsweep.models.components.input_normalization import Normalisation, expect
+from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
-    cannot_take,
     check_forward,
     check_name,
     check_weights_fit,
+    unsupported_images_message,
 )
 
 
@@ -24,16 +24,16 @@ def Torchvision(
     weights: str | None = None,
     normalize: str | None = None,
 ) -> nn.Module:
-    """The torchvision classifier called ``name``, such as ``resnet34``, itself and unwrapped.
+    """The torchvision classifier called ``name``, such as ``resnet34``, without a wrapper.
 
     So features have torchvision's module paths (``layer3.1.conv2``) and checkpoints torchvision's
     keys. ``weights`` is null or a name from torchvision, such as ``DEFAULT`` or ``IMAGENET1K_V1``;
-    a head of other classes is then replaced by a new one. Without weights the first convolution
-    takes the channels of ``in_shape``. ``normalize`` says which normalisation of the images the
-    network expects: by default that of its weights, or without weights the data set's.
+    a head for another number of classes is then replaced. Without weights the first convolution has
+    the channels of ``in_shape``. ``normalize`` is the normalisation of the images that the network
+    expects: by default that of its weights, or without weights the data set's.
 
-    Raises ValueError for unknown names, weights that cannot be had, and images that the network
-    cannot take.
+    Raises ValueError for unknown names, unavailable weights, and images of a shape that the network
+    does not support.
     """
     import torchvision
 
@@ -44,12 +44,12 @@ def Torchvision(
     else:
         model = pretrained(name, in_shape, num_classes, weights)
     check_forward(model, name, in_shape)
-    expect(model, normalize, in_shape, normalisation_of(name, weights))
+    set_expected(model, normalize, in_shape, normalization_of(name, weights))
     return model
 
 
 def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:
-    """The network with fresh weights, for images of any size and number of channels."""
+    """The network with random weights, for images of any size and number of channels."""
     import torchvision
 
     options: dict[str, Any] = {"num_classes": num_classes}
@@ -62,14 +62,14 @@ def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:
     try:
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     except ValueError as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     if in_shape[0] != 3:
         replace_first_convolution(model, in_shape[0])
     return model
 
 
 def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn.Module:
-    """The network with torchvision's weights, and a new head if the classes are others."""
+    """The network with torchvision's weights, and a new head for another number of classes."""
     import torchvision
 
     known = torchvision.models.get_model_weights(name).__members__
@@ -83,7 +83,7 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
             f"the weights {weights} of {name} could not be downloaded ({error}): "
             "check the connection, or put the file into torch's hub folder by hand"
         ) from error
-    if name == "inception_v3":  # its auxiliary head would come out as a second kind of logits
+    if name == "inception_v3":  # its auxiliary head returns a second tensor of logits
         model.aux_logits, model.AuxLogits = False, None  # type: ignore[assignment]
     pretrained_classes = len(known[weights].meta["categories"])
     if num_classes != pretrained_classes:
@@ -91,18 +91,18 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     return model
 
 
-def normalisation_of(name: str, weights: str | None) -> Normalisation | None:
-    """What the images had on which the weights were trained."""
+def normalization_of(name: str, weights: str | None) -> Normalization | None:
+    """That of the images on which the weights were trained."""
     import torchvision
 
     if weights is None:
         return None
     preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
-    return Normalisation(tuple(preprocessing.mean), tuple(preprocessing.std))
+    return Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
 
 
 def replace_first_convolution(model: nn.Module, channels: int) -> None:
-    """Let the first convolution take images of ``channels`` channels, with fresh weights."""
+    """Replace the first convolution by a new one for images of ``channels`` channels."""
     path, first = next(
         (path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d)
     )
@@ -110,9 +110,9 @@ def replace_first_convolution(model: nn.Module, channels: int) -> None:
 
 
 def replace_head(model: nn.Module, old: int, new: int) -> None:
-    """Put a fresh layer of ``new`` classes in place of the last one with ``old`` outputs.
+    """Replace the last layer with ``old`` outputs by a new one of ``new`` classes.
 
-    A linear layer, or a 1x1 convolution (SqueezeNet).
+    It is a linear layer, or a 1x1 convolution (SqueezeNet).
     """
     for path, module in reversed(list(model.named_modules())):
         if isinstance(module, nn.Linear) and module.out_features == old:
@@ -123,7 +123,7 @@ def replace_head(model: nn.Module, old: int, new: int) -> None:
 
 
 def like_convolution(old: nn.Conv2d, in_channels: int, out_channels: int) -> nn.Conv2d:
-    """A fresh convolution with the geometry of ``old``."""
+    """A new convolution with the geometry of ``old``."""
     geometry: dict[str, Any] = {
         key: getattr(old, key)
         for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from kdsweep.common.validation import check_fraction
 from kdsweep.models.components.blocks import scaled
 from kdsweep.models.components.checks import (
     Shape,
-    check_dropout,
     check_image_size,
     check_multiplier,
     check_task,
@@ -35,7 +35,7 @@ class TutorialNet(nn.Module):
         super().__init__()
         check_task(in_shape, num_classes)
         check_multiplier(width)
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, one=False)
         check_image_size(type(self).__name__.lower(), in_shape, smallest=4)
         channels, height, breadth = in_shape
         first, second = ([scaled(base, width) for base in bases] for bases in stages)

@@ -1,9 +1,9 @@
 """VGG for CIFAR: the convolutions of Simonyan and Zisserman 2015 (arXiv 1409.1556), each with
 BatchNorm, and one linear layer in place of their three.
 
-Two forms are about. KD-pytorch's has the paper's five max-pools. That of the CIFAR-100 distillation
-tables (RepDistiller, mdistiller) has three, so that its last two stages see maps of 4x4, and
-averages at the end; vgg8, one convolution a stage, is theirs.
+There are two forms. KD-pytorch's has the paper's five max-pools. That of the CIFAR-100 distillation
+tables (RepDistiller, mdistiller) has three, so that its last two stages work on maps of 4x4, and an
+average at the end; vgg8, with one convolution per stage, is from there.
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
-    initialise_convolutions,
+    init_convolutions,
     scaled,
 )
 from kdsweep.models.components.checks import (
@@ -22,7 +22,7 @@ from kdsweep.models.components.checks import (
     check_task,
 )
 
-# How many convolutions each stage has, and how many channels they have.
+# Convolutions per stage by depth, and their channels.
 CONVOLUTIONS = {
     8: (1, 1, 1, 1, 1),
     11: (1, 1, 2, 2, 2),
@@ -69,7 +69,7 @@ class VGG(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(channels, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import GlobalAveragePool, initialise_convolutions, scaled
+from kdsweep.models.components.blocks import GlobalAveragePool, init_convolutions, scaled
 from kdsweep.models.components.checks import (
     Shape,
     check_depth,
@@ -17,7 +17,7 @@ STEM_CHANNELS = 16
 class PreActivationBlock(nn.Module):
     """Twice BatchNorm, ReLU and convolution 3x3, added to the input.
 
-    Where the shape changes, the activated input goes through a bare 1x1 convolution instead.
+    Where the shape changes, the activated input is passed through a 1x1 convolution instead.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -65,7 +65,7 @@ class WideResNet(nn.Module):
         self.last = nn.Sequential(nn.BatchNorm2d(third), nn.ReLU())
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
-        initialise_convolutions(self)
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

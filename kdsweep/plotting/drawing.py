@@ -1,4 +1,4 @@
-"""Saving matplotlib's figures: text from data is no markup, and no picture is worth a sweep."""
+"""Matplotlib figures: text from data is no markup, and a failed picture must not end a sweep."""
 
 import logging
 import warnings
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from kdsweep.common.text import escape_unprintable
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
 DEFAULT_FONT = "DejaVu Sans"  # comes with matplotlib
 EMPTY_FONT = "Last Resort"  # has a box for every letter
+DPI = 110
 
 
 @contextmanager
-def forgiving(what: str) -> Iterator[None]:
+def warn_on_failure(what: str) -> Iterator[None]:
     """Turn whatever fails while something is drawn into a warning that names it."""
     try:
         yield
@@ -29,7 +31,28 @@ def forgiving(what: str) -> Iterator[None]:
         log.warning("%s could not be drawn: %s", what, escape_unprintable(reason))
 
 
-def save(figure: "Figure", path: Path, **options: Any) -> None:
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def as_array(values: Any) -> "np.ndarray[Any, Any]":
+    """A list, an array, or a tensor on any device as an array."""
+    import numpy as np
+
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+
+
+def save_with_title(figure: "Figure", path: Path, title: str) -> None:
+    """Write a figure of `new_figure` as PNG, cropped, with a title above it unless it is empty."""
+    if title:
+        figure.suptitle(title, fontsize=12)
+    save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
+
+
+def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
     """Write a figure as PNG, its texts letter by letter as they are: ``$`` begins no formula."""
     from matplotlib.text import Text
 
@@ -46,20 +69,20 @@ def save(figure: "Figure", path: Path, **options: Any) -> None:
 
 @cache
 def fonts_with(letters: frozenset[str]) -> tuple[str, ...]:
-    """Installed fonts that together have the letters which matplotlib's own lacks, if any do."""
+    """Installed fonts that together have the letters which matplotlib's own font lacks."""
     from matplotlib.font_manager import findfont, fontManager
 
     missing = {ord(letter) for letter in letters if letter.isprintable()}
     missing -= _letters_of(findfont(DEFAULT_FONT))
-    found: list[str] = []
+    fonts: list[str] = []
     for entry in sorted(fontManager.ttflist, key=lambda entry: entry.name) if missing else ():
         is_plain = entry.style == "normal" and entry.weight in (400, "normal")
-        if not is_plain or entry.name.startswith(EMPTY_FONT) or entry.name in found:
+        if not is_plain or entry.name.startswith(EMPTY_FONT) or entry.name in fonts:
             continue
-        if here := missing & _letters_of(entry.fname):
-            found.append(entry.name)
-            missing -= here
-    return tuple(found)
+        if covered := missing & _letters_of(entry.fname):
+            fonts.append(entry.name)
+            missing -= covered
+    return tuple(fonts)
 
 
 @cache

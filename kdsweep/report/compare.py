@@ -13,8 +13,8 @@ from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import leaves, measured_on
 from kdsweep.report.sources.mlflow import single
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.predictions import Answers
-from kdsweep.tracking.results_table import read_result
+from kdsweep.tracking.predictions import Predictions
+from kdsweep.tracking.results_table import read_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +83,7 @@ def _in_folder(folder: Path) -> Run:
         (f for f in list(folder.absolute().parents)[:4] if (f / "sweep.json").is_file()), None
     )
     number = folder.absolute().relative_to(sweep).as_posix() if sweep else folder.name
-    row = read_result(folder, number)
+    row = read_row(folder, number)
     if row is None:
         raise UserError(f"RUN must be a run's folder (with a run.json), got {folder}")
     if sweep is not None and row["same_as"] is not None:
@@ -131,7 +131,7 @@ def _refuse_other_data(first: Run, second: Run) -> None:
             )
 
 
-def _duel(ours: Answers, theirs: Answers) -> Duel:
+def _duel(ours: Predictions, theirs: Predictions) -> Duel:
     import torch
 
     from kdsweep.report.analysis.statistics import mcnemar

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdsweep.common.text import first_line
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.verdicts import HEADER, NOTE, lines
 from kdsweep.report.files import FILES
@@ -12,8 +13,8 @@ from kdsweep.report.render.markdown import item, plain
 from kdsweep.report.report import Report
 from kdsweep.report.sources.lookup import Source
 from kdsweep.report.sources.mlflow import PARENT
-from kdsweep.tracking.mlflow.backend import first_line
-from kdsweep.tracking.mlflow.store import FOLDER_TAG, TAG_LENGTH, MLflowStore, can_be_quoted, quoted
+from kdsweep.tracking.mlflow.entities import TAG_LENGTH
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, can_be_quoted, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

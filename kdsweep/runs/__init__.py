@@ -1,4 +1,5 @@
-"""What a sweep is made of before anything is trained: specs of runs and of all they depend on.
+"""What a sweep consists of before anything is trained: specs of runs and of all they depend on.
 
-Public: `build_specs`, `RunSpec`, `TeacherSpec`, `preflight`, `build_units`, `fingerprint`.
+Public: `build_specs.build_specs`, `spec.RunSpec`, `spec.TeacherSpec`, `preflight.preflight`,
+`units.build_unit`, `fingerprint.fingerprint`.
 """

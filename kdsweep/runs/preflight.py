@@ -9,7 +9,7 @@ from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.runs.build_specs import ErrorsByRun, prefix_errors
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import build_unit
@@ -40,7 +40,7 @@ class _Preflight:
 
     def __init__(self, datasets: Callable[[RunConfig], Dataset]) -> None:
         self.datasets = datasets
-        self._teachers: dict[str, FeatureTap] = {}
+        self._teachers: dict[str, FeatureExtractor] = {}
 
     def check(self, spec: RunSpec) -> None:
         dataset = self.datasets(spec.config)
@@ -50,7 +50,7 @@ class _Preflight:
             with prefix_errors(f"stages.{list(spec.config.stages)[-1]}"):
                 self.check(spec.stage)
 
-    def _networks(self, spec: RunSpec, dataset: Dataset) -> list[FeatureTap]:
+    def _networks(self, spec: RunSpec, dataset: Dataset) -> list[FeatureExtractor]:
         """The networks of a run's teachers, for their shapes."""
         if (online := spec.online_teacher) is not None:
             config, features = online.config, spec.requirements.teacher_features
@@ -61,7 +61,7 @@ class _Preflight:
             return [network]
         return [self._network(teacher, spec, dataset) for teacher in spec.teachers]
 
-    def _network(self, teacher: TeacherSpec, spec: RunSpec, dataset: Dataset) -> FeatureTap:
+    def _network(self, teacher: TeacherSpec, spec: RunSpec, dataset: Dataset) -> FeatureExtractor:
         features = spec.requirements.teacher_features
         given = [teacher.model, str(teacher.checkpoint)]
         identity = given if teacher.run is None else teacher.run.fingerprint

@@ -11,7 +11,7 @@ from kdsweep.builders.models import (
 from kdsweep.builders.students import build_student
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.runs.spec import RunSpec
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
@@ -21,7 +21,7 @@ from kdsweep.training.trainer import AnyTeacher
 
 
 def build_unit(
-    spec: RunSpec, dataset: Dataset, teachers: Sequence[FeatureTap], steps_per_epoch: int
+    spec: RunSpec, dataset: Dataset, teachers: Sequence[FeatureExtractor], steps_per_epoch: int
 ) -> Student | Peers:
     """What a run trains: its student, or its student together with its peers."""
     if not spec.peers:

@@ -1,321 +1,270 @@
-"""The search: claim a block of trials, have it trained, until all are; then say the answer."""
+"""Runs a search: claims and trains block after block of trials, then publishes the results."""
 
 import warnings
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log, setup_globals
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsweep.config.schema import SearchConfig
-from kdsweep.errors import RunFailed, UserError
-from kdsweep.identity import NUMERICS
-from kdsweep.plan import Plan
-from kdsweep.run import Session
-from kdsweep.search.controllers import end_lock, ending, trained_by_others
-from kdsweep.search.estimate import forecast
-from kdsweep.search.mlflow_logging import SearchRuns
-from kdsweep.search.optuna_internals import OptunaSweeperImpl, SearchStudy
+from kdsweep.errors import RunFailed
+from kdsweep.execution.context import TrainingContext
+from kdsweep.search.estimate import estimate_search
+from kdsweep.search.lease import (
+    claim,
+    end_lock,
+    end_of_search,
+    enqueue,
+    held_by_others,
+    release_trials,
+)
+from kdsweep.search.mlflow_logging import SearchLogger
+from kdsweep.search.optuna_internals import SearchStudy
+from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import draw
-from kdsweep.search.pruning import make_pruner
-from kdsweep.search.results import Answer, Finalist
-from kdsweep.search.run_cache import Runs
-from kdsweep.search.space import grid_size, parse, searched_keys
-from kdsweep.search.study import SETTINGS, claim, enqueue, open_study, park
-from kdsweep.search.study_name import applies_with, base_config, search_name, settings, without_idle
-from kdsweep.search.timeout import Clock, TimeIsUp
-from kdsweep.search.trial_runner import Trials
-from kdsweep.search.validation import refuse_choosing
-from kdsweep.search.workers import is_worker, working
-from kdsweep.sweep.directory import open_sweep
-from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close, make_report
-from kdsweep.sweep.launcher import LockstepLauncher
-from kdsweep.sweep.session import open_session
+from kdsweep.search.results import Finalist, SearchSummary
+from kdsweep.search.run_cache import RunCache
+from kdsweep.search.study import open_study
+from kdsweep.search.timeout import Deadline, SearchTimeout
+from kdsweep.search.trial_runner import TrialRunner
+from kdsweep.search.workers import is_worker, worker_processes
+from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close, loaded_data, make_report
+from kdsweep.sweep.hydra_jobs import HydraJobs
+from kdsweep.sweep.open_context import open_context
+from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.disk import one_sentence
+from kdsweep.tracking.disk import report_disk_full
 from kdsweep.tracking.mlflow.store import Status
 
 WORKER_SECONDS = 5.0  # that the end of a worker waits for MLflow: its controller waits again
 
 
-def _status(stopped: BaseException | None) -> Status:
-    """The state of a search that was stopped by an error, or is over."""
-    if stopped is None:
-        return "FINISHED"
-    return "FAILED" if isinstance(stopped, Exception) else "KILLED"
+def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
+    """Run a search to its end, or print its cost with `dry_run=true`.
+
+    Raises:
+        SystemExit: if it was stopped by Ctrl-C or by `search.timeout`; the results so far are
+            published.
+        RunFailed: if too many trials failed, or none is complete.
+    """
+    deadline = Deadline(plan.timeout)
+    if plan.config.dry_run:
+        untracked = {**OmegaConf.to_container(plan.config.tracking), "uri": None}  # type: ignore[dict-item]
+        with Progress() as progress, closing(TrainingContext(untracked, progress)) as context:
+            estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
+        return
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with report_disk_full(plan.folder):
+        _run(plan, jobs, deadline)
 
 
-class Search(OptunaSweeperImpl):
-    """One controller of a search. Several may work on one study at the same time."""
+def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
+    """Train, then publish the results, whatever has ended the training."""
+    with ExitStack() as stack:
+        with Progress(total_runs=plan.n_trials) as progress:
+            tracking = vars(OmegaConf.to_object(plan.config.tracking))
+            context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
+            context.stop_in_time = deadline.check
+            controller = _open_controller(plan, jobs, context, stack)
+            finalists, stopped = controller.train()
+            if is_worker() and context.retrier is not None:
+                context.retrier.limit(WORKER_SECONDS)
+        if finalists is not None or (stopped is not None and not is_worker()):
+            try:
+                controller.publish(finalists or [], stopped)
+            except OSError:
+                if stopped is None:
+                    raise
+    if isinstance(stopped, KeyboardInterrupt):
+        raise SystemExit(130) from stopped  # the summary has explained how to resume
+    if stopped is not None:
+        raise stopped
 
-    launcher: LockstepLauncher
-    config: DictConfig
-    hydra_context: HydraContext
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+def _open_controller(
+    plan: SearchPlan, jobs: HydraJobs, context: TrainingContext, stack: ExitStack
+) -> "SearchController":
+    """Open and check everything that a search needs, before its first trial."""
+    runs = RunCache(jobs, context, plan.space, plan.folder)
+    _, first_run = runs.spec(0, {}, plan.options.seeds[0])  # stands for all of them
+    runs.preflight([first_run, *runs.boundary_specs(plan.options.seeds[0])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
+        study = open_study(
+            str(plan.config.hydra.sweeper.storage),
+            plan.name,
+            plan.directions,
+            plan.identity(first_run),
+            plan.pruner,
+            plan.folder,
+        )
+        stack.enter_context(closing(study))
+        study.set_metric_names(plan.options.objectives)  # axis labels of optuna-dashboard
+    context.sweep = open_sweep(
+        plan.folder,
+        context.store,
+        name=plan.name,
+        role="search",
+        nested=True,
+        specs=[],
+        alone=False,
+    )
+    parent = context.sweep.parent_run_id
+    logger = SearchLogger(context.store, parent, plan.folder, context.uploads)
+    return SearchController(plan, context, study, logger, TrialRunner(plan, study, runs, logger))
+
+
+class SearchController:
+    """One process that works on a search. Several may work on one study at the same time."""
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        context: TrainingContext,
+        study: SearchStudy,
+        logger: SearchLogger,
+        trials: TrialRunner,
     ) -> None:
-        """Find out which search this is, and where; everything else waits for `sweep`."""
-        self.hydra_context, self.config = hydra_context, config
-        self.options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
-        said = list(config.hydra.overrides.task)
-        space = parse([*self._parse_sweeper_params_config(), *said], lambda key, loss: True)
-        space = replace(space, applies=applies_with(hydra_context, config, space.fixed))
-        self.base = base_config(hydra_context, config, space.fixed)
-        self.space = without_idle(space, self.base, searched_keys(said))
-        self.name = self.options.name or search_name(config, self.base, self.space)
-        self.folder = Path("multirun") / self.name
-        launcher = Plugins.instance().instantiate_launcher(
-            config=config, hydra_context=hydra_context, task_function=task_function
-        )
-        if not isinstance(launcher, LockstepLauncher):
-            raise UserError(
-                "hydra/launcher must be lockstep in a search, got another one;"
-                " hydra/sweeper=optuna searches with any launcher"
-            )
-        self.launcher = launcher
-        self.launcher.move_to(self.folder)
+        self.plan, self.options = plan, plan.options
+        self.context, self.study, self.logger, self.trials = context, study, logger, trials
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Train until the study has all its trials, then the finalists, then say the answer."""
-        setup_globals()
-        configure_log(
-            self.config.hydra.hydra_logging,
-            self.config.hydra.verbose,
-            execution_whitelist=self.hydra_context.execution_whitelist,
-        )
-        self._refuse()
-        is_grid = str(self.config.hydra.sweeper.sampler._target_).endswith("GridSampler")
-        if is_grid:
-            self.n_trials = int(min(self.n_trials, grid_size(self.space)))
-        if self.config.dry_run:
-            self._forecast()
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with one_sentence(self.folder):
-            self._run()
+    def train(self) -> tuple[list[Finalist] | None, BaseException | None]:
+        """Train the search to its end.
 
-    def _run(self) -> None:
-        """Train, then say the answer, whatever has ended the training."""
-        with ExitStack() as stack:
-            with Progress(total_runs=self.n_trials) as progress:
-                tracking = vars(OmegaConf.to_object(self.config.tracking))
-                session = open_session(tracking, progress, self.folder)
-                stack.enter_context(closing(session))
-                self._open(session, stack)
-                finalists, stopped = self._search()
-                if is_worker() and session.settling is not None:
-                    session.settling.limit(WORKER_SECONDS)
-            if finalists is not None or (stopped is not None and not is_worker()):
-                try:
-                    self._say_answer(finalists or [], stopped)
-                except OSError:
-                    if stopped is None:
-                        raise
-        if isinstance(stopped, KeyboardInterrupt):
-            raise SystemExit(130) from stopped  # the answer said how to go on
-        if stopped is not None:
-            raise stopped
-
-    def _forecast(self) -> None:
-        """What `dry_run=true` prints; nothing is opened that would be made by it."""
-        nowhere = {**OmegaConf.to_container(self.config.tracking), "uri": None}  # type: ignore[dict-item]
-        finalists = min(self.options.finalists, self.n_trials) if self._is_race else 0
-        with Progress() as progress, closing(Session(nowhere, progress)) as session:
-            runs = Runs(self.launcher, session, self.space, self.folder)
-            forecast(runs, session, self.options, self.n_trials, self.n_jobs, finalists)
-
-    def _refuse(self) -> None:
-        """Requests that make no sense, before anything is made."""
-        self.pruner = make_pruner(self.options.pruner)
-        refuse_choosing(self.config, self.options, self.space, self.pruner)
-        self.clock = Clock(self.options.timeout)
-
-    def _open(self, session: Session, stack: ExitStack) -> None:
-        """Everything a search has, opened and checked, before its first trial."""
-        self.session = session
-        session.stop_in_time = self.clock.stop_in_time
-        runs = Runs(self.launcher, session, self.space, self.folder)
-        _, plan = runs.plan(0, {}, self.options.seeds[0])  # stands for all of them
-        runs.check([plan, *runs.ends(self.options.seeds[0])])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
-            self.study = stack.enter_context(closing(self._open_study(plan)))
-        sweep = open_sweep(
-            self.folder,
-            session,
-            name=self.name,
-            role="search",
-            nested=True,
-            plans=[],
-            alone=False,
-        )
-        self.mlflow = SearchRuns(session.store, sweep.parent_id, self.folder, session.shipper)
-        self.trials = Trials(
-            self.study,
-            self.space,
-            runs,
-            self.mlflow,
-            self.config,
-            is_race=self._is_race,
-        )
-
-    def _search(self) -> tuple[list[Finalist] | None, BaseException | None]:
-        """The finalists if the search is over, and what has stopped it if it is not."""
+        Returns:
+            The finalists, None while other controllers are at work, and what has stopped the
+            search before its end.
+        """
         try:
-            self.mlflow.describe(self.space, self.config, self.options)
-            finalists = self._train()
+            self.logger.describe(self.plan.space, self.plan.config, self.options)
+            finalists = self._train_all()
         except BaseException as error:
-            if isinstance(error, TimeIsUp):
-                self.session.progress.note(f"search.timeout={self.options.timeout} is over")
-            self.mlflow.stopped(_status(error))
+            if isinstance(error, SearchTimeout):
+                self.context.progress.note(f"search.timeout={self.options.timeout} is over")
+            self.logger.stopped(_status(error))
             return None, error
         return finalists, None
 
-    def _say_answer(self, finalists: list[Finalist], stopped: BaseException | None) -> None:
-        """Print, draw and log what is known, be the search over or not.
-
-        Raises:
-            RunFailed: if the search is over and no trial is complete.
-        """
-        if isinstance(stopped, KeyboardInterrupt | SystemExit) and self.session.settling:
-            self.session.settling.limit(INTERRUPTED_SECONDS)
-        self.session.flush()  # so that the folders know the ids of their runs
-        answer = Answer(self.study, self.space, self.name, self.options.objectives, self.n_trials)
-        wants_report = self.session.report and stopped is None
-        make = partial(make_report, self.folder, self.session.dataset) if wants_report else None
-        try:
-            if self.session.plots != "none":
-                draw(self.study, self.space, self.options.objectives, self.folder)
-            answer.publish(self.folder, finalists, goes_on=stopped is not None)
-        finally:
-            with (
-                Progress() as self.session.progress,
-                ending(self.folder, self.study, stopped) as others,
-            ):
-                only = self._own_folders if others else None
-                close(self.folder, self.session, make, _status(stopped), stopped, only)
-        if stopped is None and not answer.count(TrialState.COMPLETE):
-            raise RunFailed(
-                f"no trial of the search is complete; the last one: {self._last_reason}"
-            )
-
-    def _own_folders(self) -> set[Path]:
-        """The runs and trials of this controller, without those that another one has resumed."""
-        taken = {self.folder / str(number) for number in trained_by_others(self.study)}
-        runs = {run for run in self.session.folders if taken.isdisjoint(run.parents)}
-        self.session.folders = runs  # for the end of the session, too
-        return {*runs, *self.mlflow.own_trials} - taken
-
-    def _train(self) -> list[Finalist] | None:
-        """All trials, then the finalists; None if other controllers are still at work."""
+    def _train_all(self) -> list[Finalist] | None:
+        """Train all trials, then the finalists; None if other controllers are still at work."""
         if is_worker():
             self._train_trials()
             return None
-        with working(self.options.workers - 1, self.folder) as workers:
+        folder = self.plan.folder
+        with worker_processes(self.options.workers - 1, folder) as workers:
             self._train_trials()
             for number, worker in enumerate(workers, start=1):
                 if worker.wait() != 0:
-                    log = self.folder / f"worker-{number}.log"
-                    self.session.progress.note(f"worker {number} has stopped, {log} says why")
+                    log = folder / f"worker-{number}.log"
+                    self.context.progress.note(f"worker {number} has stopped, see {log}")
         self._train_trials()  # what a worker that died has left
         if any(trial.state is TrialState.RUNNING for trial in self.study.trials):
-            self.session.progress.note("other controllers are at work; the last says the answer")
+            self.context.progress.note(
+                "other controllers are at work; the last one prints the results"
+            )
             return None
-        with end_lock(self.folder):
+        with end_lock(folder):
             return self._train_finalists()
 
-    def _open_study(self, plan: Plan) -> SearchStudy:
-        """The study of the search.
-
-        Args:
-            plan: of its base, which knows the contents of what the config only names.
-        """
-        options = self.options
-        dataset, *checkpoints = plan.digests.values()
-        identity = {
-            "numerics": NUMERICS,
-            "content of dataset": dataset,
-            "content of checkpoints": sorted(checkpoints),
-            "space": self.space.describe(),
-            "search.seeds": options.seeds,
-            "search.objectives": options.objectives,
-            SETTINGS: settings(self.config, options, self.base, self.space),
-        }
-        directions = [direction.lower() for direction in self._get_directions()]
-        study = open_study(
-            str(self.storage), self.name, directions, identity, self.pruner, self.folder
-        )
-        study.set_metric_names(options.objectives)  # what optuna-dashboard writes at its axes
-        return study
-
-    @property
-    def _is_race(self) -> bool:
-        """Whether trials compete by one value that is better the higher it is: val/acc."""
-        return self.options.objectives == ["val/acc"] and self._get_directions() == ["maximize"]
-
     def _train_trials(self) -> None:
-        """Work until no trial waits. Who is interrupted leaves the block to the next start."""
+        """Work until no trial waits. If interrupted, the block is left to the next start."""
         self._refuse_more_failures()
         while block := self._next_block():
             try:
                 self.trials.train_block(block)
             except BaseException as error:
-                self.mlflow.stopped(_status(error))  # before another controller resumes them
-                park(self.study, block)
+                self.logger.stopped(_status(error))  # before another controller resumes them
+                release_trials(self.study, block)
                 raise
-            self.mlflow.best_so_far(self.study)
+            self.logger.best_so_far(self.study)
             self._refuse_more_failures()
 
     def _next_block(self) -> list[int]:
-        """Trials that are ours now: free ones if there are any, else the next ones."""
-        if free := claim(self.study, self.n_trials, self.n_jobs, self.folder):
+        """Claim free trials if there are any, otherwise queue and claim the next ones."""
+        n_trials, size, folder = self.plan.n_trials, self.plan.block_size, self.plan.folder
+        if free := claim(self.study, n_trials, size, folder):
             return free
         # No more at a time: a storage reads every trial that has not ended again and again.
-        made = len(self.study.get_trials(deepcopy=False))
-        total = min(self.n_trials, (made // self.n_jobs + 1) * self.n_jobs)
-        enqueue(self.study, total, self.folder)
-        return claim(self.study, self.n_trials, self.n_jobs, self.folder)
+        queued = len(self.study.get_trials(deepcopy=False))
+        enqueue(self.study, min(n_trials, (queued // size + 1) * size), folder)
+        return claim(self.study, n_trials, size, folder)
 
     def _refuse_more_failures(self) -> None:
-        failed = self._failed
+        failed = self._failed_trials()
         if len(failed) > self.options.max_failures:
             raise RunFailed(
                 f"search.max_failures: {len(failed)} trials failed, more than"
-                f" {self.options.max_failures}; the last one: {self._last_reason}"
+                f" {self.options.max_failures}; the last one: {_reason(failed)}"
             )
 
-    @property
-    def _failed(self) -> list[FrozenTrial]:
+    def _failed_trials(self) -> list[FrozenTrial]:
         trials = self.study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state is TrialState.FAIL]
 
-    @property
-    def _last_reason(self) -> str | None:
-        return self._failed[-1].user_attrs.get("reason") if self._failed else None
-
     def _train_finalists(self) -> list[Finalist]:
-        """The best trials once more, with seeds that had no part in choosing them."""
-        done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
-        if not self._is_race or self.options.finalists < 1 or not done:
+        """Train the best trials again, with seeds that had no part in choosing them."""
+        space = self.plan.space
+        complete = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
+        if self.plan.finalists < 1 or not complete:
             return []
-        best_first = sorted(done, key=lambda t: -(t.value or 0.0))
         by_cell: dict[tuple[str, ...], FrozenTrial] = {}
-        for trial in best_first:  # a point that was drawn twice is one cell
-            by_cell.setdefault(self.space.overrides(self.space.values(trial.params)), trial)
-        ranked = list(by_cell.values())[: self.options.finalists]
-        first = self.options.seeds[-1] + 1
-        by_seed = [
-            self.trials.train_again(ranked, seed)
-            for seed in range(first, first + self.options.finalist_seeds)
-        ]
+        for trial in sorted(complete, key=lambda t: -(t.value or 0.0)):
+            # a point that was drawn twice is one cell
+            by_cell.setdefault(space.overrides(space.values(trial.params)), trial)
+        best = list(by_cell.values())[: self.plan.finalists]
+        by_seed = [self.trials.train_again(best, seed) for seed in self.plan.finalist_seeds]
         return [
-            Finalist(trial, [results[place] for results in by_seed])
-            for place, trial in enumerate(ranked)
+            Finalist(trial, [results[rank] for results in by_seed])
+            for rank, trial in enumerate(best)
         ]
+
+    def publish(self, finalists: list[Finalist], stopped: BaseException | None) -> None:
+        """Print, draw and log the results so far, whether the search is over or not.
+
+        Raises:
+            RunFailed: if the search is over and no trial is complete.
+        """
+        folder, context = self.plan.folder, self.context
+        if isinstance(stopped, KeyboardInterrupt | SystemExit) and context.retrier:
+            context.retrier.limit(INTERRUPTED_SECONDS)
+        context.flush()  # so that the folders have the ids of their runs
+        summary = SearchSummary(self.plan, self.study)
+        has_report = context.options.report and stopped is None
+        report = partial(make_report, folder, loaded_data(context)) if has_report else None
+        try:
+            if context.options.plots != "none":
+                draw(self.study, self.plan.space, self.options.objectives, folder)
+            summary.publish(finalists, is_stopped=stopped is not None)
+        finally:
+            with (
+                Progress() as context.progress,
+                end_of_search(folder, self.study, stopped) as others,
+            ):
+                only = self._own_folders if others else None
+                close(folder, context, report, _status(stopped), stopped, only)
+        if stopped is None and not summary.count(TrialState.COMPLETE):
+            raise RunFailed(
+                "no trial of the search is complete;"
+                f" the last one: {_reason(self._failed_trials())}"
+            )
+
+    def _own_folders(self) -> set[Path]:
+        """The runs and trials of this controller, without those that another one has resumed."""
+        resumed = {self.plan.folder / str(number) for number in held_by_others(self.study)}
+        runs = {run for run in self.context.run_dirs if resumed.isdisjoint(run.parents)}
+        self.context.run_dirs = runs  # for the end of the context, too
+        return {*runs, *self.logger.own_trials} - resumed
+
+
+def _status(stopped: BaseException | None) -> Status:
+    """The status of a search that was stopped by an error, or is over."""
+    if stopped is None:
+        return "FINISHED"
+    return "FAILED" if isinstance(stopped, Exception) else "KILLED"
+
+
+def _reason(failed: list[FrozenTrial]) -> str | None:
+    """Why the last of these trials failed."""
+    return failed[-1].user_attrs.get("reason") if failed else None

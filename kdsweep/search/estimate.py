@@ -1,50 +1,39 @@
-"""What a search would take at most, its own config standing for the points it will choose."""
+"""The cost of a search, at most: every trial is taken to cost what its base config costs."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from kdsweep.config.schema import SearchConfig
-from kdsweep.plan import Plan
-from kdsweep.run import Session
-from kdsweep.search.run_cache import Runs
-from kdsweep.sweep.estimate.worklist import Cohort, Task, before, cohorts_of, tell
+from kdsweep.execution.target import RunTarget
+from kdsweep.execution.worklist import cohorts, pending
+from kdsweep.search.plan import SearchPlan
+from kdsweep.search.run_cache import RunCache
+from kdsweep.sweep.estimate.probing import print_estimate
 
 
-def forecast(
-    runs: Runs, session: Session, options: SearchConfig, trials: int, block: int, finalists: int
-) -> None:
-    """Print what all trials take if none is raced out or pruned.
-
-    Args:
-        trials: of the whole search, whatever is done of it.
-        block: trials that are trained together.
-        finalists: trials that are trained again.
-    """
-    first = options.seeds[-1] + 1
-    again = range(first, first + options.finalist_seeds) if finalists else range(0)
-    plans = {seed: runs.plan(0, {}, seed)[1] for seed in (*options.seeds, *again)}
-    runs.check(list(plans.values())[:1])
+def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
+    """Print the cost of all trials if none is raced out or pruned, whatever is done of them."""
+    seeds, trials = plan.options.seeds, plan.n_trials
+    finalists = min(plan.finalists, trials)
+    fresh_seeds = plan.finalist_seeds if finalists else range(0)
+    run_of = {seed: runs.spec(0, {}, seed)[1] for seed in (*seeds, *fresh_seeds)}
+    runs.preflight([run_of[seeds[0]]])
     console = Console()
-    told = f"at most {trials} trials with seed={_listed(options.seeds)}"
-    told += f", then {finalists} finalists with seed={_listed(again)}" if again else ""
-    console.print(f"{told}; nothing was trained")
-    name = next(iter(plans.values())).name
-    told = f"each taken to cost what {name} costs; racing and pruning make it less"
-    console.print(told, markup=False)
-    blocks = [min(block, trials - start) for start in range(0, trials, block)]
-    capacity = runs.launcher.cohort_size
-    cohorts = before([Task(plan) for plan in plans.values()], capacity, None)
-    for seed in options.seeds:
-        cohorts += _cohorts(plans[seed], blocks, capacity)
-    for seed in again:
-        cohorts += _cohorts(plans[seed], [finalists], capacity)
-    tell(cohorts, session, console)
-
-
-def _cohorts(plan: Plan, blocks: Sequence[int], capacity: int | None) -> list[Cohort]:
-    """A run of every trial, block by block."""
-    return [cohort for size in blocks for cohort in cohorts_of([Task(plan)] * size, capacity)]
+    again = f", then {finalists} finalists with seed={_listed(fresh_seeds)}" if fresh_seeds else ""
+    console.print(f"at most {trials} trials with seed={_listed(seeds)}{again}; nothing was trained")
+    console.print(
+        f"each taken to cost what {run_of[seeds[0]].name} costs; racing and pruning make it less",
+        markup=False,
+    )
+    # In a folder that does not exist: nothing is done of a run.
+    target_of = {seed: RunTarget(run, plan.folder / "none") for seed, run in run_of.items()}
+    size, capacity = plan.block_size, runs.jobs.cohort_size
+    blocks = [min(size, trials - start) for start in range(0, trials, size)]
+    units = [unit for unit in pending([*target_of.values()], None, capacity) if unit.role != "run"]
+    for seed, target in target_of.items():
+        for runs_of_block in blocks if seed in seeds else [finalists]:
+            units += cohorts([target] * runs_of_block, None, capacity)
+    print_estimate(units, runs.context, console)
 
 
 def _listed(seeds: Sequence[int]) -> str:

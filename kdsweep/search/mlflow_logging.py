@@ -1,6 +1,6 @@
 """A search in MLflow: search > trial > run. Nothing here waits for MLflow, or stops the search.
 
-What MLflow is to have of a search and of its trials is noted in their folders first.
+Everything is written to the folders of the search and its trials first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +18,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
-from kdsweep.run import Result
+from kdsweep.execution.target import Result
 from kdsweep.search.space import Space
-from kdsweep.tracking.metadata import trial_note
+from kdsweep.tracking.metadata import read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
 from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.run_dir import make_row
 
-# A pruned trial is as its runs are: ended by somebody, not by itself.
+# A pruned trial has the status of its pruned runs.
 ENDS: dict[TrialState, Status] = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.FAIL: "FAILED",
@@ -36,14 +36,14 @@ ENDS: dict[TrialState, Status] = {
 
 
 def ended(trial: FrozenTrial) -> tuple[datetime, int]:
-    """When a trial was complete, and its number where that is the same."""
+    """Sort key: when a trial was complete, then its number."""
     return trial.datetime_complete or datetime.max, trial.number
 
 
-class SearchRuns:
-    """The search's parent run and one run a trial; each is found again by its folder.
+class SearchLogger:
+    """The search's parent run and a run for each trial, identified by their folders.
 
-    Without a shipper MLflow is written to in the caller's thread.
+    Without an upload queue the calling thread writes to MLflow.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class SearchRuns:
         store: MLflowStore | None,
         parent_id: str | None,
         folder: Path,
-        shipper: Shipper | None = None,
+        uploads: UploadQueue | None = None,
     ) -> None:
         self.store, self.parent_id, self.folder = store, parent_id, folder
-        self._shipper = shipper or Shipper(threaded=False)
+        self._uploads = uploads or UploadQueue(threaded=False)
         self._begun: set[int] = set()  # trials of this process
 
     @property
     def own_trials(self) -> set[Path]:
-        """The folders of the trials that this process has begun or resumed."""
+        """The folders of the trials that this process has started or resumed."""
         return {self._folder_of(trial) for trial in self._begun}
 
     def describe(self, space: Space, config: DictConfig, options: SearchConfig) -> None:
@@ -69,13 +69,13 @@ class SearchRuns:
             "sampler": str(sweeper.sampler._target_).rpartition(".")[2],
             "pruner": str((options.pruner or {}).get("_target_")).rpartition(".")[2],
             "seeds": ",".join(map(str, options.seeds)),
-            **{f"space.{d.key}": d.words for d in space.dimensions},
+            **{f"space.{d.key}": d.description for d in space.dimensions},
         }
-        trial_sync.note_search(self.folder, params=params)
-        self._ship(self._sync_search)
+        trial_sync.save_search_metadata(self.folder, params=params)
+        self._upload(self._sync_search)
 
     def trial(self, trial: int, name: str, values: Mapping[str, Any]) -> None:
-        """A trial begins, or is resumed."""
+        """Log the start of a trial, or that it is resumed."""
         folder = self._folder_of(trial)
         if trial not in self._begun:
             self._begun.add(trial)
@@ -85,11 +85,11 @@ class SearchRuns:
                 {"kdsweep.cell": name},
                 {key: format_number(value) for key, value in values.items()},
             )
-        if trial_sync.run_id_of(folder) is None:
-            self._ship(lambda store: trial_sync.ensure_trial(store, folder))
+        if trial_sync.read_run_id(folder) is None:
+            self._upload(lambda store: trial_sync.ensure_trial(store, folder))
 
     def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
-        """Log a trial's seeds and their mean, and close it; saying it again changes nothing."""
+        """Log a trial's seeds and their mean, and close it; a second call changes nothing."""
         if trial not in self._begun:
             return
         values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
@@ -108,10 +108,10 @@ class SearchRuns:
     ) -> None:
         folder = self._folder_of(trial)
         trial_sync.end_trial(folder, status, tags, rows)
-        self._ship(partial(trial_sync.sync_trial, folder))
+        self._upload(partial(trial_sync.sync_trial, folder))
 
     def best_so_far(self, study: optuna.Study) -> None:
-        """Log the best value after so many complete trials, in the order in which they ended."""
+        """Log the best value after each complete trial, in the order in which they ended."""
         if len(study.directions) > 1:
             return
         pick = max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min
@@ -121,28 +121,28 @@ class SearchRuns:
             make_row(step, now_ms(), {"best": best})
             for step, best in enumerate(accumulate(values, pick), start=1)
         ]
-        trial_sync.note_search(self.folder, rows=rows)
-        self._ship(self._sync_search)
+        trial_sync.save_search_metadata(self.folder, rows=rows)
+        self._upload(self._sync_search)
 
     def stopped(self, status: Status) -> None:
-        """The search was stopped: the trials that this process has begun end with it."""
+        """Close the open trials of this process, because the search was stopped."""
         for trial in sorted(self._begun):
-            note = trial_note(self._folder_of(trial)) or {}
+            note = read_trial_metadata(self._folder_of(trial)) or {}
             if "status" in note:
                 continue
             try:
                 self._end(trial, status, {}, [])
             except OSError:  # a full disk: at least MLflow's run is closed
-                self._ship(partial(trial_sync.close_trial, self._folder_of(trial), status))
+                self._upload(partial(trial_sync.close_trial, self._folder_of(trial), status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)
 
     def _sync_search(self, store: MLflowStore) -> None:
         if self.parent_id is not None:
-            with FileLock(self.folder / ".mlflow.lock"):  # else two controllers log a step twice
+            with FileLock(self.folder / ".mlflow.lock"):  # or two controllers log a step twice
                 trial_sync.sync_search(self.folder, store, self.parent_id)
 
-    def _ship(self, work: Callable[[MLflowStore], object]) -> None:
+    def _upload(self, work: Callable[[MLflowStore], object]) -> None:
         if (store := self.store) is not None and self.parent_id is not None:
-            self._shipper.submit("the search", lambda: work(store), folder=self.folder)
+            self._uploads.submit("the search", lambda: work(store), folder=self.folder)

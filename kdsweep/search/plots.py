@@ -1,10 +1,10 @@
-"""Optuna's own plots of a search: a PNG each, and one page with all of them.
+"""Optuna's plots of a search: a PNG each, and one page with all of them.
 
-The page holds plotly's script itself, once, so that it opens without a network and in MLflow's
-viewer, which shows a page without the files beside it.
+The page contains plotly's script once, so that it opens without a network and in MLflow's viewer,
+which shows a page without the files next to it.
 
-Optuna draws with pyplot, which matplotlib knows one of in a process: no other thread may draw
-meanwhile. Both of Optuna's drawing modules are imported when something is drawn.
+Optuna draws with pyplot, whose state is global to the process: no other thread may draw meanwhile.
+Both of Optuna's drawing modules are imported when something is drawn.
 """
 
 import html
@@ -22,23 +22,22 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsweep.common.files import write_text_atomic
 from kdsweep.common.text import format_number
-from kdsweep.plotting.drawing import forgiving, save
-from kdsweep.plotting.plots import DPI
+from kdsweep.plotting.drawing import DPI, save_figure, warn_on_failure
 from kdsweep.search.space import Space
-from kdsweep.sweep.directory import PLOTS
+from kdsweep.sweep.record import PLOTS
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 PAGE = "search.html"
 SOFT = ("T", "alpha")
-FEW_DECADES = 2.5  # a log axis as short as this has room for 1, 2, 5, 10
+FEW_DECADES = 2.5  # a log axis up to this length has room for 1, 2, 5, 10
 
 Labels = Mapping[str, Sequence[str]]  # of the keys that are searched by position
 
 
 class Plot(NamedTuple):
-    """One call of Optuna's."""
+    """One call of a plot function of Optuna."""
 
     name: str
     function: str  # the same in optuna.visualization and in its matplotlib twin
@@ -47,33 +46,35 @@ class Plot(NamedTuple):
 
 
 def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: Path) -> None:
-    """Write the plots of a search into ``plots/`` of its folder, over those that are there.
+    """Write the plots of a search into ``plots/`` of its folder, over existing ones.
 
-    What the trials are too few or too alike for is left out. What cannot be drawn for another
-    reason is left out with a warning: no plot is worth a search.
+    What cannot be drawn is left out with a warning: no plot is worth a search.
     """
-    with forgiving("plots of the search"), warnings.catch_warnings():
+    with warn_on_failure("plots of the search"), warnings.catch_warnings():
         # Optuna calls its matplotlib plots experimental, and has since 2020.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        plots, labels = _plots(study, space, objectives), _labels(space)
+        plots, labels = plots_of(study, space, objectives), _labels(space)
         if not plots:
             return
         (folder / PLOTS).mkdir(exist_ok=True)
         for plot in plots:
-            with forgiving(f"{plot.name}.png of the search"):
+            with warn_on_failure(f"{plot.name}.png of the search"):
                 _write_picture(plot, labels, folder / PLOTS / f"{plot.name}.png")
         _write_page(plots, labels, folder.name, folder / PLOTS / PAGE)
 
 
-def _plots(study: optuna.Study, space: Space, objectives: Sequence[str]) -> list[Plot]:
-    """What can be drawn. Several objectives have a front, and each has plots of its own."""
+def plots_of(study: optuna.Study, space: Space, objectives: Sequence[str]) -> list[Plot]:
+    """The plots for which a study has enough trials that differ.
+
+    Several objectives have a Pareto front, and each has plots of its own.
+    """
     if len(objectives) == 1:
         return list(_plots_of_one(_view(study, space, [0]), space, objectives[0], ""))
-    everything = _view(study, space, range(len(objectives)))
+    whole = _view(study, space, range(len(objectives)))
     plots = []
-    if len(objectives) <= 3 and len(_complete(everything)) > 1:
+    if len(objectives) <= 3 and len(_complete(whole)) > 1:
         options = {"target_names": list(objectives)}
-        plots = [Plot("pareto_front", "plot_pareto_front", everything, options)]
+        plots = [Plot("pareto_front", "plot_pareto_front", whole, options)]
     for index, objective in enumerate(objectives):
         suffix = f"_{objective.replace('/', '-')}"
         plots += _plots_of_one(_view(study, space, [index]), space, objective, suffix)
@@ -96,7 +97,7 @@ def _plots_of_one(study: optuna.Study, space: Space, objective: str, suffix: str
 
 
 def _pair(trials: Sequence[FrozenTrial], space: Space) -> list[str] | None:
-    """The keys of the contour: T and alpha if they can be, else the first two numbers."""
+    """The keys of the contour: T and alpha if they vary, otherwise the first two numbers."""
     numbers = [
         d.key for d in space.dimensions if not isinstance(d.distribution, CategoricalDistribution)
     ]
@@ -105,9 +106,9 @@ def _pair(trials: Sequence[FrozenTrial], space: Space) -> list[str] | None:
 
 
 def _vary(trials: Sequence[FrozenTrial], keys: Sequence[str]) -> bool:
-    """Whether, in the trials that were asked all of the keys, each has several values."""
-    asked = [trial.params for trial in trials if trial.params.keys() >= set(keys)]
-    return all(len({params[key] for params in asked}) > 1 for key in keys)
+    """Whether each key has several values in the trials that have all of them."""
+    points = [trial.params for trial in trials if trial.params.keys() >= set(keys)]
+    return all(len({params[key] for params in points}) > 1 for key in keys)
 
 
 def _complete(study: optuna.Study) -> list[FrozenTrial]:
@@ -115,25 +116,24 @@ def _complete(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _view(study: optuna.Study, space: Space, objectives: Sequence[int]) -> optuna.Study:
-    """The study in memory, with config keys for names and with some of the objectives.
+    """A copy of the study in memory, with config keys for names and some of the objectives.
 
-    A study of one objective knows its direction; of several, Optuna's plots take each for one
-    that is to be low.
+    A study of one objective has a direction; of several, Optuna's plots take each as minimized.
     """
+
+    def copied(trial: FrozenTrial) -> FrozenTrial:
+        dimensions = [d for d in space.dimensions if d.name in trial.params]
+        is_complete = trial.state is TrialState.COMPLETE
+        return create_trial(
+            state=trial.state,
+            values=[trial.values[index] for index in objectives] if is_complete else None,
+            params={d.key: trial.params[d.name] for d in dimensions},
+            distributions={d.key: d.distribution for d in dimensions},
+        )
+
     view = optuna.create_study(directions=[study.directions[index] for index in objectives])
-    view.add_trials(_retold(trial, space, objectives) for trial in study.trials)
+    view.add_trials(copied(trial) for trial in study.trials)
     return view
-
-
-def _retold(trial: FrozenTrial, space: Space, objectives: Sequence[int]) -> FrozenTrial:
-    asked = [dimension for dimension in space.dimensions if dimension.name in trial.params]
-    is_complete = trial.state is TrialState.COMPLETE
-    return create_trial(
-        state=trial.state,
-        values=[trial.values[index] for index in objectives] if is_complete else None,
-        params={d.key: trial.params[d.name] for d in asked},
-        distributions={d.key: d.distribution for d in asked},
-    )
 
 
 def _labels(space: Space) -> Labels:
@@ -153,12 +153,12 @@ def _write_picture(plot: Plot, labels: Labels, path: Path) -> None:
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 _set_ticks(axis, labels)
-        save(figure, path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        save_figure(figure, path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
 
 
 @contextmanager
 def _pyplot() -> Iterator[Any]:
-    """pyplot without a window, whose figures and settings are gone afterwards."""
+    """pyplot without a window; its figures and settings are restored afterwards."""
     import matplotlib
     from matplotlib import pyplot
 
@@ -173,7 +173,7 @@ def _pyplot() -> Iterator[Any]:
 
 
 def _set_ticks(axis: "Axis", labels: Labels) -> None:
-    """Numbers that one would write oneself, where matplotlib has positions or powers of ten."""
+    """Values as labels, where matplotlib has positions or powers of ten."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     name = axis.get_label_text()
@@ -199,7 +199,7 @@ def _write_page(plots: Sequence[Plot], labels: Labels, name: str, path: Path) ->
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>",
     ]
     for plot in plots:
-        with forgiving(f"{plot.name} on {path.name} of the search"):
+        with warn_on_failure(f"{plot.name} on {path.name} of the search"):
             parts.append(_division(plot, labels))
     write_text_atomic(path, "\n".join([*parts, "</body></html>"]))
 

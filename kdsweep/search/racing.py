@@ -2,8 +2,8 @@
 
 Every trial of a search goes through the same seeds in the same order and has one accuracy per
 seed; higher is better. The first seed is always run. The next one is run only while the trial may
-still be the best, which is asked of the seeds that it shares with the incumbent, the best trial
-that has all its seeds:
+still be the best, judged by the seeds that it shares with the incumbent, the best trial that has
+all its seeds:
 
     mean difference + z * noise * sqrt(2 / shared seeds) >= 0
 
@@ -79,7 +79,7 @@ def may_be_best(
     Args:
         candidate: accuracies so far, in the order of the search's seeds.
         incumbent: those of the best trial with all seeds; None while there is none.
-        noise: what `seed_noise` says; None while it is unknown.
+        noise: of `seed_noise`; None while it is unknown.
         z: how many standard errors a trial may be behind. Larger keeps more trials.
     """
     shared = 0 if incumbent is None else min(len(candidate), len(incumbent))

@@ -1,4 +1,4 @@
-"""What a search ends with: the finalists' fresh means, and where everything is."""
+"""The results of a search: its best trials, the finalists' fresh means, and where the files are."""
 
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,83 +12,78 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdsweep.common.text import format_number
-from kdsweep.run import Result
+from kdsweep.execution.target import Result
+from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
-from kdsweep.search.space import Space
 from kdsweep.sweep.callbacks import REPORT, link, ui_command
-from kdsweep.sweep.directory import PLOTS
-from kdsweep.tracking.metadata import sweep_note
+from kdsweep.sweep.record import PLOTS
+from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.results_table import collect, write_csv
 
 
 class Finalist(NamedTuple):
-    """A trial that was run again with seeds that had no part in choosing it."""
+    """A trial that was trained again with seeds that had no part in choosing it."""
 
     trial: FrozenTrial
     results: list[Result]
 
     def values(self, key: str) -> list[float]:
-        """What the fresh runs that got to their end have."""
+        """The values of the fresh runs that are finished."""
         return [float(r[key]) for r in self.results if r["status"] == "FINISHED"]
 
     @property
     def searched(self) -> float:
-        """What the search saw: too high, for it was chosen for being high."""
+        """The mean in the search: biased upwards, because the trial was chosen by it."""
         return float(self.trial.value or 0.0)
 
     @property
     def fresh(self) -> float | None:
-        """Mean val/acc over the fresh seeds; None if no fresh run got to its end."""
+        """Mean val/acc over the fresh seeds; None if no fresh run is finished."""
         values = self.values("val/acc")
         return fmean(values) if values else None
 
 
-class Answer:
-    """What the trials of a search say so far.
+class SearchSummary:
+    """The trials of a search so far, printed and written to its folder."""
 
-    Args:
-        objectives: names of what the study's values are.
-        n_trials: how many the search is to have.
-    """
-
-    def __init__(
-        self, study: optuna.Study, space: Space, name: str, objectives: list[str], n_trials: int
-    ) -> None:
-        self.study, self.space, self.name, self.objectives = study, space, name, objectives
+    def __init__(self, plan: SearchPlan, study: optuna.Study) -> None:
+        self.plan, self.study = plan, study
+        self.objectives = plan.options.objectives
         self.trials = study.get_trials(deepcopy=False)
-        self.n_trials = n_trials
 
     def count(self, state: TrialState) -> int:
         """How many trials have a state."""
         return sum(trial.state is state for trial in self.trials)
 
-    def publish(self, folder: Path, finalists: list[Finalist], *, goes_on: bool) -> None:
-        """Write results.csv and optimization_results.yaml, and print what they come to.
+    def publish(self, finalists: list[Finalist], *, is_stopped: bool) -> None:
+        """Write results.csv and optimization_results.yaml, and print a summary.
 
         Args:
-            goes_on: whether the search was stopped before its end.
+            is_stopped: whether the search was stopped before its end.
         """
-        console = Console()
+        console, folder = Console(), self.plan.folder
         write_csv(collect(folder), folder / "results.csv")
-        found = {"name": "optuna", **self._show_best(console, finalists)}
-        OmegaConf.save(OmegaConf.create(found), folder / "optimization_results.yaml")
+        best = {"name": "optuna", **self._show_best(console, finalists)}
+        OmegaConf.save(OmegaConf.create(best), folder / "optimization_results.yaml")
         console.print(
-            f"search {escape(self.name)}: {self.count(TrialState.COMPLETE)} trials complete,"
+            f"search {escape(self.plan.name)}: {self.count(TrialState.COMPLETE)} trials complete,"
             f" {self.count(TrialState.PRUNED)} pruned, {self.count(TrialState.FAIL)} failed"
         )
-        if goes_on:
-            console.print(f"stopped, of {self.n_trials} trials in all; the same command goes on")
+        if is_stopped:
+            console.print(
+                f"stopped, of {self.plan.n_trials} trials in all; the same command resumes it"
+            )
         _show_places(console, folder)
 
     def _show_best(self, console: Console, finalists: list[Finalist]) -> dict[str, Any]:
-        """Print the best there is, and return what optimization_results.yaml says of it."""
+        """Print the best trials, and return them as optimization_results.yaml has them."""
         if len(self.objectives) > 1:
             return self._show_front(console)
         if finalists:
             console.print(self.finalist_table(finalists))
             console.print(
-                "Sorted by the mean over fresh seeds. What the search itself saw is the mean over"
-                " the seeds it chose by, and too high.",
+                "Sorted by the mean over fresh seeds. The mean in the search is over the seeds"
+                " that the finalists were chosen by, and too high.",
                 style="dim",
             )
             best = min(finalists, key=_order)
@@ -98,20 +93,20 @@ class Answer:
             return {}
         top = self.study.best_trial
         console.print(
-            f"best trial {top.number}: {escape(self._words(top))},"
+            f"best trial {top.number}: {escape(self._cell(top))},"
             f" {self.objectives[0]} {top.value:.5g},"
-            f" as the search saw it (n = {top.user_attrs.get('n', 1)})"
+            f" in the search (n = {top.user_attrs.get('n', 1)})"
         )
         return self._best(top, top.value)
 
     def _show_front(self, console: Console) -> dict[str, Any]:
         trials = self.study.best_trials
         console.print(self.pareto_table(trials))
-        solutions = [{"params": self.space.values(t.params), "values": t.values} for t in trials]
-        return {"solutions": solutions}
+        values = self.plan.space.values
+        return {"solutions": [{"params": values(t.params), "values": t.values} for t in trials]}
 
     def _best(self, trial: FrozenTrial, value: float | None) -> dict[str, Any]:
-        return {"best_params": self.space.values(trial.params), "best_value": value}
+        return {"best_params": self.plan.space.values(trial.params), "best_value": value}
 
     def finalist_table(self, finalists: list[Finalist]) -> Table:
         """The finalists, best fresh mean first, in percent."""
@@ -120,7 +115,7 @@ class Answer:
             fresh, tested = finalist.values("val/acc"), finalist.values("test/acc")
             table.add_row(
                 str(finalist.trial.number),
-                escape(self._words(finalist.trial)),
+                escape(self._cell(finalist.trial)),
                 f"{100 * finalist.searched:.2f}",
                 f"{100 * fmean(fresh):.2f}" if fresh else "all failed",
                 f"{100 * stdev(fresh):.2f}" if len(fresh) > 1 else "",
@@ -130,16 +125,16 @@ class Answer:
         return table
 
     def pareto_table(self, trials: list[FrozenTrial]) -> Table:
-        """The trials that no other beats in every objective."""
+        """The trials that no other dominates."""
         table = Table("trial", "cell", *self.objectives)
         for trial in trials:
             values = (f"{value:.5g}" for value in trial.values)
-            table.add_row(str(trial.number), escape(self._words(trial)), *values)
+            table.add_row(str(trial.number), escape(self._cell(trial)), *values)
         return table
 
-    def _words(self, trial: FrozenTrial) -> str:
+    def _cell(self, trial: FrozenTrial) -> str:
         return " ".join(
-            f"{k}={format_number(v)}" for k, v in self.space.values(trial.params).items()
+            f"{k}={format_number(v)}" for k, v in self.plan.space.values(trial.params).items()
         )
 
 
@@ -149,14 +144,14 @@ def _order(finalist: Finalist) -> tuple[bool, float]:
 
 
 def _show_places(console: Console, folder: Path) -> None:
-    """Where the files are, and the pages."""
+    """Print where the files and pages are."""
     files = f"{folder / 'optimization_results.yaml'}, {folder / 'results.csv'}"
     console.print(f"results  {files}", markup=False)
     if (page := folder / PLOTS / PAGE).is_file():
         console.print(f"plots    {page}", markup=False)
     if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True, markup=False)
-    note = sweep_note(folder)
+    note = read_sweep_metadata(folder)
     if note is not None and note["tracking_uri"] is not None:
         console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
         console.print(f"         then {link(note)}", soft_wrap=True, markup=False)

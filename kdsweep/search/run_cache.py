@@ -1,4 +1,4 @@
-"""The runs of a search: one a trial and seed, each in its own folder, equal ones trained once."""
+"""The runs of a search: one per trial and seed, each in its own folder, equal ones trained once."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,14 +10,19 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from kdsweep.common.files import write_json_atomic
+from kdsweep.config.overrides import without_hydra
 from kdsweep.errors import UserError
-from kdsweep.plan import Plan, check, make_plans
-from kdsweep.run import Place, Result, Session, Watch
+from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.run_writer import EpochCallback
+from kdsweep.execution.scheduler import refuse_without_validation, train
+from kdsweep.execution.target import Result, RunTarget, recorded_result
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.preflight import preflight
+from kdsweep.runs.spec import RunSpec
 from kdsweep.search.space import Space
-from kdsweep.sweep.cohorts import refuse_without_validation, train
-from kdsweep.sweep.launcher import LockstepLauncher, task_of
+from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import fingerprint_in, result_note, result_of
+from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 
 
 @dataclass(frozen=True)
@@ -25,158 +30,161 @@ class TrialRun:
     """One run of a trial, before it is trained."""
 
     config: DictConfig
-    place: Place
+    target: RunTarget
 
 
-class Runs:
-    """Plans, trains and remembers the runs of one search.
+class RunCache:
+    """Plans and trains the runs of one search, and knows which equal ones are already trained.
 
     Args:
-        launcher: composes the configs and calls Hydra's job callbacks.
-        folder: the search's; a run's is `<trial>/seed-<seed>` in it.
+        jobs: compose the configs and call Hydra's job callbacks.
+        folder: of the search; that of a run is `<trial>/seed-<seed>` in it.
     """
 
     def __init__(
-        self, launcher: LockstepLauncher, session: Session, space: Space, folder: Path
+        self, jobs: HydraJobs, context: TrainingContext, space: Space, folder: Path
     ) -> None:
-        self.launcher, self.session, self.space, self.folder = launcher, session, space, folder
-        self._known: dict[str, Path] = {}  # fingerprint -> folder of a run that got to its end
+        self.jobs, self.context, self.space, self.folder = jobs, context, space, folder
+        self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()
 
-    def plan(self, trial: int, values: dict[str, Any], seed: int) -> tuple[DictConfig, Plan]:
-        """The config and plan of a trial's run."""
-        words = (*self.space.overrides(values), f"seed={seed}")
-        config = self.launcher.compose(trial, words)
-        (plan,) = make_plans([task_of(config)], [words], trial, [*self.space.keys, "seed"])
-        return config, plan
+    def spec(self, trial: int, values: dict[str, Any], seed: int) -> tuple[DictConfig, RunSpec]:
+        """The config and the spec of a trial's run."""
+        overrides = (*self.space.overrides(values), f"seed={seed}")
+        config = self.jobs.compose(trial, overrides)
+        (spec,) = build_specs(
+            [without_hydra(config)], [overrides], trial, [*self.space.keys, "seed"]
+        )
+        return config, spec
 
-    def ends(self, seed: int) -> list[Plan]:
-        """Plans at the ends of what is searched: who draws nothing else draws nothing wrong.
+    def boundary_specs(self, seed: int) -> list[RunSpec]:
+        """Specs at the bounds of the space: if these are valid, so is every point between them.
 
         Raises:
             UserError: naming every value that is not allowed.
         """
-        found: list[Plan] = []
-        wrong: dict[str, None] = {}
-        for point in self.space.ends():
+        specs: list[RunSpec] = []
+        messages: dict[str, None] = {}
+        for point in self.space.boundary_points():
             try:
-                found.append(self.plan(0, point, seed)[1])
+                specs.append(self.spec(0, point, seed)[1])
             except UserError as error:
-                wrong |= dict.fromkeys(str(error).splitlines())
-        if wrong:
-            raise UserError("\n".join(f"{sentence}, which is searched" for sentence in wrong))
-        return found
+                messages |= dict.fromkeys(str(error).splitlines())
+        if messages:
+            raise UserError("\n".join(f"{message}, which is searched" for message in messages))
+        return specs
 
-    def at(self, config: DictConfig, plan: Plan, seed: int) -> TrialRun:
-        """A planned run with its folder; its run in MLflow is nested in that of its trial."""
-        folder = self.folder / str(plan.number) / f"seed-{seed}"
-        return TrialRun(config, Place(plan, folder, None))
+    def at(self, config: DictConfig, spec: RunSpec, seed: int) -> TrialRun:
+        """A run in its folder; in MLflow it is nested in the run of its trial."""
+        folder = self.folder / str(spec.number) / f"seed-{seed}"
+        return TrialRun(config, RunTarget(spec, folder))
 
-    def check(self, plans: Sequence[Plan]) -> None:
-        """Build everything once.
+    def preflight(self, specs: Sequence[RunSpec]) -> None:
+        """Build every part once.
 
         Raises:
-            UserError: if a part cannot be built, or nothing is held out to choose by.
+            UserError: if a part cannot be built, or there is no validation set.
         """
-        check(plans, self.session.dataset)
-        refuse_without_validation(plans, self.session)
+        preflight(specs, self.context.dataset)
+        refuse_without_validation(specs, self.context)
 
-    def train(self, runs: Sequence[TrialRun], watch: Watch | None = None) -> list[Result]:
-        """Train what is not done yet, in as few cohorts as possible; results in order.
+    def train(
+        self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None
+    ) -> list[Result]:
+        """Train what is missing, in as few cohorts as possible; results in the order of the runs.
 
-        What another process is training at the moment is waited for, not trained again.
+        A run that another process is training is waited for, not trained again.
 
         Raises:
             UserError: if the folder of a trial holds another run.
         """
         for run in runs:
-            _refuse_another(run.place)
-        for run in self._train_free(runs, watch, wait=False):
-            self._train_free([run], watch, wait=True)
-        return [self._result(run.place) for run in runs]
+            _refuse_other_run(run.target)
+        for run in self._train_free(runs, on_epoch, wait=False):
+            self._train_free([run], on_epoch, wait=True)
+        return [self._result(run.target) for run in runs]
 
     def _train_free(
-        self, runs: Sequence[TrialRun], watch: Watch | None, *, wait: bool
+        self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None, *, wait: bool
     ) -> list[TrialRun]:
-        """Train the runs that are missing and return those that other processes are at."""
-        elsewhere: list[TrialRun] = []
-        mine: dict[str, TrialRun] = {}
+        """Train the missing runs and return those that other processes are training."""
+        locked_elsewhere: list[TrialRun] = []
+        locked: dict[str, TrialRun] = {}
         with ExitStack() as locks:
             for run in runs:
-                mark = run.place.plan.fingerprint
-                if mark in mine or self._is_done(run.place):
+                fingerprint = run.target.spec.fingerprint
+                if fingerprint in locked or self._is_done(run.target):
                     continue
                 try:
-                    locks.enter_context(self._lock(mark).acquire(blocking=wait))
+                    locks.enter_context(self._lock(fingerprint).acquire(blocking=wait))
                 except Timeout:
-                    elsewhere.append(run)
+                    locked_elsewhere.append(run)
                 else:
-                    mine[mark] = run
-            self._learn_of_others()
-            self._train([run for mark, run in mine.items() if mark not in self._known], watch)
-        return elsewhere
+                    locked[fingerprint] = run
+            self._read_new_results()
+            self._train([run for key, run in locked.items() if key not in self._trained], on_epoch)
+        return locked_elsewhere
 
-    def _train(self, runs: Sequence[TrialRun], watch: Watch | None) -> None:
+    def _train(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None) -> None:
         jobs = [self._open_job(run) for run in runs]
         train(
-            [run.place for run in runs],
-            self.session,
-            capacity=self.launcher.cohort_size,
+            [run.target for run in runs],
+            self.context,
+            capacity=self.jobs.cohort_size,
             resume=True,
-            watch=watch,
+            on_epoch=on_epoch,
         )
         for run, job in zip(runs, jobs, strict=True):
-            result = result_of(run.place.folder, run.place.plan.fingerprint)
+            result = recorded_result(run.target)
             assert result is not None, "a run that was trained has a result"
-            self._known[run.place.plan.fingerprint] = run.place.folder
-            self.launcher.close_job(run.config, job, result)
+            self._trained[run.target.spec.fingerprint] = run.target.run_dir
+            self.jobs.close(run.config, job, result)
 
     def _lock(self, fingerprint: str) -> FileLock:
         locks = self.folder / ".locks"
         locks.mkdir(exist_ok=True)
         return FileLock(locks / fingerprint)
 
-    def _learn_of_others(self) -> None:
-        """Read the results that this process has not seen; other controllers may have made them."""
-        found = set(self.folder.glob("*/seed-*/result.json")) - self._read
-        for path in sorted(found, key=lambda path: run_dir.by_number(str(path))):
-            result = result_note(path.parent)
+    def _read_new_results(self) -> None:
+        """Read the results that this process has not read yet, of other controllers as well."""
+        unread = set(self.folder.glob("*/seed-*/result.json")) - self._read
+        for path in sorted(unread, key=lambda path: run_dir.by_number(str(path))):
+            result = read_result(path.parent)
             if result is not None and result["same_as"] is None and not result["with_cohort"]:
-                self._known.setdefault(result["fingerprint"], path.parent)
+                self._trained.setdefault(result["fingerprint"], path.parent)
                 self._read.add(path)
 
-    def _is_done(self, place: Place) -> bool:
-        done = result_of(place.folder, place.plan.fingerprint)
-        if done is None or done["with_cohort"]:
+    def _is_done(self, target: RunTarget) -> bool:
+        result = recorded_result(target)
+        if result is None or result["with_cohort"]:
             return False
-        if done["same_as"] is None:
-            self.session.catch_up(place.folder)
+        if result["same_as"] is None:
+            self.context.upload_missing(target.run_dir)
         return True
 
     def _open_job(self, run: TrialRun) -> Any:
-        subdir = str(run.place.folder.relative_to(self.folder))
-        return self.launcher.open_job(run.config, self.folder, subdir)
+        subdir = str(run.target.run_dir.relative_to(self.folder))
+        return self.jobs.open(run.config, self.folder, subdir)
 
-    def _result(self, place: Place) -> Result:
+    def _result(self, target: RunTarget) -> Result:
         """A run's own result, or that of the equal run that was trained."""
-        own = result_of(place.folder, place.plan.fingerprint)
-        if own is not None and not own["with_cohort"]:
-            return own
-        trained = self._known.get(place.plan.fingerprint)
-        equal = None if trained is None else result_of(trained, place.plan.fingerprint)
+        result = recorded_result(target)
+        if result is not None and not result["with_cohort"]:
+            return result
+        trained = self._trained.get(target.spec.fingerprint)
         assert trained is not None, "an equal run was trained before"
-        assert equal is not None, "and its result is there"
-        place.folder.mkdir(parents=True, exist_ok=True)
-        same_as = str(trained.relative_to(self.folder))
-        shared = {**equal, "same_as": same_as}
-        write_json_atomic(place.folder / "result.json", shared)
+        equal = find_result(trained, target.spec.fingerprint)
+        assert equal is not None, "and has a result"
+        target.run_dir.mkdir(parents=True, exist_ok=True)
+        shared = {**equal, "same_as": str(trained.relative_to(self.folder))}
+        write_json_atomic(target.run_dir / "result.json", shared)
         return shared
 
 
-def _refuse_another(place: Place) -> None:
-    """Refuse a trial's folder that is left of another search of this name."""
-    if fingerprint_in(place.folder) not in (None, place.plan.fingerprint):
+def _refuse_other_run(target: RunTarget) -> None:
+    """Refuse a trial's folder that another search of this name has left."""
+    if read_fingerprint(target.run_dir) not in (None, target.spec.fingerprint):
         raise UserError(
-            f"search.name must be another one, or {place.folder} be moved away: that folder holds"
-            f" another run than {place.plan.name} (other data, or another search of this name)"
+            f"search.name must be another one, or {target.run_dir} be moved away: that folder holds"
+            f" another run than {target.spec.name} (other data, or another search of this name)"
         )

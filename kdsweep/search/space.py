@@ -1,4 +1,4 @@
-"""What a search may choose: from the words of the command line to a trial's overrides."""
+"""The search space: from overrides with sweeps in Hydra's grammar to a trial's overrides."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,9 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
-from kdsweep.search.optuna_internals import (
-    OptunaSweeperImpl,
-    create_optuna_distribution_from_override,
-)
-from kdsweep.tracking.mlflow.backend import first_line
+from kdsweep.search.optuna_internals import distribution_of, grid_choices
 
 # (config key, option of the loss group) -> whether the key has an effect with that loss
 Applies = Callable[[str, str], bool]
@@ -31,8 +28,8 @@ Applies = Callable[[str, str], bool]
 class Dimension:
     """One searched key.
 
-    Numbers in rising order (`T=1,2,4`) are searched by their position, so that a sampler knows
-    that 2 lies between 1 and 4.
+    Numbers in rising order (`T=1,2,4`) are searched by their position, so that for a sampler
+    2 lies between 1 and 4.
     """
 
     key: str
@@ -41,41 +38,41 @@ class Dimension:
 
     @property
     def name(self) -> str:
-        """What the study calls it."""
+        """Its name in the study."""
         if self.ordered is None:
             return self.key
         return f"{self.key} (position in {', '.join(map(repr, self.ordered))})"
 
     @property
-    def words(self) -> str:
-        """What is searched, to be read."""
+    def description(self) -> str:
+        """What is searched, for messages and MLflow."""
         return str(self.distribution if self.ordered is None else list(self.ordered))
 
     @property
     def size(self) -> float:
         """How many different values there are; infinite if it is continuous."""
         try:
-            return len(OptunaSweeperImpl._to_grid_sampler_choices(self.distribution))
+            return len(grid_choices(self.distribution))
         except ValueError:
             return math.inf
 
     @property
-    def ends(self) -> list[Any]:
-        """The config values of the ends of its range, or all of its options."""
-        found = self.distribution
-        if isinstance(found, CategoricalDistribution):
-            return list(found.choices)
-        assert isinstance(found, FloatDistribution | IntDistribution)
-        return [self.value(found.low), self.value(found.high)]
+    def bounds(self) -> list[Any]:
+        """The config values at both ends of its range, or all of its options."""
+        distribution = self.distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return list(distribution.choices)
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        return [self.value(distribution.low), self.value(distribution.high)]
 
     def value(self, param: Any) -> Any:
-        """The config value of what the study holds."""
+        """The config value of a param of the study."""
         return param if self.ordered is None else self.ordered[param]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The searched keys, those that are fixed, and which of them matter for which loss."""
+    """The searched keys, those that are fixed, and which of them have an effect with which loss."""
 
     dimensions: tuple[Dimension, ...]
     fixed: tuple[str, ...]  # overrides that hold for every trial
@@ -102,7 +99,7 @@ class Space:
         return replace(self, dimensions=tuple(d for d in self.dimensions if d.key not in keys))
 
     def describe(self) -> dict[str, str]:
-        """The space in words that can be stored and compared."""
+        """The space as text that can be stored and compared."""
         return {d.name: distribution_to_json(d.distribution) for d in self.dimensions}
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
@@ -121,36 +118,36 @@ class Space:
         return {d.key: d.value(params[d.name]) for d in self.dimensions if d.name in params}
 
     def overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """The words that make a run of a trial's values."""
+        """The overrides of a trial with these values."""
         return (*self.fixed, *(f"{key}={value}" for key, value in values.items()))
 
-    def ends(self) -> list[dict[str, Any]]:
-        """Points that a trial may have, in which each key takes each of its ends or options once.
+    def boundary_points(self) -> list[dict[str, Any]]:
+        """Points in which each key takes each of its bounds or options once.
 
         The other keys have their first value; with `loss`, the first loss that the key applies to.
         """
-        points = [self._first({})]
+        points = [self._first_point({})]
         for dimension in self.dimensions:
-            points += [self._first({dimension.key: value}) for value in dimension.ends]
+            points += [self._first_point({dimension.key: value}) for value in dimension.bounds]
         return list({repr(point): point for point in points}.values())
 
-    def _first(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        """A point with these values, else with the first ones of all keys that have an effect."""
-        first = {d.key: d.ends[0] for d in self.dimensions} | chosen
+    def _first_point(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """A point with the chosen values and the first ones of other keys that have an effect."""
+        first = {d.key: d.bounds[0] for d in self.dimensions} | chosen
         if "loss" not in first:
             return first
         if "loss" not in chosen:
-            heard = [o for o in self.losses if all(self.applies(key, o) for key in chosen)]
-            first["loss"] = heard[0] if heard else first["loss"]
+            losses = [o for o in self.losses if all(self.applies(key, o) for key in chosen)]
+            first["loss"] = losses[0] if losses else first["loss"]
         loss = str(first["loss"])
         return {k: v for k, v in first.items() if k == "loss" or self.applies(k, loss)}
 
 
 def parse(arguments: Sequence[str], applies: Applies) -> Space:
-    """The space that words in Hydra's override grammar describe; later words win.
+    """The space that overrides in Hydra's grammar describe; later ones win.
 
     Raises:
-        UserError: if nothing is left to be searched, or a range has no values.
+        UserError: if no key is left to search, or a range has no values.
     """
     dimensions: dict[str, Dimension] = {}
     fixed: dict[str, str] = {}
@@ -161,7 +158,7 @@ def parse(arguments: Sequence[str], applies: Applies) -> Space:
             fixed[key] = str(override.input_line)
             continue
         fixed.pop(key, None)
-        dimensions[key] = _dimension(key, _distribution(key, override))
+        dimensions[key] = _dimension(override)
     if not dimensions:
         raise UserError(
             "hydra.sweeper.params must leave at least one key to search, got only fixed values"
@@ -170,7 +167,7 @@ def parse(arguments: Sequence[str], applies: Applies) -> Space:
 
 
 def fixed_keys(arguments: Sequence[str]) -> dict[str, str]:
-    """key -> value of the words that search nothing."""
+    """key -> value of the overrides that fix a key."""
     return {
         _key(override): str(override.get_value_element_as_str())
         for override in _overrides(arguments)
@@ -179,7 +176,7 @@ def fixed_keys(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def searched_keys(arguments: Sequence[str]) -> list[str]:
-    """The keys that words search."""
+    """The keys of the overrides that search."""
     return [_key(override) for override in _overrides(arguments) if override.is_sweep_override()]
 
 
@@ -191,18 +188,15 @@ def _key(override: Override) -> str:
     return str(override.get_key_element().lstrip("+~"))
 
 
-def _distribution(key: str, override: Override) -> BaseDistribution:
+def _dimension(override: Override) -> Dimension:
+    key = _key(override)
     try:
-        found: BaseDistribution = create_optuna_distribution_from_override(override)
+        distribution = distribution_of(override)
     except (ValueError, AssertionError, NotImplementedError) as error:
-        word = str(override.input_line).partition("=")[2]
+        value = str(override.input_line).partition("=")[2]
         raise UserError(
-            f"{key} must be a range with values, got {word}: {first_line(error)}"
+            f"{key} must be a range with values, got {value}: {first_line(error)}"
         ) from error
-    return found
-
-
-def _dimension(key: str, distribution: BaseDistribution) -> Dimension:
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]

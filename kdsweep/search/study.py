@@ -1,7 +1,6 @@
-"""The study in its storage: the same space at every start, each trial owned by one process.
+"""The study in its storage: opened or created at every start, and refused if it is another search.
 
-Trials are made waiting and then taken, and never more than asked for: so a search has exactly
-`n_trials`, whoever starts it and however often.
+Which process works on which of its trials is in `kdsweep.search.lease`.
 """
 
 import json
@@ -15,26 +14,22 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.common.passwords import redact_password, reveal
-from kdsweep.common.processes import is_alive, owner
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.tracking.mlflow import connections
-from kdsweep.tracking.mlflow.backend import first_line
 
-OWNER = "kdsweep.owner"
-BEAT_SECONDS = 30.0  # how often an owner shows that it lives
-IDENTITY = "kdsweep.identity"
-UNNOTED = {"numerics": 2}  # of a study whose identity did not say so yet
+IDENTITY = "kdsweep.runs.fingerprint"
+IDENTITY_DEFAULTS = {"numerics": 2}  # of a study that was created before these were recorded
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
-NAMED = 3  # keys of a refusal that are named
-# Tables that show whose a database is: Optuna's, MLflow's, and one that both would have.
+MAX_LISTED = 3  # changed keys that a refusal lists
+# Tables that show which program a database belongs to: Optuna, MLflow, and one that both have.
 STUDIES, MLFLOW, VERSION = "studies", "experiments", "alembic_version"
-POSTGRES_LOCK = 0x6B6473  # the number of our advisory lock, "kds"; any that others do not use
+POSTGRES_LOCK = 0x6B6473  # the number of the advisory lock, "kds"; any that no other program uses
 
 
 def open_study(
@@ -45,7 +40,7 @@ def open_study(
     pruner: optuna.pruners.BasePruner,
     folder: Path,
 ) -> SearchStudy:
-    """The study of a search, created with its storage if they are not there yet.
+    """The study of a search, created with its storage if they do not exist yet.
 
     Args:
         identity: what must stay as it is over all starts (space, seeds, objectives, settings).
@@ -56,33 +51,36 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     engine = engine_of(storage)
-    with _storage_works(storage), _alone(engine, folder):
+    with _storage_errors(storage), exclusive_lock(engine, folder):
         _refuse_tables(storage, set(inspect(engine).get_table_names()))
         study = _create(storage, name, directions, pruner)
-    with _alone(study.engine, folder):
-        known = {**UNNOTED, **study.user_attrs.get(IDENTITY, {})} if study.user_attrs else {}
-        stored = [direction.name.lower() for direction in study.directions]
+    with exclusive_lock(study.engine, folder):
+        attrs = study.user_attrs
+        stored = {**IDENTITY_DEFAULTS, **attrs.get(IDENTITY, {})} if attrs else {}
+        stored_directions = [direction.name.lower() for direction in study.directions]
         _refuse_change(
-            name, {**known, "directions": stored}, {**identity, "directions": directions}
+            name,
+            {**stored, "directions": stored_directions},
+            {**identity, "directions": directions},
         )
-        if identity.keys() - known.keys():  # a new study, or one made before we compared as much
-            study.set_user_attr(IDENTITY, {**identity, **known})
+        if identity.keys() - stored.keys():  # a new study, or one of a version that stored less
+            study.set_user_attr(IDENTITY, {**identity, **stored})
     return study
 
 
 def engine_of(storage: str) -> Engine:
-    """The way to a database; it has not been gone yet.
+    """An engine for a database, not connected yet.
 
     Raises:
-        UserError: if the address is none, or its driver is missing.
+        UserError: if the address is invalid, or its driver is missing.
     """
-    with _storage_works(storage):
+    with _storage_errors(storage):
         return connections.engine_of(reveal(storage))
 
 
 @contextmanager
-def _storage_works(storage: str) -> Iterator[None]:
-    """Say in one sentence what a database, or Optuna of its tables, complains of."""
+def _storage_errors(storage: str) -> Iterator[None]:
+    """Turn errors of a database, or of Optuna about its tables, into a UserError."""
     try:
         yield
     # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
@@ -94,10 +92,10 @@ def _storage_works(storage: str) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(engine: Engine, folder: Path) -> Iterator[None]:
-    """Inside, no other process creates tables, makes trials or takes them.
+def exclusive_lock(engine: Engine, folder: Path) -> Iterator[None]:
+    """Inside, no other process creates tables, queues trials or claims them.
 
-    The file keeps out whoever has the same folder, PostgreSQL also a host that has another one.
+    The file locks out processes with the same folder, PostgreSQL also hosts with another one.
     Both free the lock of a process that dies.
     """
     with FileLock(folder / ".study.lock"), engine.begin() as connection:
@@ -107,26 +105,26 @@ def _alone(engine: Engine, folder: Path) -> Iterator[None]:
 
 
 def _refuse_tables(storage: str, tables: set[str]) -> None:
-    """Refuse a database that is another program's, before Optuna puts its tables into it.
+    """Refuse a database of another program, before Optuna creates its tables in it.
 
     Raises:
         UserError: naming the address.
     """
     others = tables if storage.startswith("sqlite") else tables & {VERSION}
     if MLFLOW in tables or (others and STUDIES not in tables):
-        whose = "MLflow" if MLFLOW in tables else "another program"
+        program = "MLflow" if MLFLOW in tables else "another program"
         raise UserError(
-            f"hydra.sweeper.storage must be a database of its own, got {redact_password(storage)},"
-            f" which belongs to {whose}; try sqlite:///optuna.db"
+            "hydra.sweeper.storage must be a database of its own, got"
+            f" {redact_password(storage)}, which belongs to {program}; try sqlite:///optuna.db"
         )
 
 
 def _create(
     storage: str, name: str, directions: list[str], pruner: optuna.pruners.BasePruner
 ) -> SearchStudy:
-    """The study, made with its tables if they are not there yet."""
-    # Between two writes lie minutes of training; a server may have closed the connection.
+    """The study, created with its tables if they do not exist yet."""
     address = connections.bounded(reveal(storage))
+    # Minutes of training lie between two writes; a server may have closed the connection.
     opened = optuna.storages.get_storage(RDBStorage(address, {"pool_pre_ping": True}))
     optuna.create_study(
         study_name=name,
@@ -135,7 +133,7 @@ def _create(
         load_if_exists=True,
     )
     study = SearchStudy(name, opened, pruner=pruner)
-    study.get_trials(deepcopy=False)  # the storage's cache must know them before it writes
+    study.get_trials(deepcopy=False)  # the storage must have cached them before it writes
     return study
 
 
@@ -145,70 +143,24 @@ def _why_not(storage: str, error: Exception) -> str:
     return first_line(error)
 
 
-def _refuse_change(name: str, known: dict[str, Any], wanted: dict[str, Any]) -> None:
-    changed = list(_changes(known, json.loads(json.dumps(wanted, default=str))))
+def _refuse_change(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
+    changed = list(_changes(stored, json.loads(json.dumps(identity, default=str))))
     if not changed:
         return
     (key, old, new), *others = changed
-    said = [f"{key} of the search {name} must stay {old}, got {new}"]
-    said += [f"{key} must stay {old}, got {new}" for key, old, new in others[: NAMED - 1]]
-    if more := len(changed) - len(said):
-        said.append(f"and {more} more")
-    raise UserError(f"{'; '.join(said)}; another search.name begins another search")
+    messages = [f"{key} of the search {name} must stay {old}, got {new}"]
+    messages += [f"{key} must stay {old}, got {new}" for key, old, new in others[: MAX_LISTED - 1]]
+    if more := len(changed) - len(messages):
+        messages.append(f"and {more} more")
+    raise UserError(f"{'; '.join(messages)}; another search.name begins another search")
 
 
-def _changes(known: dict[str, Any], wanted: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(key, old, new) of what differs; what a study was made without is no difference."""
-    for key, value in wanted.items():
-        if key != SETTINGS and key in known and known[key] != value:
-            yield key, known[key], value
-    old, new = (identity.get(SETTINGS, {}) for identity in (known, wanted))
+def _changes(stored: dict[str, Any], identity: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(key, old, new) of what differs; what a study was created without is no difference."""
+    for key, value in identity.items():
+        if key != SETTINGS and key in stored and stored[key] != value:
+            yield key, stored[key], value
+    old, new = (values.get(SETTINGS, {}) for values in (stored, identity))
     for key in {**old, **new} if old else {}:
         if old.get(key) != new.get(key):
             yield key, old.get(key), new.get(key)
-
-
-def enqueue(study: SearchStudy, n_trials: int, folder: Path) -> None:
-    """Make trials wait until the study has `n_trials`."""
-    with _alone(study.engine, folder):
-        for _ in range(len(study.trials), n_trials):
-            study.add_trial(create_trial(state=TrialState.WAITING))
-
-
-def claim(study: SearchStudy, n_trials: int, block: int, folder: Path) -> list[int]:
-    """Take the trials of the next block that nobody works on; none if there is no such block.
-
-    Blocks are fixed ranges of trial numbers, so that a search that was killed goes on with the
-    very batch it was at: its suggestions then do not depend on interruptions.
-    """
-    with _alone(study.engine, folder):
-        trials = study.get_trials(deepcopy=False)[:n_trials]
-        free = [trial for trial in trials if _is_free(trial)]
-        if not free:
-            return []
-        first = free[0].number // block
-        mine = [t for t in free if t.number // block == first]
-        return [trial.number for trial in mine if _take(study, trial)]
-
-
-def _take(study: SearchStudy, trial: FrozenTrial) -> bool:
-    # Noted before as well: a controller that shares the storage but not the lock must never see
-    # a trial that runs and belongs to nobody.
-    study.note(trial.number, OWNER, owner())
-    if trial.state is TrialState.WAITING and not study.take(trial.number):
-        return False
-    study.note(trial.number, OWNER, owner())
-    return True
-
-
-def park(study: SearchStudy, numbers: list[int]) -> None:
-    """Leave trials to whoever comes next; they go on from their checkpoints."""
-    for trial in study.get_trials(deepcopy=False):
-        if trial.number in numbers and trial.state is TrialState.RUNNING:
-            study.note(trial.number, OWNER, None)
-
-
-def _is_free(trial: FrozenTrial) -> bool:
-    if trial.state is TrialState.WAITING:
-        return True
-    return trial.state is TrialState.RUNNING and not is_alive(trial.user_attrs.get(OWNER))

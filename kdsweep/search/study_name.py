@@ -1,4 +1,4 @@
-"""Which search this is: a name made of all that is not searched, and what each loss listens to."""
+"""A search's name and identity, from all that is not searched, and the keys that have an effect."""
 
 import hashlib
 import json
@@ -10,23 +10,23 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.config.interpolation import interpolates
+from kdsweep.config.overrides import CONTROL, without_hydra
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import UserError
-from kdsweep.identity import CONTROL, READING
+from kdsweep.runs.fingerprint import READING
 from kdsweep.search.space import Applies, Space, fixed_keys
-from kdsweep.sweep.launcher import task_of
 
-# Where things lie and how they are read: a search goes on when they move.
+# Where files are and how they are read: a search can be resumed when these change.
 PATHS = ("teacher.store", "dataset.root", *(f"dataset.source.{key}" for key in READING))
 
 
 def base_config(context: HydraContext, config: DictConfig, fixed: Sequence[str]) -> DictConfig:
-    """What every trial starts from: the config with the fixed overrides and no searched one."""
-    return task_of(context.config_loader.load_sweep_config(config, list(fixed)))
+    """The config common to all trials: with the fixed overrides, without the searched ones."""
+    return without_hydra(context.config_loader.load_sweep_config(config, list(fixed)))
 
 
 def search_name(config: DictConfig, base: DictConfig, space: Space) -> str:
-    """The search's option and a hash of everything that is not searched: `bayes-1f0c93d2`."""
+    """The option of the search group and a hash of what is not searched: `bayes-1f0c93d2`."""
     text = json.dumps(_not_searched(base, space), sort_keys=True, default=str)
     choice = config.hydra.runtime.choices.get("search") or "search"
     return f"{choice}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -37,15 +37,15 @@ def settings(
 ) -> dict[str, Any]:
     """What is not searched and must not change within a search, by dotted key.
 
-    Where files lie is left out, and how much is searched: n_trials, timeout, workers, finalists.
+    Paths are left out, and how much is searched: n_trials, timeout, workers, finalists.
     """
-    values = dict(_flat(_not_searched(base, space)))
+    values = dict(flatten(_not_searched(base, space)))
     sampler = OmegaConf.to_container(config.hydra.sweeper.sampler, resolve=True)
     assert isinstance(sampler, dict)
     return {
         "hydra.sweeper.n_jobs": config.hydra.sweeper.n_jobs,
-        **dict(_flat(sampler, "hydra.sweeper.sampler.")),
-        **dict(_flat(options.pruner or {}, "search.pruner.")),
+        **dict(flatten(sampler, "hydra.sweeper.sampler.")),
+        **dict(flatten(options.pruner or {}, "search.pruner.")),
         **{key: value for key, value in values.items() if key not in PATHS},
     }
 
@@ -53,8 +53,8 @@ def settings(
 def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     """The base config, interpolations unresolved, without control keys and searched ones.
 
-    With a group that is searched (`loss=kl,ce`) all of it goes; the fixed words below it
-    (`loss.kl.weight=2`) then stand for themselves.
+    A group that is searched (`loss=kl,ce`) is dropped as a whole; fixed overrides below it
+    (`loss.kl.weight=2`) are then kept as they are.
     """
     values = OmegaConf.to_container(base, resolve=False)
     assert isinstance(values, dict)
@@ -65,10 +65,10 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     return values | {key: value for key, value in fixed if key.startswith(below)}
 
 
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -85,7 +85,7 @@ def _drop(values: dict[Any, Any], key: str) -> None:
 def applies_with(context: HydraContext, config: DictConfig, fixed: Sequence[str]) -> Applies:
     """Whether a searched key has an effect with an option of the loss group.
 
-    T and alpha have one where a term follows them, `loss.kl.weight` where there is such a term,
+    T and alpha have one if a term interpolates them, `loss.kl.weight` if there is such a term,
     every other key always.
     """
 
@@ -93,10 +93,10 @@ def applies_with(context: HydraContext, config: DictConfig, fixed: Sequence[str]
     def with_loss(option: str) -> DictConfig:
         return base_config(context, config, [*fixed, f"loss={option}"])
 
-    return lambda key, option: _listens(with_loss(option), key)
+    return lambda key, option: _has_effect(key, with_loss(option))
 
 
-def _listens(config: DictConfig, key: str) -> bool:
+def _has_effect(key: str, config: DictConfig) -> bool:
     """Whether a key has an effect with the loss terms of a config."""
     if key in ("T", "alpha"):
         return interpolates(config, key)
@@ -105,31 +105,28 @@ def _listens(config: DictConfig, key: str) -> bool:
     return True
 
 
-def without_idle(space: Space, base: DictConfig, said: Sequence[str]) -> Space:
-    """The space without the keys that no loss of the search listens to.
+def without_ineffective_keys(space: Space, base: DictConfig, required: Sequence[str]) -> Space:
+    """The space without the keys that have no effect with any loss of the search.
 
     Args:
-        base: what a trial starts from.
-        said: the keys that the command line searches; the others come from conf/search/.
+        base: the config common to all trials.
+        required: the keys that the command line searches; the others come from conf/search/.
 
     Raises:
-        UserError: if such a key was said, or nothing else is left.
+        UserError: if one of these keys is required, or no other key is left.
     """
-    idle = [key for key in space.keys if not _has_effect(key, space, base)]
-    if wrong := [key for key in idle if key in said or len(idle) == len(space.keys)]:
+
+    def has_effect(key: str) -> bool:
+        if "loss" in space.keys:
+            return any(space.applies(key, loss) for loss in space.losses)
+        return _has_effect(key, base)
+
+    ineffective = [key for key in space.keys if not has_effect(key)]
+    none_left = len(ineffective) == len(space.keys)
+    if refused := [key for key in ineffective if key in required or none_left]:
+        loss = ",".join(space.losses) or "+".join(base.loss) or "ce"
         raise UserError(
-            f"{' and '.join(wrong)} must change some run to be searched,"
-            f" got no effect with {_loss(space, base)}"
+            f"{' and '.join(refused)} must change some run to be searched,"
+            f" got no effect with loss={loss}"
         )
-    return space.without(idle)
-
-
-def _has_effect(key: str, space: Space, base: DictConfig) -> bool:
-    if "loss" in space.keys:
-        return any(space.applies(key, loss) for loss in space.losses)
-    return _listens(base, key)
-
-
-def _loss(space: Space, base: DictConfig) -> str:
-    """The loss in words."""
-    return f"loss={','.join(space.losses) or '+'.join(base.loss) or 'ce'}"
+    return space.without(ineffective)

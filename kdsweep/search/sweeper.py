@@ -1,21 +1,26 @@
-"""`hydra/sweeper=kdsweep`: Optuna searches that cannot be lost.
+"""`hydra/sweeper=kdsweep`: Optuna searches that survive interruptions.
 
 Only light modules are imported here: Hydra imports this file whenever it looks for plugins.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, setup_globals
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf, TPESamplerConfig
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from kdsweep.sweep.launcher import LockstepLauncher
+
 
 @dataclass
 class JointTPEConf(TPESamplerConfig):
-    """TPE as searches here use it: keys together, and spread over a block's trials that run."""
+    """TPE over all keys jointly, which takes the running trials of a block into account."""
 
     seed: int | None = 0
     n_startup_trials: int = 8  # random ones; one block
@@ -44,20 +49,44 @@ ConfigStore.instance().store(
 
 
 class SearchSweeper(Sweeper):
-    """Hands everything to `kdsweep.search.controller.Search`, imported with the first sweep."""
+    """Runs searches; what runs them is imported with the first one.
+
+    Args:
+        options: those of the stock sweeper. They are read from the config, where they are validated
+            before anything is made of them.
+    """
+
+    launcher: "LockstepLauncher"
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        pass
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from kdsweep.search.controller import Search
-        from kdsweep.search.validation import refuse_values
+        from kdsweep.errors import UserError
+        from kdsweep.search.plan import make_search_plan
+        from kdsweep.sweep.launcher import LockstepLauncher
 
-        refuse_values(config)  # first: the stock sweeper's own checks are assertions
-        self.search = Search(**self.options)
-        self.search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.context, self.plan = hydra_context, make_search_plan(hydra_context, config)
+        launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+        if not isinstance(launcher, LockstepLauncher):
+            raise UserError(
+                "hydra/launcher must be lockstep in a search, got another one;"
+                " hydra/sweeper=optuna searches with any launcher"
+            )
+        self.jobs = launcher.jobs
+        self.jobs.move_to(self.plan.folder)
 
     def sweep(self, arguments: list[str]) -> None:
-        self.search.sweep(arguments)
+        from kdsweep.search.controller import run_search
+
+        setup_globals()
+        configure_log(
+            self.plan.config.hydra.hydra_logging,
+            self.plan.config.hydra.verbose,
+            execution_whitelist=self.context.execution_whitelist,
+        )
+        run_search(self.plan, self.jobs)

@@ -1,22 +1,39 @@
-"""When a search must stop."""
+"""When a search must stop: `search.timeout`, a duration like 90s, 30m, 8h or 2d."""
 
+import math
+import re
 import time
 
-from kdsweep.search.duration import seconds_of
+from kdsweep.errors import UserError
+
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class TimeIsUp(SystemExit):
-    """The time of the search is over; what is open goes on at the next start."""
+class SearchTimeout(SystemExit):
+    """The time of the search is over; open trials are resumed by the next start."""
 
 
-class Clock:
-    """Starts with the search. Raises UserError for a timeout that is no duration."""
+class Deadline:
+    """A time limit, in seconds from its construction on."""
 
-    def __init__(self, timeout: str | None) -> None:
-        self.timeout = timeout
-        self._deadline = time.monotonic() + seconds_of(timeout)
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
 
-    def stop_in_time(self) -> None:
-        """Raise TimeIsUp once `search.timeout` is over."""
+    def check(self) -> None:
+        """Raise SearchTimeout once the time is over."""
         if time.monotonic() > self._deadline:
-            raise TimeIsUp(0)
+            raise SearchTimeout(0)
+
+
+def parse_duration(text: str | None) -> float:
+    """Seconds; infinite for None.
+
+    Raises:
+        UserError: if the text is no duration.
+    """
+    if text is None:
+        return math.inf
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
+    if match is None or float(match[1]) <= 0:
+        raise UserError(f"search.timeout must be like 90s, 30m, 8h or 2d, got {text}")
+    return float(match[1]) * UNITS[match[2]]

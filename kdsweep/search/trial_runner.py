@@ -1,4 +1,4 @@
-"""One block of trials at a time: suggest, train seed by seed, prune, tell the study."""
+"""One block of trials at a time: suggest, train seed by seed, prune, report to the study."""
 
 import math
 from collections.abc import Sequence
@@ -6,60 +6,42 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
-from omegaconf import DictConfig
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdsweep.plan import Plan
-from kdsweep.run import Result
-from kdsweep.search.heartbeat import beating
-from kdsweep.search.mlflow_logging import SearchRuns
+from kdsweep.execution.target import Result
+from kdsweep.runs.spec import RunSpec
+from kdsweep.search.lease import heartbeat
+from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
+from kdsweep.search.plan import SearchPlan
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
-from kdsweep.search.run_cache import Runs, TrialRun
+from kdsweep.search.run_cache import RunCache, TrialRun
 from kdsweep.search.sampling import make_sampler
-from kdsweep.search.space import Space
 
 
-class Trials:
-    """The trials of one study. Who claims them, and when a search ends, is not decided here.
-
-    Args:
-        config: of the search: its sampler, its seeds and objectives.
-        is_race: whether trials compete by val/acc alone, the higher the better.
-    """
+class TrialRunner:
+    """Trains the trials of one study that its controller has claimed."""
 
     def __init__(
-        self,
-        study: SearchStudy,
-        space: Space,
-        runs: Runs,
-        mlflow: SearchRuns,
-        config: DictConfig,
-        *,
-        is_race: bool,
+        self, plan: SearchPlan, study: SearchStudy, runs: RunCache, logger: SearchLogger
     ) -> None:
-        self.study, self.space, self.runs, self.mlflow = study, space, runs, mlflow
-        self.is_race = is_race
-        self.may_prune = is_race and not isinstance(study.pruner, NopPruner)
-        self.sampler = config.hydra.sweeper.sampler
-        self.block_size = int(config.hydra.sweeper.n_jobs)
-        self.seeds = list(config.search.seeds)
-        self.objectives = list(config.search.objectives)
+        self.plan, self.space, self.seeds = plan, plan.space, list(plan.options.seeds)
+        self.study, self.runs, self.logger = study, runs, logger
 
     def train_block(self, numbers: Sequence[int]) -> None:
-        """Suggest, train seed by seed, and tell; the study hears of a block all at once.
+        """Suggest, train seed by seed, and report to the study all trials of the block at once.
 
         So what a block's trials are compared with does not depend on when it was interrupted.
         """
-        with beating(self.study, numbers):
+        with heartbeat(self.study, numbers):
             trials = {number: self._suggest(number) for number in numbers}
             results = self._train_seeds(trials)
         for number, trial in trials.items():
-            self._tell(trial, results[number])
+            self._report_end(trial, results[number])
 
     def _train_seeds(self, trials: dict[int, Trial]) -> dict[int, list[Result]]:
-        """Every trial's results, as many as the race let it have."""
+        """The results of every trial, a seed each until it was raced out or did not finish."""
         numbers = list(trials)
         results: dict[int, list[Result]] = {number: [] for number in numbers}
         racing = list(numbers)
@@ -74,13 +56,15 @@ class Trials:
         return results
 
     def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[Result]:
-        """Train trials that have ended with a seed of their own; nothing is told."""
+        """Train trials that have ended with another seed; the study is not changed."""
         runs = [self._run(trial.number, trial.params, seed) for trial in trials]
         return self.runs.train(runs)
 
     def _suggest(self, number: int) -> Trial:
-        self.study.sampler = make_sampler(self.sampler, self.space, number)
-        trial = self.study.go_on(number)
+        self.study.sampler = make_sampler(
+            self.plan.config.hydra.sweeper.sampler, self.space, number
+        )
+        trial = self.study.resume_trial(number)
         with self.study.learning_from_failures():
             self.space.suggest(trial)
         return trial
@@ -88,14 +72,15 @@ class Trials:
     def _still_racing(
         self, racing: list[int], results: dict[int, list[Result]], position: int
     ) -> list[int]:
-        """The trials that get the seed at a position; `kdsweep.search.racing` has the rule."""
-        if not self.is_race:
+        """The trials that get the seed at a position, by the rule of `kdsweep.search.racing`."""
+        if not self.plan.is_race:
             return racing
-        # Block mates that were told before an interruption count as they did then.
-        number = next(iter(results)) // self.block_size
+        # Trials of this block that ended before an interruption count as they did then.
+        size = self.plan.block_size
+        number = next(iter(results)) // size
         done = [t for t in self.study.trials if t.state is TrialState.COMPLETE]
-        mates = [_by_seed(t)[:position] for t in done if t.number // self.block_size == number]
-        earlier = [_by_seed(t) for t in done if t.number // self.block_size != number]
+        mates = [_by_seed(t)[:position] for t in done if t.number // size == number]
+        earlier = [_by_seed(t) for t in done if t.number // size != number]
         block = {
             number: [r["val/acc"] for r in ended]
             for number, ended in results.items()
@@ -107,33 +92,34 @@ class Trials:
 
     def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[Result]:
         runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
-        self.runs.check([run.place.plan for run in runs])
-        is_pruned = self.may_prune and seed == self.seeds[0]
-        return self.runs.train(runs, partial(self._prune, trials) if is_pruned else None)
+        self.runs.preflight([run.target.spec for run in runs])
+        has_pruner = self.plan.is_race and not isinstance(self.study.pruner, NopPruner)
+        may_prune = has_pruner and seed == self.seeds[0]
+        return self.runs.train(runs, partial(self._prune, trials) if may_prune else None)
 
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)
-        config, plan = self.runs.plan(number, values, seed)
-        self.mlflow.trial(number, plan.cell, values)
-        return self.runs.at(config, plan, seed)
+        config, spec = self.runs.spec(number, values, seed)
+        self.logger.trial(number, spec.cell.name, values)
+        return self.runs.at(config, spec, seed)
 
     def _prune(
-        self, trials: dict[int, Trial], plan: Plan, epochs: int, metrics: dict[str, float]
+        self, trials: dict[int, Trial], spec: RunSpec, epochs: int, metrics: dict[str, float]
     ) -> str | None:
-        """Report an epoch of a trial's first seed; a reason if the trial ends here."""
-        trial = trials[plan.number]
-        value, last = metrics.get("val/acc"), plan.values["trainer"]["epochs"]
+        """Report an epoch of a trial's first seed; return a reason if the trial is pruned here."""
+        trial = trials[spec.number]
+        value, last = metrics.get("val/acc"), spec.config.trainer.epochs
         if value is None or math.isnan(value):
             return None
         reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        if epochs not in reported:  # a run that goes on says some epochs again
+        if epochs not in reported:  # a resumed run repeats some epochs
             trial.report(value, epochs)
         if epochs < last and trial.should_prune():
             return f"pruned after epoch {epochs} of {last}"
         return None
 
-    def _tell(self, trial: Trial, results: Sequence[Result]) -> None:
-        """Its note first: a trial that the study knows to be done can be shipped whole."""
+    def _report_end(self, trial: Trial, results: Sequence[Result]) -> None:
+        """Log the trial, then end it in the study: once ended there, its log is complete."""
         failed = next((r for r in results if r["status"] == "FAILED"), None)
         accs = [r["val/acc"] for r in results if r["val/acc"] is not None]
         trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})
@@ -143,21 +129,20 @@ class Trials:
         if failed is not None:
             trial.set_user_attr("reason", failed["reason"])
         state = _state(results)
-        self.mlflow.trial_ended(trial.number, results, state)
+        self.logger.trial_ended(trial.number, results, state)
         if state is TrialState.COMPLETE:
-            self.study.tell(
-                trial, [fmean(float(r[key]) for r in results) for key in self.objectives]
-            )
+            objectives = self.plan.options.objectives
+            self.study.tell(trial, [fmean(float(r[key]) for r in results) for key in objectives])
         else:
             self.study.tell(trial, state=state)
 
 
 def _state(results: Sequence[Result]) -> TrialState:
-    """A trial is as its worst run."""
-    ends = {result["status"] for result in results}
-    if "FAILED" in ends:
+    """The state of the worst run."""
+    statuses = {result["status"] for result in results}
+    if "FAILED" in statuses:
         return TrialState.FAIL
-    return TrialState.PRUNED if "PRUNED" in ends else TrialState.COMPLETE
+    return TrialState.PRUNED if "PRUNED" in statuses else TrialState.COMPLETE
 
 
 def _by_seed(trial: FrozenTrial) -> list[float]:

@@ -1,6 +1,6 @@
-"""Requests that no search can meet, each refused in one sentence before anything is made.
+"""Configs that no search can run, each refused with one message before anything is created.
 
-What needs the study's storage is refused in `kdsweep.search.study`, a space without values in
+What depends on the study's storage is refused in `kdsweep.search.study`, a space without values in
 `kdsweep.search.space`, one without effect in `kdsweep.search.study_name`.
 """
 
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from optuna.pruners import BasePruner, NopPruner
 
+from kdsweep.common.text import first_line
 from kdsweep.config.limits import MOST
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.study import engine_of
-from kdsweep.tracking.mlflow.backend import first_line
 
-# Of result.json, and which way is better. Nothing of the test set: what is chosen by it cannot be
-# measured on it.
+# Keys of result.json, and their directions. Nothing of the test set: what is selected by it cannot
+# be measured on it.
 OBJECTIVES = {
     "val/acc": "maximize",
     "val/acc_best": "maximize",
@@ -31,7 +31,7 @@ OBJECTIVES = {
 
 
 class Check(NamedTuple):
-    """What a key must be, whatever the others are."""
+    """What a key must be, independently of all others."""
 
     key: str
     allowed: str
@@ -83,29 +83,29 @@ CHECKS = (
         "an address like sqlite:///optuna.db",
         lambda storage: storage is not None,
     ),
-    Check("resume", "false in a search, which always goes on", lambda resume: not resume),
+    Check("resume", "false in a search, which always resumes", lambda resume: not resume),
 )
 
 
-class Unheard(NamedTuple):
-    """A key of Hydra's, or of the stock sweeper, that says nothing to a search of ours."""
+class UnsupportedKey(NamedTuple):
+    """A key of Hydra, or of its Optuna sweeper, that a search of kdsweep does not support."""
 
     key: str
     default: Any
     instead: str
 
 
-UNHEARD = (
-    Unheard("seed", 0, "its seeds are search.seeds"),
-    Unheard("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
-    Unheard("hydra.sweeper.study_name", None, "its study is search.name"),
-    Unheard("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
-    Unheard("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
+UNSUPPORTED_KEYS = (
+    UnsupportedKey("seed", 0, "its seeds are search.seeds"),
+    UnsupportedKey("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
+    UnsupportedKey("hydra.sweeper.study_name", None, "its study is search.name"),
+    UnsupportedKey("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
+    UnsupportedKey("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
 )
 
 
 def refuse_values(config: DictConfig) -> None:
-    """Refuse what the config alone shows.
+    """Refuse invalid values of single keys, and what can be seen from the config alone.
 
     Raises:
         UserError: naming a key, its value and what is allowed.
@@ -113,23 +113,23 @@ def refuse_values(config: DictConfig) -> None:
     for key, allowed, holds in CHECKS:
         value = OmegaConf.select(config, key)
         if not holds(value):
-            raise UserError(f"{key} must be {allowed}, got {_shown(value)}")
+            raise UserError(f"{key} must be {allowed}, got {_as_yaml(value)}")
     if config.search.finalists > 0 and config.search.finalist_seeds < 1:
         raise UserError(
             f"search.finalist_seeds must be at least 1 with search.finalists="
             f"{config.search.finalists}, got {config.search.finalist_seeds}"
         )
-    _refuse_unheard(config)
+    _refuse_unsupported_keys(config)
     _refuse_objectives(config)
     engine_of(str(config.hydra.sweeper.storage)).dispose()
 
 
-def _refuse_unheard(config: DictConfig) -> None:
-    said = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
-    for key, default, instead in UNHEARD:
+def _refuse_unsupported_keys(config: DictConfig) -> None:
+    given = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
+    for key, default, instead in UNSUPPORTED_KEYS:
         value = OmegaConf.select(config, key)
-        if key in said or (default is not ... and value != default):
-            raise UserError(f"{key} must be left out of a search, got {_shown(value)}: {instead}")
+        if key in given or (default is not ... and value != default):
+            raise UserError(f"{key} must be left out of a search, got {_as_yaml(value)}: {instead}")
 
 
 def _refuse_objectives(config: DictConfig) -> None:
@@ -138,9 +138,7 @@ def _refuse_objectives(config: DictConfig) -> None:
         raise UserError(
             f"search.objectives must be of {', '.join(OBJECTIVES)}, got {', '.join(unknown)}"
         )
-    given = config.hydra.sweeper.direction
-    several = list(given) if isinstance(given, ListConfig) else [given]
-    directions = [getattr(direction, "name", direction) for direction in several]
+    directions = directions_of(config)
     if len(directions) != len(objectives):
         raise UserError(
             "search.objectives must be one for each hydra.sweeper.direction, got"
@@ -150,14 +148,21 @@ def _refuse_objectives(config: DictConfig) -> None:
         if direction != OBJECTIVES[objective]:
             raise UserError(
                 f"hydra.sweeper.direction must be {OBJECTIVES[objective]} for {objective},"
-                f" got {_shown(direction)}"
+                f" got {_as_yaml(direction)}"
             )
 
 
-def refuse_choosing(
+def directions_of(config: DictConfig) -> list[str]:
+    """`maximize` or `minimize` for each objective."""
+    value = config.hydra.sweeper.direction
+    values = list(value) if isinstance(value, ListConfig) else [value]
+    return [getattr(direction, "name", direction) for direction in values]  # an enum or its name
+
+
+def refuse_combinations(
     config: DictConfig, options: SearchConfig, space: Space, pruner: BasePruner
 ) -> None:
-    """Refuse what sampler, pruner, space and objectives cannot do together.
+    """Refuse sampler, pruner, space and objectives that do not work together.
 
     Raises:
         UserError: naming a key, its value and what is allowed.
@@ -166,7 +171,7 @@ def refuse_choosing(
         raise UserError("seed must not be searched, got several; search.seeds are averaged")
     sampler = str(config.hydra.sweeper.sampler._target_).rpartition(".")[2]
     if sampler == "GridSampler":
-        _refuse_endless_grid(space)
+        _refuse_continuous_grid(space)
     if sampler == "CmaEsSampler" and len(options.objectives) > 1:
         raise UserError(
             "hydra/sweeper/sampler must be one for several objectives, got cmaes; tpe is one"
@@ -179,19 +184,19 @@ def refuse_choosing(
     _refuse_sampler(config.hydra.sweeper.sampler, space)
 
 
-def _refuse_endless_grid(space: Space) -> None:
+def _refuse_continuous_grid(space: Space) -> None:
     for dimension in space.dimensions:
         if dimension.size == float("inf"):
             raise UserError(
                 f"{dimension.key} must be a list or a range of steps with"
-                f" hydra/sweeper/sampler=grid, got {dimension.words}"
+                f" hydra/sweeper/sampler=grid, got {dimension.description}"
             )
 
 
 def _refuse_sampler(node: DictConfig, space: Space) -> None:
     try:
         make_sampler(node, space, 0)
-    except Exception as error:  # whatever its constructor says
+    except Exception as error:  # whatever its constructor raises
         given = {key: value for key, value in node.items() if value is not None}
         raise UserError(
             f"hydra.sweeper.sampler must be a sampler of Optuna's with options that it takes,"
@@ -199,6 +204,6 @@ def _refuse_sampler(node: DictConfig, space: Space) -> None:
         ) from error
 
 
-def _shown(value: Any) -> str:
-    """A value as it is written in the config."""
+def _as_yaml(value: Any) -> str:
+    """A value as it is written in a config."""
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))

@@ -1,4 +1,4 @@
-"""More processes on one search: each is a controller that takes the next block nobody has."""
+"""More processes on one search: each is a controller that claims the next free block."""
 
 import os
 import subprocess
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROLE = "KDSWEEP_WORKER"  # set in a worker's environment: it leaves the answer to its controller
+ROLE = "KDSWEEP_WORKER"  # in the environment of a worker, which leaves the end to its controller
 PROGRAM = "from kdsweep.cli import main; main()"
-GRACE = 120  # seconds in which a worker parks its trials and ships what MLflow lacks
+GRACE = 120  # seconds in which a worker releases its trials and uploads what MLflow lacks
 
 Workers = list["subprocess.Popen[bytes]"]
 
@@ -20,11 +20,12 @@ def is_worker() -> bool:
 
 
 @contextmanager
-def working(number: int, folder: Path) -> Iterator[Workers]:
+def worker_processes(number: int, folder: Path) -> Iterator[Workers]:
     """Start so many more processes with this very command; they end when no trial waits.
 
-    What they say is in `worker-<n>.log` in the search's folder. If this process is interrupted they
-    are asked to park what they have, and killed if they do not; if it is killed they go on alone.
+    Their output is in `worker-<n>.log` in the search's folder. If this process is interrupted they
+    are terminated, so that they release their trials, and killed if that takes longer than `GRACE`;
+    if it is killed they continue alone.
     """
     workers: Workers = []
     try:
@@ -43,16 +44,11 @@ def working(number: int, folder: Path) -> Iterator[Workers]:
         for worker in workers:
             worker.terminate()
         for worker in workers:
-            _end(worker)
+            try:
+                worker.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                worker.kill()
         raise
     finally:
         for worker in workers:
             worker.wait()
-
-
-def _end(worker: "subprocess.Popen[bytes]") -> None:
-    """Wait for a worker that was asked to end, and kill one that does not."""
-    try:
-        worker.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        worker.kill()

@@ -26,8 +26,8 @@ from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import refuse_without_validation, train
 from kdsweep.execution.target import Result, RunTarget, SweepLocation, recorded_result
 from kdsweep.execution.worklist import epochs_done, pending, split_finished
-from kdsweep.plotting.drawing import forgiving
-from kdsweep.plotting.plots import samples as samples_plot
+from kdsweep.plotting.drawing import warn_on_failure
+from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
@@ -48,7 +48,7 @@ from kdsweep.sweep.open_context import open_context
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
-from kdsweep.tracking.metadata import SWEEP_DEFAULTS, sweep_note
+from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
 
@@ -176,7 +176,7 @@ def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None
     if context.options.plots == "none" or context.sweep.parent_run_id is None:
         return
     dataset, path = context.dataset(spec.config), folder / "samples.png"
-    with forgiving(str(path)):
+    with warn_on_failure(str(path)):
         images, labels = sample_images(build_stream(spec.config, dataset, "cpu"), SAMPLES)
         samples_plot(images, labels, dataset.class_names, path)
 
@@ -221,7 +221,7 @@ def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> 
         return find(chosen, specs)
     batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
     refuse_another(chosen, specs, whole=not batches)
-    refuse_while_trained(chosen, sweep_note(chosen) or SWEEP_DEFAULTS)
+    refuse_while_trained(chosen, read_sweep_metadata(chosen) or SWEEP_DEFAULTS)
     return chosen
 
 

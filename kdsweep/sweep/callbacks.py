@@ -15,7 +15,7 @@ from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
-from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.results_table import caption, collect, table
 
@@ -68,7 +68,7 @@ class SweepSummaryCallback(Callback):
             if (folder / CLAIM).is_file():
                 release(folder)  # it ended before it began; the reason is on the screen
             return
-        note = sweep_note(folder)
+        note = read_sweep_metadata(folder)
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         rows = collect(folder)
@@ -77,7 +77,7 @@ class SweepSummaryCallback(Callback):
         console = Console()
         if not note["ended"] and not is_lockstep(config):
             _publish_for_a_stock_launcher(folder, console)
-            note = sweep_note(folder) or note
+            note = read_sweep_metadata(folder) or note
         show_results(rows, folder, console)
         console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:

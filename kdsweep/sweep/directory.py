@@ -10,7 +10,7 @@ from kdsweep.common.processes import host_has_restarted, is_local, is_running
 from kdsweep.errors import UserError
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.runs.spec import RunSpec
-from kdsweep.tracking.metadata import SWEEP, fingerprint_in, sweep_note
+from kdsweep.tracking.metadata import SWEEP, read_fingerprint, read_sweep_metadata
 from kdsweep.tracking.run_dir import RUN
 
 CLAIM = ".kdsweep"
@@ -87,7 +87,7 @@ def find(root: Path, specs: Sequence[RunSpec]) -> Path | None:
         UserError: if that sweep is still being trained by another process of this machine.
     """
     wanted = _fingerprints(specs)
-    notes = [(path.parent, sweep_note(path.parent)) for path in root.rglob(SWEEP)]
+    notes = [(path.parent, read_sweep_metadata(path.parent)) for path in root.rglob(SWEEP)]
     same = [
         (note["created"], folder, note)
         for folder, note in notes
@@ -123,7 +123,7 @@ def refuse_another(
     Raises:
         UserError: naming the folder, and the first run that is another one.
     """
-    note, wanted = sweep_note(folder), _fingerprints(specs)
+    note, wanted = read_sweep_metadata(folder), _fingerprints(specs)
     if (folder / RUN).is_file():
         raise UserError(_another(folder, "a run"))
     if note is not None and note["role"] != role:
@@ -154,5 +154,5 @@ def _runs_in(folder: Path, numbers: Iterable[str] | None) -> dict[str, str]:
     """number -> fingerprint of those of these runs (None: all) that a sweep's folder has."""
     if numbers is None:
         numbers = [path.name for path in folder.glob("[0-9]*") if path.name.isdigit()]
-    found = {number: fingerprint_in(folder / number) for number in numbers}
+    found = {number: read_fingerprint(folder / number) for number in numbers}
     return {number: known for number, known in found.items() if known is not None}

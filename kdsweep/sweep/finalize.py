@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kdsweep.common.text import first_line
 from kdsweep.config.run_config import from_values
 from kdsweep.config.schema import DatasetConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
-from kdsweep.plotting.drawing import forgiving
-from kdsweep.plotting.plots import heatmap
+from kdsweep.plotting.drawing import warn_on_failure
+from kdsweep.plotting.heatmap import draw_heatmap
 from kdsweep.sweep.record import log_own_files, mark, mark_ended
 from kdsweep.tracking.disk import is_full
-from kdsweep.tracking.metadata import sweep_note
-from kdsweep.tracking.mlflow.backend import first_line
-from kdsweep.tracking.mlflow.pending import Task, below, sync_command
+from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
 from kdsweep.tracking.results_table import collect, write_csv
 
@@ -58,8 +58,8 @@ def publish(
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
-    if isinstance(error, KeyboardInterrupt | SystemExit) and context.settling is not None:
-        context.settling.limit(INTERRUPTED_SECONDS)
+    if isinstance(error, KeyboardInterrupt | SystemExit) and context.retrier is not None:
+        context.retrier.limit(INTERRUPTED_SECONDS)
     context.flush()  # so that the folders know the ids of their runs
     rows = collect(folder)
     status = parent_status([row["status"] for row in rows])
@@ -71,8 +71,8 @@ def publish(
     try:
         write_csv(rows, folder / "results.csv")
         if context.options.plots != "none":
-            with forgiving(str(folder / "heatmap.png")):
-                heatmap(rows, folder / "heatmap.png")
+            with warn_on_failure(str(folder / "heatmap.png")):
+                draw_heatmap(rows, folder / "heatmap.png")
     finally:
         make = (lambda: make_report(folder, load)) if wants_report else None
         report = close(folder, context, make, status, error)
@@ -110,39 +110,43 @@ def close(
             they upload theirs, and the last of them closes the run of the whole.
     """
     report = make() if make is not None else None
-    store, parent = context.store, (sweep_note(folder) or {}).get("parent_run_id")
+    store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
     if store is None:
         if context.is_detached:
-            everything = [Task(place, lambda: None) for place in (folder, *context.run_dirs)]
+            everything = [
+                PendingUpload(place, lambda: None) for place in (folder, *context.run_dirs)
+            ]
             _name_sync(folder, everything, context)
         return report
     before = _ids(folder)
 
-    def runs() -> list[Task]:
-        folders = {*below(folder), *context.run_dirs} if only is None else set(only())
-        return context.lacking(sorted(folders))
+    def runs() -> list[PendingUpload]:
+        folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
+        return context.pending_uploads(sorted(folders))
 
-    is_whole = context.settle(runs)
+    is_whole = context.upload_pending(runs)
     if make is not None and _ids(folder) != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
     if (
         parent is not None and only is None and (is_whole or is_full(error))
     ):  # such runs can be marked no more
-        last = Task(folder, lambda: views.append(ship_sweep(store, parent, folder, report, status)))
-        is_whole = context.settle(lambda: [] if views else [last]) and is_whole
+        last = PendingUpload(
+            folder, lambda: views.append(upload_sweep(store, parent, folder, report, status))
+        )
+        is_whole = context.upload_pending(lambda: [] if views else [last]) and is_whole
     if views:
         mark(folder, {"view": views[0]})
     if not is_whole and not is_full(error):  # its message names the way to resume
-        _name_sync(folder, runs() or [Task(folder, lambda: None)], context)
+        _name_sync(folder, runs() or [PendingUpload(folder, lambda: None)], context)
     return report
 
 
-def _name_sync(folder: Path, missing: Sequence[Task], context: TrainingContext) -> None:
-    """Print the command that ships what MLflow lacks, of a sweep and of teachers outside it."""
+def _name_sync(folder: Path, missing: Sequence[PendingUpload], context: TrainingContext) -> None:
+    """Print the command that uploads what MLflow lacks, of a sweep and of teachers outside it."""
     command = sync_command(folder, missing)
     context.progress.note(
-        f"MLflow has not taken all of this sweep: `{command}` ships the rest later; everything is"
+        f"MLflow has not taken all of this sweep: `{command}` uploads the rest later; everything is"
         " in the folder"
     )
 
@@ -151,7 +155,7 @@ def _ids(folder: Path) -> list[str | None]:
     return [row["mlflow_run_id"] for row in collect(folder)]
 
 
-def ship_sweep(
+def upload_sweep(
     store: "MLflowStore",
     parent: str,
     folder: Path,
@@ -159,7 +163,7 @@ def ship_sweep(
     status: "Status",
     end_time_ms: int | None = None,
 ) -> str | None:
-    """Ship what a sweep or a search as a whole has, and close its run.
+    """Upload what a sweep or a search as a whole has, and close its run.
 
     Returns:
         The key of MLflow's view of the sweep's runs; None without a report.

@@ -61,7 +61,7 @@ class LockstepLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         from kdsweep.sweep.directory import claim, scratch
-        from kdsweep.tracking.disk import refuse_full
+        from kdsweep.tracking.disk import check_space
 
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -80,13 +80,13 @@ class LockstepLauncher(Launcher):
             # Hydra writes its note before it is known which sweep the chosen folder holds.
             self.jobs.move_to(scratch() if resumes else claim(folder, chosen=bool(self.chosen)))
         home = self.chosen or self.jobs.folder
-        refuse_full(home if home.is_dir() else Path())
+        check_space(home if home.is_dir() else Path())
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         from kdsweep.sweep.batch import launch
-        from kdsweep.tracking.disk import one_sentence
+        from kdsweep.tracking.disk import report_disk_full
 
         setup_globals()
         configure_log(
@@ -94,7 +94,7 @@ class LockstepLauncher(Launcher):
             self.config.hydra.verbose,
             execution_whitelist=self.jobs.context.execution_whitelist,
         )
-        with one_sentence(self.jobs.folder):
+        with report_disk_full(self.jobs.folder):
             self.training, returns = launch(
                 self.jobs, job_overrides, initial_job_idx, self.chosen, self.training
             )

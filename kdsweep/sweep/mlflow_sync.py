@@ -11,17 +11,17 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.common.passwords import redact_password
 from kdsweep.errors import UserError
 from kdsweep.sweep.directory import may_be_training
-from kdsweep.sweep.finalize import make_report, parent_status, ship_sweep
+from kdsweep.sweep.finalize import make_report, parent_status, upload_sweep
 from kdsweep.sweep.record import ensure_parent, log_own_files, mark
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import (
     SWEEP,
     TRIAL,
-    config_note,
-    result_note,
-    run_note,
-    sweep_note,
-    trial_note,
+    read_result,
+    read_run_config,
+    read_run_metadata,
+    read_sweep_metadata,
+    read_trial_metadata,
 )
 from kdsweep.tracking.mlflow import backend, trial_sync
 from kdsweep.tracking.mlflow.run_sync import sync
@@ -30,7 +30,7 @@ from kdsweep.tracking.results_table import collect, write_csv
 
 
 class Target(NamedTuple):
-    """Where to ship to. None: what the run was configured with."""
+    """Where to upload to. None: what the run was configured with."""
 
     uri: str | None = None
     experiment: str | None = None
@@ -47,10 +47,10 @@ class _Address(NamedTuple):
 
 
 def sync_folder(folder: Path, target: Target) -> str:
-    """Ship what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
+    """Upload what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
 
     Returns:
-        What was shipped, as a sentence.
+        What was uploaded, as a sentence.
 
     Raises:
         UserError: if the folder holds no run, or its store cannot be used.
@@ -78,8 +78,8 @@ def sync_folder(folder: Path, target: Target) -> str:
     except ValueError as error:
         raise UserError(str(error)) from error
     made = f" to a new store, {', '.join(map(redact_password, new))}" if new else ""
-    shipped = f"shipped {rows} rows that were missing of {_some_names(runs)}{made}"
-    return "\n".join([shipped, *_damages(runs)])
+    uploaded = f"uploaded {rows} rows that were missing of {_some_names(runs)}{made}"
+    return "\n".join([uploaded, *_damages(runs)])
 
 
 def _is_new(address: _Address) -> bool:
@@ -87,10 +87,10 @@ def _is_new(address: _Address) -> bool:
 
 
 def _damages(runs: Sequence[Path]) -> list[str]:
-    """A sentence for each run with rows that cannot be read, and so cannot be shipped."""
+    """A sentence for each run with rows that cannot be read, and so cannot be uploaded."""
     found = [(run / run_dir.METRICS, run_dir.damaged_lines(run)) for run in runs]
     return [
-        f"{path} has damaged lines, which could not be shipped: {', '.join(map(str, numbers))}"
+        f"{path} has damaged lines, which could not be uploaded: {', '.join(map(str, numbers))}"
         for path, numbers in found
         if numbers
     ]
@@ -98,11 +98,11 @@ def _damages(runs: Sequence[Path]) -> list[str]:
 
 def _config(run: Path) -> DictConfig | None:
     """The config of a run; None if it or the run's note cannot be used."""
-    return None if run_note(run) is None else config_note(run)
+    return None if read_run_metadata(run) is None else read_run_config(run)
 
 
 def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
-    """Where a run is to be shipped.
+    """Where a run is to be uploaded.
 
     A relative path in its config counts from where the sweep was started. sweep.json knows which
     database that was, and a new experiment's files go next to it.
@@ -110,11 +110,11 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
     uri, cwd = target.uri or tracking.uri, Path.cwd()
     if uri is None:
         raise UserError(
-            "--uri must name a store to ship to (try --uri sqlite:///mlflow.db), got none, and"
+            "--uri must name a store to upload to (try --uri sqlite:///mlflow.db), got none, and"
             f" {run} was trained without one"
         )
     sweep = _sweep_of(run)
-    note = None if sweep is None else sweep_note(sweep)
+    note = None if sweep is None else read_sweep_metadata(sweep)
     used = None if note is None else note["tracking_uri"]
     # A database that was moved, its folder with it, is found by the config.
     if target.uri is None and used is not None and backend.is_sqlite_file(used):
@@ -133,10 +133,10 @@ def _sweep_of(run: Path) -> Path | None:
 
 
 def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
-    """Ship a run, nested under its trial or its sweep; returns how many rows were missing."""
-    note = run_note(run) or {}
+    """Upload a run, nested under its trial or its sweep; returns how many rows were missing."""
+    note = read_run_metadata(run) or {}
     noted = note.get("parent_run_id")
-    trial = trial_sync.trial_of(run)
+    trial = trial_sync.find_trial_dir(run)
     above = sweep if trial is None else trial_sync.ensure_trial(store, trial)
     # A search of before trials had notes has noted a trial, which is nested in the search itself.
     if above != noted and not (noted and store.has_run(noted)):
@@ -146,18 +146,18 @@ def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
 
 def _sync_trials(folder: Path, store: MLflowStore) -> None:
     for trial in sorted(path.parent for path in folder.glob(f"*/{TRIAL}")):
-        if trial_note(trial) is not None:
+        if read_trial_metadata(trial) is not None:
             trial_sync.sync_trial(trial, store)
 
 
 def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
-    """Ship what a sweep as a whole has, and close its parent run unless it may be training."""
+    """Upload what a sweep as a whole has, and close its parent run unless it may be training."""
     rows = collect(folder)
     if parent is None:
         if rows:
             write_csv(rows, folder / "results.csv")  # by now the id of each run is known
         return
-    note = sweep_note(folder)
+    note = read_sweep_metadata(folder)
     if note is not None and may_be_training(note):
         write_csv(rows, folder / "results.csv")
         log_own_files(store, parent, folder)
@@ -166,15 +166,15 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     report = make_report(folder) if rows and _wants_report(folder) else None
     runs = [path.parent for path in folder.rglob(run_dir.RUN)]
     status = parent_status([_status(run) for run in runs])
-    mark(folder, {"view": ship_sweep(store, parent, folder, report, status, _end(runs))})
+    mark(folder, {"view": upload_sweep(store, parent, folder, report, status, _end(runs))})
 
 
 def _close_killed(folder: Path, store: MLflowStore) -> None:
     """End the runs of a sweep that no process works on, and that have no result."""
     for path in folder.rglob(run_dir.RUN):
-        note = run_note(path.parent) or {}
+        note = read_run_metadata(path.parent) or {}
         run_id = note.get("mlflow_run_id")
-        if run_id is not None and result_note(path.parent) is None and store.has_run(run_id):
+        if run_id is not None and read_result(path.parent) is None and store.has_run(run_id):
             store.finish(run_id, "KILLED", _end([path.parent]))
 
 
@@ -186,7 +186,7 @@ def _wants_report(folder: Path) -> bool:
 
 
 def _status(run: Path) -> str:
-    result = result_note(run)
+    result = read_result(run)
     return "RUNNING" if result is None else str(result["status"])
 
 
@@ -197,5 +197,5 @@ def _end(runs: Sequence[Path]) -> int | None:
 
 
 def _some_names(runs: Sequence[Path]) -> str:
-    names = ", ".join(str((run_note(run) or {}).get("name", run.name)) for run in runs[:3])
+    names = ", ".join(str((read_run_metadata(run) or {}).get("name", run.name)) for run in runs[:3])
     return f"{names} and {len(runs) - 3} more" if len(runs) > 3 else names

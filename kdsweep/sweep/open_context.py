@@ -7,7 +7,7 @@ from typing import Any
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import has_been_in_mlflow, sweep_note
+from kdsweep.tracking.metadata import has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import StoreError
 
 
@@ -29,10 +29,10 @@ def open_context(
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise
-        if sweep is None or not has_been_in_mlflow(sweep_note(sweep)):
+        if sweep is None or not has_been_in_mlflow(read_sweep_metadata(sweep)):
             raise
         command = shlex.join(["kdsweep", "sync", str(sweep)])
-        progress.note(f"{error}; the sweep is resumed without it, `{command}` ships it later")
+        progress.note(f"{error}; the sweep is resumed without it, `{command}` uploads it later")
     context = TrainingContext({**tracking, "uri": None}, progress)
     context.is_detached = True
     return context

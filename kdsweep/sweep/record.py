@@ -10,15 +10,15 @@ from filelock import FileLock
 
 from kdsweep.common.files import drop_drafts, write_json_atomic
 from kdsweep.common.passwords import redact_password
-from kdsweep.common.processes import owner
+from kdsweep.common.processes import new_lease
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.directory import refuse_another, refuse_while_trained
-from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, sweep_note
-from kdsweep.tracking.mlflow.backend import first_line
+from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
-from kdsweep.tracking.predictions import OF_TEACHERS
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):
         refuse_another(folder, specs, role=role)
-        known = sweep_note(folder) or _describe(name, role, nested)
+        known = read_sweep_metadata(folder) or _describe(name, role, nested)
         if alone:
             refuse_while_trained(folder, known)
-        for place in (folder, folder / OF_TEACHERS):
+        for place in (folder, folder / TEACHER_PREDICTIONS_DIR):
             drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
-        known |= {**owner(), "ended": False}
+        known |= {**new_lease(), "ended": False}
         known["fingerprints"] |= {str(spec.number): spec.fingerprint for spec in specs}
         write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if store is not None:
@@ -99,7 +99,7 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
             ) from error
         log.warning(
             "MLflow does not know yet that the sweep has been resumed (%s); what it lacks at the"
-            " end, `kdsweep sync %s` ships later",
+            " end, `kdsweep sync %s` uploads later",
             reason,
             folder,
         )
@@ -140,7 +140,7 @@ def ensure_parent(folder: Path, store: MLflowStore) -> str | None:
     None, too, if there is no sweep.json that can be used.
     """
     with FileLock(folder / ".sweep.lock"):
-        known = sweep_note(folder)
+        known = read_sweep_metadata(folder)
         if known is None:
             return None
         parent = _parent_run(store, known, folder)
@@ -154,7 +154,7 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
     for name in OWN_FILES:
         if (folder / name).is_file():
             store.log_artifact(parent, folder / name)
-    for below in (PLOTS, OF_TEACHERS):
+    for below in (PLOTS, TEACHER_PREDICTIONS_DIR):
         for path in sorted((folder / below).glob("[!.]*")):
             store.log_artifact(parent, path, below)
 
@@ -166,5 +166,5 @@ def mark_ended(folder: Path) -> None:
 
 def mark(folder: Path, facts: dict[str, Any]) -> None:
     """Add to a sweep's sweep.json."""
-    if (note := sweep_note(folder)) is not None:
+    if (note := read_sweep_metadata(folder)) is not None:
         write_json_atomic(folder / SWEEP, note | facts)

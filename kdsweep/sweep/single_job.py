@@ -27,7 +27,7 @@ from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
 from kdsweep.sweep.open_context import open_context
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import fingerprint_in
+from kdsweep.tracking.metadata import read_fingerprint
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 
@@ -68,8 +68,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
         try:
             result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:
-            if hydra.mode != RunMode.RUN and context.settling is not None:
-                context.settling.limit(JOB_SECONDS)
+            if hydra.mode != RunMode.RUN and context.retrier is not None:
+                context.retrier.limit(JOB_SECONDS)
             context.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
@@ -95,7 +95,7 @@ def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
             "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
             " no job knows where the earlier sweep is"
         )
-    known = fingerprint_in(target.run_dir)
+    known = read_fingerprint(target.run_dir)
     if known is None:
         return None
     if known != spec.fingerprint or not resume:

@@ -1,4 +1,4 @@
-"""The terminal while a sweep trains: one display, and only plain lines where nobody watches."""
+"""The terminal while a sweep trains: one display on a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ class Progress:
     On a terminal: one bar for the teacher or cohort in training, one for the whole sweep, with
     elapsed and remaining time. Elsewhere: the notes, and a line when a teacher or cohort starts
     and one when it ends. Writes to stderr unless given a console. Starts no thread: it draws when
-    it is told something.
+    one of its methods is called.
     """
 
     def __init__(self, console: "Console | None" = None, total_runs: int = 1) -> None:
@@ -67,8 +67,8 @@ class Progress:
 
     def cohort(self, number: int, of: int, students: int, epochs: int) -> None:
         """The training of cohort ``number`` (from 1) of ``of`` begins."""
-        who = "1 student" if students == 1 else f"{students} students"
-        stage = who if of == 1 else f"cohort {number} of {of}, {who}"
+        size = "1 student" if students == 1 else f"{students} students"
+        stage = size if of == 1 else f"cohort {number} of {of}, {size}"
         self._begin_stage(stage, epochs, students)
 
     def epoch(self, done_epochs: int, best: str | None = None) -> None:
@@ -76,15 +76,15 @@ class Progress:
         self._best = best or self._best
         if self._bars is None or self._stage_bar is None:
             return
-        shown = f"best {self._best}" if self._best else ""
-        self._bars.update(self._stage_bar, completed=done_epochs, best=shown)
+        best = f"best {self._best}" if self._best else ""
+        self._bars.update(self._stage_bar, completed=done_epochs, best=best)
         if self._sweep_bar is not None:
-            share = self._students * done_epochs / max(self._epochs, 1)
-            self._bars.update(self._sweep_bar, completed=self._finished_runs + share)
+            fraction = self._students * done_epochs / max(self._epochs, 1)
+            self._bars.update(self._sweep_bar, completed=self._finished_runs + fraction)
         self._redraw(force=done_epochs >= self._epochs)
 
-    def waiting(self, lacking: int, seconds: float) -> None:
-        """MLflow lacks so many things, and is waited for, so many seconds at most from now."""
+    def waiting(self, pending: int, seconds: float) -> None:
+        """Training is over and waits for so many uploads, at most so many seconds from now."""
         what = "waiting for MLflow"
         if self._bars is None:
             if not self._is_waiting and seconds >= 1:
@@ -98,7 +98,7 @@ class Progress:
             self._wait_seconds = seconds
             self._stage_bar = self._bars.add_task(what, total=seconds, unit="s", best="")
         self._is_waiting = True
-        left = f"{lacking} to ship" if lacking else ""
+        left = f"{pending} to upload" if pending else ""
         self._bars.update(self._stage_bar, completed=self._wait_seconds - seconds, best=left)
         self._redraw(force=False)
 
@@ -112,7 +112,7 @@ class Progress:
 
     @contextmanager
     def warnings_of(self, name: str) -> Iterator[None]:
-        """Inside, warnings that the logger of that name and those below get are printed as such.
+        """Inside, warnings of the logger of that name and of those below are printed as such.
 
         Hydra's own handler would print them unmarked, to stdout, across the bars.
         """
@@ -160,7 +160,7 @@ class Progress:
 
 
 class _Warnings(logging.Handler):
-    """Hands the warnings of a logger to the display."""
+    """Shows the warnings of a logger on the display."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)

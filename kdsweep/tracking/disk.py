@@ -1,4 +1,4 @@
-"""A full disk, recognised however a library reports it, and reported in one sentence."""
+"""A full disk, recognised however a library reports it, and reported in one message."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ from kdsweep.data.types import DataError
 from kdsweep.errors import RunFailed, UserError
 
 ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-# What sqlite, safetensors (Rust) and whoever wraps an OSError say of it.
+# Texts of sqlite, of safetensors (Rust) and of errors that wrap an OSError.
 SIGNS = ("disk is full", "No space left on device", "Disk quota exceeded")
-PLAN = "dry_run=true says how much a sweep takes"
+PLAN = "dry_run=true prints how much a sweep takes"
 REPEAT = "make room, then give the same command again"
 LEAST_BYTES = 64 * 1024  # that must be free for a sweep to begin
 
@@ -25,21 +25,22 @@ class DiskFull(RunFailed):
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that led to it, is that of a full disk.
 
-    Shared memory in which images are handed over is full in the same words, and is no disk.
+    Shared memory, which hands over images, fails with the same text when full, and is no disk.
     """
     errors = list(_chain(error))
     if any(isinstance(one, DataError) for one in errors):
         return False
-    return any(isinstance(one, DiskFull) or _says_so(one) for one in errors)
+    return any(isinstance(one, DiskFull) or _is_of_full_disk(one) for one in errors)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it, the first one last."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _says_so(error: BaseException) -> bool:
+def _is_of_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in ERRNOS:
         return True
     return any(sign in str(error) for sign in SIGNS)
@@ -60,7 +61,7 @@ def disk_full(folder: Path | None, advice: str) -> DiskFull:
 
 
 def how_to_resume(needed: int | None = None) -> str:
-    """What to do when a sweep has met a full disk.
+    """Advice for a sweep that was ended by a full disk.
 
     Args:
         needed: bytes that are still to be written; None if that is not known.
@@ -73,7 +74,7 @@ def how_to_resume(needed: int | None = None) -> str:
 
 
 def full_folder(error: BaseException, otherwise: Path) -> Path | None:
-    """A folder of the disk that an error found full, by the file that could not be written.
+    """A folder of the full disk that an error is about, by the file that could not be written.
 
     Args:
         otherwise: a folder that is taken if the error names no file and its disk is full.
@@ -88,13 +89,12 @@ def full_folder(error: BaseException, otherwise: Path) -> Path | None:
 
 def _file_of(error: BaseException | None) -> Path | None:
     """The file that could not be written, as the first error that led to this one names it."""
-    found = None
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in ERRNOS:
+    name = None
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in ERRNOS:
             # Of a copy the second name is that of the new file.
-            found = error.filename2 or error.filename or found
-        error = error.__cause__ or error.__context__
-    return Path(os.fsdecode(found)) if isinstance(found, str | bytes | os.PathLike) else None
+            name = one.filename2 or one.filename or name
+    return Path(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else None
 
 
 def has_no_room(folder: Path) -> bool:
@@ -116,10 +116,10 @@ def as_size(size: int) -> str:
 
 
 @contextmanager
-def one_sentence(folder: Path) -> Iterator[None]:
-    """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work has met it.
+def report_disk_full(folder: Path) -> Iterator[None]:
+    """Inside, a full disk ends a sweep in `DiskFull`, whichever part of the work needed it.
 
-    What is a sentence already stays, such as that about a store on another disk.
+    An error that is a message to the user already stays, such as that about a store's disk.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def one_sentence(folder: Path) -> Iterator[None]:
         raise disk_full(full_folder(error, folder), how_to_resume()) from error
 
 
-def refuse_full(folder: Path) -> None:
+def check_space(folder: Path) -> None:
     """Raises UserError if hardly anything can be written to a folder that is there."""
     probe = folder / f".room.{os.getpid()}"
     try:

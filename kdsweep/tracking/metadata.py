@@ -1,7 +1,7 @@
-"""The notes that runs and sweeps leave in their folders, as whoever comes later reads them.
+"""Readers of the JSON files and the config that runs, sweeps and searches leave in their folders.
 
-A note that is empty, damaged or another program's counts as missing: a warning names the file once,
-and nothing stops for it.
+A file that is empty, damaged or another program's counts as missing: a warning names it once, and
+nothing is stopped by it.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.files import read_json, warn_once
-from kdsweep.tracking.run_dir import CONFIG, RESULT, RESULT_KEYS, RUN
+from kdsweep.tracking.result import RunResult
+from kdsweep.tracking.run_dir import CONFIG, RESULT, RUN
 
 SWEEP, SEARCH, TRIAL = "sweep.json", "search.json", "trial.json"
 
-Kinds = Mapping[str, type | tuple[type, ...]]
-# By which a note of ours is distinguished from another program's.
-RUN_KINDS: Kinds = {"params": dict}
-RESULT_KINDS: Kinds = {"status": str}
-SWEEP_KINDS: Kinds = {"name": str, "created": (int, float)}
-SEARCH_KINDS: Kinds = {"params": dict, "rows": list}
-TRIAL_KINDS: Kinds = {"name": str, "tags": dict, "params": dict, "started": int}
+# The keys, with their types, by which a file of kdsweep is recognised.
+Types = Mapping[str, type | tuple[type, ...]]
+RUN_TYPES: Types = {"params": dict}
+RESULT_TYPES: Types = {"status": str}
+SWEEP_TYPES: Types = {"name": str, "created": (int, float)}
+SEARCH_TYPES: Types = {"params": dict, "rows": list}
+TRIAL_TYPES: Types = {"name": str, "tags": dict, "params": dict, "started": int}
 
-# What a sweep.json that was written by an older version may lack.
+# Keys that a sweep.json written by an older version may lack.
 SWEEP_DEFAULTS: dict[str, Any] = {
     "role": "sweep",
     "nested": True,
@@ -38,71 +39,71 @@ SWEEP_DEFAULTS: dict[str, Any] = {
 }
 
 
-def run_note(folder: Path) -> dict[str, Any] | None:
-    """A run folder's run.json; None if there is none that can be used."""
-    return _note(folder / RUN, RUN_KINDS)
+def read_run_metadata(folder: Path) -> dict[str, Any] | None:
+    """A run folder's run.json; None if there is no usable one."""
+    return _read(folder / RUN, RUN_TYPES)
 
 
-def result_note(folder: Path) -> dict[str, Any] | None:
-    """A run folder's result.json, whichever run it is of; None if there is none to be used."""
-    found = _note(folder / RESULT, RESULT_KINDS)
-    return None if found is None else dict.fromkeys(RESULT_KEYS) | found
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """A run folder's result.json with all keys, whichever run it is of; None if it is unusable."""
+    content = _read(folder / RESULT, RESULT_TYPES)
+    return None if content is None else RunResult.from_json(content).to_json()
 
 
-def result_of(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def find_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """The result.json of the run with this fingerprint; None if it has not ended there."""
-    found = result_note(folder)
-    return found if found is not None and found["fingerprint"] == fingerprint else None
+    result = read_result(folder)
+    return result if result is not None and result["fingerprint"] == fingerprint else None
 
 
-def sweep_note(folder: Path) -> dict[str, Any] | None:
-    """A sweep's sweep.json; None if there is none that can be used."""
-    found = _note(folder / SWEEP, SWEEP_KINDS)
-    return None if found is None else {**deepcopy(SWEEP_DEFAULTS), **found}
+def read_sweep_metadata(folder: Path) -> dict[str, Any] | None:
+    """A sweep's sweep.json; None if there is no usable one."""
+    content = _read(folder / SWEEP, SWEEP_TYPES)
+    return None if content is None else {**deepcopy(SWEEP_DEFAULTS), **content}
 
 
 def has_been_in_mlflow(sweep: Mapping[str, Any] | None) -> bool:
-    """Whether a store has taken the sweep of a sweep.json before, so that an outage may pass."""
+    """Whether a store has accepted the sweep of a sweep.json before, so that an outage may pass."""
     return sweep is not None and sweep["tracking_uri"] is not None
 
 
-def search_note(folder: Path) -> dict[str, Any] | None:
-    """A search's search.json; None if there is none that can be used."""
-    return _note(folder / SEARCH, SEARCH_KINDS)
+def read_search_metadata(folder: Path) -> dict[str, Any] | None:
+    """A search's search.json; None if there is no usable one."""
+    return _read(folder / SEARCH, SEARCH_TYPES)
 
 
-def trial_note(folder: Path) -> dict[str, Any] | None:
-    """A trial's trial.json; None if there is none that can be used."""
-    return _note(folder / TRIAL, TRIAL_KINDS)
+def read_trial_metadata(folder: Path) -> dict[str, Any] | None:
+    """A trial's trial.json; None if there is no usable one."""
+    return _read(folder / TRIAL, TRIAL_TYPES)
 
 
-def fingerprint_in(folder: Path) -> str | None:
-    """The fingerprint of the run that a folder belongs to; None if no note of it can be used."""
-    for note in (run_note(folder), result_note(folder)):
-        if note is not None and isinstance(note.get("fingerprint"), str):
-            return str(note["fingerprint"])
+def read_fingerprint(folder: Path) -> str | None:
+    """The fingerprint of the run that a folder belongs to; None if no file of it has one."""
+    for content in (read_run_metadata(folder), read_result(folder)):
+        if content is not None and isinstance(content.get("fingerprint"), str):
+            return str(content["fingerprint"])
     return None
 
 
-def config_note(folder: Path) -> DictConfig | None:
-    """The config in a run's folder; None if there is none that can be used."""
+def read_run_config(folder: Path) -> DictConfig | None:
+    """The config in a run's folder; None if there is no usable one."""
     path = folder / CONFIG
     try:
-        found = OmegaConf.load(path)
+        config = OmegaConf.load(path)
     except FileNotFoundError:
         return None
-    except Exception as error:  # whatever a damaged file makes a parser say
+    except Exception as error:  # a damaged file makes a parser raise anything
         _warn(path, f"it cannot be read ({type(error).__name__})")
         return None
-    if not isinstance(found, DictConfig) or not isinstance(found.get("tracking"), DictConfig):
+    if not isinstance(config, DictConfig) or not isinstance(config.get("tracking"), DictConfig):
         _warn(path, "it is no config of a run")
         return None
-    return found
+    return config
 
 
-def _note(path: Path, kinds: Kinds) -> dict[str, Any] | None:
+def _read(path: Path, types: Types) -> dict[str, Any] | None:
     try:
-        found = read_json(path)
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -111,11 +112,11 @@ def _note(path: Path, kinds: Kinds) -> dict[str, Any] | None:
     except ValueError:
         _warn(path, "it holds no JSON object")
         return None
-    for key, kind in kinds.items():
-        if not isinstance(found.get(key), kind):
+    for key, kind in types.items():
+        if not isinstance(content.get(key), kind):
             _warn(path, f"it has no {key!r} as kdsweep writes it")
             return None
-    return found
+    return content
 
 
 def _warn(path: Path, why: str) -> None:

@@ -1,6 +1,6 @@
-"""What a network said of every image that it was measured on: answers.safetensors.
+"""Logits of a network on every image that it was evaluated on: answers.safetensors.
 
-One file has the logits on validation and test beside the labels. That of a run names its teacher's
+One file has the logits on validation and test, and the labels. That of a run names its teacher's
 by a digest; a sweep keeps each teacher's once, in its folder `answers`. N images, C classes.
 """
 
@@ -16,52 +16,52 @@ from kdsweep.common.files import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
-OF_TEACHERS = "answers"  # folder of a sweep
+TEACHER_PREDICTIONS_DIR = "answers"  # folder of a sweep
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Of one network. The splits are `val` (if anything was held out) and `test`."""
+class Predictions:
+    """Those of one network. The splits are `val` (if anything was held out) and `test`."""
 
     logits: Mapping[str, "Tensor"]  # split -> (N, C) float32
     labels: Mapping[str, "Tensor"]  # split -> (N,) int64
     classes: tuple[str, ...]
-    teacher: str | None = None  # digest of the answers that it was to learn from
+    teacher: str | None = None  # digest of the predictions that it was to learn from
 
     @property
     def digest(self) -> str:
-        """Names the logits by their bits."""
-        found = hashlib.sha256()
+        """A hash of the logits, bit by bit."""
+        digest = hashlib.sha256()
         for split, logits in sorted(self.logits.items()):
-            found.update(split.encode())
-            found.update(logits.contiguous().numpy().tobytes())
-        return found.hexdigest()[:16]
+            digest.update(split.encode())
+            digest.update(logits.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
-def save_answers(path: Path, answers: Answers) -> None:
-    """Write a file of answers in one step. Raises OSError if it cannot be written."""
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a file of predictions in one step. Raises OSError if it cannot be written."""
     from kdsweep.training.tensor_files import save_tensors
 
-    tensors = {f"{split}/logits": logits for split, logits in answers.logits.items()}
-    tensors |= {f"{split}/labels": labels for split, labels in answers.labels.items()}
-    metadata = {"classes": json.dumps(answers.classes)}
-    if answers.teacher is not None:
-        metadata["teacher"] = answers.teacher
+    tensors = {f"{split}/logits": logits for split, logits in predictions.logits.items()}
+    tensors |= {f"{split}/labels": labels for split, labels in predictions.labels.items()}
+    metadata = {"classes": json.dumps(predictions.classes)}
+    if predictions.teacher is not None:
+        metadata["teacher"] = predictions.teacher
     with atomic_write(path) as draft:
         save_tensors(draft, tensors, metadata)
 
 
-def save_once(folder: Path, answers: Answers) -> str:
-    """Write a teacher's answers under their digest, which is given back, unless they are there."""
-    path = folder / f"{answers.digest}.safetensors"
+def save_teacher_predictions(folder: Path, predictions: Predictions) -> str:
+    """Write a teacher's predictions, named by their digest, unless they are there; returns it."""
+    path = folder / f"{predictions.digest}.safetensors"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        save_answers(path, answers)
-    return answers.digest
+        save_predictions(path, predictions)
+    return predictions.digest
 
 
-def load_answers(path: Path) -> Answers:
-    """Read a file of answers. Raises OSError, or ValueError naming a file that holds none."""
+def load_predictions(path: Path) -> Predictions:
+    """Read a file of predictions. Raises OSError, or ValueError naming a damaged file."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -72,7 +72,7 @@ def load_answers(path: Path) -> Answers:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got a damaged one") from error
-    return Answers(
+    return Predictions(
         _part(tensors, "logits"),
         _part(tensors, "labels"),
         tuple(json.loads(metadata["classes"])),

@@ -1,4 +1,4 @@
-"""The results of a sweep: read from its run folders, as a csv file and as a table to look at."""
+"""The results of a sweep: read from its run folders, as a csv file and as a printed table."""
 
 import csv
 import re
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.files import atomic_write
-from kdsweep.tracking.metadata import result_note, run_note
+from kdsweep.tracking.metadata import read_result, read_run_metadata
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 Result = dict[str, Any]
 
-# Swept keys that a run on the labels alone does not follow, as they begin a word of a cell.
+# How a cell's words begin that have no effect on a run that learns from the labels alone.
 SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
 
 COLUMNS = (
@@ -55,31 +55,31 @@ def collect(sweep_folder: Path) -> list[Result]:
     A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
     result.json has status RUNNING and what its run.json knows.
     """
-    places = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
-    return [row for folder, run in places if (row := read_result(folder, run.as_posix()))]
+    folders = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
+    return [row for folder, run in folders if (row := read_row(folder, run.as_posix()))]
 
 
-def read_result(folder: Path, run: str) -> Result | None:
-    """What a run folder says, with `COLUMNS` as keys; None if it is no run folder.
+def read_row(folder: Path, run: str) -> Result | None:
+    """The row of a run folder, with `COLUMNS` as keys; None if it is no run folder.
 
     Args:
-        run: what the run is called among the others, its number in a sweep.
+        run: the run's name among the others, its number in a sweep.
     """
-    found = result_note(folder)
-    if found is None:
-        begun = run_note(folder)
-        if begun is None:
+    row = read_result(folder)
+    if row is None:
+        metadata = read_run_metadata(folder)
+        if metadata is None:
             return None
-        found = begun | settings(begun.get("params") or {}) | {"status": "RUNNING"}
-    found["run"] = int(run) if run.isdigit() else run
-    return {column: found.get(column) for column in COLUMNS}
+        row = metadata | settings_from_params(metadata.get("params") or {}) | {"status": "RUNNING"}
+    row["run"] = int(run) if run.isdigit() else run
+    return {column: row.get(column) for column in COLUMNS}
 
 
-def settings(params: Mapping[str, Any]) -> Result:
-    """The columns that a run's params tell, as they are in its result.json."""
-    found: Result = {key: float(params[key]) for key in ("T", "alpha") if key in params}
+def settings_from_params(params: Mapping[str, Any]) -> Result:
+    """The columns that follow from a run's params, as they are in its result.json."""
+    row: Result = {key: float(params[key]) for key in ("T", "alpha") if key in params}
     teacher = params.get("teacher")
-    return found | {
+    return row | {
         "loss": params.get("loss"),
         "student": params.get("student"),
         "teacher": None if teacher == "none" else teacher,
@@ -125,6 +125,7 @@ def table(rows: Sequence[Result]) -> "Table":
     that cross-entropy depends on, seed included, in points; the column is there only if the sweep
     has such runs. So is "status", only if some run did not finish.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     baselines = _baselines(rows)
@@ -136,7 +137,7 @@ def table(rows: Sequence[Result]) -> "Table":
         result.add_column(name, justify="right", no_wrap=True)
     if not all_finished:
         result.add_column("status", overflow="fold")
-    for row in ranked(row for row in rows if not is_folded(row)):
+    for row in ranked(row for row in rows if not is_duplicate(row)):
         cells = [
             str(row["run"]),
             str(row.get("cell") or row.get("name") or ""),
@@ -147,8 +148,9 @@ def table(rows: Sequence[Result]) -> "Table":
         if baselines:
             cells.append(_difference(row, baselines))
         if not all_finished:
-            cells.append(_status(row))
-        result.add_row(*map(_escape, cells))
+            reason = row.get("reason")
+            cells.append(f"{row.get('status')}: {reason}" if reason else str(row.get("status")))
+        result.add_row(*map(escape, cells))
     return result
 
 
@@ -157,65 +159,48 @@ def caption(rows: Sequence[Result]) -> str:
     text = "Sorted by validation (val/acc, ties by val/loss); test/acc is for information only."
     if len({row.get("seed") for row in rows}) == 1 and len(rows) > 1:
         text += " One seed cannot rank cells."
-    if folded := sum(is_folded(row) for row in rows):
-        text += f" Trained once: {_jobs(folded)} the same as a run shown here."
+    if duplicates := sum(is_duplicate(row) for row in rows):
+        jobs = "1 more job was" if duplicates == 1 else f"{duplicates} more jobs were"
+        text += f" Trained once: {jobs} the same as a run shown here."
     return text
 
 
-def _jobs(number: int) -> str:
-    return "1 more job was" if number == 1 else f"{number} more jobs were"
-
-
-def is_folded(row: Mapping[str, Any]) -> bool:
+def is_duplicate(row: Mapping[str, Any]) -> bool:
     """Whether the run was not trained because another one of the sweep is the same."""
     return row.get("same_as") is not None
 
 
-Pair = tuple[Any, str]  # what a run shares with its baseline: the seed, and the rest of its cell
-Baselines = dict[Pair, float]  # test/acc of the ce run
-
-
-def _baselines(rows: Iterable[Result]) -> Baselines:
+def _baselines(rows: Iterable[Result]) -> dict[tuple[Any, str], float]:
+    """test/acc of the ce runs, by what they share with the runs compared to them."""
     return {
-        _pair(row): row["test/acc"]
+        _baseline_key(row): row["test/acc"]
         for row in rows
-        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_folded(row)
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_duplicate(row)
     }
 
 
-def _pair(row: Result) -> Pair:
-    return row.get("seed"), words_of_ce(row)
+def _baseline_key(row: Result) -> tuple[Any, str]:
+    return row.get("seed"), cell_for_ce(row)
 
 
-def words_of_ce(row: Mapping[str, Any]) -> str:
+def cell_for_ce(row: Mapping[str, Any]) -> str:
     """A row's cell without its loss and what cross-entropy does not depend on: `student=cnn`."""
-    words = without_soft_words(row).split()[1:]  # the first is the loss
+    words = cell_without_T_and_alpha(row).split()[1:]  # the first is the loss
     return " ".join(word for word in words if not SOFT_KEY.match(word))
 
 
-def without_soft_words(row: Mapping[str, Any]) -> str:
+def cell_without_T_and_alpha(row: Mapping[str, Any]) -> str:
     """A row's cell without T and alpha: `kl optimizer.lr=0.02`."""
     words = str(row.get("cell") or "").split()
     return " ".join(word for word in words if not word.startswith(("T=", "alpha=")))
 
 
-def _difference(row: Result, baselines: Baselines) -> str:
-    baseline = baselines.get(_pair(row))
+def _difference(row: Result, baselines: Mapping[tuple[Any, str], float]) -> str:
+    baseline = baselines.get(_baseline_key(row))
     if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
         return ""
     return f"{100 * (row['test/acc'] - baseline):+.2f}"
 
 
-def _status(row: Result) -> str:
-    status, reason = str(row.get("status")), row.get("reason")
-    return f"{status}: {reason}" if reason else status
-
-
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

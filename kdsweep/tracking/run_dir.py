@@ -1,4 +1,4 @@
-"""What lies in a run folder: the names of its files, and the rows of metrics.jsonl.
+"""The files of a run folder: their names, and the rows of metrics.jsonl.
 
 A row is one epoch: ``{"epoch": 0, "time": unix ms, "metrics": {"train/loss": ...}}``; the test
 metrics are one more row with the last epoch's number.
@@ -19,39 +19,7 @@ OVERRIDES = "overrides.yaml"
 METRICS = "metrics.jsonl"
 LOG = "train.log"
 WEIGHTS = "checkpoint/model.safetensors"
-ANSWERS = "answers.safetensors"
-
-# Every result.json has all of these, null where a run has no such thing.
-RESULT_KEYS = (
-    "status",
-    "reason",
-    "name",
-    "role",
-    "fingerprint",
-    "cell",
-    "seed",
-    "mlflow_run_id",
-    "val/acc",
-    "val/loss",
-    "val/acc_best",
-    "val/agreement",
-    "test/acc",
-    "test/loss",
-    "test/ece",
-    "test/agreement",
-    "epochs",
-    "seconds",
-    "num_params",
-    "latency_ms",
-    "weights_sha256",
-    "same_as",
-    "with_cohort",  # whether it ended because its whole cohort did, and can go on
-    "T",
-    "alpha",
-    "loss",
-    "student",
-    "teacher",
-)
+PREDICTIONS = "answers.safetensors"
 
 
 class Row(TypedDict):
@@ -63,13 +31,13 @@ class Row(TypedDict):
 
 
 def make_row(epoch: int, time: int, metrics: Mapping[str, float]) -> Row:
-    """A row as it will be read back: what is not finite is None."""
+    """A row as it is read back: a value that is not finite is None."""
     values: Any = without_nan(metrics)
     return {"epoch": epoch, "time": time, "metrics": values}
 
 
 def by_number(name: str) -> list[tuple[bool, int, str]]:
-    """A sort key for folders' names: `2/seed-0` comes before `10/seed-0`, numbers by their size."""
+    """A sort key for the names of folders: `2/seed-0` comes before `10/seed-0`."""
     parts = re.findall(r"\d+|\D+", name)
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
@@ -83,14 +51,14 @@ def append_row(folder: Path, row: Row) -> None:
 def read_rows(folder: Path) -> list[Row]:
     """The rows of metrics.jsonl, none if there is no such file.
 
-    A line that a dying process left half-written is passed over; any other that is no row, too,
-    with a warning: `damaged_lines` has their numbers.
+    A last line that a killed process left half-written is ignored; so is any other line that is no
+    row, with a warning. `damaged_lines` has their numbers.
     """
     path = folder / METRICS
     if not path.exists():
         return []
-    if number := len(damaged_lines(folder)):
-        lines = "1 line that holds" if number == 1 else f"{number} lines that hold"
+    if count := len(damaged_lines(folder)):
+        lines = "1 line that holds" if count == 1 else f"{count} lines that hold"
         warn_once(path, f"{path}: passed over {lines} no row")
     return [row for row in map(_row, _lines(path)) if row is not None]
 
@@ -100,8 +68,8 @@ def damaged_lines(folder: Path) -> list[int]:
     path = folder / METRICS
     if not path.exists():
         return []
-    whole = _lines(path)[:-1]  # what comes after the last line break was being written
-    return [number for number, line in enumerate(whole, start=1) if line and _row(line) is None]
+    complete = _lines(path)[:-1]  # what follows the last line break was being written
+    return [number for number, line in enumerate(complete, start=1) if line and _row(line) is None]
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -112,20 +80,21 @@ def _row(line: bytes) -> Row | None:
     """The row of a line, None if it is no row."""
     try:
         row = json.loads(line)
-        whole = type(row["epoch"]) is int and type(row["time"]) is int
+        integers = type(row["epoch"]) is int and type(row["time"]) is int
         values = row["metrics"].values()
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     numbers = all(value is None or type(value) in (int, float) for value in values)
-    return row if whole and numbers else None
+    return row if integers and numbers else None
 
 
-def cut_rows(folder: Path, resume_epoch: int) -> list[Row]:
-    """Keep only what a run resumed at ``resume_epoch`` will not measure again; returns that."""
-    rows = [row for row in read_rows(folder) if row["epoch"] < resume_epoch and not _is_test(row)]
+def truncate_rows(folder: Path, resume_epoch: int) -> list[Row]:
+    """Keep, and return, the rows that a run resumed at ``resume_epoch`` does not measure again."""
+    rows = [
+        row
+        for row in read_rows(folder)
+        if row["epoch"] < resume_epoch
+        and not any(key.startswith("test/") for key in row["metrics"])
+    ]
     write_text_atomic(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
-
-
-def _is_test(row: Row) -> bool:
-    return any(key.startswith("test/") for key in row["metrics"])

@@ -1,6 +1,6 @@
 """A run's metrics once more, as TensorBoard event files in its folder.
 
-tensorboard is an extra, `pip install 'kdsweep[tensorboard]'`, and imported when it is asked for.
+tensorboard is an extra, `pip install 'kdsweep[tensorboard]'`, and imported only when enabled.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def check_installed() -> None:
 
 
 class EventFiles:
-    """Writes scalars while a run trains; what an interrupted attempt wrote too much is hidden."""
+    """Writes scalars while a run trains; points of epochs that are trained again are replaced."""
 
     def __init__(self, run_folder: Path, resume_epoch: int) -> None:
         from torch.utils.tensorboard import SummaryWriter

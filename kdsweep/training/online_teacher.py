@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import detached_output
@@ -30,7 +30,7 @@ class OnlineTeacher:
         return (self.student,)
 
     @property
-    def networks(self) -> tuple[FeatureTap, ...]:
+    def networks(self) -> tuple[FeatureExtractor, ...]:
         """Its only network."""
         return (self.student.network,)
 

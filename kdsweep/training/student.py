@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from kdsweep.common.rng import reseed
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.objective import Objective
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.gradients import RATIO, gradient_ratios
 
 
@@ -37,7 +37,7 @@ class Student:
 
     def __init__(
         self,
-        network: FeatureTap,
+        network: FeatureExtractor,
         objective: Objective,
         optimizer: Optimizer,
         schedule: LRScheduler,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 
 class Teacher:
@@ -21,13 +21,13 @@ class Teacher:
         device: where the model is.
     """
 
-    def __init__(self, network: FeatureTap, *, precision: str = "fp32", device: str = "cpu"):
+    def __init__(self, network: FeatureExtractor, *, precision: str = "fp32", device: str = "cpu"):
         self.network, self.precision = network, precision
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
 
     @property
-    def networks(self) -> tuple[FeatureTap, ...]:
+    def networks(self) -> tuple[FeatureExtractor, ...]:
         """Its only network."""
         return (self.network,)
 
@@ -51,7 +51,7 @@ class Ensemble:
         self.teachers = tuple(teachers)
 
     @property
-    def networks(self) -> tuple[FeatureTap, ...]:
+    def networks(self) -> tuple[FeatureExtractor, ...]:
         """The members' networks, in order."""
         return tuple(teacher.network for teacher in self.teachers)
 

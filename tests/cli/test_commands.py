@@ -78,7 +78,7 @@ def assert_whole(store: MLflowStore) -> None:
 
 
 @pytest.mark.slow
-def test_kdsweep_sync_ships_a_sweep_that_was_trained_without_a_store(
+def test_kdsweep_sync_uploads_a_sweep_that_was_trained_without_a_store(
     command: Command, fresh_database: Path
 ) -> None:
     trained = command("T=1,4")
@@ -86,10 +86,10 @@ def test_kdsweep_sync_ships_a_sweep_that_was_trained_without_a_store(
     shutil.copy(fresh_database, trained.folder / "elsewhere" / "mlflow.db")
     words = [trained.sweep, "--uri", "sqlite:///elsewhere/mlflow.db", "--experiment", "late"]
     words += ["--artifacts", "elsewhere/files"]
-    shipped = sync(*words)
-    assert shipped.exit_code == 0, shipped.output
-    assert "shipped 6 rows" in shipped.output
-    assert "kl T=1 alpha=0.5 seed=0" in shipped.output
+    uploaded = sync(*words)
+    assert uploaded.exit_code == 0, uploaded.output
+    assert "uploaded 6 rows" in uploaded.output
+    assert "kl T=1 alpha=0.5 seed=0" in uploaded.output
     store = MLflowStore.open("sqlite:///elsewhere/mlflow.db", "late", "elsewhere/files")
     assert_whole(store)
     (parent,) = runs_of(store)["sweep"]
@@ -97,7 +97,7 @@ def test_kdsweep_sync_ships_a_sweep_that_was_trained_without_a_store(
     results = (files / "results.csv").read_text()
     assert all(run.info.run_id in results for run in runs_of(store)["run"])
     again = sync(*words)
-    assert "shipped 0 rows" in again.output
+    assert "uploaded 0 rows" in again.output
     assert_whole(store)
     assert not (trained.folder / "mlflow.db").exists()
 
@@ -174,7 +174,7 @@ def test_kdsweep_sync_asks_for_a_store_where_there_was_none(command: Command) ->
     trained = command("loss=ce")
     refused = sync(trained.sweep)
     assert refused.exit_code == 1
-    assert "--uri must name a store to ship to" in refused.output
+    assert "--uri must name a store to upload to" in refused.output
     assert not (trained.folder / "mlflow.db").exists()
 
 

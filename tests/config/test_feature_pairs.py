@@ -54,11 +54,11 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
             "student.features.maps must be as many as teacher.features.maps, got 4 and 3; "
             r"or list the pairs themselves, \[\[student,teacher\],...\]",
         ),
-        ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or say"),
+        ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or list"),
         (
             "last_map",
             ["student=cnn", "teacher=torchvision"],
-            "teacher.features.maps must be given, got null; or say",
+            "teacher.features.maps must be given, got null; or list",
         ),
         ("hint", ["teacher=none"], "teacher must be a model, got none"),
         (
@@ -71,7 +71,7 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
         (
             "map_4",
             ["student=cnn"],
-            "student.features.maps must be at least 4 for map_4, got 3; or say",
+            "student.features.maps must be at least 4 for map_4, got 3; or list",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.feature_loss import PairedTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 
 
 def grid(*shape: int) -> list[Tensor]:
@@ -24,7 +24,7 @@ def student() -> Output:
     i, j = grid(4, 5)
     b, c, h, w = grid(4, 3, 4, 4)
     logits = 3 * torch.sin(0.7 * i + 1.3 * j + 0.5)
-    return Output(logits, {"ours": torch.sin(0.3 * b + 0.5 * c + 0.7 * h + 0.9 * w)})
+    return Output(logits, {"student_map": torch.sin(0.3 * b + 0.5 * c + 0.7 * h + 0.9 * w)})
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def teacher() -> Output:
     i, j = grid(4, 5)
     b, c, h, w = grid(4, 3, 4, 4)
     logits = 4 * torch.cos(0.4 * i + 0.9 * j)
-    return Output(logits, {"theirs": torch.cos(0.2 * b + 0.4 * c + 0.6 * h + 0.8 * w)})
+    return Output(logits, {"teacher_map": torch.cos(0.2 * b + 0.4 * c + 0.6 * h + 0.8 * w)})
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def golden() -> Golden:
 class Case(NamedTuple):
     """A paired term, bound, with what it is to be called with."""
 
-    term: PairedTerm
+    term: FeatureTerm
     student: Output
     teacher: Output
     batch: Batch
@@ -107,7 +107,7 @@ def case() -> MakeCase:
     """
 
     def made(
-        constructor: Callable[..., PairedTerm],
+        constructor: Callable[..., FeatureTerm],
         features: list[Tensor],
         targets: list[Tensor],
         bound_to: tuple[list[Tensor], list[Tensor]] | None = None,
@@ -121,7 +121,7 @@ def case() -> MakeCase:
         torch.manual_seed(0)
         term = constructor([[f"f{n}"] * 2 for n in range(len(features))], **options)
         bound = bound_to or (features, targets)
-        term.bind(output(bound[0]), output(bound[1]), torch.arange(50) % 10)
+        term.setup(output(bound[0]), output(bound[1]), torch.arange(50) % 10)
         index = torch.arange(len(features[0]))
         images = torch.zeros(len(index), 1, 2, 2)
         return Case(term, output(features), output(targets), Batch(images, index % 10, index))

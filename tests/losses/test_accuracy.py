@@ -45,35 +45,36 @@ FACTOR = {"mlkd": (2, 0.5)}  # T times every factor must be in range
 
 
 def logits(scale, alike):
-    """Student's and teacher's (3, 4), far apart or 1 % of each other, not centred."""
+    """Student's and teacher's (3, 4), independent or within 1 % of each other, not centred."""
     generator = torch.Generator().manual_seed(1)
-    theirs, noise = torch.randn(2, 3, 4, generator=generator)
-    ours = theirs + 0.01 * noise if alike else noise
-    return (ours + 0.5) * scale, (theirs + 2.0) * scale
+    teacher, noise = torch.randn(2, 3, 4, generator=generator)
+    student = teacher + 0.01 * noise if alike else noise
+    return (student + 0.5) * scale, (teacher + 2.0) * scale
 
 
-def measured(loss, ours, theirs):
-    leaf = ours.clone().requires_grad_()
+def measured(loss, student, teacher):
+    leaf = student.clone().requires_grad_()
     batch = Batch(torch.zeros(3, 1, 2, 2), torch.tensor(LABELS), torch.arange(3))
-    value = loss(Output(leaf, {}), Output(theirs, {}), batch)
+    value = loss(Output(leaf, {}), Output(teacher, {}), batch)
     (gradient,) = torch.autograd.grad(value, leaf)
     return value, gradient
 
 
-def check(loss, reference, ours, theirs, T=1.0, roughness=TOLERANCE):
-    """``roughness`` is that of the gradient, which is handed out in the type of the logits."""
+def check(loss, reference, student, teacher, T=1.0, roughness=TOLERANCE):
+    """``roughness`` is that of the gradient, which has the type of the logits."""
     nothing = VANISHED * min(T, 1.0)  # gradients have the size of T
-    value, gradient = measured(loss, ours, theirs)
-    ways = torch.randn(3, *ours.shape, generator=torch.Generator().manual_seed(2))
-    ways[0] = gradient.sign()
-    rows = [tensor.double().tolist() for tensor in (ours, theirs)]
-    expected, slopes = exact.value_and_slopes(reference, *rows, ways.tolist())
+    value, gradient = measured(loss, student, teacher)
+    directions = torch.randn(3, *student.shape, generator=torch.Generator().manual_seed(2))
+    directions[0] = gradient.sign()
+    rows = [tensor.double().tolist() for tensor in (student, teacher)]
+    expected, slopes = exact.value_and_slopes(reference, *rows, directions.tolist())
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(expected, rel=TOLERANCE, abs=VANISHED**2)
     size = gradient.double().abs().sum().item()
-    for way, slope in zip(ways.double(), slopes, strict=True):
-        slack = roughness * size * way.abs().max().item() + nothing
-        assert (gradient.double() * way).sum().item() == pytest.approx(slope, rel=0, abs=slack)
+    for direction, slope in zip(directions.double(), slopes, strict=True):
+        slack = roughness * size * direction.abs().max().item() + nothing
+        measured_slope = (gradient.double() * direction).sum().item()
+        assert measured_slope == pytest.approx(slope, rel=0, abs=slack)
 
 
 @pytest.mark.parametrize("T", TEMPERATURES)
@@ -102,22 +103,22 @@ def test_standardised_logits_too(name, T):
 def test_bf16_logits_give_exact_values_and_gradients_as_exact_as_bf16_is(name):
     make, reference = TERMS[name]
     for T in (0.01, 4.0, 1e4):
-        ours, theirs = (part.bfloat16() for part in logits(3.0, alike=False))
+        zs, zt = (part.bfloat16() for part in logits(3.0, alike=False))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            check(make(T), reference(Decimal(T)), ours, theirs, roughness=2**-8)
+            check(make(T), reference(Decimal(T)), zs, zt, roughness=2**-8)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("alike", [False, True])
 def test_terms_without_a_temperature(scale, alike):
-    ours, theirs = logits(scale, alike)
-    check(MSE(weight=1.0), exact.mse, ours, theirs)
-    check(MSE(weight=1.0, standardize=True), exact.on_standardized(exact.mse), ours, theirs)
+    zs, zt = logits(scale, alike)
+    check(MSE(weight=1.0), exact.mse, zs, zt)
+    check(MSE(weight=1.0, standardize=True), exact.on_standardized(exact.mse), zs, zt)
     check(
         lambda student, _, batch: cross_entropy(student.logits, batch.labels),
         exact.ce(LABELS),
-        ours,
-        theirs,
+        zs,
+        zt,
     )
 
 

@@ -22,7 +22,7 @@ def test_attention_is_what_torchdistill_compares_in_mode_paper(golden):
     assert difference.norm(dim=1).mean().item() == pytest.approx(0.6299091946, abs=1e-9)
 
 
-def test_it_does_not_follow_the_size_or_sign_of_the_activations(case, golden):
+def test_it_is_independent_of_the_size_and_sign_of_the_activations(case, golden):
     scaled = case(AT, [-3 * golden.fs], [golden.ft]).value()
     torch.testing.assert_close(scaled, case(AT, [golden.fs], [golden.ft]).value())
 

@@ -44,12 +44,12 @@ def reference(made, drawn):
 def test_the_value_is_that_of_the_gathered_memories(made, monkeypatch):
     drawn = np.array([[9, 9, 11, 47, 33, 21], [7, 8, 9, 10, 12, 13], [1, 3, 3, 3, 4, 5], [4] * 6])
     times = torch.stack([torch.bincount(torch.tensor(row), minlength=50) for row in drawn])
-    monkeypatch.setattr(OtherClasses, "drawn", lambda *_: times.double())
+    monkeypatch.setattr(OtherClasses, "draw_counts", lambda *_: times.double())
     expected = reference(made, drawn)
     assert made.value().item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_memories_follow_the_embeddings_with_momentum(made):
+def test_memories_are_a_moving_average_of_the_embeddings(made):
     link = made.term.links[0]
     before = link.ours.vectors
     made.value()
@@ -91,7 +91,7 @@ def test_the_memory_starts_as_repdistillers(case, golden):
 
 def test_all_images_of_other_classes_are_drawn_alike_and_no_others():
     torch.manual_seed(0)
-    times = OtherClasses(LABELS).drawn(torch.tensor([0, 1, 2]), 20_000)
+    times = OtherClasses(LABELS).draw_counts(torch.tensor([0, 1, 2]), 20_000)
     for row, label in zip(times, (0, 1, 2), strict=True):
         others = label != LABELS
         assert row.sum() == 20_000

@@ -25,10 +25,10 @@ def test_torchdistill_clamps_the_denominator_instead(student, teacher):
         return F.cosine_similarity(q - q.mean(1, keepdim=True), p - p.mean(1, keepdim=True), 1)
 
     q, p = student.logits.softmax(1), teacher.logits.softmax(1)
-    theirs = 2 - correlations(q, p).mean() - correlations(q.T, p.T).mean()
-    assert theirs.item() == pytest.approx(0.4695928063, abs=1e-9)
+    clamped = 2 - correlations(q, p).mean() - correlations(q.T, p.T).mean()
+    assert clamped.item() == pytest.approx(0.4695928063, abs=1e-9)
     assert sum(relations(student.logits, teacher.logits, 1.0)).item() == pytest.approx(
-        theirs.item(), rel=5e-5
+        clamped.item(), rel=5e-5
     )
 
 

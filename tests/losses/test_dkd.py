@@ -40,10 +40,10 @@ def test_alpha_and_beta_weigh_the_two_parts(student, teacher, batch):
 
 
 def test_with_two_classes_only_the_target_class_tells(student, teacher):
-    ours, theirs, labels = student.logits[:, :2], teacher.logits[:, :2], torch.tensor([0, 1, 0, 1])
-    target, others = divergences(ours, theirs, labels, 4.0)
+    zs, zt, labels = student.logits[:, :2], teacher.logits[:, :2], torch.tensor([0, 1, 0, 1])
+    target, others = divergences(zs, zt, labels, 4.0)
     assert others.item() == 0.0
-    torch.testing.assert_close(target, kl_divergence(ours, theirs, 4.0))
+    torch.testing.assert_close(target, kl_divergence(zs, zt, 4.0))
 
 
 def test_the_label_of_mdistiller_is_hidden_by_1000(student, teacher, batch):

@@ -1,4 +1,4 @@
-"""What holds for every term over pairs of features, whatever its method."""
+"""Properties of every feature term."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ every_term = pytest.mark.parametrize("name", TERMS)
 
 
 def maps(*shape, seed=0):
-    """A map of random numbers, of both signs, that wants a gradient."""
+    """A map of random numbers, of both signs, that requires a gradient."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, requires_grad=True)
 
@@ -50,7 +50,7 @@ def test_the_gradient_reaches_student_and_own_parameters_but_not_the_teacher(pai
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_student_that_equals_its_teacher_has_nothing_to_learn(pair, name):
+def test_a_student_that_equals_its_teacher_has_value_0(pair, name):
     made = pair(name)
     same = made._replace(student=made.teacher)
     assert same.value().item() == pytest.approx(0.0, abs=1e-6)
@@ -164,10 +164,10 @@ def test_pairs_that_are_none_are_refused(name):
 
 
 @pytest.mark.parametrize("name", [name for name in TERMS if name not in PLAIN])
-def test_a_step_before_bind_is_a_mistake_of_ours(pair, name):
+def test_a_step_before_setup_is_an_error(pair, name):
     made = pair(name)
     unbound = TERMS[name](made.term.pairs, weight=1.0)
-    with pytest.raises(RuntimeError, match=f"{name}.bind must be called before the first batch"):
+    with pytest.raises(RuntimeError, match=f"{name}.setup must be called before the first batch"):
         unbound(made.student, made.teacher, made.batch)
 
 

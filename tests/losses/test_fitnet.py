@@ -23,24 +23,24 @@ def outputs(*shapes):
 def bound(pairs, student, teacher):
     torch.manual_seed(0)
     term = FitNet(pairs=pairs, weight=100.0)
-    term.bind(student, teacher, torch.arange(100) % 10)
+    term.setup(student, teacher, torch.arange(100) % 10)
     return term
 
 
 def test_golden_value_with_the_identity_as_regressor(student, teacher, batch):
-    term = bound([["ours", "theirs"]], student, teacher)
+    term = bound([["student_map", "teacher_map"]], student, teacher)
     term.links[0] = Hint(nn.Identity())
     assert term(student, teacher, batch).item() == pytest.approx(0.4901060524, abs=1e-9)
 
 
 def test_zero_when_the_regressed_feature_equals_the_teachers(student, batch):
-    term = FitNet([["ours", "ours"]], weight=1.0)
+    term = FitNet([["student_map", "student_map"]], weight=1.0)
     term.links.append(Hint(nn.Identity()))
     assert term(student, student, batch).item() == 0.0
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "convolution"),
+    ("fs", "ft", "convolution"),
     [
         ((2, 3, 8, 8), (2, 5, 4, 4), nn.Conv2d(3, 5, 3, stride=2, padding=1)),
         ((2, 3, 4, 4), (2, 5, 8, 8), nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)),
@@ -49,23 +49,23 @@ def test_zero_when_the_regressed_feature_equals_the_teachers(student, batch):
         ((2, 3, 9, 7), (2, 5, 8, 7), nn.Conv2d(3, 5, (2, 1))),
     ],
 )
-def test_maps_get_the_convolution_of_conv_reg_then_batch_norm_and_relu(ours, theirs, convolution):
-    regressor = regressor_between(ours, theirs)
+def test_maps_get_the_convolution_of_conv_reg_then_batch_norm_and_relu(fs, ft, convolution):
+    regressor = regressor_between(fs, ft)
     assert repr(regressor) == repr(nn.Sequential(convolution, nn.BatchNorm2d(5), nn.ReLU()))
-    assert regressor(torch.rand(ours)).shape == theirs
+    assert regressor(torch.rand(fs)).shape == ft
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [((2, 64), (2, 128)), ((2, 16, 64), (2, 16, 32)), ((2, 7), (2, 7))]
+    ("fs", "ft"), [((2, 64), (2, 128)), ((2, 16, 64), (2, 16, 32)), ((2, 7), (2, 7))]
 )
-def test_vectors_and_tokens_get_a_linear_layer(ours, theirs):
-    regressor = regressor_between(ours, theirs)
+def test_vectors_and_tokens_get_a_linear_layer(fs, ft):
+    regressor = regressor_between(fs, ft)
     assert isinstance(regressor, nn.Linear)
-    assert regressor(torch.rand(ours)).shape == theirs
+    assert regressor(torch.rand(fs)).shape == ft
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("fs", "ft"),
     [
         ((2, 3, 4, 4), (2, 3, 6, 6)),  # larger, but not twice as large
         ((2, 3, 8, 4), (2, 3, 4, 8)),
@@ -74,9 +74,9 @@ def test_vectors_and_tokens_get_a_linear_layer(ours, theirs):
         ((2,), (2,)),
     ],
 )
-def test_a_pair_that_cannot_be_matched_is_named(ours, theirs):
+def test_a_pair_that_cannot_be_matched_is_named(fs, ft):
     with pytest.raises(ValueError, match=r"pairs \[f0, f0\]: features must be .* got"):
-        bound([["f0", "f0"]], outputs(ours), outputs(theirs))
+        bound([["f0", "f0"]], outputs(fs), outputs(ft))
 
 
 def test_the_value_is_the_mean_over_the_pairs(batch):
@@ -143,9 +143,9 @@ def test_bf16_features_are_compared_in_float32(batch):
         assert torch.isfinite(value)
 
 
-def test_a_step_before_bind_is_a_mistake_of_ours(student, teacher, batch):
-    with pytest.raises(RuntimeError, match="bind must be called"):
-        FitNet([["ours", "theirs"]], weight=1.0)(student, teacher, batch)
+def test_a_step_before_setup_is_an_error(student, teacher, batch):
+    with pytest.raises(RuntimeError, match="setup must be called"):
+        FitNet([["student_map", "teacher_map"]], weight=1.0)(student, teacher, batch)
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,13 @@ def test_a_translator_learns_against_the_paraphraser_of_the_stage(case, golden):
     before.links[0].encoder(golden.ft)  # moves its BatchNorm
     made = case(FT, [golden.fs], [golden.ft], learns="translator")
     untrained = {key: value.clone() for key, value in made.term.state_dict().items()}
-    made.term.begin_with(before.state_dict())
-    link, theirs = made.term.links[0], before.links[0].eval()
+    made.term.load_stage_state(before.state_dict())
+    link, paraphraser = made.term.links[0], before.links[0].eval()
     for key, value in made.term.state_dict().items():
         wanted = untrained if "translator" in key else before.state_dict()
         assert torch.equal(value, wanted[key]), key
     value = made.value()
-    factors = factor_distance(link.translator(golden.fs), theirs.encoder(golden.ft))
+    factors = factor_distance(link.translator(golden.fs), paraphraser.encoder(golden.ft))
     assert value.item() == pytest.approx(factors.item())
     value.backward()
     assert link.translator[0].weight.grad.norm() > 0
@@ -93,9 +93,9 @@ def test_a_paraphraser_of_another_map_is_refused(case, golden):
     before = case(FT, [golden.fs], [golden.ft], learns="paraphraser", rate=1.0).term
     term = case(FT, [golden.fs], [golden.ft], learns="translator").term
     with pytest.raises(ValueError, match="the stage's paraphrasers are of other pairs"):
-        term.begin_with(before.state_dict())
+        term.load_stage_state(before.state_dict())
     with pytest.raises(ValueError, match="the stage's paraphrasers are of other pairs"):
-        term.begin_with({})
+        term.load_stage_state({})
 
 
 def test_an_unknown_word_is_refused():

@@ -30,9 +30,9 @@ def test_pytorchs_mean_is_smaller_by_the_number_of_classes(student, teacher):
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0, 16.0])
 def test_numpy_reference(T):
     rng = np.random.default_rng(0)
-    ours, theirs = rng.normal(0, 5, (2, 32, 10))
-    value = kl_divergence(torch.from_numpy(ours), torch.from_numpy(theirs), T).item()
-    assert value == pytest.approx(numpy_kl(ours, theirs, T), rel=1e-10)
+    zs, zt = rng.normal(0, 5, (2, 32, 10))
+    value = kl_divergence(torch.from_numpy(zs), torch.from_numpy(zt), T).item()
+    assert value == pytest.approx(numpy_kl(zs, zt, T), rel=1e-10)
 
 
 @pytest.mark.parametrize("T", [0.1, 1.0, 16.0])
@@ -69,8 +69,8 @@ def test_adding_a_constant_to_an_images_logits_changes_nothing(student, teacher)
 
 
 def test_far_apart_logits_stay_finite():
-    ours, theirs = torch.tensor([[300.0, -300.0]]), torch.tensor([[-300.0, 300.0]])
-    assert kl_divergence(ours, theirs, 1.0).item() == pytest.approx(600.0)
+    zs, zt = torch.tensor([[300.0, -300.0]]), torch.tensor([[-300.0, 300.0]])
+    assert kl_divergence(zs, zt, 1.0).item() == pytest.approx(600.0)
 
 
 @pytest.mark.parametrize("T", [0, -1, float("inf"), float("nan"), None, "4", True])
@@ -80,7 +80,7 @@ def test_bad_temperatures_are_refused(T):
 
 
 def test_bf16_logits_are_compared_in_float64_and_the_value_is_float32(student, teacher, batch):
-    ours, theirs = student.logits.bfloat16(), teacher.logits.bfloat16()
-    value = KL(T=4, weight=1.0)(Output(ours, {}), Output(theirs, {}), batch)
+    zs, zt = student.logits.bfloat16(), teacher.logits.bfloat16()
+    value = KL(T=4, weight=1.0)(Output(zs, {}), Output(zt, {}), batch)
     assert value.dtype == torch.float32
-    assert value.item() == kl_divergence(ours.double(), theirs.double(), 4.0).float().item()
+    assert value.item() == kl_divergence(zs.double(), zt.double(), 4.0).float().item()

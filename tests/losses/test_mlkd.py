@@ -38,13 +38,13 @@ def test_more_images_than_classes_and_fewer(images, classes):
 
 def test_a_temperature_costs_one_comparison_and_no_matrix_of_classes(monkeypatch):
     """4 images of 1000 classes: C x C would be a million numbers."""
-    sizes, compared = [], soft_targets.compared
+    sizes, original = [], soft_targets.kl_gap_and_target
 
-    def counted(theirs, shift):
-        sizes.append(theirs.shape)
-        return compared(theirs, shift)
+    def counted(target, shift):
+        sizes.append(target.shape)
+        return original(target, shift)
 
-    monkeypatch.setattr(soft_targets, "compared", counted)
+    monkeypatch.setattr(soft_targets, "kl_gap_and_target", counted)
     logits = torch.randn(2, 4, 1000, dtype=torch.float64)
     with FlopCounterMode(display=False) as counter:
         alignment(*logits, 1.0)

@@ -25,7 +25,7 @@ def test_twice_of_it_is_the_soft_part_of_kd_lib(student, teacher, batch):
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
 def test_numpy_reference(T):
-    ours, theirs = np.random.default_rng(0).normal(0, 5, (2, 32, 10))
-    expected = T**2 / 2 * np.mean((softmax(ours / T) - softmax(theirs / T)) ** 2)
-    value = probability_mse(torch.from_numpy(ours), torch.from_numpy(theirs), T).item()
+    zs, zt = np.random.default_rng(0).normal(0, 5, (2, 32, 10))
+    expected = T**2 / 2 * np.mean((softmax(zs / T) - softmax(zt / T)) ** 2)
+    value = probability_mse(torch.from_numpy(zs), torch.from_numpy(zt), T).item()
     assert value == pytest.approx(expected, rel=1e-10)

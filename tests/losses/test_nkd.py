@@ -15,10 +15,10 @@ def softmax(logits):
 def numpy_nkd(student, teacher, labels, T, gamma):
     """The paper's formula, image by image: no value of the authors' repository is known."""
     values = []
-    for ours, theirs, label in zip(student, teacher, labels, strict=True):
-        others = np.arange(len(ours)) != label
-        target = softmax(theirs)[label] * np.log(softmax(ours)[label])
-        p, q = softmax(theirs[others] / T), softmax(ours[others] / T)
+    for zs, zt, label in zip(student, teacher, labels, strict=True):
+        others = np.arange(len(zs)) != label
+        target = softmax(zt)[label] * np.log(softmax(zs)[label])
+        p, q = softmax(zt[others] / T), softmax(zs[others] / T)
         values.append(-target - gamma * T**2 * np.sum(p * np.log(q)))
     return np.mean(values)
 
@@ -26,12 +26,12 @@ def numpy_nkd(student, teacher, labels, T, gamma):
 @pytest.mark.parametrize(("T", "gamma"), [(1.0, 1.5), (3.0, 3.5), (4.0, 0.0)])
 def test_numpy_reference(T, gamma):
     rng = np.random.default_rng(0)
-    ours, theirs = rng.normal(0, 3, (2, 32, 10))
+    zs, zt = rng.normal(0, 3, (2, 32, 10))
     labels = rng.integers(0, 10, 32)
     batch = Batch(torch.zeros(32, 1, 2, 2), torch.from_numpy(labels), torch.arange(32))
-    outputs = Output(torch.from_numpy(ours), {}), Output(torch.from_numpy(theirs), {})
+    outputs = Output(torch.from_numpy(zs), {}), Output(torch.from_numpy(zt), {})
     value = NKD(T=T, gamma=gamma, weight=1.0)(*outputs, batch).item()
-    assert value == pytest.approx(numpy_nkd(ours, theirs, labels, T, gamma), rel=1e-10)
+    assert value == pytest.approx(numpy_nkd(zs, zt, labels, T, gamma), rel=1e-10)
 
 
 def test_a_certain_teacher_leaves_the_cross_entropy_of_the_label(student, batch):

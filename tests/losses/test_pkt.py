@@ -17,9 +17,9 @@ def test_maps_are_averaged_over_their_positions(case, golden):
 
 
 def test_each_image_gives_probabilities(golden):
-    found = affinities(golden.es)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(4, dtype=torch.float64))
-    assert (found >= 0).all()
+    p = affinities(golden.es)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(4, dtype=torch.float64))
+    assert (p >= 0).all()
 
 
 def test_a_vector_of_zeros_is_no_division_by_zero(case, golden):

@@ -29,10 +29,10 @@ def test_a_level_is_mixed_with_the_one_below_by_two_attention_maps():
     fusion = Fusion(3, 5, 6, fuses=True)
     maps, below = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)
     compared, fused = fusion(maps, below, (8, 8))
-    ours = fusion.enter(maps)
-    theirs = below.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    weights = torch.sigmoid(fusion.attend(torch.cat([ours, theirs], dim=1)))
-    mixed = ours * weights[:, :1] + theirs * weights[:, 1:]
+    fs = fusion.enter(maps)
+    ft = below.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    weights = torch.sigmoid(fusion.attend(torch.cat([fs, ft], dim=1)))
+    mixed = fs * weights[:, :1] + ft * weights[:, 1:]
     larger = mixed.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(fused, larger)
     torch.testing.assert_close(compared, fusion.leave(larger))

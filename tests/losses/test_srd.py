@@ -8,19 +8,19 @@ from kdsweep.losses.srd import SRD, Projection, log_distance
 
 
 def numpy_srd(projected, target, exponent):
-    """The repositories' formula: no value of theirs is known."""
-    ours, theirs = (
+    """The repositories' formula: none of their values is known."""
+    fs, ft = (
         (z - z.mean(0)) / np.sqrt(((z - z.mean(0)) ** 2).mean(0) + 1e-4)
         for z in (projected, target)
     )
-    return np.log(np.sum(np.abs(ours - theirs) ** exponent))
+    return np.log(np.sum(np.abs(fs - ft) ** exponent))
 
 
 @pytest.mark.parametrize("exponent", [1.0, 4.0])
 def test_numpy_reference(exponent):
-    ours, theirs = np.random.default_rng(0).normal(2, 3, (2, 16, 6))
-    value = log_distance(torch.from_numpy(ours), torch.from_numpy(theirs), exponent).item()
-    assert value == pytest.approx(numpy_srd(ours, theirs, exponent), rel=1e-10)
+    fs, ft = np.random.default_rng(0).normal(2, 3, (2, 16, 6))
+    value = log_distance(torch.from_numpy(fs), torch.from_numpy(ft), exponent).item()
+    assert value == pytest.approx(numpy_srd(fs, ft, exponent), rel=1e-10)
 
 
 def test_the_projector_is_linear_and_of_the_teachers_size(batch):
@@ -28,7 +28,7 @@ def test_the_projector_is_linear_and_of_the_teachers_size(batch):
     student = Output(torch.zeros(4, 5), {"a": torch.randn(4, 3, requires_grad=True)})
     teacher = Output(torch.zeros(4, 5), {"b": torch.randn(4, 6, requires_grad=True)})
     term = SRD([["a", "b"]], exponent=4.0, weight=2.0)
-    term.bind(student, teacher, torch.arange(10))
+    term.setup(student, teacher, torch.arange(10))
     projector = term.links[0].projector
     assert (projector.in_features, projector.out_features) == (3, 6)
     value = term(student, teacher, batch)
@@ -42,46 +42,46 @@ def test_the_projector_is_linear_and_of_the_teachers_size(batch):
 
 def test_normalisation_is_that_of_batch_norm_in_training():
     torch.manual_seed(0)
-    ours, theirs = torch.randn(2, 16, 6)
+    fs, ft = torch.randn(2, 16, 6)
     norm = nn.BatchNorm1d(6, eps=1e-4, affine=False)
-    expected = (norm(ours) - norm(theirs)).abs().pow(4).sum().log()
-    torch.testing.assert_close(log_distance(ours, theirs, 4.0), expected)
+    expected = (norm(fs) - norm(ft)).abs().pow(4).sum().log()
+    torch.testing.assert_close(log_distance(fs, ft, 4.0), expected)
 
 
 def test_neither_offset_nor_size_of_a_dimension_matters():
     torch.manual_seed(0)
-    ours, theirs = torch.randn(2, 16, 6)
-    scaled = 100 * ours * torch.arange(1, 7) - 50
+    fs, ft = torch.randn(2, 16, 6)
+    scaled = 100 * fs * torch.arange(1, 7) - 50
     torch.testing.assert_close(
-        log_distance(scaled, 100 * theirs, 4.0), log_distance(100 * ours, 100 * theirs, 4.0)
+        log_distance(scaled, 100 * ft, 4.0), log_distance(100 * fs, 100 * ft, 4.0)
     )
 
 
 def test_twice_the_images_add_log_2():
     torch.manual_seed(0)
-    ours, theirs = torch.randn(2, 16, 6, dtype=torch.float64)
-    twice = log_distance(torch.cat([ours, ours]), torch.cat([theirs, theirs]), 4.0)
-    assert twice.item() == pytest.approx(log_distance(ours, theirs, 4.0).item() + np.log(2))
+    fs, ft = torch.randn(2, 16, 6, dtype=torch.float64)
+    twice = log_distance(torch.cat([fs, fs]), torch.cat([ft, ft]), 4.0)
+    assert twice.item() == pytest.approx(log_distance(fs, ft, 4.0).item() + np.log(2))
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_no_distance_is_finite(count):
     """A last batch of one image, or a student that has arrived."""
-    ours = torch.ones(count, 6, requires_grad=True)
-    value = Projection(nn.Identity(), 4.0)(ours, torch.ones(count, 6))
+    fs = torch.ones(count, 6, requires_grad=True)
+    value = Projection(nn.Identity(), 4.0)(fs, torch.ones(count, 6))
     value.backward()
     assert torch.isfinite(value)
-    assert ours.grad.abs().max() == 0
+    assert fs.grad.abs().max() == 0
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 9, 6), (4, 6, 3, 3)])
 def test_vectors_tokens_and_maps_meet_in_any_combination(shape, batch):
     torch.manual_seed(0)
-    for theirs in [(4, 5), (4, 2, 5), (4, 5, 7, 7)]:
+    for ft in [(4, 5), (4, 2, 5), (4, 5, 7, 7)]:
         student = Output(torch.zeros(4, 5), {"a": torch.randn(shape)})
-        teacher = Output(torch.zeros(4, 5), {"b": torch.randn(theirs)})
+        teacher = Output(torch.zeros(4, 5), {"b": torch.randn(ft)})
         term = SRD([["a", "b"]], exponent=4.0, weight=2.0)
-        term.bind(student, teacher, torch.arange(10))
+        term.setup(student, teacher, torch.arange(10))
         projector = term.links[0].projector
         assert (projector.in_features, projector.out_features) == (6, 5)
         assert torch.isfinite(term(student, teacher, batch))
@@ -90,7 +90,7 @@ def test_vectors_tokens_and_maps_meet_in_any_combination(shape, batch):
 def test_other_shapes_are_refused():
     student, teacher = (Output(torch.zeros(2, 5), {"f": torch.zeros(2)}) for _ in range(2))
     with pytest.raises(ValueError, match=r"pairs \[f, f\]: features must be vectors, rows of"):
-        SRD([["f", "f"]], exponent=4.0, weight=2.0).bind(student, teacher, torch.arange(10))
+        SRD([["f", "f"]], exponent=4.0, weight=2.0).setup(student, teacher, torch.arange(10))
 
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 101, None, "4", float("nan")])

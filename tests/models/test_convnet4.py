@@ -1,6 +1,9 @@
+import pytest
+
 from kdsweep.models.convnet4 import ConvNet4
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_parameters_are_those_of_the_student_of_kd_pytorch():
     """Four convolutions of 64 channels and a linear layer on 2 x 2 x 64 values."""
     convolutions = (3 * 9 + 1) * 64 + 3 * (64 * 9 + 1) * 64

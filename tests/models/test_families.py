@@ -1,4 +1,4 @@
-"""What holds for every family of our own: a training step, bf16, seeding, named features."""
+"""Properties of every own family: training steps, bf16, seeding, named features, its yamls."""
 
 import copy
 import importlib
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.convnet4 import ConvNet4
 from kdsweep.models.imagenette import PlainNet, ResidualNet
 from kdsweep.models.mlp import MLP
@@ -189,36 +189,30 @@ def build(name, num_classes=10):
     return constructor(in_shape=in_shape, num_classes=num_classes, **options)
 
 
-def made_batch(name):
+def random_batch(name):
     generator = torch.Generator().manual_seed(0)
     return torch.rand(16, *FAMILIES[name][2], generator=generator), torch.arange(16) % 10
 
 
 @every_family
-def test_some_training_steps_lower_the_loss(name):
+def test_a_training_step_reaches_every_parameter_and_lowers_the_loss(name):
     torch.manual_seed(0)
-    model, (images, labels) = build(name), made_batch(name)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    model, (images, labels) = build(name), random_batch(name)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     losses = []
-    for _ in range(8):
+    for _ in range(2):
         loss = F.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0]
-
-
-@every_family
-def test_every_parameter_gets_a_gradient(name):
-    model, (images, labels) = build(name), made_batch(name)
-    F.cross_entropy(model(images), labels).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+    assert losses[1] < losses[0]
 
 
 @every_family
 def test_bf16_autocast_gives_finite_logits(name):
-    model, (images, _) = build(name), made_batch(name)
+    model, (images, _) = build(name), random_batch(name)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(images)
     assert logits.dtype == torch.bfloat16
@@ -235,26 +229,29 @@ def test_the_seed_decides_the_initial_weights(name):
     assert not torch.equal(weights(3), weights(4))
 
 
+@pytest.mark.usefixtures("meta_device")
 @every_family
 def test_features_keep_their_names_and_shapes(name):
     shapes = FAMILIES[name][3]
-    output = FeatureTap(build(name), shapes)(made_batch(name)[0])
+    output = FeatureExtractor(build(name), shapes)(torch.rand(2, *FAMILIES[name][2]))
     assert {path: tuple(f.shape[1:]) for path, f in output.features.items()} == shapes
 
 
 @every_family
 def test_no_layer_works_in_place(name):
-    """A feature that is written into afterwards would be another one."""
+    """A feature that is modified in place afterwards would be another one."""
     layers = list(build(name).modules())
     assert len(layers) > 4
     assert not any(getattr(layer, "inplace", False) for layer in layers)
 
 
+@pytest.mark.usefixtures("meta_device")
 @every_family
 def test_classes_decide_the_number_of_logits(name):
-    assert build(name, num_classes=7)(made_batch(name)[0]).shape == (16, 7)
+    assert build(name, num_classes=7)(torch.rand(2, *FAMILIES[name][2])).shape == (2, 7)
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @every_family
 def test_channels_come_from_in_shape(name, channels):
@@ -274,20 +271,16 @@ def test_a_copy_is_on_its_own(name):
 
 @every_family
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
         ({"width": 0}, "width must be .* > 0, got 0"),
-        ({"width": -1}, "width must be .* > 0, got -1"),
-        ({"width": "wide"}, "width must be .* > 0, got 'wide'"),
-        ({"width": float("nan")}, "width must be .* > 0, got nan"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
-        ({"in_shape": (3, 0, 32)}, "in_shape must be .*, got "),
-        ({"in_shape": (32, 32)}, "in_shape must be .*, got "),
     ],
 )
-def test_bad_values_are_refused(name, change, sentence):
+def test_bad_values_are_refused(name, change, message):
+    """The checks themselves are tested in components/test_checks.py."""
     constructor, options, in_shape, _ = FAMILIES[name]
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         constructor(**({"in_shape": in_shape, "num_classes": 10} | options | change))
 
 
@@ -308,6 +301,7 @@ SMALLEST = {
 }
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(("name", "smallest"), SMALLEST.items())
 def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
     constructor, options, (channels, _, _), _ = FAMILIES[name]
@@ -318,11 +312,10 @@ def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
         constructor((channels, 64, smallest - 1), 10, **options)
 
 
-@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan"), None])
 @pytest.mark.parametrize("constructor", [MLP, CNN, LightNN, DeepNN])
-def test_bad_dropout_is_refused(constructor, dropout):
-    with pytest.raises(ValueError, match=r"dropout must be a number in \[0, 1\), got "):
-        constructor(SMALL, 10, dropout=dropout)
+def test_bad_dropout_is_refused(constructor):
+    with pytest.raises(ValueError, match=r"dropout must be a number in \[0, 1\), got 1.0"):
+        constructor(SMALL, 10, dropout=1.0)
 
 
 @pytest.mark.parametrize("constructor", [MLP, CNN])
@@ -334,7 +327,7 @@ def test_dropout_works_in_training_only(constructor):
 
 
 def models_of(group):
-    """Every yaml of the group with a model of its own; others take one by name, or another's."""
+    """Every yaml of the group that sets its own model."""
     return [
         path
         for path in sorted((CONF / group).glob("*.yaml"))
@@ -344,7 +337,7 @@ def models_of(group):
 
 
 def with_recipe(path):
-    """The yaml, and under it the recipe of a teacher that it names."""
+    """The yaml merged over the teacher's recipe that it names."""
     config = OmegaConf.load(path)
     for entry in config.get("defaults", []):
         if entry != "_self_" and (recipe := entry.get("recipe@_here_")):
@@ -365,10 +358,12 @@ def test_the_yaml_files_are_all_there():
     assert teachers >= {"resnet32", "resnet32x4", "wrn40_2", "vgg13", "resnet50", "resnet34"}
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(
     "path", models_of("student") + models_of("teacher"), ids=lambda p: f"{p.parent.stem}-{p.stem}"
 )
 def test_every_yaml_builds_its_model(path):
+    """At full size; the slow tests of conf/ train a step of them."""
     config = with_recipe(path)
     assert config.name == path.stem
     assert config.checkpoint is None
@@ -381,7 +376,7 @@ def test_every_yaml_builds_its_model(path):
 
 
 @pytest.mark.parametrize("path", models_of("teacher"), ids=lambda p: p.stem)
-def test_a_teacher_says_its_whole_recipe(path):
+def test_a_teacher_has_a_complete_recipe(path):
     keys = {"name", "model", "checkpoint", "store", "seed", "hard"}
     assert keys <= set(with_recipe(path))
 
@@ -389,5 +384,5 @@ def test_a_teacher_says_its_whole_recipe(path):
 @pytest.mark.parametrize(
     "path", [*models_of("teacher"), *RECIPES.glob("*.yaml")], ids=lambda p: p.stem
 )
-def test_a_teacher_follows_no_key_outside_its_recipe(path):
+def test_a_teacher_interpolates_no_key(path):
     assert "${" not in path.read_text()

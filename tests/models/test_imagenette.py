@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.imagenette import AverageAndMaximum, PlainNet, ResidualNet
 from kdsweep.models.torchvision_model import Torchvision
 
@@ -13,6 +13,7 @@ MAPS = {
 }
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(
     ("constructor", "parameters"), [(PlainNet, 14_438_602), (ResidualNet, 4_996_938)]
 )
@@ -22,20 +23,22 @@ def test_parameters_follow_from_the_layers(constructor, parameters):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_their_five_maps_have_the_shapes_of_resnet34():
-    networks = {
-        "plain": PlainNet(LARGE, num_classes=10),
-        "residual": ResidualNet(LARGE, num_classes=10),
-        "resnet34": Torchvision("resnet34", LARGE, num_classes=10),
-    }
     shapes = {}
     with torch.no_grad():
+        networks = {
+            "plain": PlainNet(LARGE, num_classes=10),
+            "residual": ResidualNet(LARGE, num_classes=10),
+            "resnet34": Torchvision("resnet34", LARGE, num_classes=10),
+        }
         for name, network in networks.items():
-            output = FeatureTap(network.eval(), MAPS[name])(torch.rand(1, *LARGE))
+            output = FeatureExtractor(network.eval(), MAPS[name])(torch.rand(1, *LARGE))
             shapes[name] = [tuple(feature.shape) for feature in output.features.values()]
     assert shapes["plain"] == shapes["residual"] == shapes["resnet34"]
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize("width", [0.5, 0.25])
 @pytest.mark.parametrize("constructor", [PlainNet, ResidualNet])
 def test_width_multiplies_channels_and_hidden_units(constructor, width):
@@ -44,7 +47,7 @@ def test_width_multiplies_channels_and_hidden_units(constructor, width):
     assert narrow.head.in_features == width * whole.head.in_features
 
 
-def test_average_and_maximum_stand_side_by_side():
+def test_average_and_maximum_are_concatenated():
     maps = torch.rand(2, 3, 4, 4)
     expected = torch.cat([maps.mean(dim=(2, 3)), maps.flatten(2).max(dim=2).values], dim=1)
     assert torch.equal(AverageAndMaximum()(maps), expected)

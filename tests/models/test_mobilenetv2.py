@@ -1,13 +1,16 @@
+import pytest
 import torch
 
 from kdsweep.models.mobilenetv2 import InvertedResidual, MobileNetV2
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_half_the_width_has_the_parameters_of_the_distillation_tables():
     model = MobileNetV2((3, 32, 32), num_classes=100)
     assert sum(p.numel() for p in model.parameters()) == 812_836
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_the_last_convolution_grows_with_the_width_but_does_not_shrink():
     widths = [MobileNetV2((3, 32, 32), 10, width=width).head.in_features for width in (0.25, 1.4)]
     assert widths == [1280, 1792]

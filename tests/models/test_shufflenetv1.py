@@ -4,6 +4,7 @@ import torch
 from kdsweep.models.shufflenetv1 import ShuffleNetV1, ShuffleUnit
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_parameters_are_those_of_the_distillation_tables():
     model = ShuffleNetV1((3, 32, 32), num_classes=100)
     assert sum(p.numel() for p in model.parameters()) == 949_258
@@ -15,6 +16,7 @@ def test_a_halving_unit_keeps_the_average_of_its_input_as_the_last_channels():
     assert torch.equal(unit(maps)[:, -24:], averaged)
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize("width", [0.15, 0.3, 0.33, 1.5])
 def test_every_width_splits_into_groups(width):
     model = ShuffleNetV1((3, 8, 8), num_classes=10, width=width).eval()

@@ -1,4 +1,4 @@
-"""Networks of timm: names, weights, images. None is downloaded; without timm one test is left."""
+"""Networks of timm: names, weights, images. No weights are downloaded."""
 
 import copy
 import sys
@@ -8,14 +8,14 @@ import torch
 
 from kdsweep.builders.models import build_model
 from kdsweep.errors import UserError
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.timm_model import Timm
 
 SHAPE = (3, 32, 32)
 
 
-def test_without_timm_the_sentence_says_what_to_install(monkeypatch):
+def test_without_timm_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
         ValueError, match=r"timm cannot be imported .*: pip install 'kdsweep\[timm\]'"
@@ -32,7 +32,7 @@ def timm():
 class TestWithTimm:
     def test_features_keep_the_module_paths_of_timm(self):
         model = Timm("resnet18", in_shape=SHAPE, num_classes=10).eval()
-        output = FeatureTap(model, ["layer3.1.conv2", "global_pool"])(torch.rand(2, *SHAPE))
+        output = FeatureExtractor(model, ["layer3.1.conv2", "global_pool"])(torch.rand(2, *SHAPE))
         assert output.logits.shape == (2, 10)
         assert output.features["layer3.1.conv2"].shape == (2, 256, 2, 2)
         assert output.features["global_pool"].shape == (2, 512)
@@ -99,5 +99,5 @@ class TestWithTimm:
 
     def test_without_weights_the_data_set_decides(self):
         assert not hasattr(Timm("test_resnet", in_shape=SHAPE, num_classes=10), EXPECTED)
-        asked = Timm("test_resnet", in_shape=SHAPE, num_classes=10, normalize="imagenet")
-        assert getattr(asked, EXPECTED) == IMAGENET
+        model = Timm("test_resnet", in_shape=SHAPE, num_classes=10, normalize="imagenet")
+        assert getattr(model, EXPECTED) == IMAGENET

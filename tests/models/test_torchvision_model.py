@@ -1,4 +1,4 @@
-"""Networks that are not ours: names, heads, channels, sizes and weights. No test downloads any."""
+"""Networks of torchvision: names, heads, channels, sizes and weights. No test downloads any."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import urllib.error
 import pytest
 import torch
 
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
 from kdsweep.models.torchvision_model import Torchvision
 
@@ -15,29 +15,22 @@ from kdsweep.models.torchvision_model import Torchvision
 @pytest.mark.slow
 def test_torchvision_is_not_imported_with_the_module():
     code = "import sys, kdsweep.models.torchvision_model; print('torchvision' in sys.modules)"
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == "False"
+    assert process.stdout.strip() == "False"
 
 
 def test_features_keep_the_module_paths_of_torchvision():
-    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10)
-    output = FeatureTap(model, ["layer3.1.conv2", "layer3.1.bn2", "avgpool"])(
-        torch.rand(2, 3, 32, 32)
-    )
+    """And values from before in-place changes: bn2 is followed by ``out += identity``."""
+    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10).eval()
+    names = ["layer3.1.conv2", "layer3.1.bn2", "avgpool"]
+    output = FeatureExtractor(model, names)(torch.rand(2, 3, 32, 32))
     assert output.logits.shape == (2, 10)
     assert output.features["layer3.1.conv2"].shape == (2, 256, 2, 2)
-
-
-def test_a_feature_that_torchvision_writes_into_is_kept():
-    """bn2 is followed by ``out += identity``."""
-    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10).eval()
-    features = FeatureTap(model, ["layer3.1.conv2", "layer3.1.bn2"])(
-        torch.rand(2, 3, 32, 32)
-    ).features
-    expected = model.get_submodule("layer3.1.bn2")(features["layer3.1.conv2"])
-    assert torch.equal(features["layer3.1.bn2"], expected)
+    expected = model.get_submodule("layer3.1.bn2")(output.features["layer3.1.conv2"])
+    assert torch.equal(output.features["layer3.1.bn2"], expected)
+    assert not hasattr(model, EXPECTED)  # without weights the data set's normalisation is used
 
 
 def test_unknown_name_lists_near_ones():
@@ -57,12 +50,13 @@ def test_images_too_small_for_the_network_are_refused():
         Torchvision("alexnet", in_shape=(3, 8, 8), num_classes=10)
 
 
+@pytest.mark.usefixtures("meta_device")
 def test_channels_come_from_in_shape():
     model = Torchvision("resnet18", in_shape=(1, 32, 32), num_classes=10)
     assert model(torch.rand(2, 1, 32, 32)).shape == (2, 10)
 
 
-def test_building_is_seeded_and_leaves_the_mode_alone():
+def test_building_is_seeded_and_keeps_the_training_mode():
     def built():
         torch.manual_seed(1)
         model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10)
@@ -97,7 +91,7 @@ def test_weights_for_other_channels_are_refused():
 
 @pytest.fixture
 def offline_weights(monkeypatch):
-    """Weights as torchvision would download them, but made here: a network of 1000 classes."""
+    """Replaces torchvision's download by random weights of a network of 1000 classes."""
 
     def make(name):
         import torchvision
@@ -117,36 +111,22 @@ def test_weights_are_loaded_and_the_head_of_other_classes_replaced(offline_weigh
     model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
     assert torch.equal(model.conv1.weight, source.conv1.weight)
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert getattr(model, EXPECTED) == IMAGENET  # the normalisation of their images
 
 
 def test_the_pretrained_head_is_kept_for_its_own_classes(offline_weights):
     source = offline_weights("resnet18")
-    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=1000, weights="DEFAULT")
+    model = Torchvision(
+        "resnet18", in_shape=(3, 32, 32), num_classes=1000, weights="DEFAULT", normalize="dataset"
+    )
     assert torch.equal(model.fc.weight, source.fc.weight)
+    assert not hasattr(model, EXPECTED)
 
 
 def test_a_convolution_as_head_is_replaced_too(offline_weights):
     offline_weights("squeezenet1_1")
     model = Torchvision("squeezenet1_1", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_weights_expect_images_normalised_as_theirs_were(offline_weights):
-    offline_weights("resnet18")
-    model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
-    assert getattr(model, EXPECTED) == IMAGENET
-
-
-def test_weights_can_be_told_to_take_the_normalisation_of_the_data_set(offline_weights):
-    offline_weights("resnet18")
-    model = Torchvision(
-        "resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT", normalize="dataset"
-    )
-    assert not hasattr(model, EXPECTED)
-
-
-def test_without_weights_the_data_set_decides():
-    assert not hasattr(Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10), EXPECTED)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import pytest
 from kdsweep.models.tutorial import DeepNN, LightNN
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(("constructor", "parameters"), [(LightNN, 267_738), (DeepNN, 1_186_986)])
 def test_parameters_are_those_that_the_tutorial_prints(constructor, parameters):
     model = constructor((3, 32, 32), num_classes=10)

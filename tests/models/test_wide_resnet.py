@@ -4,6 +4,7 @@ import torch
 from kdsweep.models.wide_resnet import PreActivationBlock, WideResNet
 
 
+@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(
     ("depth", "width", "parameters"), [(16, 2, 703_284), (40, 1, 569_780), (40, 2, 2_255_156)]
 )

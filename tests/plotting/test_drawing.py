@@ -9,8 +9,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from kdsweep.plotting import drawing, plots
-from kdsweep.plotting.drawing import fonts_with, forgiving, save
+from kdsweep.plotting import drawing
+from kdsweep.plotting.confusion import draw_confusion
+from kdsweep.plotting.curves import draw_curves
+from kdsweep.plotting.drawing import fonts_with, save_figure, warn_on_failure
+from kdsweep.plotting.heatmap import draw_heatmap
+from kdsweep.plotting.samples import draw_samples
 from kdsweep.report.sources.images import Shown, contact_sheet
 
 HOSTILE = (
@@ -21,8 +25,8 @@ HOSTILE = (
 
 @pytest.fixture(autouse=True)
 def no_warning(monkeypatch):
-    """A warning is an error, and half the resolution shows the same."""
-    monkeypatch.setattr(plots, "DPI", 30)
+    """A warning is an error."""
+    monkeypatch.setattr(drawing, "DPI", 30)  # the texts alone count
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -46,30 +50,32 @@ def written(monkeypatch, draw, path):
     return [text.get_text() for text in found]
 
 
-def draw_samples(path):
+def hostile_samples(path):
     images = torch.zeros(len(HOSTILE), 3, 4, 4, dtype=torch.uint8)
-    plots.samples(images, torch.arange(len(HOSTILE)), HOSTILE, path)
+    draw_samples(images, torch.arange(len(HOSTILE)), HOSTILE, path)
 
 
-def draw_confusion(path):
-    plots.confusion(np.eye(len(HOSTILE)), HOSTILE, path, title="$x^{$")
+def hostile_confusion(path):
+    draw_confusion(np.eye(len(HOSTILE)), HOSTILE, path, title="$x^{$")
 
 
-def draw_heatmap(path):
+def hostile_heatmap(path):
     rows = [
         {"cell": f"kl {name} T={T}", "T": T, "alpha": 0.5, "val/acc": 0.9}
         for name in ("a=$x^{$", f"b={'y' * 500}")
         for T in (1, 4)
     ]
-    plots.heatmap(rows, path)
+    draw_heatmap(rows, path)
 
 
-def draw_sheet(path):
+def hostile_sheet(path):
     pixels = np.zeros((3, 4, 4), dtype=np.uint8)
     contact_sheet([("$x^{$\n" + "y" * 500, [Shown(pixels, n, n, n) for n in HOSTILE])], path)
 
 
-@pytest.mark.parametrize("draw", [draw_samples, draw_confusion, draw_heatmap, draw_sheet])
+@pytest.mark.parametrize(
+    "draw", [hostile_samples, hostile_confusion, hostile_heatmap, hostile_sheet]
+)
 def test_names_are_drawn_as_they_are(monkeypatch, tmp_path, draw):
     texts = written(monkeypatch, draw, tmp_path / "picture.png")
     assert any("$x^{$" in text for text in texts)
@@ -77,7 +83,7 @@ def test_names_are_drawn_as_they_are(monkeypatch, tmp_path, draw):
 
 def test_curves_of_a_metric_of_any_name(monkeypatch, tmp_path):
     rows = [{"epoch": 0, "metrics": {"train/loss": 1.0, "train/$x^{$": 2.0, "val/acc": 0.5}}]
-    texts = written(monkeypatch, lambda path: plots.curves(rows, path), tmp_path / "curves.png")
+    texts = written(monkeypatch, lambda path: draw_curves(rows, path), tmp_path / "curves.png")
     assert "train/$x^{$" in texts
 
 
@@ -98,12 +104,12 @@ def test_a_font_that_has_the_letters_is_looked_for(monkeypatch):
 
 
 def test_what_cannot_be_drawn_is_a_warning_that_names_it(caplog, tmp_path):
-    with caplog.at_level(logging.WARNING), forgiving(str(tmp_path / "x.png")):
-        save(Figure(), Path(tmp_path / "missing" / "x.png"))
+    with caplog.at_level(logging.WARNING), warn_on_failure(str(tmp_path / "x.png")):
+        save_figure(Figure(), Path(tmp_path / "missing" / "x.png"))
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{tmp_path / 'x.png'} could not be drawn: ")
 
 
-def test_an_interrupt_is_not_forgiven():
-    with pytest.raises(KeyboardInterrupt), forgiving("x.png"):
+def test_an_interrupt_is_raised():
+    with pytest.raises(KeyboardInterrupt), warn_on_failure("x.png"):
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.compare import Comparison, compare_runs, find_run, sentences
 from kdsweep.report.sources.collection import Run
 from kdsweep.report.sources.lookup import Address
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 from kdsweep.tracking.results_table import COLUMNS
 
 CONFIG: dict[str, Any] = {"T": 4.0, "dataset": {"name": "digits"}, "loss": {}, "tracking": {"a": 1}}
@@ -32,10 +32,10 @@ class Made:
         self.answers = None if right is None else _answers(right)
 
 
-def _answers(right: list[bool]) -> Answers:
+def _answers(right: list[bool]) -> Predictions:
     labels = torch.arange(len(right)) % 2
     said = torch.where(torch.tensor(right), labels, 1 - labels)
-    return Answers({"test": torch.eye(2)[said]}, {"test": labels}, ("a", "b"))
+    return Predictions({"test": torch.eye(2)[said]}, {"test": labels}, ("a", "b"))
 
 
 def test_images_are_counted_and_tested() -> None:

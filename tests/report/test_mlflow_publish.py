@@ -24,7 +24,8 @@ from kdsweep.report.report import Report
 from kdsweep.report.sources.collection import Evidence
 from kdsweep.report.sources.mlflow import from_mlflow
 from kdsweep.sweep.finalize import make_report
-from kdsweep.tracking.mlflow.store import TAG_LENGTH, MLflowStore
+from kdsweep.tracking.mlflow.entities import TAG_LENGTH
+from kdsweep.tracking.mlflow.store import MLflowStore
 
 GRID = ("loss=ce,kl", "seed=0,1", "tracking.report=true")
 

@@ -1,17 +1,24 @@
-"""A study in a real sqlite file for every test: one schema is made, each test gets a copy of it."""
+"""Composed searches, a finished one, and studies in real sqlite files, copies of one template."""
 
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from commands import TINY, Outcome
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
 from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from studies import Start
+from studies import FINISHED, Load, Start
 
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import SETTINGS, open_study
@@ -19,7 +26,7 @@ from kdsweep.search.study import SETTINGS, open_study
 
 @pytest.fixture(scope="session")
 def fresh_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as optuna makes it, which takes half a second; copying it takes milliseconds."""
+    """A database as Optuna creates it, in half a second; a copy takes milliseconds."""
     path = tmp_path_factory.mktemp("storage") / "optuna.db"
     optuna.storages.RDBStorage(f"sqlite:///{path}")
     return path
@@ -27,7 +34,7 @@ def fresh_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_to_open() -> Iterator[None]:
-    """Optuna reads its schema's migrations, which are many, once and not with every opening."""
+    """Optuna reads the many migrations of its schema once, not with every opening."""
     with pytest.MonkeyPatch.context() as patch:
         version = optuna.storages.RDBStorage("sqlite://").get_head_version()
         patch.setattr(_VersionManager, "get_head_version", lambda self: version)
@@ -35,23 +42,23 @@ def _quick_to_open() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _hasty_sqlite() -> Iterator[None]:
+def _unsynced_sqlite() -> Iterator[None]:
     """No test cuts the power, so none waits for the disk."""
 
-    def hurry(connection: Any, record: object) -> None:
+    def unsync(connection: Any, record: object) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous = OFF")
 
-    event.listen(Engine, "connect", hurry)
+    event.listen(Engine, "connect", unsync)
     yield
-    event.remove(Engine, "connect", hurry)
+    event.remove(Engine, "connect", unsync)
 
 
 @pytest.fixture
 def start(tmp_path: Path, fresh_storage: Path) -> Start:
     """`start()`: open the study of this test as every start of a search does."""
 
-    def started(
+    def open_one(
         folder: str = ".",
         *,
         space: dict[str, str] | None = None,
@@ -60,20 +67,74 @@ def start(tmp_path: Path, fresh_storage: Path) -> Start:
         directions: Sequence[str] = ("maximize",),
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> SearchStudy:
-        home = tmp_path / folder
-        home.mkdir(exist_ok=True)
-        if not (home / "optuna.db").exists():
-            shutil.copy(fresh_storage, home / "optuna.db")
+        directory = tmp_path / folder
+        directory.mkdir(exist_ok=True)
+        if not (directory / "optuna.db").exists():
+            shutil.copy(fresh_storage, directory / "optuna.db")
         identity: dict[str, Any] = {"space": space or {"T": "1 to 4"}, "search.seeds": list(seeds)}
         if settings is not None:
             identity[SETTINGS] = settings
         return open_study(
-            f"sqlite:///{home}/optuna.db",
+            f"sqlite:///{directory}/optuna.db",
             "night",
             list(directions),
             identity,
             pruner or optuna.pruners.NopPruner(),
-            home,
+            directory,
         )
 
-    return started
+    return open_one
+
+
+@pytest.fixture(scope="session")
+def load() -> Load:
+    """`load("search=bayes", "T=1,2")`: what Hydra passes to a sweeper for this command."""
+    import hydra
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+
+    from kdsweep.cli import CONF
+
+    @cache  # no test changes a config
+    def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
+        with hydra.initialize_config_dir(str(CONF)):
+            composer = GlobalHydra.instance().hydra
+            assert composer is not None
+            config = composer.compose_config(
+                config_name="train",
+                overrides=list(words),
+                run_mode=RunMode.MULTIRUN,
+                from_shell=False,
+                with_log_configuration=False,
+            )
+            context = HydraContext(config_loader=composer.config_loader, callbacks=Callbacks())
+        return context, config
+
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, teachers: Path, fresh_database: Path
+) -> Outcome:
+    """A search of two trials with two seeds, in MLflow. Tests that change it use `resumable`."""
+    from kdsweep.cli import main
+
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copy(fresh_database, folder / "mlflow.db")
+    words = [*TINY, f"teacher.store={teachers}", "tracking.report=false", *FINISHED]
+    hook, out, err = sys.excepthook, StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["train.py", *words])
+        main()
+    sys.excepthook = hook
+    return Outcome(0, out.getvalue(), err.getvalue(), folder)
+
+
+@pytest.fixture
+def resumable(finished: Outcome, tmp_path: Path) -> list[str]:
+    """A copy of the finished search in the folder of `command`, and the words that resume it."""
+    shutil.copytree(finished.folder / "multirun", tmp_path / "multirun")
+    shutil.copy(finished.folder / "optuna.db", tmp_path / "optuna.db")
+    return FINISHED

@@ -1,6 +1,7 @@
 """Searches through the real command line: total trials, seeds, pruning, failures, finalists."""
 
 import errno
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,17 +12,18 @@ from commands import Command, Outcome
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
+from studies import FINISHED
 
 from kdsweep.common.files import read_json
-from kdsweep.search.timeout import Clock, TimeIsUp
-from kdsweep.tracking.predictions import OF_TEACHERS
+from kdsweep.search.timeout import Deadline, SearchTimeout
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
 
 SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0", "tracking.plots=none"]
 
-ANSWER = {"sweep.json", "results.csv", "optimization_results.yaml"}
+SEARCH_FILES = {"sweep.json", "results.csv", "optimization_results.yaml"}
 
 
 def study_of(outcome: Outcome) -> optuna.Study:
@@ -29,6 +31,12 @@ def study_of(outcome: Outcome) -> optuna.Study:
     storage = f"sqlite:///{outcome.folder}/optuna.db"
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def trial_files(folder: Path) -> dict[str, bytes]:
+    """The files of a search's runs, by their paths."""
+    paths = [path for path in folder.glob("multirun/mine/*/seed-*/**/*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def states(outcome: Outcome) -> list[str]:
@@ -42,35 +50,34 @@ def results(outcome: Outcome) -> dict[str, dict[str, object]]:
 
 
 def artifacts(client: MlflowClient, run_id: str) -> set[str]:
-    """The files of an MLflow run, those in its folders included, but for what teachers said."""
-    found = list(client.list_artifacts(run_id))
-    for entry in found:
-        found += client.list_artifacts(run_id, entry.path) if entry.is_dir else []
-    files = {entry.path for entry in found if not entry.is_dir}
-    return {path for path in files if not path.startswith(f"{OF_TEACHERS}/")}
+    """The files of an MLflow run, also in its folders, without the predictions of teachers."""
+    entries = list(client.list_artifacts(run_id))
+    for entry in entries:
+        entries += client.list_artifacts(run_id, entry.path) if entry.is_dir else []
+    files = {entry.path for entry in entries if not entry.is_dir}
+    return {path for path in files if not path.startswith(f"{TEACHER_PREDICTIONS_DIR}/")}
 
 
-def test_n_trials_is_a_total_and_a_finished_search_says_its_answer(command: Command) -> None:
-    words = [*SEARCH, "hydra.sweeper.n_trials=4"]
-    first = command(*words)
-    assert first.code == 0, first.err
-    weights = {place: result["weights_sha256"] for place, result in results(first).items()}
-    assert len(weights) == 4
-    again = command(*words)
+def weights(outcome: Outcome) -> dict[str, object]:
+    """The digest of each run's weights, by its place in the search."""
+    return {place: result["weights_sha256"] for place, result in results(outcome).items()}
+
+
+def test_n_trials_is_a_total_and_a_finished_search_prints_its_results(
+    command: Command, resumable: list[str], finished: Outcome
+) -> None:
+    again = command(*resumable)
     assert again.code == 0, again.err
     assert "epochs" not in again.err, "something was trained"
-    assert "4 trials complete" in again.out
-    assert {place: r["weights_sha256"] for place, r in results(again).items()} == weights
-    more = command(*SEARCH, "hydra.sweeper.n_trials=5")
-    assert states(more) == ["COMPLETE"] * 5
-    assert weights.items() <= {p: r["weights_sha256"] for p, r in results(more).items()}.items()
+    assert "2 trials complete" in again.out
+    assert weights(again) == weights(finished)
+    more = command(*resumable, "hydra.sweeper.n_trials=3")
+    assert states(more) == ["COMPLETE"] * 3
+    assert weights(finished).items() <= weights(more).items()
 
 
-def test_a_search_in_mlflow_is_a_tree_of_search_trial_and_run(command: Command) -> None:
-    words = [*SEARCH, "hydra.sweeper.n_trials=2", "search.seeds=[0,1]"]
-    outcome = command(*words, tracking=True)
-    assert outcome.code == 0, outcome.err
-    client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
+def test_a_search_in_mlflow_is_a_tree_of_search_trial_and_run(finished: Outcome) -> None:
+    client = MlflowClient(f"sqlite:///{finished.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
     roles: dict[str, list[str]] = {}
@@ -88,7 +95,7 @@ def test_a_search_in_mlflow_is_a_tree_of_search_trial_and_run(command: Command) 
     assert len(best) == 2
     assert "space.T" in runs[search].data.params
     assert {"val/acc", "val/acc_sd", "seeds"} <= set(runs[trials[0]].data.metrics)
-    assert artifacts(client, search) == ANSWER
+    assert artifacts(client, search) == SEARCH_FILES
 
 
 @pytest.mark.slow
@@ -108,16 +115,13 @@ def test_the_plots_of_a_search_are_in_its_folder_and_on_its_run(command: Command
         experiment = client.get_experiment_by_name("kdsweep")
         (search,) = client.search_runs([experiment.experiment_id], "tags.`kdsweep.role` = 'search'")
         assert search.info.status == "FINISHED"
-        assert artifacts(client, search.info.run_id) == ANSWER | files
+        assert artifacts(client, search.info.run_id) == SEARCH_FILES | files
 
 
-def test_the_objective_is_the_mean_over_the_seeds(command: Command) -> None:
-    outcome = command(*SEARCH, "hydra.sweeper.n_trials=2", "search.seeds=[3,5]")
-    assert outcome.code == 0, outcome.err
-    found = results(outcome)
-    for trial in study_of(outcome).trials:
-        runs = [found[f"{trial.number}/seed-{seed}"] for seed in (3, 5)]
-        values = [run["val/acc"] for run in runs]
+def test_the_objective_is_the_mean_over_the_seeds(finished: Outcome) -> None:
+    by_place = results(finished)
+    for trial in study_of(finished).trials:
+        values = [by_place[f"{trial.number}/seed-{seed}"]["val/acc"] for seed in (3, 5)]
         assert trial.value == pytest.approx(sum(values) / 2)
         assert trial.user_attrs["seeds"] == {"3": values[0], "5": values[1]}
 
@@ -136,16 +140,16 @@ def test_finalists_are_run_again_with_seeds_that_chose_nothing(command: Command)
     words = ["search=bayes", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3"]
     outcome = command(*words, "search.finalists=2", "search.finalist_seeds=2")
     assert outcome.code == 0, outcome.err
-    found = results(outcome)
-    assert len(found) == 3 + 2 * 2
+    by_place = results(outcome)
+    assert len(by_place) == 3 + 2 * 2
     fresh: dict[str, list[float]] = {}
-    for place, result in found.items():
+    for place, result in by_place.items():
         if result["seed"] != 0:
             fresh.setdefault(place.split("/")[0], []).append(float(str(result["val/acc"])))
     ranked = sorted(study_of(outcome).trials, key=lambda trial: -(trial.value or 0))
     assert set(fresh) == {str(trial.number) for trial in ranked[:2]}
-    (answer,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
-    best = OmegaConf.load(answer).best_value
+    (file,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
+    best = OmegaConf.load(file).best_value
     assert best == pytest.approx(max(sum(values) / 2 for values in fresh.values()))
     assert "fresh" in outcome.out
 
@@ -182,7 +186,7 @@ def test_a_pruned_student_leaves_its_cohort_at_once(
         assert "pruned after epoch" in str(result["reason"])
     trained = sum(int(str(result["epochs"])) for result in runs.values())
     teacher = 9  # steps, where this test is the first to need it
-    assert sum(steps.values()) <= trained * 5 + teacher, "pruned students went on training"
+    assert sum(steps.values()) <= trained * 5 + teacher, "pruned students were trained on"
     client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     marked = client.search_runs([experiment.experiment_id], "tags.`kdsweep.pruned` = 'true'")
@@ -208,14 +212,14 @@ def test_other_pruners_prune_too(command: Command, pruner: str, eager: list[str]
 
 
 def test_failures_are_trials_with_a_reason_until_there_are_too_many(command: Command) -> None:
-    words = [*SEARCH, "optimizer=sgd", "student.model.width=8", "hydra.sweeper.n_trials=6"]
-    space = "optimizer.lr=choice(0.01,1e7)"
-    outcome = command(*words, space, "hydra.sweeper.sampler.seed=1", "search.max_failures=6")
+    words = [*SEARCH, "optimizer=sgd", "hydra.sweeper.n_trials=2", "trainer.epochs=1"]
+    words += ["hydra.sweeper.sampler.seed=4"]  # draws each learning rate once
+    outcome = command(*words, "optimizer.lr=choice(0.01,1e7)", "search.max_failures=1")
     assert outcome.code == 0, outcome.err
-    failed = [t for t in study_of(outcome).trials if t.state is TrialState.FAIL]
-    assert failed, "nothing failed"
-    assert all("non-finite" in trial.user_attrs["reason"] for trial in failed)
-    assert f"{len(failed)} failed" in outcome.out
+    failed, complete = study_of(outcome).trials
+    assert (failed.state, complete.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert "non-finite" in failed.user_attrs["reason"]
+    assert "1 trials complete, 0 pruned, 1 failed" in outcome.out
 
 
 @pytest.mark.slow
@@ -229,9 +233,10 @@ def test_too_many_failures_end_the_search_with_the_reason(command: Command) -> N
     assert states(outcome) == ["FAIL"] * 4
 
 
-def test_a_search_without_a_complete_trial_has_no_answer(command: Command) -> None:
+def test_a_search_without_a_complete_trial_has_no_result(command: Command) -> None:
     space = "optimizer.lr=interval(1e6,1e7)"
-    outcome = command(*SEARCH, "optimizer=sgd", space, "hydra.sweeper.n_trials=2")
+    words = [*SEARCH, "optimizer=sgd", "hydra.sweeper.n_trials=1", "trainer.epochs=1"]
+    outcome = command(*words, space)
     assert outcome.code == 1
     assert "no trial of the search is complete" in outcome.err
     assert "non-finite" in outcome.err
@@ -256,35 +261,6 @@ def test_equal_points_that_fail_or_are_pruned_end_alike(command: Command) -> Non
 
 
 @pytest.mark.slow
-def test_a_full_disk_parks_the_block_and_the_next_start_goes_on(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [*SEARCH, "hydra.sweeper.n_trials=2", "tracking.checkpoint_seconds=0"]
-    whole = command(*words, "search.name=whole")
-    assert whole.code == 0, whole.err
-
-    def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", full)
-        stopped = command(*words, "search.name=parked")
-    assert stopped.code == 1
-    assert "is full" in stopped.err
-    assert "make room" in stopped.err
-    assert "Traceback" not in stopped.err
-    assert "the same command goes on" in stopped.out
-    assert command(*words, "search.name=parked").code == 0
-
-    def weights(name: str) -> list[object]:
-        paths = sorted(whole.folder.glob(f"multirun/{name}/*/seed-*/result.json"))
-        return [read_json(path)["weights_sha256"] for path in paths]
-
-    assert weights("parked") == weights("whole")
-    assert None not in weights("parked")
-
-
-@pytest.mark.slow
 def test_finalists_are_different_cells(command: Command) -> None:
     words = ["T=1,2", "alpha=0.1,0.9", "search.finalists=3", "search.finalist_seeds=1"]
     outcome = command("search=bayes", "hydra.sweeper.n_jobs=4", "hydra.sweeper.n_trials=12", *words)
@@ -295,29 +271,37 @@ def test_finalists_are_different_cells(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_over_losses_asks_each_only_what_it_listens_to(command: Command) -> None:
+def test_a_search_over_losses_suggests_only_keys_with_an_effect(command: Command) -> None:
     space = ["loss=choice(ce,kl,fitnet)", "loss.fitnet.weight=tag(log,interval(1.0,100.0))"]
     outcome = command(*SEARCH, *space, "alpha=0.5", "hydra.sweeper.n_trials=6")
     assert outcome.code == 0, outcome.err
-    asked = {"ce": {"loss"}, "kl": {"loss", "T"}, "fitnet": {"loss", "loss.fitnet.weight"}}
+    keys = {"ce": {"loss"}, "kl": {"loss", "T"}, "fitnet": {"loss", "loss.fitnet.weight"}}
     for trial in study_of(outcome).trials:
         assert trial.state is TrialState.COMPLETE
-        assert set(trial.params) == asked[trial.params["loss"]]
-    found = results(outcome)
-    ce = [r for r in found.values() if r["loss"] == "ce"]
+        assert set(trial.params) == keys[trial.params["loss"]]
+    ce = [r for r in results(outcome).values() if r["loss"] == "ce"]
     assert len({r["weights_sha256"] for r in ce}) <= 1
     assert sum(r["same_as"] is None for r in ce) <= 1, "an equal point was trained twice"
 
 
-def test_a_changed_space_is_refused_with_both(command: Command) -> None:
-    words = [*SEARCH, "search.name=mine", "hydra.sweeper.n_trials=2"]
-    assert command(*words).code == 0
-    changed = command(*words, "T=tag(log,interval(1.0,32.0))")
+def test_a_changed_space_is_refused_with_both(command: Command, resumable: list[str]) -> None:
+    changed = command(*resumable, "T=tag(log,interval(1.0,32.0))")
     assert changed.code == 1
     assert "space of the search mine must stay" in changed.err
     assert "16.0" in changed.err
     assert "32.0" in changed.err
     assert "Traceback" not in changed.err
+
+
+def test_trials_of_another_search_of_this_name_are_not_taken(
+    command: Command, resumable: list[str], finished: Outcome
+) -> None:
+    Path("optuna.db").rename("old.db")
+    again = command(*resumable, "T=interval(5,8)")
+    assert again.code == 1
+    assert "search.name must be another one, or multirun/mine/0/seed-3 be moved away" in again.err
+    assert "Traceback" not in again.err
+    assert trial_files(again.folder) == trial_files(finished.folder)
 
 
 OTHERS = {
@@ -328,31 +312,23 @@ OTHERS = {
 
 
 @pytest.mark.slow
-def test_another_search_under_the_same_name_is_refused(command: Command) -> None:
-    words = [*SEARCH, "search.name=mine", "hydra.sweeper.n_trials=1", "trainer.epochs=2"]
-    assert command(*words).code == 0
-    for word, sentence in OTHERS.items():
-        changed = command(*words, word)
+def test_another_search_under_the_same_name_is_refused(
+    command: Command, resumable: list[str]
+) -> None:
+    for word, message in OTHERS.items():
+        changed = command(*resumable, word)
         assert changed.code == 1, word
-        assert sentence in changed.err
+        assert message in changed.err
         assert "another search.name begins another search" in changed.err
         assert "Traceback" not in changed.err
 
 
 @pytest.mark.slow
-def test_how_much_is_searched_may_change(command: Command) -> None:
-    words = [*SEARCH, "search.name=mine"]
-    assert command(*words, "hydra.sweeper.n_trials=1").code == 0
+def test_how_much_is_searched_may_change(command: Command, resumable: list[str]) -> None:
     more = ["search.timeout=1h", "search.max_failures=3", "search.finalists=1"]
-    again = command(*words, *more, "search.finalist_seeds=1", "hydra.sweeper.n_trials=2")
+    again = command(*resumable, *more, "search.finalist_seeds=1", "hydra.sweeper.n_trials=3")
     assert again.code == 0, again.err
-    assert states(again) == ["COMPLETE"] * 2
-
-
-def test_what_the_loss_does_not_follow_is_not_searched(command: Command) -> None:
-    outcome = command(*SEARCH, "loss=mse", "hydra.sweeper.n_trials=2")
-    assert outcome.code == 0, outcome.err
-    assert {key for trial in study_of(outcome).trials for key in trial.params} == {"alpha"}
+    assert states(again) == ["COMPLETE"] * 3
 
 
 @pytest.mark.slow
@@ -363,50 +339,92 @@ def test_no_pruner_at_all_is_no_pruner(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_methods_are_searched_with_what_each_listens_to(command: Command) -> None:
+def test_methods_are_searched_with_the_keys_of_each(command: Command) -> None:
     words = [*SEARCH, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=10"]
     outcome = command(*(word for word in words if word != "search=bayes"), "search=methods")
     assert outcome.code == 0, outcome.err
-    asked = {
+    keys = {
         "kl": {"T", "alpha"},
         "soft_ce": {"T", "alpha"},
         "mse": {"alpha"},
         "fitnet": {"loss.fitnet.weight"},
         "[kl,fitnet]": {"T", "alpha", "loss.fitnet.weight"},
     }
-    found = study_of(outcome).trials
-    assert len({trial.params["loss"] for trial in found}) > 2
-    for trial in found:
-        assert set(trial.params) == {"loss", *asked[trial.params["loss"]]}
+    trials = study_of(outcome).trials
+    assert len({trial.params["loss"] for trial in trials}) > 2
+    for trial in trials:
+        assert set(trial.params) == {"loss", *keys[trial.params["loss"]]}
 
 
-@pytest.mark.slow
-def test_a_timeout_parks_what_is_open_and_the_next_start_finishes_it(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+def press_ctrl_c(patch: pytest.MonkeyPatch) -> None:
+    step = Student.step
+
+    def interrupted(self: Student, *arguments: object) -> None:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    patch.setattr(Student, "step", interrupted)
+
+
+def exceed_the_timeout(patch: pytest.MonkeyPatch) -> None:
+    # Only the clock of the search runs fast: MLflow still gets the seconds to close the runs.
+    seconds = count()
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    patch.setattr("kdsweep.search.timeout.time", clock)
+
+
+def fill_the_disk(patch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    patch.setattr(checkpoint, "save", full)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "timeout", "code", "message"),
+    [
+        (press_ctrl_c, "1h", 130, ""),
+        pytest.param(
+            *(exceed_the_timeout, "1s", 0, "search.timeout=1s is over"), marks=pytest.mark.slow
+        ),
+        pytest.param(fill_the_disk, "1h", 1, "make room", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_search_is_resumed_to_the_same_weights(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Outcome,
+    interrupt: Callable[[pytest.MonkeyPatch], None],
+    timeout: str,
+    code: int,
+    message: str,
 ) -> None:
-    words = [*SEARCH, "hydra.sweeper.n_trials=2", "trainer.epochs=4"]
-    whole = command(*words, "search.name=whole")
+    words = [*FINISHED, "tracking.checkpoint_seconds=0"]
     with monkeypatch.context() as patch:
-        # Only the search's own clock runs fast: MLflow gets the seconds to hear of the end.
-        seconds = count()
-        patch.setattr(
-            "kdsweep.search.timeout.time", SimpleNamespace(monotonic=lambda: next(seconds))
-        )
-        parked = command(*words, "search.name=parked", "search.timeout=4s", tracking=True)
-    assert parked.code == 0, parked.err
-    assert "search.timeout" in parked.err + parked.out
-    assert "0 trials complete" in parked.out
-    assert "stopped, of 2 trials in all; the same command goes on" in parked.out
-    client = MlflowClient(f"sqlite:///{parked.folder}/mlflow.db")
+        interrupt(patch)
+        stopped = command(*words, f"search.timeout={timeout}", tracking=True)
+    assert stopped.code == code, stopped.err
+    assert message in stopped.err
+    assert "Traceback" not in stopped.err
+    if interrupt is not fill_the_disk:  # its message is that of every sweep
+        assert "resume" not in stopped.err
+    assert "0 trials complete" in stopped.out
+    assert "stopped, of 2 trials in all; the same command resumes it" in stopped.out
+    assert states(stopped) == ["RUNNING", "RUNNING"]
+    assert "RUNNING" not in run_statuses(stopped)
+    again = command(*words, tracking=True)
+    assert again.code == 0, again.err
+    assert states(again) == ["COMPLETE"] * 2
+    assert run_statuses(again) == {"FINISHED"}
+    assert weights(again) == weights(finished)
+
+
+def run_statuses(outcome: Outcome) -> set[str]:
+    """The statuses of all runs in MLflow."""
+    client = MlflowClient(f"sqlite:///{outcome.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
-    assert "RUNNING" not in {r.info.status for r in client.search_runs([experiment.experiment_id])}
-    assert command(*words, "search.name=parked", tracking=True).code == 0
-
-    def weights(name: str) -> list[object]:
-        paths = sorted(whole.folder.glob(f"multirun/{name}/*/seed-*/result.json"))
-        return [read_json(path)["weights_sha256"] for path in paths]
-
-    assert weights("parked") == weights("whole") != []
+    return {run.info.status for run in client.search_runs([experiment.experiment_id])}
 
 
 def test_a_timeout_keeps_the_last_epoch_of_every_run(
@@ -415,11 +433,11 @@ def test_a_timeout_keeps_the_last_epoch_of_every_run(
     """The time is over when the first of two runs has recorded its second epoch."""
     runs = [Path(f"multirun/mine/{trial}/seed-0") for trial in (0, 1)]
 
-    def is_over(self: Clock) -> None:
+    def is_over(self: Deadline) -> None:
         if any(len(read_rows(run)) == 2 for run in runs):
-            raise TimeIsUp(0)
+            raise SearchTimeout(0)
 
-    monkeypatch.setattr(Clock, "stop_in_time", is_over)
+    monkeypatch.setattr(Deadline, "check", is_over)
     words = ["hydra.sweeper.n_trials=2", "search.name=mine", "search/pruner=median"]
     words += ["trainer.epochs=4", "tracking.checkpoint_seconds=1000"]
     outcome = command(*SEARCH, *words)
@@ -434,7 +452,7 @@ def test_a_timeout_keeps_the_last_epoch_of_every_run(
 def test_a_timeout_reaches_what_is_trained_before_the_trials(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, role: str
 ) -> None:
-    """It ends at an epoch's end, and goes on from there to the same bits."""
+    """It ends at an epoch's end, and is resumed from there to the same bits."""
     before = {
         "teacher": ["teacher.trainer.epochs=6"],
         "stage": ["stages=hints", "stages.hints.epochs=6", "student=cnn", "student.model.width=4"],
@@ -444,7 +462,7 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
     def searched(name: str, *more: str) -> Outcome:
         return command(*words, f"search.name={name}", f"teacher.store={tmp_path}/{name}", *more)
 
-    def weights(name: str) -> list[object]:
+    def all_weights(name: str) -> list[object]:
         folders = [*tmp_path.glob(f"{name}/*/result.json")]
         folders += tmp_path.glob(f"multirun/{name}/**/result.json")
         return sorted(read_json(path)["weights_sha256"] for path in folders)
@@ -453,36 +471,41 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
     with monkeypatch.context() as patch:
         from kdsweep.tracking.run_dir import RESULT
 
-        asked = iter(range(100))
+        checks = iter(range(100))
 
-        def third(self: Clock) -> None:
-            if next(asked) == (2 if role == "teacher" else 3):  # the tiny teacher has one epoch
-                raise TimeIsUp(0)
+        def third(self: Deadline) -> None:
+            if next(checks) == (2 if role == "teacher" else 3):  # the tiny teacher has one epoch
+                raise SearchTimeout(0)
 
-        patch.setattr(Clock, "stop_in_time", third)
-        parked = searched("parked", "search.timeout=4s")
-        assert parked.code == 0, parked.err
-        assert "search.timeout=4s is over" in parked.err
-        assert "the same command goes on" in parked.out
-        places = {"teacher": "parked/*", "stage": "multirun/parked/stage-*"}
+        patch.setattr(Deadline, "check", third)
+        stopped = searched("stopped", "search.timeout=4s")
+        assert stopped.code == 0, stopped.err
+        assert "search.timeout=4s is over" in stopped.err
+        assert "the same command resumes it" in stopped.out
+        places = {"teacher": "stopped/*", "stage": "multirun/stopped/stage-*"}
         (folder,) = (path.parent for path in tmp_path.glob(f"{places[role]}/{RESULT}"))
         assert read_json(folder / RESULT)["status"] == "KILLED"
         assert [path.stem for path in folder.glob("checkpoint/*.safetensors")] == ["epoch-0003"]
-    again = searched("parked")
+    again = searched("stopped")
     assert again.code == 0, again.err
-    assert weights("parked") == weights("whole")
-    assert len(weights("whole")) == (2 if role == "teacher" else 3)
-
-
-SLOW = pytest.mark.slow
+    assert all_weights("stopped") == all_weights("whole")
+    assert len(all_weights("whole")) == (2 if role == "teacher" else 3)
 
 
 @pytest.mark.parametrize(
-    "sampler",
-    ["random", *(pytest.param(name, marks=SLOW) for name in ("gp", "cmaes", "nsgaii", "qmc"))],
+    "words",
+    [
+        ["hydra/sweeper=kdsweep", "hydra/sweeper/sampler=random", "T=interval(1,4)"],
+        *(
+            pytest.param([f"hydra/sweeper/sampler={name}", "search=bayes"], marks=pytest.mark.slow)
+            for name in ("gp", "cmaes", "nsgaii", "qmc")
+        ),
+    ],
 )
-def test_other_samplers_search(command: Command, sampler: str) -> None:
-    outcome = command(*SEARCH, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3")
+def test_other_samplers_search_also_without_an_option_of_the_search_group(
+    command: Command, words: list[str]
+) -> None:
+    outcome = command(*words, *SEARCH[1:], "hydra.sweeper.n_trials=3", "trainer.epochs=1")
     assert outcome.code == 0, outcome.err
     points = {tuple(trial.params.values()) for trial in study_of(outcome).trials}
     assert len(points) == 3
@@ -499,7 +522,7 @@ def test_a_grid_is_searched_once_and_in_positions(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_two_objectives_end_in_the_trials_that_no_other_beats(command: Command) -> None:
+def test_two_objectives_end_in_the_trials_that_no_other_dominates(command: Command) -> None:
     outcome = command(
         *SEARCH,
         "hydra.sweeper.direction=[maximize,minimize]",
@@ -509,8 +532,8 @@ def test_two_objectives_end_in_the_trials_that_no_other_beats(command: Command) 
     )
     assert outcome.code == 0, outcome.err
     study = study_of(outcome)
-    (answer,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
-    solutions = OmegaConf.load(answer).solutions
+    (file,) = outcome.folder.glob("multirun/*/optimization_results.yaml")
+    solutions = OmegaConf.load(file).solutions
     assert [list(s["values"]) for s in solutions] == [t.values for t in study.best_trials]
     assert {s.params["student.model.width"] for s in solutions} <= {4, 8, 16}
 
@@ -525,38 +548,8 @@ def test_a_student_s_latency_may_be_an_objective(command: Command) -> None:
         "hydra.sweeper.n_trials=4",
     )
     assert outcome.code == 0, outcome.err
-    found = results(outcome)
+    by_place = results(outcome)
     for trial in study_of(outcome).trials:
-        result = found[f"{trial.number}/seed-0"]
+        result = by_place[f"{trial.number}/seed-0"]
         assert trial.values == [result["val/acc"], result["latency_ms"]]
         assert float(str(result["latency_ms"])) > 0
-
-
-def test_ctrl_c_parks_the_search_and_the_next_start_goes_on(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [*SEARCH, "hydra.sweeper.n_trials=4", "search.name=mine"]
-    step = Student.step
-
-    def until(self: Student, *arguments: object) -> None:
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        step(self, *arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Student, "step", until)
-        stopped = command(*words, tracking=True)
-    assert stopped.code == 130
-    assert "0 trials complete" in stopped.out
-    assert "the same command goes on" in stopped.out
-    assert "resume" not in stopped.err
-    assert states(stopped) == ["RUNNING", "RUNNING"]
-    client = MlflowClient(f"sqlite:///{stopped.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("kdsweep")
-    status = {r.info.status for r in client.search_runs([experiment.experiment_id])}
-    assert "KILLED" in status
-    assert "RUNNING" not in status
-    assert command(*words, tracking=True).code == 0
-    assert states(stopped) == ["COMPLETE"] * 4
-    status = {r.info.status for r in client.search_runs([experiment.experiment_id])}
-    assert status == {"FINISHED"}

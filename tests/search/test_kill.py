@@ -1,7 +1,7 @@
 """Kill it anywhere: a sweep that is killed with -9 and started again ends as if it had not been.
 
 The sweeps are real ones in child processes. Two kills of three come after a random number of
-recorded epochs and a random moment more, so that shipping, checkpoints and the study are hit too;
+recorded epochs and a random moment more, so that uploads, checkpoints and the study are hit too;
 the third comes at a random moment after the start, so that imports, claiming and planning are.
 """
 
@@ -47,7 +47,7 @@ KINDS = {
 GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
 
 
-def taught(kind: str) -> list[str]:
+def sweep_of(kind: str) -> list[str]:
     """A sweep of this kind of teaching, over two seeds."""
     words = [word for word in SMALL if not word.startswith("teacher.")]
     if kind in ("assistant", "stages"):
@@ -83,7 +83,7 @@ Compared = Callable[[Path], Any]
         pytest.param(SEARCH, 20, [trials, results], id="search-often", marks=pytest.mark.slow),
         pytest.param(GRID, 10, [results], id="grid", marks=pytest.mark.slow),
         *(
-            pytest.param(taught(kind), 4, [results], id=kind, marks=pytest.mark.slow)
+            pytest.param(sweep_of(kind), 4, [results], id=kind, marks=pytest.mark.slow)
             for kind in KINDS
         ),
     ],
@@ -118,12 +118,12 @@ TWO = [
 def assert_whole(folder: Path) -> None:
     """All trials of TWO, each once; a teacher, the search, and runs of trials and a finalist."""
     assert [row[:2] for row in trials(folder)] == [(n, TrialState.COMPLETE) for n in range(12)]
-    found = results(folder)
-    assert sorted(place for place in found if place.endswith("seed-0")) == sorted(
+    by_place = results(folder)
+    assert sorted(place for place in by_place if place.endswith("seed-0")) == sorted(
         f"{number}/seed-0" for number in range(12)
     )
-    assert len(found) == 12 + 1
-    assert {result[0] for result in found.values()} == {"FINISHED"}
+    assert len(by_place) == 12 + 1
+    assert {result[0] for result in by_place.values()} == {"FINISHED"}
     assert_mlflow_is_tidy(folder, 1 + 1 + 12 + 12 + 1)
 
 
@@ -144,9 +144,9 @@ def test_what_a_killed_worker_leaves_is_done_by_the_others(tmp_path: Path) -> No
         time.sleep(0.01)
     worker = next(pid for pid in map(int, children.read_text().split()) if is_worker(pid))
     os.kill(worker, signal.SIGKILL)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    assert "worker 1 has stopped" in said
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "worker 1 has stopped" in output
     assert_whole(tmp_path)
 
 

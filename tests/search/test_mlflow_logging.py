@@ -1,4 +1,4 @@
-"""A search in a real MLflow store: search > trial, found again, nothing twice, nothing raised."""
+"""A search in a real MLflow store: search > trial, resumed, nothing twice, nothing raised."""
 
 import shutil
 from datetime import datetime
@@ -13,11 +13,11 @@ from optuna.trial import TrialState, create_trial
 
 from kdsweep.common.files import write_json_atomic
 from kdsweep.config.schema import SearchConfig
-from kdsweep.search.mlflow_logging import SearchRuns
+from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.space import parse
-from kdsweep.sweep.finalize import ship_sweep
+from kdsweep.sweep.finalize import upload_sweep
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.trial_sync import is_lacking, run_id_of, sync_search, sync_trial
+from kdsweep.tracking.mlflow.trial_sync import is_pending, read_run_id, sync_search, sync_trial
 
 VALUES = {"T": 2.0, "alpha": 0.25}
 
@@ -33,22 +33,22 @@ def parent(store: MLflowStore) -> str:
     return store.create_run(name="bayes", parent_id=None, tags={}, params={})
 
 
-def search_in(folder: Path, store: Any, parent: str | None) -> SearchRuns:
+def search_in(folder: Path, store: Any, parent: str | None) -> SearchLogger:
     """A search in this folder, as `open_sweep` has described it."""
     folder.mkdir(exist_ok=True)
     note = {"name": "bayes", "created": 0.0, "parent_run_id": parent}
     write_json_atomic(folder / "sweep.json", note)
-    return SearchRuns(store, parent, folder)
+    return SearchLogger(store, parent, folder)
 
 
 @pytest.fixture
-def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchRuns:
+def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchLogger:
     return search_in(tmp_path / "bayes", store, parent)
 
 
-def begun(runs: SearchRuns, trial: int = 0) -> str:
+def begun(runs: SearchLogger, trial: int = 0) -> str:
     runs.trial(trial, "kl T=2 alpha=0.25", VALUES)
-    run_id = run_id_of(runs.folder / str(trial))
+    run_id = read_run_id(runs.folder / str(trial))
     assert run_id is not None
     return run_id
 
@@ -58,10 +58,10 @@ def read(store: MLflowStore, run_id: str) -> Run:
 
 
 def children(store: MLflowStore, parent: str) -> list[str]:
-    found = store.client.search_runs(
+    runs = store.client.search_runs(
         [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
     )
-    return [run.info.run_id for run in found]
+    return [run.info.run_id for run in runs]
 
 
 def history(store: MLflowStore, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -77,10 +77,10 @@ def _quiet_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def study(*told: float | TrialState, direction: str = "maximize") -> optuna.Study:
+def study(*values: float | TrialState, direction: str = "maximize") -> optuna.Study:
     """A study with trials of these values; a state is a trial without a value."""
     made = optuna.create_study(direction=direction)
-    for value in told:
+    for value in values:
         ended = isinstance(value, float)
         made.add_trial(
             create_trial(value=value) if ended else create_trial(state=value)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def study(*told: float | TrialState, direction: str = "maximize") -> optuna.Stud
 
 
 def test_a_trial_is_a_run_under_the_search(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     run_id = begun(runs, 3)
     assert children(store, parent) == [run_id]
@@ -102,24 +102,24 @@ def test_a_trial_is_a_run_under_the_search(
 
 
 def test_a_trial_is_created_once_and_found_again_after_a_restart(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     run_id, other = begun(runs, 0), begun(runs, 1)
     assert run_id != other
     assert begun(runs, 0) == run_id
-    again = SearchRuns(store, parent, tmp_path / "bayes")
+    again = SearchLogger(store, parent, tmp_path / "bayes")
     assert (begun(again, 0), begun(again, 1)) == (run_id, other)
     assert sorted(children(store, parent)) == sorted([run_id, other])
 
 
 def test_the_trial_of_another_search_is_another_run(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     assert begun(search_in(tmp_path / "other", store, parent)) != begun(runs)
 
 
 def test_a_trial_ends_with_its_mean_its_spread_and_how_many(
-    store: MLflowStore, runs: SearchRuns
+    store: MLflowStore, runs: SearchLogger
 ) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
@@ -133,20 +133,20 @@ def test_a_trial_ends_with_its_mean_its_spread_and_how_many(
     assert history(store, run_id, "val/acc_of_seed") == [(0, 0.5), (1, 0.75)]
 
 
-def test_a_pruned_trial_is_marked_as_its_runs_are(store: MLflowStore, runs: SearchRuns) -> None:
+def test_a_pruned_trial_has_the_tag_of_its_runs(store: MLflowStore, runs: SearchLogger) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(0.25), TrialState.PRUNED)
     assert read(store, run_id).info.status == "KILLED"
     assert read(store, run_id).data.tags["kdsweep.pruned"] == "true"
 
 
-def test_one_seed_has_no_spread(store: MLflowStore, runs: SearchRuns) -> None:
+def test_one_seed_has_no_spread(store: MLflowStore, runs: SearchLogger) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
     assert read(store, run_id).data.metrics == {"val/acc": 0.5, "val/acc_of_seed": 0.5, "seeds": 1}
 
 
-def test_a_failed_trial_may_have_nothing_to_log(store: MLflowStore, runs: SearchRuns) -> None:
+def test_a_failed_trial_may_have_nothing_to_log(store: MLflowStore, runs: SearchLogger) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(None), TrialState.FAIL)
     assert read(store, run_id).info.status == "FAILED"
@@ -154,11 +154,11 @@ def test_a_failed_trial_may_have_nothing_to_log(store: MLflowStore, runs: Search
 
 
 def test_ending_a_trial_twice_logs_it_once(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     run_id = begun(runs)
     runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
-    again = SearchRuns(store, parent, tmp_path / "bayes")
+    again = SearchLogger(store, parent, tmp_path / "bayes")
     assert begun(again) == run_id
     again.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     assert history(store, run_id, "val/acc") == [(0, 0.625)]
@@ -166,14 +166,14 @@ def test_ending_a_trial_twice_logs_it_once(
 
 
 def test_the_best_so_far_is_a_curve_over_trials(
-    store: MLflowStore, runs: SearchRuns, parent: str
+    store: MLflowStore, runs: SearchLogger, parent: str
 ) -> None:
     runs.best_so_far(study(0.5, TrialState.FAIL, 0.25, TrialState.PRUNED, 0.75))
     assert history(store, parent, "best") == [(1, 0.5), (2, 0.5), (3, 0.75)]
 
 
 def test_a_block_that_ends_late_does_not_hide_its_best(
-    store: MLflowStore, runs: SearchRuns, parent: str
+    store: MLflowStore, runs: SearchLogger, parent: str
 ) -> None:
     late, early = create_trial(value=0.97), create_trial(value=0.90)
     early.datetime_complete = datetime(2026, 1, 1)
@@ -189,22 +189,24 @@ def test_a_block_that_ends_late_does_not_hide_its_best(
 
 
 def test_the_best_so_far_may_be_the_lowest(
-    store: MLflowStore, runs: SearchRuns, parent: str
+    store: MLflowStore, runs: SearchLogger, parent: str
 ) -> None:
     runs.best_so_far(study(0.5, 0.75, 0.25, direction="minimize"))
     assert [value for _, value in history(store, parent, "best")] == [0.5, 0.5, 0.25]
 
 
-def test_saying_the_best_again_adds_only_what_is_new(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+def test_logging_the_best_again_adds_only_what_is_new(
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     runs.best_so_far(study(0.5, 0.25))
     runs.best_so_far(study(0.5, 0.25))
-    SearchRuns(store, parent, tmp_path / "bayes").best_so_far(study(0.5, 0.25, 0.75))
+    SearchLogger(store, parent, tmp_path / "bayes").best_so_far(study(0.5, 0.25, 0.75))
     assert history(store, parent, "best") == [(1, 0.5), (2, 0.5), (3, 0.75)]
 
 
-def test_several_objectives_have_no_best(store: MLflowStore, runs: SearchRuns, parent: str) -> None:
+def test_several_objectives_have_no_best(
+    store: MLflowStore, runs: SearchLogger, parent: str
+) -> None:
     made = optuna.create_study(directions=["maximize", "minimize"])
     made.add_trial(create_trial(values=[0.5, 10.0]))
     runs.best_so_far(made)
@@ -219,7 +221,7 @@ def test_several_objectives_have_no_best(store: MLflowStore, runs: SearchRuns, p
     ],
 )
 def test_what_is_searched_and_how_are_params_of_the_search(
-    store: MLflowStore, runs: SearchRuns, parent: str, word: str
+    store: MLflowStore, runs: SearchLogger, parent: str, word: str
 ) -> None:
     space = parse([word, "alpha=interval(0,1)"], lambda key, loss: True)
     sampler = {"sampler": {"_target_": "optuna.samplers.TPESampler"}}
@@ -236,25 +238,25 @@ def test_what_is_searched_and_how_are_params_of_the_search(
     assert any("FloatDistribution" in value for value in described)
 
 
-def test_the_answer_is_on_the_run_of_the_search_and_may_be_shipped_again(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+def test_the_results_are_on_the_run_of_the_search_and_may_be_uploaded_again(
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     files = ["optimization_results.yaml", "plots/history.png", "plots/search.html"]
     (tmp_path / "bayes" / "plots").mkdir(parents=True)
     for text in ("first", "second"):
         for file in (*files, "plots/.half-written"):
             (tmp_path / "bayes" / file).write_text(text)
-        ship_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
+        upload_sweep(store, parent, tmp_path / "bayes", None, "FINISHED")
     kept = Path(store.client.download_artifacts(parent, ""))
-    found = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
-    assert found == {*files, "results.csv", "sweep.json"}
+    logged = {str(path.relative_to(kept)) for path in kept.rglob("*.*")}
+    assert logged == {*files, "results.csv", "sweep.json"}
     assert {(kept / file).read_text() for file in files} == {"second"}
     assert read(store, parent).info.status == "FINISHED"
 
 
 @pytest.mark.parametrize("status", ["KILLED", "FAILED"])
 def test_a_search_that_is_stopped_leaves_no_trial_open(
-    store: MLflowStore, runs: SearchRuns, status: Any
+    store: MLflowStore, runs: SearchLogger, status: Any
 ) -> None:
     done, opened = begun(runs, 0), begun(runs, 1)
     runs.trial_ended(0, results(0.5), TrialState.COMPLETE)
@@ -264,11 +266,11 @@ def test_a_search_that_is_stopped_leaves_no_trial_open(
 
 
 def test_a_trial_that_was_stopped_and_resumed_ends_as_one_that_was_not(
-    store: MLflowStore, runs: SearchRuns, parent: str, tmp_path: Path
+    store: MLflowStore, runs: SearchLogger, parent: str, tmp_path: Path
 ) -> None:
     run_id = begun(runs)
     runs.stopped("KILLED")
-    again = SearchRuns(store, parent, tmp_path / "bayes")
+    again = SearchLogger(store, parent, tmp_path / "bayes")
     assert begun(again) == run_id
     again.trial_ended(0, results(0.5), TrialState.COMPLETE)
     assert read(store, run_id).info.status == "FINISHED"
@@ -286,13 +288,13 @@ class Broken:
 
 
 class DiesLater(Broken):
-    """A store that took a trial and then broke."""
+    """A store that accepted a trial and then broke."""
 
     def find_run(self, tags: object) -> str:
         return "a" * 32
 
 
-def use_all(runs: SearchRuns) -> None:
+def use_all(runs: SearchLogger) -> None:
     runs.trial(0, "kl", VALUES)
     runs.trial_ended(0, results(0.5, 0.75), TrialState.COMPLETE)
     runs.best_so_far(study(0.5))
@@ -303,7 +305,7 @@ def use_all(runs: SearchRuns) -> None:
 
 
 @pytest.mark.parametrize("store_class", [Broken, DiesLater])
-def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
+def test_a_store_that_breaks_stops_nothing_and_is_logged(
     store_class: type, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_all(search_in(tmp_path, store_class(), "b" * 32))
@@ -311,14 +313,14 @@ def test_a_store_that_breaks_stops_nothing_and_is_mentioned(
     assert "no route to host" in caplog.text
 
 
-def test_what_a_broken_store_missed_is_shipped_from_the_notes(
+def test_what_a_broken_store_missed_is_uploaded_from_the_files(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
     use_all(search_in(tmp_path, Broken(), parent))
-    assert is_lacking(tmp_path / "0")
+    assert is_pending(tmp_path / "0")
     sync_trial(tmp_path / "0", store)
     sync_search(tmp_path, store, parent)
-    assert not is_lacking(tmp_path / "0")
+    assert not is_pending(tmp_path / "0")
     (run_id,) = children(store, parent)
     assert read(store, run_id).info.status == "FINISHED"
     assert read(store, run_id).data.metrics["val/acc"] == 0.625
@@ -326,11 +328,11 @@ def test_what_a_broken_store_missed_is_shipped_from_the_notes(
     assert "space.T" in read(store, parent).data.params
 
 
-def test_without_a_store_only_the_notes_are_written(
+def test_without_a_store_only_the_files_are_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_all(search_in(tmp_path, None, None))
-    assert run_id_of(tmp_path / "0") is None
+    assert read_run_id(tmp_path / "0") is None
     assert caplog.text == ""
 
 
@@ -339,7 +341,7 @@ def test_a_store_that_recovers_is_used_again(
 ) -> None:
     runs = search_in(tmp_path, Broken(), parent)
     runs.trial(0, "kl", VALUES)
-    assert run_id_of(tmp_path / "0") is None
+    assert read_run_id(tmp_path / "0") is None
     runs.store = store
     run_id = begun(runs)
     assert children(store, parent) == [run_id]

@@ -1,16 +1,11 @@
 """The contract with what is private to the Optuna sweeper of Hydra, and to Optuna itself."""
 
-import inspect
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.plugins.sweeper import Sweeper
-from hydra_plugins.hydra_optuna_sweeper.config import Direction
-from omegaconf import OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -20,59 +15,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from studies import Start
 
-from kdsweep.search.optuna_internals import (
-    OptunaSweeperImpl,
-    SearchStudy,
-    create_optuna_distribution_from_override,
-)
-from kdsweep.search.study import enqueue
-from kdsweep.search.sweeper import SearchSweeperConf
-
-
-def sweeper(**changes: Any) -> OptunaSweeperImpl:
-    options = {"sampler": None, "direction": Direction.maximize, "params": None}
-    rest = {"storage": None, "study_name": None, "custom_search_space": None}
-    numbers = {"n_trials": 4, "n_jobs": 2, "max_failure_rate": 0.0}
-    return OptunaSweeperImpl(**options | rest | numbers | changes)
-
-
-def test_the_plugin_takes_the_keys_of_our_sweeper() -> None:
-    wanted = {field.name for field in fields(SearchSweeperConf)} - {"_target_", "defaults"}
-    assert set(inspect.signature(OptunaSweeperImpl).parameters) == wanted
-
-
-def test_the_plugin_is_a_sweeper_that_hydra_calls_as_it_calls_ours() -> None:
-    assert issubclass(OptunaSweeperImpl, Sweeper)
-    setup = inspect.signature(OptunaSweeperImpl.setup).parameters
-    assert list(setup) == ["self", "hydra_context", "task_function", "config"]
-    assert list(inspect.signature(OptunaSweeperImpl.sweep).parameters) == ["self", "arguments"]
-
-
-def test_the_plugin_keeps_what_a_search_reads_of_it() -> None:
-    made = sweeper(storage="sqlite:///optuna.db", n_trials=7, n_jobs=3)
-    assert (made.storage, made.n_trials, made.n_jobs) == ("sqlite:///optuna.db", 7, 3)
-
-
-@pytest.mark.parametrize(
-    ("direction", "names"),
-    [
-        (Direction.maximize, ["maximize"]),
-        ("minimize", ["minimize"]),
-        (["maximize", Direction.minimize], ["maximize", "minimize"]),
-        (OmegaConf.create(["maximize", "minimize"]), ["maximize", "minimize"]),
-    ],
-)
-def test_directions_as_words(direction: Any, names: list[str]) -> None:
-    assert sweeper(direction=direction)._get_directions() == names
-
-
-def test_the_searched_keys_of_the_config_as_words() -> None:
-    params = OmegaConf.create({"T": "tag(log, interval(1.0, 16.0))", "loss.kl.weight": "1,2"})
-    assert sweeper(params=params)._parse_sweeper_params_config() == [
-        "T=tag(log, interval(1.0, 16.0))",
-        "loss.kl.weight=1,2",
-    ]
-    assert sweeper(params=None)._parse_sweeper_params_config() == []
+from kdsweep.search.lease import enqueue
+from kdsweep.search.optuna_internals import SearchStudy, distribution_of, grid_choices
 
 
 @pytest.mark.parametrize(
@@ -85,7 +29,7 @@ def test_the_searched_keys_of_the_config_as_words() -> None:
     ],
 )
 def test_the_points_of_a_grid(distribution: BaseDistribution, choices: list[Any]) -> None:
-    assert list(OptunaSweeperImpl._to_grid_sampler_choices(distribution)) == choices
+    assert list(grid_choices(distribution)) == choices
 
 
 @pytest.mark.parametrize(
@@ -100,7 +44,7 @@ def test_the_points_of_a_grid(distribution: BaseDistribution, choices: list[Any]
 )
 def test_an_override_as_a_distribution(word: str, distribution: BaseDistribution) -> None:
     (override,) = OverridesParser.create().parse_overrides([word])
-    assert create_optuna_distribution_from_override(override) == distribution
+    assert distribution_of(override) == distribution
 
 
 # Optuna
@@ -142,12 +86,12 @@ def test_a_trial_is_found_by_its_number_among_other_studies(
     assert [study.id_of(n) for n in range(5)] == [trial._trial_id for trial in study.trials]
 
 
-def test_a_taken_trial_goes_on_after_a_restart(start: Start, study: SearchStudy) -> None:
+def test_a_taken_trial_is_resumed_after_a_restart(start: Start, study: SearchStudy) -> None:
     study.take(2)
-    first = study.go_on(2)
+    first = study.resume_trial(2)
     value = first.suggest_float("T", 1, 4)
     first.report(0.25, step=1)
-    again = start().go_on(2)
+    again = start().resume_trial(2)
     assert again.number == 2
     assert again.params == {"T": value}
     assert again.suggest_float("T", 1, 4) == value
@@ -157,16 +101,16 @@ def test_a_taken_trial_goes_on_after_a_restart(start: Start, study: SearchStudy)
     assert (study.trials[2].state, study.trials[2].value) == (TrialState.COMPLETE, 0.5)
 
 
-def test_a_note_is_a_user_attribute_and_may_change(study: SearchStudy) -> None:
+def test_an_attribute_of_a_trial_may_change(study: SearchStudy) -> None:
     study.take(1)
-    study.note(1, "owner", {"pid": 1})
-    study.note(1, "owner", None)
+    study.set_attr(1, "owner", {"pid": 1})
+    study.set_attr(1, "owner", None)
     assert study.trials[1].user_attrs == {"owner": None}
     assert study.trials[0].user_attrs == {}
 
 
 class Spy(optuna.samplers.RandomSampler):
-    """Remembers what it was shown."""
+    """Keeps the trials that it was passed."""
 
     seen: list[FrozenTrial]
 
@@ -178,7 +122,7 @@ class Spy(optuna.samplers.RandomSampler):
 def shown(study: SearchStudy, number: int, *, learning: bool = True) -> list[FrozenTrial]:
     """The trials as a sampler sees them that suggests for this one."""
     study.sampler = spy = Spy()
-    trial = study.go_on(number)
+    trial = study.resume_trial(number)
     if not learning:
         trial.suggest_float("T", 1, 4)
         return spy.seen
@@ -189,12 +133,12 @@ def shown(study: SearchStudy, number: int, *, learning: bool = True) -> list[Fro
 
 def end(study: SearchStudy, number: int, value: Any, state: TrialState | None = None) -> None:
     study.take(number)
-    trial = study.go_on(number)
+    trial = study.resume_trial(number)
     trial.suggest_float("T", 1, 4)
     study.tell(trial, value, state=state)
 
 
-def test_a_sampler_sees_what_was_told_before_it_is_asked(study: SearchStudy) -> None:
+def test_a_sampler_gets_the_values_reported_before(study: SearchStudy) -> None:
     study.take(0)
     study.take(1)
     assert shown(study, 0)[0].state is TrialState.RUNNING
@@ -229,16 +173,16 @@ def test_elsewhere_a_failed_trial_is_a_failed_trial(study: SearchStudy) -> None:
     assert shown(study, 3, learning=False)[1].state is TrialState.FAIL
 
 
-def test_the_states_asked_for_are_those_seen(study: SearchStudy) -> None:
+def test_only_trials_of_the_given_states_are_returned(study: SearchStudy) -> None:
     end(study, 0, 0.25)
     end(study, 1, None, TrialState.FAIL)
     end(study, 2, None, TrialState.PRUNED)
-    asked = (TrialState.COMPLETE,)
+    states = (TrialState.COMPLETE,)
     with study.learning_from_failures():
-        seen = study.get_trials(deepcopy=False, states=asked)
+        seen = study.get_trials(deepcopy=False, states=states)
         assert study.get_trials(states=[TrialState.FAIL]) == []
     assert [trial.number for trial in seen] == [0, 1]
-    assert [trial.number for trial in study.get_trials(states=asked)] == [0]
+    assert [trial.number for trial in study.get_trials(states=states)] == [0]
 
 
 def test_there_is_nothing_to_learn_before_a_trial_is_complete(study: SearchStudy) -> None:

@@ -1,4 +1,4 @@
-"""Optuna's plots of made studies: what is drawn, what is left out, and that a page is whole."""
+"""Optuna's plots of synthetic studies: which are chosen, what they show, and a complete page."""
 
 import re
 import warnings
@@ -10,8 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from kdsweep.search import plots
-from kdsweep.search.plots import draw
+from kdsweep.search.plots import draw, plots_of
 from kdsweep.search.space import Space, parse
 
 RANGES = ["T=tag(log,interval(1,16))", "alpha=interval(0,1)"]
@@ -29,13 +28,13 @@ def space_of(*words: str) -> Space:
 
 
 def searched(
-    space: Space, *told: float | Sequence[float] | TrialState, directions: Sequence[str] = ()
+    space: Space, *values: float | Sequence[float] | TrialState, directions: Sequence[str] = ()
 ) -> optuna.Study:
-    """A study of random points of a space, told these values."""
+    """A study of random points of a space with these values."""
     study = optuna.create_study(
         directions=directions or ["maximize"], sampler=optuna.samplers.RandomSampler(seed=0)
     )
-    for value in told:
+    for value in values:
         trial = study.ask()
         space.suggest(trial)
         if isinstance(value, TrialState):
@@ -50,7 +49,7 @@ def accuracies(count: int) -> list[float]:
 
 
 def drawn(folder: Path) -> set[str]:
-    """The names of the pictures, each of which must be one, and be on the page, too."""
+    """The names of the pictures, none of which is blank or missing on the page."""
     pictures = sorted((folder / "plots").glob("*.png"))
     for picture in pictures:
         with Image.open(picture) as image:
@@ -75,66 +74,78 @@ def own_part(folder: Path) -> str:
     return page(folder).rpartition("<h1>")[2]
 
 
-@pytest.mark.slow
-def test_a_search_has_four_plots(tmp_path: Path) -> None:
-    space = space_of(*RANGES)
-    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL
-    assert own_part(tmp_path).count(r'"text":"val\u002facc"') == len(ALL) - 1
+def chosen(study: optuna.Study, space: Space) -> set[str]:
+    """The names of the plots that a study of val/acc has."""
+    return {plot.name for plot in plots_of(study, space, ["val/acc"])}
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    space = space_of(*RANGES)
-    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
-    tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", own_part(tmp_path))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plots of a search that was drawn with two trials and again with twelve."""
+    folder, space = tmp_path_factory.mktemp("search"), space_of(*RANGES)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for count in (2, 12):
+        draw(searched(space, *accuracies(count)), space, ["val/acc"], folder)
+    return folder
+
+
+def test_a_search_has_four_plots_and_a_page(folder: Path) -> None:
+    assert drawn(folder) == ALL
+    assert own_part(folder).count(r'"text":"val\u002facc"') == len(ALL) - 1
+    assert len(list((folder / "plots").iterdir())) == 5
+
+
+def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
+    tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", own_part(folder))
     assert tags, "no script that draws"
     assert not [tag for tag in tags if "src=" in tag or "href=" in tag]
-    assert "<script src" not in page(tmp_path)
-    assert page(tmp_path).count("plotly.js v") == 1, "plotly's script is not there once"
+    assert "<script src" not in page(folder)
+    assert page(folder).count("plotly.js v") == 1, "plotly's script is not there once"
 
 
-def test_failed_and_pruned_trials_are_passed_over(tmp_path: Path) -> None:
-    space = space_of(*RANGES)
-    told = [FAIL, *accuracies(6), TrialState.PRUNED, *accuracies(6), FAIL]
-    draw(searched(space, *told), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL
-
-
-@pytest.mark.parametrize("told", [[], [0.5], [FAIL] * 6, [FAIL, 0.5, FAIL]])
+@pytest.mark.parametrize("values", [[], [0.5], [FAIL] * 6, [FAIL, 0.5, FAIL]])
 def test_too_few_trials_have_no_plots(
-    tmp_path: Path, told: list[float | TrialState], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, values: list[float | TrialState], caplog: pytest.LogCaptureFixture
 ) -> None:
     space = space_of(*RANGES)
-    draw(searched(space, *told), space, ["val/acc"], tmp_path)
+    draw(searched(space, *values), space, ["val/acc"], tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert caplog.text == ""
 
 
-def test_two_trials_are_enough(tmp_path: Path) -> None:
+def test_failed_and_pruned_trials_are_ignored() -> None:
     space = space_of(*RANGES)
-    draw(searched(space, 0.5, 0.75), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL
+    values = [FAIL, *accuracies(6), TrialState.PRUNED, *accuracies(6), FAIL]
+    assert chosen(searched(space, *values), space) == ALL
 
 
-def test_equal_values_have_no_importances(tmp_path: Path) -> None:
+def test_two_trials_are_enough() -> None:
     space = space_of(*RANGES)
-    draw(searched(space, *[0.5] * 6), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL - {"importances"}
+    assert chosen(searched(space, 0.5, 0.75), space) == ALL
 
 
-def test_one_key_has_no_contour(tmp_path: Path) -> None:
+def test_equal_values_have_no_importances() -> None:
+    space = space_of(*RANGES)
+    assert chosen(searched(space, *[0.5] * 6), space) == ALL - {"importances"}
+
+
+def test_one_key_has_no_contour() -> None:
     space = space_of(RANGES[0])
-    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL - {"contour"}
+    assert chosen(searched(space, *accuracies(12)), space) == ALL - {"contour"}
 
 
-def test_without_alpha_the_contour_is_over_the_first_two_numbers(tmp_path: Path) -> None:
+def test_keys_that_no_trial_has_together_have_no_contour() -> None:
+    space = parse(
+        ["loss=choice(ce,kl)", *RANGES], lambda key, loss: key == {"ce": "T", "kl": "alpha"}[loss]
+    )
+    assert chosen(searched(space, *accuracies(16)), space) == ALL - {"contour"}
+
+
+def test_without_alpha_the_contour_is_over_the_first_two_numbers() -> None:
     space = space_of("optimizer=choice(adamw,sgd)", RANGES[0], "optimizer.lr=interval(0.1,1)")
-    study = searched(space, *accuracies(12))
-    (contour,) = [plot for plot in plots._plots(study, space, ["x"]) if plot.name == "contour"]
+    plots = plots_of(searched(space, *accuracies(12)), space, ["val/acc"])
+    (contour,) = [plot for plot in plots if plot.name == "contour"]
     assert contour.options["params"] == ["T", "optimizer.lr"]
-    draw(study, space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL
 
 
 def test_keys_of_some_losses_only(tmp_path: Path) -> None:
@@ -145,14 +156,6 @@ def test_keys_of_some_losses_only(tmp_path: Path) -> None:
     assert drawn(tmp_path) == ALL
 
 
-def test_keys_that_are_never_asked_together_have_no_contour(tmp_path: Path) -> None:
-    space = parse(
-        ["loss=choice(ce,kl)", *RANGES], lambda key, loss: key == {"ce": "T", "kl": "alpha"}[loss]
-    )
-    draw(searched(space, *accuracies(16)), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL - {"contour"}
-
-
 def test_lists_are_labelled_with_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,11 +164,11 @@ def test_lists_are_labelled_with_their_values(
     written: dict[str, list[str]] = {}
     save = Figure.savefig
 
-    def noted(self: Figure, path: Path, **options: object) -> None:
+    def save_labels(self: Figure, path: Path, **options: object) -> None:
         written[path.stem] = [label.get_text() for label in self.axes[0].get_xticklabels()]
         save(self, path, **options)
 
-    monkeypatch.setattr(Figure, "savefig", noted)
+    monkeypatch.setattr(Figure, "savefig", save_labels)
     space = space_of("T=1,2,4,16", "alpha=0.1,0.5,0.9")
     draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
     assert drawn(tmp_path) == ALL
@@ -176,15 +179,15 @@ def test_lists_are_labelled_with_their_values(
 
 def test_several_objectives_have_a_front_and_plots_of_each(tmp_path: Path) -> None:
     space = space_of(RANGES[0], "student.model.width=4,8,16")
-    told = [(acc, 100.0 + index) for index, acc in enumerate(accuracies(12))]
-    study = searched(space, *told, directions=["maximize", "minimize"])
+    values = [(acc, 100.0 + index) for index, acc in enumerate(accuracies(12))]
+    study = searched(space, *values, directions=["maximize", "minimize"])
     draw(study, space, ["val/acc", "num_params"], tmp_path)
     each = {f"{name}_{objective}" for name in ALL for objective in ("val-acc", "num_params")}
     assert drawn(tmp_path) == {"pareto_front", *each}
 
 
-def test_importances_are_those_of_reaching_what_is_wanted() -> None:
-    """Optuna takes every objective of several for one that is to be low."""
+def test_importances_follow_the_direction_of_their_objective() -> None:
+    """Optuna takes each of several objectives as minimized."""
     space = space_of(*RANGES)
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0)
@@ -194,24 +197,16 @@ def test_importances_are_those_of_reaching_what_is_wanted() -> None:
         values = space.suggest(trial)
         # High only where T is; low wherever alpha is.
         study.tell(trial, (max(values["T"] - 12, 0.001 * values["alpha"]), 1.0))
-    found = {
+    importances = {
         plot.name: optuna.importance.get_param_importances(plot.study)
-        for plot in plots._plots(study, space, ["val/acc", "num_params"])
+        for plot in plots_of(study, space, ["val/acc", "num_params"])
         if plot.name.startswith("importances")
     }
-    assert list(found) == ["importances_val-acc"], "num_params are all the same"
-    assert found["importances_val-acc"]["T"] > 0.9
+    assert list(importances) == ["importances_val-acc"], "num_params are all the same"
+    assert importances["importances_val-acc"]["T"] > 0.9
 
 
-def test_drawing_again_writes_over_what_is_there(tmp_path: Path) -> None:
-    space = space_of(*RANGES)
-    for count in (6, 12):
-        draw(searched(space, *accuracies(count)), space, ["val/acc"], tmp_path)
-    assert drawn(tmp_path) == ALL
-    assert len(list((tmp_path / "plots").iterdir())) == 5
-
-
-def test_what_goes_wrong_is_mentioned_and_ends_nothing(
+def test_a_plot_that_fails_is_logged_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*arguments: object, **options: object) -> None:
@@ -235,18 +230,18 @@ def test_a_folder_that_cannot_be_written_ends_nothing(
     assert "plots" in caplog.text
 
 
-def test_pyplot_is_left_as_it_was(tmp_path: Path) -> None:
+def test_pyplot_is_restored(tmp_path: Path) -> None:
     from matplotlib import pyplot, rcParams
 
     pyplot.switch_backend("agg")
-    mine, before = pyplot.figure(), dict(rcParams)
+    figure, before = pyplot.figure(), dict(rcParams)
     space = space_of(*RANGES)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
     assert caught == []
-    assert pyplot.get_fignums() == [mine.number]
-    pyplot.close(mine)
+    assert pyplot.get_fignums() == [figure.number]
+    pyplot.close(figure)
     assert dict(rcParams) == before
 
 

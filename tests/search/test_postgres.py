@@ -20,8 +20,9 @@ from postgres import PASSWORD, Server, postgres
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
 from kdsweep.errors import UserError
+from kdsweep.search.lease import claim, enqueue
 from kdsweep.search.optuna_internals import SearchStudy
-from kdsweep.search.study import claim, enqueue, open_study
+from kdsweep.search.study import open_study
 
 NOBODY_THERE = f"postgresql://me:{PASSWORD}@127.0.0.1:1/studies"
 
@@ -66,18 +67,18 @@ def assert_none_lost_none_twice(storage: str, n_trials: int) -> None:
 
 def trained(folder: Path) -> Counter[int]:
     """How many runs with the search's seed there are of each trial; each has ended well."""
-    found = results(folder)
-    assert {result[0] for result in found.values()} == {"FINISHED"}
-    return Counter(int(place.split("/")[0]) for place in found if place.endswith("seed-0"))
+    by_place = results(folder)
+    assert {result[0] for result in by_place.values()} == {"FINISHED"}
+    return Counter(int(place.split("/")[0]) for place in by_place if place.endswith("seed-0"))
 
 
 @real
 def test_two_controllers_share_forty_trials(storage: str, tmp_path: Path) -> None:
     words = search(storage, n_trials=40, epochs=5)
     controllers = [start(tmp_path, words) for _ in range(2)]
-    said = [process.communicate()[0] for process in controllers]
-    assert [process.returncode for process in controllers] == [0, 0], said
-    assert any("40 trials complete, 0 pruned, 0 failed" in text for text in said), said
+    outputs = [process.communicate()[0] for process in controllers]
+    assert [process.returncode for process in controllers] == [0, 0], outputs
+    assert any("40 trials complete, 0 pruned, 0 failed" in text for text in outputs), outputs
     assert_none_lost_none_twice(storage, 40)
     owners = {trial.user_attrs["kdsweep.owner"]["pid"] for trial in trials_in(storage)}
     assert owners == {process.pid for process in controllers}, "one process did everything"
@@ -91,8 +92,8 @@ def test_controllers_with_folders_of_their_own(storage: str, tmp_path: Path) -> 
     folders = [tmp_path / "here", tmp_path / "there"]
     words = search(storage, n_trials=12, epochs=5)
     controllers = [start(folder, words) for folder in folders]
-    said = [process.communicate()[0] for process in controllers]
-    assert [process.returncode for process in controllers] == [0, 0], said
+    outputs = [process.communicate()[0] for process in controllers]
+    assert [process.returncode for process in controllers] == [0, 0], outputs
     assert_none_lost_none_twice(storage, 12)
     assert trained(folders[0]) + trained(folders[1]) == Counter(range(12))
 
@@ -136,17 +137,17 @@ def test_hosts_that_begin_together(storage: str, tmp_path: Path, attempt: int) -
     def work(host: int) -> list[int]:
         folder = tmp_path / str(host)
         together.wait()
-        mine: list[int] = []
+        claimed: list[int] = []
         with closing(opened(storage, folder)) as study:
             for total in range(block, n_trials + block, block):
                 enqueue(study, min(total, n_trials), folder)
-                mine += claim(study, n_trials, block, folder)
-        return mine
+                claimed += claim(study, n_trials, block, folder)
+        return claimed
 
     with ThreadPoolExecutor(hosts) as pool:
         claimed = list(pool.map(work, range(hosts)))
     assert len(trials_in(storage)) == n_trials
-    assert sorted(number for mine in claimed for number in mine) == list(range(n_trials))
+    assert sorted(number for block in claimed for number in block) == list(range(n_trials))
 
 
 @real

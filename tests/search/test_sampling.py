@@ -1,4 +1,4 @@
-"""What a search proposes: the same whether it was interrupted or not, and not what fails."""
+"""What a search proposes: independent of interruptions, and rarely what fails."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ import pytest
 from hydra_plugins.hydra_optuna_sweeper import config as nodes
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
-from studies import Start
+from studies import Load, Start
 
+from kdsweep.search.lease import claim, enqueue
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, parse
-from kdsweep.search.study import claim, enqueue
 
 SPACE = parse(["T=tag(log,interval(1.0,16.0))", "alpha=interval(0.0,1.0)"], lambda key, loss: True)
-N, BLOCK = 12, 4
+N, BLOCK = 8, 4
 
 SAMPLERS = {
     "tpe": nodes.TPESamplerConfig(
@@ -31,6 +31,7 @@ SAMPLERS = {
     "qmc": nodes.QMCSamplerConfig(seed=0),
 }
 Values = dict[str, Any]
+DISTRIBUTIONS = {dimension.name: dimension.distribution for dimension in SPACE.dimensions}
 
 
 def node(name: str, **changes: Any) -> DictConfig:
@@ -40,9 +41,9 @@ def node(name: str, **changes: Any) -> DictConfig:
 def suggest(
     study: SearchStudy, sampler: DictConfig, number: int, space: Space = SPACE
 ) -> tuple[Trial, Values]:
-    """As a search does."""
+    """Suggest the values of a trial as a search does."""
     study.sampler = make_sampler(sampler, space, number)
-    trial = study.go_on(number)
+    trial = study.resume_trial(number)
     with study.learning_from_failures():
         return trial, space.suggest(trial)
 
@@ -57,31 +58,31 @@ def accuracy(values: Values) -> float:
     return 0.9 - 0.05 * math.log(values["T"] / 4) ** 2 - 0.1 * (values["alpha"] - 0.7) ** 2
 
 
-def again(start: Start, home: Path, total: int = N) -> SearchStudy:
-    """The study after a restart, which looks at all trials before it goes on with one."""
-    study = start(str(home))
-    enqueue(study, total, home)
+def again(start: Start, folder: Path, total: int = N) -> SearchStudy:
+    """The study after a restart, which reads all trials before it resumes one."""
+    study = start(str(folder))
+    enqueue(study, total, folder)
     return study
 
 
 def search(
-    start: Start, sampler: DictConfig, home: Path, *, interrupted: bool = False
+    start: Start, sampler: DictConfig, folder: Path, *, interrupted: bool = False
 ) -> list[Values]:
-    """What all trials are given of a search that may die three times in every block."""
-    home.mkdir()
-    study = start(home.name)
-    for block in blocks(study, N, BLOCK, home):
+    """The values of all trials of a search, which may die three times in every block."""
+    folder.mkdir()
+    study = start(folder.name)
+    for block in blocks(study, N, BLOCK, folder):
         if interrupted:
             for number in block[:2]:
                 suggest(study, sampler, number)
-            study = again(start, home)
-        found = {number: suggest(study, sampler, number) for number in block}
+            study = again(start, folder)
+        suggested = {number: suggest(study, sampler, number) for number in block}
         if interrupted:
-            study = again(start, home)
-        for number, (_, values) in found.items():
+            study = again(start, folder)
+        for number, (_, values) in suggested.items():
             study.tell(number, accuracy(values))
             if interrupted and number == block[1]:
-                study = again(start, home)
+                study = again(start, folder)
     return [SPACE.values(trial.params) for trial in study.trials]
 
 
@@ -104,7 +105,7 @@ def test_each_seed_has_its_own_search(start: Start, tmp_path: Path, name: str) -
     assert claim(study, 2, 2, tmp_path) == [0, 1]
     one, other = (make_sampler(node(name, seed=seed), SPACE, 0) for seed in (0, 1))
     for number, study.sampler in enumerate([one, other]):
-        SPACE.suggest(study.go_on(number))
+        SPACE.suggest(study.resume_trial(number))
     assert study.trials[0].params != study.trials[1].params
 
 
@@ -120,16 +121,16 @@ HALF = parse(["T=tag(log,interval(1.0,16.0))"], lambda key, loss: True)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_a_trial_that_was_half_suggested_goes_on_alike(
+def test_a_half_suggested_trial_is_resumed_with_the_same_values(
     start: Start, tmp_path: Path, name: str
 ) -> None:
-    for home in ("whole", "killed"):
-        study = start(home)
-        enqueue(study, 1, tmp_path / home)
-        claim(study, 1, 1, tmp_path / home)
-        if home == "killed":
+    for folder in ("whole", "killed"):
+        study = start(folder)
+        enqueue(study, 1, tmp_path / folder)
+        claim(study, 1, 1, tmp_path / folder)
+        if folder == "killed":
             suggest(study, node(name), 0, HALF)
-            study = start(home)
+            study = start(folder)
         suggest(study, node(name), 0)
     assert start("whole").trials[0].params == start("killed").trials[0].params
 
@@ -141,41 +142,47 @@ def test_a_grid_has_each_point_once(start: Start, tmp_path: Path, words: list[st
     points = []
     for block in blocks(start(), 6, BLOCK, tmp_path):
         study = again(start, tmp_path, total=6)
-        found = {number: suggest(study, sampler, number, space) for number in block}
-        points += [str(values) for _, values in found.values()]
-        for number in found:
+        suggested = {number: suggest(study, sampler, number, space) for number in block}
+        points += [str(values) for _, values in suggested.values()]
+        for number in suggested:
             study.tell(number, 0.5)
     assert len(points) == len(set(points)) == 6
 
 
-def test_the_options_of_the_config_reach_the_sampler() -> None:
-    sampler = make_sampler(node("tpe", n_startup_trials=7), SPACE, 0)
-    assert sampler.joint._n_startup_trials == 7
+def test_the_options_of_the_config_reach_the_sampler(start: Start, tmp_path: Path) -> None:
+    """With more startup trials than there are TPE draws at random, else by what was better."""
+    study = start()
+    enqueue(study, 3, tmp_path)
+    for number in claim(study, 3, 3, tmp_path)[:2]:
+        _, values = suggest(study, node("random"), number)
+        study.tell(number, accuracy(values))
+    early, late = (node("tpe", n_startup_trials=n) for n in (1, 3))
+    proposals = []
+    for sampler in (early, late):
+        study.sampler = make_sampler(sampler, SPACE, 2)
+        study.sampler.before_trial(study, study.trials[2])
+        proposals.append(study.sampler.sample_relative(study, study.trials[2], DISTRIBUTIONS))
+    assert proposals[0]
+    assert not proposals[1]
 
 
 @pytest.fixture(scope="module")
-def default() -> DictConfig:
+def default(load: Load) -> DictConfig:
     """The sampler of conf/search/bayes.yaml."""
-    import hydra
-
-    from kdsweep.cli import CONF
-
-    with hydra.initialize_config_dir(str(CONF)):
-        config = hydra.compose("train", ["search=bayes"], return_hydra_config=True)
-    return config.hydra.sweeper.sampler
+    return load("search=bayes")[1].hydra.sweeper.sampler
 
 
 def share_of_failing(
     start: Start,
     sampler: DictConfig,
-    home: Path,
+    folder: Path,
     value: Callable[[dict[str, float]], float],
     total: int = 40,
     n_jobs: int = 8,
 ) -> float:
-    """Of a search's proposals, those with T in [3, 5], where every trial fails."""
-    study, failed = start(home.name), 0
-    for block in blocks(study, total, n_jobs, home):
+    """The share of proposals with T in [3, 5], where every trial fails."""
+    study, failed = start(folder.name), 0
+    for block in blocks(study, total, n_jobs, folder):
         for trial, values in [suggest(study, sampler, number) for number in block]:
             if 3 <= values["T"] <= 5:
                 failed += 1
@@ -208,15 +215,3 @@ def test_a_region_that_fails_is_avoided_even_round_the_best(
         return 0.98 - 0.05 * math.log2(values["T"] / peak) ** 2 + 0.01 * values["alpha"]
 
     assert share_of_failing(start, sampler, tmp_path, value) < 0.15
-
-
-@pytest.mark.parametrize("group", ["gp", "grid", "random"])
-def test_a_bayesian_search_may_have_another_sampler(group: str) -> None:
-    import hydra
-
-    from kdsweep.cli import CONF
-
-    words = ["search=bayes", f"hydra/sweeper/sampler={group}"]
-    with hydra.initialize_config_dir(str(CONF)):
-        config = hydra.compose("train", words, return_hydra_config=True)
-    assert config.hydra.runtime.choices["hydra/sweeper/sampler"] == group

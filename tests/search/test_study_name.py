@@ -1,76 +1,57 @@
-"""Which search this is, and which keys a loss listens to, from real configs."""
+"""A search's name and settings, and which keys have an effect with a loss, from real configs."""
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
+from studies import Load
 
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import UserError
-from kdsweep.search.space import Applies, Space, parse, searched_keys
-from kdsweep.search.study_name import applies_with, base_config, search_name, settings, without_idle
+from kdsweep.search.plan import make_search_plan
+from kdsweep.search.space import Applies, Space, parse
+from kdsweep.search.study_name import applies_with, base_config, search_name, settings
 
-Load = Callable[..., tuple[HydraContext, DictConfig]]
+SearchOf = Callable[..., tuple[DictConfig, DictConfig, Space]]
 
 
 @pytest.fixture(scope="session")
-def load() -> Load:
-    """`load("search=bayes")`: what Hydra hands to a sweeper."""
-    import hydra
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.global_hydra import GlobalHydra
+def search_of(load: Load) -> SearchOf:
+    """`search_of("T=1,2")`: the config of a search, the base of its trials and its space."""
 
-    from kdsweep.cli import CONF
+    @cache
+    def parts(*words: str) -> tuple[DictConfig, DictConfig, Space]:
+        context, config = load("search=bayes", *words)
+        params = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+        space = parse([*params, *config.hydra.overrides.task], lambda key, loss: True)
+        return config, base_config(context, config, space.fixed), space
 
-    @cache  # nobody writes into a config
-    def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
-        with hydra.initialize_config_dir(str(CONF)):
-            loader: ConfigLoader = GlobalHydra.instance().config_loader()
-            config = hydra.compose("train", list(words), return_hydra_config=True)
-        return HydraContext(config_loader=loader, callbacks=Callbacks()), config
-
-    return loaded
+    return parts
 
 
-def search_of(load: Load, *words: str) -> tuple[DictConfig, DictConfig, Space]:
-    """What a search of these words makes of them: its config, its base and its space."""
-    parsed = OverridesParser.create().parse_overrides(list(words))
-    plain = [str(word.input_line) for word in parsed if not word.is_sweep_override()]
-    context, config = load("search=bayes", *plain)
-    params = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
-    task = ["search=bayes", *(word for word in words if not word.startswith("hydra."))]
-    space = parse([*params, *task], lambda key, loss: True)
-    return config, base_config(context, config, space.fixed), space
+def name_of(search_of: SearchOf, *words: str) -> str:
+    return search_name(*search_of(*words))
 
 
-def name_of(load: Load, *words: str) -> str:
-    config, base, space = search_of(load, *words)
-    return search_name(config, base, space)
+def test_names_are_pinned(search_of: SearchOf) -> None:
+    """A search is identified by its name: if it changes, the search can no longer be resumed."""
+    assert name_of(search_of) == "bayes-d42a3f6e"
+    assert name_of(search_of, "loss=dkd", "student=cnn", "trainer.epochs=3") == "bayes-d6f77b69"
 
 
-def test_names_are_pinned(load: Load) -> None:
-    """A search is found by its name: one that changes can no longer be resumed."""
-    assert name_of(load) == "bayes-d42a3f6e"
-    assert name_of(load, "loss=dkd", "student=cnn", "trainer.epochs=3") == "bayes-d6f77b69"
-
-
-def test_the_base_has_the_fixed_words_and_none_that_is_searched(load: Load) -> None:
-    _, base, space = search_of(load, "student.model.width=12", "seed=3", "T=2,8")
+def test_the_base_has_the_fixed_words_and_none_that_is_searched(search_of: SearchOf) -> None:
+    _, base, space = search_of("student.model.width=12", "seed=3", "T=2,8")
     assert sorted(space.keys) == ["T", "alpha"]
     assert (base.student.model.width, base.seed) == (12, 3)
     assert (base.T, base.alpha) == (4.0, 0.5)  # as in conf/train.yaml
     assert "hydra" not in base
 
 
-def test_a_name_is_the_option_and_a_hash(load: Load) -> None:
-    assert re.fullmatch(r"bayes-[0-9a-f]{8}", name_of(load))
+def test_a_name_is_the_option_and_a_hash(search_of: SearchOf) -> None:
+    assert re.fullmatch(r"bayes-[0-9a-f]{8}", name_of(search_of))
 
 
 def test_another_option_of_the_search_group_is_named(load: Load) -> None:
@@ -80,104 +61,86 @@ def test_another_option_of_the_search_group_is_named(load: Load) -> None:
     assert re.fullmatch(r"search-[0-9a-f]{8}", search_name(config, base, space))
 
 
-@pytest.fixture(scope="module")
-def plain(load: Load) -> str:
-    """The name of a search to which nothing was added."""
-    return name_of(load)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["seed=7", "T=interval(1.0,4.0)", "alpha=0.1,0.5"],
-        ["tracking=none", "tracking.experiment=other", "debug=true"],
-        ["search.finalists=0", "search.seeds=[0,1]", "search/pruner=median"],
-        ["hydra.sweeper.n_trials=99", "hydra/sweeper/sampler=random"],
-    ],
-)
-def test_what_is_searched_or_changes_no_result_is_not_in_the_name(
-    load: Load, plain: str, words: list[str]
-) -> None:
-    assert name_of(load, *words) == plain
+def test_what_is_searched_or_changes_no_result_is_not_in_the_name(search_of: SearchOf) -> None:
+    words = ["seed=7", "T=interval(1.0,4.0)", "alpha=0.1,0.5", "debug=true"]
+    words += ["tracking=none", "tracking.experiment=other", "search/pruner=median"]
+    words += ["search.finalists=0", "search.seeds=[0,1]"]
+    words += ["hydra.sweeper.n_trials=99", "hydra/sweeper/sampler=random"]
+    assert name_of(search_of, *words) == name_of(search_of)
 
 
 @pytest.mark.parametrize(
     "word",
     ["trainer.epochs=5", "loss=mse", "dataset=fake", "T=2", "optimizer.lr=1e-3,1e-2", "loss=kl,ce"],
 )
-def test_what_is_not_searched_is_in_the_name(load: Load, plain: str, word: str) -> None:
-    assert name_of(load, word) != plain
+def test_what_is_not_searched_is_in_the_name(search_of: SearchOf, word: str) -> None:
+    assert name_of(search_of, word) != name_of(search_of)
 
 
-def test_the_order_of_the_words_is_not_in_the_name(load: Load) -> None:
+def test_the_order_of_the_words_is_not_in_the_name(search_of: SearchOf) -> None:
     words = ["trainer.epochs=5", "student.model.width=12"]
-    assert name_of(load, *words) == name_of(load, *reversed(words))
+    assert name_of(search_of, *words) == name_of(search_of, *reversed(words))
 
 
-def test_a_number_may_be_written_in_two_ways(load: Load) -> None:
-    assert name_of(load, "T=2") == name_of(load, "T=2.0")
+def test_a_number_may_be_written_in_two_ways(search_of: SearchOf) -> None:
+    assert name_of(search_of, "T=2") == name_of(search_of, "T=2.0")
 
 
-def test_the_values_of_a_searched_key_are_not_in_the_name(load: Load, plain: str) -> None:
+def test_the_values_of_a_searched_key_are_not_in_the_name(search_of: SearchOf) -> None:
     width = "student.model.width"
-    one, other = (name_of(load, f"{width}={values}") for values in ("8,16", "16,32"))
-    assert one == other != plain
+    first, second = (name_of(search_of, f"{width}={values}") for values in ("8,16", "16,32"))
+    assert first == second != name_of(search_of)
 
 
-def test_a_fixed_word_below_a_searched_group_is_in_the_name(load: Load) -> None:
-    names = [name_of(load, "student=mlp,cnn", f"student.model.width={w}") for w in (8, 16)]
-    assert names[0] != names[1] != name_of(load, "student=mlp,cnn")
+def test_a_fixed_word_below_a_searched_group_is_in_the_name(search_of: SearchOf) -> None:
+    names = [name_of(search_of, "student=mlp,cnn", f"student.model.width={w}") for w in (8, 16)]
+    assert names[0] != names[1] != name_of(search_of, "student=mlp,cnn")
 
 
-def settings_of(load: Load, *words: str) -> dict[str, Any]:
-    config, base, space = search_of(load, *words)
+def settings_of(search_of: SearchOf, *words: str) -> dict[str, Any]:
+    config, base, space = search_of(*words)
     options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
     return settings(config, options, base, space)
 
 
-@pytest.mark.parametrize(
-    ("word", "key", "values"),
-    [
-        ("trainer.epochs=5", "trainer.epochs", (60, 5)),
-        ("teacher.trainer.epochs=5", "teacher.trainer.epochs", (30, 5)),
-        ("dataset.split_seed=1", "dataset.split_seed", (0, 1)),
-        ("optimizer.lr=0.5", "optimizer.lr", (0.02, 0.5)),
-        ("loss.kl.weight=2", "loss.kl.weight", ("${alpha}", 2)),
-        ("hydra.sweeper.n_jobs=2", "hydra.sweeper.n_jobs", (8, 2)),
-        ("hydra.sweeper.sampler.seed=3", "hydra.sweeper.sampler.seed", (0, 3)),
-        ("search/pruner=median", "search.pruner.n_startup_trials", (None, 5)),
-    ],
-)
-def test_settings_name_what_must_not_change(
-    load: Load, word: str, key: str, values: tuple[object, object]
-) -> None:
-    before, after = settings_of(load), settings_of(load, word)
-    assert (before.get(key), after.get(key)) == values
+def test_settings_name_what_must_not_change(search_of: SearchOf) -> None:
+    words = ["trainer.epochs=5", "teacher.trainer.epochs=5", "dataset.split_seed=1"]
+    words += ["optimizer.lr=0.5", "loss.kl.weight=2", "hydra.sweeper.n_jobs=2"]
+    words += ["hydra.sweeper.sampler.seed=3", "search/pruner=median"]
+    before, after = settings_of(search_of), settings_of(search_of, *words)
+    changed = {
+        key: (before.get(key), after[key])
+        for key in after
+        if before.get(key) != after[key] and not key.startswith("search.pruner.")
+    }
+    assert changed == {
+        "trainer.epochs": (60, 5),
+        "teacher.trainer.epochs": (30, 5),
+        "dataset.split_seed": (0, 1),
+        "optimizer.lr": (0.02, 0.5),
+        "loss.kl.weight": ("${alpha}", 2),
+        "hydra.sweeper.n_jobs": (8, 2),
+        "hydra.sweeper.sampler.seed": (0, 3),
+    }
+    pruner = "search.pruner.n_startup_trials"
+    assert (before.get(pruner), after.get(pruner)) == (None, 5)
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        *["dataset.root=/elsewhere", "teacher.store=/elsewhere", "tracking=none", "debug=true"],
-        *["hydra.sweeper.n_trials=99", "search.workers=2", "search.timeout=1h", "seed=3"],
-        *["search.max_failures=1", "search.finalists=0", "search.finalist_seeds=1"],
-    ],
-)
-def test_settings_leave_out_what_may_change(load: Load, word: str) -> None:
-    assert settings_of(load, word) == settings_of(load)
+def test_settings_leave_out_what_may_change(search_of: SearchOf) -> None:
+    words = ["dataset.root=/elsewhere", "teacher.store=/elsewhere", "tracking=none", "debug=true"]
+    words += ["hydra.sweeper.n_trials=99", "search.workers=2", "search.timeout=1h", "seed=3"]
+    words += ["search.max_failures=1", "search.finalists=0", "search.finalist_seeds=1"]
+    assert settings_of(search_of, *words) == settings_of(search_of)
 
 
-def test_settings_leave_out_what_is_searched(load: Load) -> None:
-    assert not {"T", "alpha", "seed"} & settings_of(load).keys()
-    assert settings_of(load, "T=2")["T"] == 2.0
+def test_settings_leave_out_what_is_searched(search_of: SearchOf) -> None:
+    assert not {"T", "alpha", "seed"} & settings_of(search_of).keys()
+    assert settings_of(search_of, "T=2")["T"] == 2.0
 
 
-def space_left(load: Load, *words: str) -> list[str]:
-    """The searched keys after those without effect are gone."""
-    config, base, space = search_of(load, *words)
-    context, _ = load("search=bayes")
-    space = replace(space, applies=applies_with(context, config, space.fixed))
-    return sorted(without_idle(space, base, searched_keys(words)).keys)
+def searched(load: Load, *words: str) -> list[str]:
+    """The searched keys without those that have no effect."""
+    return sorted(make_search_plan(*load("search=bayes", *words)).space.keys)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +154,14 @@ def space_left(load: Load, *words: str) -> list[str]:
         (["loss=ce,kl"], ["T", "alpha", "loss"]),
     ],
 )
-def test_what_no_loss_listens_to_is_not_searched(
+def test_what_has_no_effect_with_any_loss_is_not_searched(
     load: Load, words: list[str], keys: list[str]
 ) -> None:
-    assert space_left(load, *words) == keys
+    assert searched(load, *words) == keys
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
         (["loss=ce"], "T and alpha must change some run to be searched"),
         (["loss=mse", "T=1,2"], "T must change some run to be searched, got no effect with loss=m"),
@@ -207,11 +170,11 @@ def test_what_no_loss_listens_to_is_not_searched(
     ],
 )
 def test_a_search_of_what_has_no_effect_is_refused(
-    load: Load, words: list[str], sentence: str
+    load: Load, words: list[str], message: str
 ) -> None:
     with pytest.raises(UserError) as refused:
-        space_left(load, *words)
-    assert str(refused.value).startswith(sentence)
+        searched(load, *words)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.fixture(scope="module")

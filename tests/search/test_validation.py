@@ -1,62 +1,108 @@
-"""What no search can do: one sentence with key, value and what is allowed, and nothing made."""
+"""What no search can do: one message with key, value and what is allowed, and nothing created."""
+
+from typing import Any
 
 import pytest
 from commands import Command
+from hydra_plugins.hydra_optuna_sweeper.config import Direction
+from omegaconf import OmegaConf, open_dict
+from studies import Load
+
+from kdsweep.errors import UserError
+from kdsweep.search.plan import make_search_plan
+from kdsweep.search.validation import directions_of, refuse_values
 
 TWO = "hydra.sweeper.direction=[maximize,minimize]"
 MINIMIZE = "hydra.sweeper.direction=minimize"
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("key", "value", "message"),
     [
-        (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs must be from 1 to 10000, got 0"),
-        (["hydra.sweeper.n_jobs=-2"], "hydra.sweeper.n_jobs must be from 1 to 10000, got -2"),
-        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be from 1 to 1000000, got 0"),
-        (["hydra.sweeper.n_trials=-3"], "hydra.sweeper.n_trials must be from 1 to 1000000, got -3"),
+        ("hydra.sweeper.n_jobs", 0, "hydra.sweeper.n_jobs must be from 1 to 10000, got 0"),
+        ("hydra.sweeper.n_jobs", -2, "hydra.sweeper.n_jobs must be from 1 to 10000, got -2"),
+        ("hydra.sweeper.n_jobs", 10000000, "n_jobs must be from 1 to 10000, got 10000000"),
+        ("hydra.sweeper.n_trials", 0, "hydra.sweeper.n_trials must be from 1 to 1000000, got 0"),
+        ("hydra.sweeper.n_trials", -3, "hydra.sweeper.n_trials must be from 1 to 1000000, got -3"),
+        ("hydra.sweeper.n_trials", 10**20, "n_trials must be from 1 to 1000000, got"),
+        ("search.workers", 100000, "search.workers must be from 1 to 256, got 100000"),
+        ("search.workers", 0, "search.workers must be from 1 to 256, got 0"),
+        ("search.max_failures", -1, "search.max_failures must be from 0 to 1000000, got -1"),
+        ("search.finalists", 10**8, "search.finalists must be from 0 to 1000, got 100000000"),
+        ("search.finalists", -1, "search.finalists must be from 0 to 1000, got -1"),
+        ("search.finalist_seeds", -1, "search.finalist_seeds must be from 0 to 1000, got -1"),
         (
-            ["hydra.sweeper.n_trials=100000000000000000000"],
-            "n_trials must be from 1 to 1000000, got",
-        ),
-        (["search.workers=100000"], "search.workers must be from 1 to 256, got 100000"),
-        (["search.finalists=100000000"], "search.finalists must be from 0 to 1000, got 100000000"),
-        (["hydra.sweeper.n_jobs=10000000"], "n_jobs must be from 1 to 10000, got 10000000"),
-        (["hydra.sweeper.sampler.seed=4294967296"], "sampler.seed must be null or from 0 to 2**32"),
-        (["search.seeds=[0,9223372036854775808]"], "search.seeds must be rising integers from 0"),
-        (["search.name='a\tb'"], "search.name must be null or a plain folder name"),
-        (["search.workers=0"], "search.workers must be from 1 to 256, got 0"),
-        (["search.max_failures=-1"], "search.max_failures must be from 0 to 1000000, got -1"),
-        (["search.finalists=-1"], "search.finalists must be from 0 to 1000, got -1"),
-        (["search.finalist_seeds=-1"], "search.finalist_seeds must be from 0 to 1000, got -1"),
-        (
-            ["search.finalist_seeds=0"],
+            *("search.finalist_seeds", 0),
             "search.finalist_seeds must be at least 1 with search.finalists=3, got 0",
         ),
         (
-            ["search.seeds=[]"],
+            *("search.seeds", []),
             "must be rising integers from 0 to 9223372036854775807, got []",
         ),
         (
-            ["search.seeds=[1,0]"],
+            *("search.seeds", [1, 0]),
             "rising integers from 0 to 9223372036854775807, got [1, 0]",
         ),
-        (["search.timeout=soon"], "search.timeout must be like 90s, 30m, 8h or 2d, got soon"),
-        (["search.name=../../out"], "search.name must be null or a plain folder name, got ../../o"),
-        (["search.name=a/b"], "search.name must be null or a plain folder name, got a/b"),
-        (["search.name=.."], "search.name must be null or a plain folder name, got .."),
-        (["search.name="], "search.name must be null or a plain folder name, got"),
+        ("search.seeds", [0, 2**63], "search.seeds must be rising integers from 0"),
+        ("search.name", "a\tb", "search.name must be null or a plain folder name"),
         (
-            ["hydra.launcher.cohort_size=0"],
+            *("search.name", "../../out"),
+            "search.name must be null or a plain folder name, got ../../o",
+        ),
+        ("search.name", "a/b", "search.name must be null or a plain folder name, got a/b"),
+        ("search.name", "..", "search.name must be null or a plain folder name, got .."),
+        ("search.name", "", "search.name must be null or a plain folder name, got"),
+        (
+            *("hydra.launcher.cohort_size", 0),
             "hydra.launcher.cohort_size must be null or at least 1, got 0",
         ),
+        ("hydra.sweeper.sampler.seed", 2**32, "sampler.seed must be null or from 0 to 2**32"),
+        ("hydra.sweeper.sampler.seed", -1, "seed must be null or from 0 to 2**32 - 1, got -1"),
         (
-            ["hydra.sweeper.sampler.seed=-1"],
-            "seed must be null or from 0 to 2**32 - 1, got -1",
+            *("hydra.sweeper.storage", None),
+            "hydra.sweeper.storage must be an address like sqlite:/",
         ),
-        (["hydra.sweeper.storage=null"], "hydra.sweeper.storage must be an address like sqlite:/"),
-        (["hydra.sweeper.storage=nonsense://x"], "hydra.sweeper.storage must be a storage that"),
+        (
+            *("hydra.sweeper.storage", "nonsense://x"),
+            "hydra.sweeper.storage must be a storage that",
+        ),
+        (
+            *("hydra.sweeper.direction", "up"),
+            "hydra.sweeper.direction must be maximize for val/acc, got up",
+        ),
+        (
+            *("hydra.sweeper.direction", "minimize"),
+            "hydra.sweeper.direction must be maximize for val/acc, got minimize",
+        ),
+        (
+            *("hydra.sweeper.direction", ["maximize", "minimize"]),
+            "search.objectives must be one for each hydra.sweeper.direction",
+        ),
+        (
+            *("search.objectives", ["val/loss"]),
+            "hydra.sweeper.direction must be minimize for val/loss, got maximize",
+        ),
+        ("search.objectives", ["nope"], "search.objectives must be of val/acc, val/acc_best,"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(
+    load: Load, key: str, value: Any, message: str
+) -> None:
+    config = load("search=bayes")[1].copy()
+    with open_dict(config):
+        OmegaConf.update(config, key, value)
+    with pytest.raises(UserError) as refused:
+        refuse_values(config)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search.timeout=soon"], "search.timeout must be like 90s, 30m, 8h or 2d, got soon"),
         (["seed=5"], "seed must be left out of a search, got 5: its seeds are search.seeds"),
-        (["seed=0,1"], "seed must not be searched, got several; search.seeds are averaged"),
+        (["seed=0"], "seed must be left out of a search, got 0: its seeds are search.seeds"),
         (["hydra.sweep.dir=mine"], "hydra.sweep.dir must be left out of a search, got mine: its f"),
         (
             ["hydra.sweeper.study_name=mine"],
@@ -82,10 +128,6 @@ MINIMIZE = "hydra.sweeper.direction=minimize"
         ),
         (["loss=mse", "T=1,2"], "T must change some run to be searched"),
         (
-            ["hydra/sweeper/sampler=grid"],
-            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got Float",
-        ),
-        (
             ["+hydra.sweeper.sampler.nope=3"],
             "hydra.sweeper.sampler must be a sampler of Optuna's with options that it takes, got {",
         ),
@@ -99,20 +141,9 @@ MINIMIZE = "hydra.sweeper.direction=minimize"
             "search.pruner must be a pr",
         ),
         (
-            ["hydra.sweeper.direction=up"],
-            "hydra.sweeper.direction must be maximize for val/acc, got up",
-        ),
-        ([MINIMIZE], "hydra.sweeper.direction must be maximize for val/acc, got minimize"),
-        (
-            ["search.objectives=[val/loss]"],
-            "hydra.sweeper.direction must be minimize for val/loss, got maximize",
-        ),
-        (
             [TWO, "search.objectives=[val/loss,num_params]"],
             "hydra.sweeper.direction must be minimize for val/loss, got maximize",
         ),
-        ([TWO], "search.objectives must be one for each hydra.sweeper.direction"),
-        (["search.objectives=[nope]"], "search.objectives must be of val/acc, val/acc_best,"),
         (
             ["search.objectives=[val/loss]", MINIMIZE, "search/pruner=median"],
             "search/pruner must be none unless search.objectives=[val/acc], got MedianPruner with",
@@ -127,19 +158,43 @@ MINIMIZE = "hydra.sweeper.direction=minimize"
         ),
     ],
 )
-def test_said_in_one_sentence_before_anything_is_made(
-    command: Command, words: list[str], sentence: str
+def test_words_that_make_no_search_are_refused(load: Load, words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        make_search_plan(*load("search=bayes", *words))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be from 1 to 10000, got 0"),
+        ("seed=0,1", "seed must not be searched, got several; search.seeds are averaged"),
+        (
+            "hydra/sweeper/sampler=grid",
+            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got Float",
+        ),
+    ],
+)
+def test_a_refused_command_prints_one_line_and_creates_nothing(
+    command: Command, word: str, message: str
 ) -> None:
-    outcome = command("search=bayes", *words)
+    outcome = command("search=bayes", word)
     assert outcome.code == 1, outcome.out
-    assert sentence in outcome.err
+    assert message in outcome.err
     assert outcome.err.count("\n") == 1, outcome.err
     assert "Traceback" not in outcome.err
     assert not [*outcome.folder.glob("multirun*"), *outcome.folder.glob("*.db")]
 
 
-def test_the_bare_sweeper_searches_too(command: Command) -> None:
-    few = ["hydra.sweeper.n_trials=2", "search.finalists=0", "tracking.plots=none"]
-    outcome = command("hydra/sweeper=kdsweep", "T=1,2", *few)
-    assert outcome.code == 0, outcome.err
-    assert (outcome.folder / "optuna.db").is_file()
+@pytest.mark.parametrize(
+    ("direction", "names"),
+    [
+        (Direction.maximize, ["maximize"]),
+        ("minimize", ["minimize"]),
+        (["maximize", Direction.minimize], ["maximize", "minimize"]),
+    ],
+)
+def test_directions_are_enums_or_their_names(direction: Any, names: list[str]) -> None:
+    config = OmegaConf.create({"hydra": {"sweeper": {"direction": direction}}})
+    assert directions_of(config) == names

@@ -10,7 +10,7 @@ import torch
 from rows import Row, row
 
 from kdsweep.report.sources.collection import Evidence
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 CLASSES = ("cat", "dog", "fish")
 
@@ -20,8 +20,8 @@ class MadeRun:
     """`kdsweep.report.sources.collection.Run`."""
 
     row: Row
-    answers: Answers | None = None
-    teacher_answers: Answers | None = None
+    answers: Predictions | None = None
+    teacher_answers: Predictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
 
@@ -32,17 +32,17 @@ def answers(
     val: Any = None,
     val_labels: Any = None,
     classes: Sequence[str] = CLASSES,
-) -> Answers:
+) -> Predictions:
     """Of logits (N, C) and labels (N,), in whatever they are given."""
     logits = {"test": _tensor(test, torch.float32)}
     named = {"test": _tensor(labels, torch.int64)}
     if val is not None:
         logits["val"] = _tensor(val, torch.float32)
         named["val"] = _tensor(val_labels, torch.int64)
-    return Answers(logits, named, tuple(classes))
+    return Predictions(logits, named, tuple(classes))
 
 
-def saying(said: Sequence[int], labels: Sequence[int], sure: float = 4.0) -> Answers:
+def saying(said: Sequence[int], labels: Sequence[int], sure: float = 4.0) -> Predictions:
     """Of a network that gives each image of test and validation one class, equally surely."""
     logits = sure * np.eye(len(CLASSES))[list(said)]
     return answers(logits, labels, logits, labels)

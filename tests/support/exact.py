@@ -1,47 +1,50 @@
-"""Losses on logits in decimal arithmetic of 60 digits: what floating point is measured against.
+"""Losses on logits in decimal arithmetic of 60 digits, the reference for floating point.
 
-Written down from the formulas, without any care for rounding. Logits are rows of numbers.
+Written from the formulas, without regard to rounding. Logits are rows of numbers.
 """
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, localcontext
+from functools import lru_cache
 
 Number = Decimal
-Row = list[Decimal]
+Row = tuple[Decimal, ...]
 Rows = list[Row]
 Loss = Callable[[Rows, Rows], Decimal]
 
 DIGITS, STEP = 60, Decimal("1e-20")
 
 
+@lru_cache(maxsize=256)  # the teacher's rows are the same for every derivative
 def softmax(row: Row, T: Decimal) -> Row:
     largest = max(row)
     powers = [((z - largest) / T).exp() for z in row]
     total = sum(powers)
-    return [power / total for power in powers]
+    return tuple(power / total for power in powers)
 
 
+@lru_cache(maxsize=256)
 def log_softmax(row: Row, T: Decimal) -> Row:
     largest = max(row)
-    total = sum(((z - largest) / T).exp() for z in row)
-    return [(z - largest) / T - total.ln() for z in row]
+    log_total = sum(((z - largest) / T).exp() for z in row).ln()  # type: ignore[union-attr]
+    return tuple((z - largest) / T - log_total for z in row)
 
 
 def mean(values: Sequence[Decimal]) -> Decimal:
     return sum(values, Decimal(0)) / len(values)
 
 
-def dot(one: Row, other: Row) -> Decimal:
-    return sum((a * b for a, b in zip(one, other, strict=True)), Decimal(0))
+def dot(first: Row, second: Row) -> Decimal:
+    return sum((a * b for a, b in zip(first, second, strict=True)), Decimal(0))
 
 
 def columns(rows: Rows) -> Rows:
-    return [list(column) for column in zip(*rows, strict=True)]
+    return list(zip(*rows, strict=True))
 
 
-def divergence(ours: Row, theirs: Row, T: Decimal) -> Decimal:
-    logs = zip(log_softmax(theirs, T), log_softmax(ours, T), strict=True)
-    return dot(softmax(theirs, T), [p - q for p, q in logs])
+def divergence(student: Row, teacher: Row, T: Decimal) -> Decimal:
+    logs = zip(log_softmax(teacher, T), log_softmax(student, T), strict=True)
+    return dot(softmax(teacher, T), tuple(p - q for p, q in logs))
 
 
 def kl(T: Decimal) -> Loss:
@@ -70,7 +73,7 @@ def mse_probs(T: Decimal) -> Loss:
 def dkd(T: Decimal, alpha: int, beta: int, labels: list[int]) -> Loss:
     def two(row: Row, label: int) -> Row:
         p = softmax(row, T)
-        return [p[label].ln(), sum(p[:label] + p[label + 1 :]).ln()]  # type: ignore[union-attr]
+        return p[label].ln(), sum(p[:label] + p[label + 1 :]).ln()  # type: ignore[union-attr]
 
     def loss(s: Rows, t: Rows) -> Decimal:
         total = []
@@ -94,8 +97,13 @@ def nkd(T: Decimal, gamma: Decimal, labels: list[int]) -> Loss:
     return loss
 
 
+def centred(row: Row) -> Row:
+    average = mean(row)
+    return tuple(z - average for z in row)
+
+
 def pearson(one: Row, other: Row) -> Decimal:
-    a, b = [x - mean(one) for x in one], [x - mean(other) for x in other]
+    a, b = centred(one), centred(other)
     return dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt() + Decimal("1e-8"))
 
 
@@ -110,14 +118,14 @@ def dist(T: Decimal) -> Loss:
 
 
 def mlkd(T: Decimal, factors: list[Decimal]) -> Loss:
-    def likeness(one: Rows, other: Rows) -> Decimal:
+    def gram_error(one: Rows, other: Rows) -> Decimal:
         pairs = [(i, j) for i in range(len(one)) for j in range(len(one))]
         squares = [(dot(one[i], one[j]) - dot(other[i], other[j])) ** 2 for i, j in pairs]
         return sum(squares, Decimal(0)) / len(one)
 
     def level(s: Rows, t: Rows, T: Decimal) -> Decimal:
         q, p = [softmax(row, T) for row in s], [softmax(row, T) for row in t]
-        return kl(T)(s, t) + likeness(q, p) + likeness(columns(q), columns(p))
+        return kl(T)(s, t) + gram_error(q, p) + gram_error(columns(q), columns(p))
 
     return lambda s, t: sum((level(s, t, T * factor) for factor in factors), Decimal(0))
 
@@ -131,12 +139,11 @@ def ce(labels: list[int]) -> Loss:
 
 
 def standardized(rows: Rows) -> Rows:
-    found = []
-    for row in rows:
-        away = [z - mean(row) for z in row]
-        deviation = (dot(away, away) / (len(row) - 1)).sqrt() + Decimal("1e-7")
-        found.append([z / deviation for z in away])
-    return found
+    result = []
+    for row in map(centred, rows):
+        deviation = (dot(row, row) / (len(row) - 1)).sqrt() + Decimal("1e-7")
+        result.append(tuple(z / deviation for z in row))
+    return result
 
 
 def on_standardized(loss: Loss) -> Loss:
@@ -144,21 +151,21 @@ def on_standardized(loss: Loss) -> Loss:
 
 
 def value_and_slopes(
-    loss: Loss, s: list[list[float]], t: list[list[float]], ways: list[list[list[float]]]
+    loss: Loss, s: list[list[float]], t: list[list[float]], directions: list[list[list[float]]]
 ) -> tuple[float, list[float]]:
-    """The loss, and its derivatives in directions of the student's logits, as floats."""
+    """The loss, and its derivatives in ``directions`` of the student's logits, as floats."""
     with localcontext() as context:
         context.prec, context.Emin, context.Emax = DIGITS, -(10**17), 10**17
-        ours, theirs = ([[Decimal(z) for z in row] for row in rows] for rows in (s, t))
+        student, teacher = ([tuple(map(Decimal, row)) for row in rows] for rows in (s, t))
 
-        def moved(way: list[list[float]], step: Decimal) -> Rows:
+        def moved(direction: list[list[float]], step: Decimal) -> Rows:
             return [
-                [z + step * Decimal(v) for z, v in zip(*rows, strict=True)]
-                for rows in zip(ours, way, strict=True)
+                tuple(z + step * Decimal(v) for z, v in zip(*rows, strict=True))
+                for rows in zip(student, direction, strict=True)
             ]
 
         slopes = [
-            (loss(moved(way, STEP), theirs) - loss(moved(way, -STEP), theirs)) / (2 * STEP)
-            for way in ways
+            (loss(moved(d, STEP), teacher) - loss(moved(d, -STEP), teacher)) / (2 * STEP)
+            for d in directions
         ]
-        return float(loss(ours, theirs)), [float(slope) for slope in slopes]
+        return float(loss(student, teacher)), [float(slope) for slope in slopes]

@@ -13,7 +13,7 @@ from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.kl import KL
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.mlp import MLP
 from kdsweep.training.evaluation import Split
 from kdsweep.training.schedule import OneCycle
@@ -47,7 +47,7 @@ def make_val() -> Split:
 
 def make_teacher() -> Teacher:
     torch.manual_seed(99)
-    return Teacher(FeatureTap(CNN(in_shape=SHAPE, num_classes=CLASSES, width=4)))
+    return Teacher(FeatureExtractor(CNN(in_shape=SHAPE, num_classes=CLASSES, width=4)))
 
 
 def make_student(
@@ -66,7 +66,7 @@ def make_student(
     kind = options.pop("optimizer", torch.optim.AdamW)
     optimizer = kind(network.parameters(), lr=lr)
     schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=3)
-    return Student(FeatureTap(network), objective, optimizer, schedule, seed=seed, **options)
+    return Student(FeatureExtractor(network), objective, optimizer, schedule, seed=seed, **options)
 
 
 def train(

@@ -127,7 +127,7 @@ def test_a_generation_follows_the_student_but_not_its_seed(compose: Compose) -> 
         (["teacher.teacher.trainer.batch_size=5000"], "teacher.teacher.trainer.batch_size must be"),
         (
             ["loss@teacher.loss=fitnet", "teacher.loss.fitnet.pairs=[[nope,pool]]"],
-            "teacher.loss asks the student for a feature it does not have",
+            "teacher.loss needs a feature that the student does not have",
         ),
     ],
 )

@@ -106,7 +106,7 @@ def test_values(command: Command, words: list[str], sentence: str) -> None:
         (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet: pairs must be"),
         (
             ["loss=fitnet", "loss.fitnet.pairs=${pairs:maps}"],
-            "loss.fitnet.pairs: student.features.maps must be given, got []; or say the pairs",
+            "loss.fitnet.pairs: student.features.maps must be given, got []; or list the pairs",
         ),
         (["loss=fitnet", "teacher=none"], "loss.fitnet.pairs: teacher must be a model, got none"),
         (["loss=fitnet", "loss.fitnet.pairs=[[pool,stage1]]"], "feature 'pool' must be"),
@@ -183,7 +183,7 @@ def test_a_folder_named_in_a_refused_command_is_free_again(command: Command) -> 
         (["optimizer=sgd", "optimizer.momentum=-1"], "optimizer.momentum must be a finite number"),
         (
             ["loss=fitnet", "loss.fitnet.pairs=[[nope,stage1]]"],
-            "loss asks the student for a feature it does not have",
+            "loss needs a feature that the student does not have",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch
     for place, name in (
         (run_writer, "curves_plot"),
         (run_writer, "confusion_plot"),
-        (finalize, "heatmap"),
+        (finalize, "draw_heatmap"),
         (batch, "samples_plot"),
     ):
         monkeypatch.setattr(place, name, broken)

@@ -11,7 +11,7 @@ import pytest
 from commands import Command, Outcome
 
 from kdsweep.common.files import drop_drafts, read_json, write_json_atomic
-from kdsweep.common.processes import owner
+from kdsweep.common.processes import new_lease
 from kdsweep.data.fake import Fake
 from kdsweep.sweep.directory import may_be_training
 
@@ -163,7 +163,7 @@ def test_a_pid_that_another_program_has_is_no_sweep_being_trained(command: Comma
     first = command("T=1", MINE)
     mine = first.folder / "mine"
     (mine / "0" / "result.json").unlink()
-    note = read_json(mine / "sweep.json") | owner() | {"ended": False}
+    note = read_json(mine / "sweep.json") | new_lease() | {"ended": False}
     note |= {"pid": os.getppid(), "born": "1"}
     write_json_atomic(mine / "sweep.json", note)
     assert not may_be_training(note)

@@ -70,7 +70,7 @@ def test_a_sweep_its_resumption_report_and_sync(
     for words in (["sync", str(sweep)], ["report", str(sweep)]):
         said = CliRunner().invoke(app, words)
         assert said.exit_code == 0, said.output
-    assert "shipped 0 rows" in CliRunner().invoke(app, ["sync", str(sweep)]).output
+    assert "uploaded 0 rows" in CliRunner().invoke(app, ["sync", str(sweep)]).output
     assert [path.name for path in project.parent.iterdir()] == [name], (
         "something was made elsewhere"
     )

@@ -66,7 +66,7 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
         interrupt(patch, epoch=2, seed=1)
         stopped = command(*words, tracking=True)
     assert stopped.code == 130
-    assert "resume=true goes on" in stopped.err
+    assert "resume=true resumes" in stopped.err
     assert sorted(row["status"] for row in stopped.rows) == [
         "FINISHED",
         "FINISHED",

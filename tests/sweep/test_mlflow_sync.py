@@ -7,21 +7,22 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.common.files import write_json_atomic
-from kdsweep.common.processes import owner
+from kdsweep.common.processes import new_lease
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.recorder import Recorder
+from kdsweep.tracking.recorder import Recorder, RunInfo
+from kdsweep.tracking.result import RunResult
 
 
 def run_in(folder: Path) -> Path:
     """The folder of a run that has ended, trained without MLflow."""
     recorder = Recorder(folder)
-    identity = {"name": "ce seed=0", "role": "run", "fingerprint": "f00d", "cell": "ce", "seed": 0}
     config = "tracking: {uri: null, experiment: kdsweep, artifacts: mlartifacts}\n"
-    recorder.start(identity, config, [], {}, {})
+    identity = {"name": "ce seed=0", "role": "run", "fingerprint": "f00d", "cell": "ce", "seed": 0}
+    recorder.start(RunInfo(**identity, config_yaml=config, params={}, tags={}))
     for epoch in range(3):
         recorder.epoch(epoch, {"val/acc": epoch / 10})
-    recorder.finish({"status": "FINISHED", "epochs": 3})
+    recorder.finish(RunResult(status="FINISHED", epochs=3))
     return folder
 
 
@@ -44,14 +45,14 @@ def test_damaged_rows_are_named(home: Path) -> None:
     (run / run_dir.METRICS).write_text("\n".join(lines) + "\n")
     code, said = call("sync", run, "--uri", "sqlite:///mlflow.db")
     assert code == 0
-    assert "shipped 2 rows" in said
-    assert f"{run}/metrics.jsonl has damaged lines, which could not be shipped: 2" in said
+    assert "uploaded 2 rows" in said
+    assert f"{run}/metrics.jsonl has damaged lines, which could not be uploaded: 2" in said
 
 
 def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
     run = run_in(home / "sweep" / "0")
     (run / run_dir.RESULT).unlink()  # it was training when the power went
-    dead = {**owner(), "boot": "of yesterday", "beat": 0.0, "ended": False}
+    dead = {**new_lease(), "boot": "of yesterday", "beat": 0.0, "ended": False}
     note = {"name": "T=1,4", "created": 0.0, "role": "sweep", "nested": True, **dead}
     write_json_atomic(home / "sweep" / "sweep.json", note)
     code, printed = call("sync", home / "sweep", "--uri", "sqlite:///mlflow.db")
@@ -60,12 +61,12 @@ def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
     assert [run.info.status for run in found] == ["KILLED", "KILLED"]
 
 
-def test_several_folders_are_shipped_at_once(home: Path) -> None:
+def test_several_folders_are_uploaded_at_once(home: Path) -> None:
     code, said = call(
         "sync", run_in(home / "0"), run_in(home / "1"), "--uri", "sqlite:///mlflow.db"
     )
     assert code == 0
-    assert said.count("shipped 3 rows") == 2
+    assert said.count("uploaded 3 rows") == 2
     assert "new store" not in said
 
 

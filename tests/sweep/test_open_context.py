@@ -87,8 +87,8 @@ def test_a_sweep_is_resumed_without_the_store_it_has_been_in(
     assert {row["status"] for row in resumed.rows} == {"FINISHED"}
     back(stopped.folder)
     (*_, last) = [part for part in resumed.err.split("`") if part.startswith("kdsweep sync ")]
-    shipped = CliRunner().invoke(app, shlex.split(last)[1:])  # the teacher has ended late, too
-    assert shipped.exit_code == 0, shipped.output
+    uploaded = CliRunner().invoke(app, shlex.split(last)[1:])  # the teacher has ended late, too
+    assert uploaded.exit_code == 0, uploaded.output
     assert_whole(resumed)
 
 

@@ -1,4 +1,4 @@
-"""An MLflow server that breaks down: training ends with its table, and sync ships all of it."""
+"""An MLflow server that breaks down: training ends with its table, and sync uploads all of it."""
 
 import os
 import shlex
@@ -158,7 +158,7 @@ AT = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("moment", AT)
-def test_a_sweep_ends_with_its_table_and_sync_ships_what_is_missing(
+def test_a_sweep_ends_with_its_table_and_sync_uploads_what_is_missing(
     tmp_path: Path, server: str, proxy: Proxy, moment: str, fault: str
 ) -> None:
     proxy.break_after(fault, nth(*AT[moment]))
@@ -167,11 +167,11 @@ def test_a_sweep_ends_with_its_table_and_sync_ships_what_is_missing(
     assert proxy.fault == fault, "it did not break down"
     proxy.recover()
     assert said.sync is not None, said.text
-    shipped = cli(tmp_path, "sync", *said.sync)
-    assert shipped.code == 0, shipped.text
+    uploaded = cli(tmp_path, "sync", *said.sync)
+    assert uploaded.code == 0, uploaded.text
     assert_nothing_is_lost(tmp_path, server)
     again = cli(tmp_path, "sync", *said.sync)
-    assert "shipped 0 rows" in again.text
+    assert "uploaded 0 rows" in again.text
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "delay"])
@@ -202,12 +202,12 @@ def test_an_outage_that_ends_in_time_leaves_nothing_to_do(
     text, _ = process.communicate(timeout=PATIENCE)
     said = Said(process.returncode, text, 0.0)
     assert_ended_well(said, tmp_path)
-    assert said.sync is None or "ships the rest" not in text, text
+    assert said.sync is None or "uploads the rest" not in text, text
     assert_nothing_is_lost(tmp_path, server)
 
 
 @pytest.mark.parametrize("fault", ["refused", "hang", "reset"])
-def test_a_search_is_shipped_whole_too(
+def test_a_search_is_uploaded_whole_too(
     tmp_path: Path, server: str, proxy: Proxy, fault: str
 ) -> None:
     proxy.break_after(fault, nth(2, "/runs/create"))

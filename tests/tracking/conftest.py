@@ -1,4 +1,4 @@
-"""A real MLflow store for every test: one schema is made, each test gets a copy of the file."""
+"""A real MLflow store for every test: a copy of the one that has been made for all tests."""
 
 import shutil
 from pathlib import Path
@@ -8,17 +8,9 @@ import pytest
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as mlflow makes it, which takes seconds; copying it takes milliseconds."""
-    folder = tmp_path_factory.mktemp("template")
-    MLflowStore.open("sqlite:///mlflow.db", "template", cwd=folder)
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def database(template: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(template, tmp_path / "mlflow.db"))
+def database(fresh_database: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(fresh_database, tmp_path / "mlflow.db"))
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from kdsweep.sweep import mlflow_sync
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.disk import (
     DiskFull,
+    check_space,
     disk_full,
     full_folder,
     how_to_resume,
     is_full,
-    one_sentence,
-    refuse_full,
+    report_disk_full,
 )
 from kdsweep.tracking.mlflow import run_sync
 from kdsweep.tracking.results_table import collect
@@ -63,28 +63,31 @@ def test_it_is_recognised(error: BaseException | None, expected: bool) -> None:
     assert is_full(error) is expected
 
 
-def test_the_sentence_says_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
-    said = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
-    assert f"the disk of {tmp_path}/not/there is full" in said
-    assert "takes about 12 MB" in said
-    assert "resume=true" in said
-    with pytest.raises(DiskFull, match=r"is full"), one_sentence(tmp_path):
+def test_the_message_names_what_is_full_and_what_is_needed(tmp_path: Path) -> None:
+    message = str(disk_full(tmp_path / "not" / "there", how_to_resume(12_345_678)))
+    assert f"the disk of {tmp_path}/not/there is full" in message
+    assert "takes about 12 MB" in message
+    assert "resume=true" in message
+    with pytest.raises(DiskFull, match=r"is full"), report_disk_full(tmp_path):
         raise wrapped()
-    with pytest.raises(ValueError, match="else"), one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="else"), report_disk_full(tmp_path):
         raise ValueError("else")
 
 
-def test_a_sentence_of_another_disk_stays(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^tracking\.uri must be a store"), one_sentence(tmp_path):
+def test_the_message_about_another_disk_stays(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"^tracking\.uri must be a store"),
+        report_disk_full(tmp_path),
+    ):
         raise UserError("tracking.uri must be a store, got x: disk is full") from wrapped()
 
 
 def test_the_disk_is_that_of_the_file_that_was_not_written(tmp_path: Path) -> None:
     copied = OSError(errno.ENOSPC, "No space left on device", "here", None, str(tmp_path / "there"))
     assert full_folder(copied, Path("mine")) == tmp_path
-    behind = RuntimeError("the report was not written")
-    behind.__cause__ = full(tmp_path / "report.html")
-    assert full_folder(behind, Path("mine")) == tmp_path
+    outer = RuntimeError("the report was not written")
+    outer.__cause__ = full(tmp_path / "report.html")
+    assert full_folder(outer, Path("mine")) == tmp_path
     assert full_folder(wrapped(), tmp_path) is None, "this one has room"
 
 
@@ -113,18 +116,18 @@ def test_full_shared_memory_is_no_full_disk() -> None:
         (MlflowException("database or disk is full"), "the MLflow store does not work: "),
     ],
 )
-def test_a_command_says_which_disk_is_full_and_nothing_of_training(
+def test_a_command_names_the_full_disk_and_nothing_about_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
     def fail(*arguments: object) -> str:
         raise error
 
     monkeypatch.setattr(mlflow_sync, "sync_folder", fail)
-    said = CliRunner().invoke(app, ["sync", str(tmp_path)])
-    assert said.exit_code == 1
-    assert sentence in said.output
-    assert "resume=true" not in said.output
-    assert "dry_run" not in said.output
+    outcome = CliRunner().invoke(app, ["sync", str(tmp_path)])
+    assert outcome.exit_code == 1
+    assert sentence in outcome.output
+    assert "resume=true" not in outcome.output
+    assert "dry_run" not in outcome.output
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_folder_is_blamed_only_where_the_error_names_it(
 
 
 def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_full(tmp_path)
+    check_space(tmp_path)
     assert not list(tmp_path.iterdir())
 
     def write(self: Path, content: bytes) -> int:
@@ -161,11 +164,11 @@ def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir must be on a disk with room"):
-        refuse_full(tmp_path)
+        check_space(tmp_path)
 
 
 def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: str) -> None:
-    """Have the disk be full from the so-maniest call of a function on."""
+    """Have the disk be full after a number of calls of a function."""
     real, calls = getattr(where, name), []
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -178,7 +181,7 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, number: int, where: Any, name: s
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
+def test_a_sweep_ends_in_a_message_with_its_runs_closed_and_resumes(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = ["T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
@@ -202,7 +205,7 @@ def test_a_sweep_ends_in_a_sentence_with_its_runs_closed_and_resumes(
         assert run.info.status == "FINISHED"
 
 
-def test_results_that_cannot_be_written_are_a_sentence(
+def test_results_that_cannot_be_written_end_in_a_message(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdsweep.sweep import finalize
@@ -216,7 +219,7 @@ def test_results_that_cannot_be_written_are_a_sentence(
 
 
 @pytest.mark.slow
-def test_a_study_that_cannot_be_written_is_a_sentence(
+def test_a_study_that_cannot_be_written_ends_in_a_message(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def claim(*arguments: object) -> list[int]:
@@ -229,7 +232,7 @@ def test_a_study_that_cannot_be_written_is_a_sentence(
     assert "Traceback" not in ended.err
 
 
-def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
+def test_a_run_whose_end_cannot_be_written_is_closed_in_mlflow(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdsweep.tracking import recorder
@@ -243,7 +246,11 @@ def test_mlflow_hears_of_a_run_whose_end_cannot_be_written(
         real(path, content)
 
     monkeypatch.setattr(recorder, "write_json_atomic", write)
-    monkeypatch.setattr(run_sync, "_note_id", lambda *arguments: None)
+
+    def no_room(folder: Path, *arguments: object) -> None:
+        raise full(folder)
+
+    monkeypatch.setattr(run_sync, "update_run_metadata", no_room)  # the run's id is not kept
     ended = command("loss=ce", tracking=True)
     assert ended.code == 1
     assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}

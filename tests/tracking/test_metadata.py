@@ -1,4 +1,4 @@
-"""Notes that are damaged count as missing, and are named."""
+"""Files that are damaged count as missing, and are named."""
 
 import json
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from kdsweep.tracking.metadata import (
-    config_note,
-    fingerprint_in,
-    result_note,
-    result_of,
-    run_note,
-    sweep_note,
+    find_result,
+    read_fingerprint,
+    read_result,
+    read_run_config,
+    read_run_metadata,
+    read_sweep_metadata,
 )
 
 HARM = [
@@ -26,16 +26,16 @@ HARM = [
     b'{"name": 3, "created": "now", "status": 1, "params": []}',
 ]
 READERS: dict[str, Callable[[Path], Any]] = {
-    "run.json": run_note,
-    "result.json": result_note,
-    "sweep.json": sweep_note,
-    "config.yaml": config_note,
+    "run.json": read_run_metadata,
+    "result.json": read_result,
+    "sweep.json": read_sweep_metadata,
+    "config.yaml": read_run_config,
 }
 
 
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize("name", READERS)
-def test_a_damaged_note_is_named_and_counts_as_missing(
+def test_a_damaged_file_is_named_and_counts_as_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, harm: bytes
 ) -> None:
     (tmp_path / name).write_bytes(harm)
@@ -45,7 +45,7 @@ def test_a_damaged_note_is_named_and_counts_as_missing(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_folder_in_the_place_of_a_note_is_named(
+def test_a_folder_in_the_place_of_a_file_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     (tmp_path / name).mkdir()
@@ -54,7 +54,7 @@ def test_a_folder_in_the_place_of_a_note_is_named(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_missing_note_needs_no_words(
+def test_a_missing_file_is_no_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     assert READERS[name](tmp_path) is None
@@ -64,8 +64,8 @@ def test_a_missing_note_needs_no_words(
 def test_a_result_is_that_of_one_run(tmp_path: Path) -> None:
     result = {"status": "FINISHED", "fingerprint": "mine"}
     (tmp_path / "result.json").write_text(json.dumps(result))
-    assert result_of(tmp_path, "another") is None
-    found = result_of(tmp_path, "mine")
+    assert find_result(tmp_path, "another") is None
+    found = find_result(tmp_path, "mine")
     assert found is not None
     assert found["same_as"] is None, "what an older result.json lacks"
-    assert fingerprint_in(tmp_path) == "mine"
+    assert read_fingerprint(tmp_path) == "mine"

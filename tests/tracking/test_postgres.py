@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.passwords import VARIABLE
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.run_dir import make_row
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -37,9 +38,9 @@ def test_a_long_command_is_tracked_and_no_password_is_kept(
     server: Server, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*SMALL, *LONG, "trainer.epochs=1", "loss=ce,kl", f"tracking.uri={address}"]
-    said = finish(tmp_path, words)
-    assert "best" in said
-    assert PASSWORD not in said
+    output = finish(tmp_path, words)
+    assert "best" in output
+    assert PASSWORD not in output
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name("kdsweep")
     runs = client.search_runs([experiment.experiment_id])
@@ -55,13 +56,13 @@ def test_a_long_command_is_tracked_and_no_password_is_kept(
     assert "done" in finish(tmp_path, [*words, "resume=true", "dry_run=true"])
     (sweep,) = {path.parent for path in tmp_path.glob("multirun/**/sweep.json")}
     monkeypatch.delenv(VARIABLE, raising=False)
-    asked = CliRunner().invoke(app, ["sync", str(sweep)])
-    assert asked.exit_code == 1
-    assert "its password is kept nowhere: give it in the environment (PGPASSWORD)" in asked.output
+    refused = CliRunner().invoke(app, ["sync", str(sweep)])
+    assert refused.exit_code == 1
+    assert "its password is kept nowhere: give it in the environment (PGPASSWORD)" in refused.output
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    shipped = CliRunner().invoke(app, ["sync", str(sweep)])
-    assert shipped.exit_code == 0, shipped.output
-    assert "shipped 0 rows" in shipped.output
+    uploaded = CliRunner().invoke(app, ["sync", str(sweep)])
+    assert uploaded.exit_code == 0, uploaded.output
+    assert "uploaded 0 rows" in uploaded.output
 
 
 @pytest.mark.parametrize("named_in", ["command", "yaml"])
@@ -79,9 +80,9 @@ def test_a_search_with_studies_and_runs_there(
         words = [f"hydra.searchpath=[{mine.parents[1]}]", "search=mine"]
     words += [*SMALL, *LONG, "trainer.epochs=1", f"tracking.uri={address}"]
     words += ["hydra.sweeper.n_trials=4", "search.workers=2"]
-    said = finish(tmp_path, [*words, "hydra.sweeper.n_jobs=2", "search.finalists=0"])
-    assert "4 trials complete" in said
-    assert PASSWORD not in said + server.texts(address) + server.texts(studies)
+    output = finish(tmp_path, [*words, "hydra.sweeper.n_jobs=2", "search.finalists=0"])
+    assert "4 trials complete" in output
+    assert PASSWORD not in output + server.texts(address) + server.texts(studies)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [p for p in files if PASSWORD in p.read_text(errors="replace")] == []
 
@@ -92,8 +93,7 @@ def test_everything_is_cut_to_what_the_columns_hold(address: str, tmp_path: Path
     run = store.create_run(
         name=long, parent_id=None, tags={f"tag.{long}": long}, params={f"param.{long}": long}
     )
-    store.log_metrics(run, 0, 0, {f"train/{long}": 1.0})
-    store.log_metrics(run, 1, 0, {f"train/{long}": 2.0})
+    store.log_rows(run, [make_row(epoch, 0, {f"train/{long}": epoch + 1.0}) for epoch in (0, 1)])
     store.log_dataset(run, long, long, "training", {"classes": long})
     store.set_tags(run, {"other": "é" * 9000})
     assert store.log_missing(run, [{"epoch": 0, "time": 0, "metrics": {f"train/{long}": 1.0}}]) == 0

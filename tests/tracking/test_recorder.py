@@ -1,4 +1,4 @@
-"""The run folder first, MLflow second, and MLflow's trouble nowhere."""
+"""The run folder first, MLflow second, and MLflow's errors nowhere."""
 
 import json
 import math
@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from kdsweep.common.files import read_json
 from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.upload_queue import Shipper
-from kdsweep.tracking.recorder import Recorder
-from kdsweep.tracking.run_dir import RESULT_KEYS, read_rows
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.tracking.recorder import Recorder, RunInfo
+from kdsweep.tracking.result import RESULT_KEYS, RunResult
+from kdsweep.tracking.run_dir import read_rows
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
@@ -31,26 +32,27 @@ IDENTITY = {
     "cell": "kl T=4 alpha=0.5",
     "seed": 0,
 }
+INFO: dict[str, Any] = {
+    **IDENTITY,
+    "config_yaml": "T: 4.0\n",
+    "overrides": ["T=4", "loss=[kl,fitnet]", "x=${T}: #"],
+    "params": {"T": 4.0},
+    "tags": {"kdsweep.role": "run", "kdsweep.fingerprint": "f00d"},
+    "dataset": {"name": "digits", "digest": "abc", "context": "training", "profile": {"n": 3}},
+}
 FINISHED = {"status": "FINISHED", "val/acc": 0.5, "T": 4.0, "alpha": 0.5, "loss": "kl"}
 
 
 @pytest.fixture
-def shipper() -> Iterator[Shipper]:
-    shipper = Shipper()
-    yield shipper
-    assert shipper.close(20)
+def uploads() -> Iterator[UploadQueue]:
+    uploads = UploadQueue()
+    yield uploads
+    assert uploads.close(20)
 
 
 def start(recorder: Recorder, resume_epoch: int = 0, **changes: Any) -> None:
-    recorder.start(
-        IDENTITY | changes,
-        config_yaml="T: 4.0\n",
-        overrides=["T=4", "loss=[kl,fitnet]", "x=${T}: #"],
-        params={"T": 4.0},
-        tags={"kdsweep.role": "run", "kdsweep.fingerprint": "f00d"},
-        dataset={"name": "digits", "digest": "abc", "context": "training", "profile": {"n": 3}},
-        resume_epoch=resume_epoch,
-    )
+    info = RunInfo(**INFO | changes)
+    recorder.start(info, resume_epoch=resume_epoch)
 
 
 def train(recorder: Recorder, first: int, last: int) -> None:
@@ -63,7 +65,7 @@ def end(recorder: Recorder, last: int, result: dict[str, Any] = FINISHED) -> Non
     (recorder.folder / "checkpoint").mkdir(exist_ok=True)
     (recorder.folder / "checkpoint/model.safetensors").write_bytes(b"weights")
     (recorder.folder / "curves.png").write_bytes(b"picture")
-    recorder.finish(result, [recorder.folder / "curves.png"])
+    recorder.finish(RunResult.from_json(result), [recorder.folder / "curves.png"])
 
 
 def steps(store: MLflowStore, run_id: str, key: str) -> dict[int, int]:
@@ -79,7 +81,7 @@ def artifacts(store: MLflowStore, run_id: str, folder: str = "") -> set[str]:
 
 
 def assert_complete(store: MLflowStore, folder: Path, epochs: int, status: str) -> None:
-    """MLflow says what the folder says, each thing once."""
+    """MLflow has what the folder has, each thing once."""
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     assert read_json(folder / "result.json")["mlflow_run_id"] == run_id
     once = dict.fromkeys(range(epochs), 1)
@@ -133,7 +135,7 @@ def test_the_folder_is_complete_without_mlflow(tmp_path: Path) -> None:
 def test_result_json_has_every_key(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "0")
     start(recorder)
-    recorder.finish({"status": "FAILED", "reason": "loss is nan", "val/loss": math.nan})
+    recorder.finish(RunResult(status="FAILED", reason="loss is nan", val_loss=math.nan))
     result = read_json(recorder.folder / "result.json")
     assert tuple(result) == RESULT_KEYS
     assert result["cell"] == "kl T=4 alpha=0.5"
@@ -144,15 +146,15 @@ def test_result_json_has_every_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
 def test_mlflow_gets_everything_once(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper, status: str
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue, status: str
 ) -> None:
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 5)
     end(recorder, 4, FINISHED | {"status": status})
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert_complete(store, recorder.folder, 5, status)
-    assert not shipper.behind
+    assert not uploads.pending_runs
 
 
 def test_a_run_has_its_mlflow_id_and_its_parent_from_the_start(
@@ -160,14 +162,14 @@ def test_a_run_has_its_mlflow_id_and_its_parent_from_the_start(
 ) -> None:
     parent = store.create_run(name="sweep", parent_id=None, tags={}, params={})
     recorder = Recorder(tmp_path / "0", store=store)
-    recorder.start(IDENTITY, "", [], {}, {}, parent_id=parent)
+    start(recorder, parent_run_id=parent)
     run = read_json(recorder.folder / "run.json")
     assert (run["mlflow_run_id"], run["parent_run_id"]) == (recorder.run_id, parent)
     assert recorder.run_id is not None
     assert store.client.get_run(recorder.run_id).data.tags["mlflow.parentRunId"] == parent
 
 
-def test_result_json_is_written_after_the_metrics_and_before_mlflow_hears_the_end(
+def test_result_json_is_written_after_the_metrics_and_before_the_end_in_mlflow(
     tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder, seen = Recorder(tmp_path / "0", store=store), []
@@ -188,24 +190,24 @@ def test_result_json_is_written_after_the_metrics_and_before_mlflow_hears_the_en
     assert seen == [(3, "FINISHED")]
 
 
-def test_a_resumed_run_goes_on_in_its_own_mlflow_run(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper
+def test_a_resumed_run_keeps_its_own_mlflow_run(
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue
 ) -> None:
-    first = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    first = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(first)
     train(first, 0, 4)  # epochs 2 and 3 come after the last checkpoint
-    first.finish({"status": "KILLED"})
-    assert shipper.flush(20)
-    second = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    first.finish(RunResult(status="KILLED"))
+    assert uploads.when_done().wait(20)
+    second = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(second, resume_epoch=2)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert second.run_id == first.run_id
     assert second.run_id is not None
     assert not (second.folder / "result.json").exists()
     assert store.client.get_run(second.run_id).info.status == "RUNNING"
     train(second, 2, 6)
     end(second, 5)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert [row["epoch"] for row in read_rows(second.folder)] == [0, 1, 2, 3, 4, 5, 5]
     assert_complete(store, second.folder, 6, "FINISHED")
 
@@ -218,12 +220,11 @@ def test_a_resumed_run_has_the_points_of_one_that_was_never_interrupted(
     cut = Recorder(tmp_path / "cut", store=store)
     start(cut)
     train(cut, 0, 3)
-    cut.finish({"status": status, "reason": "interrupted", "epochs": 3, **result})
+    ended = {"status": status, "reason": "interrupted", "epochs": 3, **result}
+    cut.finish(RunResult.from_json(ended))
     assert cut.run_id is not None
     tags = store.client.get_run(cut.run_id).data.tags
-    assert (
-        tags["kdsweep.so_far.epochs"] == "3.0"
-    )  # whoever reads MLflow alone has them all the same
+    assert tags["kdsweep.so_far.epochs"] == "3.0"  # so that MLflow alone has them
     assert tags["kdsweep.so_far.seconds"] == "2.0"
     again, whole = (Recorder(tmp_path / name, store=store) for name in ("cut", "whole"))
     start(again, resume_epoch=2)
@@ -243,11 +244,11 @@ def test_a_resumed_run_has_the_points_of_one_that_was_never_interrupted(
 
 
 def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
-    tmp_path: Path, store: MLflowStore, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: MLflowStore, uploads: UploadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, gate, batches = Recorder(tmp_path / "0", store=store, shipper=shipper), Event(), []
+    recorder, gate, batches = Recorder(tmp_path / "0", store=store, uploads=uploads), Event(), []
     start(recorder)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     real = store.client.log_batch
 
     def log_batch(*arguments: Any, **named: Any) -> None:
@@ -258,30 +259,30 @@ def test_a_slow_store_gets_the_rows_of_many_epochs_at_once(
     monkeypatch.setattr(store.client, "log_batch", log_batch)
     train(recorder, 0, 50)
     gate.set()
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert len(batches) <= 3
     assert recorder.run_id is not None
     assert steps(store, recorder.run_id, "val/acc") == dict.fromkeys(range(50), 1)
 
 
-def test_training_does_not_wait_for_a_store_that_never_answers(
+def test_training_does_not_wait_for_a_store_that_hangs(
     tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, shipper = Event(), Shipper()
+    gate, uploads = Event(), UploadQueue()
     for call in ("create_run", "search_runs", "get_run", "log_batch", "log_artifact"):
         monkeypatch.setattr(store.client, call, lambda *a, **k: gate.wait(30))
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     began = time.monotonic()
     start(recorder)
     train(recorder, 0, 3)
     end(recorder, 2)
     assert time.monotonic() - began < 2
-    assert not shipper.close(0.05)
+    assert not uploads.close(0.05)
     gate.set()
     assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
 
 
-def test_a_resumed_run_ships_what_the_killed_process_could_not(
+def test_a_resumed_run_uploads_what_the_killed_process_could_not(
     tmp_path: Path, store: MLflowStore
 ) -> None:
     offline = Recorder(tmp_path / "0", store=store)
@@ -348,28 +349,28 @@ class Outage:
         return call
 
 
-def test_what_an_outage_swallowed_is_shipped_at_the_end(
+def test_what_an_outage_swallowed_is_uploaded_at_the_end(
     tmp_path: Path,
     store: MLflowStore,
-    shipper: Shipper,
+    uploads: UploadQueue,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 2)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     outage = Outage(store, monkeypatch, "log_batch")
     train(recorder, 2, 4)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert outage.refused == 2
-    assert len(shipper.behind) == 1
+    assert len(uploads.pending_runs) == 1
     outage.over = True
     train(recorder, 4, 6)
     end(recorder, 5)
-    assert shipper.flush(20)
+    assert uploads.when_done().wait(20)
     assert_complete(store, recorder.folder, 6, "FINISHED")
-    assert not shipper.behind
+    assert not uploads.pending_runs
     assert caplog.text.count("kdsweep sync") == 1
 
 
@@ -379,19 +380,21 @@ def test_what_an_outage_swallowed_is_shipped_at_the_end(
 def test_after_an_outage_that_does_not_end_sync_completes_the_run(
     tmp_path: Path,
     store: MLflowStore,
-    shipper: Shipper,
+    uploads: UploadQueue,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     calls: tuple[str, ...],
 ) -> None:
     outage = Outage(store, monkeypatch, *calls)
-    recorder = Recorder(tmp_path / "0", store=store, shipper=shipper)
+    lost_rows = Outage(store, monkeypatch, "log_batch")  # get_run is called only to catch up
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
     start(recorder)
     train(recorder, 0, 3)
-    shipper.behind.add(recorder._key)  # get_run alone is called only when catching up
+    assert uploads.when_done().wait(20)
+    lost_rows.over = True
     end(recorder, 2)
-    assert shipper.flush(20)
-    assert len(shipper.behind) == 1
+    assert uploads.when_done().wait(20)
+    assert len(uploads.pending_runs) == 1
     assert f"kdsweep sync {recorder.folder}" in caplog.text
     assert read_json(recorder.folder / "result.json")["status"] == "FINISHED"
     assert len(read_rows(recorder.folder)) == 4

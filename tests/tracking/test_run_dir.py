@@ -6,10 +6,10 @@ import pytest
 from kdsweep.tracking.run_dir import (
     append_row,
     by_number,
-    cut_rows,
     damaged_lines,
     make_row,
     read_rows,
+    truncate_rows,
 )
 
 
@@ -37,9 +37,9 @@ def test_cutting_drops_the_epochs_and_tests_that_will_be_measured_again(tmp_path
     for epoch in range(4):
         append_row(tmp_path, make_row(epoch, 1, {"val/acc": 0.5}))
     append_row(tmp_path, make_row(3, 1, {"test/acc": 0.5}))
-    cut_rows(tmp_path, 4)
+    truncate_rows(tmp_path, 4)
     assert [row["metrics"] for row in read_rows(tmp_path)] == [{"val/acc": 0.5}] * 4
-    cut_rows(tmp_path, 2)
+    truncate_rows(tmp_path, 2)
     assert [row["epoch"] for row in read_rows(tmp_path)] == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files beside a run, read back with TensorBoard's own reader."""
+"""TensorBoard event files in a run's folder, read back with TensorBoard's own reader."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_a_run_that_goes_on_hides_what_it_repeats(tmp_path: Path) -> None:
+def test_a_resumed_run_replaces_the_epochs_it_repeats(tmp_path: Path) -> None:
     first = EventFiles(tmp_path, resume_epoch=0)
     for epoch in range(3):
         first.epoch(epoch, {"val/acc": epoch / 10})
@@ -32,7 +32,7 @@ def test_a_run_that_goes_on_hides_what_it_repeats(tmp_path: Path) -> None:
     assert found[-1][1] == 0.5
 
 
-def test_a_sweep_writes_them_when_asked(command: Command) -> None:
+def test_a_sweep_writes_them_if_enabled(command: Command) -> None:
     outcome = command("T=1,4", "tracking.tensorboard=true")
     assert outcome.code == 0, outcome.err
     folders = sorted(outcome.folder.glob(f"multirun/*/*/[01]/{FOLDER}"))
@@ -42,7 +42,7 @@ def test_a_sweep_writes_them_when_asked(command: Command) -> None:
     assert {"train/loss", "val/acc", "test/acc"} <= set(found)
 
 
-def test_the_cure_is_said_where_tensorboard_is_missing(
+def test_the_cure_is_named_where_tensorboard_is_missing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from toys import EPOCHS, make_stream, make_student, train
 
-from kdsweep.losses.base.multi_teacher import Averaged
+from kdsweep.losses.base.multi_teacher import MultiTeacherLoss
 from kdsweep.losses.kl import KL
 from kdsweep.training.checkpoint import Saved, load_latest, save, sha256
 from kdsweep.training.mutual import Peers
@@ -16,7 +16,7 @@ def make_peers(count: int = 2, **options: object) -> Peers:
     """Peers as build.py makes them: each with a seed of its own, its terms averaged."""
 
     def peer(seed: int) -> Student:
-        term = Averaged([KL(T=1.0, weight=0.5) for _ in range(count - 1)])
+        term = MultiTeacherLoss([KL(T=1.0, weight=0.5) for _ in range(count - 1)])
         return make_student(seed=seed, terms={"kl": term}, **options)  # type: ignore[arg-type]
 
     return Peers({f"peer{seed}": peer(seed) for seed in range(count)})

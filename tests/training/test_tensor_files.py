@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from kdsweep.tracking.predictions import Answers, load_answers, save_answers
+from kdsweep.tracking.predictions import Predictions, load_predictions, save_predictions
 from kdsweep.training.tensor_files import save_tensors
 
 TENSORS = {
@@ -47,10 +47,10 @@ def test_no_metadata_and_no_tensors_will_do(tmp_path: Path) -> None:
 
 
 def test_answers_too(tmp_path: Path) -> None:
-    answers = Answers(
+    answers = Predictions(
         {"test": torch.zeros(2, 3)}, {"test": torch.tensor([0, 1])}, ("a", "b", "c"), "digest"
     )
     for turn in range(8):
-        save_answers(tmp_path / str(turn), answers)
+        save_predictions(tmp_path / str(turn), answers)
     assert len({(tmp_path / str(turn)).read_bytes() for turn in range(8)}) == 1
-    assert load_answers(tmp_path / "0").teacher == "digest"
+    assert load_predictions(tmp_path / "0").teacher == "digest"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from kdsweep.data.checks import check_positive, check_whole, shown
+from kdsweep.common.validation import check_positive, check_whole, shown
 from kdsweep.data.images.encoded import (
     EncodedImages,
     Header,

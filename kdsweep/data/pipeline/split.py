@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
-from kdsweep.data.checks import check_count, check_fraction, check_whole, per_channel, shown
+from kdsweep.common.validation import check_count, check_share, check_whole, per_channel, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import LabelledImages, Source, SourceData
@@ -79,9 +79,9 @@ class SplitOptions:
     classes: int | None = None  # the number of classes, to be checked
 
     def __post_init__(self) -> None:
-        check_fraction("dataset.val_fraction", self.val_fraction)
+        check_share("dataset.val_fraction", self.val_fraction)
         check_whole("dataset.split_seed", self.split_seed, least=0)
-        check_fraction("dataset.train_fraction", self.train_fraction, zero=False, one=True)
+        check_share("dataset.train_fraction", self.train_fraction, zero=False, one=True)
         check_count("dataset.per_class", self.per_class)
         check_count("dataset.limit", self.limit)
 
@@ -237,7 +237,7 @@ def _check_classes_and_test(data: SourceData, options: SplitOptions) -> None:
         )
     if data.test is None:
         why = f", because {name} has no test set of its own"
-        check_fraction("dataset.test_fraction", fraction, zero=False, why=why)
+        check_share("dataset.test_fraction", fraction, zero=False, why=why)
     elif fraction is not None:
         raise ValueError(
             f"dataset.test_fraction must be null, because {name} has a test set of its own, "

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.types import Batch
-from kdsweep.losses.base.term import reported_dtype
+from kdsweep.losses.base.term import result_dtype
 
 
 def hard_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with a batch's labels; of mixed images, with both labels by their shares."""
+    """Cross-entropy with a batch's labels; for mixed images the mean of both, by their shares."""
     loss = cross_entropy(logits, batch.labels, label_smoothing)
     if batch.mixed is None:
         return loss
@@ -25,7 +25,7 @@ def hard_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Ten
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Mean over the batch, evaluated in float64; logits (B, C), labels (B,).
 
-    In float32 the loss of an image that is classified with 99.999 % is wrong by 1 %.
+    In float32 the loss of an image whose label has probability 0.99999 is wrong by 1 %.
     """
     value = F.cross_entropy(logits.double(), labels, label_smoothing=label_smoothing)
-    return value.to(reported_dtype(logits))
+    return value.to(result_dtype(logits))

@@ -3,9 +3,9 @@ arXiv 2403.01427.
 
     z <- (z - mean(z)) / (std(z) + 1e-7),  over the classes of each image
 
-The student need not match the size of the teacher's logits any more, only their relations; T then
-counts in standard deviations. The deviation is unbiased (C - 1), as in the authors' repository,
-where it is T = 2 with a weight of 9 in CIFAR-100 recipes. That repository standardises only the
+The student then has to match only the relations of the teacher's logits, not their size, and T is
+in units of standard deviations. The deviation is unbiased (C - 1), as in the authors' repository,
+whose CIFAR-100 recipes have T = 2 with a weight of 9. That repository standardises only the
 instance level of ``mlkd``; here, ``standardize`` is the same for every term.
 """
 
@@ -23,8 +23,8 @@ def standardized(logits: Tensor) -> Tensor:
 
 
 def logits_to_compare(student: Output, teacher: Output, standardize: bool) -> tuple[Tensor, Tensor]:
-    """Both logits in float64, standardised if asked; no gradient to the teacher."""
-    ours, theirs = student.logits.double(), teacher.logits.detach().double()
+    """Student's and teacher's logits in float64, the teacher's without gradient."""
+    logits = student.logits.double(), teacher.logits.detach().double()
     if standardize:
-        return standardized(ours), standardized(theirs)
-    return ours, theirs
+        return standardized(logits[0]), standardized(logits[1])
+    return logits

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.term import Term, state_below
 
 
-class Averaged(Term):
+class MultiTeacherLoss(Term):
     """The mean of one term's values for each of the teachers, ``Output.members``.
 
-    ``terms`` are equal, one a teacher, because each may learn something of its own about its
-    teacher, such as a regressor. Each is built and bound on its own, and is not bound from here.
+    ``terms`` are equal, one per teacher, because each may have trained parameters for its teacher,
+    such as a regressor. Each is built, and ``setup`` is called for each, by the caller.
     """
 
     def __init__(self, terms: Sequence[Term]) -> None:
@@ -27,20 +27,17 @@ class Averaged(Term):
         self.teacher_features = terms[0].teacher_features
         self.terms = nn.ModuleList(terms)
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
-        for place, term in enumerate(parts(self)):
-            prefix = f"terms.{place}."
-            term.begin_with(
-                {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
-            )
+    def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
+        for index, term in enumerate(per_teacher_terms(self)):
+            term.load_stage_state(state_below(f"terms.{index}.", state))
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        pairs = zip(parts(self), teacher.members, strict=True)
+        pairs = zip(per_teacher_terms(self), teacher.members, strict=True)
         return torch.stack([term(student, member, batch) for term, member in pairs]).mean()
 
 
-def parts(term: Term) -> Iterator[Term]:
-    """The terms that look at one teacher each: those of an average, else the term itself."""
-    for part in term.terms if isinstance(term, Averaged) else [term]:
-        assert isinstance(part, Term)
-        yield part
+def per_teacher_terms(term: Term) -> Iterator[Term]:
+    """The terms for one teacher each: those of a `MultiTeacherLoss`, else the term itself."""
+    for single in term.terms if isinstance(term, MultiTeacherLoss) else [term]:
+        assert isinstance(single, Term)
+        yield single

@@ -2,9 +2,9 @@
 
     objective = hard_weight * CE + sum over k of weight_k * factor_k(epoch) * term_k
 
-``alpha`` weighs the *soft* part, as in RepDistiller and KD-pytorch; in torchdistill it weighs the
+``alpha`` weights the *soft* part, as in RepDistiller and KD-pytorch; in torchdistill it weights the
 hard one. A term's factor is 1 unless it has a schedule (weight_schedule.py); the hard weight has
-none and stays what it is when a term has ended. This is the only place where weights are applied.
+none and does not change when a term has ended. This is the only place where weights are applied.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_fraction, check_not_negative, is_finite_number
+from kdsweep.common.validation import check_fraction, check_not_negative
 from kdsweep.losses.base.hard_label import hard_loss
-from kdsweep.losses.base.term import Term
+from kdsweep.losses.base.term import Term, state_below
 from kdsweep.losses.base.weight_schedule import WeightSchedule
 
-HARD = "ce"  # what the hard term is called in metrics and weights
+HARD = "ce"  # the name of the hard term in metrics and weights
 
 
 class Objective(nn.Module):
-    """Hard cross-entropy and named terms, weighted and added; the terms come in name order.
+    """Hard cross-entropy and named terms, weighted and added; the terms are in name order.
 
-    ``alpha`` is given if and only if the weight of some term follows it. The hard term then
-    weighs 1 - alpha, else 1; ``hard_weight`` overrides both. ``label_smoothing`` is the hard
-    term's own. ``schedules`` holds those of terms whose weight changes over the ``epochs``. Raises
-    ValueError for values out of range, and if every weight is 0 in some epoch.
+    ``alpha`` is given if and only if the weight of some term is derived from it. The weight of the
+    hard term is then 1 - alpha, else 1; ``hard_weight`` overrides both. ``label_smoothing`` applies
+    to the hard term. ``schedules`` holds those of terms whose weight changes over the ``epochs``.
+    Raises ValueError for values out of range, and if every weight is 0 in some epoch.
     """
 
     def __init__(
@@ -43,17 +43,14 @@ class Objective(nn.Module):
         super().__init__()
         if HARD in terms:
             raise ValueError(f"a term must not be named {HARD!r}: this is the hard cross-entropy")
-        if not is_finite_number(label_smoothing) or not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"hard.label_smoothing must be a number in [0, 1), got {label_smoothing!r}"
-            )
+        check_fraction("hard.label_smoothing", label_smoothing, one=False)
         self.hard_weight = effective_hard_weight(hard_weight, alpha)
         self.label_smoothing = float(label_smoothing)
         self.terms = nn.ModuleDict({name: terms[name] for name in sorted(terms)})
         given = schedules or {}
         self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
         for epoch in range(epochs):
-            check_something_to_minimise(self.weights_in(epoch), epoch)
+            check_not_all_zero(self.weights_in(epoch), epoch)
 
     def forward(
         self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
@@ -61,7 +58,7 @@ class Objective(nn.Module):
         """The total to minimise, and the unweighted values by name, "ce" first, in its graph.
 
         A term of weight 0 in this epoch (from 0) is evaluated and reported, but without a gradient
-        and no part of the total. ``teacher`` is None if no term needs one.
+        and not added to the total. ``teacher`` is None if no term needs one.
         """
         if teacher is None:
             if self.needs_teacher:
@@ -76,51 +73,49 @@ class Objective(nn.Module):
                 contributions.append(weight * values[name])
         return torch.stack(contributions).sum(), values
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
-        """Let each term take over what a stage's term of its name has learned.
+    def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
+        """Pass each term the state of the previous stage's term of its name.
 
-        ``learned`` is the state of the stage's objective. Raises ValueError where it does not fit.
+        ``state`` is that of the stage's objective. Raises ValueError where it does not fit.
         """
         for name, term in self._terms():
-            prefix = f"terms.{name}."
-            own = {k.removeprefix(prefix): v for k, v in learned.items() if k.startswith(prefix)}
             try:
-                term.begin_with(own)
+                term.load_stage_state(state_below(f"terms.{name}.", state))
             except ValueError as error:
                 raise ValueError(f"loss.{name}: {error}") from error
 
     @property
     def weights(self) -> dict[str, float]:
-        """The effective whole weights by name, "ce" first, then the terms in name order."""
+        """The effective weights without schedules, "ce" first, then the terms in name order."""
         return {HARD: self.hard_weight} | {name: term.weight for name, term in self._terms()}
 
     def weights_in(self, epoch: int) -> dict[str, float]:
-        """The weights of an epoch, which counts from 0, in the same order."""
+        """The weights in an epoch, counted from 0, in the same order."""
         factors = {name: schedule.factor(epoch) for name, schedule in self.schedules.items()}
         return {name: weight * factors.get(name, 1.0) for name, weight in self.weights.items()}
 
     @property
     def formula(self) -> str:
-        """The weighted sum for people to read: `0.5 ce + 0.5 kl (warmup=20)`."""
-        parts = []
+        """The weighted sum as text: `0.5 ce + 0.5 kl (warmup=20)`."""
+        summands = []
         for name, weight in self.weights.items():
             schedule = str(self.schedules.get(name, ""))
-            parts.append(f"{weight:g} {name}" + (f" ({schedule})" if schedule else ""))
-        return " + ".join(parts)
+            summands.append(f"{weight:g} {name}" + (f" ({schedule})" if schedule else ""))
+        return " + ".join(summands)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether some term looks at the teacher, whatever its weight."""
+        """Whether some term needs the teacher, whatever its weight."""
         return any(term.needs_teacher for _, term in self._terms())
 
     @property
     def student_features(self) -> tuple[str, ...]:
-        """The student's features that some term wants, sorted."""
+        """The student's features that the terms compare, sorted."""
         return tuple(sorted({name for _, term in self._terms() for name in term.student_features}))
 
     @property
     def teacher_features(self) -> tuple[str, ...]:
-        """The teacher's features that some term wants, sorted."""
+        """The teacher's features that the terms compare, sorted."""
         return tuple(sorted({name for _, term in self._terms() for name in term.teacher_features}))
 
     def _value(self, name: str, student: Output, teacher: Output, batch: Batch) -> Tensor:
@@ -135,7 +130,7 @@ class Objective(nn.Module):
             yield name, term
 
 
-def check_something_to_minimise(weights: Mapping[str, float], epoch: int) -> None:
+def check_not_all_zero(weights: Mapping[str, float], epoch: int) -> None:
     if not any(weights.values()):
         raise ValueError(
             "hard_weight or the weight of a term must be > 0 in every epoch, "
@@ -144,7 +139,7 @@ def check_something_to_minimise(weights: Mapping[str, float], epoch: int) -> Non
 
 
 def effective_hard_weight(hard_weight: float | None, alpha: float | None) -> float:
-    """``hard_weight`` if given, else 1 - alpha if a term's weight follows alpha, else 1."""
+    """``hard_weight`` if given, else 1 - alpha if there is an alpha, else 1."""
     if alpha is not None:
         check_fraction("alpha", alpha)
     if hard_weight is not None:

@@ -1,8 +1,8 @@
-"""Layers that bring a student's feature to the shape of the teacher's."""
+"""Layers that map a student's feature to the shape of the teacher's."""
 
 from torch import nn
 
-from kdsweep.losses.base.shapes import Shape, both
+from kdsweep.losses.base.shapes import Shape, both_shapes
 
 
 def regressor_between(feature: Shape, target: Shape) -> nn.Module:
@@ -15,26 +15,26 @@ def regressor_between(feature: Shape, target: Shape) -> nn.Module:
         return nn.Sequential(convolution, nn.BatchNorm2d(target[1]), nn.ReLU())
     if len(feature) == len(target) and len(feature) in (2, 3) and feature[1:-1] == target[1:-1]:
         return nn.Linear(feature[-1], target[-1])
-    raise ValueError(unmatched(feature, target))
+    raise ValueError(unsupported_shapes_message(feature, target))
 
 
 def convolution_between(feature: Shape, target: Shape) -> nn.Module:
     """The convolution of RepDistiller's ConvReg: it halves, doubles, or crops to the size."""
-    _, ours, height, width = feature
-    _, theirs, target_height, target_width = target
+    _, channels, height, width = feature
+    _, target_channels, target_height, target_width = target
     if (height, width) == (2 * target_height, 2 * target_width):
-        return nn.Conv2d(ours, theirs, kernel_size=3, stride=2, padding=1)
+        return nn.Conv2d(channels, target_channels, kernel_size=3, stride=2, padding=1)
     if (2 * height, 2 * width) == (target_height, target_width):
-        return nn.ConvTranspose2d(ours, theirs, kernel_size=4, stride=2, padding=1)
+        return nn.ConvTranspose2d(channels, target_channels, kernel_size=4, stride=2, padding=1)
     if height >= target_height and width >= target_width:
         kernel = (1 + height - target_height, 1 + width - target_width)
-        return nn.Conv2d(ours, theirs, kernel_size=kernel)
-    raise ValueError(unmatched(feature, target))
+        return nn.Conv2d(channels, target_channels, kernel_size=kernel)
+    raise ValueError(unsupported_shapes_message(feature, target))
 
 
-def unmatched(feature: Shape, target: Shape) -> str:
+def unsupported_shapes_message(feature: Shape, target: Shape) -> str:
     return (
         "features must be two vectors, two rows of tokens of one length, or two maps of which "
         "the student's is half as large as the teacher's, as large or larger, "
-        f"got {both(feature, target)}"
+        f"got {both_shapes(feature, target)}"
     )

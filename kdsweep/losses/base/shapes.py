@@ -1,4 +1,4 @@
-"""What terms do to features of different shapes before they compare them."""
+"""Bringing features of different shapes to one shape before they are compared."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,22 @@ Shape = Sequence[int]
 def check_maps(feature: Shape, target: Shape) -> None:
     """Raises ValueError unless both are maps (B, channels, H, W)."""
     if not len(feature) == len(target) == 4:
-        raise ValueError(f"features must be maps (B, channels, H, W), got {both(feature, target)}")
+        raise ValueError(
+            f"features must be maps (B, channels, H, W), got {both_shapes(feature, target)}"
+        )
 
 
-def same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps at the smaller size of the two; the larger is averaged over its positions."""
+def to_same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps at the smaller size of the two; the larger one is average-pooled."""
     height, width = (min(sizes) for sizes in zip(maps.shape[2:], others.shape[2:], strict=True))
-    return shrunk(maps, height, width), shrunk(others, height, width)
+    return downsample(maps, height, width), downsample(others, height, width)
 
 
-def shrunk(maps: Tensor, height: int, width: int) -> Tensor:
-    """Maps averaged over equal parts, so that ``height`` x ``width`` positions are left.
+def downsample(maps: Tensor, height: int, width: int) -> Tensor:
+    """Average pooling to ``height`` x ``width``.
 
-    As adaptive average pooling, whose backward pass is not deterministic on CUDA: where the parts
-    can be equal, plain pooling gives the same values and is.
+    The backward pass of adaptive pooling is not deterministic on CUDA. Where the size is a
+    multiple, plain pooling gives the same values and is deterministic.
     """
     if maps.shape[2:] == (height, width):
         return maps
@@ -34,14 +36,14 @@ def shrunk(maps: Tensor, height: int, width: int) -> Tensor:
 
 
 def as_vectors(feature: Tensor) -> Tensor:
-    """(B, D): a map averaged over its positions, a row of tokens over them, a vector itself."""
+    """(B, D): the mean over the positions of a map or over the tokens; a vector as it is."""
     if feature.dim() == 3:
         return feature.mean(dim=1)
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
 
 
-def both(feature: Shape, target: Shape) -> str:
-    """Two shapes as an error names them: ``(B, 64) and (B, 16, 8, 8)``."""
+def both_shapes(feature: Shape, target: Shape) -> str:
+    """Two shapes for an error message: ``(B, 64) and (B, 16, 8, 8)``."""
     return f"{shape_text(feature)} and {shape_text(target)}"
 
 

@@ -1,4 +1,4 @@
-"""What every term of an objective is: one distillation method, unweighted.
+"""The contract of every term of an objective: one distillation method, unweighted.
 
 Shapes: B images in a batch, C classes.
 """
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.checks import check_not_negative
+from kdsweep.common.validation import check_not_negative
 
 
 class Term(nn.Module):
-    """One soft term. Its value is *unweighted*; ``weight`` is for the Objective to use.
+    """One soft term. Its value is *unweighted*; the Objective applies ``weight``.
 
-    A subclass gives ``forward``, and where it needs them:
+    A subclass defines ``forward``, and where required:
 
-    - ``needs_teacher = False`` if it never looks at the teacher;
-    - ``needs_labels = True`` if it asks what each image shows, so that images cannot be mixed;
-    - ``student_features`` and ``teacher_features``, the module paths whose outputs it wants in
+    - ``needs_teacher = False`` if it does not use the teacher's output;
+    - ``needs_labels = True`` if it uses the one label of each image, which excludes mixed images;
+    - ``student_features`` and ``teacher_features``, the module paths whose outputs it reads from
       ``Output.features``;
-    - ``bind``, to make parameters or buffers whose shapes depend on both networks;
-    - ``begin_with``, to take over what the term of its name has learned in the stage before, and
-      ``needs_stage = True`` if it is nothing without that.
+    - ``setup``, to create parameters or buffers whose shapes depend on both networks;
+    - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
+      and ``needs_stage = True`` if it requires that.
     """
 
     needs_teacher: bool = True
@@ -40,17 +40,17 @@ class Term(nn.Module):
         self.student_features = ()
         self.teacher_features = ()
 
-    def bind(self, student: Output, teacher: Output, labels: Tensor) -> None:
-        """Called once, before training, with the outputs of one made batch.
+    def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
+        """Called once, before training, with the outputs for one batch of zeros.
 
         ``labels`` (N,) are those of all training images; ``Batch.index`` points into them. Random
         draws come from torch's default generator, which the caller has seeded.
         """
 
-    def begin_with(self, learned: Mapping[str, Tensor]) -> None:
-        """Called after ``bind`` with the state of the term of this name in the stage before.
+    def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
+        """Called after ``setup`` with the state of the term of this name in the previous stage.
 
-        Most terms begin anew: what they have learned was for the student as it was.
+        Ignored by default: what a term has learned belongs to the student at that time.
         """
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
@@ -59,13 +59,18 @@ class Term(nn.Module):
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """bf16 and fp16 become float32, float64 stays what it is.
+    """Converts bf16 and fp16 to float32; float64 is kept.
 
-    Under bf16 autocast networks hand out bf16 logits, too coarse to take logarithms of.
+    Under bf16 autocast networks return bf16 logits, too coarse to take logarithms of.
     """
-    return tensor.to(reported_dtype(tensor))
+    return tensor.to(result_dtype(tensor))
 
 
-def reported_dtype(tensor: Tensor) -> torch.dtype:
-    """The type of a value that was computed from a tensor: float32, or float64 of float64."""
+def result_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype of a value computed from a tensor: float32, or float64 for a float64 tensor."""
     return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def state_below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of a state dict whose keys start with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

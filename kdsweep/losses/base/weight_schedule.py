@@ -4,18 +4,18 @@
 
     rise(n) = min(n / warmup, 1)
     fall(n) = 1 up to epoch ``until``, that one included, and 0 after it; with a decay
-              1 - t (linear) or (1 + cos(pi t)) / 2 (cosine) on the way there,
+              1 - t (linear) or (1 + cos(pi t)) / 2 (cosine) before that,
               t = max(n - 1 - warmup, 0) / (until - warmup)
 
-The rise is mdistiller's (DKD, ReviewKD: 20 epochs); to stop distilling before the training ends
-is early-stopped KD of Cho and Hariharan 2019, arXiv 1910.01348. The decay begins when the warm-up
-has ended, and its first epoch has the whole weight.
+The rise is mdistiller's (DKD, ReviewKD: 20 epochs); a distillation that ends before the training is
+the early-stopped KD of Cho and Hariharan 2019, arXiv 1910.01348. The decay begins when the warm-up
+has ended, and its first epoch has the full weight.
 """
 
 import math
 from collections.abc import Mapping
 
-from kdsweep.losses.base.checks import check_positive_integer
+from kdsweep.common.validation import check_positive_integer
 
 KEYS = ("warmup", "until", "decay")
 DECAYS = ("linear", "cosine")
@@ -25,13 +25,13 @@ class WeightSchedule:
     """A factor for every epoch; without arguments 1 throughout.
 
     Args:
-        warmup: epochs until the weight is whole; None for none.
+        warmup: epochs until the full weight is reached; None for none.
         until: the last epoch of the term, counted from 1; None for no end.
-        decay: "linear" or "cosine", how the weight falls up to ``until``; None for a sudden end.
+        decay: "linear" or "cosine", how the weight falls until ``until``; None for a sudden end.
 
     Raises:
         ValueError: if an epoch is no integer >= 1, ``until`` is not after ``warmup``, or ``decay``
-            is unknown or has no ``until`` to go to.
+            is unknown or ``until`` is missing.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class WeightSchedule:
         self.warmup, self.until, self.decay = warmup, until, decay
 
     def factor(self, epoch: int) -> float:
-        """The share of the weight, in [0, 1]; ``epoch`` counts from 0, as the loop does."""
+        """The factor of the weight, in [0, 1]; ``epoch`` counts from 0."""
         return self._rise(epoch) * self._fall(epoch)
 
     def __str__(self) -> str:
-        """`warmup=20 until=100 decay=linear`; nothing for a constant weight."""
+        """`warmup=20 until=100 decay=linear`; empty for a constant weight."""
         given = {key: value for key in KEYS if (value := getattr(self, key)) is not None}
         return " ".join(f"{key}={value}" for key, value in given.items())
 
@@ -74,9 +74,9 @@ class WeightSchedule:
 
 
 def weight_schedule(options: object) -> WeightSchedule:
-    """The schedule that a term's ``schedule`` key describes; None is a constant weight.
+    """The schedule described by a term's ``schedule`` key; None is a constant weight.
 
-    Raises ValueError for anything else than a mapping of the known keys to values in range.
+    Raises ValueError for anything other than a mapping of the known keys to values in range.
     """
     if options is None:
         return WeightSchedule()

@@ -1,4 +1,4 @@
-"""The pieces that several families of convolutional networks share."""
+"""Layers that several families of convolutional networks share."""
 
 from torch import Tensor, nn
 
@@ -14,19 +14,19 @@ class GlobalAveragePool(nn.Module):
 
 
 class ChannelShuffle(nn.Module):
-    """Deal the channels out over the groups: 0 1 2 3 4 5 in 2 groups becomes 0 3 1 4 2 5."""
+    """Interleave the groups' channels: 0 1 2 3 4 5 in 2 groups becomes 0 3 1 4 2 5."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, maps: Tensor) -> Tensor:
-        dealt: Tensor = maps.unflatten(1, (self.groups, -1)).transpose(1, 2)
-        return dealt.flatten(1, 2)
+        shuffled: Tensor = maps.unflatten(1, (self.groups, -1)).transpose(1, 2)
+        return shuffled.flatten(1, 2)
 
 
 def scaled(channels: int, width: float, multiple: int = 1) -> int:
-    """``channels`` times ``width`` as a multiple of ``multiple``, never less than one of them."""
+    """``channels`` times ``width``, rounded to a multiple of ``multiple`` and at least that."""
     return max(1, round(channels * width / multiple)) * multiple
 
 
@@ -39,10 +39,10 @@ def conv_bn(
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Sequential:
-    """Convolution that keeps H and W (but for the stride), then BatchNorm.
+    """Convolution that keeps H and W (except for the stride), then BatchNorm.
 
-    ``bias`` makes no difference to what can be learned (BatchNorm takes it away); it is there
-    for parameter counts and checkpoints that equal those of the published models.
+    ``bias`` is redundant before BatchNorm; it exists for parameter counts and checkpoints equal to
+    those of the published models.
     """
     convolution = nn.Conv2d(
         in_channels,
@@ -65,7 +65,7 @@ def conv_bn_relu(
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Sequential:
-    """The same, then ReLU."""
+    """`conv_bn`, then ReLU."""
     layers = conv_bn(
         in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
     )
@@ -73,13 +73,13 @@ def conv_bn_relu(
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """What stands beside a residual branch: nothing, or a 1x1 convolution to the new shape."""
+    """The shortcut of a residual branch: identity, or a 1x1 convolution to the new shape."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return conv_bn(in_channels, out_channels, kernel_size=1, stride=stride)
 
 
-def initialise_convolutions(model: nn.Module) -> None:
+def init_convolutions(model: nn.Module) -> None:
     """He et al. 2015 (arXiv 1502.01852): normal with variance 2 / fan_out, biases zero."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

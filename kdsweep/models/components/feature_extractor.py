@@ -1,7 +1,7 @@
-"""Features by module path: what a network computes on the way to its logits.
+"""Features by module path: intermediate outputs of a network.
 
-Hooks reach into any module, so no model has to be written for distillation. `stage2:before_relu` is
-what goes into the last ReLU inside of `stage2`, wherever that is.
+Forward hooks work on any module, so no model needs code for distillation. `stage2:before_relu` is
+the input of the last ReLU inside `stage2`, at any depth.
 """
 
 import difflib
@@ -15,14 +15,14 @@ from kdsweep.common.types import Output
 BEFORE_RELU = "before_relu"
 
 
-class FeatureTap:
-    """A model that also hands out the outputs of the modules named.
+class FeatureExtractor:
+    """A model that also returns the outputs of the modules named.
 
-    ``FeatureTap(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A name
-    is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``.
+    ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
+    name is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``.
     Without names the model has no hooks and the features are empty. A module that runs more than
-    once in a forward pass, such as a shared ReLU, gives its last output. A copy of a tapped model
-    would report to the first tap: close the tap before copying.
+    once in a forward pass, such as a shared ReLU, gives its last output. A copy of the model shares
+    the hooks and would write to this extractor: call ``close`` before copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
@@ -30,8 +30,8 @@ class FeatureTap:
         self.model = model
         self.names = tuple(dict.fromkeys(names))
         self._captured: dict[str, Tensor] = {}
-        places = {name: place(model, name) for name in self.names}
-        self._handles = [self._hook(name, *where) for name, where in places.items()]
+        located = {name: locate_feature(model, name) for name in self.names}
+        self._handles = [self._hook(name, *location) for name, location in located.items()]
 
     def __call__(self, images: Tensor) -> Output:
         """Images (B, channels, H, W) -> logits (B, C) and the features by name.
@@ -47,47 +47,47 @@ class FeatureTap:
         return Output(logits, {name: captured[name] for name in self.names})
 
     def close(self) -> None:
-        """Take the hooks off the model; the tap must not be called afterwards."""
+        """Remove the hooks from the model; the extractor must not be called afterwards."""
         for handle in self._handles:
             handle.remove()
 
     def _hook(self, name: str, module: nn.Module, is_input: bool) -> RemovableHandle:
         if is_input:
             return module.register_forward_pre_hook(
-                lambda module, inputs: self._catch(name, inputs[0])
+                lambda module, inputs: self._capture(name, inputs[0])
             )
         return module.register_forward_hook(
-            lambda module, inputs, output: self._catch(name, output)
+            lambda module, inputs, output: self._capture(name, output)
         )
 
-    def _catch(self, name: str, value: object) -> None:
+    def _capture(self, name: str, value: object) -> None:
         if not isinstance(value, Tensor):
             raise ValueError(f"feature {name!r} is no tensor but a {type_name(value)}")
-        # A copy: torchvision's networks go on to write into some (out += identity, ReLU in place).
+        # A copy: torchvision's networks modify some in place (out += identity, ReLU).
         self._captured[name] = value.clone()
 
 
-def place(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
-    """The module of a feature, and whether what goes into it is meant. Raises ValueError."""
+def locate_feature(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
+    """The module of a feature, and whether the feature is its input. Raises ValueError."""
     path, _, position = name.partition(":")
     modules = {path: module for path, module in model.named_modules() if path}
     if path not in modules or position not in ("", BEFORE_RELU):
-        raise ValueError(unknown_feature(name, list(modules)))
+        raise ValueError(unknown_feature_message(name, list(modules)))
     if not position:
         return modules[path], False
-    relus = [part for part in modules[path].modules() if isinstance(part, nn.ReLU)]
+    relus = [module for module in modules[path].modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"feature {name!r} must be a module with a ReLU, which it is not")
-    return relus[-1], True  # they come in the order in which they were made
+    return relus[-1], True  # in the order of their creation
 
 
-def unknown_feature(name: str, paths: list[str]) -> str:
-    """The sentence for a feature that does not exist, with the paths that look like it."""
+def unknown_feature_message(name: str, paths: list[str]) -> str:
+    """The error message for a feature that does not exist, with similar paths."""
     near = difflib.get_close_matches(name, paths, n=5, cutoff=0.5)
-    inside = [path for path in paths if "." not in path]
+    top_level = [path for path in paths if "." not in path]
     hint = f"; near to it: {', '.join(near)}" if near else ""
-    return f"feature {name!r} must be a module path inside {', '.join(inside)}{hint}"
+    return f"feature {name!r} must be a module path inside {', '.join(top_level)}{hint}"
 
 
-def type_name(thing: object) -> str:
-    return type(thing).__name__
+def type_name(value: object) -> str:
+    return type(value).__name__

@@ -1,4 +1,4 @@
-"""What networks of other libraries have in common: a name that must exist, images that must fit."""
+"""Checks for networks of other libraries: a name that must exist, images that must fit."""
 
 import difflib
 from collections.abc import Collection
@@ -20,15 +20,15 @@ def check_name(name: str, names: Collection[str], library: str) -> None:
 
 
 def check_weights_fit(name: str, in_shape: Shape) -> None:
-    """Weights to start from are for colour images."""
+    """Pretrained weights are for colour images."""
     if in_shape[0] != 3:
         raise ValueError(f"weights of {name} need images of 3 channels, got {in_shape[0]}")
 
 
 def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
-    """Refuse images that do not fit through the network, by sending one through.
+    """Raise ValueError if a forward pass with an image of this shape fails.
 
-    One of zeros, in eval mode: this changes neither the weights nor the random state.
+    The image is zero and the network in eval mode, so neither weights nor random state change.
     """
     was_training = model.training
     model.eval()
@@ -36,11 +36,11 @@ def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
         with torch.no_grad():
             model(torch.zeros(1, *in_shape))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(cannot_take(name, in_shape, error)) from error
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     finally:
         model.train(was_training)
 
 
-def cannot_take(name: str, in_shape: Shape, error: Exception) -> str:
+def unsupported_images_message(name: str, in_shape: Shape, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdsweep.report.analysis.statistics import Comparison, Seeds, Summary, compare_cells, summary
-from kdsweep.tracking.results_table import words_of_ce
+from kdsweep.tracking.results_table import cell_for_ce
 
 Row = dict[str, Any]
 
@@ -133,11 +133,11 @@ def _against_best(
 
 def _baselines(rows: Mapping[str, Row]) -> dict[str, str]:
     """Each cell's baseline, from one row of every cell; the baselines themselves have none."""
-    known = {words_of_ce(row): name for name, row in rows.items() if row["loss"] == BASELINE}
+    known = {cell_for_ce(row): name for name, row in rows.items() if row["loss"] == BASELINE}
     return {
         name: known[words]
         for name, row in rows.items()
-        if row["loss"] != BASELINE and (words := words_of_ce(row)) in known
+        if row["loss"] != BASELINE and (words := cell_for_ce(row)) in known
     }
 
 

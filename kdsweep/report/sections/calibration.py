@@ -20,7 +20,7 @@ from kdsweep.report.analysis.verdicts import p_value, points
 from kdsweep.report.sections.networks import Network, distinct, is_finished, runs_of
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.report.sources.collection import Evidence, Run
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -67,7 +67,7 @@ def _students(finished: Sequence[Run], grid: Grid) -> list[Network]:
     ]
 
 
-def _kept(answers: Iterable[Answers | None]) -> list[Answers]:
+def _kept(answers: Iterable[Predictions | None]) -> list[Predictions]:
     return [found for found in answers if found is not None and "val" in found.logits]
 
 

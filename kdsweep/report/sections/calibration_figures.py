@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from statsmodels.stats.proportion import proportion_confint
 
-from kdsweep.plotting.plots import BLUE, GREY, ORANGE, RED
+from kdsweep.plotting.palette import BLUE, GREY, ORANGE, RED
 from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.analysis.statistics import Summary
 from kdsweep.report.analysis.temperature_scaling import Bin, mean_nll, reliability

@@ -24,7 +24,7 @@ from kdsweep.report.sections.paired_predictions import (
     right_answers,
 )
 from kdsweep.report.sections.section import Line, Section, Table
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 MOST_CLASSES = 40  # of a matrix or a table
 NAMED = 3  # in a sentence
@@ -54,7 +54,7 @@ def gains(pair: Pair) -> dict[int, Comparison]:
     return {c: found[str(c)] for c in sorted(present, key=lambda c: -_gain(found[str(c)]))}
 
 
-def _by_class(answers: Answers, pair: Pair) -> Array:
+def _by_class(answers: Predictions, pair: Pair) -> Array:
     """Accuracy of each class, (C,); NaN without a test image."""
     right = np.bincount(pair.labels, right_answers(answers), minlength=len(pair.classes))
     return np.where(pair.counts > 0, right / np.maximum(pair.counts, 1), np.nan)
@@ -136,7 +136,7 @@ def _mean(matrices: Iterable[Array]) -> Array:
     return found
 
 
-def _confusion(answers: Answers, pair: Pair) -> Array:
+def _confusion(answers: Predictions, pair: Pair) -> Array:
     size = len(pair.classes)
     counts = np.bincount(pair.labels * size + predicted(answers), minlength=size * size)
     totals = pair.counts[:, None]
@@ -152,7 +152,7 @@ def dark_knowledge(pair: Pair) -> Array:
     return _mean(_mean_by_class(teacher, pair) for teacher in teachers)
 
 
-def _mean_by_class(answers: Answers, pair: Pair) -> Array:
+def _mean_by_class(answers: Predictions, pair: Pair) -> Array:
     size = len(pair.classes)
     total = np.zeros((size, size))
     np.add.at(total, pair.labels, probabilities(logits_of(answers), pair.T))

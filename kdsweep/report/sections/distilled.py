@@ -17,7 +17,7 @@ from kdsweep.report.sections.paired_predictions import Pair, labels_of, logits_o
 from kdsweep.report.sections.prediction_flips import tell as tell_fixed_and_broken
 from kdsweep.report.sections.section import Line, Section, Table
 from kdsweep.report.sources.collection import Evidence
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 TITLE = "What distillation did"
 NOT_KEPT = "No answers were kept (tracking.answers=false): what distillation did is not known."
@@ -68,23 +68,23 @@ class Measure(NamedTuple):
     """Something of a student and its teacher on test."""
 
     what: str
-    of: Callable[[Answers, Answers], float]
+    of: Callable[[Predictions, Predictions], float]
     scale: float  # as it is told
     unit: str
 
 
-def agreement(student: Answers, teacher: Answers) -> float:
+def agreement(student: Predictions, teacher: Predictions) -> float:
     """Share of the test images that both answer alike, in [0, 1]."""
     return float(np.mean(predicted(student) == predicted(teacher)))
 
 
-def repeated_mistakes(student: Answers, teacher: Answers) -> float:
+def repeated_mistakes(student: Predictions, teacher: Predictions) -> float:
     """Share of the teacher's wrong answers on test that the student gives, too, in [0, 1]."""
     wrong = predicted(teacher) != labels_of(teacher)
     return float(np.mean(predicted(student)[wrong] == predicted(teacher)[wrong]))
 
 
-def divergence(student: Answers, teacher: Answers) -> float:
+def divergence(student: Predictions, teacher: Predictions) -> float:
     """KL(teacher || student) at T = 1, in nats per test image."""
     log_p, log_q = (log_probabilities(logits_of(found)) for found in (teacher, student))
     return float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
@@ -124,7 +124,7 @@ def _taken_over(pair: Pair) -> Section:
 
 
 def _measured(
-    measure: Measure, students: Mapping[int, Answers], teachers: Mapping[int, Answers]
+    measure: Measure, students: Mapping[int, Predictions], teachers: Mapping[int, Predictions]
 ) -> Seeds:
     return {
         seed: measure.of(students[seed], teacher)

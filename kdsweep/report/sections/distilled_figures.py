@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdsweep.plotting.plots import BLUE, GREY, MAX_WRITTEN_CLASSES, RED
+from kdsweep.plotting.confusion import MAX_WRITTEN_CLASSES
+from kdsweep.plotting.palette import BLUE, GREY, RED
 from kdsweep.report.analysis.statistics import Comparison
 from kdsweep.report.sections.style import SCALE, canvas, label, labels
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kdsweep.plotting.plots import BLUE, GREY
+from kdsweep.plotting.palette import BLUE, GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import canvas, finished, label

@@ -15,7 +15,7 @@ from kdsweep.report.analysis.temperature_scaling import (
     scores,
 )
 from kdsweep.report.sources.collection import Run
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 
 def is_finished(run: Run) -> bool:
@@ -28,12 +28,12 @@ def runs_of(cell: str, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if str(run.row["cell"] or run.row["name"]) == cell]
 
 
-def distinct(answers: Sequence[Answers | None]) -> list[Answers]:
+def distinct(answers: Sequence[Predictions | None]) -> list[Predictions]:
     """Those there are, each once: runs of many seeds may share a teacher."""
     return list({found.digest: found for found in answers if found is not None}.values())
 
 
-def of(answers: Answers, split: str) -> tuple[Array, Array]:
+def of(answers: Predictions, split: str) -> tuple[Array, Array]:
     """Logits (N, C) and labels (N,)."""
     return answers.logits[split].numpy(), answers.labels[split].numpy()
 
@@ -47,7 +47,7 @@ class Network:
     """
 
     name: str
-    answers: Sequence[Answers]
+    answers: Sequence[Predictions]
 
     @cached_property
     def temperatures(self) -> list[float]:
@@ -55,7 +55,7 @@ class Network:
         return [calibrated_temperature(*of(found, "val")) for found in self.answers]
 
     @cached_property
-    def fitted(self) -> list[tuple[Answers, float]]:
+    def fitted(self) -> list[tuple[Predictions, float]]:
         """Those that have a calibrated T, with it."""
         every = zip(self.answers, self.temperatures, strict=True)
         return [(found, T) for found, T in every if is_reached(T)]

@@ -13,7 +13,7 @@ import numpy as np
 from kdsweep.report.analysis.aggregate import Cell
 from kdsweep.report.sections.networks import is_finished, runs_of
 from kdsweep.report.sources.collection import Evidence
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 Array = np.ndarray
 
@@ -35,9 +35,9 @@ class Pair:
 
     name: str
     baseline: str | None
-    ours: Mapping[int, Answers]
-    theirs: Mapping[int, Answers]
-    teachers: Mapping[int, Answers]
+    ours: Mapping[int, Predictions]
+    theirs: Mapping[int, Predictions]
+    teachers: Mapping[int, Predictions]
     T: float
     config: Mapping[str, Any]
 
@@ -80,7 +80,9 @@ def pair(evidence: Evidence, cell: Cell, baseline: str | None) -> Pair:
     )
 
 
-def _alike(answers: Mapping[int, Answers | None], first: Answers | None) -> dict[int, Answers]:
+def _alike(
+    answers: Mapping[int, Predictions | None], first: Predictions | None
+) -> dict[int, Predictions]:
     """Those that were kept, and are to the images of the first one: merged sweeps may differ."""
     kept = {seed: found for seed, found in answers.items() if found is not None}
     first = first or next(iter(kept.values()), None)
@@ -91,23 +93,23 @@ def _alike(answers: Mapping[int, Answers | None], first: Answers | None) -> dict
     }
 
 
-def labels_of(answers: Answers) -> Array:
+def labels_of(answers: Predictions) -> Array:
     """Of the test images, (N,)."""
     return answers.labels["test"].numpy()
 
 
-def logits_of(answers: Answers) -> Array:
+def logits_of(answers: Predictions) -> Array:
     """On the test images, (N, C)."""
     return answers.logits["test"].numpy()
 
 
-def predicted(answers: Answers) -> Array:
+def predicted(answers: Predictions) -> Array:
     """The answer to each test image: class numbers (N,)."""
     found: Array = logits_of(answers).argmax(axis=1)
     return found
 
 
-def right_answers(answers: Answers) -> Array:
+def right_answers(answers: Predictions) -> Array:
     """Whether each test image was answered rightly: bool (N,), in the order of the test set."""
     found: Array = predicted(answers) == labels_of(answers)
     return found

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.style import finished
-from kdsweep.tracking.results_table import without_soft_words
+from kdsweep.tracking.results_table import cell_without_T_and_alpha
 
 MAX_TABLE_SIDE = 8  # a search's points, each with a T of its own, are no table
 
@@ -61,5 +61,5 @@ def panels(grid: Grid) -> list[Panel]:
         row = cell.rows[0]
         if row.get("T") is not None and row.get("alpha") is not None:
             point = float(row["T"]), float(row["alpha"])
-            found.setdefault(without_soft_words(row), {})[point] = cell
+            found.setdefault(cell_without_T_and_alpha(row), {})[point] = cell
     return [Panel(name, cells) for name, cells in found.items() if len(cells) > 1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from kdsweep.plotting.plots import GREY
+from kdsweep.plotting.palette import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sections.style import (

@@ -11,7 +11,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.sections.paired_predictions import Array, Pair, predicted
 from kdsweep.report.sections.section import Picture, Section
 from kdsweep.report.sources.images import Load, Shown, contact_sheet, pixels_of
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 SHEET = "fixed_and_broken.png"
 MOST_SHOWN = 24  # images of each kind
@@ -49,7 +49,7 @@ def fixed_and_broken(pair: Pair) -> tuple[list[Changed], list[Changed]]:
     )
 
 
-def _said(answers: Mapping[int, Answers], seeds: Sequence[int]) -> Array:
+def _said(answers: Mapping[int, Predictions], seeds: Sequence[int]) -> Array:
     """(seeds, N)."""
     return np.stack([predicted(answers[seed]) for seed in seeds])
 

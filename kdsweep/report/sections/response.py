@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.plotting.plots import GREY
+from kdsweep.plotting.palette import GREY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.heatmap import log_axis
 from kdsweep.report.sections.panels import Panel, panels

@@ -10,7 +10,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.text import escape_unprintable
-from kdsweep.plotting.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from kdsweep.plotting.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.analysis.statistics import Summary
 

@@ -16,8 +16,8 @@ from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
 from kdsweep.report.sources.images import Load, load_dataset
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import sweep_note
-from kdsweep.tracking.predictions import OF_TEACHERS, Answers, load_answers
+from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import collect
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ class Run(Protocol):
         """Its metrics, epoch by epoch."""
 
     @property
-    def answers(self) -> Answers | None:
+    def answers(self) -> Predictions | None:
         """Its logits; None where they were not kept (`tracking.answers`), or it did not finish."""
 
     @property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_answers(self) -> Predictions | None:
         """Its teacher's logits; None where it had none or they were not kept."""
 
 
@@ -91,22 +91,22 @@ class FolderRun:
         return run_dir.read_rows(self.folder)
 
     @cached_property
-    def answers(self) -> Answers | None:
-        return _answers(self.folder / run_dir.ANSWERS)
+    def answers(self) -> Predictions | None:
+        return _answers(self.folder / run_dir.PREDICTIONS)
 
     @cached_property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_answers(self) -> Predictions | None:
         own = self.answers
         if own is None or own.teacher is None:
             return None
-        return _answers(self.sweep / OF_TEACHERS / f"{own.teacher}.safetensors")
+        return _answers(self.sweep / TEACHER_PREDICTIONS_DIR / f"{own.teacher}.safetensors")
 
 
-def _answers(path: Path) -> Answers | None:
+def _answers(path: Path) -> Predictions | None:
     if not path.is_file():
         return None
     try:
-        return load_answers(path)
+        return load_predictions(path)
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s is passed over: %s", path, error)
         return None
@@ -123,7 +123,7 @@ def from_folder(sweep: Path) -> Evidence:
     runs: list[Run] = [  # a folded run has nothing but a row of its own
         FolderRun(row, sweep / str(row["same_as"] or row["run"]), sweep) for row in collect(sweep)
     ]
-    note = sweep_note(sweep)
+    note = read_sweep_metadata(sweep)
     if note is None:
         raise UserError(f"SWEEP must be a sweep's folder, got {sweep}: its sweep.json is damaged")
     known = {str(run.row["run"]) for run in runs}

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kdsweep.errors import UserError
-from kdsweep.plotting.drawing import save
-from kdsweep.plotting.plots import DPI
+from kdsweep.plotting.drawing import DPI, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +125,7 @@ def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
         if block:
             panels = part.subplots(math.ceil(len(block) / columns), columns, squeeze=False).ravel()
             _fill(panels, block)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _fill(panels: Sequence["Axes"], block: Sequence[Shown]) -> None:

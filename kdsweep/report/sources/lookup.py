@@ -10,7 +10,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import Evidence, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
-from kdsweep.tracking.metadata import sweep_note
+from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -107,7 +107,7 @@ def _named(word: str, address: Address) -> list[Source]:
 
 def _of_folder(folder: Path, address: Address) -> Source:
     evidence = from_folder(folder)
-    note = sweep_note(folder)
+    note = read_sweep_metadata(folder)
     assert note is not None, "from_folder refuses a folder without"
     experiment = address.experiment or _experiment(evidence)
     used = note["tracking_uri"]
@@ -142,7 +142,9 @@ def latest(home: Path = Path("multirun")) -> Path:
         UserError: if there is none.
     """
     folders = [path.parent for path in home.glob("**/sweep.json")]
-    notes = [(note["created"], folder) for folder in folders if (note := sweep_note(folder))]
+    notes = [
+        (note["created"], folder) for folder in folders if (note := read_sweep_metadata(folder))
+    ]
     if not notes:
         raise UserError(f"SWEEP must be a sweep's folder, got none, and {home} holds none")
     return max(notes)[1]

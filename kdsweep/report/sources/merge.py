@@ -18,7 +18,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
 from kdsweep.report.sources.collection import Evidence, Run
 from kdsweep.report.sources.mlflow import REPORTS
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 from kdsweep.tracking.run_dir import Row as Epoch
 
 Settings = dict[str, Any]  # `optimizer.lr` -> 0.02: the leaves of a config
@@ -151,11 +151,11 @@ class _Renamed:
         return self.run.history
 
     @property
-    def answers(self) -> Answers | None:
+    def answers(self) -> Predictions | None:
         return self.run.answers
 
     @property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_answers(self) -> Predictions | None:
         return self.run.teacher_answers
 
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import OmegaConf
 
+from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
 from kdsweep.report.sources.collection import Evidence, Run, links
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import SWEEP, sweep_note
-from kdsweep.tracking.mlflow.backend import first_line
+from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
-from kdsweep.tracking.predictions import OF_TEACHERS, Answers, load_answers
-from kdsweep.tracking.results_table import COLUMNS, settings
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
+from kdsweep.tracking.results_table import COLUMNS, settings_from_params
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -57,7 +57,7 @@ class Archive:
 
     def __init__(self, store: MLflowStore, sweep: str | None) -> None:
         self.store, self.sweep = store, sweep
-        self._of_teachers: dict[str, Answers | None] = {}
+        self._of_teachers: dict[str, Predictions | None] = {}
 
     def read(self, run_id: str, name: str, load: Callable[[Path], Found]) -> Found | None:
         """What a run's file says; None if the run has no such file."""
@@ -72,13 +72,13 @@ class Archive:
                 log.warning("%s of run %s is passed over: %s", name, run_id, first_line(error))
                 return None
 
-    def teacher(self, digest: str) -> Answers | None:
+    def teacher(self, digest: str) -> Predictions | None:
         """The answers of a teacher of the sweep."""
         if self.sweep is None:
             return None
         if digest not in self._of_teachers:
-            name = f"{OF_TEACHERS}/{digest}.safetensors"
-            self._of_teachers[digest] = self.read(self.sweep, name, load_answers)
+            name = f"{TEACHER_PREDICTIONS_DIR}/{digest}.safetensors"
+            self._of_teachers[digest] = self.read(self.sweep, name, load_predictions)
         return self._of_teachers[digest]
 
 
@@ -114,11 +114,11 @@ class MLflowRun:
         return [run_dir.make_row(step, time, rows[step, time]) for step, time in sorted(rows)]
 
     @cached_property
-    def answers(self) -> Answers | None:
-        return self._archive.read(self.run_id, run_dir.ANSWERS, load_answers)
+    def answers(self) -> Predictions | None:
+        return self._archive.read(self.run_id, run_dir.PREDICTIONS, load_predictions)
 
     @cached_property
-    def teacher_answers(self) -> Answers | None:
+    def teacher_answers(self) -> Predictions | None:
         own = self.answers
         return None if own is None or own.teacher is None else self._archive.teacher(own.teacher)
 
@@ -225,7 +225,7 @@ def _evidence(store: MLflowStore, parent: "Entity", found: "Iterable[Entity]") -
 
 
 def _note_in(path: Path) -> dict[str, Any] | None:
-    return sweep_note(path.parent)
+    return read_sweep_metadata(path.parent)
 
 
 def _whole(part: Evidence, archive: Archive) -> Evidence:
@@ -259,7 +259,7 @@ def row_of(run: "Entity", run_place: str) -> Row:
     info, data = run.info, run.data
     status = _status(run)
     row: Row = dict.fromkeys(COLUMNS)
-    row |= settings(data.params)
+    row |= settings_from_params(data.params)
     row |= {
         "run": int(run_place) if run_place.isdigit() else run_place,
         "status": status,

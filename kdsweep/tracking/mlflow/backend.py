@@ -1,7 +1,7 @@
 """Where MLflow's store is, and whether it can be used at all.
 
 Everything that could make a sweep lose its tracking is refused here, before training, in one
-sentence. mlflow itself would retry for minutes, or fill another program's database with tables.
+message. mlflow itself would retry for minutes, or fill another program's database with tables.
 """
 
 import logging
@@ -16,39 +16,34 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kdsweep.common.passwords import (
-    how_to_give,
-    lacks_password,
-    redact_password,
-    redact_text,
-    reveal,
-)
+from kdsweep.common.passwords import how_to_give, lacks_password, redact_password, reveal
+from kdsweep.common.text import first_line
 from kdsweep.tracking.mlflow.connections import engine_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 
-LOCK_SECONDS = 5.0  # how long another program may hold a sqlite file before we give up
+LOCK_SECONDS = 5.0  # how long another program may lock a sqlite file
 CREATION_SECONDS = 60.0  # how long another process may take to create the schema
-ANSWER_SECONDS = 15.0  # how long a tracking server may take to say anything
+RESPONSE_SECONDS = 15.0  # how long a tracking server may take for its first response
 REQUEST_SECONDS = 30  # how long a tracking server may take for one request
 
 
 def import_mlflow() -> ModuleType:
-    """mlflow (a second, so never at start-up), told to keep the terminal clean."""
+    """mlflow (a second, so never at start-up), configured to keep the terminal clean."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # What is missing is tried again from the run folder, by us. A request that MLflow's client
-    # repeats by itself, because the answer was lost, would create a run twice.
+    # kdsweep uploads what is missing from the run folder. A request that MLflow's client repeats by
+    # itself, because the response was lost, would create a run twice.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     import mlflow
 
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # warns of each retry
 
-    # One tells of every migration, and of every error with a traceback that we report ourselves.
+    # One logs every migration, and every error with a traceback, which kdsweep reports itself.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return mlflow
@@ -57,8 +52,8 @@ def import_mlflow() -> ModuleType:
 def resolve(uri: str, cwd: Path) -> str:
     """The address with a relative sqlite path made absolute against ``cwd``.
 
-    Its password, if this process was given one, is in it. Raises ValueError for an address MLflow
-    has no usable store for.
+    It has its password, if this process was given one. Raises ValueError for an address of which
+    MLflow has no usable store.
     """
     scheme = scheme_of(uri)
     if scheme not in DATABASES + SERVERS:
@@ -70,26 +65,26 @@ def resolve(uri: str, cwd: Path) -> str:
         return _without_login(reveal(uri))
     if scheme != "sqlite":
         return reveal(uri)
-    head, _, place = uri.partition(":///")
-    name, mark, options = place.partition("?")
+    head, _, path = uri.partition(":///")
+    name, question_mark, options = path.partition("?")
     if not name or name == ":memory:":
         raise ValueError(
             f"tracking.uri must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
         )
     file = Path(os.path.abspath(cwd / Path(unquote(name)).expanduser()))
-    return f"{sqlite_address(file, head)}{mark}{options}"
+    return f"{sqlite_address(file, head)}{question_mark}{options}"
 
 
 def scheme_of(uri: str) -> str:
     """``sqlite`` of ``sqlite+pysqlite:///mlflow.db``; empty for a plain path."""
-    found = re.match(r"([a-z]+)(\+\w+)?:", uri)
-    return found.group(1) if found else ""
+    match = re.match(r"([a-z]+)(\+\w+)?:", uri)
+    return match.group(1) if match else ""
 
 
 def _without_login(address: str) -> str:
-    """A server's address without user and password, which MLflow finds in the environment.
+    """A server's address without user and password, which are put into the environment.
 
-    It writes the address into its errors.
+    MLflow reads them there, and writes the address into its errors.
     """
     parts = urlsplit(address)
     if parts.password is not None:
@@ -127,8 +122,8 @@ def is_there(address: str) -> bool:
 
 
 @contextmanager
-def ready(uri: str, address: str) -> Iterator[None]:
-    """Inside, the store at ``address`` answers and has the schema of the installed mlflow.
+def ensure_store(uri: str, address: str) -> Iterator[None]:
+    """Inside, the store at ``address`` responds and has the schema of the installed mlflow.
 
     A sqlite file stays locked against other kdsweep processes meanwhile, so that only one of them
     creates what is missing. ``uri`` is the address as the user wrote it. Raises ValueError.
@@ -169,11 +164,11 @@ def _creation_lock(uri: str, file: Path) -> Iterator[None]:
 
 
 def _is_fresh(uri: str, file: Path) -> bool:
-    """Whether the schema has yet to be created. Raises ValueError for a file we must not touch."""
+    """Whether the schema has yet to be created. Raises ValueError for a file of another kind."""
     if file.is_dir():
         raise refusal(uri, "it is a folder; name a file")
     try:
-        tables, revision = _look_into(file)
+        tables, revision = _read_schema(file)
     except sqlite3.OperationalError as error:
         raise refusal(uri, _why_not_open(str(error))) from error
     except sqlite3.DatabaseError as error:
@@ -186,7 +181,7 @@ def _is_fresh(uri: str, file: Path) -> bool:
     return False
 
 
-def _look_into(file: Path) -> tuple[set[str], str | None]:
+def _read_schema(file: Path) -> tuple[set[str], str | None]:
     """The names of the tables, and the schema's revision if there is one."""
     with closing(sqlite3.connect(file, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")  # reading alone would not notice a writer's lock
@@ -194,8 +189,8 @@ def _look_into(file: Path) -> tuple[set[str], str | None]:
         tables = {name for (name,) in names}
         if "alembic_version" not in tables:
             return tables, None
-        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return tables, found[0] if found else None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return tables, row[0] if row else None
 
 
 def _why_not_open(error: str) -> str:
@@ -228,7 +223,7 @@ def _check_revision(uri: str, file: Path, revision: str | None) -> None:
 
 
 def _create(address: str, file: Path) -> None:
-    """Create the schema beside the file and move it into place.
+    """Create the schema in a file next to it and move that into place.
 
     It takes seconds and is no transaction: an interrupted creation must not leave a broken file.
     """
@@ -248,17 +243,17 @@ def _check_server(uri: str, address: str) -> None:
     from urllib.request import urlopen
 
     try:
-        with urlopen(address.rstrip("/") + "/health", timeout=ANSWER_SECONDS):
+        with urlopen(address.rstrip("/") + "/health", timeout=RESPONSE_SECONDS):
             pass
     except HTTPError as error:
-        error.close()  # it answers; whether it lets us in is seen at the first real call
+        error.close()  # it responds; whether it grants access is seen at the first real call
     except (OSError, ValueError) as error:
         why = f"nothing answers there ({first_line(error)}); start the server"
         raise refusal(uri, why) from error
 
 
 def _check_database(uri: str, address: str) -> None:
-    # mlflow would retry for a minute and a half before it says that nothing is there.
+    # mlflow would retry for a minute and a half before it reports that nothing is there.
     import sqlalchemy
 
     try:
@@ -273,31 +268,8 @@ def _check_database(uri: str, address: str) -> None:
         raise refusal(uri, why) from error
 
 
-# What is in the messages of a client that gets no proper answer, and what that means.
-NETWORK = {
-    "Connection refused": "the connection is refused",
-    "timed out": "no answer in time",
-    "timeout expired": "no answer in time",
-    "RemoteDisconnected": "the connection is closed without an answer",
-    "Connection reset by peer": "the connection is reset",
-    "error 500 ": "it answers with error 500",
-    "too many 500 error responses": "it answers with error 500",
-}
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in at most one line, with its type if it says nothing."""
-    text = redact_text(str(error)).strip()
-    if "http" in text or isinstance(error, OSError):
-        for sign, meaning in NETWORK.items():
-            if sign in text:
-                return meaning
-    lines = text.splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def trouble(error: BaseException) -> str | None:
-    """What is wrong with a store that a command was using, in a line; None for other errors."""
+def describe_store_error(error: BaseException) -> str | None:
+    """An error of a store that a command was using, in a line; None for other errors."""
     if "mlflow" not in sys.modules:
         return None
     import requests
@@ -308,18 +280,12 @@ def trouble(error: BaseException) -> str | None:
 
 
 class StoreError(ValueError):
-    """A store does not work: it is away, broken, or another program's."""
+    """A store cannot be used: it is away, broken, or another program's."""
 
 
 def refusal(uri: str, why: str) -> StoreError:
-    return StoreError(
-        f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}:"
-        f" {why}{_lacks(uri)}"
-    )
-
-
-def _lacks(uri: str) -> str:
-    """What an address read back from a folder lacks: no password is kept there."""
-    if not lacks_password(uri):
-        return ""
-    return f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
+    """The error that a store cannot be used, by its address as the user wrote it."""
+    message = f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
+    if lacks_password(uri):  # it was read from a folder, where no password is kept
+        message += f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
+    return StoreError(message)

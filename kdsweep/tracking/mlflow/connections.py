@@ -1,4 +1,4 @@
-"""Connections to database servers, none of which is waited for without end."""
+"""Connections to database servers, with a limit on the wait for each."""
 
 import os
 from typing import TYPE_CHECKING
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-CONNECT_SECONDS = 10  # how long a database server may take for a connection and its first answer
+CONNECT_SECONDS = 10  # for a connection to a database server and its first response
 SERVERS = ("postgresql", "mysql", "mariadb")
 OPTION = "connect_timeout"
-DRIVERS = ("psycopg", "psycopg2", "mysqldb", "pymysql", "mysqlconnector")  # that know the option
+DRIVERS = ("psycopg", "psycopg2", "mysqldb", "pymysql", "mysqlconnector")  # with that option
 
 
 def bounded(address: str) -> str:
-    """The address with a limit for connecting, if it is of a server that the user gave none.
+    """The address with a limit for connecting, if it is of a server and the user has set none.
 
     The option is part of the address because MLflow makes its engines of an address alone. libpq
-    and MySQL's client count the wait for the server's first answer as well.
+    and MySQL's client count the wait for the server's first response as well.
 
     Raises:
         ValueError: if a port is no number.
@@ -46,6 +46,6 @@ def engine_of(address: str) -> "Engine":
     limited = bounded(address)
     url = make_url(limited)
     if url.get_dialect().driver == "pymysql" and "read_timeout" not in url.query:
-        # Its option ends with the TCP connection; the server's first answer is a read like others.
+        # Its option ends with the TCP connection; the server's first response is a read like any.
         limited += f"&read_timeout={CONNECT_SECONDS}"
     return create_engine(limited, poolclass=NullPool)

@@ -13,105 +13,110 @@ from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL
 from kdsweep.tracking.mlflow import run_sync, trial_sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
-RETRY_SECONDS = 1.0  # between two attempts at a store that does not answer
-TRIES = 2  # at shipping one thing to a store that does
+RETRY_SECONDS = 1.0  # between two attempts at a store that is away
+TRIES = 2  # at one upload to a store that responds
 STEP_SECONDS = 0.1
 SHOWN_AFTER = 1.0  # seconds of waiting; a store that works takes less
 
-# How many things are still to be shipped, and the seconds left for it.
+# Called with the number of pending uploads and the seconds left for them.
 Show = Callable[[int, float], object]
 
 
-class Task(NamedTuple):
+class PendingUpload(NamedTuple):
     """Something that MLflow lacks."""
 
     folder: Path
-    ship: Callable[[], object]
+    upload: Callable[[], object]
 
 
-def lacking(folders: Iterable[Path], store: MLflowStore) -> list[Task]:
-    """What has ended in folders of runs and trials, and MLflow has not all of."""
-    found = []
+def pending_uploads(folders: Iterable[Path], store: MLflowStore) -> list[PendingUpload]:
+    """The folders among those of runs and trials that have ended and are not whole in MLflow."""
+    pending = []
     for folder in folders:
-        if trial_sync.is_lacking(folder):
-            found.append(Task(folder, partial(trial_sync.sync_trial, folder, store)))
-        if run_sync.is_lacking(folder):
-            found.append(Task(folder, partial(run_sync.sync, folder, store)))
-    return found
+        if trial_sync.is_pending(folder):
+            pending.append(PendingUpload(folder, partial(trial_sync.sync_trial, folder, store)))
+        if run_sync.is_pending(folder):
+            pending.append(PendingUpload(folder, partial(run_sync.sync, folder, store)))
+    return pending
 
 
-def below(folder: Path) -> list[Path]:
+def run_and_trial_dirs(folder: Path) -> list[Path]:
     """The folders of all runs and trials in a sweep's folder."""
     names = (TRIAL, run_dir.RUN)
     return sorted({path.parent for name in names for path in folder.rglob(name)})
 
 
-def sync_command(home: Path | None, tasks: Iterable[Task]) -> str:
-    """The command that ships what is lacking."""
-    folders = [task.folder for task in tasks]
-    inside = [home for folder in folders if home is not None and folder.is_relative_to(home)]
-    outside = [f for f in folders if home is None or not f.is_relative_to(home)]
+def sync_command(sweep: Path | None, pending: Iterable[PendingUpload]) -> str:
+    """The command that uploads what is pending, by the sweep's folder and those outside of it."""
+    inside, outside = [], []
+    for folder, _ in pending:
+        if sweep is not None and folder.is_relative_to(sweep):
+            inside.append(sweep)
+        else:
+            outside.append(folder)
     words = dict.fromkeys(str(folder) for folder in (*inside, *outside))
     return shlex.join(["kdsweep", "sync", *words])
 
 
-class Settling:
+class UploadRetrier:
     """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting.
 
     Args:
         show: called while it waits.
     """
 
-    def __init__(self, shipper: Shipper, store: MLflowStore, seconds: float, show: Show) -> None:
-        self._shipper, self._store, self._show = shipper, store, show
-        self._left = self._whole = seconds
+    def __init__(
+        self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
+    ) -> None:
+        self._uploads, self._store, self._show = uploads, store, show
+        self._left = self._total = seconds
 
     def limit(self, seconds: float) -> None:
         """Wait no longer than so many seconds from now on."""
         self._left = min(self._left, seconds)
 
-    def drain(self, lacking: int = 1) -> bool:
+    def drain(self, pending: int = 1) -> bool:
         """Wait until everything that was submitted is done; False if the time is over."""
-        return self._wait(self._shipper.mark(), lacking)
+        return self._wait(self._uploads.when_done(), pending)
 
-    def settle(self, lacking: Callable[[], Sequence[Task]]) -> bool:
-        """Have everything shipped that is lacking, again and again until a store has answered.
+    def upload_pending(self, pending_uploads: Callable[[], Sequence[PendingUpload]]) -> bool:
+        """Upload all that is pending, again and again until the store has responded.
 
-        What a store has refused twice while it answered is given up.
+        What a store has refused twice while it responded is given up.
 
         Args:
-            lacking: what is to be shipped as things stand.
+            pending_uploads: returns what is pending at the time of the call.
 
         Returns:
-            Whether nothing is lacking any more.
+            Whether nothing is pending any more.
         """
         tries: Counter[Path] = Counter()
-        in_time = self.drain(len(lacking()))
-        while in_time and (todo := [task for task in lacking() if tries[task.folder] < TRIES]):
+        in_time = self.drain(len(pending_uploads()))
+        while in_time and (todo := [p for p in pending_uploads() if tries[p.folder] < TRIES]):
             in_time = self._try(todo, tries)
-        return not lacking()
+        return not pending_uploads()
 
-    def _try(self, todo: Sequence[Task], tries: "Counter[Path]") -> bool:
-        """Ship what is to be shipped; False if the time is over."""
-        self._shipper.end_pause()
-        for task in todo:
-            self._shipper.submit(str(task.folder), task.ship, folder=task.folder)
-        answered = Event()
-        self._shipper.submit("the store", lambda: self._ask(answered))
+    def _try(self, todo: Sequence[PendingUpload], tries: "Counter[Path]") -> bool:
+        """Try each upload once; False if the time is over."""
+        self._uploads.end_pause()
+        for folder, upload in todo:
+            self._uploads.submit(str(folder), upload, folder=folder)
+        responds = Event()
+        self._uploads.submit("the store", lambda: self._ping(responds))
         if not self.drain(len(todo)):
             return False
-        if answered.is_set():
-            tries.update(task.folder for task in todo)
+        if responds.is_set():
+            tries.update(folder for folder, _ in todo)
             return True
         return not self._wait(Event(), len(todo), at_most=RETRY_SECONDS) and self._left > 0
 
-    def _ask(self, answered: Event) -> None:
+    def _ping(self, responds: Event) -> None:
         self._store.client.get_experiment(self._store.experiment_id)
-        answered.set()
+        responds.set()
 
-    def _wait(self, event: Event, lacking: int, at_most: float | None = None) -> bool:
+    def _wait(self, event: Event, pending: int, at_most: float | None = None) -> bool:
         """Wait for an event, showing how long it may still take; False if it has not come."""
         start = now = time.monotonic()
         end = start + (self._left if at_most is None else min(at_most, self._left))
@@ -121,8 +126,8 @@ class Settling:
                 if now >= end:
                     break
                 left = max(0.0, self._left - (now - start))
-                if self._whole - left >= SHOWN_AFTER:
-                    self._show(lacking, left)
+                if self._total - left >= SHOWN_AFTER:
+                    self._show(pending, left)
         except KeyboardInterrupt:
             self._left = 0.0
         self._left = max(0.0, self._left - (time.monotonic() - start))

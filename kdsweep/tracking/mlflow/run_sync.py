@@ -1,4 +1,4 @@
-"""The run in MLflow that belongs to a run folder: found or created, filled, and closed.
+"""The MLflow run of a run folder: found or created, filled, and closed.
 
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import result_note, run_note
+from kdsweep.tracking.metadata import read_result, read_run_metadata
 from kdsweep.tracking.mlflow import trial_sync
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 
@@ -20,28 +20,28 @@ END_METRICS = ("val/acc_best", "epochs", "seconds")  # known once a run has ende
 END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha256"}
 # A run that can be resumed has the same figures as tags: a metric's points cannot be taken back.
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
-# Tags that say how a run has ended; one that has been started again has none of them.
+# Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
 
 
-def is_shipped(folder: Path) -> bool:
+def is_uploaded(folder: Path) -> bool:
     """Whether MLflow has all of a run that has ended; a process may die before it is so."""
-    return bool((run_note(folder) or {}).get("shipped"))
+    return bool((read_run_metadata(folder) or {}).get("shipped"))
 
 
-def is_lacking(folder: Path) -> bool:
+def is_pending(folder: Path) -> bool:
     """Whether a run has ended and MLflow has not all of it."""
-    run = run_note(folder)
-    return run is not None and result_note(folder) is not None and not run.get("shipped")
+    run = read_run_metadata(folder)
+    return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
-def write_note(folder: Path, run: Mapping[str, object]) -> None:
+def write_run_metadata(folder: Path, run: Mapping[str, object]) -> None:
     """Write run.json for an attempt that starts now. Raises OSError."""
     with UPDATE_LOCK:
         write_json_atomic(folder / run_dir.RUN, run)
 
 
-def add_to_note(folder: Path, started: object, facts: Mapping[str, object]) -> None:
+def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     """Add to run.json, unless the run has been started again since ``started``."""
     with UPDATE_LOCK:
         run = read_json(folder / run_dir.RUN)
@@ -58,28 +58,28 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     if not (folder / run_dir.RUN).exists():
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
     run_id, _ = ensure_run(store, folder, may_exist=True)
-    ship_start(store, run_id, folder)
+    upload_start(store, run_id, folder)
     rows = run_dir.read_rows(folder)
-    shipped = store.log_missing(run_id, rows)
-    if result_note(folder) is not None:
-        ship_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
-    return shipped
+    uploaded = store.log_missing(run_id, rows)
+    if read_result(folder) is not None:
+        upload_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
+    return uploaded
 
 
 def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
-    """The MLflow run of a folder, and whether it had to be created (and noted in run.json).
+    """The id of a folder's MLflow run, and whether it had to be created; it is kept in run.json.
 
-    With `may_exist` a run is looked for that was created and could not be noted, by a process that
-    died or because MLflow's answer was lost.
+    With `may_exist` a run is looked for that was created without its id being kept, because the
+    process died or MLflow's response was lost.
     """
     run = read_json(folder / run_dir.RUN)
-    known, started = run.get("mlflow_run_id"), run.get("started")
-    if known and store.has_run(known):
-        return str(known), False
+    run_id, started = run.get("mlflow_run_id"), run.get("started")
+    if run_id and store.has_run(run_id):
+        return str(run_id), False
     own = _own_tags(folder, run)
     if may_exist and (lost := store.find_run(own)):
         store.log_params(lost, run.get("params") or {})
-        _note_id(folder, started, {"mlflow_run_id": lost})
+        _keep_id(folder, started, {"mlflow_run_id": lost})
         return lost, False
     parent = _parent(store, folder, run)
     run_id = store.create_run(
@@ -89,13 +89,13 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
         params=run.get("params") or {},
         start_time_ms=started,
     )
-    _note_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
+    _keep_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
     return run_id, True
 
 
-def _note_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
+def _keep_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     with suppress(OSError):  # a full disk: the run is found again by its tags
-        add_to_note(folder, started, facts)
+        update_run_metadata(folder, started, facts)
 
 
 def _own_tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
@@ -112,14 +112,14 @@ def close(store: MLflowStore, folder: Path, status: object) -> None:
 
 def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | None:
     """The run that a run is nested in; a trial's is created if that has not been possible yet."""
-    if (known := run.get("parent_run_id")) is not None:
-        return str(known)
-    trial = trial_sync.trial_of(folder)
+    if (parent := run.get("parent_run_id")) is not None:
+        return str(parent)
+    trial = trial_sync.find_trial_dir(folder)
     return None if trial is None else trial_sync.ensure_trial(store, trial)
 
 
-def ship_start(store: MLflowStore, run_id: str, folder: Path) -> None:
-    """What is known of a run before its first epoch."""
+def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
+    """Upload what is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
         store.log_artifact(run_id, folder / name, "config")
     dataset = read_json(folder / run_dir.RUN).get("dataset")
@@ -127,16 +127,16 @@ def ship_start(store: MLflowStore, run_id: str, folder: Path) -> None:
         store.log_dataset(run_id, **dataset)
 
 
-def ship_end(
+def upload_end(
     store: MLflowStore,
     run_id: str,
     folder: Path,
     pictures: Iterable[Path] = (),
     end_time_ms: int | None = None,
 ) -> None:
-    """What a run has ended with: its files, its figures, then its state, last of all."""
+    """Upload what a run has ended with: its files, its figures, then its state, last of all."""
     started = read_json(folder / run_dir.RUN).get("started")
-    result = result_note(folder)
+    result = read_result(folder)
     assert result is not None
     if result["mlflow_run_id"] != run_id:
         result["mlflow_run_id"] = run_id
@@ -145,43 +145,45 @@ def ship_end(
     weights = folder / run_dir.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
-    for name in (run_dir.RESULT, run_dir.ANSWERS):
+    for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    _ship_outcome(store, run_id, result, _last_time(folder))
+    _upload_outcome(store, run_id, result, _last_time(folder))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result["status"]), end_time_ms)
-    add_to_note(folder, started, {"shipped": True})
+    update_run_metadata(folder, started, {"shipped": True})
 
 
 def _last_time(folder: Path) -> int:
-    """When a run wrote its last row: the same each time that its end is shipped."""
+    """Unix milliseconds of a run's last row: the same each time that its end is uploaded."""
     rows = run_dir.read_rows(folder)
     return rows[-1]["time"] if rows else int(read_json(folder / run_dir.RUN)["started"])
 
 
-def _ship_outcome(store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int) -> None:
-    """What MLflow has heard in no epoch: whoever reads MLflow alone finds all of result.json."""
-    known = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
+def _upload_outcome(
+    store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int
+) -> None:
+    """Upload what no epoch has logged, so that MLflow alone has all of result.json."""
+    metrics = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
     tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}
     if result.get("status") == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
     if result.get("status") == "FINISHED":
         step = max(int(result.get("epochs") or 0) - 1, 0)
-        store.log_changed(run_id, step, time_ms, known)
+        store.log_changed(run_id, step, time_ms, metrics)
     else:
-        tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in known.items()}
+        tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
     store.drop_tags(run_id, ENDED_TAGS - tags.keys())
     if tags:
         store.set_tags(run_id, tags)
 
 
 def as_status(status: object) -> Status:
-    """MLflow's state for a state of ours. Raises ValueError for one that is neither."""
-    if status == "PRUNED":  # MLflow has no state of its own for it, but the tag
+    """MLflow's state for the status of a result. Raises ValueError for an unknown one."""
+    if status == "PRUNED":  # MLflow has no such state; a tag has it
         return "KILLED"
-    for known in get_args(Status):
-        if status == known:
-            return known  # type: ignore[no-any-return]
+    for state in get_args(Status):
+        if status == state:
+            return state  # type: ignore[no-any-return]
     raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")

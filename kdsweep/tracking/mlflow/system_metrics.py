@@ -1,4 +1,4 @@
-"""How busy the machine is while it trains: MLflow's own monitor, on the run of a sweep.
+"""Load of the machine while it trains: MLflow's own monitor, on the run of a sweep.
 
 All runs of a cohort share one process, so that the machine's load belongs to no single one of them;
 a run that has no sweep above it has the metrics itself. MLflow samples every ten seconds
@@ -31,7 +31,7 @@ class SystemMetrics:
         self._monitor: Any = None
 
     def start(self, run_id: str) -> None:
-        """Log `system/...` to a run until it ends or `close`; the first one that is named wins."""
+        """Log `system/...` to a run until it ends or `close`; only the first call has an effect."""
         if self._monitor is not None:
             return
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -44,7 +44,7 @@ class SystemMetrics:
     def close(self, seconds: float = 5.0) -> None:
         """Stop, and log what is measured but not yet logged, in at most so many seconds."""
         if self._monitor is not None:
-            # It waits for its own request, which a store that hangs does not answer.
+            # It waits for its own request, to which a store that hangs does not respond.
             ending = threading.Thread(target=self._monitor.finish, daemon=True)
             ending.start()
             ending.join(seconds)

@@ -1,4 +1,4 @@
-"""Carries work to MLflow while training goes on, and keeps MLflow's trouble away from it."""
+"""Background uploads to MLflow: errors are logged, never raised in training."""
 
 import logging
 import queue
@@ -7,26 +7,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kdsweep.common.text import first_line
 from kdsweep.tracking.disk import has_no_room, is_full
-from kdsweep.tracking.mlflow.backend import first_line
 
-# An error that took longer than this is taken for a store that is away, not for a bad row ...
+# An error that took longer than this means that the store is away, not that a row is bad ...
 SLOW_SECONDS = 1.0
-# ... and nothing is tried for so long: what it missed is shipped later, at the end at the latest.
+# ... and nothing is tried for so long: what it missed is uploaded later, at the end at the latest.
 PAUSE_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
 
-class Shipper:
-    """One thread that does what it is handed, in order; nothing it does can raise outside it.
+class UploadQueue:
+    """One thread that calls the submitted functions in order; none of their errors leaves it.
 
-    A run whose work failed (or was put off) is in ``behind``, until somebody takes it out.
-    Without a thread (``threaded=False``) `submit` does the work itself, under the same guard.
+    A run with an upload that failed (or was put off) is in ``pending_runs`` until a caller removes
+    it. Without a thread (``threaded=False``) `submit` calls the function itself, guarded as well.
     """
 
     def __init__(self, *, threaded: bool = True) -> None:
-        self.behind: set[str] = set()
+        self.pending_runs: set[str] = set()
         self._has_warned = False
         self._closed = self._abandoned = False
         self._paused_until = 0.0
@@ -34,7 +34,7 @@ class Shipper:
         self._thread: threading.Thread | None = None
         if threaded:
             # A daemon: one that hangs in a request does not keep the process from ending.
-            self._thread = threading.Thread(target=self._work, name="kdsweep-shipper", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="kdsweep-upload", daemon=True)
             self._thread.start()
 
     def submit(
@@ -42,25 +42,24 @@ class Shipper:
     ) -> None:
         """Have ``function`` called; returns at once.
 
-        ``run_id`` is any name of the run it works for, ``folder`` what the warning tells the user
-        to sync. While the store is away nothing is called: who is behind has to be shipped later.
+        While the store is away nothing is called, and the run becomes one of `pending_runs`.
+
+        Args:
+            run_id: any name of the run it uploads.
+            folder: the folder that a warning advises to sync.
         """
 
         def job() -> None:
-            self._do(run_id, function, folder)
+            self._call(run_id, function, folder)
 
         if self._thread is None:
             job()
         elif self._closed:
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
         else:
             self._jobs.put(job)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything submitted so far is done; False if ``timeout`` seconds ran out."""
-        return self.mark().wait(timeout)
-
-    def mark(self) -> threading.Event:
+    def when_done(self) -> threading.Event:
         """An event that is set once everything submitted so far is done."""
         reached = threading.Event()
         if self._thread is None or not self._thread.is_alive():
@@ -70,7 +69,7 @@ class Shipper:
         return reached
 
     def end_pause(self) -> None:
-        """Ask a store again that was away."""
+        """Try a store again that was away."""
         self._paused_until = 0.0
 
     def close(self, timeout: float = 1.0) -> bool:
@@ -81,7 +80,7 @@ class Shipper:
         if self._thread is None or self._closed:
             return True
         self._closed = True
-        done = self.mark()
+        done = self.when_done()
         self._jobs.put(None)
         in_time = done.wait(timeout)
         self._abandoned = True
@@ -91,10 +90,10 @@ class Shipper:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _do(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
+    def _call(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
         start = time.monotonic()
         if self._abandoned or start < self._paused_until:
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
             return
         try:
             function()
@@ -102,20 +101,21 @@ class Shipper:
             end = time.monotonic()
             if end - start > SLOW_SECONDS:
                 self._paused_until = end + PAUSE_SECONDS
-            self.behind.add(run_id)
+            self.pending_runs.add(run_id)
             self._warn_once(run_id, folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
-        # A full disk of training's own ends it in a sentence; that of the store alone does not.
-        is_ours = folder is not None and is_full(error) and has_no_room(folder)
-        if self._has_warned or self._abandoned or is_ours:
+        # A full disk under the run folders ends training with a message of its own; one under the
+        # store alone does not.
+        is_run_disk = folder is not None and is_full(error) and has_no_room(folder)
+        if self._has_warned or self._abandoned or is_run_disk:
             level = logging.DEBUG
         else:
             level, self._has_warned = logging.WARNING, True
         logger.log(
             level,
             "MLflow did not take everything of %s (%s). Training continues and its folder is "
-            "complete; what is still missing at the end, `kdsweep sync %s` ships later.",
+            "complete; what is still missing at the end, `kdsweep sync %s` uploads later.",
             run_id,
             first_line(error),
             folder or "FOLDER",

@@ -19,14 +19,14 @@ def test_a_tenth_of_ce_and_nine_of_it_is_the_loss_of_torchdistill(student, teach
 
 
 def test_each_image_has_mean_0_and_unbiased_deviation_1(student):
-    found = standardized(student.logits)
-    torch.testing.assert_close(found.mean(dim=1), torch.zeros(4).double())
-    torch.testing.assert_close(found.std(dim=1), torch.ones(4).double(), rtol=1e-6, atol=0)
+    result = standardized(student.logits)
+    torch.testing.assert_close(result.mean(dim=1), torch.zeros(4).double())
+    torch.testing.assert_close(result.std(dim=1), torch.ones(4).double(), rtol=1e-6, atol=0)
 
 
 def test_equal_logits_become_0_with_a_finite_gradient():
     logits = torch.full((2, 5), 3.0, requires_grad=True)
-    found = standardized(logits)
-    found.square().sum().backward()
-    assert found.abs().max().item() == 0.0
+    result = standardized(logits)
+    result.square().sum().backward()
+    assert result.abs().max().item() == 0.0
     assert torch.isfinite(logits.grad).all()

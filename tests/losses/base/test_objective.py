@@ -29,9 +29,9 @@ class Recorded(Term):
 
 
 class Featured(Term):
-    def __init__(self, ours, theirs):
+    def __init__(self, student, teacher):
         super().__init__(weight=1.0)
-        self.student_features, self.teacher_features = ours, theirs
+        self.student_features, self.teacher_features = student, teacher
 
 
 def kd(alpha, T=4.0, hard_weight=None, **options):
@@ -99,7 +99,7 @@ def test_hard_weight_overrides(student, teacher, batch, alpha, hard_weight):
     torch.testing.assert_close(total, hard_weight * values["ce"] + 0.25 * values["kl"])
 
 
-def test_two_terms_that_follow_alpha_get_it_each(student, teacher, batch):
+def test_two_terms_with_weight_alpha_have_it_each(student, teacher, batch):
     terms = {"mse": MSE(weight=0.4), "kl": KL(T=4, weight=0.4)}
     total, _ = Objective(terms, hard_weight=None, alpha=0.4)(student, teacher, batch)
     expected = 0.6 * 2.8682351622 + 0.4 * 1.0234471137 + 0.4 * 3.1444268860
@@ -211,7 +211,7 @@ def test_a_schedule_scales_the_weight_of_its_term_and_of_no_other(student, teach
         assert total.item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_term_that_has_ended_is_reported_but_pulls_no_more(student, teacher, batch, gradient_of):
+def test_a_term_that_has_ended_is_reported_without_gradient(student, teacher, batch, gradient_of):
     def total(epoch):
         return lambda logits: scheduled(until=2)(Output(logits, {}), teacher, batch, epoch)[0]
 

@@ -1,7 +1,8 @@
-"""The contract of a term, over every yaml in conf/loss: a new method is taken in by its file."""
+"""The contract of a term, for every yaml in conf/loss: a new one is tested without further code."""
 
 import copy
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from kdsweep.config.schema import StudentConfig, TeacherConfig
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted((CONF / "loss").glob("*.yaml"))
@@ -22,31 +23,41 @@ register()  # the resolver of ${pairs:...}
 every_yaml = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
-def offered(group):
-    """What the cnn of a group offers to loss terms."""
-    return OmegaConf.load(CONF / group / "cnn.yaml").features
-
-
-def build(path, alpha=0.5, **options):
-    """The terms of one yaml, with T and alpha at the root, as Hydra would build them."""
-    networks = {
-        group: OmegaConf.merge(OmegaConf.structured(schema), {"features": offered(group)})
+@cache
+def networks():
+    """The student and teacher nodes, with the features of their cnn."""
+    nodes = {
+        group: OmegaConf.merge(
+            OmegaConf.structured(schema),
+            {"features": OmegaConf.load(CONF / group / "cnn.yaml").features},
+        )
         for group, schema in (("student", StudentConfig), ("teacher", TeacherConfig))
     }
-    networks["teacher"].model = {}
-    root = {"T": 4.0, "alpha": alpha, "loss": OmegaConf.load(path), **networks}
-    config = OmegaConf.create(root)
+    nodes["teacher"].model = {}
+    return nodes
+
+
+@cache
+def resolved(path):
+    """The terms' options in one yaml, with T and alpha at the root."""
+    root = {"T": 4.0, "alpha": 0.5, "loss": OmegaConf.load(path), **networks()}
+    return OmegaConf.to_container(OmegaConf.create(root).loss, resolve=True)
+
+
+def build(path, **options):
+    """The terms of one yaml, as Hydra would build them."""
     torch.manual_seed(0)
     terms = {}
-    for name, node in OmegaConf.to_container(config.loss, resolve=True).items():
-        node.pop("schedule", None)  # for the objective
-        module, _, constructor = node.pop("_target_").rpartition(".")
+    for name, node in resolved(path).items():
+        module, _, constructor = node["_target_"].rpartition(".")
+        # The schedule is for the objective.
+        node = {key: value for key, value in node.items() if key not in ("_target_", "schedule")}
         terms[name] = getattr(importlib.import_module(module), constructor)(**(node | options))
     return terms
 
 
 class Pair:
-    """A small student and its teacher on a made batch, with what the terms ask of them."""
+    """A small student and its teacher on a random batch, with the features that the terms need."""
 
     def __init__(self, terms, precision=torch.float32):
         torch.manual_seed(1)
@@ -54,11 +65,11 @@ class Pair:
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
         width = 8 if "fsp" in terms else 16  # fsp compares channel by channel
         student, teacher = CNN((1, 8, 8), 10, width=8), CNN((1, 8, 8), 10, width=width)
-        self.student = FeatureTap(student, self.objective.student_features)
-        self.teacher = FeatureTap(teacher.eval(), self.objective.teacher_features)
+        self.student = FeatureExtractor(student, self.objective.student_features)
+        self.teacher = FeatureExtractor(teacher.eval(), self.objective.teacher_features)
         self.precision = precision
         for term in terms.values():
-            term.bind(*self.outputs(), torch.arange(100) % 10)
+            term.setup(*self.outputs(), torch.arange(100) % 10)
 
     def outputs(self):
         enabled = self.precision == torch.bfloat16
@@ -83,7 +94,7 @@ def test_each_yaml_holds_the_one_term_it_is_named_after(path):
 
 
 @every_yaml
-def test_each_yaml_offers_a_schedule_for_the_weight(path):
+def test_each_yaml_has_a_schedule_for_the_weight(path):
     assert all(node["schedule"] is None for node in OmegaConf.load(path).values())
 
 
@@ -108,7 +119,7 @@ def test_gradients_reach_the_student_only(path):
 
 
 @every_yaml
-def test_the_value_of_a_term_does_not_follow_its_weight(path):
+def test_the_value_of_a_term_does_not_depend_on_its_weight(path):
     (light, light_values), (heavy, heavy_values) = (
         Pair(build(path, **options)).values() for options in ({"weight": 1.0}, {"weight": 3.0})
     )
@@ -149,10 +160,9 @@ def test_copies_and_states_carry_everything(path):
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.stem != "ce"], ids=lambda p: p.stem)
-@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan"), None, "much", True])
-def test_bad_weights_are_refused(path, weight):
-    with pytest.raises(ValueError, match=f"weight must be a finite number >= 0, got {weight!r}"):
-        build(path, weight=weight)
+def test_a_negative_weight_is_refused(path):
+    with pytest.raises(ValueError, match="weight must be a finite number >= 0, got -1"):
+        build(path, weight=-1)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +178,9 @@ def test_at_least_float32(given, kept):
     assert at_least_float32(torch.ones(2, dtype=given)).dtype == kept
 
 
-def test_a_plain_term_asks_for_nothing_but_a_teacher():
+def test_a_plain_term_needs_only_a_teacher():
     term = Term(weight=2)
     assert (term.weight, term.needs_teacher) == (2.0, True)
     assert (term.student_features, term.teacher_features) == ((), ())
-    term.bind(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
+    term.setup(Output(torch.zeros(1, 2), {}), Output(torch.zeros(1, 2), {}), torch.zeros(1))
     assert list(term.parameters()) == []

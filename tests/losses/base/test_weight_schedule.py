@@ -30,8 +30,8 @@ def test_cosine_decay_is_half_a_wave():
 
 
 def test_the_decay_waits_for_the_warm_up():
-    found = factors(7, warmup=2, until=6, decay="linear")
-    assert found == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
+    values = factors(7, warmup=2, until=6, decay="linear")
+    assert values == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
 
 
 def test_warm_up_and_sudden_end():
@@ -46,7 +46,7 @@ def test_warm_up_and_sudden_end():
         ({"decay": "linear", "until": 100, "warmup": 5}, "warmup=5 until=100 decay=linear"),
     ],
 )
-def test_it_says_what_it_is(options, text):
+def test_its_text(options, text):
     assert str(WeightSchedule(**options)) == text
 
 

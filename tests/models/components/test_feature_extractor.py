@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
+from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 IMAGES = torch.rand(3, 1, 8, 8)
 
@@ -46,11 +46,11 @@ class Pair(nn.Module):
 
 def test_logits_are_those_of_the_model():
     model = cnn().eval()
-    assert torch.equal(FeatureTap(model, ["stage2"])(IMAGES).logits, model(IMAGES))
+    assert torch.equal(FeatureExtractor(model, ["stage2"])(IMAGES).logits, model(IMAGES))
 
 
-def test_features_come_by_module_path_in_the_order_asked():
-    output = FeatureTap(cnn(), ["stage2.0", "pool", "stage1"])(IMAGES)
+def test_features_come_by_module_path_in_the_order_of_the_names():
+    output = FeatureExtractor(cnn(), ["stage2.0", "pool", "stage1"])(IMAGES)
     assert {name: tuple(feature.shape) for name, feature in output.features.items()} == {
         "stage2.0": (3, 8, 8, 8),
         "pool": (3, 16),
@@ -60,74 +60,74 @@ def test_features_come_by_module_path_in_the_order_asked():
 
 
 def test_the_pool_is_the_mean_of_the_last_stage():
-    features = FeatureTap(cnn(), ["stage3", "pool"])(IMAGES).features
+    features = FeatureExtractor(cnn(), ["stage3", "pool"])(IMAGES).features
     torch.testing.assert_close(features["pool"], features["stage3"].mean(dim=(2, 3)))
 
 
 def test_without_names_there_are_no_hooks_and_no_features():
-    tap = FeatureTap(cnn())
-    assert not any(module._forward_hooks for module in tap.model.modules())
-    assert tap(IMAGES).features == {}
+    extractor = FeatureExtractor(cnn())
+    assert not any(module._forward_hooks for module in extractor.model.modules())
+    assert extractor(IMAGES).features == {}
 
 
 def test_close_removes_every_hook():
-    tap = FeatureTap(cnn(), ["stage1", "pool"])
-    assert sum(len(module._forward_hooks) for module in tap.model.modules()) == 2
-    tap.close()
-    assert not any(module._forward_hooks for module in tap.model.modules())
+    extractor = FeatureExtractor(cnn(), ["stage1", "pool"])
+    assert sum(len(module._forward_hooks) for module in extractor.model.modules()) == 2
+    extractor.close()
+    assert not any(module._forward_hooks for module in extractor.model.modules())
 
 
-def test_two_taps_on_one_model_do_not_meet():
+def test_two_extractors_of_one_model_are_independent():
     model = cnn()
-    first, second = FeatureTap(model, ["stage1"]), FeatureTap(model, ["stage2"])
+    first, second = FeatureExtractor(model, ["stage1"]), FeatureExtractor(model, ["stage2"])
     assert list(first(IMAGES).features) == ["stage1"]
     assert list(second(IMAGES).features) == ["stage2"]
 
 
 def test_gradients_flow_through_a_feature():
-    tap = FeatureTap(cnn(), ["stage1"])
-    tap(IMAGES).features["stage1"].sum().backward()
-    assert tap.model.get_submodule("stage1.0").weight.grad.abs().sum() > 0
+    extractor = FeatureExtractor(cnn(), ["stage1"])
+    extractor(IMAGES).features["stage1"].sum().backward()
+    assert extractor.model.get_submodule("stage1.0").weight.grad.abs().sum() > 0
 
 
-def test_a_feature_stays_what_it_was_when_the_model_writes_into_it():
-    tap = FeatureTap(Overwriting(), ["stage"])
+def test_a_feature_is_not_changed_when_the_model_modifies_it_in_place():
+    extractor = FeatureExtractor(Overwriting(), ["stage"])
     images = torch.rand(2, 4)
-    captured = tap(images).features["stage"]
-    assert torch.equal(captured, tap.model.stage(images))
+    captured = extractor(images).features["stage"]
+    assert torch.equal(captured, extractor.model.stage(images))
 
 
 @pytest.mark.parametrize("grad_mode", [torch.no_grad, torch.inference_mode])
 def test_works_without_gradients(grad_mode):
     with grad_mode():
-        assert FeatureTap(cnn(), ["pool"])(IMAGES).features["pool"].shape == (3, 16)
+        assert FeatureExtractor(cnn(), ["pool"])(IMAGES).features["pool"].shape == (3, 16)
 
 
 def test_unknown_feature_is_named_with_the_nearest_paths():
     with pytest.raises(ValueError, match=r"feature 'stage22' must be .* stage1, .*near to it: st"):
-        FeatureTap(cnn(), ["stage22"])
+        FeatureExtractor(cnn(), ["stage22"])
 
 
 def test_the_model_itself_is_no_feature():
     with pytest.raises(ValueError, match="feature '' must be a module path"):
-        FeatureTap(cnn(), [""])
+        FeatureExtractor(cnn(), [""])
 
 
 def test_a_refused_name_leaves_no_hook_behind():
     model = cnn()
     with pytest.raises(ValueError, match="stage9"):
-        FeatureTap(model, ["stage1", "stage9"])
+        FeatureExtractor(model, ["stage1", "stage9"])
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_a_module_that_never_runs_is_named():
     with pytest.raises(ValueError, match="feature 'unused' is never computed by Odd"):
-        FeatureTap(Odd(), ["unused"])(IMAGES)
+        FeatureExtractor(Odd(), ["unused"])(IMAGES)
 
 
 def test_an_output_that_is_no_tensor_is_named():
     with pytest.raises(ValueError, match="feature 'pair' is no tensor but a tuple"):
-        FeatureTap(Odd(), ["pair"])(IMAGES)
+        FeatureExtractor(Odd(), ["pair"])(IMAGES)
 
 
 class Block(nn.Module):
@@ -145,7 +145,7 @@ class Block(nn.Module):
 def test_before_relu_is_what_goes_into_the_last_relu_of_a_module():
     torch.manual_seed(0)
     model, images = nn.Sequential(Block(), nn.Linear(4, 2)), torch.randn(3, 4)
-    features = FeatureTap(model, ["0:before_relu", "0"])(images).features
+    features = FeatureExtractor(model, ["0:before_relu", "0"])(images).features
     hidden = model[0].first(images).relu()
     assert torch.equal(features["0:before_relu"], model[0].second(hidden) + images)
     assert features["0:before_relu"].min() < 0
@@ -162,4 +162,4 @@ def test_before_relu_is_what_goes_into_the_last_relu_of_a_module():
 )
 def test_positions_that_are_not_there_are_refused(name, sentence):
     with pytest.raises(ValueError, match=sentence):
-        FeatureTap(cnn(), [name])
+        FeatureExtractor(cnn(), [name])

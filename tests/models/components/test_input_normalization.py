@@ -1,4 +1,4 @@
-"""Images of one normalisation, a network of another."""
+"""Conversion of the data set's normalisation to the one that a network expects."""
 
 import copy
 
@@ -7,15 +7,20 @@ import torch
 from torch import nn
 
 from kdsweep.models.cnn import CNN
-from kdsweep.models.components.feature_extractor import FeatureTap
-from kdsweep.models.components.input_normalization import IMAGENET, Normalisation, bridge, expect
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.input_normalization import (
+    IMAGENET,
+    Normalization,
+    adapt_input,
+    set_expected,
+)
 
 SHAPE = (3, 8, 8)
 PIXELS = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
-OF_DATA = Normalisation((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
+OF_DATA = Normalization((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 
 
-def normalised(pixels: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+def normalised(pixels: torch.Tensor, normalisation: Normalization) -> torch.Tensor:
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in normalisation)
     return (pixels - mean) / std
 
@@ -25,62 +30,63 @@ def network() -> nn.Module:
     return CNN(SHAPE, 10, width=4).eval()
 
 
-def test_a_bridged_network_answers_as_to_images_of_its_own_normalisation():
-    bridged = network()
-    expect(bridged, None, SHAPE, of_weights=IMAGENET)
-    bridge(bridged, *OF_DATA)
-    answer = bridged(normalised(PIXELS, OF_DATA))
-    torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
+def test_an_adapted_network_has_the_logits_of_its_own_normalisation():
+    adapted = network()
+    set_expected(adapted, None, SHAPE, of_weights=IMAGENET)
+    adapt_input(adapted, *OF_DATA)
+    logits = adapted(normalised(PIXELS, OF_DATA))
+    torch.testing.assert_close(logits, network()(normalised(PIXELS, IMAGENET)))
 
 
 @pytest.mark.parametrize(
     ("normalize", "of_weights"), [(None, None), ("dataset", IMAGENET), ("imagenet", None)]
 )
-def test_where_nothing_differs_there_is_no_bridge(normalize, of_weights):
-    """Without weights, or told to take the data set's, or if the data set has the same."""
+def test_there_is_no_adapter_where_nothing_differs(normalize, of_weights):
+    """Without weights, with ``normalize=dataset``, or if the data set has the same."""
     model = network()
-    expect(model, normalize, SHAPE, of_weights)
-    bridge(model, *(IMAGENET if normalize == "imagenet" else OF_DATA))
+    set_expected(model, normalize, SHAPE, of_weights)
+    adapt_input(model, *(IMAGENET if normalize == "imagenet" else OF_DATA))
     assert not hasattr(model, "bridge")
     assert torch.equal(model(PIXELS), network()(PIXELS))
 
 
-def test_imagenet_can_be_asked_for_without_weights():
+def test_imagenet_can_be_set_without_weights():
     model = network()
-    expect(model, "imagenet", SHAPE, of_weights=None)
-    bridge(model, *OF_DATA)
-    answer = model(normalised(PIXELS, OF_DATA))
-    torch.testing.assert_close(answer, network()(normalised(PIXELS, IMAGENET)))
+    set_expected(model, "imagenet", SHAPE, of_weights=None)
+    adapt_input(model, *OF_DATA)
+    logits = model(normalised(PIXELS, OF_DATA))
+    torch.testing.assert_close(logits, network()(normalised(PIXELS, IMAGENET)))
 
 
-def test_weights_paths_and_random_numbers_stay_as_they_are():
-    plain, bridged = network(), network()
-    expect(bridged, None, SHAPE, of_weights=IMAGENET)
+def test_weights_paths_and_random_numbers_do_not_change():
+    plain, adapted = network(), network()
+    set_expected(adapted, None, SHAPE, of_weights=IMAGENET)
     before = torch.get_rng_state()
-    bridge(bridged, *OF_DATA)
+    adapt_input(adapted, *OF_DATA)
     assert torch.equal(torch.get_rng_state(), before)
-    assert list(bridged.state_dict()) == list(plain.state_dict())
-    assert {name for name, _ in plain.named_modules()} < {n for n, _ in bridged.named_modules()}
+    assert list(adapted.state_dict()) == list(plain.state_dict())
+    assert {name for name, _ in plain.named_modules()} < {n for n, _ in adapted.named_modules()}
 
 
-def test_features_and_copies_are_bridged_too():
+def test_features_and_copies_are_adapted_too():
     model = network()
-    expect(model, None, SHAPE, of_weights=IMAGENET)
-    bridge(model, *OF_DATA)
+    set_expected(model, None, SHAPE, of_weights=IMAGENET)
+    adapt_input(model, *OF_DATA)
     images = normalised(PIXELS, OF_DATA)
-    expected = FeatureTap(network(), ["stage1"])(normalised(PIXELS, IMAGENET)).features["stage1"]
-    for bridged in (copy.deepcopy(model), model):
-        feature = FeatureTap(bridged, ["stage1"])(images).features["stage1"]
+    original = FeatureExtractor(network(), ["stage1"])
+    expected = original(normalised(PIXELS, IMAGENET)).features["stage1"]
+    for adapted in (copy.deepcopy(model), model):
+        feature = FeatureExtractor(adapted, ["stage1"])(images).features["stage1"]
         torch.testing.assert_close(feature, expected)
 
 
-def test_other_words_are_refused():
+def test_other_values_are_refused():
     with pytest.raises(
         ValueError, match=r"model\.normalize must be null, dataset or imagenet, got"
     ):
-        expect(network(), "cifar", SHAPE, of_weights=None)
+        set_expected(network(), "cifar", SHAPE, of_weights=None)
 
 
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match=r"normalize=imagenet needs images of 3 channels, got 1"):
-        expect(network(), "imagenet", (1, 8, 8), of_weights=None)
+        set_expected(network(), "imagenet", (1, 8, 8), of_weights=None)

@@ -9,7 +9,7 @@ from pages import chromium
 from playwright.sync_api import Page, expect
 from rows import row, rows
 
-from kdsweep.plotting.plots import samples
+from kdsweep.plotting.samples import draw_samples
 from kdsweep.report.files import write_report
 from kdsweep.report.render.html import SHOWN, page, typeset
 from kdsweep.report.report import Report, report
@@ -133,7 +133,7 @@ def test_a_picture_is_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     from kdsweep.report.sections.section import Picture, Section
 
     path = tmp_path / "sheet.png"
-    samples(np.zeros((2, 1, 4, 4), np.uint8), [0, 1], ["a", "b"], path)
+    draw_samples(np.zeros((2, 1, 4, 4), np.uint8), [0, 1], ["a", "b"], path)
     pictured = Section("T and alpha", ["Look."], pictures=[Picture(path, "two digits")])
     monkeypatch.setattr("kdsweep.report.sections.heatmap.section", lambda *_: pictured)
     text = page(report(measured(soft_rows(seeds=2))))

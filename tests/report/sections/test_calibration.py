@@ -11,24 +11,24 @@ from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.analysis.temperature_scaling import scores
 from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, listed, section
 from kdsweep.report.sections.section import Section
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 NOISE = (0.0, 0.004, -0.004, 0.002)
 
 
-def teacher(T: float, images: int = 600) -> Answers:
+def teacher(T: float, images: int = 600) -> Predictions:
     """One that is calibrated at about T, as `drawn` knows it."""
     test, labels = drawn(images, 3, T, seed=1)
     val, val_labels = drawn(images, 3, T, seed=2)
     return answers(test, labels, val, val_labels)
 
 
-def right_always() -> Answers:
+def right_always() -> Predictions:
     logits, _ = drawn(50, 3, 1.0)
     return answers(logits, logits.argmax(1), logits, logits.argmax(1))
 
 
-def cell(name: str, mean: float, of: Answers | None, seeds: int = 4) -> list[MadeRun]:
+def cell(name: str, mean: float, of: Predictions | None, seeds: int = 4) -> list[MadeRun]:
     """Runs whose differences to another cell vary a little by the seed."""
     student = teacher(1.5, images=100)
     wobble = 0.0003 * len(name)

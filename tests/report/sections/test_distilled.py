@@ -44,7 +44,7 @@ from kdsweep.report.sections.prediction_flips import MOST_SHOWN, SHEET, Changed,
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sources.collection import Evidence, from_folder
 from kdsweep.report.sources.images import Shown, contact_sheet, load_dataset, pixels_of
-from kdsweep.tracking.predictions import Answers
+from kdsweep.tracking.predictions import Predictions
 
 CAT, DOG, FISH = range(3)
 TRUE = [CAT, CAT, CAT, CAT, DOG, DOG, FISH]
@@ -97,7 +97,7 @@ def told(found: Evidence, load: Any = data) -> Section:
     return said
 
 
-def random_answers(images: int, classes: int, seed: int) -> Answers:
+def random_answers(images: int, classes: int, seed: int) -> Predictions:
     rng = np.random.default_rng(seed)
     names = [f"class {number}" for number in range(classes)]
     labels = np.arange(images) % classes

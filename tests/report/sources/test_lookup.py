@@ -15,7 +15,8 @@ from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.sources.collection import Evidence
 from kdsweep.report.sources.lookup import Address, find
 from kdsweep.report.sources.merge import labels, merge
-from kdsweep.tracking.run_dir import CONFIG, RESULT, RESULT_KEYS
+from kdsweep.tracking.result import RESULT_KEYS
+from kdsweep.tracking.run_dir import CONFIG, RESULT
 
 CONFIGS: dict[str, Any] = {
     "dataset": {"name": "digits", "source": {"_target_": "Digits"}, "test_fraction": 0.4},

@@ -1,7 +1,6 @@
-"""Stores that cannot be used are refused in one sentence that names key, value and cure."""
+"""Stores that cannot be used are refused in one message that names key, value and cure."""
 
 import multiprocessing
-import shutil
 import socket
 import sqlite3
 import time
@@ -13,6 +12,7 @@ import pytest
 from kdsweep.tracking.mlflow import backend as database_module
 from kdsweep.tracking.mlflow.backend import resolve
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.run_dir import make_row
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
@@ -69,7 +69,7 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Pat
     assert file.read_bytes() == before
 
 
-def test_a_newer_schema_is_refused_and_not_told_to_upgrade(database: Path) -> None:
+def test_a_newer_schema_is_refused_without_advice_to_upgrade_it(database: Path) -> None:
     sql(database, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     sentence = refusal(database.parent)
     assert "newer" in sentence
@@ -81,7 +81,7 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades_it(database: 
     sql(
         database,
         "UPDATE alembic_version SET version_num = '451aebb31d03'",  # mlflow's second migration
-        "DROP TABLE inputs",  # mlflow itself would upgrade this one without asking
+        "DROP TABLE inputs",  # mlflow itself would upgrade this one by itself
     )
     sentence = refusal(database.parent)
     assert f"mlflow db upgrade sqlite:///{database}" in sentence
@@ -138,38 +138,24 @@ def test_an_experiment_needs_a_name(tmp_path: Path) -> None:
         MLflowStore.open("sqlite:///mlflow.db", " ", cwd=tmp_path)
 
 
-def test_a_new_database_is_made_in_one_step(
-    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_new_database_is_made_in_one_step_over_an_empty_file(
+    tmp_path: Path, fresh_database: Path
 ) -> None:
-    # What an interrupted creation leaves lies beside the database, never in its place.
+    (tmp_path / "mlflow.db").touch()
+    # What an interrupted creation leaves lies next to the database, never in its place.
     for name in ("mlflow.db.new", "mlflow.db.new-journal"):
         (tmp_path / name).write_bytes(b"half a schema")
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
-    assert tables(tmp_path / "mlflow.db") == tables(template)
+    assert tables(tmp_path / "mlflow.db") == tables(fresh_database)
     assert store.uri == f"sqlite:///{tmp_path}/mlflow.db"
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
 
 
-def test_an_empty_file_is_a_new_database(
-    tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "mlflow.db").touch()
-    calls = []
-
-    def copy_template(address: str, file: Path) -> None:
-        calls.append(file)
-        shutil.copy(template, file)
-
-    monkeypatch.setattr(database_module, "_create", copy_template)
-    MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
-    assert calls == [tmp_path / "mlflow.db"]
-
-
 def open_and_log(folder: str) -> str:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=Path(folder))
     run_id = store.create_run(name="run", parent_id=None, tags={}, params={})
-    store.log_metrics(run_id, 0, 1, {"val/acc": 0.5})
+    store.log_rows(run_id, [make_row(0, 1, {"val/acc": 0.5})])
     return store.experiment_id
 
 

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from kdsweep.tracking.mlflow import pending as module
-from kdsweep.tracking.mlflow.pending import Settling, Task, sync_command
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, sync_command
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
 
 class Store:
-    """A store that answers from its so-maniest question on."""
+    """A store that responds after it has been away for a number of requests."""
 
     def __init__(self, away: int = 0) -> None:
         self.experiment_id = "1"
         self.client: Any = self
-        self.away, self.asked = away, 0
+        self.away, self.requests = away, 0
 
     def get_experiment(self, experiment: str) -> None:
-        self.asked += 1
-        if self.asked <= self.away:
+        self.requests += 1
+        if self.requests <= self.away:
             raise ConnectionError("no route to host")
 
 
@@ -34,79 +34,81 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """Things to ship, each of which fails so many times before it is shipped."""
+    """Uploads, each of which fails a number of times before it succeeds."""
 
     def __init__(self, **failures: int) -> None:
         self.failures, self.tried = failures, dict.fromkeys(failures, 0)
 
-    def lacking(self) -> list[Task]:
+    def pending_uploads(self) -> list[PendingUpload]:
         return [
-            Task(Path(n), lambda n=n: self._ship(n)) for n, f in self.failures.items() if f >= 0
+            PendingUpload(Path(n), lambda n=n: self._upload(n))
+            for n, f in self.failures.items()
+            if f >= 0
         ]
 
-    def _ship(self, name: str) -> None:
+    def _upload(self, name: str) -> None:
         self.tried[name] += 1
         self.failures[name] -= 1
         if self.failures[name] >= 0:
             raise ConnectionError("no route to host")
 
 
-def settled(work: Work, store: Store, seconds: float = 5.0) -> bool:
+def all_uploaded(work: Work, store: Store, seconds: float = 5.0) -> bool:
     shown: list[tuple[int, float]] = []
-    shipper = Shipper()
-    settling = Settling(shipper, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
-    found = settling.settle(work.lacking)
-    shipper.close()
+    uploads = UploadQueue()
+    retrier = UploadRetrier(uploads, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
+    is_whole = retrier.upload_pending(work.pending_uploads)
+    uploads.close()
     assert all(0 <= left <= seconds for _, left in shown)
-    return found
+    return is_whole
 
 
-def test_nothing_lacking_asks_nothing() -> None:
+def test_nothing_pending_needs_no_request() -> None:
     store = Store()
-    assert settled(Work(), store)
-    assert store.asked == 0
+    assert all_uploaded(Work(), store)
+    assert store.requests == 0
 
 
-def test_what_is_lacking_is_tried_until_a_store_that_was_away_is_back() -> None:
+def test_what_is_pending_is_tried_until_a_store_that_was_away_is_back() -> None:
     work, store = Work(a=3, b=0), Store(away=3)
-    assert settled(work, store)
+    assert all_uploaded(work, store)
     assert work.tried == {"a": 4, "b": 1}
 
 
-def test_what_a_store_refuses_while_it_answers_is_given_up_after_two_tries() -> None:
+def test_what_a_store_refuses_while_it_responds_is_given_up_after_two_tries() -> None:
     work = Work(bad=99, good=0)
-    assert not settled(work, Store())
+    assert not all_uploaded(work, Store())
     assert work.tried == {"bad": 2, "good": 1}
 
 
 def test_it_gives_up_when_the_time_is_over() -> None:
     began = time.monotonic()
-    assert not settled(Work(a=10**9), Store(away=10**9), seconds=0.2)
+    assert not all_uploaded(Work(a=10**9), Store(away=10**9), seconds=0.2)
     assert time.monotonic() - began < 2
 
 
-def test_a_store_that_never_answers_takes_the_time_and_no_more() -> None:
-    gate, shipper = threading.Event(), Shipper()
-    shipper.submit("a", gate.wait)
-    settling = Settling(shipper, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
+def test_a_store_that_hangs_takes_the_time_and_no_more() -> None:
+    gate, uploads = threading.Event(), UploadQueue()
+    uploads.submit("a", gate.wait)
+    retrier = UploadRetrier(uploads, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
     began = time.monotonic()
-    assert not settling.settle(Work(a=0).lacking)
-    assert not settling.drain()  # all calls share the time
+    assert not retrier.upload_pending(Work(a=0).pending_uploads)
+    assert not retrier.drain()  # all calls share the time
     assert time.monotonic() - began < 1
     gate.set()
 
 
 def test_ctrl_c_ends_the_waiting() -> None:
-    def press(lacking: int, seconds: float) -> None:
+    def press(pending: int, seconds: float) -> None:
         raise KeyboardInterrupt
 
-    gate, shipper = threading.Event(), Shipper()
-    shipper.submit("a", gate.wait)
-    settling = Settling(shipper, Store(), 60.0, press)  # type: ignore[arg-type]
-    assert not settling.settle(Work(a=0).lacking)
+    gate, uploads = threading.Event(), UploadQueue()
+    uploads.submit("a", gate.wait)
+    retrier = UploadRetrier(uploads, Store(), 60.0, press)  # type: ignore[arg-type]
+    assert not retrier.upload_pending(Work(a=0).pending_uploads)
     gate.set()
 
 
 def test_the_command_names_the_sweep_once_and_what_is_outside_of_it() -> None:
-    tasks = [Task(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
-    assert sync_command(Path("m/x"), tasks) == "kdsweep sync m/x 'teachers/ab c'"
+    pending = [PendingUpload(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
+    assert sync_command(Path("m/x"), pending) == "kdsweep sync m/x 'teachers/ab c'"

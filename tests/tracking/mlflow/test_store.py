@@ -1,5 +1,4 @@
 import math
-import subprocess
 from pathlib import Path
 
 import mlflow
@@ -76,55 +75,6 @@ def test_a_child_is_nested_under_its_parent_and_tagged(store: MLflowStore) -> No
     assert tags["mlflow.source.name"]
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git checkout with one commit, of one file."""
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    (folder / "a.py").write_text("one")
-    git(folder, "init", "-q")
-    git(folder, "add", "a.py")
-    git(folder, "commit", "-q", "-m", "one")
-    return folder
-
-
-def git(folder: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
-    return subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def test_the_commit_is_a_tag_only_in_a_git_checkout(checkout: Path, tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "empty").mkdir()
-    git(tmp_path / "empty", "init", "-q")  # no commit yet
-    commit = {"mlflow.source.git.commit": git(checkout, "rev-parse", "HEAD")}
-    assert module._git_tags([tmp_path / "plain", tmp_path / "empty"]) == {}
-    assert module._git_tags([tmp_path / "plain", checkout]) == commit
-    assert module._git_tags([checkout, tmp_path / "plain"]) == commit
-
-
-def test_changes_of_tracked_files_are_a_tag(checkout: Path) -> None:
-    (checkout / "untracked").touch()
-    assert "kdsweep.git.dirty" not in module._git_tags([checkout])
-    (checkout / "a.py").write_text("two")
-    assert module._git_tags([checkout])["kdsweep.git.dirty"] == "true"
-
-
-def test_the_commit_is_that_of_our_code_wherever_one_stands(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = Path(module.__file__).parent
-    ours = module._git_tags([package])
-    monkeypatch.chdir(checkout)
-    module._origin.cache_clear()
-    wanted = ours or module._git_tags([checkout])  # an installed package has no checkout
-    assert module._origin()["mlflow.source.git.commit"] == wanted["mlflow.source.git.commit"]
-    module._origin.cache_clear()
-
-
 def test_params_read_as_on_the_command_line(store: MLflowStore) -> None:
     params = {"T": 4.0, "alpha": None, "resume": True, "loss": "kl", "mean": [0.5, 0.1]}
     run_id = new_run(store, params=params)
@@ -155,15 +105,18 @@ def test_long_and_many_params_are_taken_without_a_warning(
 
 def test_what_is_not_finite_is_logged_as_nan(store: MLflowStore) -> None:
     run_id = new_run(store)
-    store.log_metrics(run_id, 0, 1, {"a": math.inf, "b": None, "c": math.nan, "d": 1.5})
+    store.log_rows(
+        run_id,
+        [{"epoch": 0, "time": 1, "metrics": {"a": math.inf, "b": None, "c": math.nan, "d": 1.5}}],
+    )
     metrics = store.client.get_run(run_id).data.metrics
     assert [math.isnan(metrics[key]) for key in "abcd"] == [True, True, True, False]
 
 
 def test_only_what_is_missing_is_logged(store: MLflowStore) -> None:
     run_id = new_run(store)
-    store.log_metrics(run_id, 0, 1, {"val/acc": 0.1, "val/loss": 2.0})
-    store.log_metrics(run_id, 2, 3, {"val/acc": 0.3})
+    first, third = {"val/acc": 0.1, "val/loss": 2.0}, {"val/acc": 0.3}
+    store.log_rows(run_id, [make_row(0, 1, first), make_row(2, 3, third)])
     rows = [make_row(e, 9, {"val/acc": e / 5, "val/loss": 1.0}) for e in range(3)]
     assert store.log_missing(run_id, rows) == 2
     assert store.log_missing(run_id, rows) == 0
@@ -224,7 +177,7 @@ def test_a_store_for_reading_creates_nothing(store: MLflowStore, tmp_path: Path)
     assert store.client.get_experiment_by_name("no") is None
 
 
-def test_a_search_goes_on_to_the_last_page(
+def test_a_search_returns_the_runs_of_all_pages(
     store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [new_run(store, tags={"a": str(n)}, start_time_ms=n + 1) for n in range(5)]
@@ -245,7 +198,7 @@ def test_only_another_value_is_logged_again(store: MLflowStore) -> None:
     assert store.client.get_run(run_id).data.metrics["seconds"] == 2.0
 
 
-def test_tags_that_a_run_does_not_have_need_no_taking_away(store: MLflowStore) -> None:
+def test_only_tags_that_a_run_has_are_deleted(store: MLflowStore) -> None:
     run_id = new_run(store, tags={"a": "1", "b": "2"})
     store.drop_tags(run_id, ["a", "c"])
     tags = store.client.get_run(run_id).data.tags

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kdsweep.tracking import disk
-from kdsweep.tracking.mlflow import upload_queue as shipper_module
-from kdsweep.tracking.mlflow.upload_queue import Shipper
+from kdsweep.tracking.mlflow import upload_queue as upload_queue_module
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 
 
 def fail() -> None:
@@ -15,31 +15,31 @@ def fail() -> None:
 
 
 def test_work_is_done_in_order_by_another_thread() -> None:
-    shipper, done = Shipper(), []
+    uploads, done = UploadQueue(), []
     for number in range(100):
-        shipper.submit("a", lambda n=number: done.append((n, threading.current_thread())))
-    assert shipper.flush(5)
+        uploads.submit("a", lambda n=number: done.append((n, threading.current_thread())))
+    assert uploads.when_done().wait(5)
     assert [number for number, _ in done] == list(range(100))
     assert {thread for _, thread in done}.isdisjoint({threading.current_thread()})
-    assert shipper.close()
+    assert uploads.close()
 
 
 def test_submit_does_not_wait() -> None:
-    shipper, gate = Shipper(), threading.Event()
-    shipper.submit("a", gate.wait)
-    assert not shipper.flush(0.05)
+    uploads, gate = UploadQueue(), threading.Event()
+    uploads.submit("a", gate.wait)
+    assert not uploads.when_done().wait(0.05)
     gate.set()
-    assert shipper.close(5)
+    assert uploads.close(5)
 
 
 def test_an_error_is_a_warning_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    shipper, done = Shipper(), []
+    uploads, done = UploadQueue(), []
     for run in ("a", "b"):
         for _ in range(3):
-            shipper.submit(run, fail, folder=Path("multirun/0"))
-        shipper.submit("c", lambda: done.append(1))
-    assert shipper.close(5)
-    assert shipper.behind == {"a", "b"}
+            uploads.submit(run, fail, folder=Path("multirun/0"))
+        uploads.submit("c", lambda: done.append(1))
+    assert uploads.close(5)
+    assert uploads.pending_runs == {"a", "b"}
     assert len(done) == 2
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "(the store is away)" in caplog.text
@@ -57,59 +57,59 @@ def test_a_full_disk_is_a_warning_unless_it_is_the_one_of_the_run(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(disk, "_free_bytes", lambda folder: 0 if has_no_room else 10**9)
-    shipper = Shipper(threaded=False)
+    uploads = UploadQueue(threaded=False)
     for _ in range(2):
-        shipper.submit("a", full, folder=tmp_path)
+        uploads.submit("a", full, folder=tmp_path)
     levels = [record.levelno for record in caplog.records if record.levelno > logging.DEBUG]
     assert levels == ([] if has_no_room else [logging.WARNING])
 
 
 def test_without_a_thread_work_is_done_at_once_and_guarded() -> None:
-    shipper, done = Shipper(threaded=False), []
-    shipper.submit("a", lambda: done.append(threading.current_thread()))
-    shipper.submit("b", fail)
+    uploads, done = UploadQueue(threaded=False), []
+    uploads.submit("a", lambda: done.append(threading.current_thread()))
+    uploads.submit("b", fail)
     assert done == [threading.current_thread()]
-    assert shipper.behind == {"b"}
-    assert shipper.flush()
-    assert shipper.close()
+    assert uploads.pending_runs == {"b"}
+    assert uploads.when_done().wait()
+    assert uploads.close()
 
 
 def test_a_slow_error_puts_off_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper_module, "SLOW_SECONDS", 0.0)
-    shipper, done = Shipper(threaded=False), []
-    shipper.submit("a", fail)
-    shipper.submit("b", lambda: done.append("row"))
+    monkeypatch.setattr(upload_queue_module, "SLOW_SECONDS", 0.0)
+    uploads, done = UploadQueue(threaded=False), []
+    uploads.submit("a", fail)
+    uploads.submit("b", lambda: done.append("row"))
     assert not done
-    assert shipper.behind == {"a", "b"}
-    shipper.end_pause()
-    shipper.submit("b", lambda: done.append("row"))
+    assert uploads.pending_runs == {"a", "b"}
+    uploads.end_pause()
+    uploads.submit("b", lambda: done.append("row"))
     assert done == ["row"]
 
 
 def test_a_quick_error_puts_off_nothing() -> None:
-    shipper, done = Shipper(threaded=False), []
-    shipper.submit("a", fail)
-    shipper.submit("b", lambda: done.append("row"))
+    uploads, done = UploadQueue(threaded=False), []
+    uploads.submit("a", fail)
+    uploads.submit("b", lambda: done.append("row"))
     assert done == ["row"]
 
 
 def test_closing_gives_up_after_its_time_and_begins_nothing_more() -> None:
-    shipper, gate, done = Shipper(), threading.Event(), []
-    shipper.submit("a", gate.wait)
-    shipper.submit("b", lambda: done.append(1))
-    assert not shipper.close(0.05)
+    uploads, gate, done = UploadQueue(), threading.Event(), []
+    uploads.submit("a", gate.wait)
+    uploads.submit("b", lambda: done.append(1))
+    assert not uploads.close(0.05)
     gate.set()
-    assert shipper._thread is not None
-    shipper._thread.join(5)
+    assert uploads._thread is not None
+    uploads._thread.join(5)
     assert not done
-    assert shipper.behind == {"b"}
+    assert uploads.pending_runs == {"b"}
 
 
-def test_what_comes_after_closing_is_behind() -> None:
-    shipper, done = Shipper(), []
-    shipper.close(5)
-    shipper.submit("a", lambda: done.append(1))
-    assert shipper.behind == {"a"}
+def test_what_comes_after_closing_stays_pending() -> None:
+    uploads, done = UploadQueue(), []
+    uploads.close(5)
+    uploads.submit("a", lambda: done.append(1))
+    assert uploads.pending_runs == {"a"}
     assert not done
-    assert shipper.flush()
-    assert shipper.close()
+    assert uploads.when_done().wait()
+    assert uploads.close()

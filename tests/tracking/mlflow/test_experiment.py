@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from kdsweep.tracking.mlflow.moved import is_gone, place_now
+from kdsweep.tracking.mlflow.experiment import find_moved_folder, is_gone
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 
-def project(template: Path, folder: Path) -> str:
+def project(fresh_database: Path, folder: Path) -> str:
     """A project with a run that has an artifact; its id."""
     folder.mkdir()
-    shutil.copy(template, folder / "mlflow.db")
+    shutil.copy(fresh_database, folder / "mlflow.db")
     return logged(MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=folder), folder, "a.txt")
 
 
@@ -25,10 +25,10 @@ def logged(store: MLflowStore, folder: Path, name: str) -> str:
 
 @pytest.mark.parametrize("name", ["new", "50% off?"])
 def test_artifacts_follow_a_folder_that_was_moved(
-    template: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+    fresh_database: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = tmp_path / "old's %20", tmp_path / name
-    first = project(template, old)
+    first = project(fresh_database, old)
     old.rename(new)
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=new)
     second = logged(store, new, "b.txt")
@@ -40,22 +40,22 @@ def test_artifacts_follow_a_folder_that_was_moved(
     assert caplog.text.count("have moved") == 1
 
 
-def test_a_reader_follows_too(template: Path, tmp_path: Path) -> None:
+def test_a_reader_follows_too(fresh_database: Path, tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    run_id = project(template, old)
+    run_id = project(fresh_database, old)
     old.rename(new)
     store = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep", cwd=new)
-    # Not asked for its artifacts: mlflow remembers in a process where a run had them.
+    # Its artifacts are not listed: mlflow remembers in a process where a run had them.
     place = (new / "mlartifacts" / run_id / "artifacts").as_uri()
     assert store.client.get_run(run_id).info.artifact_uri == place
     assert not old.exists()
 
 
 def test_a_folder_that_was_copied_keeps_the_place_of_the_first(
-    template: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh_database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    project(template, old)
+    project(fresh_database, old)
     shutil.copytree(old, new)
     run_id = logged(MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=new), new, "b.txt")
     assert (old / "mlartifacts" / run_id / "artifacts" / "b.txt").is_file()
@@ -63,10 +63,10 @@ def test_a_folder_that_was_copied_keeps_the_place_of_the_first(
 
 
 def test_a_folder_that_uses_the_database_of_another_prints_nothing_about_its_files(
-    template: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh_database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    project(template, first)
+    project(fresh_database, first)
     second.mkdir()
     shared = f"sqlite:///{first}/mlflow.db"
     MLflowStore.open(shared, "kdsweep", cwd=second)
@@ -87,18 +87,18 @@ def test_the_longest_match_is_the_place(tmp_path: Path) -> None:
         (tmp_path / folder / ("a run" if folder != "others" else "another one")).mkdir(parents=True)
 
     def found(location: str) -> Path | None:
-        return place_now(location, tmp_path, ["one without files", "a run"])
+        return find_moved_folder(location, tmp_path, ["one without files", "a run"])
 
     assert found("file:///old/out/artifacts") == tmp_path / "out" / "artifacts"
     assert found("file:///old/artifacts") == tmp_path / "artifacts"
     assert found("file:///old/others") is None  # of that name, but not with these runs
 
 
-def test_a_disk_that_is_not_mounted_is_not_taken_for_a_move(template: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_not_mounted_has_not_moved(fresh_database: Path, tmp_path: Path) -> None:
     home, disk = tmp_path / "home", tmp_path / "disk"
     for folder in (home, disk):
         folder.mkdir()
-    shutil.copy(template, home / "mlflow.db")
+    shutil.copy(fresh_database, home / "mlflow.db")
     address = "sqlite:///mlflow.db"
     store = MLflowStore.open(address, "kdsweep", str(disk / "mlartifacts"), cwd=home)
     run_id = logged(store, home, "a.txt")

@@ -1,6 +1,9 @@
-"""No trial takes what another search, or other data, has left."""
+"""The folders of trials, and the points that are checked before the first one."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Command
@@ -23,18 +26,6 @@ SEARCH = [
 def contents(folder: Path) -> dict[str, bytes]:
     paths = folder.glob("multirun/mine/*/seed-*/**/*")
     return {str(path): path.read_bytes() for path in paths if path.is_file()}
-
-
-def test_trials_of_another_search_of_this_name_are_not_taken(command: Command) -> None:
-    first = command(*SEARCH, "T=interval(1,4)")
-    assert first.code == 0, first.err
-    before = contents(first.folder)
-    (first.folder / "optuna.db").rename(first.folder / "old.db")
-    again = command(*SEARCH, "T=interval(5,8)")
-    assert again.code == 1
-    assert "search.name must be another one, or multirun/mine/0/seed-0 be moved away" in again.err
-    assert "Traceback" not in again.err
-    assert contents(first.folder) == before
 
 
 @pytest.mark.slow
@@ -79,3 +70,48 @@ def test_a_damaged_result_of_a_trial_is_trained_again(command: Command) -> None:
     again = command(*SEARCH, "T=interval(1,4)")
     assert again.code == 0, again.err
     assert read_json(result)["weights_sha256"] == whole
+
+
+BRIEF = ["search=bayes", "hydra.sweeper.n_trials=2", "search.seeds=[0]"]
+
+
+def slow(words: list[str], message: str) -> Any:
+    """A case that another one stands for in the fast tier."""
+    return pytest.param(words, message, marks=pytest.mark.slow)
+
+
+def tables(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["alpha=interval(0,2)"], "alpha must be"),
+        slow(["T=interval(0,8)"], "T must be"),
+        slow(["trainer.batch_size=int(interval(0,8))"], "trainer.batch_size must be"),
+        slow(["loss=kl,dkd", "alpha=interval(0,2)"], "alpha must be"),
+        slow(["alpha=choice(0.1,0.9,7)"], "alpha must be"),
+    ],
+)
+def test_a_range_whose_ends_are_not_allowed_is_refused_before_it_starts(
+    command: Command, words: list[str], message: str
+) -> None:
+    outcome = command(*BRIEF, *words)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert "which is searched" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not (outcome.folder / "optuna.db").exists()
+    assert not list(outcome.folder.glob("multirun/*/*/run.json"))
+
+
+@pytest.mark.slow
+def test_optuna_puts_no_tables_into_the_database_of_mlflow(command: Command) -> None:
+    storage = "hydra.sweeper.storage=sqlite:///mlflow.db"
+    outcome = command(*BRIEF, storage, tracking=True)
+    assert outcome.code == 1
+    assert "hydra.sweeper.storage must be a database of its own" in outcome.err
+    assert "belongs to MLflow" in outcome.err
+    assert "studies" not in tables(outcome.folder / "mlflow.db")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from kdsweep.errors import UserError
-from kdsweep.search.duration import seconds_of
+from kdsweep.search.timeout import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from kdsweep.search.duration import seconds_of
     ],
 )
 def test_words_that_are_durations(text: str | None, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,6 @@ def test_words_that_are_durations(text: str | None, seconds: float) -> None:
 )
 def test_other_words_are_refused_with_key_and_value(text: str) -> None:
     with pytest.raises(UserError) as refused:
-        seconds_of(text)
+        parse_duration(text)
     assert str(refused.value).startswith("search.timeout must be like 90s, 30m, 8h or 2d, got ")
     assert str(refused.value).endswith(text)

@@ -1,0 +1,101 @@
+"""Checks of the numbers a user gives; a ValueError reads "KEY must be ALLOWED, got VALUE"."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
+
+# Temperatures for which values and gradients are exact to 1e-5.
+COLDEST, HOTTEST = 1e-6, 1e6
+TEMPERATURES = "a number from 1e-6 to 1e6"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """True for ints and floats, infinity and nan included, but not for bools."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite_number(value: object) -> TypeGuard[float]:
+    return is_number(value) and math.isfinite(value)
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def shown(value: object) -> str:
+    """A value as it is written in yaml: null for None, lists whatever their class."""
+    if value is None:
+        return "null"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return str(list(value))
+    return repr(value)
+
+
+def require(
+    valid: bool, key: str, allowed: str, value: object, text: Callable[[object], str] = repr
+) -> None:
+    """Raises ValueError unless ``valid``; ``text`` renders the value in its message."""
+    if not valid:
+        raise ValueError(f"{key} must be {allowed}, got {text(value)}")
+
+
+def check_positive(key: str, value: object, text: Callable[[object], str] = shown) -> None:
+    require(is_finite_number(value) and value > 0, key, "a finite number > 0", value, text)
+
+
+def check_not_negative(key: str, value: object) -> None:
+    require(is_finite_number(value) and value >= 0, key, "a finite number >= 0", value)
+
+
+def check_temperature(key: str, value: object) -> None:
+    valid = is_finite_number(value) and COLDEST <= value <= HOTTEST
+    require(valid, key, TEMPERATURES, value)
+
+
+def check_fraction(key: str, value: object, *, one: bool = True) -> None:
+    """A number from 0 to 1, which itself may be excluded."""
+    interval = f"a number in [0, 1{']' if one else ')'}"
+    require(_in_unit_interval(value, zero=True, one=one), key, interval, value)
+
+
+def check_share(
+    key: str, value: object, *, zero: bool = True, one: bool = False, why: str = ""
+) -> None:
+    """A share of a data set, between 0 and 1; each end is allowed or not, for a reason ``why``."""
+    interval = f"in {'[' if zero else '('}0, 1{']' if one else ')'}{why}"
+    require(_in_unit_interval(value, zero=zero, one=one), key, interval, value, shown)
+
+
+def check_bool(key: str, value: object) -> None:
+    require(isinstance(value, bool), key, "true or false", value)
+
+
+def check_positive_integer(key: str, value: object) -> None:
+    require(is_integer(value) and value >= 1, key, "an integer >= 1", value)
+
+
+def check_whole(key: str, value: object, *, least: int) -> None:
+    """A whole number, at least ``least``."""
+    valid = is_integer(value) and value >= least
+    require(valid, key, f"a whole number >= {least}", value, shown)
+
+
+def check_count(key: str, value: object) -> None:
+    """A whole number >= 1, or None."""
+    valid = value is None or (is_integer(value) and value >= 1)
+    require(valid, key, "a whole number >= 1 or null", value, shown)
+
+
+def per_channel(key: str, values: object, channels: int) -> tuple[float, ...]:
+    """One finite number per channel."""
+    listed = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else []
+    valid = len(listed) == channels and all(map(is_finite_number, listed))
+    numbers = f"{channels} finite {'number' if channels == 1 else 'numbers'}"
+    require(valid, key, f"null or a list of {numbers}, one per channel", values, shown)
+    return tuple(float(value) for value in listed)
+
+
+def _in_unit_interval(value: object, *, zero: bool, one: bool) -> bool:
+    if not is_number(value):
+        return False
+    return 0 < value < 1 or (zero and value == 0) or (one and value == 1)

@@ -1,0 +1,117 @@
+"""What a search is: its config, validated, with everything that follows from it alone."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import BasePruner
+
+from kdsweep.config.schema import SearchConfig
+from kdsweep.runs.fingerprint import NUMERICS
+from kdsweep.runs.spec import RunSpec
+from kdsweep.search.sampling import make_pruner
+from kdsweep.search.space import Space, grid_size, parse, searched_keys
+from kdsweep.search.study import SETTINGS
+from kdsweep.search.study_name import (
+    applies_with,
+    base_config,
+    search_name,
+    settings,
+    without_ineffective_keys,
+)
+from kdsweep.search.timeout import parse_duration
+from kdsweep.search.validation import directions_of, refuse_combinations, refuse_values
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A validated search, before anything is created."""
+
+    config: DictConfig  # with Hydra's own node
+    options: SearchConfig
+    base: DictConfig  # the config common to all trials
+    space: Space
+    name: str  # of the study and of the folder
+    pruner: BasePruner
+    n_trials: int  # in the study, over all starts
+    timeout: float  # seconds
+
+    @property
+    def folder(self) -> Path:
+        """Where the search is stored, below the working directory."""
+        return Path("multirun") / self.name
+
+    @property
+    def block_size(self) -> int:
+        """How many trials are trained together."""
+        return int(self.config.hydra.sweeper.n_jobs)
+
+    @property
+    def directions(self) -> list[str]:
+        """`maximize` or `minimize` for each objective."""
+        return directions_of(self.config)
+
+    @property
+    def is_race(self) -> bool:
+        """Whether trials compete by a single value, the higher the better: val/acc."""
+        return self.options.objectives == ["val/acc"] and self.directions == ["maximize"]
+
+    @property
+    def finalists(self) -> int:
+        """How many of the best trials are trained again, at most."""
+        return self.options.finalists if self.is_race else 0
+
+    @property
+    def finalist_seeds(self) -> range:
+        """Seeds that had no part in choosing the finalists."""
+        first = self.options.seeds[-1] + 1
+        return range(first, first + self.options.finalist_seeds)
+
+    def identity(self, run: RunSpec) -> dict[str, Any]:
+        """What must be equal at every start of the search.
+
+        Args:
+            run: any of its runs; it has the digests of the files that the config only names.
+        """
+        dataset, *checkpoints = run.digests.values()
+        return {
+            "numerics": NUMERICS,
+            "content of dataset": dataset,
+            "content of checkpoints": sorted(checkpoints),
+            "space": self.space.describe(),
+            "search.seeds": self.options.seeds,
+            "search.objectives": self.options.objectives,
+            SETTINGS: settings(self.config, self.options, self.base, self.space),
+        }
+
+
+def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
+    """The search that a config describes.
+
+    Raises:
+        UserError: naming a key, its value and what is allowed.
+    """
+    refuse_values(config)
+    options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
+    command_line = list(config.hydra.overrides.task)
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    space = parse([*params, *command_line], lambda key, loss: True)
+    space = replace(space, applies=applies_with(context, config, space.fixed))
+    base = base_config(context, config, space.fixed)
+    space = without_ineffective_keys(space, base, searched_keys(command_line))
+    pruner = make_pruner(options.pruner)
+    refuse_combinations(config, options, space, pruner)
+    is_grid = str(config.hydra.sweeper.sampler._target_).endswith("GridSampler")
+    n_trials = config.hydra.sweeper.n_trials
+    return SearchPlan(
+        config=config,
+        options=options,
+        base=base,
+        space=space,
+        name=options.name or search_name(config, base, space),
+        pruner=pruner,
+        n_trials=int(min(n_trials, grid_size(space))) if is_grid else n_trials,
+        timeout=parse_duration(options.timeout),
+    )

@@ -1,0 +1,32 @@
+import math
+from pathlib import Path
+
+import pytest
+from pictures import pixels
+
+from kdsweep.plotting.curves import draw_curves
+from kdsweep.tracking.run_dir import make_row
+
+
+@pytest.mark.parametrize("epochs", [1, 30])
+def test_curves(tmp_path: Path, epochs: int) -> None:
+    rows = [
+        make_row(
+            epoch,
+            0,
+            {
+                "train/loss": math.nan if epoch == 3 else 1 / (epoch + 1),
+                "train/kl": 0.5,
+                "val/acc": 0.5,
+                "lr": 0.1,
+            },
+        )
+        for epoch in range(epochs)
+    ]
+    draw_curves([*rows, make_row(epochs - 1, 0, {"test/acc": 0.6})], tmp_path / "a.png", "run 0")
+    pixels(tmp_path / "a.png")
+
+
+def test_curves_of_a_run_without_validation(tmp_path: Path) -> None:
+    draw_curves([make_row(0, 0, {"train/loss": 1.0})], tmp_path / "a.png")
+    pixels(tmp_path / "a.png")
