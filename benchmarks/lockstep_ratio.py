@@ -36,7 +36,7 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Teacher
-from kdsweep.training.trainer import isolated, train_epoch
+from kdsweep.training.trainer import torch_state, train_epoch
 
 GRID = [
     f"T={T} alpha={alpha}".split() for T, alpha in itertools.product((1, 4, 16), (0.1, 0.5, 0.9))
@@ -62,7 +62,7 @@ def main() -> None:
     together, alone = students(), students()
     short = FirstBatches(stream, options.batches)
     rounds = []
-    with isolated(options.threads):
+    with torch_state(options.threads):
         for epoch in range(options.rounds + 1):
             one = timed(together, teacher, short, epoch)
             nine = sum(timed([student], teacher, short, epoch) for student in alone)

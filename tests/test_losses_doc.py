@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from kdsweep.builders.losses import build_objective
 from kdsweep.cli import CONF, app
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.config.resolve import resolve_config
 from kdsweep.errors import UserError
 from kdsweep.losses.base.weight_schedule import weight_schedule
@@ -58,7 +58,7 @@ def test_the_table_and_the_sections_are_those_of_conf() -> None:
 def test_default_weight_and_pairs_are_those_of_the_yaml(path: Path) -> None:
     row, node = ROWS[path.stem], node_of(path)
     weight = node.get("weight", "")
-    assert row["weight"] == ("`alpha`" if weight == "${alpha}" else number(weight))
+    assert row["weight"] == ("`alpha`" if weight == "${alpha}" else format_number(weight))
     if "pairs" in node:
         assert f"${{pairs:{row['compares'].strip('`')}}}" == node["pairs"]
     else:

@@ -9,10 +9,10 @@ from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
 from kdsweep.config.schema import DatasetConfig
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import Mix
-from kdsweep.data.pipeline.split import Dataset, load_dataset
+from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
-from kdsweep.data.types import Labelled, Source
+from kdsweep.data.types import LabelledImages, Source
 from kdsweep.errors import UserError
 from kdsweep.training.evaluation import Split
 
@@ -37,18 +37,7 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
     """
     try:
         return load_dataset(
-            source or build_source(dataset),
-            name=dataset.name,
-            val_fraction=dataset.val_fraction,
-            test_fraction=dataset.test_fraction,
-            split_seed=dataset.split_seed,
-            train_fraction=dataset.train_fraction,
-            limit=dataset.limit,
-            per_class=dataset.per_class,
-            mean=dataset.mean,
-            std=dataset.std,
-            classes=dataset.classes,
-            device=device,
+            source or build_source(dataset), SplitOptions.from_config(dataset), device=device
         )
     except (ValueError, OSError) as error:
         raise UserError(with_key("dataset", error)) from error
@@ -59,7 +48,7 @@ def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
     options = config.dataset.augment
     with naming_key("dataset.augment"):
         augment = Augment(crop_padding=options.crop_padding, flip=options.flip)
-        mix = Mix(mixup=options.mixup, cutmix=options.cutmix)
+        mix = BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
     with naming_key("trainer.batch_size"):
         return Stream(
             dataset.train,
@@ -83,7 +72,9 @@ def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, 
     }
 
 
-def _split(name: str, part: Labelled, config: RunConfig, dataset: Dataset, device: str) -> Split:
+def _split(
+    name: str, part: LabelledImages, config: RunConfig, dataset: Dataset, device: str
+) -> Split:
     size = max(config.trainer.batch_size, EVALUATION_BATCH)
 
     def batches() -> Iterator[Batch]:
@@ -101,6 +92,6 @@ def teacher_split(config: RunConfig, dataset: Dataset, device: str) -> Split:
     count = len(dataset.train.labels)
     # At even distances: images may be in the order of their classes.
     index = torch.linspace(0, count - 1, min(count, TRAINING_SAMPLE)).long()
-    sample = dataset.train.take(index.to(dataset.train.labels.device))
+    sample = dataset.train.subset(index.to(dataset.train.labels.device))
     name = f"no validation split, {len(index):,} training images"
     return _split(name, sample, config, dataset, device)

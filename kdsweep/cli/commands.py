@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kdsweep.cli.train import main
-from kdsweep.common.passwords import clean
+from kdsweep.common.passwords import redact_text
 from kdsweep.errors import UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
@@ -51,7 +51,7 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(clean(str(error)), err=True)
+        typer.echo(redact_text(str(error)), err=True)
         raise typer.Exit(1) from error
     except Exception as error:
         if (message := _explanation(error)) is None:

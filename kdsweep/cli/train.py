@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig
 
-from kdsweep.common.passwords import clean, hide
+from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
@@ -61,7 +61,7 @@ def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _print_error
     signal.signal(signal.SIGTERM, _terminate)
-    sys.argv[1:] = [hide(word) for word in sys.argv[1:]]
+    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
@@ -132,6 +132,6 @@ def _print_error(
 ) -> None:
     """A message for what the user can correct, a traceback for everything else."""
     if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        sys.stderr.write(clean(f"{error}\n"))
+        sys.stderr.write(redact_text(f"{error}\n"))
     else:
-        sys.stderr.write(clean("".join(format_exception(kind, error, traceback))))
+        sys.stderr.write(redact_text("".join(format_exception(kind, error, traceback))))

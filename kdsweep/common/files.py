@@ -1,4 +1,4 @@
-"""JSON files that are either the old one or the new one, never half of one."""
+"""Files that are replaced atomically: readers and crashes see the old or the new content."""
 
 import json
 import logging
@@ -15,37 +15,47 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# `.sweep.json.<pid>.<thread>` of `replaced`, `.epoch-0001.pt.<uuid>` of a checkpoint.
+# `.sweep.json.<pid>.<thread>`; `.epoch-0001.pt.<uuid>` is of checkpoints of earlier versions.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
-# Held while a JSON file is read, changed and written again: training and uploading change the same.
-UPDATES = threading.RLock()
+# Held while a JSON file is read, changed and written: training and uploading change the same files.
+UPDATE_LOCK = threading.RLock()
 
 
 def write_json_atomic(path: Path, obj: object) -> None:
-    """Write ``obj`` to ``path`` in one step: neither a reader nor a power cut meets half of it.
+    """Write ``obj`` to ``path`` in one step; readers and power cuts never see half of it.
 
-    NaN and infinities become null: JSON knows neither. Raises OSError if it cannot be written.
+    NaN and infinities become null: JSON has neither. Raises OSError if it cannot be written.
     """
     write_text_atomic(path, json.dumps(without_nan(obj), indent=2, allow_nan=False) + "\n")
 
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step. Raises OSError if it cannot be written."""
-    with replaced(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
+def write_bytes_atomic(path: Path, content: bytes | bytearray | memoryview) -> None:
+    """Write ``content`` to ``path`` in one step. Raises OSError if it cannot be written.
+
+    Tensors are serialized in memory and written here: torch and safetensors report a full disk as a
+    RuntimeError that does not name the disk.
+    """
+    with atomic_write(path) as draft:
+        draft.write_bytes(content)
+
+
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes the place of ``path`` in one step once it is on the disk."""
-    # Two threads (training, uploading) may write the same file: each needs a name of its own.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A draft to write to, which replaces ``path`` in one step once it is on the disk."""
+    # Two threads (training, uploading) may write the same file: each needs its own draft.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:  # that of a write does not say which file, and so which disk
+    except OSError as error:  # of a write has no file name, which identifies the disk
         error.filename = error.filename or str(path)
         raise
     finally:
@@ -54,11 +64,11 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def drop_drafts(folder: Path, older_than: float = 0.0) -> None:
-    """Remove the half-written files that killed processes have left in a folder.
+    """Remove the drafts of killed processes in a folder.
 
     Args:
-        older_than: seconds since it was last written to; for a folder that other processes write
-            to, so that the draft of a living one stays.
+        older_than: seconds since the last write, to keep the drafts of other processes that are
+            still running.
     """
     latest = time.time() - older_than
     for path in folder.glob(".*"):
@@ -78,7 +88,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def without_nan(obj: object) -> object:
-    """The same nest of dicts, lists and plain values, with null for numbers JSON cannot say."""
+    """The same nested dicts, lists and plain values, with None for NaN and infinities."""
     if isinstance(obj, float):
         return obj if math.isfinite(obj) else None
     if isinstance(obj, Mapping):
@@ -89,7 +99,7 @@ def without_nan(obj: object) -> object:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Only after this is the new *name* on the disk; Windows cannot open a folder.
+    # This puts the new *name* on the disk. Windows cannot open a folder.
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -100,7 +110,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def warn_once(path: Path, text: str) -> None:
-    """Log a warning about a file, once a process: many read the same one."""
+    """Log a warning about a file once per process, even if it is read repeatedly."""
     _warn_once(path.absolute(), text)
 
 

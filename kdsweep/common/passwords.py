@@ -1,7 +1,7 @@
-"""Passwords in addresses (of MLflow's store, of a study's): in no config, command, file or message.
+"""Passwords in addresses of MLflow stores and studies: kept out of configs, files and messages.
 
-A password is taken out of the command line before Hydra reads it, and out of every config that is
-composed; what is then written and shown has `***` in its place. Whoever connects calls `reveal`.
+A password is removed from the command line before Hydra reads it, and from every composed config;
+`***` replaces it in all that is written and printed. `reveal` gives the address to connect to.
 """
 
 import json
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
-VARIABLE = "KDSWEEP_ADDRESSES"  # hidden address -> address, as JSON: child processes need it, too
-WITHOUT_PASSWORD = ("http://", "https://", "sqlite", "/", ".")  # what `clean` finds none in
+VARIABLE = "KDSWEEP_ADDRESSES"  # hidden address -> address, as JSON: also for child processes
+WITHOUT_PASSWORD = ("http://", "https://", "sqlite", "/", ".")  # if `redact_text` finds none
 TRACKING = ("tracking.uri", "tracking.artifacts")
 KEYS = (*TRACKING, "hydra.sweeper.storage")  # their values are addresses
 
-# A password that is an interpolation, `${oc.env:PASSWORD}`, is none yet. A database's may hold any
-# sign but a space, so it ends where the rest reads as HOST/DATABASE?OPTIONS.
+# An interpolation, `${oc.env:PASSWORD}`, is not a password. That of a database may have any
+# character but a space, so it ends where the rest matches HOST/DATABASE?OPTIONS.
 _SERVER = re.compile(
     r"(?i)(?P<head>\bhttps?://[^\s/:@]*:)(?!\$\{)(?P<password>[^\s/]*)"
     r"(?P<tail>@[^\s@/?]*(?:[/?#]\S*)?)(?!\S)"
@@ -39,14 +39,14 @@ _HOW_TO_GIVE = {
 
 
 def redact_password(address: str) -> str:
-    """An address without its password, even if it is mistyped."""
-    known = clean(address)
+    """An address with its password masked, even if it is mistyped."""
+    known = redact_text(address)
     is_plain = MASK not in known and "${" not in known and not known.startswith(WITHOUT_PASSWORD)
     return _masked(known, _MISTYPED) if is_plain else known
 
 
-def clean(text: str) -> str:
-    """A text without the passwords of the addresses in it."""
+def redact_text(text: str) -> str:
+    """A text, with the passwords of all addresses in it masked."""
     return _masked(text, _SERVER, _DATABASE, _OPTION)
 
 
@@ -56,26 +56,26 @@ def _masked(text: str, *patterns: re.Pattern[str]) -> str:
     return text
 
 
-def cleaned(value: Any) -> Any:
-    """A plain value with all texts in it `clean`."""
+def redact_nested(value: Any) -> Any:
+    """A nested value with all its texts redacted."""
     if isinstance(value, Mapping):
-        return {key: cleaned(child) for key, child in value.items()}
+        return {key: redact_nested(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [cleaned(child) for child in value]
-    return clean(value) if isinstance(value, str) else value
+        return [redact_nested(child) for child in value]
+    return redact_text(value) if isinstance(value, str) else value
 
 
-def hide(word: str) -> str:
-    """A word of the command line without passwords, which `reveal` knows from now on."""
+def redact_argument(word: str) -> str:
+    """An argument of the command line without its password, which is kept for `reveal`."""
     key, equals, value = word.partition("=")
     if key.lstrip("+") not in KEYS:
-        return clean(word)
+        return redact_text(word)
     quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[:1] else ""
-    return f"{key}{equals}{quote}{remember(value.strip(quote or None))}{quote}"
+    return f"{key}{equals}{quote}{register_address(value.strip(quote or None))}{quote}"
 
 
-def remember(address: str) -> str:
-    """The address without its password, which `reveal` knows from now on."""
+def register_address(address: str) -> str:
+    """The address without its password, which is kept for `reveal`."""
     hidden = redact_password(address)
     if hidden != address:
         os.environ[VARIABLE] = json.dumps({**_known(), hidden: address})
@@ -83,35 +83,35 @@ def remember(address: str) -> str:
 
 
 def reveal(address: str) -> str:
-    """The address to connect to: with its password if this process was given it, else without one.
+    """The address to connect to: with its password if this process has it, else without.
 
-    Without one a database's driver looks into the environment (`PGPASSWORD`, `~/.pgpass`).
+    Without one a database's driver uses the environment (`PGPASSWORD`, `~/.pgpass`).
     """
     known = _known().get(address)
     if known is None:
         return _without_mask(address)
-    # Drivers end a password at its first @, so that sign has to be written as %40 in it.
+    # Drivers end a password at its first @, which must be written as %40.
     for pattern in (_SERVER, _DATABASE):
         known = pattern.sub(
-            lambda found: found["head"] + found["password"].replace("@", "%40") + found["tail"],
+            lambda match: match["head"] + match["password"].replace("@", "%40") + match["tail"],
             known,
         )
     return known
 
 
-def is_unknown(address: str) -> bool:
-    """Whether an address has had a password that this process was not given."""
+def lacks_password(address: str) -> bool:
+    """Whether an address has a masked password that this process does not have."""
     return MASK in address and address not in _known()
 
 
 def how_to_give(address: str) -> str:
-    """Where the password of an address may stand instead, in words."""
+    """Other places for the password of an address, in words."""
     return _HOW_TO_GIVE.get(re.split(r"[+:]", address)[0], "the address")
 
 
 def _known() -> dict[str, str]:
-    found: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
-    return found
+    addresses: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
+    return addresses
 
 
 def _without_mask(address: str) -> str:

@@ -1,6 +1,6 @@
-"""Which process works on something, so that another one can see whether it still lives.
+"""Identification of the process that owns some work, so that others can see if it still runs.
 
-A pid alone does not: after a restart, or in another container, it is another program's.
+A pid is not enough: after a restart, or in another container, it is that of another program.
 """
 
 import os
@@ -10,20 +10,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-STALE_SECONDS = 1800.0  # after how long a silence an owner elsewhere is taken for dead,
-RESTART_SECONDS = 120.0  # or one on a host of our name, which has started since
+STALE_SECONDS = 1800.0  # without a heartbeat, after which an owner elsewhere is considered dead
+RESTART_SECONDS = 120.0  # the same for an owner on a host of this name, if this host restarted
 
 
 def new_lease() -> dict[str, Any]:
-    """This process, as other processes can recognise it."""
+    """The identity of this process, and the time as its heartbeat."""
     pid = os.getpid()
     return {**_pid_scope(), "pid": pid, "born": _process_start_time(pid), "beat": time.time()}
 
 
 def _pid_scope() -> dict[str, str | None]:
-    """Where a pid means the same process: one kernel since it started, and one table of pids.
+    """Host, boot id and pid namespace: pids are comparable only if all three are equal.
 
-    Containers and cloned machines may share a host's name. Without /proc the name is all there is.
+    Containers and cloned machines may share a host name. Without /proc only the name is known.
     """
     return {
         "host": socket.gethostname(),
@@ -33,7 +33,7 @@ def _pid_scope() -> dict[str, str | None]:
 
 
 def _pid_namespace() -> str | None:
-    """Which table of pids this process is in: `pid:[4026531836]`."""
+    """The pid namespace of this process: `pid:[4026531836]`."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -48,17 +48,17 @@ def _read_text(path: Path) -> str | None:
 
 
 def is_alive(known: dict[str, Any] | None) -> bool:
-    """Whether an owner still works: by its process where that can be seen, else by its beat."""
+    """Whether an owner still runs: by its process if that is visible, else by its heartbeat."""
     if known is None:
         return False
-    if not is_here(known):
-        silence = time.time() - known["beat"]
-        return bool(silence < (RESTART_SECONDS if was_restarted(known) else STALE_SECONDS))
+    if not is_local(known):
+        seconds = time.time() - known["beat"]
+        return bool(seconds < (RESTART_SECONDS if host_has_restarted(known) else STALE_SECONDS))
     return is_running(known)
 
 
 def is_running(known: dict[str, Any]) -> bool:
-    """Whether the very process of an owner that is here still runs, not just one of its pid."""
+    """Whether the process of a local owner still runs, not another one with its pid."""
     pid = known["pid"]
     if pid != os.getpid():
         try:
@@ -67,23 +67,23 @@ def is_running(known: dict[str, Any]) -> bool:
             return False
         except PermissionError:
             pass
-    # Owners noted by an older kdsweep have only their pid.
+    # Owners written by earlier versions have only their pid.
     return "born" not in known or bool(known["born"] == _process_start_time(pid))
 
 
-def is_own(known: dict[str, Any] | None) -> bool:
-    """Whether an owner is this very process."""
-    return known is not None and is_here(known) and bool(known["pid"] == os.getpid())
+def is_this_process(known: dict[str, Any] | None) -> bool:
+    """Whether an owner is this process."""
+    return known is not None and is_local(known) and bool(known["pid"] == os.getpid())
 
 
-def is_here(known: dict[str, Any]) -> bool:
-    """Whether an owner's pid is one of this process's own pids."""
-    # Owners noted by an older kdsweep have only their host.
+def is_local(known: dict[str, Any]) -> bool:
+    """Whether an owner's pid is comparable with those of this process."""
+    # Owners written by earlier versions have only their host.
     return all(known.get(key, value) == value for key, value in _pid_scope().items())
 
 
-def was_restarted(known: dict[str, Any]) -> bool:
-    """Whether an owner was last heard of before a host of its host's name started: this one."""
+def host_has_restarted(known: dict[str, Any]) -> bool:
+    """Whether this host has an owner's host name and was started after its last heartbeat."""
     started = re.search(r"^btime (\d+)$", _read_text(Path("/proc/stat")) or "", re.MULTILINE)
     beat, same_name = known.get("beat"), known["host"] == socket.gethostname()
     if started is None or beat is None:
@@ -92,7 +92,7 @@ def was_restarted(known: dict[str, Any]) -> bool:
 
 
 def _process_start_time(pid: int) -> str | None:
-    """When a process of this host was started, in ticks since boot; None if unknown."""
+    """The start time of a local process, in ticks since boot; None if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -8,7 +8,7 @@ import torch
 def derive(*parts: object) -> int:
     """A stable 63-bit seed for the given parts, e.g. ``derive("stream", seed, epoch)``.
 
-    Python's ``hash()`` is salted per process, so it cannot serve here. Equal parts give equal
+    Python's ``hash()`` is salted per process, so it cannot be used here. Equal parts give equal
     seeds on every machine; ``1`` and ``"1"`` are different parts.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
@@ -18,8 +18,8 @@ def derive(*parts: object) -> int:
 def reseed(device: torch.device, *parts: object) -> None:
     """Seed the default generators of the CPU and of `device` from the parts.
 
-    Not `torch.manual_seed`, which seeds every accelerator: for each that is not in use it queues
-    the call with a formatted stack trace, which takes longer than a small student's step.
+    Not `torch.manual_seed`, which seeds every accelerator: for each unused one it queues the call
+    with a formatted stack trace, which takes longer than a small student's step.
     """
     seed = derive(*parts)
     torch.default_generator.manual_seed(seed)

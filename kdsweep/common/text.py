@@ -1,8 +1,8 @@
-"""Values and errors as text for people."""
+"""Values, names and errors as text for people."""
 
 from typing import Any
 
-from kdsweep.common.passwords import clean
+from kdsweep.common.passwords import redact_text
 
 # Fragments of network clients' error messages, and what they mean.
 NETWORK = {
@@ -16,7 +16,7 @@ NETWORK = {
 }
 
 
-def number(value: Any) -> str:
+def format_number(value: Any) -> str:
     """A value as a person writes it: 4.0 as `4`."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -26,9 +26,17 @@ def counted(number: int, noun: str) -> str:
     return f"1 {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def escape_unprintable(text: str) -> str:
+    """A name that can be printed everywhere: unprintable characters are escaped as in Python.
+
+    File names may hold any byte, line breaks and the control characters of terminals included.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it has no message."""
-    text = clean(str(error)).strip()
+    text = redact_text(str(error)).strip()
     if "http" in text or isinstance(error, OSError):
         for sign, meaning in NETWORK.items():
             if sign in text:

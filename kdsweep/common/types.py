@@ -1,4 +1,4 @@
-"""What models, losses and the training loop hand to each other.
+"""The values that models, losses and the training loop exchange.
 
 Shapes: B images in a batch, C classes.
 """
@@ -9,18 +9,18 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What a network says about a batch, or several that teach together."""
+    """Logits and captured features of a batch; `members` for several teachers."""
 
     logits: Tensor  # (B, C)
     features: dict[str, Tensor]  # module path -> (B, ...); empty where there are members
-    members: tuple["Output", ...] = ()  # what each of several teachers says
+    members: tuple["Output", ...] = ()  # the output of each of several teachers
 
 
-class Mixed(NamedTuple):
-    """What else the images of a mixed batch show (mixup, CutMix)."""
+class MixedLabels(NamedTuple):
+    """The second labels of a mixed batch (mixup, CutMix)."""
 
     labels: Tensor  # (B,) int64, of the images mixed in
-    share: float  # of `Batch.labels`, in [0.5, 1]; these have the rest
+    lam: float  # weight of `Batch.labels`, in [0.5, 1]; that of these is 1 - lam
 
 
 class Batch(NamedTuple):
@@ -30,4 +30,4 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     # (B,) int64, position of each image in the training split; hides tuple.index on purpose
     index: Tensor  # type: ignore[assignment]
-    mixed: Mixed | None = None
+    mixed: MixedLabels | None = None

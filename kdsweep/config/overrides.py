@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from kdsweep.common.passwords import clean
+from kdsweep.common.passwords import redact_text
 
 # Keys that never alter a result: where it goes and how it is obtained, not what it is.
 CONTROL = (
@@ -79,7 +79,7 @@ def sweep_name(config: DictConfig) -> str:
     assert isinstance(params, dict)
     named = [word.split("=")[0] for word in words]
     words += [f"{key!s}={value}" for key, value in params.items() if key not in named]
-    return clean(" ".join(words)) or "defaults"
+    return redact_text(" ".join(words)) or "defaults"
 
 
 def is_search(config: DictConfig) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from kdsweep.common.passwords import KEYS, remember
+from kdsweep.common.passwords import KEYS, register_address
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
 from kdsweep.config.run_config import RunConfig, run_config, to_values
@@ -38,7 +38,9 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
         weighted = alpha_weighted(raw(cfg.stages[name].get("loss")))
         values["stages"][name] = {**whole, "alpha_weighted": weighted}
     for key in ("uri", "artifacts"):  # an interpolation may have led to a password
-        values["tracking"][key] = values["tracking"][key] and remember(values["tracking"][key])
+        values["tracking"][key] = values["tracking"][key] and register_address(
+            values["tracking"][key]
+        )
     config = run_config(values)
     for name, recipe in peer_recipes(config).items():
         loss = _in_scope(raw(cfg.loss), recipe, f"teacher.peers.{name}: ")
@@ -64,7 +66,7 @@ def hide_passwords(config: DictConfig, keys: Sequence[str] = KEYS) -> None:
         if not isinstance(node, DictConfig):
             continue
         value = raw(node).get(name)
-        if isinstance(value, str) and value != (hidden := remember(value)):
+        if isinstance(value, str) and value != (hidden := register_address(value)):
             with read_write(node):
                 node[name] = hidden
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
@@ -119,4 +119,4 @@ def _range(key: str, value: float, inside: bool, allowed: str) -> list[str]:
 
 
 def _sentence(key: str, value: Any, allowed: str) -> str:
-    return f"{key} must be {allowed}, got {number(value)}"
+    return f"{key} must be {allowed}, got {format_number(value)}"

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from kdsweep.data.images.download import fetching
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.images.download import explain_failed_download
+from kdsweep.data.types import LabelledImages, SourceData
 
 
 class CIFAR10:
@@ -18,44 +18,32 @@ class CIFAR10:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the archive. ``ValueError`` if it is neither there nor can be downloaded."""
-        return _load("CIFAR10", self.root)
+        from torchvision import datasets  # takes two seconds to import
+
+        archive = getattr(datasets, type(self).__name__)
+        folder = Path(self.root).expanduser()
+        with (
+            explain_failed_download([archive.url], folder, self.root),
+            warnings.catch_warnings(),
+        ):
+            # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
+            warnings.simplefilter("ignore")
+            train, test = (archive(folder, train=part, download=True) for part in (True, False))
+        return SourceData(_labelled(train), _labelled(test), tuple(train.classes))
 
     def digest(self) -> str:
         """Constant: torchvision checks every file against its known checksum."""
-        return "cifar10"
+        return self.name
 
 
-class CIFAR100:
+class CIFAR100(CIFAR10):
     """100 classes; downloaded into ``root`` (161 MiB) when it is not there."""
 
     name = "cifar100"
 
-    def __init__(self, root: str) -> None:
-        self.root = root
 
-    def load(self) -> Raw:
-        """Read the archive. ``ValueError`` if it is neither there nor can be downloaded."""
-        return _load("CIFAR100", self.root)
-
-    def digest(self) -> str:
-        """Constant: torchvision checks every file against its known checksum."""
-        return "cifar100"
-
-
-def _load(class_name: str, root: str) -> Raw:
-    from torchvision import datasets  # takes two seconds to import
-
-    archive = getattr(datasets, class_name)
-    folder = Path(root).expanduser()
-    with fetching([archive.url], folder, root), warnings.catch_warnings():
-        # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
-        warnings.simplefilter("ignore")
-        train, test = (archive(folder, train=part, download=True) for part in (True, False))
-    return Raw(_labelled(train), _labelled(test), tuple(train.classes))
-
-
-def _labelled(archive: Any) -> Labelled:
+def _labelled(archive: Any) -> LabelledImages:
     images = torch.from_numpy(archive.data).permute(0, 3, 1, 2).contiguous()
-    return Labelled(images, torch.tensor(archive.targets, dtype=torch.int64))
+    return LabelledImages(images, torch.tensor(archive.targets, dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""Made images that can be learned: for trying things and for tests, without any file."""
+"""Synthetic images that can be learned, for trials and tests, without any file."""
 
 from collections.abc import Sequence
 
@@ -8,23 +8,21 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.validation import check_whole, shown
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.types import LabelledImages, SourceData
 
-COARSE = (
-    4  # prototypes are smooth, made of 4 x 4 random values, so that a crop or a flip keeps them
-)
+COARSE = 4  # prototypes are interpolated from 4 x 4 values, so that crops and flips keep them
 
 
 class Fake:
-    """One smooth random prototype a class, plus noise of its own for each image.
+    """One smooth random prototype per class, plus noise drawn for each image.
 
     Args:
-        num_train: training images; the classes take turns.
+        num_train: training images, with the classes in turn.
         num_test: test images.
         num_classes: at least 2.
         shape: (channels, H, W).
-        noise: standard deviation of the noise in units of [0, 1] pixels; 0 shows bare prototypes.
-        seed: of prototypes and noise; the split has its own (dataset.split_seed).
+        noise: standard deviation of the noise in units of [0, 1] pixels; 0: only prototypes.
+        seed: of prototypes and noise, not of the split (dataset.split_seed).
     """
 
     name = "fake"
@@ -52,17 +50,17 @@ class Fake:
         self.noise = noise
         self.seed = seed
 
-    def load(self) -> Raw:
-        """Make the images."""
+    def load(self) -> SourceData:
+        """Generate the images."""
         prototypes = self._prototypes()
-        return Raw(
+        return SourceData(
             self._labelled(prototypes, self.num_train, "train"),
             self._labelled(prototypes, self.num_test, "test"),
             tuple(f"class {label}" for label in range(self.num_classes)),
         )
 
     def digest(self) -> str:
-        """Constant: the arguments, which the config holds, decide the content."""
+        """Constant: the content follows from the arguments, which are in the config."""
         return "fake"
 
     def _prototypes(self) -> Tensor:
@@ -73,11 +71,11 @@ class Fake:
         )
         return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
-    def _labelled(self, prototypes: Tensor, count: int, part: str) -> Labelled:
+    def _labelled(self, prototypes: Tensor, count: int, part: str) -> LabelledImages:
         labels = torch.arange(count) % self.num_classes
         noise = torch.randn(count, *self.shape, generator=self._generator(part)) * self.noise
         pixels = ((prototypes[labels] + noise) * 255).round().clamp(0, 255)
-        return Labelled(pixels.to(torch.uint8), labels)
+        return LabelledImages(pixels.to(torch.uint8), labels)
 
     def _generator(self, name: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive("fake", name, self.seed))

@@ -1,7 +1,7 @@
-"""Any image classification set of Hugging Face: a folder, or the name of one on the hub.
+"""Image classification sets of Hugging Face: a local folder, or a set on the hub.
 
 The library is optional (``pip install 'kdsweep[hf]'``) and imported when a set is first read. From
-version 4 on it runs no code of a set's author, and nothing here unpickles anything.
+version 4 on it runs no code of a set's author. Nothing here unpickles anything.
 """
 
 import re
@@ -10,30 +10,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.download import reason
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.hf_table import TableImages, import_datasets
-from kdsweep.data.types import Raw
+from kdsweep.data.types import SourceData, error_reason
 
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
-SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in a folder
+SAVED = ("dataset_dict.json", "state.json")  # files that save_to_disk writes
 
 
 class HuggingFace:
-    """The splits of one set; images of all sizes, grey ones with one channel (``Reading``).
+    """The splits of one set; images of all sizes, grey ones with one channel (``ImageDecoder``).
 
     Args:
         path: a folder (written by ``save_to_disk``, or of Parquet or image files), or the name of
             a set on the hub, ``owner/name``.
         config: which of the set's configurations, where it has several.
         revision: branch, tag or commit of a set on the hub.
-        root: folder for what is downloaded and converted; None: where the library keeps it.
+        root: folder for downloads and converted files; None: the library's cache.
         image_column: None: the only column of images.
         label_column: None: the only column of classes.
         train_split: name of the training split.
         test_split: name of the test split; None: it is cut off the training split.
-        val_split: name of a validation split of the set's own; None: cut off the training split.
-        reading: the options of ``Reading``.
+        val_split: name of the validation split; None: it is cut off the training split.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "huggingface"
@@ -50,7 +49,7 @@ class HuggingFace:
         train_split: str = "train",
         test_split: str | None = "test",
         val_split: str | None = None,
-        **reading: Any,
+        **decoder: Any,
     ) -> None:
         self.path = path
         self._config = config
@@ -59,17 +58,17 @@ class HuggingFace:
         self._image_column, self._label_column = image_column, label_column
         splits = {"train": train_split, "test": test_split, "val": val_split}
         self._split_names = {part: name for part, name in splits.items() if name is not None}
-        self._reading = Reading(**reading)
+        self._decoder = ImageDecoder(**decoder)
 
-    def load(self) -> Raw:
-        """Read all images, or only look at their headers if they are to stay encoded.
+    def load(self) -> SourceData:
+        """Read all images, or only their headers if they are to stay encoded.
 
         Raises:
-            ValueError: the library or the set is not there, a split or a column is not in it, or
+            ValueError: the library, the set, a split or a column is missing, or
                 an image is unreadable.
         """
-        loaded = self._reading.load(self._parts, self._class_names)
-        return Raw(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
+        loaded = self._decoder.load(self._parts, self._class_names)
+        return SourceData(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
 
     def digest(self) -> str:
         """Over labels and bytes of the images, in their order."""
@@ -77,18 +76,18 @@ class HuggingFace:
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        """train, test and val, as far as they are asked for, as the library's tables."""
-        found = _open(self.path, self._config, self._revision, self._root)
-        if not isinstance(found, Mapping):  # a folder with a single table
-            found = {self._split_names["train"]: found}
+        """The tables of train, test and val, those that have a name."""
+        tables = _open(self.path, self._config, self._revision, self._root)
+        if not isinstance(tables, Mapping):  # a folder with a single table
+            tables = {self._split_names["train"]: tables}
         for part, name in self._split_names.items():
-            if name not in found:
-                has = ", ".join(found)
+            if name not in tables:
+                has = ", ".join(tables)
                 raise ValueError(
                     f"dataset.source.{part}_split must be a split of {self.path} ({has})"
                     f"{' or null' if part != 'train' else ''}, got {name}"
                 )
-        return {part: found[name] for part, name in self._split_names.items()}
+        return {part: tables[name] for part, name in self._split_names.items()}
 
     @cached_property
     def _columns(self) -> tuple[str, str]:
@@ -99,7 +98,7 @@ class HuggingFace:
 
     @cached_property
     def _class_names(self) -> tuple[str, ...]:
-        """Those the set declares, or else all that occur in training, sorted."""
+        """Those that the set declares, else all that occur in training, sorted."""
         _, column = self._columns
         train = self._splits["train"]
         _check_columns(train, *self._columns)
@@ -146,19 +145,19 @@ def _open(path: str, config: str | None, revision: str | None, root: str | None)
     except (OSError, RuntimeError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             "dataset.source.path must be a data set that can be loaded here, "
-            f"got {path}: {reason(error)}"
+            f"got {path}: {error_reason(error).rstrip('.:')}"
         ) from error
 
 
 def _only(key: str, features: Mapping[str, Any], kind: type) -> str:
     """The only column of a kind."""
-    found = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if len(found) != 1:
+    columns = [name for name, feature in features.items() if isinstance(feature, kind)]
+    if len(columns) != 1:
         raise ValueError(
             f"dataset.source.{key}_column must be given where not one column is a "
             f"{kind.__name__}, got null for {', '.join(features)}"
         )
-    return found[0]
+    return columns[0]
 
 
 def _check_columns(table: Any, image: str, label: str) -> None:
@@ -167,10 +166,10 @@ def _check_columns(table: Any, image: str, label: str) -> None:
     for key, column, allowed in (("image", image, (datasets.Image,)), ("label", label, kinds)):
         if not isinstance(table.features.get(column), allowed):
             names = " or ".join(kind.__name__ for kind in allowed)
-            told = ", ".join(f"{name} ({type(f).__name__})" for name, f in table.features.items())
+            types = ", ".join(f"{name} ({type(f).__name__})" for name, f in table.features.items())
             raise ValueError(
                 f"dataset.source.{key}_column must be a column of type {names}, got {column}, "
-                f"where there are {told}"
+                f"where there are {types}"
             )
 
 

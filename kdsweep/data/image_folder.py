@@ -4,9 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.files import LeftOut, class_folders, folder_names
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.types import SourceData
 
 
 class ImageFolder:
@@ -14,24 +14,24 @@ class ImageFolder:
 
     With val/ and test/ both are used as given; if only one of them exists it is the test set; with
     neither the test set is cut off train/. Files are found in class folders at any depth, by their
-    ending (.jpg, .png, .webp, ...); hidden files and folders are not looked at. What else is left
-    out is counted in one warning.
+    ending (.jpg, .png, .webp, ...); hidden files and folders are ignored. Other skipped files
+    are counted in one warning.
 
     Args:
         root: the folder that holds train/.
-        reading: the options of ``Reading``.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "image_folder"
 
-    def __init__(self, root: str | None, **reading: Any) -> None:
+    def __init__(self, root: str | None, **decoder: Any) -> None:
         if root is None:
             raise ValueError("dataset.root must be given: the folder that holds train/")
         self.root = Path(root).expanduser()
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut()
+        self._decoder = ImageDecoder(**decoder)
+        self._skipped = SkippedFiles()
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
@@ -39,12 +39,12 @@ class ImageFolder:
                 unreadable, sizes differ and no image_size is given.
         """
         parts = self._parts
-        self._left_out.warn(self.root)
-        loaded = self._reading.load(parts, self._class_names)
+        self._skipped.warn(self.root)
+        loaded = self._decoder.load(parts, self._class_names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
-        return Raw(loaded["train"], test, self._class_names, val)
+        return SourceData(loaded["train"], test, self._class_names, val)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
@@ -68,4 +68,4 @@ class ImageFolder:
         names = self._class_names
         folders = {part: self.root / part for part in ("train", "val", "test")}
         there = {part: path for part, path in folders.items() if path.is_dir()}
-        return class_folders(there, names, left_out=self._left_out)
+        return class_folders(there, names, skipped=self._skipped)

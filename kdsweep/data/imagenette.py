@@ -4,12 +4,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.download import fetching, warn_unless_whole
-from kdsweep.data.images.files import LeftOut, class_folders, folder_names
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
+from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.types import SourceData
 
-# Size of the images, as torchvision calls it, to the folder of its archive.
+# Size of the images, in torchvision's words: folder of its archive.
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
 URL = "https://s3.amazonaws.com/fast-ai-imageclas/{}.tgz"
 PUBLISHED = {"train": 9469, "test": 3925}
@@ -19,23 +19,23 @@ class Imagenette:
     """9,469 training images; the 3,925 of val/, on which results are published, are the test set.
 
     Args:
-        root: the folder of the archive (``imagenette2-320.tgz``) or of what was in it
+        root: the folder that holds the archive (``imagenette2-320.tgz``) or its content
             (``imagenette2-320/``); downloaded when neither is there.
         size: ``full``, ``320px`` or ``160px``, the shorter side (1,485, 326 or 94 MiB).
-        reading: the options of ``Reading``.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "imagenette"
 
-    def __init__(self, root: str, size: str = "320px", **reading: Any) -> None:
+    def __init__(self, root: str, size: str = "320px", **decoder: Any) -> None:
         if size not in FOLDERS:
             raise ValueError(f"dataset.source.size must be one of {', '.join(FOLDERS)}, got {size}")
         self.root = root
         self._size = size
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut()
+        self._decoder = ImageDecoder(**decoder)
+        self._skipped = SkippedFiles()
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
@@ -43,10 +43,10 @@ class Imagenette:
                 unreadable.
         """
         parts = self._parts
-        warn_unless_whole(self._folder, parts, PUBLISHED)
-        self._left_out.warn(self._folder)
-        loaded = self._reading.load(parts, self._class_names)
-        return Raw(loaded["train"], loaded["test"], self._class_names)
+        warn_if_incomplete(self._folder, parts, PUBLISHED)
+        self._skipped.warn(self._folder)
+        loaded = self._decoder.load(parts, self._class_names)
+        return SourceData(loaded["train"], loaded["test"], self._class_names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
@@ -61,15 +61,15 @@ class Imagenette:
         """Readable names, in the order of the folders."""
         from torchvision import datasets  # takes two seconds to import
 
-        assert self._parts  # now the folders are there
+        assert self._parts  # which downloads the folders
         try:
-            theirs = datasets.Imagenette(self._folder.parent, size=self._size)
+            published = datasets.Imagenette(self._folder.parent, size=self._size)
         except KeyError as error:
             raise ValueError(
                 "dataset.root must hold no other classes than those of Imagenette, got "
                 f"{self._folder} with {error}"
             ) from error
-        return tuple(names[0] for names in theirs.classes)
+        return tuple(names[0] for names in published.classes)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -78,8 +78,8 @@ class Imagenette:
 
         folder = self._folder
         if not folder.is_dir():
-            with fetching([URL.format(folder.name)], folder.parent, self.root):
+            with explain_failed_download([URL.format(folder.name)], folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
         folders = {"train": folder / "train", "test": folder / "val"}
-        return class_folders(folders, classes, left_out=self._left_out)
+        return class_folders(folders, classes, skipped=self._skipped)

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from kdsweep.data.images.download import fetching
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.images.download import explain_failed_download
+from kdsweep.data.types import LabelledImages, SourceData
 
-# What torchvision raises for a file that is not as it should be.
+# Raised by torchvision for a damaged file.
 DAMAGED = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
@@ -25,63 +25,47 @@ class MNIST:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
-        return _load("MNIST", self.root)._replace(class_names=tuple("0123456789"))
+        from torchvision import datasets  # takes two seconds to import
+
+        kind = type(self).__name__
+        archive: Any = getattr(datasets, kind)
+        folder = Path(self.root).expanduser()
+        files = folder / kind / "raw"
+        if not all((files / Path(name).stem).is_file() for name, _ in archive.resources):
+            urls = [archive.mirrors[0] + name for name, _ in archive.resources]
+            with explain_failed_download(urls, files, self.root):
+                archive(folder, download=True)
+        try:
+            train, test = (_labelled(archive(folder, train=part)) for part in (True, False))
+        except DAMAGED as error:
+            raise ValueError(
+                f"dataset.root must hold whole files of {kind}, got a damaged one in "
+                f"{files.absolute()}: remove them, and they are unpacked or downloaded again"
+            ) from error
+        # "0 - zero" of MNIST becomes "0"
+        return SourceData(train, test, tuple(c.partition(" - ")[0] for c in archive.classes))
 
     def digest(self) -> str:
         """sha256 over pixels and labels: torchvision checks only what it downloads itself."""
-        return _digest(self.load())
+        data, digest = self.load(), hashlib.sha256()
+        for part in (data.train, data.test):
+            assert part is not None
+            assert isinstance(part.images, Tensor)
+            digest.update(part.images.numpy().data)
+            digest.update(part.labels.numpy().data)
+        return digest.hexdigest()
 
 
-class FashionMNIST:
+class FashionMNIST(MNIST):
     """Images are (1, 28, 28); downloaded into ``root`` (29 MiB) when they are not there."""
 
     name = "fashion_mnist"
 
-    def __init__(self, root: str) -> None:
-        self.root = root
 
-    def load(self) -> Raw:
-        """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
-        return _load("FashionMNIST", self.root)
-
-    def digest(self) -> str:
-        """sha256 over pixels and labels: torchvision checks only what it downloads itself."""
-        return _digest(self.load())
-
-
-def _load(class_name: str, root: str) -> Raw:
-    from torchvision import datasets  # takes two seconds to import
-
-    archive: Any = getattr(datasets, class_name)
-    folder = Path(root).expanduser()
-    files = folder / class_name / "raw"
-    if not all((files / Path(name).stem).is_file() for name, _ in archive.resources):
-        with fetching([archive.mirrors[0] + name for name, _ in archive.resources], files, root):
-            archive(folder, download=True)
-    try:
-        train, test = (_labelled(archive(folder, train=part)) for part in (True, False))
-    except DAMAGED as error:
-        raise ValueError(
-            f"dataset.root must hold whole files of {class_name}, got a damaged one in "
-            f"{files.absolute()}: remove them, and they are unpacked or downloaded again"
-        ) from error
-    return Raw(train, test, tuple(archive.classes))
-
-
-def _labelled(archive: Any) -> Labelled:
+def _labelled(archive: Any) -> LabelledImages:
     images, labels = archive.data, archive.targets
     if len(images) != len(labels):
         raise ValueError("not as many labels as images")
-    return Labelled(images.unsqueeze(1), labels)
-
-
-def _digest(raw: Raw) -> str:
-    digest = hashlib.sha256()
-    for part in (raw.train, raw.test):
-        assert part is not None
-        assert isinstance(part.images, Tensor)
-        digest.update(part.images.numpy().data)
-        digest.update(part.labels.numpy().data)
-    return digest.hexdigest()
+    return LabelledImages(images.unsqueeze(1), labels)

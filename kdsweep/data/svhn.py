@@ -1,12 +1,11 @@
 """SVHN, format 2 (Netzer et al. 2011): house numbers, 73,257 + 26,032 colour images of 32 x 32."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from kdsweep.data.images.download import fetching
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.images.download import explain_failed_download
+from kdsweep.data.types import LabelledImages, SourceData
 
 
 class SVHN:
@@ -20,21 +19,21 @@ class SVHN:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read the files. ``ValueError`` if they are neither there nor can be downloaded."""
         from torchvision import datasets  # takes two seconds to import
 
         folder = Path(self.root).expanduser()
         parts = ("train", "test")
-        with fetching([datasets.SVHN.split_list[part][0] for part in parts], folder, self.root):
-            train, test = (datasets.SVHN(folder, split=part, download=True) for part in parts)
-        return Raw(_labelled(train), _labelled(test), tuple("0123456789"))
+        urls = [datasets.SVHN.split_list[part][0] for part in parts]
+        with explain_failed_download(urls, folder, self.root):
+            archives = [datasets.SVHN(folder, split=part, download=True) for part in parts]
+        train, test = (
+            LabelledImages(torch.from_numpy(a.data).contiguous(), torch.from_numpy(a.labels))
+            for a in archives
+        )
+        return SourceData(train, test, tuple("0123456789"))
 
     def digest(self) -> str:
         """Constant: torchvision checks every file against its known checksum."""
         return "svhn"
-
-
-def _labelled(archive: Any) -> Labelled:
-    images = torch.from_numpy(archive.data).contiguous()  # torchvision gives (N, 3, 32, 32)
-    return Labelled(images, torch.from_numpy(archive.labels))

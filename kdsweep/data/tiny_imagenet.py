@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import Part, Reading, content_digest
-from kdsweep.data.images.download import fetching, warn_unless_whole
-from kdsweep.data.images.files import ImageFiles, LeftOut, class_folders
-from kdsweep.data.types import Raw
+from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
+from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folders
+from kdsweep.data.types import SourceData
 
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
@@ -19,36 +19,36 @@ PUBLISHED = {"train": 100_000, "test": 10_000}
 class TinyImageNet:
     """500 training images a class; the 50 a class of val/, as published, are the test set.
 
-    The labels of test/ were never published, so it is not looked at. Classes are numbered in the
-    order of their sorted WordNet ids, as by everybody who reads the folders, not as in wnids.txt.
+    The labels of test/ were never published, so it is not read. Classes are numbered in the order
+    of their sorted WordNet ids, as all readers of the folders do, not in that of wnids.txt.
 
     Args:
-        root: the folder of ``tiny-imagenet-200.zip`` or of what was in it
+        root: the folder that holds ``tiny-imagenet-200.zip`` or its content
             (``tiny-imagenet-200/``); downloaded (237 MiB) when neither is there.
-        reading: the options of ``Reading``.
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "tiny_imagenet"
 
-    def __init__(self, root: str, **reading: Any) -> None:
+    def __init__(self, root: str, **decoder: Any) -> None:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
-        self._reading = Reading(**reading)
-        self._left_out = LeftOut(published=BOXES)
+        self._decoder = ImageDecoder(**decoder)
+        self._skipped = SkippedFiles(published=BOXES)
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
         Raises:
             ValueError: the archive is neither there nor can be downloaded, a file of it is missing,
                 or an image is unreadable.
         """
+        parts = self._parts  # which downloads what is missing
         names = self._readable_names()
-        parts = self._parts
-        warn_unless_whole(self._folder, parts, PUBLISHED)
-        self._left_out.warn(self._folder)
-        loaded = self._reading.load(parts, names)
-        return Raw(loaded["train"], loaded["test"], names)
+        warn_if_incomplete(self._folder, parts, PUBLISHED)
+        self._skipped.warn(self._folder)
+        loaded = self._decoder.load(parts, names)
+        return SourceData(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
@@ -60,7 +60,7 @@ class TinyImageNet:
         from torchvision.datasets.utils import download_and_extract_archive  # as in cifar.py
 
         if not self._folder.is_dir():
-            with fetching([URL], self._folder.parent, self.root):
+            with explain_failed_download([URL], self._folder.parent, self.root):
                 download_and_extract_archive(URL, self._folder.parent, md5=MD5)
         return sorted(self._lines("wnids.txt"))
 
@@ -70,7 +70,7 @@ class TinyImageNet:
         train = class_folders(
             {"train": self._folder / "train"},
             wnids,
-            left_out=self._left_out,
+            skipped=self._skipped,
             known="wnids.txt",
         )
         return {**train, "test": self._annotated("val")}

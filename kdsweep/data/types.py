@@ -1,4 +1,4 @@
-"""Images with their labels, and what a source of them looks like.
+"""Labelled images, and the interface of their sources.
 
 Shapes: N images of (channels, H, W), B images in a batch.
 """
@@ -12,23 +12,20 @@ from torch import Tensor
 
 
 class DataError(ValueError):
-    """Images that cannot be read any more while runs are trained on them."""
+    """An image cannot be read, or can no longer be read while runs train on it."""
 
 
-def printable(text: str) -> str:
-    """A name as it can be printed everywhere: what is no character is written as Python has it.
-
-    File names may hold any byte, line breaks and the control characters of terminals included.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def error_reason(error: BaseException) -> str:
+    """The first line of an exception's message; its type if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class DiskImages(Protocol):
-    """Images too large for memory: as much of a uint8 tensor's interface as the data part needs."""
+    """Images too large for memory, with the part of a tensor's interface that is used here."""
 
     @property
     def shape(self) -> Sequence[int]:
-        """(N, channels, H, W), as of a tensor."""
+        """(N, channels, H, W)."""
 
     def __len__(self) -> int:
         """N."""
@@ -36,11 +33,11 @@ class DiskImages(Protocol):
     def __getitem__(self, index: Tensor) -> Tensor:
         """The pixels at ``index`` (B,), as uint8 (B, channels, H, W)."""
 
-    def take(self, index: Tensor) -> "DiskImages":
+    def subset(self, index: Tensor) -> "DiskImages":
         """The images at ``index``, still on disk."""
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each ``index`` (B,) in ``batches`` its pixels, as uint8 (B, channels, H, W)."""
+        """The pixels of each index (B,) in ``batches``, as uint8 (B, channels, H, W)."""
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
@@ -52,23 +49,23 @@ class DiskImages(Protocol):
 Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)
 
 
-class Labelled(NamedTuple):
+class LabelledImages(NamedTuple):
     """Images and their class numbers, in the same order."""
 
     images: Images  # uint8 (N, channels, H, W)
     labels: Tensor  # (N,) int64
 
-    def take(self, index: Tensor) -> "Labelled":
+    def subset(self, index: Tensor) -> "LabelledImages":
         """Only the images at ``index`` (B,), in that order."""
         images = self.images
-        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
-        return Labelled(chosen, self.labels[index])
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
+        return LabelledImages(chosen, self.labels[index])
 
-    def to(self, device: torch.device | str) -> "Labelled":
-        """The same on another device. Images that stay on disk stay there: their batches move."""
+    def to(self, device: torch.device | str) -> "LabelledImages":
+        """A copy on another device. Images on disk stay there: their batches are moved."""
         images = self.images
         moved = images.to(device) if isinstance(images, Tensor) else images
-        return Labelled(moved, self.labels.to(device))
+        return LabelledImages(moved, self.labels.to(device))
 
 
 def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
@@ -79,40 +76,40 @@ def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
         yield from images.read(torch.arange(len(images)).split(batch_size))
 
 
-class Raw(NamedTuple):
-    """What a source holds, before any split of ours."""
+class SourceData(NamedTuple):
+    """All images of a source, before they are split."""
 
-    train: Labelled
-    test: Labelled | None  # None: the source has no test set of its own
+    train: LabelledImages
+    test: LabelledImages | None  # None: the source has no test set
     class_names: tuple[str, ...]
-    val: Labelled | None = None  # a validation set of the source's own
+    val: LabelledImages | None = None
 
 
 class Source(Protocol):
-    """Where images come from."""
+    """A supplier of images, such as an archive or a folder."""
 
     name: str
 
-    def load(self) -> Raw:
-        """Read the images; a ``ValueError`` says what is wrong with them."""
+    def load(self) -> SourceData:
+        """Read the images. Raises ValueError if they are missing or damaged."""
 
     def digest(self) -> str:
-        """What identifies the content: equal content, equal text, on every machine."""
+        """Identifies the content: equal content gives equal text on every machine."""
 
 
-class ReadOnce:
-    """A source whose images are read once, however many data sets are cut from them."""
+class CachedSource:
+    """Reads a source's images once, for all data sets that are cut from them."""
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self._source = source
 
-    def load(self) -> Raw:
+    def load(self) -> SourceData:
         return self._raw
 
     def digest(self) -> str:
         return self._source.digest()
 
     @cached_property
-    def _raw(self) -> Raw:
+    def _raw(self) -> SourceData:
         return self._source.load()

@@ -38,7 +38,7 @@ from kdsweep.training.evaluation import Split, confusion
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import Unit, fit, isolated, student_logits, with_teacher
+from kdsweep.training.trainer import CohortUnit, fit, student_logits, torch_state, with_teacher
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def train_cohort(
                 record=EpochRecorder({w.student: w for w in cohort.writers}, context),
             )
             _prune_idle_teacher(writer, config.trainer.epochs)
-            with isolated(config.trainer.threads):
+            with torch_state(config.trainer.threads):
                 _finish(cohort, [with_teacher(s, teacher) for s in splits.values()], context)
     return [group[0].result for group in groups]
 
@@ -150,7 +150,7 @@ def _online_teacher(
 
 def _group(
     target: RunTarget,
-    unit: Unit,
+    unit: CohortUnit,
     context: TrainingContext,
     dataset: Dataset,
     on_epoch: EpochCallback | None,
@@ -183,10 +183,10 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
 def _start(cohort: _Cohort, resume: bool) -> None:
     """Open every run's directory, each at the epoch it resumes from."""
     for group in cohort.groups if resume else ():
-        checkpoint.load_latest_together([writer.saved for writer in group])
+        checkpoint.load_latest([writer.saved for writer in group])
     first = min(writer.student.epoch for group in cohort.groups for writer in group)
     if (teacher := cohort.online_teacher) is not None:  # its targets are needed from there on
-        checkpoint.load_latest_together([teacher.saved], at_most=first)
+        checkpoint.load_latest([teacher.saved], at_most=first)
     for writer in cohort.writers:
         writer.start()
 

@@ -12,9 +12,9 @@ from kdsweep.builders.device import resolve_device
 from kdsweep.common.files import drop_drafts
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.schema import DatasetConfig, TrackingConfig
-from kdsweep.data.pipeline.inspection import Inspection
+from kdsweep.data.pipeline.inspection import DatasetInspector
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.data.types import DataError, ReadOnce
+from kdsweep.data.types import CachedSource, DataError
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
@@ -75,8 +75,8 @@ class TrainingContext:
         self.announced: set[str] = set()  # teachers whose accuracy has been printed
         self._val_accs: dict[str, float] = {}  # of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
-        self._inspection = Inspection()
-        self._sources: dict[str, ReadOnce] = {}
+        self._inspection = DatasetInspector()
+        self._sources: dict[str, CachedSource] = {}
 
     def _open_store(self, uri: str) -> None:
         options = self.options
@@ -103,10 +103,10 @@ class TrainingContext:
         if key not in self._datasets:
             with self.progress.warnings_of("kdsweep.data"), readable_data():
                 if source not in self._sources:  # read once for all that are cut from it
-                    self._sources[source] = ReadOnce(build_source(dataset))
+                    self._sources[source] = CachedSource(build_source(dataset))
                 loaded = build_dataset(dataset, device, self._sources[source])
                 self._datasets[key] = loaded
-                self._inspection.look(loaded, source)
+                self._inspection.inspect(loaded, source)
         return self._datasets[key]
 
     @property
@@ -117,7 +117,7 @@ class TrainingContext:
     def forget_sources(self) -> None:
         """Free the images that no data set has taken; another one would read them again."""
         self._sources.clear()
-        self._inspection.forget_content()
+        self._inspection.clear_digests()
 
     def monitor(self, run_id: str | None) -> None:
         """Log the machine's load to a run of MLflow, if `tracking.system_metrics` is set."""

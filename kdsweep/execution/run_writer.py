@@ -22,7 +22,7 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.gradients import RATIO
-from kdsweep.training.profiling import size
+from kdsweep.training.profiling import storage_size
 from kdsweep.training.student import Student
 
 # Called after each epoch with (spec, epochs trained, metrics); a reason stops the run as PRUNED.
@@ -89,7 +89,7 @@ class RunWriter:
         """What it would still write: two checkpoints, and its final weights."""
         if self.ended is not None and self.ended["status"] == "FINISHED":
             return 0
-        own = size([self.student])
+        own = storage_size([self.student])
         return checkpoint.KEPT * (own.weights + own.rest) + own.weights
 
     @property

@@ -17,7 +17,7 @@ from kdsweep.runs.units import taught, teacher_features
 from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
-from kdsweep.training.trainer import isolated
+from kdsweep.training.trainer import torch_state
 
 # How far a stored teacher's accuracy may be from its record before it is refused.
 TOLERANCE = 0.005
@@ -89,7 +89,7 @@ def _announce(
         return
     context.announced.add(identity)
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
-    with isolated(config.trainer.threads):
+    with torch_state(config.trainer.threads):
         acc = _accuracy(teacher.key, loaded, split)
     member = teacher.key.rpartition("teacher.members.")[2]
     is_named = member in (teacher.key, teacher.name)
@@ -118,7 +118,7 @@ def _verify(target: RunTarget, context: TrainingContext) -> None:
     split = splits.get("val", splits["test"])
     model, seed = config.student.model, config.seed
     teacher = _frozen(model, seed, target.weights, "teacher", config, (), context)
-    with isolated(config.trainer.threads):
+    with torch_state(config.trainer.threads):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
     claimed = record[key]

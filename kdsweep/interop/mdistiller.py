@@ -1,4 +1,4 @@
-"""mdistiller (megvii-research), whose configs have a key for each of our overrides."""
+"""mdistiller (megvii-research): a key of its configs corresponds to each override."""
 
 from kdsweep.interop.options import Given, Known, one_of, options
 from kdsweep.interop.translation import Translation, number
@@ -11,7 +11,7 @@ def feature_options(method: str, term: str, weight: float) -> dict[str, tuple[st
     }
 
 
-# DISTILLER.TYPE -> our term, and each option's override and default
+# DISTILLER.TYPE: term here, and the override and default of each option
 METHODS = {
     "KD": (
         "kl",
@@ -68,12 +68,15 @@ METHODS = {
 
 
 def mdistiller(given: Given) -> Translation:
-    """The keys of its configs; without DISTILLER.TYPE that of the first key."""
+    """The keys of its configs; DISTILLER.TYPE defaults to the prefix of the first key."""
     first = next(iter(given), "KD").partition(".")[0]
     kind = given.get("DISTILLER.TYPE", first)
     one_of("DISTILLER.TYPE", kind, METHODS)
     term, overrides = METHODS[kind]
-    known: Known = {"DISTILLER.TYPE": kind, **{name: kept for name, (_, kept) in overrides.items()}}
+    known: Known = {
+        "DISTILLER.TYPE": kind,
+        **{name: default for name, (_, default) in overrides.items()},
+    }
     chosen = options(given, known)
     words = [template.format(number(chosen[name])) for name, (template, _) in overrides.items()]
     return Translation([f"loss={term}", *words], [])

@@ -1,4 +1,4 @@
-"""Options as other repositories name them: read from words, with their defaults there."""
+"""Options of other repositories: parsed by their names there, with their defaults there."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Given = Mapping[str, str]  # an option's name -> its text
 Known = Mapping[str, float | str | None]  # an option's name -> its default, None for none
 
 
-def said(words: Sequence[str]) -> Given:
+def parse_options(words: Sequence[str]) -> Given:
     """Names and texts of options; a name may have dashes before and inside of it.
 
     Raises UserError for an option without a value.
@@ -25,25 +25,22 @@ def said(words: Sequence[str]) -> Given:
 
 
 def options(given: Given, known: Known, aliases: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Every known option's value: the given one, or its default.
+    """The value of every known option: the given one, or its default.
 
-    An option is a text if its default is one, else a number. Raises UserError for an option that
-    is not known, and for a number that is none.
+    Options with a text as default are texts, all others numbers. Raises UserError for an unknown
+    option, and for a value that is not a finite number.
     """
     aliases = aliases or {}
     for name in given:
         one_of("an option", name, [*known, *aliases])
-    texts = {aliases.get(name, name): text for name, text in given.items()}
-    return {name: value_of(name, texts.get(name), default) for name, default in known.items()}
+    values: dict[str, Any] = dict(known)
+    for alias, text in given.items():
+        name = aliases.get(alias, alias)
+        values[name] = text if isinstance(known[name], str) else _finite(name, text)
+    return values
 
 
-def value_of(name: str, text: str | None, default: float | str | None) -> float | str | None:
-    if text is None:
-        return default
-    return text if isinstance(default, str) else finite(name, text)
-
-
-def finite(name: str, text: str) -> float:
+def _finite(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -54,11 +51,13 @@ def finite(name: str, text: str) -> float:
 
 
 def one_of(name: str, value: str, allowed: Sequence[str] | Mapping[str, Any]) -> None:
+    """Raises UserError for a value that is not allowed."""
     if value not in allowed:
         raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value}")
 
 
 def required(chosen: Mapping[str, Any], name: str) -> float:
+    """The number of an option without a default. Raises UserError if it is not given."""
     if (value := chosen[name]) is None:
         raise UserError(f"{name} must be given, it has no default there")
     assert isinstance(value, float)

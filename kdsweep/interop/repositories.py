@@ -1,6 +1,6 @@
-"""Weights as other repositories say them, in the words of train.py.
+"""Translation of the options of other repositories into overrides for train.py.
 
-One function a repository, which takes its options by their names there. What a loss is made of
+One function per repository, which takes its options by their names there. What a loss consists of
 besides weights and temperatures is in docs/losses.md.
 """
 
@@ -8,24 +8,24 @@ from collections.abc import Callable, Sequence
 
 from kdsweep.errors import UserError
 from kdsweep.interop.mdistiller import mdistiller
-from kdsweep.interop.options import Given, Known, one_of, options, required, said
+from kdsweep.interop.options import Given, Known, one_of, options, parse_options, required
 from kdsweep.interop.translation import Translation, distillation, number
 
 
 def translate(source: str, words: Sequence[str]) -> Translation:
-    """The overrides that mean what ``words`` mean in the repository ``source``.
+    """The overrides that are equivalent to ``words`` in the repository ``source``.
 
     ``words`` are options in any of the forms ``alpha=0.9``, ``--alpha 0.9`` and ``alpha 0.9``.
 
     Raises:
-        UserError: for an unknown repository or option, and for a value that cannot be meant.
+        UserError: for an unknown repository or option, and for an invalid value.
     """
     one_of("--from", source, REPOSITORIES)
-    return REPOSITORIES[source](said(words))
+    return REPOSITORIES[source](parse_options(words))
 
 
-# RepDistiller's --distill -> our term beside kl
-BESIDE_KL = {
+# RepDistiller's --distill: the term here, in addition to kl
+FEATURE_TERMS = {
     "kd": None,
     "hint": "fitnet",
     "attention": "at",
@@ -39,26 +39,25 @@ BESIDE_KL = {
     "factor": "ft",
 }
 
-
-# Those that train the student before its run, and what they are among our stages
-BEFORE = {"abound": "boundaries", "fsp": "flow"}
-# One that trains something before, and goes on with it
-BEFORE_AND_BESIDE = {"factor": ["stages=factors", "loss.ft.learns=translator"]}
+# Those that pretrain the student: the stages here
+STAGES = {"abound": "boundaries", "fsp": "flow"}
+# Those that pretrain a part of their loss: the additional overrides
+STAGES_OF_TERM = {"factor": ["stages=factors", "loss.ft.learns=translator"]}
 
 
 def repdistiller(given: Given) -> Translation:
     """gamma CE + alpha KL + beta feature term; train_student.py's options."""
     known: Known = {"distill": "kd", "gamma": 1.0, "alpha": None, "beta": None, "kd_T": 4.0}
     chosen = options(given, known, {"r": "gamma", "a": "alpha", "b": "beta"})
-    one_of("distill", chosen["distill"], (*BESIDE_KL, *BEFORE))
-    if (stages := BEFORE.get(chosen["distill"])) is not None:
+    one_of("distill", chosen["distill"], (*FEATURE_TERMS, *STAGES))
+    if (stages := STAGES.get(chosen["distill"])) is not None:
         return Translation([f"stages={stages}", "loss=ce"], ["a stage first, then labels alone"])
-    feature, alpha = BESIDE_KL[chosen["distill"]], required(chosen, "alpha")
+    feature, alpha = FEATURE_TERMS[chosen["distill"]], required(chosen, "alpha")
     if feature is None:
         return distillation("kl", T=chosen["kd_T"], soft=alpha, hard=chosen["gamma"])
     weighted = [f"loss.{feature}.weight={number(required(chosen, 'beta'))}"]
     weighted += [f"hard_weight={number(chosen['gamma'])}"]
-    weighted += BEFORE_AND_BESIDE.get(chosen["distill"], [])
+    weighted += STAGES_OF_TERM.get(chosen["distill"], [])
     if alpha == 0:
         return Translation([f"loss={feature}", *weighted], [])
     soft = [f"T={number(chosen['kd_T'])}", f"loss.kl.weight={number(alpha)}"]
@@ -74,19 +73,15 @@ def torchdistill(given: Given) -> Translation:
     alpha = required(chosen, "alpha") if beta is None else chosen["alpha"] or 0.0
     notes = ["alpha weighs the hard part in torchdistill"]
     if alpha == 0:
-        check_temperature("temperature", T)
+        if T <= 0:
+            raise UserError(f"temperature must be > 0, got {number(T)}")
         beta = 1 / T**2
         notes = ["torchdistill leaves T^2 and beta out when alpha is 0: weight 1 / T^2"]
     soft = 1 - alpha if beta is None else beta
-    found = distillation("kl", T=T, soft=soft, hard=alpha, notes=notes)
+    translation = distillation("kl", T=T, soft=soft, hard=alpha, notes=notes)
     if chosen["key"] == "LogitStdKDLoss":
-        found.words.append("loss.kl.standardize=true")
-    return found
-
-
-def check_temperature(name: str, value: float) -> None:
-    if value <= 0:
-        raise UserError(f"{name} must be > 0, got {number(value)}")
+        translation.words.append("loss.kl.standardize=true")
+    return translation
 
 
 def timm(given: Given) -> Translation:

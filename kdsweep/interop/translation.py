@@ -1,4 +1,4 @@
-"""What a translation is made of: overrides for train.py."""
+"""The result of a translation: overrides for train.py."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from kdsweep.errors import UserError
 
 
 class Translation(NamedTuple):
-    """Overrides for train.py, and what is to be known about them."""
+    """Overrides for train.py, and notes about them."""
 
     words: list[str]
     notes: list[str]
@@ -16,11 +16,7 @@ class Translation(NamedTuple):
 def distillation(
     term: str, *, T: float, soft: float, hard: float, notes: Sequence[str] = ()
 ) -> Translation:
-    """One term with a temperature, and the hard one.
-
-    Raises:
-        UserError: for a weight < 0, which nothing here takes.
-    """
+    """A soft term with a temperature, and the hard term. Raises UserError for a weight < 0."""
     for part, weight in (("soft", soft), ("hard", hard)):
         if weight < 0:
             raise UserError(f"the weight of the {part} part must be >= 0, got {number(weight)}")
@@ -29,5 +25,5 @@ def distillation(
 
 
 def number(value: float) -> str:
-    """As a person writes it, and without the noise of 1 - 0.9."""
+    """A number as a person writes it, without the rounding error of 1 - 0.9."""
     return f"{value:.15g}"

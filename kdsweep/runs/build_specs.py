@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
-from kdsweep.common.passwords import cleaned
+from kdsweep.common.passwords import redact_nested
 from kdsweep.config.interpolation import missing_keys, unknown_key_errors
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import (
@@ -52,7 +52,7 @@ def build_specs(
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
         with errors.of(number, varied):
             spec = builder.of_job(cfg, job, varied)
-            words = tuple(cleaned(job))
+            words = tuple(redact_nested(job))
             peers = {
                 name: replace(peer, number=number, overrides=words, swept=varied)
                 for name, peer in spec.peers.items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.config.interpolation import interpolates
 from kdsweep.config.overrides import CONTROL
 from kdsweep.config.run_config import RunConfig
@@ -44,7 +44,7 @@ def cell_of(cfg: DictConfig, config: RunConfig, swept: Sequence[str]) -> Cell:
     T = config.T if interpolates(cfg, "T") else None
     alpha = config.alpha if interpolates(cfg, "alpha") else None
     parts = [config.loss_name]
-    parts += [f"{k}={number(v)}" for k, v in (("T", T), ("alpha", alpha)) if v is not None]
+    parts += [f"{k}={format_number(v)}" for k, v in (("T", T), ("alpha", alpha)) if v is not None]
     for override in swept:
         key, _, value = override.lstrip("+").partition("=")
         if key not in ("loss", "T", "alpha", "seed") and key.split(".")[0] not in CONTROL:

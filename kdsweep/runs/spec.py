@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kdsweep.builders.losses import Requirements
-from kdsweep.common.passwords import cleaned
+from kdsweep.common.passwords import redact_nested
 from kdsweep.config.run_config import RunConfig, public_values, to_values
 from kdsweep.runs.naming import Cell, run_name
-from kdsweep.training.partition import Needs
+from kdsweep.training.partition import CohortKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +106,16 @@ class RunSpec:
         return assisted or bool(self.peers or self.stages) or self.online_teacher is not None
 
     @property
-    def cohort_key(self) -> Needs:
+    def cohort_key(self) -> CohortKey:
         """What decides with which other runs it can share a cohort."""
         config = self.config
         shared = json.dumps(
             [to_values(config.dataset), to_values(config.trainer), config.seed], sort_keys=True
         )
         # Peers are each other's teachers; they can share a cohort with any run with peers.
-        return Needs(shared, "peers" if self.peers else self.teacher_identity)
+        return CohortKey(shared, "peers" if self.peers else self.teacher_identity)
 
     @cached_property
     def config_yaml(self) -> str:
         """The resolved config as the text of `config.yaml`."""
-        return OmegaConf.to_yaml(OmegaConf.create(cleaned(public_values(self.config))))
+        return OmegaConf.to_yaml(OmegaConf.create(redact_nested(public_values(self.config))))

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdsweep.common.processes import is_alive, is_own, new_lease
+from kdsweep.common.processes import is_alive, is_this_process, new_lease
 from kdsweep.common.text import first_line
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import exclusive_lock
@@ -75,7 +75,7 @@ def held_by_others(study: SearchStudy) -> set[int]:
     """The numbers of the trials that other live processes work on."""
     running = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
     leases = {trial.number: trial.user_attrs.get(LEASE_ATTR) for trial in running}
-    return {n for n, lease in leases.items() if is_alive(lease) and not is_own(lease)}
+    return {n for n, lease in leases.items() if is_alive(lease) and not is_this_process(lease)}
 
 
 @contextmanager

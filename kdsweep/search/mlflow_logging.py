@@ -16,7 +16,7 @@ from filelock import FileLock
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
 from kdsweep.execution.target import Result
 from kdsweep.search.space import Space
@@ -83,7 +83,7 @@ class SearchLogger:
                 folder,
                 f"trial {trial}: {name}",
                 {"kdsweep.cell": name},
-                {key: number(value) for key, value in values.items()},
+                {key: format_number(value) for key, value in values.items()},
             )
         if trial_sync.read_run_id(folder) is None:
             self._upload(lambda store: trial_sync.ensure_trial(store, folder))

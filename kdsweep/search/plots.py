@@ -21,7 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsweep.common.files import write_text_atomic
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.plotting.drawing import DPI, save_figure, warn_on_failure
 from kdsweep.search.space import Space
 from kdsweep.sweep.record import PLOTS
@@ -138,7 +138,7 @@ def _view(study: optuna.Study, space: Space, objectives: Sequence[int]) -> optun
 
 def _labels(space: Space) -> Labels:
     return {
-        dimension.key: [number(value) for value in dimension.ordered]
+        dimension.key: [format_number(value) for value in dimension.ordered]
         for dimension in space.dimensions
         if dimension.ordered is not None
     }

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.execution.target import Result
 from kdsweep.report.files import PAGE as REPORT
 from kdsweep.search.plan import SearchPlan
@@ -134,7 +134,9 @@ class SearchSummary:
         return table
 
     def _cell(self, trial: FrozenTrial) -> str:
-        return " ".join(f"{k}={number(v)}" for k, v in self.plan.space.values(trial.params).items())
+        return " ".join(
+            f"{k}={format_number(v)}" for k, v in self.plan.space.values(trial.params).items()
+        )
 
 
 def _order(finalist: Finalist) -> tuple[bool, float]:

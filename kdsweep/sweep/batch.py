@@ -20,7 +20,7 @@ from kdsweep.config.overrides import (
     swept_keys,
     without_hydra,
 )
-from kdsweep.data.pipeline.stream import samples
+from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import refuse_without_validation, train
@@ -177,7 +177,7 @@ def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None
         return
     dataset, path = context.dataset(spec.config), folder / "samples.png"
     with warn_on_failure(str(path)):
-        images, labels = samples(build_stream(spec.config, dataset, "cpu"), SAMPLES)
+        images, labels = sample_images(build_stream(spec.config, dataset, "cpu"), SAMPLES)
         samples_plot(images, labels, dataset.class_names, path)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdsweep.common.processes import is_here, is_running, was_restarted
+from kdsweep.common.processes import host_has_restarted, is_local, is_running
 from kdsweep.errors import UserError
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.runs.spec import RunSpec
@@ -68,16 +68,16 @@ def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
     if note["ended"]:
         return False
-    if is_here(note):
+    if is_local(note):
         return _is_trained_elsewhere(note)
-    return not was_restarted(note)  # what runs on another host cannot be seen from here
+    return not host_has_restarted(note)  # what runs on another host cannot be seen from here
 
 
 def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
     """Whether another process of this machine is working on a sweep."""
     if note["ended"] or note["pid"] in (None, os.getpid()):
         return False
-    return is_here(note) and is_running(note)
+    return is_local(note) and is_running(note)
 
 
 def find(root: Path, specs: Sequence[RunSpec]) -> Path | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdsweep.common.files import replaced
+from kdsweep.common.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     metadata = {"classes": json.dumps(predictions.classes)}
     if predictions.teacher is not None:
         metadata["teacher"] = predictions.teacher
-    with replaced(path) as draft:
+    with atomic_write(path) as draft:
         save_tensors(draft, tensors, metadata)
 
 

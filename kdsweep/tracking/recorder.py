@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kdsweep.common.files import UPDATES, read_json, write_json_atomic, write_text_atomic
+from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow import run_sync
@@ -205,7 +205,7 @@ class Recorder:
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""
-        with UPDATES:
+        with UPDATE_LOCK:
             return bool(read_json(self.folder / run_dir.RUN)["started"] == self._started)
 
     def _upload_missing(self, store: MLflowStore, pictures: Iterable[Path] = ()) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.cells import CellName
-from kdsweep.common.files import replaced
+from kdsweep.common.files import atomic_write
 from kdsweep.tracking.metadata import read_result, read_run_metadata
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _run_folders(sweep_folder: Path) -> list[Path]:
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the rows with `COLUMNS` as header; what a run does not have stays empty."""
-    with replaced(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

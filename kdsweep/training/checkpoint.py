@@ -1,4 +1,4 @@
-"""Weights and training state on disk: written whole or not at all, never a pickle.
+"""Weights and training state on disk: written atomically, never as a pickle.
 
 `epoch-0012.safetensors` holds the model, `epoch-0012.pt` the rest (objective, optimizer, schedule)
 in plain types that `torch.load(weights_only=True)` accepts. The last two epochs are kept, so that
@@ -9,8 +9,6 @@ follows from (seed, epoch, step).
 import hashlib
 import io
 import logging
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,24 +19,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from kdsweep.common.files import write_bytes_atomic
 from kdsweep.training.student import Student
 from kdsweep.training.tensor_files import tensors_as_bytes
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
-TERMS = "terms.safetensors"  # of a stage
+KEPT = 2  # epochs
+TERMS = "terms.safetensors"  # state of a stage's loss terms
 
 
 def save(folder: Path, student: Student, fingerprint: str) -> None:
-    """Write the student as it is after `student.epoch` epochs, and drop older epochs but one.
+    """Write the student after `student.epoch` epochs, and remove all but the last two epochs.
 
     Raises:
         OSError: if the folder cannot be written or the disk is full; older files stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"epoch-{student.epoch:04d}"
-    rest = {
+    state = {
         "fingerprint": fingerprint,
         "epoch": student.epoch,
         "seconds": student.seconds,
@@ -47,74 +46,77 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
         "optimizer": student.optimizer.state_dict(),
         "schedule": student.schedule.state_dict(),
     }
-    state = io.BytesIO()
-    torch.save(rest, state)
-    write_atomically(folder / f"{stem}.pt", state.getbuffer())
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes_atomic(folder / f"{stem}.pt", buffer.getbuffer())
     save_weights(folder / f"{stem}.safetensors", student.model)
     for stale in _stems(folder)[KEPT:]:
         _remove(folder, stale)
 
 
 class Saved(NamedTuple):
-    """A student and where its checkpoints are."""
+    """A student and the folder of its checkpoints."""
 
     folder: Path
     student: Student
     fingerprint: str
 
 
-def load_latest_together(unit: Sequence[Saved], at_most: int | None = None) -> bool:
-    """Bring the students of a unit to the latest epoch that can be read of all of them.
+def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
+    """Restore the students of a unit at the latest epoch that is readable for all of them.
 
-    A file that is damaged, or of a run with another fingerprint, is passed over with a warning.
+    A file that is damaged, or of a run with another fingerprint, is skipped with a warning.
 
     Args:
-        at_most: the last epoch that will do; None for any.
+        at_most: the latest epoch to restore; None for any.
+
+    Returns:
+        Whether there was such an epoch.
     """
     for stem in _stems(unit[0].folder):
         if at_most is not None and _epoch_of(stem) > at_most:
             continue
-        read = [_read(saved.folder / stem, saved) for saved in unit]
-        found = [state for state in read if state is not None]
-        if len(found) < len(unit):  # cut short by a crash: the epoch before it is still there
+        checkpoints = [_read(saved.folder / stem, saved) for saved in unit]
+        complete = [checkpoint for checkpoint in checkpoints if checkpoint is not None]
+        if len(complete) < len(unit):  # truncated by a crash: the epoch before it is still there
             continue
-        for saved, (rest, weights) in zip(unit, found, strict=True):
-            _apply(saved.student, rest, weights)
+        for saved, (state, weights) in zip(unit, complete, strict=True):
+            _restore(saved.student, state, weights)
         return True
     return False
 
 
 def _read(stem: Path, saved: Saved) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What was saved of a run under a stem, None if it cannot be read whole or is another run's."""
+    """State and weights under a stem; None if they are unreadable or of another run."""
     try:
-        rest = torch.load(f"{stem}.pt", weights_only=True, map_location=saved.student.device)
+        state = torch.load(f"{stem}.pt", weights_only=True, map_location=saved.student.device)
         weights = load_file(f"{stem}.safetensors")
-        whose = rest["fingerprint"]
+        fingerprint = state["fingerprint"]
     except Exception as error:
         log.warning("%s.* is passed over: it cannot be read (%s)", stem, type(error).__name__)
         return None
-    if whose != saved.fingerprint:
-        log.warning("%s.* is passed over: it is of run %s", stem, whose)
+    if fingerprint != saved.fingerprint:
+        log.warning("%s.* is passed over: it is of run %s", stem, fingerprint)
         return None
-    return rest, weights
+    return state, weights
 
 
-def _apply(student: Student, rest: dict[str, Any], weights: dict[str, Tensor]) -> None:
+def _restore(student: Student, state: dict[str, Any], weights: dict[str, Tensor]) -> None:
     student.model.load_state_dict(weights)
-    student.objective.load_state_dict(rest["objective"])
-    student.optimizer.load_state_dict(rest["optimizer"])
-    student.schedule.load_state_dict(rest["schedule"])
-    student.epoch, student.seconds = rest["epoch"], rest["seconds"]
-    student.best_acc = rest["best_acc"]
+    student.objective.load_state_dict(state["objective"])
+    student.optimizer.load_state_dict(state["optimizer"])
+    student.schedule.load_state_dict(state["schedule"])
+    student.epoch, student.seconds = state["epoch"], state["seconds"]
+    student.best_acc = state["best_acc"]
 
 
 def finish(
     folder: Path, student: Student, metadata: Mapping[str, str], *, terms: bool = False
 ) -> Path:
-    """Write the final weights as `model.safetensors`; drop what only resuming needs.
+    """Write the final weights as `model.safetensors` and remove the checkpoints.
 
     Args:
-        terms: whether what the loss terms have learned is kept, too, in `terms.safetensors`.
+        terms: whether to write the state of the loss terms, too, as `terms.safetensors`.
     """
     path = folder / "model.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,11 +130,11 @@ def finish(
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers as safetensors, with string metadata."""
-    write_atomically(path, tensors_as_bytes(model.state_dict(), metadata))
+    write_bytes_atomic(path, tensors_as_bytes(model.state_dict(), metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Weights from a file a user gives: safetensors, or a `weights_only` state dict of torch.
+    """Weights from a file of the user: safetensors, or a `weights_only` state dict of torch.
 
     Raises:
         ValueError: if the file is missing, damaged, or would need unpickling arbitrary objects.
@@ -160,7 +162,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights into a model that they must fit exactly.
+    """Load weights into a model; names and shapes must be the same.
 
     Raises:
         ValueError: naming the first tensor that is missing, unknown, of another shape, or not
@@ -173,15 +175,15 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) ->
         if name not in own:
             raise ValueError(f"{origin} has {name!r}, which the model lacks")
         if own[name].shape != weights[name].shape:
-            found, needed = tuple(weights[name].shape), tuple(own[name].shape)
-            raise ValueError(f"{origin} has {name!r} of shape {found}, the model needs {needed}")
+            given, needed = tuple(weights[name].shape), tuple(own[name].shape)
+            raise ValueError(f"{origin} has {name!r} of shape {given}, the model needs {needed}")
     if (broken := _first_not_finite(own, weights)) is not None:
         raise ValueError(f"{origin} must hold finite weights, got nan or inf in {broken!r}")
     model.load_state_dict(dict(weights))
 
 
 def _first_not_finite(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that is not finite where a new model's own is: a mask may be."""
+    """The first tensor that is not finite where a new model's is; a mask may be infinite."""
     for name, tensor in weights.items():
         if (~torch.isfinite(tensor) & torch.isfinite(own[name].to(tensor.device))).any():
             return name
@@ -194,15 +196,15 @@ def sha256(model: nn.Module) -> str:
 
 
 def has_digest(path: Path, digest: str | None) -> bool:
-    """Whether a file of weights can be read and has this digest; None is that of any weights."""
+    """Whether a file of weights is readable and has this digest; None matches any."""
     status = path.stat()
-    found = _digest_of_file(path, status.st_mtime_ns, status.st_size)
-    return found is not None and digest in (None, found)
+    actual = _digest_of_file(path, status.st_mtime_ns, status.st_size)
+    return actual is not None and digest in (None, actual)
 
 
 @cache
-def _digest_of_file(path: Path, changed: int, size: int) -> str | None:
-    """The digest of a file's weights, None if it cannot be read; many runs ask for one teacher."""
+def _digest_of_file(path: Path, mtime_ns: int, size: int) -> str | None:
+    """The digest of a file's weights, None if unreadable. Cached: many runs share a teacher."""
     try:
         return _digest(load_file(path))
     except (SafetensorError, OSError):
@@ -218,27 +220,6 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Write a file under a temporary name in the same folder, then put it in its place.
-
-    The content is complete in memory before: torch and safetensors, where they write to disk
-    themselves, report a full one as a RuntimeError that does not say so, as they report errors
-    that are none of a disk.
-
-    Raises:
-        OSError: if the folder cannot be written or the disk is full; the old file stays.
-    """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def latest_epoch(folder: Path) -> int:
     """Epochs trained when the latest checkpoint in a folder was written; 0 without one."""
     return max(map(_epoch_of, _stems(folder)), default=0)
@@ -247,11 +228,8 @@ def latest_epoch(folder: Path) -> int:
 def _stems(folder: Path) -> list[str]:
     """`epoch-0012` and so on, latest first."""
     stems = [path.stem for path in folder.glob("epoch-*.safetensors")]
-    return sorted(filter(_is_epoch, stems), key=_epoch_of, reverse=True)
-
-
-def _is_epoch(stem: str) -> bool:
-    return stem.removeprefix("epoch-").isdecimal()
+    epochs = [stem for stem in stems if stem.removeprefix("epoch-").isdecimal()]
+    return sorted(epochs, key=_epoch_of, reverse=True)
 
 
 def _epoch_of(stem: str) -> int:

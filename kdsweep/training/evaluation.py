@@ -1,4 +1,4 @@
-"""Measuring networks on a split, without touching them.
+"""Metrics of networks on a split.
 
 N images, C classes.
 """
@@ -18,7 +18,7 @@ ECE_BINS = 15
 
 @dataclass(frozen=True)
 class Split:
-    """A named part of the data (`val` or `test`) and, if there is one, the teacher's answer."""
+    """A named part of the data (`val` or `test`), with the teacher's logits if there is one."""
 
     name: str
     batches: Callable[[], Iterable[Batch]]
@@ -26,32 +26,32 @@ class Split:
     teacher_logits: Tensor | None = None  # (N, C)
 
     def metrics(self, logits: Tensor, *, agreement: bool = True) -> dict[str, float]:
-        """`val/acc`, `val/loss`, `val/ece` and, if asked for, `val/agreement` of logits (N, C)."""
-        found = {
+        """`val/acc`, `val/loss`, `val/ece` and (optional) `val/agreement` of logits (N, C)."""
+        metrics = {
             "acc": accuracy(logits, self.labels),
             "loss": F.cross_entropy(logits.double(), self.labels).item(),
             "ece": calibration_error(logits, self.labels),
         }
         if agreement and self.teacher_logits is not None:
-            found["agreement"] = accuracy(logits, self.teacher_logits.argmax(1))
-        return {f"{self.name}/{key}": value for key, value in found.items()}
+            metrics["agreement"] = accuracy(logits, self.teacher_logits.argmax(1))
+        return {f"{self.name}/{key}": value for key, value in metrics.items()}
 
 
 @torch.no_grad()
 def predict(
     batches: Iterable[Batch], networks: Sequence[Callable[[Tensor], Tensor]]
 ) -> list[Tensor]:
-    """Each network's logits (N, C) in float32. The batches are read once for all of them."""
+    """Each network's logits (N, C) in float32. The batches are read once."""
     logits: list[list[Tensor]] = [[] for _ in networks]
     for batch in batches:
-        for network, found in zip(networks, logits, strict=True):
-            found.append(network(batch.images).float())
-    return [torch.cat(found) for found in logits]
+        for network, outputs in zip(networks, logits, strict=True):
+            outputs.append(network(batch.images).float())
+    return [torch.cat(outputs) for outputs in logits]
 
 
 @contextmanager
-def evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Eval mode inside, training mode afterwards: the one place where a student's mode changes."""
+def eval_mode(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Eval mode inside, training mode afterwards; nothing else changes a student's mode."""
     for model in models:
         model.eval()
     try:

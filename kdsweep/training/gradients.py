@@ -1,4 +1,4 @@
-"""How hard each soft term pulls at the student, beside the hard one."""
+"""Gradient norms of the soft terms, relative to that of the hard term."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from kdsweep.losses.base.objective import HARD
 
-RATIO = "grad_ratio/"  # what the metrics are called, before the name of the term
+RATIO = "grad_ratio/"  # prefix of the metrics, before the name of the term
 
 
 def gradient_ratios(
@@ -15,10 +15,10 @@ def gradient_ratios(
 ) -> dict[str, Tensor]:
     """|weight * gradient| of each soft term by name, in units of that of the hard term.
 
-    ``values`` are unweighted and in their graph, which is kept: nothing is evaluated again and
-    nothing is written, so that training goes on with the same bits. Gradients are those of the
-    model's parameters, norms the L2 norms over all of them. Terms of weight 0 are left out, and
-    without a hard term there is nothing to compare with.
+    ``values`` are unweighted and attached to their graph, which is kept: nothing is recomputed or
+    written, so that training continues with the same bits. Gradients are those of the model's
+    parameters, norms the L2 norms over all of them. Terms of weight 0 are left out; without a hard
+    term the result is empty.
     """
     soft = [name for name, value in values.items() if name != HARD and value.requires_grad]
     if not soft or not values[HARD].requires_grad:

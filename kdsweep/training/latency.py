@@ -1,4 +1,4 @@
-"""How long a student takes to answer for one image."""
+"""The latency of a student's forward pass for one image."""
 
 import time
 from statistics import median
@@ -6,24 +6,24 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from kdsweep.training.evaluation import evaluating
+from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
 
-WARM_UP = 3  # forwards that are not counted: caches fill, kernels are chosen
+WARM_UP = 3  # passes that are not counted: caches fill, kernels are chosen
 REPEATS = 20
-SECONDS = 0.5  # after which a slow network is not asked again
+SECONDS = 0.5  # after which the passes of a slow network end
 
 
 def latency_ms(student: Student, image: Tensor) -> float:
-    """Milliseconds of one forward in eval mode, the median of up to 20.
+    """Milliseconds of one forward pass in eval mode, the median of up to 20.
 
-    It is measured with the threads and the precision of training, beside whatever else the machine
-    does: good to tell networks apart that differ clearly, and no more.
+    Measured with the threads and the precision of training, under whatever load the machine has:
+    it distinguishes networks that differ clearly, and no more.
 
     Args:
         image: (1, channels, H, W), normalised, on the student's device.
     """
-    with evaluating([student.model]), torch.no_grad(), student.autocast():
+    with eval_mode([student.model]), torch.no_grad(), student.autocast():
         for _ in range(WARM_UP):
             _forward(student, image)
         times: list[float] = []

@@ -1,6 +1,6 @@
-"""A teacher that trains beside its students, instead of before them.
+"""Online distillation: a teacher that is trained together with its students, not before them.
 
-They follow its course and not only its end: early targets are as soft as its early answers.
+The targets are those of every stage of its training: early ones are as soft as its early outputs.
 """
 
 import torch
@@ -8,17 +8,17 @@ from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.training.evaluation import evaluating
+from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
-from kdsweep.training.teacher import as_target
+from kdsweep.training.teacher import detached_output
 
 
 class OnlineTeacher:
-    """One teacher for a whole cohort. It never looks at a student: all its bits are its own.
+    """One teacher for a whole cohort, independent of the students, so that its bits are, too.
 
     Args:
-        student: its network, tapped for what the students ask, with an objective of hard labels
-            alone, and an optimizer of its own.
+        student: its network, with the features that the students need, an objective of hard labels
+            alone, and an optimizer.
     """
 
     def __init__(self, student: Student) -> None:
@@ -26,12 +26,12 @@ class OnlineTeacher:
 
     @property
     def students(self) -> tuple[Student, ...]:
-        """Itself as one that learns."""
+        """Its network as the only student."""
         return (self.student,)
 
     @property
     def networks(self) -> tuple[FeatureExtractor, ...]:
-        """Its network, as one of one."""
+        """Its only network."""
         return (self.student.network,)
 
     @property
@@ -41,22 +41,22 @@ class OnlineTeacher:
 
     @property
     def failure(self) -> str | None:
-        """Why it ended, if it did."""
+        """Why it failed, if it did."""
         return self.student.failure
 
     def fail(self, reason: str) -> None:
-        """End it, and with it its students."""
+        """Fail it; its students fail with it."""
         self.student.fail(reason)
 
-    def teach(self, batch: Batch, step: int) -> Output:
-        """What it says about a batch in training; then it learns the batch itself."""
-        output = self.student.answer(batch, step)
-        target = as_target(output)
-        self.student.learn(batch, output, None, step)
+    def targets(self, batch: Batch, step: int) -> Output:
+        """Its output for a batch in training mode; then it is updated by that batch."""
+        output = self.student.forward(batch, step)
+        target = detached_output(output)
+        self.student.update(batch, output, None, step)
         return target
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Output:
-        """Logits (B, C) and features of normalised images, as it stands now, in eval mode."""
-        with evaluating([self.student.model]), self.student.autocast():
-            return as_target(self.student.network(images))
+        """Logits (B, C) and features of normalised images, in eval mode with current weights."""
+        with eval_mode([self.student.model]), self.student.autocast():
+            return detached_output(self.student.network(images))

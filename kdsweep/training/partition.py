@@ -1,31 +1,31 @@
-"""Which runs are trained together. Pure arithmetic; no training here.
+"""Partition of runs into cohorts.
 
-The runs of a cohort share a stream and a teacher and never see each other. Peers, which do, are
-one run here.
+The runs of a cohort share a stream and a teacher, and do not affect each other. A run with peers
+counts as one run here.
 """
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 
-class Needs(NamedTuple):
-    """What decides a run's company."""
+class CohortKey(NamedTuple):
+    """Runs with equal keys can be trained in one cohort."""
 
     shared: Hashable  # data set, trainer and seed
-    teacher: Hashable | None  # None: no term of this run asks a teacher, so any company is right
+    teacher: Hashable | None  # None: no term of this run needs one, so that any cohort will do
 
 
-def partition(needs: Sequence[Needs], capacity: int | None = None) -> list[list[int]]:
+def partition(keys: Sequence[CohortKey], capacity: int | None = None) -> list[list[int]]:
     """Split runs into as few cohorts as possible.
 
     Args:
-        needs: one entry a run.
-        capacity: most runs a cohort may hold; None for no limit.
+        keys: one for each run.
+        capacity: the most runs in a cohort; None for no limit.
 
     Returns:
-        Cohorts of positions in `needs`: each position exactly once, rising within a cohort,
+        Cohorts of positions in `keys`: each position exactly once, rising within a cohort,
         cohorts in the order of their first run. No two runs of a cohort differ in `shared`, and
-        those that ask a teacher ask the same one.
+        those that need a teacher need the same one.
 
     Raises:
         ValueError: if capacity is below 1.
@@ -34,13 +34,13 @@ def partition(needs: Sequence[Needs], capacity: int | None = None) -> list[list[
         raise ValueError(f"cohort_size must be null or at least 1, got {capacity}")
     groups: dict[tuple[Hashable, Hashable | None], list[int]] = {}
     first_teacher: dict[Hashable, Hashable] = {}
-    for need in needs:
-        if need.teacher is not None:
-            first_teacher.setdefault(need.shared, need.teacher)
-    for position, need in enumerate(needs):
-        teacher = need.teacher if need.teacher is not None else first_teacher.get(need.shared)
-        groups.setdefault((need.shared, teacher), []).append(position)
-    size = capacity or max(len(needs), 1)
+    for key in keys:
+        if key.teacher is not None:
+            first_teacher.setdefault(key.shared, key.teacher)
+    for position, key in enumerate(keys):
+        teacher = key.teacher if key.teacher is not None else first_teacher.get(key.shared)
+        groups.setdefault((key.shared, teacher), []).append(position)
+    size = capacity or max(len(keys), 1)
     return [
         group[start : start + size]
         for group in groups.values()

@@ -1,7 +1,7 @@
-"""What the steps of a cohort cost: the loop's own steps, each of their pieces timed.
+"""Profiles a cohort: the steps of the training loop, with each of their parts timed.
 
-The pieces of one step are timed side by side, so that what disturbs the machine disturbs the time
-of the whole cohort and that of each of its units alone.
+All parts of a step are timed in the same step, so that a disturbance of the machine affects the
+time of the whole cohort and that of a single unit alike.
 """
 
 import itertools
@@ -19,142 +19,137 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.evaluation import Split, predict
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import AnyTeacher, Unit, failing_alone, isolated, measure
+from kdsweep.training.trainer import AnyTeacher, CohortUnit, isolate_failures, measure, torch_state
 
-WARM_UP = 3  # steps that are not counted: memory is touched, kernels are chosen
+WARM_UP = 3  # steps that are not counted: memory is allocated, kernels are chosen
 STEPS = 20
 EVALUATIONS = 3
-BATCHES = 3  # of an evaluation; their time stands for that of all
-SECONDS = 20.0  # after which slow steps are not repeated, once there are
+BATCHES = 3  # per evaluation; the time of all is extrapolated from theirs
+SECONDS = 20.0  # after which slow steps end, once there are
 LEAST = 3  # of them
 
 
 @dataclass(frozen=True)
-class Lap:
-    """Seconds that one step, or one evaluation, has spent on each of its pieces."""
+class StepTiming:
+    """Seconds of each part of one step, or of one evaluation."""
 
     data: float
-    teacher: float  # 0 where there is none
+    teacher: float  # 0 without one
     units: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Size:
-    """Bytes that the students of a unit keep on disk."""
+class StorageSize:
+    """Bytes of a unit's students on disk."""
 
     students: int
-    weights: int  # parameters and buffers, the file that a run ends with
-    rest: int  # objective and optimizer, in a checkpoint beside the weights
+    weights: int  # parameters and buffers, as in the final file of a run
+    rest: int  # objective and optimizer, in checkpoints only
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a cohort has shown of itself."""
+class CohortProfile:
+    """Timings and sizes of a cohort."""
 
-    steps: tuple[Lap, ...]
-    evaluations: tuple[Lap, ...]
-    images: int  # of an evaluation
-    sizes: tuple[Size, ...]  # of each unit
-    teacher_size: Size | None  # of a teacher that learns beside the units; it is asked every epoch
-    memory: int | None  # most bytes the process, or the accelerator, has held; None if unknown
+    steps: tuple[StepTiming, ...]
+    evaluations: tuple[StepTiming, ...]
+    images: int  # per evaluation
+    sizes: tuple[StorageSize, ...]  # of each unit
+    teacher_size: StorageSize | None  # of an online teacher, which is evaluated every epoch
+    memory: int | None  # peak bytes of the process, or of the accelerator; None if unknown
 
 
-def probe(
-    units: Sequence[Unit],
+def profile_cohort(
+    units: Sequence[CohortUnit],
     stream: Stream,
     *,
     teacher: AnyTeacher | None,
     split: Split,
     threads: int,
-) -> Probe:
-    """Train units for a few steps and evaluate them; nothing but the seconds is kept.
+) -> CohortProfile:
+    """Train units for a few steps and evaluate them.
 
-    The units are spoilt by it; the global random state is given back. One that raises has a
-    `failure` afterwards, and its seconds mean nothing.
+    The units cannot be used afterwards; the global random state is restored. A unit that raises
+    has a `failure`, and its timings are meaningless.
 
     Args:
         units: with a schedule that lasts for WARM_UP + STEPS steps.
-        split: of which the first images are evaluated.
+        split: its first images are evaluated.
     """
-    clock = _Clock(stream.device)
+    stopwatch = Stopwatch(stream.device)
     if stream.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(stream.device)
-    with isolated(threads):
-        steps = _steps(units, stream, teacher, clock)
+    with torch_state(threads):
+        steps = _steps(units, stream, teacher, stopwatch)
         part = _first_of(split)
-        laps = (_evaluation(units, part, teacher, clock) for _ in range(EVALUATIONS))
-        evaluations = tuple(_while_there_is_time(laps))
-    return Probe(
+        timings = (_evaluation(units, part, teacher, stopwatch) for _ in range(EVALUATIONS))
+        evaluations = tuple(_limit_seconds(timings))
+    return CohortProfile(
         steps,
         evaluations,
         images=len(part.labels),
-        sizes=tuple(size(unit.students) for unit in units),
-        teacher_size=size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
+        sizes=tuple(storage_size(unit.students) for unit in units),
+        teacher_size=storage_size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
         memory=_peak_memory(stream.device),
     )
 
 
 def _steps(
-    units: Sequence[Unit], stream: Stream, teacher: AnyTeacher | None, clock: "_Clock"
-) -> tuple[Lap, ...]:
-    """The laps of the first steps, without those that warm up."""
-    batches = _endless(stream)
-    laps = (_step(units, batches, teacher, step, clock) for step in range(WARM_UP + STEPS))
+    units: Sequence[CohortUnit], stream: Stream, teacher: AnyTeacher | None, stopwatch: "Stopwatch"
+) -> tuple[StepTiming, ...]:
+    """The timings of the first steps, without the warm-up."""
+    # One epoch may have fewer batches than there are steps.
+    batches = (batch for epoch in itertools.count() for batch in stream.epoch(epoch))
+    timings = (_step(units, batches, teacher, step, stopwatch) for step in range(WARM_UP + STEPS))
     for _ in range(WARM_UP):
-        next(laps)
-    return tuple(_while_there_is_time(laps))
+        next(timings)
+    return tuple(_limit_seconds(timings))
 
 
 def _step(
-    units: Sequence[Unit],
+    units: Sequence[CohortUnit],
     batches: Iterator[Batch],
     teacher: AnyTeacher | None,
     step: int,
-    clock: "_Clock",
-) -> Lap:
-    """One step of the loop, as `train_epoch` takes it."""
-    clock.lap()
+    stopwatch: "Stopwatch",
+) -> StepTiming:
+    """One step of `train_epoch`."""
+    stopwatch.lap()
     batch = next(batches)
-    data = clock.lap()
-    target = teacher.teach(batch, step) if teacher else None
-    taught = clock.lap()
-    learnt = []
+    data = stopwatch.lap()
+    target = teacher.targets(batch, step) if teacher else None
+    teaching = stopwatch.lap()
+    training = []
     for unit in units:
-        with failing_alone(unit):
+        with isolate_failures(unit):
             unit.step(batch, target, step)
-        learnt.append(clock.lap())
-    return Lap(data, taught, tuple(learnt))
-
-
-def _endless(stream: Stream) -> Iterator[Batch]:
-    """The batches of one epoch after the other; one may have fewer than are probed."""
-    for epoch in itertools.count():
-        yield from stream.epoch(epoch)
+        training.append(stopwatch.lap())
+    return StepTiming(data, teaching, tuple(training))
 
 
 def _evaluation(
-    units: Sequence[Unit], split: Split, teacher: AnyTeacher | None, clock: "_Clock"
-) -> Lap:
-    """One evaluation, as `fit` does it at the end of an epoch."""
-    clock.lap()
+    units: Sequence[CohortUnit], split: Split, teacher: AnyTeacher | None, stopwatch: "Stopwatch"
+) -> StepTiming:
+    """One evaluation, as `fit` makes it at the end of an epoch."""
+    stopwatch.lap()
     batches = list(split.batches())
-    data = clock.lap()
+    data = stopwatch.lap()
     split = replace(split, batches=lambda: batches)
     if teacher is not None:
         predict(batches, [lambda images: teacher(images).logits])
     if isinstance(teacher, OnlineTeacher):  # measured as a student, too
         measure(teacher.students, [split])
-    taught = clock.lap()
-    measured = []
+    teaching = stopwatch.lap()
+    measuring = []
     for unit in units:
-        with failing_alone(unit):
+        with isolate_failures(unit):
             measure(unit.students, [split])
-        measured.append(clock.lap())
-    return Lap(data, taught, tuple(measured))
+        measuring.append(stopwatch.lap())
+    return StepTiming(data, teaching, tuple(measuring))
 
 
 def _first_of(split: Split) -> Split:
-    """A split of the first batches alone."""
+    """A split with only the first batches."""
 
     def batches() -> Iterator[Batch]:
         return itertools.islice(iter(split.batches()), BATCHES)
@@ -163,17 +158,17 @@ def _first_of(split: Split) -> Split:
     return Split(split.name, batches, split.labels[:count])
 
 
-def _while_there_is_time(laps: Iterator[Lap]) -> Iterator[Lap]:
-    """The laps, or fewer if they are slow."""
+def _limit_seconds(timings: Iterator[StepTiming]) -> Iterator[StepTiming]:
+    """The timings, or fewer if they are slow."""
     until = time.perf_counter() + SECONDS
-    for number, lap in enumerate(laps, start=1):
-        yield lap
+    for number, timing in enumerate(timings, start=1):
+        yield timing
         if number >= LEAST and time.perf_counter() > until:
             return
 
 
-class _Clock:
-    """Tells the seconds since it was last asked, once the device has done what it was told."""
+class Stopwatch:
+    """Measures the seconds between laps, including all work queued on the device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._last = device, 0.0
@@ -185,11 +180,11 @@ class _Clock:
         return self._last - last
 
 
-def size(students: Sequence[Student]) -> Size:
-    """What students keep on disk."""
+def storage_size(students: Sequence[Student]) -> StorageSize:
+    """The bytes of these students on disk."""
     rest = [[s.objective.state_dict(), s.optimizer.state_dict()] for s in students]
     weights = [student.model.state_dict() for student in students]
-    return Size(len(students), _bytes(weights), _bytes(rest))
+    return StorageSize(len(students), _bytes(weights), _bytes(rest))
 
 
 def _bytes(state: Any) -> int:
@@ -202,7 +197,7 @@ def _bytes(state: Any) -> int:
 
 
 def _peak_memory(device: torch.device) -> int | None:
-    """Most bytes held at once: of the accelerator by the probe, of the machine by the process."""
+    """The most bytes held at once: by the profile on an accelerator, by the process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type != "cpu" or sys.platform == "win32":

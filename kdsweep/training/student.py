@@ -1,5 +1,6 @@
-"""A student: a network that is being trained, with everything that is its own."""
+"""A student: a network in training, with its objective, optimizer and schedule."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,23 +17,23 @@ from kdsweep.training.gradients import RATIO, gradient_ratios
 
 
 class Student:
-    """One run's network, objective, optimizer, schedule and meters.
+    """One run's network, objective, optimizer, schedule and running metrics.
 
-    A student's numbers depend on nothing but itself, the batches and the teacher's outputs:
-    whatever trains beside it, in whatever order, it ends with the same bits.
+    Its weights depend only on itself, the batches and the teacher's outputs: they end with the
+    same bits whatever else the cohort holds, in whatever order.
 
     Args:
-        network: the model, tapped for the features that the objective asks of it.
+        network: the model, with the features that the objective needs.
         objective: the weighted sum of loss terms; its parameters are trained too.
         optimizer: over the parameters of model and objective.
         schedule: stepped after every batch.
         seed: of the run; dropout masks follow from (seed, epoch, step).
         precision: "fp32" or "bf16" (autocast).
-        grad_clip: largest norm of the gradient; None for no clipping.
+        grad_clip: the largest norm of the gradient; None for no clipping.
         device: where the model is.
     """
 
-    _ratios: dict[str, Tensor]  # of gradients, on the first batch of all
+    _ratios: dict[str, Tensor]  # of gradients, on the very first batch
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Student:
 
     @property
     def model(self) -> nn.Module:
-        """The bare model, without taps."""
+        """The model, without the hooks for features."""
         return self.network.model
 
     @property
@@ -67,26 +68,26 @@ class Student:
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
     def fail(self, reason: str) -> None:
-        """Take this student out of its cohort; the others go on."""
+        """Take this student out of its cohort; the others continue. The first reason is kept."""
         self.failure = self.failure or reason
 
     @property
     def students(self) -> "tuple[Student, ...]":
-        """Itself: alone it is a unit of its cohort."""
+        """Itself: a single student is a unit of its cohort."""
         return (self,)
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None:
-        """Train on one batch. Never waits for the device: meters are read once an epoch."""
-        self.learn(batch, self.answer(batch, step), target, step)
+        """Train on one batch. Never waits for the device: metrics are read once an epoch."""
+        self.update(batch, self.forward(batch, step), target, step)
 
-    def answer(self, batch: Batch, step: int) -> Output:
-        """What the network says about a batch in training, in its graph."""
+    def forward(self, batch: Batch, step: int) -> Output:
+        """Forward pass in training mode, with gradients."""
         reseed(self.device, "step", self.seed, self.epoch, step)
         with self.autocast():
             return self.network(batch.images)
 
-    def learn(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
-        """Take the optimizer's step from an answer to the batch."""
+    def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
+        """One optimizer step from the network's output for the batch."""
         with self.autocast():
             total, terms = self.objective(output, target, batch, self.epoch)
         if self.epoch == step == 0:
@@ -99,7 +100,7 @@ class Student:
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
-        self._meter(output.logits, total, terms, batch.labels)
+        self._add_metrics(output.logits, total, terms, batch.labels)
 
     def end_epoch(self) -> dict[str, float]:
         """The epoch's training metrics; fails the student if it has become non-finite."""
@@ -109,7 +110,7 @@ class Student:
         metrics = {**dict(zip(names, values, strict=True)), "lr": self._lr, **ratios}
         if not all(torch.isfinite(p).all() for p in self.model.parameters()):
             self.fail(f"non-finite parameters at the end of epoch {self.epoch}")
-        if not all(value == value and abs(value) != float("inf") for value in values):
+        if not all(map(math.isfinite, values)):
             self.fail(f"non-finite training loss in epoch {self.epoch}")
         self.epoch += 1
         self._begin_epoch()
@@ -117,9 +118,9 @@ class Student:
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """The student's precision, opened anew for every forward.
+        """The student's precision, entered anew for every forward pass.
 
-        One context round a whole cohort would keep its cache of bf16 weights across the optimizer
+        One context around a whole cohort would keep its cache of bf16 weights across optimizer
         steps, and train on stale ones.
         """
         enabled = self.precision == "bf16"
@@ -133,7 +134,7 @@ class Student:
         self._ratios = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=self.device)
 
-    def _meter(
+    def _add_metrics(
         self, logits: Tensor, total: Tensor, terms: dict[str, Tensor], labels: Tensor
     ) -> None:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A teacher: a trained, frozen network that a whole cohort asks the same question once.
+"""A teacher: a trained, frozen network, evaluated once per batch for the whole cohort.
 
 Shapes: B images in a batch, C classes.
 """
@@ -16,7 +16,7 @@ class Teacher:
     """Always in eval mode, without gradients; its weights never change.
 
     Args:
-        network: the trained model, tapped for the features that some student of the cohort needs.
+        network: the trained model, with the features that some student of the cohort needs.
         precision: "fp32" or "bf16" (autocast); outputs are float32 in both cases.
         device: where the model is.
     """
@@ -28,11 +28,11 @@ class Teacher:
 
     @property
     def networks(self) -> tuple[FeatureExtractor, ...]:
-        """Its network, as one of one."""
+        """Its only network."""
         return (self.network,)
 
-    def teach(self, batch: Batch, step: int) -> Output:
-        """What the students of a batch are taught."""
+    def targets(self, batch: Batch, step: int) -> Output:
+        """Its output for a batch."""
         return self(batch.images)
 
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
@@ -41,11 +41,11 @@ class Teacher:
         enabled = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
             output = self.network(images)
-        return as_target(output)
+        return detached_output(output)
 
 
 class Ensemble:
-    """Several teachers that are asked together; each keeps its own answer in ``Output.members``."""
+    """Several teachers; the output of each is kept in ``Output.members``."""
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = tuple(teachers)
@@ -55,22 +55,22 @@ class Ensemble:
         """The members' networks, in order."""
         return tuple(teacher.network for teacher in self.teachers)
 
-    def teach(self, batch: Batch, step: int) -> Output:
-        """What the students of a batch are taught."""
+    def targets(self, batch: Batch, step: int) -> Output:
+        """Its output for a batch."""
         return self(batch.images)
 
     def __call__(self, images: torch.Tensor) -> Output:
-        """The members' answers to normalised images (B, channels, H, W), and their mean."""
-        return mean_of([teacher(images) for teacher in self.teachers])
+        """The members' outputs for normalised images (B, channels, H, W), and their mean."""
+        return mean_output([teacher(images) for teacher in self.teachers])
 
 
-def as_target(output: Output) -> Output:
-    """What a network says, for others to learn from: float32, without gradient."""
+def detached_output(output: Output) -> Output:
+    """An output as a target: float32, without gradient."""
     features = {name: feature.detach().float() for name, feature in output.features.items()}
     return Output(output.logits.detach().float(), features)
 
 
-def mean_of(outputs: Sequence[Output]) -> Output:
-    """Outputs as members of one, whose softmax is the mean of theirs: logits (B, C)."""
-    shares = torch.stack([output.logits.log_softmax(1) for output in outputs])
-    return Output(shares.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))
+def mean_output(outputs: Sequence[Output]) -> Output:
+    """An output with these members, whose softmax is the mean of theirs: logits (B, C)."""
+    log_probs = torch.stack([output.logits.log_softmax(1) for output in outputs])
+    return Output(log_probs.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))

@@ -1,4 +1,4 @@
-"""What is measured of a trained teacher before anyone learns from it."""
+"""The check of a trained teacher before students learn from it."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from kdsweep.common.types import Output
 from kdsweep.training.evaluation import Split, accuracy, predict
 
-CLASSES_NAMED = 3
+NUM_NAMES = 3  # class names in a warning
 
 
 def measured_accuracy(teacher: Callable[[Tensor], Output], split: Split) -> float:
@@ -24,7 +24,7 @@ def measured_accuracy(teacher: Callable[[Tensor], Output], split: Split) -> floa
 
 
 def is_near_chance(accuracy: float, classes: int) -> bool:
-    """Below twice the accuracy of guessing; of two classes, below 75 %."""
+    """Whether it is below twice the accuracy of guessing; for two classes, below 75 %."""
     return accuracy < min(2 / classes, (1 + 1 / classes) / 2)
 
 
@@ -34,15 +34,15 @@ def chance_warning(
     class_names: tuple[str, ...],
     image_shape: tuple[int, int, int],
 ) -> str:
-    """What to look at when a teacher hardly does better than guessing.
+    """A warning with the settings to check if a teacher is hardly better than guessing.
 
     Args:
         accuracy: in [0, 1], measured on ``num_images`` images.
         image_shape: (channels, H, W).
     """
     measured = f"{num_images:,} image{'' if num_images == 1 else 's'}"
-    named = ", ".join(class_names[:CLASSES_NAMED])
-    more = ", ..." if len(class_names) > CLASSES_NAMED else ""
+    named = ", ".join(class_names[:NUM_NAMES])
+    more = ", ..." if len(class_names) > NUM_NAMES else ""
     return (
         f"{accuracy:.1%} (of {measured}) is near chance, which is {1 / len(class_names):.1%}; of a"
         f" teacher from elsewhere, compare the order of the classes (here {named}{more}), the"

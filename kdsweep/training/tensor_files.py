@@ -1,4 +1,4 @@
-"""Safetensors files whose bytes depend on their content alone."""
+"""Safetensors files with deterministic bytes."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
-LENGTH = 8  # bytes at the beginning, little endian: how long the header is
+LENGTH = 8  # bytes at the beginning, little endian: the length of the header
 
 
 def save_tensors(
@@ -23,9 +23,9 @@ def save_tensors(
 def tensors_as_bytes(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> bytearray:
-    """The content of the file. An error of a device or of its memory is met here, not on disk."""
+    """The content of the file. Errors of a device or of its memory are raised here."""
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    # Not {}: without tensors safetensors makes a damaged file of it.
+    # None, not {}: with {} and no tensors safetensors writes a damaged file.
     content = bytearray(save(on_cpu, dict(metadata) if metadata else None))
     _sort_header(content)
     return content
@@ -37,6 +37,6 @@ def _sort_header(content: bytearray) -> None:
     names = json.loads(content[LENGTH:end])
     header = json.dumps(names, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     encoded = header.encode().ljust(end - LENGTH)
-    if LENGTH + len(encoded) != end:  # the tensors begin right behind it
+    if LENGTH + len(encoded) != end:  # the tensors begin right after it
         raise ValueError(f"the header must have {end - LENGTH} bytes, got {len(encoded)} sorted")
     content[LENGTH:end] = encoded

@@ -1,4 +1,4 @@
-"""The loop: one data stream, one teacher forward, N students side by side.
+"""The training loop: one data stream and one teacher forward pass for the N students of a cohort.
 
 A single run is a cohort of one; there is no second code path.
 """
@@ -13,9 +13,8 @@ import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
-from kdsweep.training.allocator import keep_freed_memory
-from kdsweep.training.evaluation import Split, evaluating, predict
-from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.evaluation import Split, eval_mode, predict
+from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
@@ -24,8 +23,8 @@ AnyTeacher = Teacher | Ensemble | OnlineTeacher
 Record = Callable[[Student, dict[str, float]], None]
 
 
-class Learner(Protocol):
-    """What is trained and ends as one."""
+class Trainable(Protocol):
+    """Students that are trained and fail together."""
 
     @property
     def students(self) -> Sequence[Student]: ...
@@ -39,14 +38,14 @@ class Learner(Protocol):
     def fail(self, reason: str) -> None: ...
 
 
-class Unit(Learner, Protocol):
-    """What steps in a cohort: a student, or peers that teach each other."""
+class CohortUnit(Trainable, Protocol):
+    """A member of a cohort: a student, or peers."""
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None: ...
 
 
 def fit(
-    units: Sequence[Unit],
+    units: Sequence[CohortUnit],
     stream: Stream,
     *,
     teacher: AnyTeacher | None,
@@ -55,75 +54,79 @@ def fit(
     threads: int,
     record: Record,
 ) -> None:
-    """Train every unit up to `epochs`; those that were interrupted earlier join in later.
+    """Train every unit from its own epoch, where it was interrupted, up to `epochs`.
 
-    A unit of which a student becomes non-finite or raises ends alone, with `failure` saying why. An
-    exception of the stream or the teacher ends the whole cohort.
+    A unit with a student that becomes non-finite or raises ends alone, with the reason in
+    `failure`. An exception of the stream or the teacher ends the whole cohort.
 
     Args:
         units: students, or peers that are trained as one.
-        teacher: one that trains beside them goes on from its epoch, which must not be after theirs.
-        splits: measured at the end of every epoch (`val`, and `test_curve` where it is asked for).
+        teacher: an online teacher resumes at its epoch, which must not be after that of a unit.
+        splits: measured at the end of every epoch (`val`, and `test` with `test_curve`).
         record: called with each student and its metrics at the end of each of its epochs.
     """
-    beside = [teacher] if isinstance(teacher, OnlineTeacher) else []
-    everyone: list[Learner] = [*units, *beside]
-    with isolated(threads):
-        if not beside:  # a frozen teacher never changes: once is enough
+    online = [teacher] if isinstance(teacher, OnlineTeacher) else []
+    everything: list[Trainable] = [*units, *online]
+    with torch_state(threads):
+        if not online:  # the logits of a frozen teacher are computed once
             splits = [with_teacher(split, teacher) for split in splits]
-        for epoch in range(min((one.epoch for one in everyone), default=epochs), epochs):
+        for epoch in range(min((one.epoch for one in everything), default=epochs), epochs):
             active = [unit for unit in units if unit.epoch == epoch and unit.failure is None]
-            if not active and not (beside and any(unit.failure is None for unit in units)):
+            if not active and not (online and any(unit.failure is None for unit in units)):
                 continue
             started = time.perf_counter()
             active = train_epoch(active, stream, epoch, teacher)
             seconds = time.perf_counter() - started
-            trained: list[Learner] = [*beside, *active]
+            trained: list[Trainable] = [*online, *active]
             measured = measure(
-                [student for learner in trained for student in learner.students],
+                [student for one in trained for student in one.students],
                 [with_teacher(split, teacher) for split in splits],
             )
             for student, metrics in measured.items():
                 student.seconds += seconds
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
-            for learner in trained:
-                finish_epoch(learner, measured, record)
-            end_with_teacher(units, beside)
+            for one in trained:
+                finish_epoch(one, measured, record)
+            propagate_teacher_failure(units, online)
 
 
 def train_epoch(
-    units: Sequence[Unit], stream: Stream, epoch: int, teacher: AnyTeacher | None
-) -> list[Unit]:
-    """One epoch of the units side by side; those that are still there at its end."""
+    units: Sequence[CohortUnit], stream: Stream, epoch: int, teacher: AnyTeacher | None
+) -> list[CohortUnit]:
+    """Train the units for one epoch; returns those that have not failed."""
     active = list(units)
     for step, batch in enumerate(stream.epoch(epoch)):
         if not active and not isinstance(teacher, OnlineTeacher):
             break
-        target = teacher.teach(batch, step) if teacher else None
+        target = teacher.targets(batch, step) if teacher else None
         for unit in active:
-            with failing_alone(unit):
+            with isolate_failures(unit):
                 unit.step(batch, target, step)
         active = [unit for unit in active if unit.failure is None]
     return active
 
 
-def end_with_teacher(units: Sequence[Unit], beside: Sequence[OnlineTeacher]) -> None:
-    """A teacher that trains beside its students and diverges is no teacher: they end with it."""
-    for teacher in beside:
+def propagate_teacher_failure(
+    units: Sequence[CohortUnit], teachers: Sequence[OnlineTeacher]
+) -> None:
+    """Students of an online teacher that has failed, such as by diverging, fail with it."""
+    for teacher in teachers:
         if teacher.failure is not None:
             for unit in units:
                 unit.fail(f"its teacher: {teacher.failure}")
 
 
 def finish_epoch(
-    learner: Learner, measured: Mapping[Student, Mapping[str, float]], record: Record
+    trainable: Trainable, measured: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
-    """Close an epoch: the students' metrics, best epochs, and their end if one has diverged."""
-    found = {student: close_epoch(student, measured[student]) for student in learner.students}
-    end_together(learner)
-    for student, metrics in found.items():
-        record(student, metrics)  # which may end it, too
-    end_together(learner)
+    """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
+    metrics_of = {
+        student: close_epoch(student, measured[student]) for student in trainable.students
+    }
+    propagate_failure(trainable)
+    for student, metrics in metrics_of.items():
+        record(student, metrics)  # which may fail it, too
+    propagate_failure(trainable)
 
 
 def close_epoch(student: Student, measured: Mapping[str, float]) -> dict[str, float]:
@@ -136,26 +139,27 @@ def close_epoch(student: Student, measured: Mapping[str, float]) -> dict[str, fl
     return metrics
 
 
-def end_together(learner: Learner) -> None:
-    """If one student of a unit has ended, so have the others."""
-    if learner.failure is not None:
-        learner.fail(learner.failure)
+def propagate_failure(trainable: Trainable) -> None:
+    """If one of the students has failed, fail the others."""
+    if trainable.failure is not None:
+        trainable.fail(trainable.failure)
 
 
 def measure(
     students: Sequence[Student], splits: Sequence[Split]
 ) -> dict[Student, dict[str, float]]:
     """Every student's metrics on every split."""
-    found: dict[Student, dict[str, float]] = {student: {} for student in students}
+    metrics: dict[Student, dict[str, float]] = {student: {} for student in students}
     for split in splits:
         for student, logits in zip(students, student_logits(students, split), strict=True):
-            # Only of a student that is taught: metrics, too, depend on a run's own config alone.
-            found[student] |= split.metrics(logits, agreement=student.objective.needs_teacher)
-    return found
+            # Agreement only for students with a teacher: a run's metrics, too, depend on its config
+            # alone, not on the cohort.
+            metrics[student] |= split.metrics(logits, agreement=student.objective.needs_teacher)
+    return metrics
 
 
 def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tensor]:
-    """Each student's logits (N, C) on a split, in eval mode and its own precision."""
+    """Each student's logits (N, C) on a split, in eval mode and in its precision."""
 
     def network(student: Student) -> Callable[[torch.Tensor], torch.Tensor]:
         def logits(images: torch.Tensor) -> torch.Tensor:
@@ -164,12 +168,12 @@ def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tens
 
         return logits
 
-    with evaluating([student.model for student in students]):
+    with eval_mode([student.model for student in students]):
         return predict(split.batches(), [network(student) for student in students])
 
 
 def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
-    """The split with the teacher's answer, asked once because it never changes."""
+    """The split with the teacher's logits, unless it has them."""
     if teacher is None or split.teacher_logits is not None:
         return split
     (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
@@ -177,10 +181,10 @@ def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
 
 
 @contextmanager
-def failing_alone(unit: Unit) -> Iterator[None]:
-    """Turn an exception of one unit's step into that unit's end.
+def isolate_failures(unit: CohortUnit) -> Iterator[None]:
+    """Turn an exception of one unit's step into that unit's failure.
 
-    A full memory is the cohort's, not the unit's: a smaller cohort may well fit.
+    Not if memory is full: that concerns the whole cohort, and a smaller one may fit.
     """
     try:
         yield
@@ -191,9 +195,9 @@ def failing_alone(unit: Unit) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(threads: int) -> Iterator[None]:
-    """A number of torch threads of its own, and a global random state that is given back."""
-    keep_freed_memory()
+def torch_state(threads: int) -> Iterator[None]:
+    """Set the number of torch threads; restore it and the global random state afterwards."""
+    disable_malloc_trim()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

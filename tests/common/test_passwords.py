@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.passwords import (
     VARIABLE,
-    clean,
-    hide,
-    is_unknown,
+    lacks_password,
+    redact_argument,
     redact_password,
-    remember,
+    redact_text,
+    register_address,
     reveal,
 )
 from kdsweep.sweep.record import mark
@@ -55,9 +55,9 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_is_shown_without_its_password(address: str, hidden: str, without: str) -> None:
     assert redact_password(address) == redact_password(hidden) == hidden
     assert reveal(hidden) == without
-    assert remember(address) == hidden
+    assert register_address(address) == hidden
     assert reveal(hidden) == address
-    assert not is_unknown(hidden)
+    assert not lacks_password(hidden)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,15 @@ def test_an_address_is_shown_without_its_password(address: str, hidden: str, wit
     ],
 )
 def test_an_address_without_a_password_stays(address: str) -> None:
-    assert hide(f"tracking.uri={address}") == f"tracking.uri={address}"
+    assert redact_argument(f"tracking.uri={address}") == f"tracking.uri={address}"
     assert reveal(address) == address
 
 
 def test_an_at_sign_in_a_password_is_written_as_drivers_want_it() -> None:
-    assert reveal(remember("postgresql://me:s3@cret@h/db")) == "postgresql://me:s3%40cret@h/db"
-    assert reveal(remember("http://me:s3@cret@h/db")) == "http://me:s3%40cret@h/db"
+    assert (
+        reveal(register_address("postgresql://me:s3@cret@h/db")) == "postgresql://me:s3%40cret@h/db"
+    )
+    assert reveal(register_address("http://me:s3@cret@h/db")) == "http://me:s3%40cret@h/db"
 
 
 @pytest.mark.parametrize(
@@ -92,12 +94,12 @@ def test_an_at_sign_in_a_password_is_written_as_drivers_want_it() -> None:
     ],
 )
 def test_words_of_the_command_line(word: str, hidden: str) -> None:
-    assert hide(word) == hidden
+    assert redact_argument(word) == hidden
 
 
 def test_addresses_in_a_text() -> None:
-    told = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
-    assert clean(told) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
+    text = "no: postgresql://me:s3cret@h/db, or http://me:s3cret@h:5000 (twice)"
+    assert redact_text(text) == "no: postgresql://me:***@h/db, or http://me:***@h:5000 (twice)"
 
 
 def everything(folder: Path) -> dict[str, str]:
@@ -106,9 +108,9 @@ def everything(folder: Path) -> dict[str, str]:
     return {str(path): path.read_bytes().decode(errors="replace") for path in files}
 
 
-def assert_no_secret(folder: Path, *said: str) -> None:
+def assert_no_secret(folder: Path, *outputs: str) -> None:
     assert [name for name, text in everything(folder).items() if SECRET in text] == []
-    assert not any(SECRET in text for text in said)
+    assert not any(SECRET in text for text in outputs)
 
 
 @pytest.fixture
@@ -195,19 +197,17 @@ def test_the_stock_search_would_write_it_to_its_log(command: Command, launcher: 
     assert_no_secret(outcome.folder, outcome.out, outcome.err)
 
 
-def test_sync_says_where_the_password_may_be_given(
-    command: Command, store_behind: list[str]
-) -> None:
+def test_sync_connects_without_a_lost_password(command: Command, store_behind: list[str]) -> None:
     outcome = command("loss=ce", f"tracking.uri={ADDRESS}", tracking=True)
     assert outcome.code == 0, outcome.err
     os.environ[VARIABLE] = "{}"
     mark(outcome.sweep, {"tracking_uri": "postgresql://me:***@h/db"})
     store_behind.clear()
     assert CliRunner().invoke(app, ["sync", str(outcome.sweep)]).exit_code == 0
-    assert set(store_behind) == {"postgresql://me@h/db"}, "the driver asks the environment"
+    assert set(store_behind) == {"postgresql://me@h/db"}, "the driver reads the environment"
 
 
-def test_a_store_that_wants_a_password_says_where_to_give_it(tmp_path: Path) -> None:
+def test_a_lost_password_is_explained_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"PGPASSWORD\) or ~/\.pgpass or in --uri$"):
         MLflowStore.open("postgresql://me:***@127.0.0.1:1/db", "kdsweep", cwd=tmp_path)
     with pytest.raises(ValueError, match=r"MLFLOW_TRACKING_PASSWORD\) or in --uri$"):

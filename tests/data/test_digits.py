@@ -7,11 +7,11 @@ def test_digits_are_scaled_to_bytes():
     from sklearn.datasets import load_digits
 
     raw = Digits().load()
-    theirs = torch.from_numpy(load_digits().images)
+    expected = torch.from_numpy(load_digits().images)
     assert raw.train.images.dtype == torch.uint8
     assert raw.train.images.shape == (1797, 1, 8, 8)
     assert (raw.train.images.min(), raw.train.images.max()) == (0, 255)
-    assert ((raw.train.images[:, 0].double() * 16 / 255 - theirs).abs() < 0.05).all()
+    assert ((raw.train.images[:, 0].double() * 16 / 255 - expected).abs() < 0.05).all()
 
 
 def test_digits_have_ten_classes_and_no_test_set():

@@ -22,7 +22,7 @@ def test_fake_gets_harder_with_noise():
     assert nearest_prototype_accuracy(Fake(shape=(1, 4, 4), noise=2.0).load()) < 0.9
 
 
-def test_fake_has_the_asked_counts_and_shape():
+def test_fake_has_the_requested_counts_and_shape():
     raw = Fake(num_train=31, num_test=7, num_classes=3, shape=[1, 5, 6]).load()
     assert raw.train.images.shape == (31, 1, 5, 6)
     assert raw.test.images.shape == (7, 1, 5, 6)
@@ -45,7 +45,7 @@ def test_more_training_images_do_not_change_the_test_set():
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
         ({"num_classes": 1}, "dataset.source.num_classes must be a whole number >= 2, got 1"),
         ({"num_train": 9}, "dataset.source.num_train must be a whole number >= 10, got 9"),
@@ -56,6 +56,6 @@ def test_more_training_images_do_not_change_the_test_set():
         ({"noise": float("nan")}, "dataset.source.noise must be a finite number >= 0, got nan"),
     ],
 )
-def test_bad_values_are_refused_in_one_sentence(change, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+def test_bad_values_are_refused_with_one_message(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Fake(**change)

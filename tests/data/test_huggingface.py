@@ -18,8 +18,8 @@ from kdsweep.data.images.lazy import StoredImages
 
 def test_without_the_library_the_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    sentence = r"^datasets cannot be imported .*: pip install 'kdsweep\[hf\]'"
-    with pytest.raises(ValueError, match=sentence):
+    message = r"^datasets cannot be imported .*: pip install 'kdsweep\[hf\]'"
+    with pytest.raises(ValueError, match=message):
         HuggingFace("owner/name").digest()
 
 
@@ -135,7 +135,7 @@ def test_images_too_large_for_memory_stay_encoded(path, workers):
     assert isinstance(stored, StoredImages)
     assert torch.equal(torch.cat([*stored.read(torch.arange(12).split(5))]), expected)
     index = torch.tensor([7, 2])
-    assert torch.equal(stored.take(index)[torch.tensor([0])], expected[7:8])
+    assert torch.equal(stored.subset(index)[torch.tensor([0])], expected[7:8])
 
 
 def test_images_of_different_sizes_need_an_image_size(hf, tmp_path):
@@ -198,7 +198,7 @@ def test_test_set_without_labels_is_refused(hf, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (
             {"test_split": "validation"},
@@ -218,8 +218,8 @@ def test_test_set_without_labels_is_refused(hf, tmp_path):
         ({"revision": "main"}, "dataset.source.revision must be null for a folder, got main"),
     ],
 )
-def test_what_the_set_does_not_have_is_refused(path, options, sentence):
-    assert refusal(path, **options) == sentence.format(path=path)
+def test_what_the_set_does_not_have_is_refused(path, options, message):
+    assert refusal(path, **options) == message.format(path=path)
 
 
 def test_two_columns_of_classes_need_a_choice(hf, tmp_path):
@@ -242,7 +242,7 @@ def test_neither_folder_nor_name_is_refused(path):
     )
 
 
-def test_set_that_cannot_be_had_is_refused_in_one_sentence(hf, monkeypatch):
+def test_set_that_cannot_be_had_is_refused_with_one_message(hf, monkeypatch):
     def no_network(*args, **kwargs):
         raise ConnectionError("Couldn't reach 'owner/name' on the Hub\nmore of it")
 

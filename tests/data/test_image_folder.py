@@ -1,6 +1,7 @@
 import logging
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,22 +13,11 @@ from kdsweep.data.images import decoding
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.split import load_dataset
+from kdsweep.data.pipeline.split import SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 
 ON_DISK = 1e-9  # GiB: nothing fits
-OPTIONS = {
-    "name": "image_folder",
-    "val_fraction": 0.25,
-    "test_fraction": None,
-    "split_seed": 0,
-    "train_fraction": 1.0,
-    "limit": None,
-    "per_class": None,
-    "mean": None,
-    "std": None,
-    "classes": None,
-}
+OPTIONS = SplitOptions("image_folder", val_fraction=0.25)
 
 
 def write_images(folder, count, size=(6, 5), seed=0):
@@ -78,7 +68,7 @@ def test_only_val_is_the_test_set(root):
 def test_val_and_test_are_used_as_they_are(root):
     for name in ("cat", "dog"):
         write_images(root / "val" / name, 2)
-    data = load_dataset(ImageFolder(str(root)), **OPTIONS)
+    data = load_dataset(ImageFolder(str(root)), OPTIONS)
     sizes = [len(part.labels) for part in (data.train, data.val, data.test)]
     assert sizes == [24, 4, 6]
 
@@ -88,7 +78,7 @@ def test_without_val_and_test_both_are_split_off(root):
         path.unlink() if path.is_file() else path.rmdir()
     (root / "test").rmdir()
     assert load(root).test is None
-    data = load_dataset(ImageFolder(str(root)), **{**OPTIONS, "test_fraction": 0.25})
+    data = load_dataset(ImageFolder(str(root)), replace(OPTIONS, test_fraction=0.25))
     sizes = [len(part.labels) for part in (data.train, data.val, data.test)]
     assert sizes == [14, 4, 6]
 
@@ -131,7 +121,7 @@ def test_crop_keeps_proportions_round_the_middle(root, memory_gib):
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(3, 3), (None, 1), (1, 1)])
-def test_grey_images_have_as_many_channels_as_asked(root, channels, expected):
+def test_grey_images_have_the_requested_channels(root, channels, expected):
     for path in root.rglob("*.png"):
         Image.open(path).convert("L").save(path)
     images = load(root, channels=channels).train.images
@@ -209,7 +199,7 @@ def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
 def batches(root, memory_gib, workers):
     """Two epochs of the stream and one of val, joined, and the data set."""
     source = ImageFolder(str(root), memory_gib=memory_gib, workers=workers)
-    data = load_dataset(source, **OPTIONS)
+    data = load_dataset(source, OPTIONS)
     normal = {"mean": data.mean, "std": data.std}
     augment = Augment(crop_padding=2, flip=True)
     stream = Stream(data.train, batch_size=5, seed=3, augment=augment, **normal)
@@ -305,9 +295,9 @@ def cut_short(path):
 def test_unreadable_image_is_refused_by_name(root, damage, image_size):
     bad = root / "train" / "dog" / "05.png"
     damage(bad)
-    sentence = refusal(root, image_size=image_size)
-    assert sentence.startswith("dataset.source must give readable images ")
-    assert str(bad) in sentence
+    message = refusal(root, image_size=image_size)
+    assert message.startswith("dataset.source must give readable images ")
+    assert str(bad) in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -316,7 +306,7 @@ def test_image_on_disk_that_turns_out_unreadable_is_named(root, workers):
     cut_short(bad)
     source = ImageFolder(str(root), memory_gib=ON_DISK, workers=workers)
     with pytest.raises(ValueError, match=r"^dataset\.source must give readable images ") as refused:
-        load_dataset(source, **{**OPTIONS, "val_fraction": 0})
+        load_dataset(source, replace(OPTIONS, val_fraction=0))
     assert str(bad) in str(refused.value)
 
 
@@ -345,12 +335,12 @@ def test_class_left_without_a_readable_image_is_refused(root):
 def test_folder_without_any_readable_image_is_refused(root):
     for path in root.rglob("*.png"):
         not_an_image(path)
-    sentence = "dataset.source must give readable images, got none"
-    assert refusal(root, skip_unreadable=True) == sentence
+    message = "dataset.source must give readable images, got none"
+    assert refusal(root, skip_unreadable=True) == message
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (
             {"image_size": 0},
@@ -370,8 +360,8 @@ def test_folder_without_any_readable_image_is_refused(root):
         ({"channels": 2}, "dataset.source.channels must be 1, 3 or null, got 2"),
     ],
 )
-def test_bad_values_are_refused_in_one_sentence(root, options, sentence):
-    assert refusal(root, **options) == sentence
+def test_bad_values_are_refused_with_one_message(root, options, message):
+    assert refusal(root, **options) == message
 
 
 def test_images_of_every_ending_that_is_read_are_used(root):
@@ -446,8 +436,8 @@ def test_linked_files_and_folders_are_read(root, tmp_path_factory):
 def test_class_that_is_a_link_to_another_is_refused(root):
     (root / "train" / "fox").symlink_to("dog")
     (root / "test" / "fox").symlink_to("dog")
-    sentence = refusal(root)
-    assert f"got {root / 'train' / 'fox'} without any, left out are links to what is" in sentence
+    message = refusal(root)
+    assert f"got {root / 'train' / 'fox'} without any, left out are links to what is" in message
 
 
 @pytest.mark.parametrize("memory_gib", [4, ON_DISK])

@@ -2,11 +2,9 @@
 
 import hashlib
 import logging
-import re
 import shutil
 import tarfile
 from dataclasses import replace
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -50,15 +48,15 @@ def test_val_is_the_test_set_and_classes_have_readable_names(root):
 
 
 def test_archive_is_unpacked(root, tmp_path_factory, monkeypatch):
-    from torchvision.datasets import Imagenette as theirs
+    from torchvision.datasets import Imagenette as archive_class
 
     fresh = tmp_path_factory.mktemp("fresh")
     archive = fresh / "imagenette2-160.tgz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(root / "imagenette2-160", "imagenette2-160")
-    url, _ = theirs._ARCHIVES["160px"]
+    url, _ = archive_class._ARCHIVES["160px"]
     known = {"160px": (url, hashlib.md5(archive.read_bytes()).hexdigest())}
-    monkeypatch.setattr(theirs, "_ARCHIVES", known)
+    monkeypatch.setattr(archive_class, "_ARCHIVES", known)
     packed, unpacked = (Imagenette(str(place), **OPTIONS) for place in (fresh, root))
     assert packed.digest() == unpacked.digest()
     assert torch.equal(packed.load().train.images, unpacked.load().train.images)
@@ -88,7 +86,7 @@ def test_what_is_left_out_is_counted(root, caplog):
     assert f"dataset.root: left out of {folder} are .txt (2)" in caplog.messages
 
 
-def test_folder_that_is_not_whole_is_told(root, caplog):
+def test_an_incomplete_folder_is_a_warning(root, caplog):
     with caplog.at_level(logging.WARNING):
         Imagenette(str(root), **OPTIONS).load()
     (record,) = caplog.records
@@ -97,24 +95,8 @@ def test_folder_that_is_not_whole_is_told(root, caplog):
     )
 
 
-@pytest.mark.parametrize(("size", "stem"), [("full", "imagenette2"), ("320px", "imagenette2-320")])
-def test_failed_download_says_what_to_put_where(size, stem, tmp_path, monkeypatch):
-    def no_network(*args, **kwargs):
-        raise URLError("no network")
-
-    monkeypatch.setattr("urllib.request.urlopen", no_network)
-    sentence = (
-        f"dataset.root must be a folder that holds {stem}.tgz, because it could not be downloaded "
-        "here (<urlopen error no network>): fetch "
-        f"https://s3.amazonaws.com/fast-ai-imageclas/{stem}.tgz and put it into "
-        f"{tmp_path}, got {tmp_path}"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        Imagenette(str(tmp_path), size=size).digest()
-
-
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "message"),
     [
         (lambda folder: shutil.rmtree(folder / "val"), "must hold a folder val/, got"),
         (lambda folder: shutil.rmtree(folder / "val" / WNIDS[0]), f"without '{WNIDS[0]}'"),
@@ -124,11 +106,11 @@ def test_failed_download_says_what_to_put_where(size, stem, tmp_path, monkeypatc
         ),
     ],
 )
-def test_other_layout_is_refused(root, change, sentence):
+def test_other_layout_is_refused(root, change, message):
     change(root / "imagenette2-160")
     with pytest.raises(ValueError, match=r"^dataset\.root ") as refused:
         Imagenette(str(root), **OPTIONS).load()
-    assert sentence in str(refused.value)
+    assert message in str(refused.value)
 
 
 PARTS = ("train", "val")

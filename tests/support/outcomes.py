@@ -40,11 +40,11 @@ def parent_of(run: Run) -> str | None:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, seed: int) -> None:
     """Press Ctrl-C in the given epoch of the runs with this seed."""
-    answer = Student.answer
+    answer = Student.forward
 
     def until(self: Student, batch: Batch, step: int) -> Output:
         if self.epoch == epoch and self.seed == seed:
             raise KeyboardInterrupt
         return answer(self, batch, step)
 
-    monkeypatch.setattr(Student, "answer", until)
+    monkeypatch.setattr(Student, "forward", until)

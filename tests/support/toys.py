@@ -8,7 +8,7 @@ import torch
 from kdsweep.common.rng import derive
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
-from kdsweep.data.types import Labelled
+from kdsweep.data.types import LabelledImages
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.kl import KL
@@ -25,12 +25,12 @@ SHAPE, CLASSES, EPOCHS, BATCH = (1, 8, 8), 4, 3, 16
 MEAN, STD = (0.5,), (0.25,)
 
 
-def images(count: int, seed: int) -> Labelled:
+def images(count: int, seed: int) -> LabelledImages:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % CLASSES
     pixels = torch.randint(0, 60, (count, *SHAPE), generator=generator)
     pixels += (labels * 50).view(-1, 1, 1, 1)  # learnable: the brightness tells the class
-    return Labelled(pixels.to(torch.uint8), labels)
+    return LabelledImages(pixels.to(torch.uint8), labels)
 
 
 def make_stream(seed: int = 0) -> Stream:

@@ -92,7 +92,7 @@ def test_the_disk_is_that_of_the_file_that_was_not_written(tmp_path: Path) -> No
 
 
 def test_a_file_that_is_written_in_one_step_names_itself(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"report\.md"), files.replaced(tmp_path / "report.md"):
+    with pytest.raises(OSError, match=r"report\.md"), files.atomic_write(tmp_path / "report.md"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 from toys import make_student, train
 
+from kdsweep.common.files import write_bytes_atomic
 from kdsweep.losses.base.weight_schedule import WeightSchedule
 from kdsweep.tracking.disk import is_full
 from kdsweep.training.checkpoint import (
@@ -18,12 +19,11 @@ from kdsweep.training.checkpoint import (
     finish,
     fit_weights,
     latest_epoch,
-    load_latest_together,
+    load_latest,
     load_weights,
     save,
     save_weights,
     sha256,
-    write_atomically,
 )
 from kdsweep.training.memory import is_out_of_memory
 
@@ -44,7 +44,7 @@ def test_a_resumed_student_ends_with_the_same_bits(
     train([whole])
     train([first], epochs=1)
     save(tmp_path, first, "mark")
-    assert load_latest_together([Saved(tmp_path, second, "mark")])
+    assert load_latest([Saved(tmp_path, second, "mark")])
     assert second.epoch == 1
     train([second])
     assert sha256(second.model) == sha256(whole.model)
@@ -71,7 +71,7 @@ def test_epochs_are_kept_by_number_beyond_four_digits(tmp_path: Path) -> None:
     names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
     assert names == ["epoch-10001.safetensors", "epoch-10002.safetensors"]
     again = make_student()
-    assert load_latest_together([Saved(tmp_path, again, "mark")])
+    assert load_latest([Saved(tmp_path, again, "mark")])
     assert again.epoch == 10_002
 
 
@@ -82,12 +82,12 @@ def test_a_damaged_file_costs_one_epoch(tmp_path: Path, suffix: str) -> None:
     damaged = tmp_path / f"epoch-0003{suffix}"
     damaged.write_bytes(damaged.read_bytes()[:100])
     again = make_student()
-    assert load_latest_together([Saved(tmp_path, again, "mark")])
+    assert load_latest([Saved(tmp_path, again, "mark")])
     assert again.epoch == 2
 
 
 def test_nothing_to_load_is_said(tmp_path: Path) -> None:
-    assert not load_latest_together([Saved(tmp_path / "missing", make_student(), "mark")])
+    assert not load_latest([Saved(tmp_path / "missing", make_student(), "mark")])
 
 
 def test_the_checkpoint_of_another_run_is_not_taken(
@@ -97,7 +97,7 @@ def test_the_checkpoint_of_another_run_is_not_taken(
     train([student], epochs=1)
     save(tmp_path, student, "mark")
     other = make_student()
-    assert not load_latest_together([Saved(tmp_path, other, "other")])
+    assert not load_latest([Saved(tmp_path, other, "other")])
     assert other.epoch == 0
     assert f"{tmp_path}/epoch-0001.* is passed over: it is of run mark" in caplog.text
 
@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_atomically(path, b"new")
+        write_bytes_atomic(path, b"new")
     assert is_full(caught.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -206,7 +206,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "sentence"),
+    ("weights", "message"),
     [
         ({"weight": torch.zeros(2, 3)}, "lacks 'bias', which the model has"),
         (
@@ -219,8 +219,8 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_weights_must_fit(weights: dict[str, torch.Tensor], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_weights_must_fit(weights: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         fit_weights(nn.Linear(3, 2), weights, "the file")
 
 

@@ -13,7 +13,7 @@ from kdsweep.training.evaluation import (
     accuracy,
     calibration_error,
     confusion,
-    evaluating,
+    eval_mode,
     predict,
 )
 
@@ -87,7 +87,7 @@ def test_models_are_given_back_in_training_mode() -> None:
     model = nn.Sequential(nn.Dropout())
 
     def fail() -> None:
-        with evaluating([model]):
+        with eval_mode([model]):
             assert not model.training
             raise RuntimeError
 

@@ -46,7 +46,7 @@ def test_without_a_soft_or_a_hard_term_there_is_no_ratio(options: dict[str, obje
     assert not any(key.startswith("grad_ratio/") for key in seen[0])
 
 
-def test_a_run_that_goes_on_says_nothing_more() -> None:
+def test_a_resumed_run_has_no_ratio() -> None:
     student = make_student()
     train([student], epochs=1)
     assert not any("grad_ratio/kl" in metrics for metrics in train([student], epochs=EPOCHS))
@@ -65,21 +65,21 @@ def test_it_alters_no_bit(recipe: dict[str, object], monkeypatch: pytest.MonkeyP
 
 
 class Drawing(Term):
-    """A term that draws, and counts how often it is asked."""
+    """A term that draws, and counts its calls."""
 
     def __init__(self) -> None:
         super().__init__(weight=2.0)
-        self.asked = 0
+        self.calls = 0
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> torch.Tensor:
-        self.asked += 1
+        self.calls += 1
         return (student.logits * torch.rand_like(student.logits)).mean()
 
 
-def test_every_term_is_asked_once_a_step() -> None:
+def test_every_term_is_computed_once_a_step() -> None:
     term = Drawing()
     train([make_student(terms={"drawing": term, "mse": MSE(weight=1.0)})], epochs=1)
-    assert term.asked == 3
+    assert term.calls == 3
 
 
 def test_a_term_that_does_not_depend_on_the_model_pulls_at_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The time of one answer."""
+"""The latency of a forward pass."""
 
 import pytest
 import torch
@@ -8,15 +8,15 @@ from kdsweep.training import latency
 
 
 class Network(nn.Module):
-    """Notes how it is asked."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(4, 2)
-        self.asked: list[tuple[bool, bool, torch.Size]] = []
+        self.calls: list[tuple[bool, bool, torch.Size]] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        self.asked.append((self.training, torch.is_grad_enabled(), images.shape))
+        self.calls.append((self.training, torch.is_grad_enabled(), images.shape))
         logits: Tensor = self.linear(images.flatten(1))
         return logits
 
@@ -38,13 +38,13 @@ def test_the_median_of_some_forwards_in_eval_mode(monkeypatch: pytest.MonkeyPatc
     student = Student()
     measured = latency.latency_ms(student, torch.zeros(1, 1, 2, 2))  # type: ignore[arg-type]
     assert measured == pytest.approx(2.0)
-    assert student.model.asked == [(False, False, torch.Size([1, 1, 2, 2]))] * 6
+    assert student.model.calls == [(False, False, torch.Size([1, 1, 2, 2]))] * 6
     assert student.model.training
 
 
-def test_a_slow_network_is_not_asked_twenty_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_network_is_measured_fewer_times(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(100))  # a second a forward
     monkeypatch.setattr(latency.time, "perf_counter", lambda: float(next(ticks)))
     student = Student()
     assert latency.latency_ms(student, torch.zeros(1, 1, 2, 2)) == 1000.0  # type: ignore[arg-type]
-    assert len(student.model.asked) == latency.WARM_UP + 1
+    assert len(student.model.calls) == latency.WARM_UP + 1

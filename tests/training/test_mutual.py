@@ -7,7 +7,7 @@ from toys import EPOCHS, make_stream, make_student, train
 
 from kdsweep.losses.base.multi_teacher import MultiTeacherLoss
 from kdsweep.losses.kl import KL
-from kdsweep.training.checkpoint import Saved, load_latest_together, save, sha256
+from kdsweep.training.checkpoint import Saved, load_latest, save, sha256
 from kdsweep.training.mutual import Peers
 from kdsweep.training.student import Student
 
@@ -32,7 +32,7 @@ def test_one_step_is_that_of_the_paper() -> None:
     peers.step(batch, None, 0)
     logits = [twin.network(batch.images).logits for twin in twins.students]
     for place, twin in enumerate(twins.students):
-        others = [said.detach() for other, said in enumerate(logits) if other != place]
+        others = [output.detach() for other, output in enumerate(logits) if other != place]
         pulls = [
             F.kl_div(logits[place].log_softmax(1), other.softmax(1), reduction="batchmean")
             for other in others
@@ -42,8 +42,8 @@ def test_one_step_is_that_of_the_paper() -> None:
         total.backward()
         twin.optimizer.step()
     for trained, twin in zip(peers.students, twins.students, strict=True):
-        for ours, theirs in zip(trained.model.parameters(), twin.model.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for first, second in zip(trained.model.parameters(), twin.model.parameters(), strict=True):
+            torch.testing.assert_close(first, second)
 
 
 def test_peers_among_neighbours_equal_peers_alone() -> None:
@@ -56,14 +56,14 @@ def test_peers_among_neighbours_equal_peers_alone() -> None:
     assert together.epoch == EPOCHS
 
 
-def test_students_beside_peers_keep_their_bits() -> None:
+def test_students_keep_their_bits_with_peers_in_the_cohort() -> None:
     student, alone = make_student(dropout=0.5), make_student(dropout=0.5)
     train([make_peers(), student])
     train([alone])
     assert sha256(student.model) == sha256(alone.model)
 
 
-def test_peers_end_together_with_the_reason() -> None:
+def test_peers_fail_together_with_the_reason() -> None:
     peers, calm, alone = make_peers(), make_student(), make_student()
 
     def judge(student: Student, metrics: dict[str, float]) -> None:
@@ -95,12 +95,12 @@ def test_a_raising_peer_ends_its_unit_alone() -> None:
     assert calm.failure is None
 
 
-def test_a_single_peer_has_nobody_to_learn_from() -> None:
+def test_a_single_peer_is_refused() -> None:
     with pytest.raises(ValueError, match="peers must be at least two students, got 1"):
         Peers({"alone": make_student()})
 
 
-def test_a_unit_goes_on_from_the_last_epoch_that_all_its_peers_have(tmp_path) -> None:
+def test_a_unit_resumes_at_the_last_epoch_of_all_its_peers(tmp_path) -> None:
     whole, stopped, again = make_peers(), make_peers(), make_peers()
     train([whole])
     folders = [tmp_path / name for name in stopped.peers]
@@ -113,7 +113,7 @@ def test_a_unit_goes_on_from_the_last_epoch_that_all_its_peers_have(tmp_path) ->
         save(*place)
     train([stopped], epochs=2)
     save(*saved(stopped)[0])  # the process died before the second peer was saved
-    assert load_latest_together(saved(again))
+    assert load_latest(saved(again))
     assert [student.epoch for student in again.students] == [1, 1]
     train([again])
     assert bits(again) == bits(whole)

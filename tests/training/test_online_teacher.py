@@ -1,4 +1,4 @@
-"""A teacher that trains beside its students."""
+"""An online teacher, trained together with its students."""
 
 import torch
 from toys import EPOCHS, SHAPE, make_stream, make_student, train
@@ -21,7 +21,7 @@ def test_the_teacher_has_the_bits_of_a_run_on_labels_alone() -> None:
     assert sha256(teacher.student.model) == sha256(alone.model)
 
 
-def test_students_keep_their_bits_beside_any_neighbour() -> None:
+def test_students_keep_their_bits_with_any_neighbour() -> None:
     recipes = [{"T": 1.0}, {"dropout": 0.5}, {"model": "cnn"}, {"terms": {}}]
     together = [make_student(**recipe) for recipe in recipes]
     train(together, teacher=make_online())
@@ -31,11 +31,11 @@ def test_students_keep_their_bits_beside_any_neighbour() -> None:
         assert sha256(student.model) == sha256(alone.model), recipe
 
 
-def test_targets_are_its_answers_in_training_before_its_own_step() -> None:
+def test_targets_are_its_outputs_in_training_before_its_own_step() -> None:
     teacher, twin = make_online(dropout=0.5), make_online(dropout=0.5)
     batch = next(iter(make_stream().epoch(0)))
-    expected = twin.student.answer(batch, 0)
-    target = teacher.teach(batch, 0)
+    expected = twin.student.forward(batch, 0)
+    target = teacher.targets(batch, 0)
     assert torch.equal(target.logits, expected.logits)
     assert not target.logits.requires_grad
     assert sha256(teacher.student.model) != sha256(twin.student.model)
@@ -43,7 +43,7 @@ def test_targets_are_its_answers_in_training_before_its_own_step() -> None:
     assert teacher.student.model.training
 
 
-def test_a_student_that_comes_later_is_taught_as_if_it_had_been_there() -> None:
+def test_a_student_that_joins_later_gets_the_targets_of_all_epochs() -> None:
     whole, late, ahead = make_student(), make_student(), make_student(T=1.0)
     train([whole], teacher=make_online())
     train([late], epochs=1, teacher=make_online())
@@ -65,7 +65,7 @@ def test_agreement_is_with_the_teacher_as_it_stands() -> None:
     assert not any("val/agreement" in metrics for metrics in seen[teacher.student])
 
 
-def test_it_ends_when_nobody_is_left_to_teach() -> None:
+def test_it_ends_when_no_student_is_left() -> None:
     teacher, student = make_online(), make_student(lr=1e30, optimizer=torch.optim.SGD)
     train([student], teacher=teacher)
     assert student.failure is not None
@@ -83,6 +83,6 @@ def test_its_students_end_with_a_teacher_that_diverges() -> None:
 
 def test_outputs_in_bf16_are_float32() -> None:
     teacher = make_online(precision="bf16")
-    said = teacher(torch.zeros(2, *SHAPE))
-    assert isinstance(said, Output)
-    assert said.logits.dtype == torch.float32
+    output = teacher(torch.zeros(2, *SHAPE))
+    assert isinstance(output, Output)
+    assert output.logits.dtype == torch.float32

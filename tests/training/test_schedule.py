@@ -81,7 +81,7 @@ def test_onecycle_leads_on_from_its_warmup() -> None:
     "schedule",
     [Constant(), MultiStep(milestones=[2]), Cosine(), OneCycle(), Cosine(warmup_epochs=3)],
 )
-def test_a_restored_state_goes_on_with_the_same_rates(schedule: Schedule) -> None:
+def test_a_restored_state_continues_with_the_same_rates(schedule: Schedule) -> None:
     whole = rates(schedule)
     first = optimizer()
     scheduler = schedule.build(first, epochs=EPOCHS, steps_per_epoch=STEPS)
@@ -107,7 +107,7 @@ def test_onecycle_cycles_the_momentum_of_adamw() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("make", "message"),
     [
         (lambda: Constant(warmup_epochs=-1), "warmup_epochs must be at least 0, got -1"),
         (lambda: MultiStep(milestones=[5, 5]), "milestones must be rising epochs"),
@@ -119,6 +119,6 @@ def test_onecycle_cycles_the_momentum_of_adamw() -> None:
         ),
     ],
 )
-def test_values_out_of_range_are_named(make: object, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_values_out_of_range_are_named(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]

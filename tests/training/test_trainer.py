@@ -57,7 +57,7 @@ def test_metrics_too_depend_on_the_student_alone() -> None:
     assert found[alone] == found[students[1]]
 
 
-def test_a_student_that_is_not_taught_has_no_agreement_whatever_trains_beside_it() -> None:
+def test_a_student_that_is_not_taught_has_no_agreement_whatever_the_cohort() -> None:
     seen: dict[Student, dict[str, float]] = {}
     taught, untaught = make_student(), make_student(terms={})
     train([taught, untaught], record=lambda student, metrics: seen.update({student: metrics}))
@@ -112,20 +112,20 @@ def test_the_teacher_never_changes() -> None:
     assert all(p.grad is None for p in teacher.network.model.parameters())
 
 
-def test_the_teacher_is_asked_once_a_batch() -> None:
+def test_the_teacher_runs_once_a_batch() -> None:
     teacher = make_teacher()
-    asked: list[int] = []
+    batches: list[int] = []
     forward = teacher.network.model.forward
 
     def counting(images: torch.Tensor) -> torch.Tensor:
-        asked.append(len(images))
+        batches.append(len(images))
         return forward(images)
 
     teacher.network.model.forward = counting  # type: ignore[method-assign]
     train([make_student(T=T) for T in (1.0, 2.0, 4.0, 8.0)], teacher=teacher)
     training = [BATCH, BATCH, 8] * EPOCHS
     validation = [8, 8, 4]
-    assert asked == validation + training
+    assert batches == validation + training
 
 
 def test_the_global_random_state_and_threads_are_given_back() -> None:

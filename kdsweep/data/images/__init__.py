@@ -1,0 +1,14 @@
+"""Encoded images: finding, decoding and, if they are too large for memory, streaming them.
+
+The sources of images in files or tables use it; its rules are in docs/datasets.md.
+
+- decoding: ImageDecoder, Part, content_digest
+- download: explain_failed_download, warn_if_incomplete
+- encoded: EncodedImages, ImageFormat, UnreadableImage, decode, decode_all, read_header
+- files: ImageFiles, SkippedFiles, class_folders, folder_names
+- formats: image_formats, image_endings
+- hf_table: TableImages
+- lazy: StoredImages
+- notices: warn_once
+- pixels: to_eight_bits, upright_size
+"""

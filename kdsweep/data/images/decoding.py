@@ -1,8 +1,9 @@
-"""From encoded images with labels to parts of a data set, in memory or on disk."""
+"""Decodes the images of a source into the parts of a data set, in memory or on disk."""
 
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import NamedTuple
@@ -11,11 +12,11 @@ import torch
 
 from kdsweep.common.validation import check_positive, check_whole, shown
 from kdsweep.data.images.encoded import (
-    Encoded,
-    Form,
+    EncodedImages,
     Header,
+    ImageFormat,
     Size,
-    Unreadable,
+    UnreadableImage,
     attempt_all,
     content_sha256,
     decode,
@@ -25,147 +26,153 @@ from kdsweep.data.images.encoded import (
 )
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
-from kdsweep.data.types import Images, Labelled
+from kdsweep.data.types import Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-DIGEST_GIB = 8  # encoded images that are still read whole to name their content
+DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
 DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
 
-Found = Brightness | Unreadable | None  # of ``Decoded``, or why there are no pixels
+Status = Brightness | UnreadableImage | None  # of ``Decoded``, or why there are no pixels
 
 
 class Part(NamedTuple):
     """The encoded images of train, val or test, and the class number of each."""
 
-    images: Encoded
+    images: EncodedImages
     labels: Sequence[int]
 
 
-class Reading:
+@dataclass(frozen=True)
+class ImageDecoder:
     """How a source of encoded images reads them: the options that all such sources share.
 
     Args:
         image_size: side in pixels, or [H, W]; None: the size of the images, which must be equal.
-        crop: an image of other proportions is cut to them round its middle, not stretched to them.
+        crop: images of other proportions are cropped around their centre, not stretched.
         channels: 3 makes every image RGB, 1 grey; None: 1 if all of them are grey, else 3.
         memory_gib: decoded images larger than this stay on disk.
-        workers: processes that decode images that stay on disk; 0: none but this one.
-        skip_unreadable: leave unreadable images out, with a warning for each, instead of refusing.
-            For images that stay on disk this takes one pass of decoding them all.
+        workers: processes that decode images that stay on disk; 0: only this process.
+        skip_unreadable: leave unreadable images out, with a warning for each, instead of raising.
+            For images that stay on disk this costs one pass of decoding them all.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
     """
 
-    def __init__(
-        self,
-        image_size: int | Sequence[int] | None = None,
-        crop: bool = False,
-        channels: int | None = 3,
-        memory_gib: float = 4.0,
-        workers: int = 2,
-        skip_unreadable: bool = False,
-        white: float | None = None,
-    ) -> None:
-        check_positive("dataset.source.memory_gib", memory_gib)
-        check_whole("dataset.source.workers", workers, least=0)
-        if channels not in (None, 1, 3):
-            raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {channels!r}")
-        if white is not None:
-            check_positive("dataset.source.white", white)
-        self._size = None if image_size is None else _parse_size(image_size)
-        self._crop = crop
-        self._channels = channels
-        self._memory_gib = memory_gib
-        self._workers = workers
-        self._skip_unreadable = skip_unreadable
-        self._white = white
+    image_size: int | Sequence[int] | None = None
+    crop: bool = False
+    channels: int | None = 3
+    memory_gib: float = 4.0
+    workers: int = 2
+    skip_unreadable: bool = False
+    white: float | None = None
 
-    def load(self, parts: Mapping[str, Part], class_names: Sequence[str]) -> dict[str, Labelled]:
-        """Decode all parts, or only look at the headers if they are to stay on disk.
+    def __post_init__(self) -> None:
+        check_positive("dataset.source.memory_gib", self.memory_gib)
+        check_whole("dataset.source.workers", self.workers, least=0)
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {self.channels!r}")
+        if self.white is not None:
+            check_positive("dataset.source.white", self.white)
+        if self.image_size is not None:
+            _parse_size(self.image_size)
+
+    def load(
+        self, parts: Mapping[str, Part], class_names: Sequence[str]
+    ) -> dict[str, LabelledImages]:
+        """Decode all parts, or read only their headers if they are to stay on disk.
 
         Raises:
             ValueError: an image is unreadable, a class has no readable one, sizes differ and no
                 image_size is given, images of more than 8 bits a channel are all almost black.
         """
-        form = self._form(parts)
+        image_format = self._image_format(parts)
         num_images = sum(len(part.labels) for part in parts.values())
-        in_memory = num_images * prod(form[:3]) <= self._memory_gib * GIB
-        read = {name: self._read(part.images, form, in_memory) for name, part in parts.items()}
-        found_of = [(parts[name].images, found) for name, (_, found) in read.items()]
-        _check_brightness(found_of, self._white)
+        in_memory = num_images * prod(image_format[:3]) <= self.memory_gib * GIB
+        read = {
+            name: self._read(part.images, image_format, in_memory) for name, part in parts.items()
+        }
+        _check_brightness(
+            [(parts[name].images, status) for name, (_, status) in read.items()], self.white
+        )
         return {
-            name: self._without_unreadable(name, parts[name].labels, images, found, class_names)
-            for name, (images, found) in read.items()
+            name: self._without_unreadable(
+                name,
+                LabelledImages(images, torch.tensor(parts[name].labels, dtype=torch.int64)),
+                status,
+                class_names,
+            )
+            for name, (images, status) in read.items()
         }
 
-    def _form(self, parts: Mapping[str, Part]) -> Form:
-        if self._size is not None and self._channels is not None:
-            return Form(self._channels, *self._size, self._crop, self._white)
-        headers = dict(self._headers(parts))
-        if not headers:
-            raise ValueError("dataset.source must give readable images, got none")
-        size = self._size or _common_size(headers)
-        channels = self._channels or (1 if all(head.grey for head in headers.values()) else 3)
-        return Form(channels, *size, self._crop, self._white)
+    def _image_format(self, parts: Mapping[str, Part]) -> ImageFormat:
+        size = None if self.image_size is None else _parse_size(self.image_size)
+        channels = self.channels
+        if size is None or channels is None:
+            headers = dict(self._headers(parts))
+            if not headers:
+                raise ValueError("dataset.source must give readable images, got none")
+            size = size or _common_size(headers)
+            channels = channels or (1 if all(head.grey for head in headers.values()) else 3)
+        return ImageFormat(channels, *size, self.crop, self.white)
 
     def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, Header]]:
         """Names and headers of all readable images."""
         for images, _ in parts.values():
-            found = attempt_all(partial(read_header, images), range(len(images)))
-            for row, header in enumerate(found):
-                if isinstance(header, Unreadable):
-                    self._refuse(header)
-                else:
+            headers = attempt_all(partial(read_header, images), range(len(images)))
+            for row, header in enumerate(headers):
+                if not isinstance(header, UnreadableImage):
                     yield images.name(row), header
+                elif not self.skip_unreadable:
+                    raise header
 
-    def _read(self, encoded: Encoded, form: Form, in_memory: bool) -> tuple[Images, list[Found]]:
+    def _read(
+        self, encoded: EncodedImages, image_format: ImageFormat, in_memory: bool
+    ) -> tuple[Images, list[Status]]:
         if in_memory:
-            return decode_all(encoded, form)
-        return StoredImages(encoded, form, self._workers), self._check_stored(encoded, form)
+            return decode_all(encoded, image_format)
 
-    def _check_stored(self, images: Encoded, form: Form) -> list[Found]:
-        """Headers only, except where pixels must be seen: damaged ones to leave out, deep ones."""
-
-        def read(row: int) -> Brightness | None:
-            if has_deep_pixels(images, row) or self._skip_unreadable:
-                return decode(images, row, form).brightness
+        def check(row: int) -> Brightness | None:
+            # Pixels are decoded only to skip damaged images and to measure deep ones.
+            if has_deep_pixels(encoded, row) or self.skip_unreadable:
+                return decode(encoded, row, image_format).brightness
             return None
 
-        return attempt_all(read, range(len(images)))
+        return StoredImages(encoded, image_format, self.workers), attempt_all(
+            check, range(len(encoded))
+        )
 
     def _without_unreadable(
         self,
-        name: str,
-        labels: Sequence[int],
-        images: Images,
-        found: Sequence[Found],
+        part: str,
+        loaded: LabelledImages,
+        status: Sequence[Status],
         class_names: Sequence[str],
-    ) -> Labelled:
-        """A part without its unreadable images."""
-        loaded = Labelled(images, torch.tensor(labels, dtype=torch.int64))
-        errors = [error for error in found if isinstance(error, Unreadable)]
+    ) -> LabelledImages:
+        """A part without its unreadable images; every class must keep an image."""
+        errors = [error for error in status if isinstance(error, UnreadableImage)]
         if not errors:
             return loaded
+        if not self.skip_unreadable:
+            raise errors[0]
         for error in errors:
-            self._refuse(error)
             logger.warning("Image left out: %s", error.cause)
-        rows = [row for row, error in enumerate(found) if not isinstance(error, Unreadable)]
-        loaded = loaded.take(torch.tensor(rows, dtype=torch.int64))
-        _check_left(name, labels, loaded.labels.tolist(), class_names)
-        return loaded
-
-    def _refuse(self, error: Unreadable) -> None:
-        if not self._skip_unreadable:
-            raise error
+        rows = [row for row, error in enumerate(status) if not isinstance(error, UnreadableImage)]
+        readable = loaded.subset(torch.tensor(rows, dtype=torch.int64))
+        if lost := sorted({*loaded.labels.tolist()} - {*readable.labels.tolist()}):
+            raise ValueError(
+                "dataset.source must give a readable image of every class, "
+                f"got none of {class_names[lost[0]]!r} in {part}"
+            )
+        return readable
 
 
 def content_digest(parts: Mapping[str, Part]) -> str:
     """sha256 over names, labels and bytes of all images, in hex.
 
     Above 8 GiB it is over names, labels and sizes: reading hundreds of gigabytes before every
-    sweep, only to name them, would cost more than it protects from.
+    sweep would cost more than the mistakes it prevents.
     """
     digest = hashlib.sha256()
     sizes = {name: part.images.num_bytes() for name, part in parts.items()}
@@ -186,39 +193,30 @@ def _common_size(headers: Mapping[str, Header]) -> Size:
         if other != size:
             raise ValueError(
                 "dataset.source.image_size must be a number of pixels or [H, W] where images "
-                f"differ in size, got null for {_sized(first, size)} and {_sized(name, other)}"
+                f"differ in size, got null for {first} ({size[0]} x {size[1]}) and "
+                f"{name} ({other[0]} x {other[1]})"
             )
     return size
 
 
 def _check_brightness(
-    parts: Sequence[tuple[Encoded, Sequence[Found]]], white: float | None
+    parts: Sequence[tuple[EncodedImages, Sequence[Status]]], white: float | None
 ) -> None:
-    """With a white far above all values, such as 65535 for those of 12 bits, nothing is seen."""
+    """Refuse a white far above all values, such as 65535 for those of 12 bits: all looks black."""
     deep = [
         (brightness, images.name(row))
-        for images, found in parts
-        for row, brightness in enumerate(found)
+        for images, status in parts
+        for row, brightness in enumerate(status)
         if isinstance(brightness, Brightness)
     ]
-    if not deep or not 0 < max(deep)[0].share < DARK:
+    if not deep:
         return
     brightest, name = max(deep)
-    raise ValueError(
-        "dataset.source.white must be such that not all images of more than 8 bits a channel are "
-        f"almost black ({brightest.remedy}), got {shown(white)} with {len(deep)} such images, the "
-        f"brightest value {brightest.value:g} of {brightest.white:g} in {name}"
-    )
-
-
-def _check_left(
-    part: str, before: Sequence[int], left: Sequence[int], class_names: Sequence[str]
-) -> None:
-    """A class that had images must still have one."""
-    if lost := sorted({*before} - {*left}):
+    if 0 < brightest.fraction < DARK:
         raise ValueError(
-            "dataset.source must give a readable image of every class, "
-            f"got none of {class_names[lost[0]]!r} in {part}"
+            "dataset.source.white must be such that not all images of more than 8 bits a channel "
+            f"are almost black ({brightest.remedy}), got {shown(white)} with {len(deep)} such "
+            f"images, the brightest value {brightest.value:g} of {brightest.white:g} in {name}"
         )
 
 
@@ -232,7 +230,3 @@ def _parse_size(size: int | Sequence[int]) -> Size:
         )
     height, width = sides
     return height, width
-
-
-def _sized(name: str, size: Size) -> str:
-    return f"{name} ({size[0]} x {size[1]})"

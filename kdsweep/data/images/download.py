@@ -1,4 +1,4 @@
-"""Published archives: what is said of one that is neither there nor can be had, or not whole."""
+"""Published archives: messages about failed downloads and incomplete folders."""
 
 import logging
 import tarfile
@@ -10,10 +10,11 @@ from http.client import HTTPException
 from pathlib import Path
 
 from kdsweep.data.images.decoding import Part
+from kdsweep.data.types import error_reason
 
 logger = logging.getLogger(__name__)
 
-# What torchvision passes on from the network, the disk and damaged archives.
+# Errors of the network, the disk and damaged archives, which torchvision does not catch.
 FAILURES = (
     *(OSError, RuntimeError, HTTPException, EOFError),
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
@@ -21,13 +22,13 @@ FAILURES = (
 
 
 @contextmanager
-def fetching(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
-    """Round a download into ``folder``: whatever fails is one sentence on what to put where.
+def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
+    """Report any failure of a download into ``folder`` as one message: which files to put where.
 
     Args:
-        urls: of the files that the folder needs.
-        folder: where they belong.
-        root: dataset.root as it was given.
+        urls: of the files to download.
+        folder: their destination.
+        root: dataset.root as given by the user.
 
     Raises:
         ValueError: a file is neither there nor can be downloaded.
@@ -39,30 +40,25 @@ def fetching(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
         they, them = ("it", "it") if len(urls) == 1 else ("they", "them")
         raise ValueError(
             f"dataset.root must be a folder that holds {files}, because {they} could not be "
-            f"downloaded here ({reason(error)}): fetch {', '.join(urls)} and put {them} into "
-            f"{folder.absolute()}, got {root}"
+            f"downloaded here ({error_reason(error).rstrip('.:')}): fetch {', '.join(urls)} "
+            f"and put {them} into {folder.absolute()}, got {root}"
         ) from error
 
 
-def warn_unless_whole(
+def warn_if_incomplete(
     folder: Path, parts: Mapping[str, Part], published: Mapping[str, int]
 ) -> None:
-    """Warn of a folder that has not the published number of images: a broken-off unpacking."""
-    found = {name: len(part.labels) for name, part in parts.items()}
-    if found != published:
+    """Warn if a folder lacks some of the published images, as after interrupted unpacking."""
+    counts = {name: len(part.labels) for name, part in parts.items()}
+    if counts != published:
         logger.warning(
             "%s holds %s images, published are %s: if it is not meant to be smaller, remove it and "
             "it is unpacked again",
             folder,
-            _counts(found),
-            _counts(published),
+            _format_counts(counts),
+            _format_counts(published),
         )
 
 
-def _counts(images: Mapping[str, int]) -> str:
-    return " + ".join(f"{count:,} {name}" for name, count in images.items())
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return " + ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,11 +1,12 @@
-"""Encoded images (JPEG, PNG, ...) and how they become pixels, all of one form."""
+"""Encoded images (JPEG, PNG, ...) and their decoding to pixels of one format."""
 
 import hashlib
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
@@ -15,49 +16,50 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.formats import image_formats
 from kdsweep.data.images.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
-from kdsweep.data.types import DataError, printable
+from kdsweep.data.types import DataError, error_reason
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 Size = tuple[int, int]  # (H, W)
 
 
-class Encoded(Protocol):
-    """N encoded images, wherever they lie: files of a folder, rows of a table."""
+class EncodedImages(Protocol):
+    """N encoded images: files of a folder, or rows of a table."""
 
     def __len__(self) -> int:
         """N."""
 
     def open(self, row: int) -> Path | BinaryIO:
-        """What Pillow reads the image from."""
+        """The file that Pillow reads the image from."""
 
     def name(self, row: int) -> str:
-        """What a person finds the image by."""
+        """The image's path or row, for messages."""
 
     def key(self, row: int) -> str:
-        """What names the image on every machine; empty where only its place in the order does."""
+        """Identifies the image on every machine; empty if only its position does."""
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
 
-    def take(self, index: Tensor) -> "Encoded":
+    def subset(self, index: Tensor) -> "EncodedImages":
         """The images at ``index``, still encoded."""
 
 
-class Form(NamedTuple):
-    """What every decoded image looks like."""
+class ImageFormat(NamedTuple):
+    """The format of all decoded images."""
 
     channels: int  # 1 or 3
     height: int
     width: int
-    crop: bool = False  # cut to the proportions round the middle, instead of stretched to them
+    crop: bool = False  # crop around the centre to these proportions, instead of stretching
     white: float | None = None  # the value that becomes 255 (``to_eight_bits``)
 
 
 class Header(NamedTuple):
-    """What an image shows without being decoded."""
+    """What can be read of an image without decoding it."""
 
     size: Size
     grey: bool
@@ -70,11 +72,11 @@ class Decoded(NamedTuple):
     brightness: Brightness | None
 
 
-class Unreadable(DataError):
-    """An image that cannot be read; the sentence names it."""
+class UnreadableImage(DataError):
+    """An image that cannot be read; the message has its name."""
 
     def __init__(self, name: str, error: Exception) -> None:
-        reason = printable((str(error) or type(error).__name__).splitlines()[0])
+        reason = escape_unprintable(error_reason(error))
         self.cause = reason if name in reason else f"{name}: {reason}"
         super().__init__(
             "dataset.source must give readable images (dataset.source.skip_unreadable=true leaves "
@@ -83,69 +85,68 @@ class Unreadable(DataError):
 
 
 def regular(path: Path) -> Path:
-    """The path, if it is of a regular file: a pipe never ends, nor does /dev/zero.
-
-    Raises:
-        OSError: it is something else, or nothing.
-    """
+    """The path. Raises OSError unless it is a regular file: a pipe or /dev/zero never ends."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"not a regular file: {path}")
     return path
 
 
-def content_sha256(images: Encoded, row: int) -> str:
+def content_sha256(images: EncodedImages, row: int) -> str:
     """sha256 of an encoded image, in hex. OSError if it cannot be read."""
     image = images.open(row)
     content = image.read_bytes() if isinstance(image, Path) else image.read()
     return hashlib.sha256(content).hexdigest()
 
 
-def decode(images: Encoded, row: int, form: Form) -> Decoded:
+@contextmanager
+def _opened(images: EncodedImages, row: int) -> Iterator[Image.Image]:
+    """An image opened with Pillow, not decoded yet. Whatever fails is an UnreadableImage."""
+    try:
+        with Image.open(images.open(row), formats=image_formats()) as file:
+            yield file
+    except Exception as error:  # Pillow passes on whatever a format's parser raises
+        raise UnreadableImage(images.name(row), error) from error
+
+
+def decode(images: EncodedImages, row: int, image_format: ImageFormat) -> Decoded:
     """The image as (channels, H, W), upright, resized if it has another size; alpha is dropped.
 
     Raises:
-        Unreadable: it is no image, a damaged one, or one whose values no rule scales to 8 bits.
+        UnreadableImage: it is no image, damaged, or has values that no rule scales to 8 bits.
     """
-    try:
-        with Image.open(images.open(row), formats=image_formats()) as file:
-            mode = "L" if form.channels == 1 else "RGB"
-            image, brightness = to_eight_bits(file, mode, form.white)
-    except Exception as error:  # Pillow passes on whatever a format's parser raises
-        raise Unreadable(images.name(row), error) from error
-    size = form.width, form.height
+    mode = "L" if image_format.channels == 1 else "RGB"
+    with _opened(images, row) as file:
+        image, brightness = to_eight_bits(file, mode, image_format.white)
+    size = image_format.width, image_format.height
     if image.size != size:
-        bilinear = Image.Resampling.BILINEAR
-        image = ImageOps.fit(image, size, bilinear) if form.crop else image.resize(size, bilinear)
+        resize = ImageOps.fit if image_format.crop else Image.Image.resize
+        image = resize(image, size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    return Decoded(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1), brightness)
+    return Decoded(pixels[None] if mode == "L" else pixels.transpose(2, 0, 1), brightness)
 
 
-def read_header(images: Encoded, row: int) -> Header:
-    """Size and colour of an image, without decoding it. Raises Unreadable."""
-    try:
-        with Image.open(images.open(row), formats=image_formats()) as file:
-            grey = is_grey(file)  # first: to look for EXIF, Pillow decodes a PNG file
-            return Header(upright_size(file), grey)
-    except Exception as error:  # as above
-        raise Unreadable(images.name(row), error) from error
+def read_header(images: EncodedImages, row: int) -> Header:
+    """Size and colour of an image, without decoding it. Raises UnreadableImage."""
+    with _opened(images, row) as file:
+        grey = is_grey(file)  # first: to look for EXIF, Pillow decodes a PNG file
+        return Header(upright_size(file), grey)
 
 
-def has_deep_pixels(images: Encoded, row: int) -> bool:
-    """Whether an image has more than 8 bits a channel, without decoding it. Raises Unreadable."""
-    try:
-        with Image.open(images.open(row), formats=image_formats()) as file:
-            return is_deep(file)
-    except Exception as error:  # as above
-        raise Unreadable(images.name(row), error) from error
+def has_deep_pixels(images: EncodedImages, row: int) -> bool:
+    """If an image has more than 8 bits a channel, without decoding it. Raises UnreadableImage."""
+    with _opened(images, row) as file:
+        return is_deep(file)
 
 
-def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Found | Unreadable]:
-    """What ``read`` finds for each item, in order, or why it cannot; read in threads."""
+def attempt_all(
+    read: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Result | UnreadableImage]:
+    """The result of ``read`` for each item, in order, or its exception; read in threads."""
 
-    def attempt(item: Item) -> Found | Unreadable:
+    def attempt(item: Item) -> Result | UnreadableImage:
         try:
             return read(item)
-        except Unreadable as error:
+        except UnreadableImage as error:
             return error
 
     # Pillow warns of odd but harmless things (transparency of a palette, very large images).
@@ -154,16 +155,18 @@ def attempt_all(read: Callable[[Item], Found], items: Sequence[Item]) -> list[Fo
         return list(pool.map(attempt, items))
 
 
-def decode_all(images: Encoded, form: Form) -> tuple[Tensor, list[Brightness | Unreadable | None]]:
-    """All images in memory, as uint8 (N, channels, H, W), and ``Decoded``'s facts about each.
+def decode_all(
+    images: EncodedImages, image_format: ImageFormat
+) -> tuple[Tensor, list[Brightness | UnreadableImage | None]]:
+    """All images as uint8 (N, channels, H, W), and the brightness in ``Decoded`` of each.
 
-    The pixels of an unreadable image are black, and why it cannot be read is in the list.
+    An unreadable image has black pixels, and its exception in the list.
     """
-    decoded = torch.zeros(len(images), form.channels, form.height, form.width, dtype=torch.uint8)
+    decoded = torch.zeros(len(images), *image_format[:3], dtype=torch.uint8)
     pixels = decoded.numpy()
 
     def read(row: int) -> Brightness | None:
-        pixels[row], brightness = decode(images, row, form)
+        pixels[row], brightness = decode(images, row, image_format)
         return brightness
 
     return decoded, attempt_all(read, range(len(images)))

@@ -1,4 +1,4 @@
-"""Image files: finding them in class folders, and a list of them as encoded images."""
+"""Image files: the search for them in class folders, and a list of them as encoded images."""
 
 import os
 from collections import Counter
@@ -10,23 +10,24 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.decoding import Part
 from kdsweep.data.images.encoded import regular
 from kdsweep.data.images.formats import image_endings
 from kdsweep.data.images.notices import warn_once
-from kdsweep.data.types import printable
 
-AGAIN = "links to what is read already"
+# Kinds of skipped files, as they are named in the warning.
+DUPLICATE_LINK = "links to what is read already"
 NOT_REGULAR = "not regular files"
 OUTSIDE = "images outside of class folders"
 NO_ENDING = "no ending"
 
 
-class LeftOut:
-    """What lies in folders of images and is not read, counted by its kind.
+class SkippedFiles:
+    """Counts the files in folders of images that are not read, by kind.
 
     Args:
-        published: how the names of files end that belong to the published set, and are not counted.
+        published: ending of names of files that belong to the published set and are not counted.
     """
 
     def __init__(self, published: str | None = None) -> None:
@@ -42,22 +43,22 @@ class LeftOut:
         self._first.setdefault(kind, path)
 
     def warn(self, root: Path) -> None:
-        """One warning of all that was counted in the folder of a data set."""
+        """Log one warning about all files that were skipped in the folder of a data set."""
         if kinds := str(self):
-            warn_once(f"dataset.root: left out of {printable(str(root))} are {kinds}")
+            warn_once(f"dataset.root: left out of {escape_unprintable(str(root))} are {kinds}")
 
     def __str__(self) -> str:
         """``.txt (12), not regular files (1: train/cat/pipe.png)``, most of them first."""
         return ", ".join(
             f"{kind} ({count})"
             if kind.startswith(".")
-            else f"{kind} ({count}: {printable(str(self._first[kind]))})"
+            else f"{kind} ({count}: {escape_unprintable(str(self._first[kind]))})"
             for kind, count in self._count.most_common()
         )
 
 
 class ImageFiles:
-    """Files somewhere below ``root``, as ``Encoded``."""
+    """Files below ``root``, as ``EncodedImages``."""
 
     def __init__(self, root: Path, paths: Sequence[Path]) -> None:
         self._root = root
@@ -71,7 +72,7 @@ class ImageFiles:
         return regular(self._path(row))
 
     def name(self, row: int) -> str:
-        return printable(str(self._path(row)))
+        return escape_unprintable(str(self._path(row)))
 
     def key(self, row: int) -> str:
         return Path(os.fsdecode(self._relative[row])).as_posix()
@@ -79,7 +80,7 @@ class ImageFiles:
     def num_bytes(self) -> list[int]:
         return [self._path(row).stat().st_size for row in range(len(self))]
 
-    def take(self, index: Tensor) -> "ImageFiles":
+    def subset(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)
         chosen._relative = self._relative[index.numpy()]
         return chosen
@@ -92,40 +93,40 @@ def class_folders(
     folders: Mapping[str, Path],
     names: Sequence[str],
     *,
-    left_out: LeftOut,
+    skipped: SkippedFiles,
     known: str = "train/",
 ) -> dict[str, Part]:
     """All images of each part's folder, which must hold exactly the class folders ``names``.
 
-    Files are found at any depth, by their ending; hidden files and folders are not looked at. Only
-    regular files are read, each once, wherever links lead: an image that lies in a class folder
-    itself belongs to this class, whatever links to it.
+    Files are found at any depth, by their ending; hidden files and folders are ignored. Only
+    regular files are read, each once, even if several links lead to it: an image that lies in a
+    class folder itself belongs to this class.
 
     Args:
-        folders: train/, val/ and test/, as far as they are there.
-        left_out: counts what is not read.
-        known: where the names come from, for the sentence about a difference.
+        folders: train/, val/ and test/, those that exist.
+        skipped: counts what is not read.
+        known: the origin of the names, for the message about a difference.
     """
-    return {part: _class_folders(path, names, known, left_out) for part, path in folders.items()}
+    return {part: _class_folders(path, names, known, skipped) for part, path in folders.items()}
 
 
-def _class_folders(folder: Path, names: Sequence[str], known: str, left_out: LeftOut) -> Part:
+def _class_folders(folder: Path, names: Sequence[str], known: str, skipped: SkippedFiles) -> Part:
     """The images of one part."""
     _check_names(folder, names, known)
     for entry in _entries(folder):
         if not _is_folder(entry):
             kind = _kind(entry)
-            left_out.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
-    found = [list(_image_files(folder / name, left_out)) for name in names]
-    taken = {file.real for files in found for file in files if not file.is_linked}
+            skipped.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
+    files_of_class = [list(_image_files(folder / name, skipped)) for name in names]
+    taken = {file.real for files in files_of_class for file in files if not file.is_linked}
     paths: list[Path] = []
     labels: list[int] = []
-    for label, (name, files) in enumerate(zip(names, found, strict=True)):
-        own = sorted(_once(files, taken, left_out))
+    for label, (name, files) in enumerate(zip(names, files_of_class, strict=True)):
+        own = sorted(_first_paths(files, taken, skipped))
         if not own:
             raise ValueError(
                 f"dataset.root must hold images in every class folder, got {folder / name} "
-                f"without any{f', left out are {left_out}' if str(left_out) else ''}"
+                f"without any{f', left out are {skipped}' if str(skipped) else ''}"
             )
         paths += own
         labels += [label] * len(own)
@@ -142,8 +143,8 @@ def folder_names(folder: Path) -> tuple[str, ...]:
 
 
 def _check_names(folder: Path, names: Sequence[str], known: str) -> None:
-    found = folder_names(folder)
-    missing, unknown = sorted({*names} - {*found}), sorted({*found} - {*names})
+    there = folder_names(folder)
+    missing, unknown = sorted({*names} - {*there}), sorted({*there} - {*names})
     if missing or unknown:
         odd = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}, unknown in {known}"
         raise ValueError(
@@ -154,62 +155,62 @@ def _check_names(folder: Path, names: Sequence[str], known: str) -> None:
 
 class _File(NamedTuple):
     path: Path
-    real: str  # where the file lies, once links are followed
+    real: str  # path with all links resolved
     is_linked: bool
 
 
-def _image_files(folder: Path, left_out: LeftOut) -> Iterator[_File]:
-    """The images below a class folder; no folder is walked twice, so that every walk ends."""
-    walked: set[str] = set()
+def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
+    """The images below a class folder. No folder is visited twice, so cycles of links end."""
+    visited: set[str] = set()
     own, linked = ([], [folder]) if folder.is_symlink() else ([folder], [])
     while own or linked:
-        is_linked = not own  # links come last, so that none takes what lies here itself
+        is_linked = not own  # links come last, so that an image counts where it lies
         parent = (own or linked).pop()
-        home = os.path.realpath(parent)
-        if home in walked:
-            left_out.add(AGAIN, parent)
+        real_parent = os.path.realpath(parent)
+        if real_parent in visited:
+            skipped.add(DUPLICATE_LINK, parent)
             continue
-        walked.add(home)
+        visited.add(real_parent)
         for entry in _entries(parent):
             path, via_link = Path(entry.path), is_linked or entry.is_symlink()
-            real = os.path.realpath(path) if via_link else os.path.join(home, entry.name)
+            real = os.path.realpath(path) if via_link else os.path.join(real_parent, entry.name)
             if _is_folder(entry):
-                if Path(home).is_relative_to(real):
-                    left_out.add(AGAIN, path)
+                if Path(real_parent).is_relative_to(real):
+                    skipped.add(DUPLICATE_LINK, path)
                 else:
                     (linked if via_link else own).append(path)
             elif (kind := _kind(entry)) in image_endings():
                 yield _File(path, real, via_link)
             else:
-                left_out.add(kind, path)
+                skipped.add(kind, path)
 
 
-def _once(files: Sequence[_File], taken: set[str], left_out: LeftOut) -> Iterator[Path]:
-    """The paths of a class that no other path has led to; adds them to ``taken``."""
+def _first_paths(files: Sequence[_File], taken: set[str], skipped: SkippedFiles) -> Iterator[Path]:
+    """The paths of a class whose files have no earlier path; adds these files to ``taken``."""
     for path, real, is_linked in files:
         if is_linked and real in taken:
-            left_out.add(AGAIN, path)
+            skipped.add(DUPLICATE_LINK, path)
         else:
             taken.add(real)
             yield path
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    """What is in a folder and not hidden, sorted by name. OSError if it cannot be read."""
+    """The entries of a folder that are not hidden, sorted by name. Raises OSError."""
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    return sorted(shown, key=lambda entry: entry.name)
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links that lead to each other
+    except OSError:  # a cycle of links
         return False
 
 
 def _kind(entry: "os.DirEntry[str]") -> str:
-    """The ending of a file in small letters, or what else it is."""
+    """The ending of a file in lower case, or the kind of another entry."""
     try:
         is_regular = entry.is_file()
     except OSError:  # as above

@@ -1,4 +1,4 @@
-"""Encoded images in a column of a table of Hugging Face's ``datasets``, which is optional."""
+"""Encoded images in a table of Hugging Face's ``datasets``, an optional dependency."""
 
 from copy import copy
 from io import BytesIO
@@ -13,7 +13,7 @@ from kdsweep.data.images.encoded import regular
 
 
 class TableImages:
-    """The images in a column of the library's table, as ``Encoded``; the table stays on disk."""
+    """A column of images as ``EncodedImages``; the table stays on disk."""
 
     def __init__(self, table: Any, column: str, split: str) -> None:
         encoded = import_datasets().Image(decode=False)
@@ -49,7 +49,7 @@ class TableImages:
         ]
         return [every[row] for row in self._rows]
 
-    def take(self, index: Tensor) -> "TableImages":
+    def subset(self, index: Tensor) -> "TableImages":
         chosen = copy(self)
         chosen._rows = self._rows[index.numpy()]
         return chosen

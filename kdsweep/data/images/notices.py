@@ -1,4 +1,4 @@
-"""Warnings about data, each given once however often the same data is read."""
+"""Warnings about data, logged once even if the same data is read again."""
 
 import logging
 from functools import cache

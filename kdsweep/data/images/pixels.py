@@ -1,4 +1,4 @@
-"""From an image of any mode to 8 bits a channel, upright; docs/datasets.md has the rules."""
+"""Converts an image of any mode to 8 bits a channel, upright; docs/datasets.md has the rules."""
 
 import re
 from typing import NamedTuple
@@ -26,16 +26,16 @@ TURNS = {
 
 
 class Brightness(NamedTuple):
-    """The largest value of an image of more than 8 bits a channel, and what was white for it."""
+    """The largest value of an image of more than 8 bits a channel, and its value of white."""
 
-    share: float  # value / white, in [0, 1]; first, so that a tuple is larger if it is brighter
+    fraction: float  # value / white, in [0, 1]; first, so that a tuple is larger if it is brighter
     value: float
     white: float
-    remedy: str  # which other white would do
+    remedy: str  # other values of white that would be accepted
 
 
 class Converted(NamedTuple):
-    """An image of 8 bits a channel; its brightness if it had more and that may be a mistake."""
+    """An image of 8 bits a channel; its brightness if it had more and may be wrongly scaled."""
 
     image: Image.Image
     brightness: Brightness | None
@@ -78,10 +78,15 @@ def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converte
         values = np.asarray(file)
         image, brightest = Image.fromarray(_scaled(values, white or own)), float(values.max())
     elif cut:
-        _check_cut(white)
+        if white not in (None, WHITE_OF_16_BITS):
+            raise ValueError(
+                f"colour of 16 bits a channel, for which dataset.source.white must be null or "
+                f"{WHITE_OF_16_BITS}, got {white:g}: only its upper 8 bits are read"
+            )
         brightest = 257.0 * float(np.asarray(file.convert("RGB")).max())  # without alpha
     brightness = None
-    if brightest is not None and not _is_meant(white, own):
+    # The largest value of a type is given on purpose: the images are dark.
+    if brightest is not None and white not in (own, *_narrower(own)):
         brightness = _brightness(brightest, white or own, own, cut)
     turn = TURNS.get(_orientation(file))
     upright = image if turn is None else image.transpose(turn)
@@ -100,19 +105,14 @@ def _own_white(file: Image.Image) -> int:
     return 0
 
 
-def _is_meant(white: float | None, own: int) -> bool:
-    """Whether a white that was given is the largest value of a type, so that dark is dark."""
-    return white is not None and white in (own, *_narrower(own))
-
-
 def _narrower(own: int) -> tuple[int, ...]:
-    """Values of 12 bits often lie in 16."""
+    """Values of 12 bits are often stored in 16."""
     return (WHITE_OF_12_BITS,) if own == WHITE_OF_16_BITS else ()
 
 
 def _brightness(value: float, white: float, own: int, cut: bool) -> Brightness:
     remedies = []
-    if not cut:  # else no other white is allowed
+    if not cut:  # otherwise no other white is allowed
         remedies.append(f"at most {4 * value:g}")
         remedies += [f"{w} for values of 12 bits" for w in _narrower(own) if value <= w]
     if own:
@@ -136,14 +136,6 @@ def _scaled(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
     return np.rint(numbers * (255 / white)).astype(np.uint8)
 
 
-def _check_cut(white: float | None) -> None:
-    if white not in (None, WHITE_OF_16_BITS):
-        raise ValueError(
-            f"colour of 16 bits a channel, for which dataset.source.white must be null or "
-            f"{WHITE_OF_16_BITS}, got {white:g}: only its upper 8 bits are read"
-        )
-
-
 def _is_cut(file: Image.Image) -> bool:
     """Whether Pillow will give the upper 8 of 16 bits, as it does for all but one grey channel."""
     if file.mode.startswith("I"):
@@ -153,7 +145,7 @@ def _is_cut(file: Image.Image) -> bool:
 
 
 def _raw_mode(file: Image.Image) -> str:
-    """How the pixels lie in an opened file that is not decoded yet; empty where Pillow hides it."""
+    """The layout of pixels in an opened file, not decoded yet; empty where Pillow has none."""
     tiles = getattr(file, "tile", None)
     if not tiles:
         return ""
@@ -163,8 +155,8 @@ def _raw_mode(file: Image.Image) -> str:
 
 
 def _orientation(file: Image.Image) -> int:
-    """1 (upright) to 8, as EXIF or XMP has it; 1 where that cannot be read."""
+    """1 (upright) to 8, from EXIF or XMP; 1 if that cannot be read."""
     try:
         return int(file.getexif().get(ORIENTATION, 1))
-    except Exception:  # whatever a damaged block makes Pillow raise: the pixels are whole
+    except Exception:  # of any type: the block is damaged, the pixels may be intact
         return 1

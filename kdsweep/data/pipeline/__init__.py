@@ -1,0 +1,12 @@
+"""From a source to batches: split, statistics, augmentation, mixing and the stream.
+
+All of it is seeded by names, so that every epoch can be replayed.
+
+- augment: Augment, AugmentParams
+- inspection: DatasetInspector
+- mixup: BatchMixer
+- pixel_stats: pixel_statistics
+- split: Dataset, SplitOptions, load_dataset
+- stratify: shuffled_pools, cut, cut_fraction, positions
+- stream: Stream, evaluation_batches, sample_images
+"""

@@ -1,4 +1,4 @@
-"""Looking at a data set once before anything is trained on it."""
+"""Checks of a data set before runs train on it: overlap of its parts, and unreadable images."""
 
 import hashlib
 from collections import defaultdict
@@ -16,39 +16,39 @@ from kdsweep.data.types import Images, in_order
 BATCH = 256  # images that are decoded at a time
 LONG_NAMES = {"val": "validation", "test": "test"}
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 class _Part(NamedTuple):
-    """Train, val or test of a data set, and where its images are in the source."""
+    """Train, val or test of a data set, and the positions of its images in the source."""
 
-    key: str  # the same only for parts that are cut from the same images
+    key: str  # equal only for parts that are cut from the same images
     images: Images
     rows: list[int]
 
-    def at(self, places: Sequence[int]) -> "_Part":
-        """Only the images at these places, ascending; the part itself, uncopied, if at all."""
-        if len(places) == len(self.rows):
+    def subset(self, positions: Sequence[int]) -> "_Part":
+        """The images at these ascending positions; at all of them, the part itself, not a copy."""
+        if len(positions) == len(self.rows):
             return self
-        index = torch.tensor(places, dtype=torch.int64)
+        index = torch.tensor(positions, dtype=torch.int64)
         images = self.images
-        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
-        return _Part(self.key, chosen, [self.rows[place] for place in places])
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
+        return _Part(self.key, chosen, [self.rows[position] for position in positions])
 
 
-class Inspection:
-    """What was looked at of some sources: no image is, twice, for another data set cut from one."""
+class DatasetInspector:
+    """Inspects data sets; no image is read twice for data sets cut from the same source."""
 
     def __init__(self) -> None:
         self._decoded: set[tuple[str, int]] = set()
         self._digests: dict[str, dict[int, bytes]] = defaultdict(dict)
         self._lengths: dict[str, dict[int, int]] = defaultdict(dict)
 
-    def look(self, dataset: Dataset, source: str) -> None:
-        """Warn of images on both sides of the split, and decode what is only read after epochs.
+    def inspect(self, dataset: Dataset, source: str) -> None:
+        """Warn of images in several parts, and decode val and test, which are read after epochs.
 
         Args:
-            source: names where the images come from.
+            source: identifies the origin of the images.
 
         Raises:
             DataError: an image of val or test is unreadable.
@@ -58,16 +58,16 @@ class Inspection:
             if (part := _part(dataset, name, source)) is not None:
                 self._read_through(part)
 
-    def forget_content(self) -> None:
+    def clear_digests(self) -> None:
         """Free the digests: they are computed again for another data set."""
         self._digests.clear()
         self._lengths.clear()
 
     def warn_of_overlap(self, dataset: Dataset, source: str) -> None:
-        """Warn of validation and test images that are training images, too, by their content.
+        """Warn of validation and test images with the content of a training image.
 
-        Images in memory are compared as they are read, pixel by pixel; those on disk byte by byte
-        of their files, unless more than 8 GiB would have to be read, which a warning reports.
+        Images in memory are compared by their pixels, those on disk by the bytes of their files,
+        unless more than 8 GiB would have to be read, which is a warning, too.
         """
         train = _part(dataset, "train", source)
         parts = {name: _part(dataset, name, source) for name in LONG_NAMES}
@@ -77,7 +77,7 @@ class Inspection:
             counts = self._num_shared(train, others)
         else:
             candidates = self._of_equal_length([train, *others.values()])
-            if (size := sum(map(self._num_bytes, candidates))) > DIGEST_GIB * GIB:
+            if (size := sum(sum(self._length(part)) for part in candidates)) > DIGEST_GIB * GIB:
                 warn_once(
                     f"dataset {dataset.name}: whether validation and test images are training "
                     f"images, too, was not looked at: {size / GIB:.1f} GiB would have to be read, "
@@ -85,15 +85,15 @@ class Inspection:
                 )
                 return
             counts = self._num_shared(candidates[0], dict(zip(others, candidates[1:], strict=True)))
-        found = [
+        overlaps = [
             f"{count} of {len(others[name].rows)} {LONG_NAMES[name]} images"
             for name, count in counts.items()
             if count
         ]
-        if found:
+        if overlaps:
             warn_once(
-                f"dataset {dataset.name}: {' and '.join(found)} are training images, too: identical"
-                " in content, so that they measure memory, not generalisation"
+                f"dataset {dataset.name}: {' and '.join(overlaps)} are training images, too:"
+                " identical in content, so that they measure memory, not generalisation"
             )
 
     def _num_shared(self, train: _Part, others: dict[str, _Part]) -> dict[str, int]:
@@ -105,37 +105,34 @@ class Inspection:
         }
 
     def _of_equal_length(self, parts: Sequence[_Part]) -> list[_Part]:
-        """What can be equal to an image on the other side of a split (train comes first).
+        """The images that may be equal to one of another part (train comes first).
 
-        That spares reading most training images of a compressed format where val and test are
-        small, fewer of val and test themselves, and none of a format of fixed length.
+        Of a compressed format, few training images have the length of one of a small val or test
+        set, so most are not read. Of a format of fixed length all are.
         """
         lengths = [self._length(part) for part in parts]
         shared = {*lengths[0]} & {length for of_part in lengths[1:] for length in of_part}
         return [
-            part.at([place for place, length in enumerate(of_part) if length in shared])
+            part.subset([row for row, length in enumerate(of_part) if length in shared])
             for part, of_part in zip(parts, lengths, strict=True)
         ]
 
     def _read_through(self, part: _Part) -> None:
-        marks = [(part.key, row) for row in part.rows]
-        new = [place for place, mark in enumerate(marks) if mark not in self._decoded]
+        keys = [(part.key, row) for row in part.rows]
+        new = [position for position, key in enumerate(keys) if key not in self._decoded]
         if new and not isinstance(part.images, Tensor):
-            read_through(part.at(new).images)
-            self._decoded.update(marks)
+            read_through(part.subset(new).images)
+            self._decoded.update(keys)
 
     def _content(self, part: _Part) -> list[bytes]:
-        return _looked_up(self._digests[part.key], part, _digests)
+        return _cached(self._digests[part.key], part, _digests)
 
     def _length(self, part: _Part) -> list[int]:
-        return _looked_up(self._lengths[part.key], part, _lengths)
-
-    def _num_bytes(self, part: _Part) -> int:
-        return sum(self._length(part))
+        return _cached(self._lengths[part.key], part, _lengths)
 
 
 def read_through(images: Images) -> None:
-    """Decode images that stay on disk, so that a broken one is found now and not in the night.
+    """Decode images that stay on disk, so that a damaged one is reported before training.
 
     Raises:
         DataError: an image is unreadable.
@@ -150,14 +147,14 @@ def _part(dataset: Dataset, name: str, source: str) -> _Part | None:
     return None if part is None else _Part(f"{source} {name}", part.images, index.tolist())
 
 
-def _looked_up(
-    known: dict[int, Found], part: _Part, look: Callable[[Images], Sequence[Found]]
-) -> list[Found]:
-    """What is known of each image of a part; only the others are looked at."""
-    new = [place for place, row in enumerate(part.rows) if row not in known]
+def _cached(
+    known: dict[int, Value], part: _Part, compute: Callable[[Images], Sequence[Value]]
+) -> list[Value]:
+    """The value of each image of a part; computed only where it is not known."""
+    new = [position for position, row in enumerate(part.rows) if row not in known]
     if new:
-        unknown = part.at(new)
-        known.update(zip(unknown.rows, look(unknown.images), strict=True))
+        unknown = part.subset(new)
+        known.update(zip(unknown.rows, compute(unknown.images), strict=True))
     return [known[row] for row in part.rows]
 
 

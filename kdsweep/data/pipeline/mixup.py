@@ -1,10 +1,10 @@
-"""Mixup and CutMix: each image of a batch mixed with another one, labels and all.
+"""Mixup and CutMix: each image of a batch is mixed with another one, and so are their labels.
 
-- mixup: Zhang et al. 2018, arXiv 1710.09412: share * image + (1 - share) * other.
-- CutMix: Yun et al. 2019, arXiv 1905.04899: a box of the other image on a part 1 - share of it.
+- mixup: Zhang et al. 2018, arXiv 1710.09412: lam * image + (1 - lam) * other.
+- CutMix: Yun et al. 2019, arXiv 1905.04899: a box of the other image on a part 1 - lam of it.
 
-The share is drawn from Beta(alpha, alpha), once a batch. Teacher and student see the same pixels,
-so the teacher's answer is to the mixed image, as in Beyer et al. 2022, arXiv 2106.05237.
+lam is drawn from Beta(alpha, alpha), once a batch. Teacher and student see the same pixels, so the
+teacher's logits are those of the mixed image, as in Beyer et al. 2022, arXiv 2106.05237.
 
 Shapes: B images in a batch, each (channels, H, W).
 """
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdsweep.common.types import Batch, Mixed
+from kdsweep.common.types import Batch, MixedLabels
 
 
 @dataclass(frozen=True)
-class Mix:
-    """How batches are mixed. With both, each batch is mixed in one of the two ways, by a coin.
+class BatchMixer:
+    """Mixes batches. With both mixup and CutMix, one is chosen at random for each batch.
 
-    ``mixup`` and ``cutmix`` are the alphas of their Beta distributions, 0 for none of it. Raises
+    ``mixup`` and ``cutmix`` are the alphas of their Beta distributions; 0 turns one off. Raises
     ValueError unless they are finite numbers >= 0.
     """
 
@@ -42,40 +42,40 @@ class Mix:
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
-    def apply(self, batch: Batch, draw: np.random.Generator) -> Batch:
-        """The batch with mixed images. Each image keeps the label that it shows more of."""
-        cut = self.cutmix > 0 and (self.mixup == 0 or draw.random() < 0.5)
+    def apply(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        """The batch with mixed images. Each image keeps the label of its larger part."""
+        cut = self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5)
         alpha = self.cutmix if cut else self.mixup
-        share = float(draw.beta(alpha, alpha))
-        partner = torch.from_numpy(draw.permutation(len(batch.labels)))
+        lam = float(generator.beta(alpha, alpha))
+        partner = torch.from_numpy(generator.permutation(len(batch.labels)))
         partner = partner.to(batch.labels.device, non_blocking=True)
         others = batch.images.index_select(0, partner)
         if cut:
-            images, share = _cut(batch.images, others, share, draw)
+            images, lam = _cut(batch.images, others, lam, generator)
         else:
-            images = batch.images.lerp(others, 1 - share)
+            images = batch.images.lerp(others, 1 - lam)
         labels = batch.labels, batch.labels.index_select(0, partner)
-        first, second = labels if share >= 0.5 else labels[::-1]
-        return Batch(images, first, batch.index, Mixed(second, max(share, 1 - share)))
+        first, second = labels if lam >= 0.5 else labels[::-1]
+        return Batch(images, first, batch.index, MixedLabels(second, max(lam, 1 - lam)))
 
 
 def _cut(
-    images: Tensor, others: Tensor, share: float, draw: np.random.Generator
+    images: Tensor, others: Tensor, lam: float, generator: np.random.Generator
 ) -> tuple[Tensor, float]:
-    """A box of the other images pasted in, and the share of the image that is left.
+    """A box of the other images pasted in, and lam, the fraction of the image that is left.
 
-    The box has the image's proportions and any place for its middle; what falls outside is cut off,
-    so the share that is left may be larger than the one that was drawn.
+    The box has the image's proportions and its centre may be anywhere; what lies outside is cut
+    off, so the returned lam may be larger than the one that was drawn.
     """
     height, width = images.shape[-2:]
-    side = math.sqrt(1 - share)
-    top, bottom = _span(height, side, draw)
-    left, right = _span(width, side, draw)
+    side = math.sqrt(1 - lam)
+    top, bottom = _span(height, side, generator)
+    left, right = _span(width, side, generator)
     images = images.clone()
     images[..., top:bottom, left:right] = others[..., top:bottom, left:right]
     return images, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def _span(size: int, part: float, draw: np.random.Generator) -> tuple[int, int]:
-    middle, half = int(draw.integers(size)), int(size * part) // 2
+def _span(size: int, part: float, generator: np.random.Generator) -> tuple[int, int]:
+    middle, half = int(generator.integers(size)), int(size * part) // 2
     return max(middle - half, 0), min(middle + half, size)

@@ -1,34 +1,35 @@
-"""From a source to the data set a run trains on: test, val and training split, and statistics.
+"""The data set of a run: a source split into training, validation and test set, with statistics.
 
 Shapes: N training images of (channels, H, W), C classes.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from kdsweep.common.rng import derive
+from kdsweep.common.text import escape_unprintable
 from kdsweep.common.validation import check_count, check_share, check_whole, per_channel, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
-from kdsweep.data.types import Labelled, Raw, Source, printable
+from kdsweep.data.types import LabelledImages, Source, SourceData
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint parts of one source, and what normalisation and models need to know.
+    """Three disjoint parts of one source, with the facts that normalisation and models need.
 
-    The index tensors hold each image's position in the part of the source it was cut from: the
-    source's own test (val) set if it has one, else its training set.
+    The index tensors hold each image's position in the part of the source that it was cut from:
+    the source's test (val) set if it has one, else its training set.
     """
 
     name: str
-    train: Labelled
-    val: Labelled | None  # None with dataset.val_fraction=0
-    test: Labelled
+    train: LabelledImages
+    val: LabelledImages | None  # None with dataset.val_fraction=0
+    test: LabelledImages
     class_names: tuple[str, ...]  # C of them
     mean: tuple[float, ...]  # per channel, in units of [0, 1] pixels
     std: tuple[float, ...]
@@ -58,63 +59,76 @@ class Dataset:
         )
 
 
+@dataclass(frozen=True)
+class SplitOptions:
+    """Options of the split, as in a dataset config node.
+
+    Raises:
+        ValueError: a value is out of its range; the message names the key.
+    """
+
+    name: str  # of the data set
+    val_fraction: float
+    test_fraction: float | None = None  # None: the source has a test set
+    split_seed: int = 0
+    train_fraction: float = 1.0
+    limit: int | None = None
+    per_class: int | None = None
+    mean: Sequence[float] | None = None  # one per channel, in units of [0, 1] pixels
+    std: Sequence[float] | None = None
+    classes: int | None = None  # the number of classes, to be checked
+
+    def __post_init__(self) -> None:
+        check_share("dataset.val_fraction", self.val_fraction)
+        check_whole("dataset.split_seed", self.split_seed, least=0)
+        check_share("dataset.train_fraction", self.train_fraction, zero=False, one=True)
+        check_count("dataset.per_class", self.per_class)
+        check_count("dataset.limit", self.limit)
+
+    @classmethod
+    def from_config(cls, config: object) -> "SplitOptions":
+        """The options among the attributes of a dataset's config."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+
 def load_dataset(
-    source: Source,
-    *,
-    name: str,
-    val_fraction: float,
-    test_fraction: float | None,
-    split_seed: int,
-    train_fraction: float,
-    limit: int | None,
-    per_class: int | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    classes: int | None,
-    device: torch.device | str = "cpu",
+    source: Source, options: SplitOptions, *, device: torch.device | str = "cpu"
 ) -> Dataset:
     """Load a source and split it, stratified, by ``split_seed`` alone.
 
     First the test set is cut off (``test_fraction`` of everything, if the source has none), then
     the validation set (``val_fraction`` of the rest, if the source has none), then the training
     split is reduced to ``train_fraction`` of itself, to at most ``per_class`` images of each class,
-    and to at most ``limit`` images. So no reduction ever changes what a run is judged on.
+    and to at most ``limit`` images. So no reduction changes the images that runs are evaluated on.
 
-    ``mean`` and ``std`` (per channel, in units of [0, 1] pixels) are those of the training split
-    *before* it is reduced, so that a teacher and its students see the same images; or those given.
+    ``mean`` and ``std`` are those of the training split *before* it is reduced, so that a teacher
+    and its students are given the same pixels; or the given ones.
 
     Raises:
-        ValueError: a value is out of its range, does not fit the data, or leaves a part empty or
-            the training split without some class. The sentence names the key.
+        ValueError: an option does not fit the data, or leaves a part empty or the training split
+            without some class. The message names the key.
     """
-    check_share("dataset.val_fraction", val_fraction)
-    check_whole("dataset.split_seed", split_seed, least=0)
-    check_share("dataset.train_fraction", train_fraction, zero=False, one=True)
-    check_count("dataset.per_class", per_class)
-    check_count("dataset.limit", limit)
-
-    raw = source.load()
-    _check_classes(raw, name, classes)
-    _check_test_fraction(raw, name, test_fraction)
-
-    names = tuple(printable(name) for name in raw.class_names)
-    everything = shuffled_pools(raw.train.labels, len(names), derive("split", split_seed))
-    _check_every_class(everything, names, "dataset.source", name)
-    test, test_index, rest = _part(raw, raw.test, everything, "test_fraction", test_fraction or 0)
-    val, val_index, whole = _part(raw, raw.val, rest, "val_fraction", val_fraction)
+    data = source.load()
+    _check_classes_and_test(data, options)
+    names = tuple(escape_unprintable(name) for name in data.class_names)
+    everything = shuffled_pools(data.train.labels, len(names), derive("split", options.split_seed))
+    _check_every_class(everything, names, "dataset.source", options.name)
+    fraction = options.test_fraction or 0
+    test, test_index, rest = _part(data, data.test, everything, "test_fraction", fraction)
+    val, val_index, whole = _part(data, data.val, rest, "val_fraction", options.val_fraction)
     assert test is not None
     assert test_index is not None
-    means, stds = _statistics(raw.train, positions(whole), mean, std)
-    train_index = positions(_reduce(whole, names, train_fraction, per_class, limit))
+    mean, std = _statistics(data.train, positions(whole), options)
+    train_index = positions(_reduce(whole, names, options))
     return Dataset(
-        name=name,
-        train=raw.train.take(train_index),
+        name=options.name,
+        train=data.train.subset(train_index),
         val=val,
         test=test,
         class_names=names,
-        mean=means,
-        std=stds,
-        digest=_digest(raw, source, (train_index, val_index, test_index)),
+        mean=mean,
+        std=std,
+        digest=_digest(data, source, (train_index, val_index, test_index)),
         train_index=train_index,
         val_index=val_index,
         test_index=test_index,
@@ -122,11 +136,11 @@ def load_dataset(
 
 
 def _part(
-    raw: Raw, own: Labelled | None, pools: Pools, key: str, fraction: float
-) -> tuple[Labelled | None, Tensor | None, Pools]:
-    """The source's own part, else a fraction of the pools; its index; the pools that are left."""
-    if own is not None:
-        return own, torch.arange(len(own.labels)), pools
+    data: SourceData, given: LabelledImages | None, pools: Pools, key: str, fraction: float
+) -> tuple[LabelledImages | None, Tensor | None, Pools]:
+    """The source's own part, else a fraction of the pools; its index; the remaining pools."""
+    if given is not None:
+        return given, torch.arange(len(given.labels)), pools
     if fraction == 0:
         return None, None, pools
     front, rest = cut_fraction(pools, fraction)
@@ -135,27 +149,21 @@ def _part(
             f"dataset.{key} must give at least one image of the {size(pools)} there are, "
             f"got {shown(fraction)}"
         )
-    _check_every_class(rest, raw.class_names, f"dataset.{key}", fraction)
+    _check_every_class(rest, data.class_names, f"dataset.{key}", fraction)
     index = positions(front)
-    return raw.train.take(index), index, rest
+    return data.train.subset(index), index, rest
 
 
-def _reduce(
-    pools: Pools,
-    names: tuple[str, ...],
-    train_fraction: float,
-    per_class: int | None,
-    limit: int | None,
-) -> Pools:
-    """What is left of the training split."""
-    if train_fraction < 1:
-        pools, _ = cut_fraction(pools, train_fraction)
-        _check_every_class(pools, names, "dataset.train_fraction", train_fraction)
-    if per_class is not None:
+def _reduce(pools: Pools, names: tuple[str, ...], options: SplitOptions) -> Pools:
+    """The pools of the reduced training split."""
+    if options.train_fraction < 1:
+        pools, _ = cut_fraction(pools, options.train_fraction)
+        _check_every_class(pools, names, "dataset.train_fraction", options.train_fraction)
+    if (per_class := options.per_class) is not None:
         largest = max(map(len, pools))
         _check_at_most("per_class", per_class, largest, "the training images of the largest class")
         pools = [pool[:per_class] for pool in pools]
-    if limit is not None:
+    if (limit := options.limit) is not None:
         _check_at_most("limit", limit, size(pools), "the training images there are")
         pools, _ = cut(pools, limit)
         _check_every_class(pools, names, "dataset.limit", limit)
@@ -163,36 +171,39 @@ def _reduce(
 
 
 def _statistics(
-    images: Labelled, index: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None
+    train: LabelledImages, index: Tensor, options: SplitOptions
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The given mean and std, checked; computed from the images at ``index`` if not given."""
-    channels = images.images.shape[1]
-    given_mean = None if mean is None else per_channel("dataset.mean", mean, channels)
-    given_std = None if std is None else per_channel("dataset.std", std, channels)
-    if given_std is not None and min(given_std) <= 0:
-        raise ValueError(f"dataset.std must be > 0 in every channel, got {list(given_std)}")
-    if (mean is None) != (std is None):
-        given, other = ("mean", "std") if std is None else ("std", "mean")
+    """The given mean and std, checked; else those of the images at ``index``."""
+    channels = train.images.shape[1]
+    given = {
+        key: per_channel(f"dataset.{key}", values, channels)
+        for key, values in (("mean", options.mean), ("std", options.std))
+        if values is not None
+    }
+    if "std" in given and min(given["std"]) <= 0:
+        raise ValueError(f"dataset.std must be > 0 in every channel, got {list(given['std'])}")
+    if len(given) == 2:
+        return given["mean"], given["std"]
+    if given:
+        (one,) = given
+        other = "std" if one == "mean" else "mean"
         raise ValueError(
-            f"dataset.{other} must be given where dataset.{given} is, or both be null, got null"
+            f"dataset.{other} must be given where dataset.{one} is, or both be null, got null"
         )
-    if given_mean is not None and given_std is not None:
-        return given_mean, given_std
-
-    own_mean, own_std = pixel_statistics(images.take(index).images)
-    if min(own_std) == 0:
+    mean, std = pixel_statistics(train.subset(index).images)
+    if min(std) == 0:
         raise ValueError(
             "dataset.mean and dataset.std must be given for images with a channel of one single "
             "value, got null"
         )
-    return own_mean, own_std
+    return mean, std
 
 
-def _digest(raw: Raw, source: Source, split: tuple[Tensor | None, ...]) -> str:
+def _digest(data: SourceData, source: Source, split: tuple[Tensor | None, ...]) -> str:
     """sha256 over pixels and labels of the source and the split's positions, in hex."""
     digest = hashlib.sha256()
     on_disk = False
-    for part in (raw.train, raw.test, raw.val):
+    for part in (data.train, data.test, data.val):
         digest.update(b"part")
         if part is None:
             continue
@@ -212,21 +223,19 @@ def _digest(raw: Raw, source: Source, split: tuple[Tensor | None, ...]) -> str:
 
 
 def _check_at_most(key: str, value: int, most: int, what: str) -> None:
-    """A number that takes nothing away would have no effect."""
+    """Refuse a number that has no effect because it is too large."""
     if value > most:
         raise ValueError(f"dataset.{key} must be null or at most {most}, {what}, got {value}")
 
 
-def _check_classes(raw: Raw, name: str, classes: int | None) -> None:
-    found = len(raw.class_names)
-    if classes is not None and classes != found:
+def _check_classes_and_test(data: SourceData, options: SplitOptions) -> None:
+    name, num_classes, fraction = options.name, len(data.class_names), options.test_fraction
+    if options.classes not in (None, num_classes):
         raise ValueError(
-            f"dataset.classes must be null or {found}, the classes {name} has, got {shown(classes)}"
+            f"dataset.classes must be null or {num_classes}, the classes {name} has, "
+            f"got {shown(options.classes)}"
         )
-
-
-def _check_test_fraction(raw: Raw, name: str, fraction: float | None) -> None:
-    if raw.test is None:
+    if data.test is None:
         why = f", because {name} has no test set of its own"
         check_share("dataset.test_fraction", fraction, zero=False, why=why)
     elif fraction is not None:
@@ -237,9 +246,9 @@ def _check_test_fraction(raw: Raw, name: str, fraction: float | None) -> None:
 
 
 def _check_every_class(pools: Pools, names: tuple[str, ...], key: str, value: object) -> None:
-    missing = [name for pool, name in zip(pools, names, strict=True) if len(pool) == 0]
-    if missing:
+    empty = [name for pool, name in zip(pools, names, strict=True) if len(pool) == 0]
+    if empty:
         raise ValueError(
             f"{key} must leave training images of every class, "
-            f"got {shown(value)}, which leaves none of {missing[0]!r}"
+            f"got {shown(value)}, which leaves none of {empty[0]!r}"
         )

@@ -1,7 +1,7 @@
-"""Cutting labelled images into parts that hold every class in its share, by labels alone.
+"""Stratified splitting: parts that hold every class in proportion, by labels alone.
 
-The images of each class are shuffled once, into its *pool*. Parts are then cut from the front of
-the pools, so they are disjoint by construction.
+The images of each class are shuffled once, into its *pool*. Parts are cut from the front of the
+pools, so they are disjoint by construction.
 """
 
 from typing import TypeAlias
@@ -13,16 +13,16 @@ Pools: TypeAlias = list[Tensor]  # for each class the positions of its images, s
 
 
 def shuffled_pools(labels: Tensor, num_classes: int, seed: int) -> Pools:
-    """For each class the positions of its images in ``labels`` (N,), in an order drawn by seed."""
+    """For each class the positions of its images in ``labels`` (N,), shuffled by the seed."""
     generator = torch.Generator().manual_seed(seed)
     pools = [torch.nonzero(labels == label).flatten() for label in range(num_classes)]
     return [pool[torch.randperm(len(pool), generator=generator)] for pool in pools]
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
-    """Share ``total`` among classes in proportion to ``counts``, by largest remainder.
+    """Divide ``total`` among classes in proportion to ``counts``, by largest remainder.
 
-    Each quota is the exact share rounded down or up, and they sum to ``total`` (at most
+    Each quota is the exact one rounded down or up, and they sum to ``total`` (at most
     ``sum(counts)``). Of equal remainders the lower class comes first.
     """
     everything = sum(counts)

@@ -12,26 +12,26 @@ from torch import Tensor
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import Mix
-from kdsweep.data.types import Labelled, in_order
+from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.types import LabelledImages, in_order
 
 
 class Stream:
     """Batches of augmented, normalised training images; (seed, epoch) alone decide them.
 
-    Every epoch shows each image once. The last, smaller batch is kept unless it holds a single
-    image, which BatchNorm cannot take. Nothing is remembered from epoch to epoch, and nothing waits
-    for the device: what an epoch draws is drawn on the CPU and moved once, when the epoch begins.
+    Every epoch has each image once. The last, smaller batch is kept unless it holds a single image,
+    which BatchNorm cannot process. No state is kept between epochs, and nothing waits for the
+    device: all random numbers of an epoch are drawn on the CPU and moved once, when it begins.
     """
 
     def __init__(
         self,
-        data: Labelled,
+        data: LabelledImages,
         *,
         batch_size: int,
         seed: int,
         augment: Augment,
-        mix: Mix | None = None,
+        mix: BatchMixer | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
@@ -51,7 +51,7 @@ class Stream:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
-        self.mix = mix or Mix()
+        self.mix = mix or BatchMixer()
         self.device = torch.device(device)
         self._normalise = _Normalise(mean, std, self.device)
 
@@ -59,8 +59,8 @@ class Stream:
     def images_per_epoch(self) -> int:
         """N, or N - 1 where the last batch would hold a single image."""
         num_images = len(self.data.labels)
-        lonely = self.batch_size > 1 and num_images % self.batch_size == 1
-        return num_images - lonely
+        has_single_last = self.batch_size > 1 and num_images % self.batch_size == 1
+        return num_images - has_single_last
 
     @property
     def steps_per_epoch(self) -> int:
@@ -69,16 +69,16 @@ class Stream:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, on the stream's device."""
-        draw = np.random.default_rng(derive("mix", self.seed, epoch))
+        generator = np.random.default_rng(derive("mix", self.seed, epoch))
         for pixels in self.pixels(epoch):
             batch = pixels._replace(images=self._normalise(pixels.images))
-            yield self.mix.apply(batch, draw) if self.mix else batch
+            yield self.mix.apply(batch, generator) if self.mix else batch
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
         """The same batches before normalisation and mixing: augmented uint8 images."""
         generator = torch.Generator().manual_seed(derive("stream", self.seed, epoch))
         order = torch.randperm(len(self.data.labels), generator=generator)
-        draws = self.augment.draw(len(order), generator)
+        params = self.augment.draw(len(order), generator)
         order = order[: self.images_per_epoch]
 
         index = order.to(self.device, non_blocking=True)
@@ -87,11 +87,11 @@ class Stream:
             self._read(order, index),
             labels,
             index.split(self.batch_size),
-            draws.to(self.device).split(self.batch_size),
-            strict=False,  # a lonely last image leaves its draw over
+            params.to(self.device).split(self.batch_size),
+            strict=False,  # the parameters of a dropped last image are left over
         )
-        for images, label, position, draw in batches:
-            yield Batch(self.augment.apply(images, draw), label, position)
+        for images, label, position, param in batches:
+            yield Batch(self.augment.apply(images, param), label, position)
 
     def _read(self, order: Tensor, index: Tensor) -> Iterator[Tensor]:
         """Original pixels in the given order, which ``index`` holds on the device."""
@@ -105,14 +105,14 @@ class Stream:
 
 
 def evaluation_batches(
-    data: Labelled,
+    data: LabelledImages,
     *,
     batch_size: int,
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
-    """All images in their own order, normalised, not augmented; the last batch may be smaller."""
+    """All images in order, normalised, not augmented; the last batch may be smaller."""
     _check_batch_size(batch_size)
     normalise = _Normalise(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
@@ -123,18 +123,18 @@ def evaluation_batches(
         yield Batch(normalise(pixels.to(device, non_blocking=True)), label, position)
 
 
-def samples(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
-    """Augmented, un-normalised training images of epoch 0 as they come, to look at.
+def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
+    """The first augmented, un-normalised training images of epoch 0, for a figure.
 
     Returns uint8 (n, channels, H, W) and labels (n,), on the CPU; n is ``count`` or, if that is
     less, all images of the epoch.
     """
-    images, labels, found = [], [], 0
+    images, labels, num_images = [], [], 0
     for batch in stream.pixels(0):
         images.append(batch.images.cpu())
         labels.append(batch.labels.cpu())
-        found += len(batch.labels)
-        if found >= count:
+        num_images += len(batch.labels)
+        if num_images >= count:
             break
     return torch.cat(images)[:count], torch.cat(labels)[:count]
 

@@ -19,7 +19,7 @@ def hard_loss(logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Ten
     if batch.mixed is None:
         return loss
     other = cross_entropy(logits, batch.mixed.labels, label_smoothing)
-    return batch.mixed.share * loss + (1 - batch.mixed.share) * other
+    return batch.mixed.lam * loss + (1 - batch.mixed.lam) * other
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:

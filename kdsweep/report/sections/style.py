@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 from typing import Any
 
-from kdsweep.data.types import printable
+from kdsweep.common.text import escape_unprintable
 from kdsweep.plotting.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.sections.section import Figure
@@ -55,7 +55,7 @@ def label(name: str) -> str:
     """A name as plotly shows it: no markup of its own, no ``%{...}``, and not too long."""
     half = LONG // 2
     short = name if len(name) <= LONG else f"{name[: half - 1]} … {name[-half:]}"
-    return html.escape(printable(short)).replace("%", "&#37;")
+    return html.escape(escape_unprintable(short)).replace("%", "&#37;")
 
 
 def labels(names: Sequence[str]) -> list[str]:

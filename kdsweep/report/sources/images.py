@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from kdsweep.data.pipeline.split import Dataset
-    from kdsweep.data.types import Raw
+    from kdsweep.data.types import SourceData
 
 FEWEST_COLUMNS, MOST_COLUMNS = 4, 8
 SMALL = 64  # pixels a side; smaller images are shown pixel by pixel
@@ -31,10 +31,10 @@ DatasetLoader = Callable[[dict[str, Any]], "Dataset"]
 class LoadedSource:
     """A source that has been read, without a digest: for looking at images, not for training."""
 
-    def __init__(self, name: str, raw: "Raw") -> None:
+    def __init__(self, name: str, raw: "SourceData") -> None:
         self.name, self._raw = name, raw
 
-    def load(self) -> "Raw":
+    def load(self) -> "SourceData":
         return self._raw
 
     def digest(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from kdsweep.common.cells import CellName
-from kdsweep.common.text import number
+from kdsweep.common.text import format_number
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
 from kdsweep.report.sources.collection import Run, RunCollection
@@ -260,4 +260,4 @@ def _text(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, list | tuple):
         return json.dumps(value, separators=(",", ":"))
-    return number(value)
+    return format_number(value)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from kdsweep.training.checkpoint import KEPT
-from kdsweep.training.profiling import Lap, Probe, Size
+from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +72,7 @@ class CohortGroup:
     tested: int  # images evaluated when a run has ended
     prediction_bytes: int  # that a run keeps
     needs_teacher: tuple[bool, ...]  # of each run of a cohort
-    probe: Probe
+    probe: CohortProfile
 
     @property
     def runs(self) -> int:
@@ -145,10 +145,10 @@ def _needs_teacher(cohorts: CohortGroup, members: Sequence[int]) -> bool:
     return any(cohorts.needs_teacher[place] for place in members)
 
 
-def _of(laps: Sequence[Lap], times: PieceCounts) -> TimeEstimate:
+def _of(laps: Sequence[StepTiming], times: PieceCounts) -> TimeEstimate:
     """The time of pieces that occur so often, as estimated from each lap."""
 
-    def seconds(lap: Lap) -> float:
+    def seconds(lap: StepTiming) -> float:
         units = sum(n * one for n, one in zip(times.units, lap.units, strict=True))
         return times.shared * lap.data + times.teacher * lap.teacher + units
 
@@ -183,7 +183,7 @@ def disk(everything: Sequence[CohortGroup]) -> Disk:
     )
 
 
-def sizes(cohorts: CohortGroup) -> list[Size]:
+def sizes(cohorts: CohortGroup) -> list[StorageSize]:
     """Of everything that is trained in one of the cohorts, an online teacher included."""
     teacher = cohorts.probe.teacher_size
     return [*cohorts.probe.sizes, *([] if teacher is None else [teacher])]

@@ -17,7 +17,7 @@ from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
 from kdsweep.sweep.estimate.cost_model import CohortGroup, Epochs, show
 from kdsweep.training.memory import is_out_of_memory
-from kdsweep.training.profiling import STEPS, WARM_UP, Probe, probe
+from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
 
 LOGIT, LABEL = 4, 8  # bytes of each in a file of predictions
 
@@ -87,7 +87,7 @@ def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGrou
     )
 
 
-def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> Probe:
+def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> CohortProfile:
     """A few steps of a cohort with an untrained teacher, recorded nowhere."""
     config = specs[0].config
     # A schedule ends with its run, and a short run has fewer steps than are probed.
@@ -97,7 +97,7 @@ def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> Probe:
     units = [build_unit(spec, dataset, networks, steps) for spec in specs]
     splits = build_splits(config, dataset, str(stream.device))
     try:
-        timings = probe(
+        timings = profile_cohort(
             units,
             stream,
             teacher=teacher,

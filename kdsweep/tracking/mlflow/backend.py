@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kdsweep.common.passwords import how_to_give, is_unknown, redact_password, reveal
+from kdsweep.common.passwords import how_to_give, lacks_password, redact_password, reveal
 from kdsweep.common.text import first_line
 from kdsweep.tracking.mlflow.connections import engine_of
 
@@ -286,6 +286,6 @@ class StoreError(ValueError):
 def refusal(uri: str, why: str) -> StoreError:
     """The error that a store cannot be used, by its address as the user wrote it."""
     message = f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
-    if is_unknown(uri):  # it was read from a folder, where no password is kept
+    if lacks_password(uri):  # it was read from a folder, where no password is kept
         message += f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
     return StoreError(message)

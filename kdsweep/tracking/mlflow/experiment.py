@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from kdsweep.common.passwords import MASK, remember
+from kdsweep.common.passwords import MASK, register_address
 from kdsweep.tracking.mlflow import backend
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def artifact_location(artifacts: str, cwd: Path) -> str:
     Raises:
         ValueError: if it cannot be created, or has a password in it.
     """
-    if MASK in remember(artifacts):
+    if MASK in register_address(artifacts):
         raise ValueError(
             "tracking.artifacts must hold no password, which MLflow would write into its database,"
-            f" got {remember(artifacts)}; its client takes one from the environment"
+            f" got {register_address(artifacts)}; its client takes one from the environment"
         )
     if "://" in artifacts:
         return artifacts

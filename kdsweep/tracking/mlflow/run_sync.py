@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from kdsweep.common.files import UPDATES, read_json, write_json_atomic
+from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_result, read_run_metadata
 from kdsweep.tracking.mlflow import trial_sync
@@ -37,13 +37,13 @@ def is_pending(folder: Path) -> bool:
 
 def write_run_metadata(folder: Path, run: Mapping[str, object]) -> None:
     """Write run.json for an attempt that starts now. Raises OSError."""
-    with UPDATES:
+    with UPDATE_LOCK:
         write_json_atomic(folder / run_dir.RUN, run)
 
 
 def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     """Add to run.json, unless the run has been started again since ``started``."""
-    with UPDATES:
+    with UPDATE_LOCK:
         run = read_json(folder / run_dir.RUN)
         if run.get("started") == started:
             write_json_atomic(folder / run_dir.RUN, {**run, **facts})

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from kdsweep.common.passwords import redact_password, remember
+from kdsweep.common.passwords import redact_password, register_address
 from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
@@ -79,7 +79,7 @@ class MLflowStore:
                 opened.artifact_location,
                 artifacts,
             )
-        return cls(client, uri=remember(address), experiment_id=opened.experiment_id)
+        return cls(client, uri=register_address(address), experiment_id=opened.experiment_id)
 
     @classmethod
     def existing(cls, uri: str, name: str, cwd: Path | None = None) -> Self:
@@ -95,7 +95,7 @@ class MLflowStore:
                 raise ValueError(f"--experiment must be one of {names}, got {name}")
             address = backend.resolve(uri, cwd)
             opened = experiment.follow_moved_files(client, opened, address, None)
-        return cls(client, uri=remember(address), experiment_id=opened.experiment_id)
+        return cls(client, uri=register_address(address), experiment_id=opened.experiment_id)
 
     @staticmethod
     def refuse_absent(uri: str, cwd: Path | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from kdsweep.common.files import UPDATES, read_json, write_json_atomic
+from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking.metadata import (
     SEARCH,
     TRIAL,
@@ -49,7 +49,7 @@ def begin_trial(
     folder: Path, name: str, tags: Mapping[str, str], params: Mapping[str, object]
 ) -> None:
     """Write trial.json; a trial that is resumed keeps its own. Raises OSError."""
-    with UPDATES:
+    with UPDATE_LOCK:
         if read_trial_metadata(folder) is None:
             folder.mkdir(parents=True, exist_ok=True)
             trial = {"name": name, "tags": dict(tags), "params": dict(params), "started": now_ms()}
@@ -58,7 +58,7 @@ def begin_trial(
 
 def end_trial(folder: Path, status: Status, tags: Mapping[str, str], rows: Sequence[Row]) -> None:
     """Write how a trial has ended; writing the same again changes nothing. Raises OSError."""
-    with UPDATES:
+    with UPDATE_LOCK:
         trial = read_json(folder / TRIAL)
         ended = {
             "status": status,
@@ -139,5 +139,5 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
 
 
 def _update(folder: Path, changes: dict[str, Any]) -> None:
-    with UPDATES:
+    with UPDATE_LOCK:
         write_json_atomic(folder / TRIAL, read_json(folder / TRIAL) | changes)

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from kdsweep.data.images import lazy
-from kdsweep.data.images.encoded import Form
+from kdsweep.data.images.encoded import ImageFormat
 from kdsweep.data.images.files import ImageFiles
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.types import DataError
 
 BATCHES = torch.arange(8).split(2)
-SENTENCE = r"^dataset\.source\.workers must be 0 where .*--shm-size=8g\), got: "
+MESSAGE = r"^dataset\.source\.workers must be 0 where .*--shm-size=8g\), got: "
 
 
 class Hostile(ImageFiles):
@@ -41,7 +41,7 @@ def stored(folder, kind, workers=2):
     paths = [folder / f"{number}.png" for number in range(8)]
     for number, path in enumerate(paths):
         Image.fromarray(np.full((3, 3, 3), number, dtype=np.uint8)).save(path)
-    return StoredImages(kind(folder, paths), Form(3, 3, 3), workers)
+    return StoredImages(kind(folder, paths), ImageFormat(3, 3, 3), workers)
 
 
 def test_workers_read_every_batch_in_order(tmp_path):
@@ -49,12 +49,12 @@ def test_workers_read_every_batch_in_order(tmp_path):
     assert got[:, 0, 0, 0].tolist() == list(range(8))
 
 
-def test_too_little_shared_memory_ends_in_a_sentence(tmp_path, monkeypatch):
+def test_too_little_shared_memory_is_one_message(tmp_path, monkeypatch):
     def full(tensor):
         raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    with pytest.raises(DataError, match=SENTENCE + "no room in shared memory"):
+    with pytest.raises(DataError, match=MESSAGE + "no room in shared memory"):
         list(stored(tmp_path, ImageFiles).read(BATCHES))
 
 
@@ -69,7 +69,7 @@ def test_too_little_shared_memory_ends_in_a_sentence(tmp_path, monkeypatch):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_torch_raises_of_a_lost_worker_is_the_same_sentence(tmp_path, monkeypatch, error):
+def test_whatever_torch_raises_of_a_lost_worker_is_the_same_message(tmp_path, monkeypatch, error):
     class Lost:
         def __init__(self, *_, **__):
             pass
@@ -81,15 +81,15 @@ def test_whatever_torch_raises_of_a_lost_worker_is_the_same_sentence(tmp_path, m
             raise error
 
     monkeypatch.setattr(lazy.data, "DataLoader", Lost)
-    with pytest.raises(DataError, match=SENTENCE) as refused:
+    with pytest.raises(DataError, match=MESSAGE) as refused:
         list(stored(tmp_path, ImageFiles).read(BATCHES))
     assert (str(error) or "EOFError").splitlines()[0] in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow
-def test_death_of_a_worker_ends_in_a_sentence(tmp_path):
-    with pytest.raises(DataError, match=SENTENCE + r"DataLoader worker .* exited unexpectedly"):
+def test_death_of_a_worker_is_one_message(tmp_path):
+    with pytest.raises(DataError, match=MESSAGE + r"DataLoader worker .* exited unexpectedly"):
         list(stored(tmp_path, Deadly).read(BATCHES))
 
 
@@ -98,14 +98,14 @@ def test_death_of_a_worker_is_never_raised_elsewhere(tmp_path):
     reading = stored(tmp_path, Deadly).read(BATCHES)
     assert len(next(reading)) == 2
     time.sleep(1.5)  # a training step, in which the worker dies
-    with pytest.raises(DataError, match=SENTENCE):
+    with pytest.raises(DataError, match=MESSAGE):
         list(reading)
 
 
 @pytest.mark.slow
 def test_worker_that_does_not_get_on_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(lazy, "PATIENCE", 1)
+    monkeypatch.setattr(lazy, "TIMEOUT", 1)
     started = time.monotonic()
-    with pytest.raises(DataError, match=SENTENCE):
+    with pytest.raises(DataError, match=MESSAGE):
         list(stored(tmp_path, Stuck).read(BATCHES))
     assert time.monotonic() - started < 30

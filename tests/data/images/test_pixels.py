@@ -11,9 +11,9 @@ import torch
 from PIL import Image, TiffImagePlugin
 
 from kdsweep.data.image_folder import ImageFolder
-from kdsweep.data.images.encoded import Form, Unreadable, decode, read_header
+from kdsweep.data.images.encoded import ImageFormat, UnreadableImage, decode, read_header
 from kdsweep.data.images.files import ImageFiles
-from kdsweep.data.images.formats import NOT_READ, image_endings, image_formats
+from kdsweep.data.images.formats import EXCLUDED, image_endings, image_formats
 
 Image.init()
 RAMP = np.arange(0, 240, 8, dtype=np.uint8).reshape(6, 5)
@@ -66,16 +66,18 @@ def read(folder, content, *, white=None, channels=3, size=(6, 5)):
     path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as where whole data sets are read
-        return decode(ImageFiles(folder, [path]), 0, Form(channels, *size, white=white)).pixels
+        return decode(
+            ImageFiles(folder, [path]), 0, ImageFormat(channels, *size, white=white)
+        ).pixels
 
 
 def refusal(mode, name):
     """Why a file is not read, None for all that are."""
-    if name in NOT_READ | NOT_BACK:
+    if name in EXCLUDED | NOT_BACK:
         return UNKNOWN
     if name == "SPIDER" and mode != "F":  # holds floating-point numbers, here up to 232 or more
         return TOO_BRIGHT
-    return NO_WHITE if mode == "I" and name != "PPM" else None  # a PGM file says what is white
+    return NO_WHITE if mode == "I" and name != "PPM" else None  # a PGM file contains its white
 
 
 def upright_values(mode):
@@ -106,7 +108,7 @@ def test_every_mode_is_read_by_its_rule_or_refused_by_name(tmp_path, mode):
     for _, name in (case for case in CASES if case[0] == mode):
         content = written(made(mode), name)
         if (reason := refusal(mode, name)) is not None:
-            with pytest.raises(Unreadable) as refused:
+            with pytest.raises(UnreadableImage) as refused:
                 read(tmp_path, content)
             assert reason in str(refused.value), (mode, name)
             assert str(tmp_path / "image.any") in str(refused.value), (mode, name)
@@ -119,7 +121,7 @@ def test_every_mode_is_read_by_its_rule_or_refused_by_name(tmp_path, mode):
     ("mode", "white", "factor"),
     [("I", 65535, 257), ("I", 4095, 16), ("F", 255, 1), ("I;16", 4095, 16), ("I;16B", 255, 1)],
 )
-def test_white_says_which_value_becomes_255(tmp_path, mode, white, factor):
+def test_white_becomes_255(tmp_path, mode, white, factor):
     values = RAMP.astype(np.float64) * factor
     image = made(mode)
     kind = {"I": np.int32, "F": np.float32}.get(mode, ">u2" if mode == "I;16B" else "<u2")
@@ -131,7 +133,7 @@ def test_white_says_which_value_becomes_255(tmp_path, mode, white, factor):
 @pytest.mark.parametrize("values", [(-1.0, 0.5), (0.0, 1.01), (0.0, np.nan), (np.inf, 0.0)])
 def test_floating_point_values_that_are_no_brightness_are_refused(tmp_path, values):
     image = Image.fromarray(np.array([values], dtype=np.float32))
-    with pytest.raises(Unreadable, match=r"where 0 is black and 1 is white"):
+    with pytest.raises(UnreadableImage, match=r"where 0 is black and 1 is white"):
         read(tmp_path, written(image, "TIFF"), size=(1, 2))
 
 
@@ -177,7 +179,7 @@ def colour(scale):
 def test_colour_of_16_bits_keeps_its_upper_8(tmp_path):
     got = read(tmp_path, png_of_16_bits(colour(257)))
     assert np.array_equal(got, np.broadcast_to(RAMP, (3, 6, 5)))
-    with pytest.raises(Unreadable, match="only its upper 8 bits are read"):
+    with pytest.raises(UnreadableImage, match="only its upper 8 bits are read"):
         read(tmp_path, png_of_16_bits(colour(16)), white=4095)
 
 
@@ -286,7 +288,7 @@ def test_white_must_be_a_number():
         ImageFolder(".", white=-1)
 
 
-TURNED = {  # what EXIF says of how the stored rows lie, and what makes them upright
+TURNED = {  # orientation in EXIF: the transposition that makes the stored rows upright
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -311,7 +313,7 @@ def test_images_are_turned_upright(tmp_path, name, orientation):
     path.write_bytes(content)
     images = ImageFiles(tmp_path, [path])
     assert read_header(images, 0).size == upright.shape
-    got = decode(images, 0, Form(1, *upright.shape)).pixels[0]
+    got = decode(images, 0, ImageFormat(1, *upright.shape)).pixels[0]
     assert np.abs(got.astype(int) - upright)[2:-2, 2:-2].mean() < 12
 
 
@@ -323,10 +325,10 @@ def test_a_damaged_exif_block_leaves_an_image_as_it_lies(tmp_path):
 def test_endings_are_those_of_what_is_read():
     assert {".jfif", ".jpe", ".jpg", ".mpo", ".png", ".tif", ".webp"} <= image_endings()
     assert not {".eps", ".h5", ".pdf", ".txt", ".wmf"} & image_endings()
-    assert not NOT_READ & {*image_formats()}
+    assert not EXCLUDED & {*image_formats()}
 
 
 def test_a_program_that_is_named_as_an_image_is_not_run(tmp_path):
     content = written(Image.fromarray(RAMP), "EPS")
-    with pytest.raises(Unreadable, match="cannot identify image file"):
+    with pytest.raises(UnreadableImage, match="cannot identify image file"):
         read(tmp_path, content)

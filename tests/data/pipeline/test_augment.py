@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdsweep.data.pipeline.augment import Augment, Draws
+from kdsweep.data.pipeline.augment import Augment, AugmentParams
 
 
 def one_by_one(images, padding, draws):
@@ -46,10 +46,10 @@ def test_crop_and_flip_are_those_of_torchvision():
     from torchvision.transforms.functional import crop, hflip, pad, pil_to_tensor, to_pil_image
 
     image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
-    draws = Draws(torch.tensor([5]), torch.tensor([1]), torch.tensor([True]))
-    theirs = pil_to_tensor(hflip(crop(pad(to_pil_image(image), 4), 5, 1, 8, 8)))
-    ours = Augment(crop_padding=4, flip=True).apply(image[None], draws)[0]
-    assert torch.equal(ours, theirs)
+    draws = AugmentParams(torch.tensor([5]), torch.tensor([1]), torch.tensor([True]))
+    expected = pil_to_tensor(hflip(crop(pad(to_pil_image(image), 4), 5, 1, 8, 8)))
+    flipped = Augment(crop_padding=4, flip=True).apply(image[None], draws)[0]
+    assert torch.equal(flipped, expected)
 
 
 def test_draws_reach_every_place_and_both_sides():

@@ -1,5 +1,6 @@
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,22 +10,11 @@ from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images import lazy
 from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline import inspection
-from kdsweep.data.pipeline.inspection import Inspection, read_through
-from kdsweep.data.pipeline.split import load_dataset
-from kdsweep.data.types import DataError, Labelled, Raw, ReadOnce
+from kdsweep.data.pipeline.inspection import DatasetInspector, read_through
+from kdsweep.data.pipeline.split import SplitOptions, load_dataset
+from kdsweep.data.types import CachedSource, DataError, LabelledImages, SourceData
 
-OPTIONS = {
-    "name": "made",
-    "val_fraction": 0,
-    "test_fraction": None,
-    "split_seed": 0,
-    "train_fraction": 1.0,
-    "limit": None,
-    "per_class": None,
-    "mean": [0.5] * 3,
-    "std": [0.5] * 3,
-    "classes": None,
-}
+OPTIONS = SplitOptions("made", val_fraction=0, mean=[0.5] * 3, std=[0.5] * 3)
 STORED = {"memory_gib": 1e-9, "workers": 0}
 
 
@@ -49,7 +39,7 @@ def warned(caplog):
 
 
 def load(root, **options):
-    return load_dataset(ImageFolder(str(root), **options), **OPTIONS)
+    return load_dataset(ImageFolder(str(root), **options), OPTIONS)
 
 
 def copy(root, source, target):
@@ -62,7 +52,7 @@ def test_images_on_both_sides_of_a_split_are_counted_in_one_warning(root, option
     copy(root, "train/cat/1.bmp", "test/dog/other.bmp")
     copy(root, "train/dog/5.bmp", "val/dog/copy.bmp")
     for _ in range(2):
-        Inspection().warn_of_overlap(load(root, **options), "here")
+        DatasetInspector().warn_of_overlap(load(root, **options), "here")
     (warning,) = warned()
     assert warning.startswith(
         "dataset made: 1 of 11 validation images and 2 of 12 test images are training images, too"
@@ -72,7 +62,7 @@ def test_images_on_both_sides_of_a_split_are_counted_in_one_warning(root, option
 @pytest.mark.parametrize("options", [{}, STORED], ids=["in memory", "on disk"])
 def test_nothing_is_said_of_images_that_differ(root, options, warned):
     copy(root, "train/cat/0.bmp", "train/dog/again.bmp")  # on one side only
-    Inspection().warn_of_overlap(load(root, **options), "here")
+    DatasetInspector().warn_of_overlap(load(root, **options), "here")
     assert warned() == []
 
 
@@ -83,12 +73,14 @@ def test_copies_that_the_split_has_parted_are_found(warned):
         def load(self):
             images = torch.arange(20, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(2, 3, 2, 2)
             labels = torch.arange(40) % 2
-            return Raw(Labelled(images, labels), None, ("a", "b"))
+            return SourceData(LabelledImages(images, labels), None, ("a", "b"))
 
         def digest(self):
             return ""
 
-    Inspection().warn_of_overlap(load_dataset(Twice(), **{**OPTIONS, "test_fraction": 0.5}), "here")
+    DatasetInspector().warn_of_overlap(
+        load_dataset(Twice(), replace(OPTIONS, test_fraction=0.5)), "here"
+    )
     (warning,) = warned()
     assert " of 20 test images are training images, too" in warning
 
@@ -113,9 +105,9 @@ def read(monkeypatch):
 
 
 def test_nothing_is_looked_at_twice_for_data_sets_cut_from_one_source(root, read):
-    source, looked = ReadOnce(ImageFolder(str(root), **STORED)), Inspection()
+    source, looked = CachedSource(ImageFolder(str(root), **STORED)), DatasetInspector()
     for limit in (2, 4, 6, 8):
-        looked.look(load_dataset(source, **{**OPTIONS, "limit": limit}), "here")
+        looked.inspect(load_dataset(source, replace(OPTIONS, limit=limit)), "here")
     files = {name for kind, name in read if kind == "compared"}
     assert len(files) == 20 + 8  # BMP files are all of equal length
     assert {*read.values()} == {1}
@@ -127,14 +119,14 @@ def test_images_in_memory_are_compared_once(root, monkeypatch):
     monkeypatch.setattr(
         inspection, "_digests", lambda images: hashed.append(len(images)) or digests(images)
     )
-    source, looked = ReadOnce(ImageFolder(str(root))), Inspection()
+    source, looked = CachedSource(ImageFolder(str(root))), DatasetInspector()
     for limit in (2, 4, 8):
-        looked.look(load_dataset(source, **{**OPTIONS, "limit": limit}), "here")
+        looked.inspect(load_dataset(source, replace(OPTIONS, limit=limit)), "here")
     assert sum(hashed) == 20 + 8
 
 
 def test_other_sources_are_not_taken_for_what_is_known(root, warned):
-    looked, data = Inspection(), load(root)
+    looked, data = DatasetInspector(), load(root)
     looked.warn_of_overlap(data, "here")
     copy(root, "train/cat/0.bmp", "test/cat/100.bmp")
     looked.warn_of_overlap(load(root), "there")
@@ -142,17 +134,19 @@ def test_other_sources_are_not_taken_for_what_is_known(root, warned):
     assert "1 of 10 test images" in warning
 
 
-def test_a_comparison_that_is_left_out_is_told(root, warned, monkeypatch, read):
+def test_a_skipped_comparison_is_a_warning(root, warned, monkeypatch, read):
     copy(root, "train/cat/0.bmp", "test/cat/again.bmp")
     size = (root / "train" / "cat" / "0.bmp").stat().st_size
     monkeypatch.setattr(inspection, "DIGEST_GIB", (10 + 10 + 11) * size / 2**30)
-    Inspection().warn_of_overlap(load(root, **STORED), "here")
+    DatasetInspector().warn_of_overlap(load(root, **STORED), "here")
     assert "are training images, too" in warned()[0]
     monkeypatch.setattr(inspection, "DIGEST_GIB", (10 + 10 + 11) * size / 2**30 - 1e-9)
     read.clear()
-    Inspection().warn_of_overlap(load(root, **STORED), "here")
-    (_, told) = warned()
-    assert told.startswith("dataset made: whether validation and test images are training images,")
+    DatasetInspector().warn_of_overlap(load(root, **STORED), "here")
+    (_, skipped) = warned()
+    assert skipped.startswith(
+        "dataset made: whether validation and test images are training images,"
+    )
     assert not read
 
 

@@ -8,21 +8,10 @@ from hypothesis import strategies as st
 
 from kdsweep.data.digits import Digits
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
-from kdsweep.data.pipeline.split import load_dataset
-from kdsweep.data.types import Labelled, Raw
+from kdsweep.data.pipeline.split import SplitOptions, load_dataset
+from kdsweep.data.types import LabelledImages, SourceData
 
-DEFAULTS = {
-    "name": "made",
-    "val_fraction": 0.2,
-    "test_fraction": 0.25,
-    "split_seed": 0,
-    "train_fraction": 1.0,
-    "limit": None,
-    "per_class": None,
-    "mean": None,
-    "std": None,
-    "classes": None,
-}
+DEFAULTS = {"name": "made", "val_fraction": 0.2, "test_fraction": 0.25}
 
 
 @dataclass
@@ -41,20 +30,20 @@ class Made:
         numbers = torch.arange(len(labels))
         images = torch.stack((numbers % 256, numbers * 7 // 5 % 256, labels), dim=1)
         images = images.to(torch.uint8)[:, :, None, None].expand(-1, -1, 2, 2).contiguous()
-        everything = Labelled(images, labels)
+        everything = LabelledImages(images, labels)
         names = tuple("abcdefghij"[: len(self.counts)])
         test, val = (
-            everything.take(torch.arange(own)) if own else None
+            everything.subset(torch.arange(own)) if own else None
             for own in (self.own_test, self.own_val)
         )
-        return Raw(everything, test, names, val)
+        return SourceData(everything, test, names, val)
 
     def digest(self):
         return "made"
 
 
 def load(source=None, **changes):
-    return load_dataset(source or Made(), **{**DEFAULTS, **changes})
+    return load_dataset(source or Made(), SplitOptions(**{**DEFAULTS, **changes}))
 
 
 def own_test(**changes):
@@ -159,13 +148,13 @@ def test_given_mean_and_std_override_the_computed_ones():
 
 @pytest.mark.parametrize(("given", "other"), [("mean", "std"), ("std", "mean")])
 def test_mean_and_std_are_given_together(given, other):
-    sentence = f"dataset.{other} must be given where dataset.{given} is, or both be null, got null"
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+    message = f"dataset.{other} must be given where dataset.{given} is, or both be null, got null"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(**{given: [1, 1, 1]})
 
 
 @pytest.mark.parametrize(
-    ("reduction", "sentence"),
+    ("reduction", "message"),
     [
         (
             {"per_class": 37},
@@ -178,8 +167,8 @@ def test_mean_and_std_are_given_together(given, other):
         ),
     ],
 )
-def test_reduction_that_takes_nothing_away_is_refused(reduction, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+def test_reduction_that_takes_nothing_away_is_refused(reduction, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(**reduction)
 
 
@@ -311,9 +300,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "sentence"), REFUSED)
-def test_bad_values_are_refused_in_one_sentence(change, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+@pytest.mark.parametrize(("change", "message"), REFUSED)
+def test_bad_values_are_refused_with_one_message(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(**change)
 
 

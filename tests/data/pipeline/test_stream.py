@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.stream import Stream, evaluation_batches, samples
-from kdsweep.data.types import Labelled
+from kdsweep.data.pipeline.stream import Stream, evaluation_batches, sample_images
+from kdsweep.data.types import LabelledImages
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 
@@ -15,7 +15,7 @@ MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 def labelled(num_images=50):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (num_images, 3, 6, 5), dtype=torch.uint8, generator=generator)
-    return Labelled(images, torch.arange(num_images) % 7)
+    return LabelledImages(images, torch.arange(num_images) % 7)
 
 
 def stream(data=None, batch_size=8, seed=0, augment=None):
@@ -130,7 +130,7 @@ def test_evaluation_and_stream_normalise_alike():
 @pytest.mark.parametrize(("count", "expected"), [(5, 5), (20, 20), (1000, 50)])
 def test_samples_are_the_first_images_of_epoch_0(count, expected):
     this = stream()
-    images, labels = samples(this, count)
+    images, labels = sample_images(this, count)
     all_images, all_labels, _ = joined(this.pixels(0))
     assert images.dtype == torch.uint8
     assert len(images) == len(labels) == expected
@@ -145,8 +145,8 @@ def test_batch_size_that_is_no_count_is_refused(batch_size):
 
 
 def test_batch_size_larger_than_the_data_is_refused():
-    sentence = "trainer.batch_size must be at most the 50 training images, got 51"
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
+    message = "trainer.batch_size must be at most the 50 training images, got 51"
+    with pytest.raises(ValueError, match=f"^{message}$"):
         stream(batch_size=51)
 
 
@@ -162,6 +162,6 @@ def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
         batches = list(on_device.epoch(0))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for ours, theirs in zip(batches, on_cpu, strict=True):
-        assert torch.equal(ours.index.cpu(), theirs.index)
-        torch.testing.assert_close(ours.images.cpu(), theirs.images)
+    for batch, expected in zip(batches, on_cpu, strict=True):
+        assert torch.equal(batch.index.cpu(), expected.index)
+        torch.testing.assert_close(batch.images.cpu(), expected.images)

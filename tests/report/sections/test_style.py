@@ -5,7 +5,7 @@ import html
 import pytest
 from rows import rows
 
-from kdsweep.data.types import printable
+from kdsweep.common.text import escape_unprintable
 from kdsweep.report.analysis.aggregate import Grid, grid
 from kdsweep.report.sections.style import LONG, label, labels, select
 
@@ -33,7 +33,7 @@ def test_names_are_no_markup_for_plotly(name):
     shown = label(name)
     assert "<" not in shown
     assert "%" not in shown
-    assert html.unescape(shown) == printable(name)
+    assert html.unescape(shown) == escape_unprintable(name)
 
 
 def test_names_that_are_cut_stay_apart():

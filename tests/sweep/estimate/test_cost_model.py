@@ -27,17 +27,17 @@ from kdsweep.sweep.estimate.cost_model import (
     lockstep,
     one_by_one,
 )
-from kdsweep.training.profiling import Lap, Probe, Size
+from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
 from kdsweep.training.student import Student
 
-STEP = Lap(data=1.0, teacher=10.0, units=(100.0, 200.0))
-EVALUATION = Lap(data=0.1, teacher=0.2, units=(0.3, 0.4))
-SIZES = (Size(1, 1000, 3000), Size(1, 2000, 6000))
+STEP = StepTiming(data=1.0, teacher=10.0, units=(100.0, 200.0))
+EVALUATION = StepTiming(data=0.1, teacher=0.2, units=(0.3, 0.4))
+SIZES = (StorageSize(1, 1000, 3000), StorageSize(1, 2000, 6000))
 
 
 def cohorts(**options: Any) -> CohortGroup:
     """Two runs of 5 epochs of 7 steps, side by side, that are measured on nothing."""
-    made = Probe((STEP,) * 3, (EVALUATION,) * 3, 10, SIZES, None, None)
+    made = CohortProfile((STEP,) * 3, (EVALUATION,) * 3, 10, SIZES, None, None)
     made = replace(made, **{key: options.pop(key) for key in made.__dict__ if key in options})
     given = {
         "name": "kl T=1, ...",
@@ -98,7 +98,7 @@ def test_separate_runs_take_no_less_whatever_was_measured() -> None:
     draw = torch.Generator().manual_seed(0)
     for _ in range(50):
         numbers = torch.rand(20, 4, generator=draw).tolist()
-        laps = tuple(Lap(data, taught, (a, b)) for data, taught, a, b in numbers)
+        laps = tuple(StepTiming(data, taught, (a, b)) for data, taught, a, b in numbers)
         left = tuple(torch.randint(0, 9, (2,), generator=draw).tolist())
         one = cohorts(steps=laps, evaluations=laps, left=(left,), tested=5)
         together, apart = lockstep(one), one_by_one(one)
@@ -285,7 +285,7 @@ def test_a_run_that_fails_in_its_first_steps_is_said(
     def raises(self: Student, *rest: object) -> None:
         raise RuntimeError("no kernel for this")
 
-    monkeypatch.setattr(Student, "learn", raises)
+    monkeypatch.setattr(Student, "update", raises)
     outcome = command("loss=ce", "dry_run=true")
     assert outcome.code == 1
     assert (
@@ -301,7 +301,7 @@ def test_a_cohort_that_does_not_fit_into_memory_is_said(
     def is_full(self: Student, batch: Batch, step: int) -> Output:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(Student, "answer", is_full)
+    monkeypatch.setattr(Student, "forward", is_full)
     outcome = command("loss=ce", "optimizer.lr=0.01,0.02", "dry_run=true")
     assert outcome.code == 1
     assert "hydra.launcher.cohort_size must be less than 2, for ce" in outcome.err

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from kdsweep.training import allocator
+from kdsweep.training import memory
 
 CHILD = """
 import resource
-from kdsweep.training.allocator import keep_freed_memory
+from kdsweep.training.memory import disable_malloc_trim
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -18,7 +18,7 @@ def faults():
         bytearray(64 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-print(faults(), keep_freed_memory(), faults(), faults())
+print(faults(), disable_malloc_trim(), faults(), faults())
 """
 
 
@@ -32,6 +32,6 @@ def test_a_freed_block_is_used_again() -> None:
 
 
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda *_: pytest.fail("nothing to load"))
-    assert allocator.keep_freed_memory.__wrapped__() is False
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda *_: pytest.fail("nothing to load"))
+    assert memory.disable_malloc_trim.__wrapped__() is False

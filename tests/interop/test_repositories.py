@@ -1,4 +1,4 @@
-"""`kdsweep weights`: what it prints is composed, built, and gives the other repository's total."""
+"""`kdsweep weights`: its overrides give the total loss of the other repository."""
 
 import shlex
 
@@ -13,7 +13,7 @@ from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.config.resolve import resolve_config
 from kdsweep.interop.mdistiller import METHODS
-from kdsweep.interop.repositories import BESIDE_KL, REPOSITORIES
+from kdsweep.interop.repositories import FEATURE_TERMS, REPOSITORIES
 from kdsweep.losses.base.objective import Objective
 
 
@@ -38,9 +38,9 @@ def golden_inputs() -> tuple[Output, Output, Batch]:
     i, j = (
         axis.double() for axis in torch.meshgrid(torch.arange(4), torch.arange(5), indexing="ij")
     )
-    ours, theirs = 3 * torch.sin(0.7 * i + 1.3 * j + 0.5), 4 * torch.cos(0.4 * i + 0.9 * j)
+    student, teacher = 3 * torch.sin(0.7 * i + 1.3 * j + 0.5), 4 * torch.cos(0.4 * i + 0.9 * j)
     batch = Batch(torch.zeros(4, 1, 2, 2), torch.tensor([0, 3, 1, 4]), torch.arange(4))
-    return Output(ours, {}), Output(theirs, {}), batch
+    return Output(student, {}), Output(teacher, {}), batch
 
 
 CE, KL4 = 2.8682351622, 1.0234471137
@@ -71,14 +71,14 @@ TOTALS = [
 
 
 @pytest.mark.parametrize(("words", "total"), TOTALS)
-def test_the_words_give_the_total_of_the_other_repository(
+def test_the_overrides_give_the_total_of_the_other_repository(
     compose: Compose, words: str, total: float
 ) -> None:
     objective = objective_of(line_of(*shlex.split(words)), compose)
     assert objective(*golden_inputs())[0].item() == pytest.approx(total, abs=2e-9)
 
 
-def test_every_repository_is_proved() -> None:
+def test_every_repository_has_a_total() -> None:
     assert {words.split()[0] for words, _ in TOTALS} == set(REPOSITORIES)
 
 
@@ -90,14 +90,14 @@ def test_decoupled_distillation_keeps_its_warm_up(compose: Compose) -> None:
         assert total.item() == pytest.approx(CE + share * 1.9183912318, abs=1e-8)
 
 
-@pytest.mark.parametrize("distill", [name for name, term in BESIDE_KL.items() if term])
+@pytest.mark.parametrize("distill", [name for name, term in FEATURE_TERMS.items() if term])
 def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str) -> None:
     words = ["repdistiller", "--distill", distill, "--gamma", "1", "--beta", "0.8"]
-    beside = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
-    assert beside.weights == {"ce": 1.0, "kl": 0.5, BESIDE_KL[distill]: 0.8}
-    assert beside.terms["kl"].T == 2.0
+    both = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
+    assert both.weights == {"ce": 1.0, "kl": 0.5, FEATURE_TERMS[distill]: 0.8}
+    assert both.terms["kl"].T == 2.0
     alone = objective_of(line_of(*words, "--alpha", "0"), compose)
-    assert alone.weights == {"ce": 1.0, BESIDE_KL[distill]: 0.8}
+    assert alone.weights == {"ce": 1.0, FEATURE_TERMS[distill]: 0.8}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -119,9 +119,9 @@ def test_the_defaults_of_mdistiller_are_taken_in(compose: Compose, method: str) 
         ("kd-pytorch", "teacher stays in training mode"),
     ],
 )
-def test_what_is_to_be_known_stands_under_the_line(words: str, note: str) -> None:
+def test_notes_are_printed_below_the_overrides(words: str, note: str) -> None:
     _, *notes = weights(*words.split()).stdout.splitlines()
-    assert any(told.startswith("# ") and note in told for told in notes)
+    assert any(line.startswith("# ") and note in line for line in notes)
 
 
 def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
@@ -129,9 +129,9 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
-        ("nobody", "--from must be one of repdistiller, torchdistill, "),
+        ("unknown", "--from must be one of repdistiller, torchdistill, "),
         ("repdistiller --alhpa .9", "an option must be one of distill, gamma, alpha, beta, "),
         ("repdistiller --beta 0", "alpha must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
@@ -149,10 +149,10 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
         ("kd_lib loss_fn=KLDivLoss", "loss_fn must be one of MSELoss, got KLDivLoss"),
     ],
 )
-def test_what_cannot_be_translated_is_refused_in_a_sentence(words: str, sentence: str) -> None:
+def test_what_cannot_be_translated_is_refused_with_a_message(words: str, message: str) -> None:
     refused = weights(*words.split())
     assert refused.exit_code == 1
-    assert sentence in refused.stderr
+    assert message in refused.stderr
     assert refused.stdout == ""
 
 
