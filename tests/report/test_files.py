@@ -25,7 +25,7 @@ def run_report(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
-def test_the_latest_sweep_is_row(command: Command) -> None:
+def test_the_latest_sweep_is_reported(command: Command) -> None:
     assert command("loss=ce").code == 0
     outcome = command("loss=ce,kl", "seed=0,1")
     assert outcome.code == 0, outcome.err

@@ -1,6 +1,6 @@
 """The runs of one sweep or several that a report is about, read from folders or from MLflow.
 
-A table of 1,000 runs opens no other file than theirs: the rest is read on access.
+Everything but the rows is read on access: a table of 1,000 runs opens no other file.
 """
 
 import logging
