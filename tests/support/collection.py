@@ -1,4 +1,4 @@
-"""Made evidence: runs with made answers, as a report reads them from folders or from MLflow."""
+"""Collections of made runs with predictions, as a report reads them from folders or from MLflow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ class MadeRun:
     """`kdsweep.report.sources.collection.Run`."""
 
     row: Row
-    answers: Predictions | None = None
+    predictions: Predictions | None = None
     teacher_predictions: Predictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
 
 
-def answers(
+def predictions(
     test: Any,
     labels: Any,
     val: Any = None,
@@ -42,10 +42,10 @@ def answers(
     return Predictions(logits, named, tuple(classes))
 
 
-def saying(said: Sequence[int], labels: Sequence[int], sure: float = 4.0) -> Predictions:
-    """Of a network that gives each image of test and validation one class, equally surely."""
-    logits = sure * np.eye(len(CLASSES))[list(said)]
-    return answers(logits, labels, logits, labels)
+def predicting(classes: Sequence[int], labels: Sequence[int], sure: float = 4.0) -> Predictions:
+    """Of a network that predicts one class for each image of test and validation."""
+    logits = sure * np.eye(len(CLASSES))[list(classes)]
+    return predictions(logits, labels, logits, labels)
 
 
 def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
@@ -56,7 +56,9 @@ def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
         "teacher": None if cell.startswith("ce") else "cnn",
     }
     parts = {
-        key: other.pop(key) for key in ("answers", "teacher_answers", "config") if key in other
+        key: other.pop(key)
+        for key in ("predictions", "teacher_predictions", "config")
+        if key in other
     }
     return MadeRun(row(cell, seed, acc, **{**made, **other}), **parts)
 
