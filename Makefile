@@ -39,7 +39,7 @@ docs-serve: setup ## the same on http://127.0.0.1:8000, built anew as they chang
 	$(BIN)/mkdocs serve
 
 test: setup ## the fast tests
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: setup ## every test, with the slow ones, a real server and a real browser
 	$(BIN)/python -m pytest -q -m "not gpu"

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,12 @@ def compose() -> Compose:
 
     from kdsweep.cli import CONF
 
+    @cache
     def composed(*words: str) -> DictConfig:
         with hydra.initialize_config_dir(str(CONF)):
             return hydra.compose("train", list(words))
 
-    return composed
+    return lambda *words: composed(*words).copy()  # tests may change it
 
 
 @pytest.fixture

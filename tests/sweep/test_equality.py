@@ -14,8 +14,8 @@ from outcomes import both, digests
 @pytest.mark.parametrize(
     ("runs", "words"),
     [
-        (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
-        (3, ["loss=ce,kl,[kl,fitnet]"]),
+        pytest.param(9, ["T=1,4,16", "alpha=0.1,0.5,0.9"], marks=pytest.mark.slow),
+        pytest.param(3, ["loss=ce,kl,[kl,fitnet]"], marks=pytest.mark.slow),
         (2, ["student=mlp,cnn"]),
         pytest.param(2, ["T=1,4", "student.model.dropout=0.5"], marks=pytest.mark.slow),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
