@@ -46,14 +46,12 @@ def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher 
 def _load(
     teacher: TeacherSpec, config: RunConfig, features: Sequence[str], context: TrainingContext
 ) -> Teacher:
-    if teacher.run is None:
-        assert teacher.checkpoint is not None, "it has a file of weights or a run"
-        weights = teacher.checkpoint
-    else:
-        weights = RunTarget(teacher.run, teacher.run_dir).weights
+    target = None if teacher.run is None else RunTarget(teacher.run, teacher.run_dir)
+    weights = teacher.checkpoint if target is None else target.weights
+    assert weights is not None, "it has a file of weights or a run"
     loaded = _frozen(teacher.model, teacher.seed, weights, teacher.key, config, features, context)
-    if teacher.run is not None:
-        _verify(RunTarget(teacher.run, teacher.run_dir), context)
+    if target is not None:
+        _verify(target, context)
     _announce(teacher, loaded, weights, config, context)
     return loaded
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,11 @@ def build_specs(
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
         with errors.of(number, varied):
             spec = builder.of_job(cfg, job, varied)
-            words = tuple(redact_nested(job))
-            peers = {
-                name: replace(peer, number=number, overrides=words, swept=varied)
-                for name, peer in spec.peers.items()
-            }
-            specs.append(replace(spec, number=number, overrides=words, swept=varied, peers=peers))
+            numbered = partial(
+                replace, number=number, overrides=tuple(redact_nested(job)), swept=varied
+            )
+            peers = {name: numbered(peer) for name, peer in spec.peers.items()}
+            specs.append(numbered(spec, peers=peers))
     errors.raise_if_any()
     return specs
 
@@ -92,15 +92,12 @@ class _SpecBuilder:
         if errors:
             raise UserError("\n".join(errors))
         requirements = _requirements(config)
-        digests = self._digests_of(config)
-        return self._spec(config, requirements, digests, "run", cell_of(cfg, config, swept))
-
-    def _digests_of(self, config: RunConfig) -> dict[str, str]:
-        nodes = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
-        key = json.dumps(nodes, sort_keys=True)
+        named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
+        key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config)
-        return self._digests[key]
+        cell = cell_of(cfg, config, swept)
+        return self._spec(config, requirements, self._digests[key], "run", cell)
 
     def _spec(
         self,
@@ -119,7 +116,8 @@ class _SpecBuilder:
                 self._teacher(key, single, digests)
                 for key, single in single_teachers(config).items()
             )
-            online = self._online_teacher(config, digests)
+            recipe = online_recipe(config)
+            online = None if recipe is None else self.related(recipe, digests, "teacher")
             identity = _teacher_identity(config, teachers, online, digests)
         spec = RunSpec(
             config=config,
@@ -156,10 +154,6 @@ class _SpecBuilder:
             run=run if checkpoint is None else None,
             store=Path(teacher.store),
         )
-
-    def _online_teacher(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
-        recipe = online_recipe(config)
-        return None if recipe is None else self.related(recipe, digests, "teacher")
 
     def _stage(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
         if (last := last_stage(config)) is None:

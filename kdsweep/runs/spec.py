@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from kdsweep.builders.losses import Requirements
 from kdsweep.common.passwords import redact_nested
 from kdsweep.config.run_config import RunConfig, public_values, to_values
-from kdsweep.runs.naming import Cell, run_name
+from kdsweep.runs.naming import Cell
 from kdsweep.training.partition import CohortKey
 
 
@@ -86,7 +86,7 @@ class RunSpec:
         """As people read it: `kl T=4 alpha=0.5 seed=0`, `teacher cnn digits`."""
         if self.role in ("teacher", "assistant") and self.config.member_name is None:
             return self.cell.name
-        return run_name(self.cell.name, self.config.seed)
+        return f"{self.cell.name} seed={self.config.seed}"
 
     @property
     def stages(self) -> list["RunSpec"]:
