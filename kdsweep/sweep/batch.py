@@ -146,28 +146,24 @@ def _train(
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
-        for target, result in finished.values():
+        results: dict[str, Result] = {}
+        for key, (target, result) in finished.items():
+            results[key] = result
             if result["same_as"] is None:
                 context.upload_missing(target.run_dir)
-        results = {key: result for key, (_, result) in finished.items()}
         results |= train(missing, context, capacity=jobs.cohort_size, resume=specs[0].config.resume)
         _write_duplicates(targets, results)
     except BaseException as error:
-        _publish_unfinished(folder, context, error)
+        try:  # publish what there is of it; what stopped the sweep matters more
+            publish(folder, context, error)
+        except OSError as another:
+            if not is_full(error):
+                context.progress.note(f"the results of {folder} could not be written: {another}")
         raise
     jobs.hand_over(publish(folder, context))
     for config, job, spec in zip(configs, returns, specs, strict=True):
         jobs.close(config, job, results[spec.fingerprint])
     return returns
-
-
-def _publish_unfinished(folder: Path, context: TrainingContext, error: BaseException) -> None:
-    """Publish what there is of a sweep that was stopped; what stopped it matters more."""
-    try:
-        publish(folder, context, error)
-    except OSError as another:
-        if not is_full(error):
-            context.progress.note(f"the results of {folder} could not be written: {another}")
 
 
 def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None:
@@ -231,22 +227,22 @@ def _list_runs(specs: Sequence[RunSpec], folder: Path | None, capacity: int | No
     console = Console()
     first: dict[str, int] = {}
     for spec in specs:
-        state = _state(RunTarget(spec, folder / str(spec.number))) if folder else "missing"
+        state = "missing"
         if (owner := first.setdefault(spec.fingerprint, spec.number)) != spec.number:
             state = f"same as run {owner}"
+        elif folder is not None:
+            target = RunTarget(spec, folder / str(spec.number))
+            result = recorded_result(target)
+            if result is not None and result["status"] == "FINISHED":
+                state = "done"
+            elif epochs_done(target):
+                state = "resumable"
         name = escape(spec.name)
         console.print(f"{spec.number:>4}  {name}  [dim]{spec.fingerprint}  {state}[/dim]")
     if stages := len({stage.fingerprint for spec in specs for stage in spec.stages}):
         console.print(f"      before them {counted(stages, 'stage')}")
     in_cohorts = f"{counted(len(first), 'run')} in {counted(len(cohorts), 'cohort')}"
     console.print(f"{in_cohorts}; nothing was trained")
-
-
-def _state(target: RunTarget) -> str:
-    result = recorded_result(target)
-    if result is not None and result["status"] == "FINISHED":
-        return "done"
-    return "resumable" if epochs_done(target) else "missing"
 
 
 def _estimate(

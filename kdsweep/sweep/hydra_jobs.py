@@ -44,7 +44,8 @@ class HydraJobs:
 
     def move_to(self, folder: Path) -> None:
         """Use another directory; sweeper and callbacks hold this very config, so they follow."""
-        _set_dir(self.config, folder)
+        with read_write(self.config.hydra):
+            self.config.hydra.sweep.dir = str(folder)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""
@@ -56,9 +57,9 @@ class HydraJobs:
 
     def open(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
         """Make a job's directory with Hydra's own files and call `on_job_start`."""
-        _set_dir(config, folder)
-        if subdir is not None:
-            with read_write(config.hydra):
+        with read_write(config.hydra):
+            config.hydra.sweep.dir = str(folder)
+            if subdir is not None:
                 config.hydra.sweep.subdir = subdir
         callbacks = cast("Callbacks", _JobStartCallbacks(self.context.callbacks))
         return run_job(
@@ -91,11 +92,6 @@ class HydraJobs:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
-
-
-def _set_dir(config: DictConfig, folder: Path) -> None:
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(folder)
 
 
 def objective_value(result: dict[str, Any]) -> float:
