@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch import Tensor
 
 from kdsweep.builders.data import build_splits, build_stream
@@ -134,11 +134,9 @@ def _online_teacher(
     target = RunTarget(run, sweep.folder / f"teacher-{run.fingerprint}", sweep.parent_run_id)
     throttle = CheckpointThrottle(context.options.checkpoint_seconds)
     writer = RunWriter(target, teacher.student, context, dataset, throttle)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep.folder / f".{target.run_dir.name}.lock")
     with ExitStack() as held:
         try:
-            held.enter_context(lock.acquire(blocking=False))
+            held.enter_context(target.lock().acquire(blocking=False))
             is_recorded = finished_result(target) is not None
         except Timeout:
             is_recorded = True

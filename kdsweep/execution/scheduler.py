@@ -10,13 +10,7 @@ from kdsweep.errors import UserError
 from kdsweep.execution.cohort import train_cohort
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
-from kdsweep.execution.target import (
-    Result,
-    RunTarget,
-    finished_result,
-    has_ended,
-    recorded_result,
-)
+from kdsweep.execution.target import Result, RunTarget, finished_result, has_ended, recorded_result
 from kdsweep.execution.teacher_store import load_teacher
 from kdsweep.execution.worklist import WorkUnit, inputs, pending
 from kdsweep.runs.spec import RunSpec
@@ -112,9 +106,7 @@ def _train_stages(unit: WorkUnit, units: Sequence[WorkUnit], context: TrainingCo
     """Train stages in lockstep, except those that another process has trained by now."""
     with ExitStack() as locks:
         for target in sorted(unit.targets, key=lambda target: target.spec.fingerprint):
-            folder = target.run_dir.parent
-            folder.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(folder / f".{target.run_dir.name}.lock"))
+            locks.enter_context(target.lock())
         missing = tuple(target for target in unit.targets if not has_ended(target))
         if missing:
             _train_runs(WorkUnit(missing), units, context, resume=True)

@@ -44,16 +44,13 @@ class WorkUnit:
 
     @property
     def specs(self) -> list[RunSpec]:
-        """The specs of its runs."""
         return [target.spec for target in self.targets]
 
     @property
     def epochs_left(self) -> tuple[int, ...]:
         """The epochs that each of its runs has still to train."""
-        return tuple(
-            max(target.spec.config.trainer.epochs - epochs_done(target), 0)
-            for target in self.targets
-        )
+        epochs = self.specs[0].config.trainer.epochs
+        return tuple(max(epochs - epochs_done(target), 0) for target in self.targets)
 
 
 def split_finished(

@@ -113,10 +113,7 @@ def launch(
 
 
 def _refuse(
-    specs: Sequence[RunSpec],
-    jobs: Sequence[Sequence[str]],
-    swept: Sequence[str],
-    searching: bool,
+    specs: Sequence[RunSpec], jobs: Sequence[Sequence[str]], swept: Sequence[str], searching: bool
 ) -> None:
     """Refuse requests that are well-formed and still make no sense."""
     refuse_search_keys(specs[0].overrides)
