@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -140,20 +139,10 @@ class _SpecBuilder:
         return replace(spec, peers=_peers(spec))
 
     def _teacher(self, key: str, config: RunConfig, digests: dict[str, str]) -> TeacherSpec:
-        teacher = config.teacher
-        assert teacher.model is not None
         with prefix_errors(key):
             run = self.related(teacher_recipe(config), digests, "teacher")
-        checkpoint = None if teacher.checkpoint is None else Path(teacher.checkpoint)
-        return TeacherSpec(
-            key=key,
-            name=teacher.name,
-            model=teacher.model,
-            seed=teacher.seed,
-            checkpoint=checkpoint,
-            run=run if checkpoint is None else None,
-            store=Path(teacher.store),
-        )
+        is_trained = config.teacher.checkpoint is None
+        return TeacherSpec(key, config.teacher, run if is_trained else None)
 
     def _stage(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
         if (last := last_stage(config)) is None:
@@ -232,7 +221,7 @@ def _teacher_identity(
             ]
         }
     single = [
-        {"model": teacher.model, "checkpoint": digests[str(teacher.checkpoint)]}
+        {"model": teacher.model, "checkpoint": digests[str(teacher.config.checkpoint)]}
         if teacher.run is None
         else teacher.run.fingerprint
         for teacher in teachers

@@ -80,7 +80,7 @@ def build_untrained_teacher(
     device, features = resolve_device(spec.config.trainer.device), teacher_features(specs)
     teachers = []
     for one in spec.teachers:
-        network = build_teacher_network(one.model, one.seed, dataset, features, one.key)
+        network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
         network.model.to(device)
         teachers.append(Teacher(network, precision=spec.config.trainer.precision, device=device))
     if not teachers:  # peers
