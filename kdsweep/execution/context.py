@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,7 @@ class TrainingContext:
     """
 
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
-        given = tracking if isinstance(tracking, dict) else asdict(tracking)
-        options = TrackingConfig(**given)
+        options = TrackingConfig(**tracking) if isinstance(tracking, dict) else tracking
         self.options, self.progress = options, progress
         self.store: MLflowStore | None = None
         self.uploads: UploadQueue | None = None

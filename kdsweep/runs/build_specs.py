@@ -111,10 +111,11 @@ class _SpecBuilder:
         online: RunSpec | None = None
         identity: Any = None
         if requirements.needs_teacher:
-            teachers = tuple(
-                self._teacher(key, single, digests)
-                for key, single in single_teachers(config).items()
-            )
+            for key, single in single_teachers(config).items():
+                with prefix_errors(key):
+                    run = self.related(teacher_recipe(single), digests, "teacher")
+                is_trained = single.teacher.checkpoint is None
+                teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
             recipe = online_recipe(config)
             online = None if recipe is None else self.related(recipe, digests, "teacher")
             identity = _teacher_identity(config, teachers, online, digests)
@@ -137,12 +138,6 @@ class _SpecBuilder:
             teacher_identity=None if identity is None else json.dumps(identity, sort_keys=True),
         )
         return replace(spec, peers=_peers(spec))
-
-    def _teacher(self, key: str, config: RunConfig, digests: dict[str, str]) -> TeacherSpec:
-        with prefix_errors(key):
-            run = self.related(teacher_recipe(config), digests, "teacher")
-        is_trained = config.teacher.checkpoint is None
-        return TeacherSpec(key, config.teacher, run if is_trained else None)
 
     def _stage(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
         if (last := last_stage(config)) is None:

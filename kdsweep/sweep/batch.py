@@ -65,13 +65,9 @@ def launch(
     """Train a batch of jobs in lockstep.
 
     Args:
-        overrides: of every job.
         first: number of the first job.
         chosen: the directory of the sweep if the user named it.
         context: of an earlier batch of the sweep.
-
-    Returns:
-        The context, and the jobs in their order.
     """
     searching = is_search(jobs.config)
     swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
@@ -94,8 +90,15 @@ def launch(
         if searching:
             refuse_without_validation(specs, context)
         if config.dry_run:
-            _list_runs(specs, earlier, jobs.cohort_size)
-            _estimate(specs, earlier, jobs, context)
+            console = Console()
+            _list_runs(specs, earlier, jobs.cohort_size, console)
+            if earlier is not None and not config.resume:
+                text = f"resume=true continues in {earlier}; this is for starting afresh"
+                console.print(text, markup=False)
+            resumed = earlier if config.resume else None
+            sweep = SweepLocation(resumed or jobs.folder)
+            missing, _ = split_finished(run_targets(sweep, specs))
+            print_estimate(pending(missing, sweep, jobs.cohort_size), context, console)
             release(jobs.folder)
             return context, []
         if config.resume:
@@ -218,10 +221,11 @@ def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> 
     return chosen
 
 
-def _list_runs(specs: Sequence[RunSpec], folder: Path | None, capacity: int | None) -> None:
+def _list_runs(
+    specs: Sequence[RunSpec], folder: Path | None, capacity: int | None, console: Console
+) -> None:
     """Print every run, and what is there of it already."""
     cohorts = partition([spec.cohort_key for spec in specs], capacity)
-    console = Console()
     first: dict[str, int] = {}
     for spec in specs:
         state = "missing"
@@ -240,17 +244,3 @@ def _list_runs(specs: Sequence[RunSpec], folder: Path | None, capacity: int | No
         console.print(f"      before them {counted(stages, 'stage')}")
     in_cohorts = f"{counted(len(first), 'run')} in {counted(len(cohorts), 'cohort')}"
     console.print(f"{in_cohorts}; nothing was trained")
-
-
-def _estimate(
-    specs: Sequence[RunSpec], earlier: Path | None, jobs: HydraJobs, context: TrainingContext
-) -> None:
-    """Print what is still to be trained, and what that takes."""
-    console = Console()
-    resume = specs[0].config.resume
-    if earlier is not None and not resume:
-        text = f"resume=true continues in {earlier}; this is for starting afresh"
-        console.print(text, markup=False)
-    sweep = SweepLocation(earlier if earlier is not None and resume else jobs.folder)
-    missing, _ = split_finished(run_targets(sweep, specs))
-    print_estimate(pending(missing, sweep, jobs.cohort_size), context, console)

@@ -52,9 +52,6 @@ def publish(
     Args:
         error: what has ended the sweep, if it has not come to its end.
 
-    Returns:
-        The rows of results.csv, and the report.
-
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
@@ -101,9 +98,6 @@ def close(
     """Make the report, and have MLflow agree with a sweep or a search that has ended.
 
     A message names the command that uploads the rest when `tracking.wait` seconds are over.
-
-    Returns:
-        The report, if one is made.
 
     Args:
         only: the folders of the runs and trials to upload if other processes continue the search;

@@ -29,8 +29,6 @@ class HydraJobs:
     """The jobs of one sweep.
 
     Args:
-        context: Hydra's, with its config loader and callbacks.
-        config: of the sweep.
         cohort_size: most runs trained side by side; None for no limit.
     """
 

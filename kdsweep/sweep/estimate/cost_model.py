@@ -7,8 +7,7 @@ of its runs does both for itself. Both times are composed of the same measured p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -82,22 +81,12 @@ class CohortGroup:
     @property
     def step(self) -> TimeEstimate:
         """One step of one cohort."""
-        return _of(self.probe.steps, PieceCounts(1, 1, (1,) * len(self.needs_teacher)))
+        return _of(self.probe.steps, (1, 1, *(1 for _ in self.needs_teacher)))
 
 
-@dataclass(frozen=True)
-class PieceCounts:
-    """How often each piece of a step, or of an evaluation, occurs."""
-
-    shared: float  # reading and augmenting images
-    teacher: float  # its forward pass
-    units: tuple[float, ...]
-
-    def __add__(self, other: "PieceCounts") -> "PieceCounts":
-        units = tuple(map(add, self.units, other.units))
-        return PieceCounts(self.shared + other.shared, self.teacher + other.teacher, units)
-
-
+# How often each piece of a step, or of an evaluation, occurs: reading and augmenting images, the
+# teacher's forward pass, and each unit.
+PieceCounts = Sequence[float]
 # The epochs left of a cohort, and the positions of those of its runs that are trained.
 CohortSlice = tuple[tuple[int, ...], Sequence[int]]
 
@@ -117,8 +106,8 @@ def _seconds(cohorts: CohortGroup, slices: Sequence[CohortSlice]) -> TimeEstimat
     """The time of slices that are trained one after the other."""
     # Added up before a median is taken: what slowed down one piece of a step did so everywhere.
     pieces = [_pieces(cohorts, *one) for one in slices]
-    training = reduce(add, [steps for steps, _ in pieces])
-    evaluation = reduce(add, [evaluations for _, evaluations in pieces])
+    training = [sum(counts) for counts in zip(*(steps for steps, _ in pieces), strict=True)]
+    evaluation = [sum(counts) for counts in zip(*(tests for _, tests in pieces), strict=True)]
     return _of(cohorts.probe.steps, training) + _of(cohorts.probe.evaluations, evaluation)
 
 
@@ -134,23 +123,17 @@ def _pieces(
     measured = cohorts.epochs.measured / cohorts.probe.images
     tested = cohorts.tested / cohorts.probe.images
     units = (measured * n + tested if place in members else 0.0 for place, n in enumerate(left))
-    training = PieceCounts(max(steps), max(steps) * needs_teacher, tuple(steps))
-    evaluation = PieceCounts(
-        measured * epochs + tested,
-        (measured * teacher_epochs + tested) * needs_teacher,
-        tuple(units),
+    images, seen_by_teacher = measured * epochs + tested, measured * teacher_epochs + tested
+    return (
+        (max(steps), max(steps) * needs_teacher, *steps),
+        (images, seen_by_teacher * needs_teacher, *units),
     )
-    return training, evaluation
 
 
-def _of(laps: Sequence[StepTiming], times: PieceCounts) -> TimeEstimate:
+def _of(laps: Sequence[StepTiming], counts: PieceCounts) -> TimeEstimate:
     """The time of pieces that occur so often, as estimated from each lap."""
-
-    def seconds(lap: StepTiming) -> float:
-        units = sum(n * one for n, one in zip(times.units, lap.units, strict=True))
-        return times.shared * lap.data + times.teacher * lap.teacher + units
-
-    return TimeEstimate.of([seconds(lap) for lap in laps])
+    pieces = [(lap.data, lap.teacher, *lap.units) for lap in laps]
+    return TimeEstimate.of([sum(map(mul, counts, times)) for times in pieces])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""PieceCounts a few steps of every kind of cohort that is to be trained."""
+"""Times a few steps of every kind of cohort that is to be trained."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ def _name(unit: WorkUnit) -> str:
 
 
 def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
-    """CohortGroup of one kind, with a probe of the first."""
+    """The cohorts of one kind, with a probe of the first."""
     specs = alike[0].specs
     config, dataset = specs[0].config, context.dataset(specs[0].config)
     stream = build_stream(config, dataset, resolve_device(config.trainer.device))
