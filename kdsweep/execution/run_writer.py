@@ -63,6 +63,7 @@ class RunWriter:
         on_epoch: EpochCallback | None = None,
     ) -> None:
         self.target, self.student, self.context, self.dataset = target, student, context, dataset
+        self.spec, self.folder = target.spec, target.run_dir
         self.throttle, self.on_epoch, self.pruned = throttle, on_epoch, False
         self.recorded = 0  # epochs whose metrics are written
         self.metrics: dict[str, float] = {}
@@ -73,14 +74,6 @@ class RunWriter:
             uploads=context.uploads,
             tensorboard=context.options.tensorboard,
         )
-
-    @property
-    def spec(self) -> RunSpec:
-        return self.target.spec
-
-    @property
-    def folder(self) -> Path:
-        return self.target.run_dir
 
     @property
     def bytes_left(self) -> int:

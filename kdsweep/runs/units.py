@@ -23,17 +23,15 @@ def build_unit(
     if not spec.peers:
         return build_student(spec.config, dataset, teachers, steps_per_epoch)
     members = {PRIMARY_STUDENT: spec, **spec.peers}
-
-    def key(name: str) -> str:
-        return "student" if name == PRIMARY_STUDENT else f"teacher.peers.{name}"
+    keys = {PRIMARY_STUDENT: "student"} | {name: f"teacher.peers.{name}" for name in spec.peers}
 
     def peer(name: str) -> Student:
         others = {other: one for other, one in members.items() if other != name}
         shapes = [
             extract_features(
-                build_network(dataset, one.config.student.model, key(other)),
+                build_network(dataset, one.config.student.model, keys[other]),
                 members[name].requirements.teacher_features,
-                key(other),
+                keys[other],
                 dataset,
             )
             for other, one in others.items()
@@ -41,7 +39,7 @@ def build_unit(
         features = [f for one in others.values() for f in one.requirements.teacher_features]
         config = members[name].config
         return build_student(
-            config, dataset, shapes, steps_per_epoch, features=features, key=key(name)
+            config, dataset, shapes, steps_per_epoch, features=features, key=keys[name]
         )
 
     return Peers({name: peer(name) for name in members})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
@@ -16,13 +16,6 @@ from kdsweep.errors import RunFailed
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
     from hydra.conf import HydraConf
-
-
-@runtime_checkable
-class PrintsSummary(Protocol):
-    """A callback of Hydra that prints the summary of a sweep."""
-
-    summary: object
 
 
 class HydraJobs:
@@ -72,7 +65,7 @@ class HydraJobs:
     def hand_over(self, summary: object) -> None:
         """Give the summary of the sweep to the callbacks that print one at its end."""
         for callback in self.context.callbacks.callbacks:
-            if isinstance(callback, PrintsSummary):
+            if hasattr(callback, "summary"):
                 callback.summary = summary
 
     def close(self, config: DictConfig, job: JobReturn, result: dict[str, Any]) -> None:
