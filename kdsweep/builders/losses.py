@@ -17,7 +17,7 @@ from kdsweep.errors import UserError
 from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_terms
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
-from kdsweep.losses.base.weight_schedule import WeightSchedule, weight_schedule
+from kdsweep.losses.base.weight_schedule import weight_schedule
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 
@@ -46,12 +46,23 @@ def build_objective(config: RunConfig) -> Objective:
     """
     with torch.random.fork_rng():
         terms = {name: _build_term(name, config) for name in sorted(config.loss)}
+    augment, last_stage = config.dataset.augment, list(config.stages.values())[-1:]
     for name, term in terms.items():
-        if term.needs_labels:
-            _refuse_mixing(name, config)
-        if term.needs_stage:
-            _require_stage(name, config)
-    schedules = {name: _weight_schedule(name, node) for name, node in config.loss.items()}
+        for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
+            if term.needs_labels and share:
+                raise UserError(
+                    f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class"
+                    f" of an image, got {share:g}"
+                )
+        if term.needs_stage and not any(name in stage.loss for stage in last_stage):
+            raise UserError(
+                f"loss.{name} must begin with a stage that has it among its loss terms, as the"
+                f" last of the stages, got stages {', '.join(config.stages) or 'none'}"
+            )
+    schedules = {}
+    for name, node in config.loss.items():
+        with naming_key(f"loss.{name}.schedule"):
+            schedules[name] = weight_schedule(node.get("schedule"))
     with naming_key("loss"):
         return Objective(
             terms,
@@ -96,30 +107,6 @@ def init_seed(config: RunConfig) -> int:
     if config.member_name is None:
         return config.seed
     return derive("beside", config.seed, config.member_name)
-
-
-def _weight_schedule(name: str, node: dict[str, Any]) -> WeightSchedule:
-    with naming_key(f"loss.{name}.schedule"):
-        return weight_schedule(node.get("schedule"))
-
-
-def _refuse_mixing(name: str, config: RunConfig) -> None:
-    augment = config.dataset.augment
-    for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
-        if share:
-            raise UserError(
-                f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class of"
-                f" an image, got {share:g}"
-            )
-
-
-def _require_stage(name: str, config: RunConfig) -> None:
-    stages = list(config.stages.values())
-    if not stages or name not in stages[-1].loss:
-        raise UserError(
-            f"loss.{name} must begin with a stage that has it among its loss terms, as the last"
-            f" of the stages, got stages {', '.join(config.stages) or 'none'}"
-        )
 
 
 def set_up_terms(

@@ -53,21 +53,18 @@ def _user_errors() -> Iterator[None]:
     except UserError as error:
         typer.echo(redact_text(str(error)), err=True)
         raise typer.Exit(1) from error
-    except Exception as error:
-        if (message := _explanation(error)) is None:
+    except Exception as error:  # an unreachable store, a full disk or a defect
+        from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
+        from kdsweep.tracking.mlflow.backend import describe_store_error
+
+        if (reason := describe_store_error(error)) is not None:
+            message = f"the MLflow store does not work: {reason}; try again later"
+        elif is_full(error):
+            message = str(disk_full(full_folder(error, Path.cwd()), REPEAT))
+        else:
             raise
         typer.echo(message, err=True)
         raise typer.Exit(1) from error
-
-
-def _explanation(error: Exception) -> str | None:
-    """The message of an unreachable store or a full disk; None for any other error."""
-    from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
-    from kdsweep.tracking.mlflow.backend import describe_store_error
-
-    if (reason := describe_store_error(error)) is not None:
-        return f"the MLflow store does not work: {reason}; try again later"
-    return str(disk_full(full_folder(error, Path.cwd()), REPEAT)) if is_full(error) else None
 
 
 @app.command()
@@ -164,10 +161,7 @@ def compare(
 @app.command("convert-weights", context_settings=ANY_WORDS)
 def convert_weights(
     context: typer.Context,
-    source: Annotated[
-        str,
-        typer.Option("--from", help=" | ".join(REPOSITORIES)),
-    ],
+    source: Annotated[str, typer.Option("--from", help=" | ".join(REPOSITORIES))],
 ) -> None:
     """Convert another repository's loss weights and temperature to overrides for train.py.
 

@@ -24,16 +24,7 @@ PACKAGE = Path(__file__).parents[1]
 # conf/ is packaged in the wheel; in a source checkout it stands at the top.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
-GROUPS = (
-    "dataset",
-    "teacher",
-    "student",
-    "loss",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "tracking",
-)
+GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "schedule", "trainer", "tracking")
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -41,11 +32,7 @@ ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 register()
 
 
-@hydra.main(
-    config_path=str(CONF),
-    config_name="train",
-    execution_whitelist=EXECUTION_WHITELIST,
-)
+@hydra.main(config_path=str(CONF), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
     from kdsweep.sweep.single_job import train_one

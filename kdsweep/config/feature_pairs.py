@@ -19,28 +19,28 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     Raises:
         ValueError: if a network does not offer them, or if they are not equally many.
     """
-    networks = {"student": _root_.student, **_first_teacher(_root_.teacher)}
-    return [pair for kind in kinds for pair in _pairs_of(kind, networks)]
+    key, node = _first_teacher(_root_.teacher)
+    found = []
+    for kind in kinds:
+        student = _offered(_root_.student.features, "student", kind)
+        teacher = _offered(node.features, key, kind)
+        if len(student) != len(teacher):
+            raise ValueError(
+                f"student.features.{kind} must be as many as {key}.features.{kind}, "
+                f"got {len(student)} and {len(teacher)}; {LIST_THE_PAIRS}"
+            )
+        found += [list(pair) for pair in zip(student, teacher, strict=True)]
+    return found
 
 
-def _first_teacher(teacher: DictConfig) -> dict[str, DictConfig]:
+def _first_teacher(teacher: DictConfig) -> tuple[str, DictConfig]:
+    """The key and the node of a teacher, or of the first of several."""
     for kind in ("members", "peers"):
         for name, node in teacher[kind].items():
-            return {f"teacher.{kind}.{name}": node}
+            return f"teacher.{kind}.{name}", node
     if teacher.model is None:
         raise ValueError("teacher must be a model, got none")
-    return {"teacher": teacher}
-
-
-def _pairs_of(kind: str, networks: dict[str, DictConfig]) -> list[list[str]]:
-    student, teacher = (_offered(node.features, key, kind) for key, node in networks.items())
-    if len(student) != len(teacher):
-        lacking, enough = (f"{key}.features.{kind}" for key in networks)
-        raise ValueError(
-            f"{lacking} must be as many as {enough}, "
-            f"got {len(student)} and {len(teacher)}; {LIST_THE_PAIRS}"
-        )
-    return [list(pair) for pair in zip(student, teacher, strict=True)]
+    return "teacher", teacher
 
 
 def _offered(features: DictConfig, network: str, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from kdsweep.config.limits import unknown_keys
+from kdsweep.config.limits import leaves, unknown_keys
 from kdsweep.config.schema import TrainConfig
 
 
@@ -30,7 +30,7 @@ def alpha_weighted(loss: dict[str, Any]) -> bool:
 
 
 def interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    return ((path, text) for path, text in _texts(loss, "loss") if "${" in text)
+    return ((path, text) for path, text in _texts(loss) if "${" in text)
 
 
 def unknown_key_errors(cfg: DictConfig) -> list[str]:
@@ -39,7 +39,7 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
     Hydra itself refuses an unknown key, but not `+key=value`.
     """
     written = raw(cfg)
-    texts = [text for _, text in _texts(written, "")]
+    texts = [text for _, text in _texts(written)]
     return [
         f"{key} must be a key of the config, got +{key}, which nothing reads"
         for key in unknown_keys(TrainConfig, written)
@@ -49,16 +49,9 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
 
 def missing_keys(cfg: DictConfig) -> list[str]:
     """The mandatory keys (`???`) that have no value."""
-    return sorted(path for path, text in _texts(raw(cfg), "") if text == MISSING)
+    return sorted(path for path, text in _texts(raw(cfg)) if text == MISSING)
 
 
-def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
+def _texts(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Every string of a config, with the path of its key."""
-    if isinstance(node, dict):
-        for key, child in node.items():
-            yield from _texts(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for child in node:
-            yield from _texts(child, path)
-    elif isinstance(node, str):
-        yield path, node
+    return ((path, value) for path, value in leaves(node) if isinstance(value, str))

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from kdsweep.common.validation import is_number
 from kdsweep.errors import UserError
 
 MOST = {  # of every key of that name, at the root and in every recipe and stage
@@ -40,10 +41,11 @@ def excesses(values: Mapping[str, Any]) -> list[str]:
     """A message for every number of a resolved config that is too large to be meant."""
     return [
         f"{key} must be at most {most}, got {value}"
-        for key, value in _leaves(values)
+        for key, value in leaves(values)
         if (most := MOST.get(key.rpartition(".")[2])) is not None
-        and isinstance(value, int | float)
+        and is_number(value)
         and value > most
+        and "published" not in key.split(".")
     ]
 
 
@@ -153,7 +155,10 @@ def _refuse_twice(override: Override) -> None:
         return
     seen: set[str] = set()
     for value in override.sweep_string_iterator():
-        text = _as_number(value)
+        try:
+            text = repr(float(value))  # 4, 4.0 and 4e0 in one form
+        except (TypeError, ValueError):
+            text = str(value)
         if text in seen:
             raise UserError(
                 f"{override.key_or_group} must have each value once to be swept, got {value} twice"
@@ -161,21 +166,13 @@ def _refuse_twice(override: Override) -> None:
         seen.add(text)
 
 
-def _as_number(value: str) -> str:
-    """4, 4.0 and 4e0 in one form."""
-    try:
-        return repr(float(value))
-    except (TypeError, ValueError):
-        return str(value)
-
-
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a config that is no mapping or list, with the path of its key."""
     if isinstance(node, Mapping):
         for key, child in node.items():
-            if key != "published":
-                yield from _leaves(child, f"{path}.{key}" if path else str(key))
+            yield from leaves(child, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for child in node:
-            yield from _leaves(child, path)
-    elif not isinstance(node, bool):
+            yield from leaves(child, path)
+    else:
         yield path, node

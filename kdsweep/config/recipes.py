@@ -15,6 +15,11 @@ NO_TEACHER: dict[str, Any] = {
     "peers": {},
     "online": False,
 }
+# The keys that a run and a teacher's recipe share.
+RECIPE = (
+    *("T", "alpha", "alpha_weighted", "hard_weight", "hard"),
+    *("loss", "optimizer", "schedule", "trainer", "seed"),
+)
 # The name of the run's own student among its peers.
 PRIMARY_STUDENT = "student"
 
@@ -50,16 +55,7 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
         student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),
-        T=teacher.T,
-        alpha=teacher.alpha,
-        alpha_weighted=teacher.alpha_weighted,
-        hard_weight=teacher.hard_weight,
-        hard=teacher.hard,
-        loss=teacher.loss,
-        optimizer=teacher.optimizer,
-        schedule=teacher.schedule,
-        trainer=teacher.trainer,
-        seed=teacher.seed,
+        **{key: getattr(teacher, key) for key in RECIPE},
     )
 
 

@@ -27,9 +27,9 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
     for key, value in _prepared(raw(cfg.teacher)).items():
         rest.teacher[key] = value
     values = {**_plain(rest), "alpha_weighted": alpha_weighted(raw(cfg.loss))}
-    for name, peer in values["teacher"]["peers"].items():
-        whole = _complete(StudentConfig, peer, f"teacher.peers.{name}")
-        values["teacher"]["peers"][name] = whole
+    peers = values["teacher"]["peers"]
+    for name, peer in peers.items():
+        peers[name] = _complete(StudentConfig, peer, f"teacher.peers.{name}")
     values["teacher"] = _recipe(values, cfg.teacher, "teacher")
     for name, stage in values["stages"].items():
         whole = _complete(StageConfig, stage, f"stages.{name}")
@@ -37,14 +37,13 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
             raise UserError(f"stages.{name}.epochs must be given")
         weighted = alpha_weighted(raw(cfg.stages[name].get("loss")))
         values["stages"][name] = {**whole, "alpha_weighted": weighted}
+    tracking = values["tracking"]
     for key in ("uri", "artifacts"):  # an interpolation may have led to a password
-        values["tracking"][key] = values["tracking"][key] and register_address(
-            values["tracking"][key]
-        )
+        tracking[key] = tracking[key] and register_address(tracking[key])
     config = run_config(values)
     for name, recipe in peer_recipes(config).items():
-        loss = _in_scope(raw(cfg.loss), recipe, f"teacher.peers.{name}: ")
-        config.teacher.peers[name].loss = loss
+        prefix = f"teacher.peers.{name}: "
+        config.teacher.peers[name].loss = _in_scope(raw(cfg.loss), recipe, prefix)
     return config
 
 
@@ -89,25 +88,20 @@ def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
     are inserted here, not in a yaml, where an override of a nested key would alter the student.
     """
     below = recipe.get("teacher")
-    members = recipe.get("members") or {}
+    members, peers = recipe.get("members") or {}, recipe.get("peers") or {}
+    student = {key: f"${{student.{key}}}" for key in ("name", "model", "features")}
+    root = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
+    born_again = recipe.get("born_again")
     return {
         "loss": {},
         "teacher": below and {**below, **_prepared(below)},
         "members": {name: {**node, **_prepared(node)} for name, node in members.items()},
-        "peers": {name: _as_student(peer) for name, peer in (recipe.get("peers") or {}).items()},
-        **(_as_root(recipe) if recipe.get("born_again") else {}),
+        "peers": {
+            name: student | {key: value for key, value in (peer or {}).items() if value is not None}
+            for name, peer in peers.items()
+        },
+        **({key: recipe.get(key) or given for key, given in root.items()} if born_again else {}),
     }
-
-
-def _as_student(peer: dict[str, Any] | None) -> dict[str, Any]:
-    """A peer; what it leaves out is the student's."""
-    given = {key: value for key, value in (peer or {}).items() if value is not None}
-    return {**{key: f"${{student.{key}}}" for key in ("name", "model", "features")}, **given}
-
-
-def _as_root(recipe: dict[str, Any]) -> dict[str, Any]:
-    origins = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
-    return {key: recipe.get(key) or origin for key, origin in origins.items()}
 
 
 def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any]:
@@ -120,9 +114,9 @@ def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any
 
     if teacher["teacher"] is not None:
         teacher["teacher"] = below(teacher["teacher"], node.teacher, f"{key}.teacher")
-    for name, member in teacher["members"].items():
-        member_key = f"{key}.members.{name}"
-        teacher["members"][name] = below(member, node.members[name], member_key)
+    members = teacher["members"]
+    for name, member in members.items():
+        members[name] = below(member, node.members[name], f"{key}.members.{name}")
     loss = raw(node.get("loss"))
     teacher["alpha_weighted"] = alpha_weighted(loss)
     if any(interpolations(loss)):

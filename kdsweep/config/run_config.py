@@ -50,11 +50,6 @@ class RunConfig(TrainConfig):
     member_name: str | None = None
 
     @property
-    def device_kind(self) -> str:
-        """`trainer.device` without the number: cpu, cuda, or auto."""
-        return self.trainer.device.split(":")[0]
-
-    @property
     def loss_name(self) -> str:
         """The terms joined by `+`: `fitnet+kl`; `ce` without a term in addition to the hard one."""
         return loss_name(self.loss)

@@ -1,10 +1,10 @@
-"""Ranges of the keys that kdsweep reads itself: a sentence for every value out of range."""
+"""Ranges of the keys that kdsweep reads itself: a message for every value out of range."""
 
-import math
+from math import inf
 from typing import Any
 
 from kdsweep.common.text import format_number
-from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES
+from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, is_number
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
@@ -14,27 +14,29 @@ PLOTS = ("run", "sweep", "none")
 
 
 def validation_errors(config: RunConfig) -> list[str]:
-    """One sentence for every value of the schema that is out of range."""
+    """One message for every value of the schema that is out of range."""
     values = to_values(config)
-    found = _recipe_problems("", values)
-    interval = values["tracking"]["checkpoint_seconds"]
-    found += _range("tracking.checkpoint_seconds", interval, interval >= 0, "a number >= 0")
-    wait = values["tracking"]["wait"]
-    found += _range("tracking.wait", wait, wait >= 0, "a number of seconds >= 0")
-    if values["tracking"]["plots"] not in PLOTS:
-        found.append(_sentence("tracking.plots", values["tracking"]["plots"], " | ".join(PLOTS)))
-    found += _stage_problems(values) + excesses(values) + odd_names(values)
-    return found + _teacher_problems("teacher.", values["teacher"])
+    interval, wait, plots = (
+        values["tracking"][key] for key in ("checkpoint_seconds", "wait", "plots")
+    )
+    return [
+        *_recipe_problems("", values),
+        *_unless(0 <= interval < inf, "tracking.checkpoint_seconds", interval, "a number >= 0"),
+        *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
+        *_unless(plots in PLOTS, "tracking.plots", plots, " | ".join(PLOTS)),
+        *_stage_problems(values),
+        *excesses(values),
+        *odd_names(values),
+        *_teacher_problems("teacher.", values["teacher"]),
+    ]
 
 
 def _stage_problems(values: dict[str, Any]) -> list[str]:
     found = []
     for name, stage in values["stages"].items():
-        key, weight = f"stages.{name}", stage["hard_weight"]
-        found += _range(f"{key}.epochs", stage["epochs"], stage["epochs"] >= 1, "at least 1")
-        if weight is not None:
-            allowed = "null or a finite number >= 0"
-            found += _range(f"{key}.hard_weight", weight, weight >= 0, allowed)
+        key, epochs = f"stages.{name}", stage["epochs"]
+        found += _unless(epochs >= 1, f"{key}.epochs", epochs, "at least 1")
+        found += _hard_weight_problems(f"{key}.", stage)
     for kind in ("peers", "online"):
         if values["stages"] and values["teacher"][kind]:
             names = ", ".join(values["stages"])
@@ -67,56 +69,46 @@ def _online_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
     """An online teacher starts untrained and learns the labels alone."""
     if prefix != "teacher.":
         return [f"{prefix}online must be false below the root, got true"]
-    return [
-        f"{prefix}{key} must be empty with {prefix}online=true, got {given}: such a teacher begins"
-        " untrained and learns on hard labels alone"
-        for key in ("checkpoint", "teacher", "members", "peers", "loss")
-        if (given := _name_of(teacher[key]))
-    ]
-
-
-def _name_of(value: Any) -> str:
-    """A short name of a value: that of a recipe, those of loss terms."""
-    if not isinstance(value, dict):
-        return str(value or "")
-    return str(value.get("name") or "+".join(value))
+    found = []
+    for key in ("checkpoint", "teacher", "members", "peers", "loss"):
+        if given := teacher[key]:
+            if isinstance(given, dict):  # a recipe has a name; loss terms and members are named
+                given = given.get("name") or "+".join(given)
+            found.append(
+                f"{prefix}{key} must be empty with {prefix}online=true, got {given}: such a teacher"
+                " begins untrained and learns on hard labels alone"
+            )
+    return found
 
 
 def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     T, alpha, seed, trainer = (recipe[key] for key in ("T", "alpha", "seed", "trainer"))
     found = [
-        *_range(f"{prefix}T", T, COLDEST <= T <= HOTTEST, TEMPERATURES),
-        *_range(f"{prefix}alpha", alpha, 0 <= alpha <= 1, "a number in [0, 1]"),
-        *_range(f"{prefix}seed", seed, seed >= 0, "an integer >= 0"),
+        *_unless(COLDEST <= T <= HOTTEST, f"{prefix}T", T, TEMPERATURES),
+        *_unless(0 <= alpha <= 1, f"{prefix}alpha", alpha, "a number in [0, 1]"),
+        *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
+        *_hard_weight_problems(prefix, recipe),
     ]
-    if (weight := recipe["hard_weight"]) is not None:
-        found += _range(f"{prefix}hard_weight", weight, weight >= 0, "null or a finite number >= 0")
     for key in ("epochs", "batch_size", "threads"):
-        found += _range(f"{prefix}trainer.{key}", trainer[key], trainer[key] >= 1, "at least 1")
-    if trainer["precision"] not in PRECISIONS:
-        allowed = " | ".join(PRECISIONS)
-        found.append(_sentence(f"{prefix}trainer.precision", trainer["precision"], allowed))
+        found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    precision, key = trainer["precision"], f"{prefix}trainer.precision"
+    found += _unless(precision in PRECISIONS, key, precision, " | ".join(PRECISIONS))
     if (clip := trainer["grad_clip"]) is not None:
-        found += _range(f"{prefix}trainer.grad_clip", clip, clip > 0, "null or a number > 0")
-    smoothing = recipe["hard"]["label_smoothing"]
-    key = f"{prefix}hard.label_smoothing"
-    found += _range(key, smoothing, 0 <= smoothing < 1, "a number in [0, 1)")
-    ranges = {"lr": "> 0", "weight_decay": ">= 0", "momentum": ">= 0"}
-    for name, allowed in ((name, f"a finite number {range}") for name, range in ranges.items()):
-        if name in recipe["optimizer"]:
-            found += _number(f"{prefix}optimizer.{name}", recipe["optimizer"][name], allowed)
+        found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
+    smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"
+    found += _unless(0 <= smoothing < 1, key, smoothing, "a number in [0, 1)")
+    for name, least in (("lr", "> 0"), ("weight_decay", ">= 0"), ("momentum", ">= 0")):
+        value = recipe["optimizer"].get(name, 1)
+        valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
+        found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
 
 
-def _number(key: str, value: Any, allowed: str) -> list[str]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return [_sentence(key, value, allowed)]
-    return _range(key, value, value >= 0 if ">=" in allowed else value > 0, allowed)
+def _hard_weight_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
+    weight = recipe["hard_weight"]
+    valid = weight is None or 0 <= weight < inf
+    return _unless(valid, f"{prefix}hard_weight", weight, "null or a finite number >= 0")
 
 
-def _range(key: str, value: float, inside: bool, allowed: str) -> list[str]:
-    return [] if inside and math.isfinite(value) else [_sentence(key, value, allowed)]
-
-
-def _sentence(key: str, value: Any, allowed: str) -> str:
-    return f"{key} must be {allowed}, got {format_number(value)}"
+def _unless(valid: bool, key: str, value: Any, allowed: str) -> list[str]:
+    return [] if valid else [f"{key} must be {allowed}, got {format_number(value)}"]

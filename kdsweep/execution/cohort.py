@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch import Tensor
 
 from kdsweep.builders.data import build_splits, build_stream
@@ -52,7 +52,6 @@ class _Cohort:
 
     @property
     def writers(self) -> list[RunWriter]:
-        """All writers."""
         return [writer for group in self.all_groups for writer in group]
 
     @property
@@ -129,19 +128,15 @@ def _online_teacher(
         return
     spec = taught([target.spec for target in targets])
     assert spec is not None
-    assert spec.online_teacher is not None
+    run = spec.online_teacher
+    assert run is not None
     sweep = context.sweep or SweepLocation(targets[0].run_dir)
-    fingerprint = spec.online_teacher.fingerprint
-    target = RunTarget(
-        spec.online_teacher, sweep.folder / f"teacher-{fingerprint}", sweep.parent_run_id
-    )
+    target = RunTarget(run, sweep.folder / f"teacher-{run.fingerprint}", sweep.parent_run_id)
     throttle = CheckpointThrottle(context.options.checkpoint_seconds)
     writer = RunWriter(target, teacher.student, context, dataset, throttle)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep.folder / f".{target.run_dir.name}.lock")
     with ExitStack() as held:
         try:
-            held.enter_context(lock.acquire(blocking=False))
+            held.enter_context(target.lock().acquire(blocking=False))
             is_recorded = finished_result(target) is not None
         except Timeout:
             is_recorded = True
@@ -170,9 +165,8 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
     if (stage := stage_target(target, context.sweep)) is None:
         return
     if finished_result(stage) is None:
-        result = recorded_result(stage)
-        reason = result["reason"] if result else "not there"
-        student.fail(f"its {stage.spec.cell.name}: {reason}")
+        result = recorded_result(stage) or {"reason": "not there"}
+        student.fail(f"its {stage.spec.cell.name}: {result['reason']}")
         return
     load_checkpoint(student.model, stage.weights, "stages")
     terms = stage.checkpoints / checkpoint.TERMS
@@ -207,24 +201,18 @@ class EpochRecorder:
         self._writers, self._context = writers, context
 
     def __call__(self, student: Student, metrics: dict[str, float]) -> None:
-        if student in self._writers:  # an online teacher may have no record
-            self._writers[student].epoch(metrics)
-            self._stop_in_time(student.epoch)
-
-    def _stop_in_time(self, epochs: int) -> None:
-        """Once the time is over, stop when all students have recorded so many epochs.
-
-        A checkpoint of each is written, so that no training is lost.
-        """
+        if student not in self._writers:  # an online teacher may have no record
+            return
+        self._writers[student].epoch(metrics)
         if self._context.stop_in_time is None:
             return
         try:
             self._context.stop_in_time()
         except SystemExit:
             alive = [w for w in self._writers.values() if w.student.failure is None]
-            if any(writer.recorded < epochs for writer in alive):
+            if any(writer.recorded < student.epoch for writer in alive):
                 return  # the last one to record this epoch stops them
-            for writer in alive:
+            for writer in alive:  # a checkpoint of each, so that no training is lost
                 checkpoint.save(*writer.saved)
             raise
 
@@ -294,26 +282,24 @@ def _ended_on_error(cohort: _Cohort) -> Iterator[None]:
             folder = full_folder(error, writers[0].folder) or writers[0].folder
             raise disk_full(folder, advice) from error
         if isinstance(error, OSError):
-            raise _stopped_by(error) from error
+            # The file is named only if the error does (of a folder that was taken away, for one):
+            # a broken connection is no fault of a folder.
+            if error.filename is not None:
+                raise RunFailed(f"cannot continue in {error.filename}: {error}") from error
+            advice = "debug=true shows where it was raised"
+            raise RunFailed(f"cannot continue: {error!r} ({advice})") from error
         raise
 
 
 def _end_all(writers: Sequence[RunWriter], error: BaseException) -> None:
     """End every run that is still open, as far as it can still be written."""
-    killed = isinstance(error, KeyboardInterrupt | SystemExit)
+    killed, is_disk_full = isinstance(error, KeyboardInterrupt | SystemExit), is_full(error)
     reason = "interrupted" if killed else f"{type(error).__name__}: {error}"
-    if is_full(error):
+    if is_disk_full:
         reason = "the disk is full"
     for writer in writers:
         try:
             writer.end("KILLED" if killed else "FAILED", reason, with_cohort=True)
         except OSError as another:
-            level = logging.DEBUG if is_full(error) else logging.WARNING
+            level = logging.DEBUG if is_disk_full else logging.WARNING
             log.log(level, "the end of %s could not be written: %s", writer.folder, another)
-
-
-def _stopped_by(error: OSError) -> RunFailed:
-    """Names the file only if the error does: a broken connection is no fault of a folder."""
-    if error.filename is not None:  # of a folder that was taken away, for one
-        return RunFailed(f"cannot continue in {error.filename}: {error}")
-    return RunFailed(f"cannot continue: {error!r} (debug=true shows where it was raised)")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,7 @@ class TrainingContext:
     """
 
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
-        given = tracking if isinstance(tracking, dict) else asdict(tracking)
-        options = TrackingConfig(**given)
+        options = TrackingConfig(**tracking) if isinstance(tracking, dict) else tracking
         self.options, self.progress = options, progress
         self.store: MLflowStore | None = None
         self.uploads: UploadQueue | None = None
@@ -63,7 +61,17 @@ class TrainingContext:
             if options.system_metrics:
                 check_measurable()
             if options.uri is not None:
-                self._open_store(options.uri)
+                self.store = MLflowStore.open(options.uri, options.experiment, options.artifacts)
+                self.uploads = UploadQueue()
+                self.retrier = UploadRetrier(
+                    self.uploads,
+                    self.store,
+                    options.wait,
+                    # The display changes with every batch.
+                    lambda count, seconds: self.progress.waiting(count, seconds),
+                )
+                if options.system_metrics:
+                    self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
         self.sweep: SweepLocation | None = None  # known once the sweep is opened
@@ -77,19 +85,6 @@ class TrainingContext:
         self._datasets: dict[str, Dataset] = {}
         self._inspection = DatasetInspector()
         self._sources: dict[str, CachedSource] = {}
-
-    def _open_store(self, uri: str) -> None:
-        options = self.options
-        self.store = MLflowStore.open(uri, options.experiment, options.artifacts)
-        self.uploads = UploadQueue()
-        self.retrier = UploadRetrier(
-            self.uploads,
-            self.store,
-            options.wait,
-            lambda count, seconds: self.progress.waiting(count, seconds),
-        )
-        if options.system_metrics:
-            self.system_metrics = SystemMetrics(self.store.uri)
 
     def dataset(self, config: RunConfig) -> Dataset:
         """The data set of a run, loaded once; augmentation is part of the stream."""

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kdsweep.plotting.curves import draw_curves as curves_plot
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.recorder import Recorder, RunInfo
-from kdsweep.tracking.result import RunResult
+from kdsweep.tracking.result import RESULT_KEYS, RunResult
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.gradients import RATIO
@@ -27,9 +28,6 @@ from kdsweep.training.student import Student
 
 # Called after each epoch with (spec, epochs trained, metrics); a reason stops the run as PRUNED.
 EpochCallback = Callable[[RunSpec, int, dict[str, float]], str | None]
-
-MEASURED = ("val/acc", "val/loss", "val/agreement")
-TESTED = ("test/acc", "test/loss", "test/ece", "test/agreement", "latency_ms")
 
 
 class CheckpointThrottle:
@@ -65,10 +63,11 @@ class RunWriter:
         on_epoch: EpochCallback | None = None,
     ) -> None:
         self.target, self.student, self.context, self.dataset = target, student, context, dataset
+        self.spec, self.folder = target.spec, target.run_dir
         self.throttle, self.on_epoch, self.pruned = throttle, on_epoch, False
         self.recorded = 0  # epochs whose metrics are written
         self.metrics: dict[str, float] = {}
-        self.ended: Result | None = None
+        self.ended: RunResult | None = None
         self.recorder = Recorder(
             target.run_dir,
             store=context.store,
@@ -77,17 +76,9 @@ class RunWriter:
         )
 
     @property
-    def spec(self) -> RunSpec:
-        return self.target.spec
-
-    @property
-    def folder(self) -> Path:
-        return self.target.run_dir
-
-    @property
     def bytes_left(self) -> int:
         """What it would still write: two checkpoints, and its final weights."""
-        if self.ended is not None and self.ended["status"] == "FINISHED":
+        if self.ended is not None and self.ended.status == "FINISHED":
             return 0
         own = storage_size([self.student])
         return checkpoint.KEPT * (own.weights + own.rest) + own.weights
@@ -129,7 +120,8 @@ class RunWriter:
         self.recorder.start(info, resume_epoch=self.student.epoch, on_open=self._monitor)
         self.recorded = self.student.epoch
         # If only the test set is left, the last epoch's metrics are in the directory.
-        self.metrics = _last_metrics(self.folder)
+        for row in read_rows(self.folder)[-1:]:
+            self.metrics = {k: math.nan if v is None else v for k, v in row["metrics"].items()}
         self.recorder.log(f"objective: {self.student.objective.formula}")
 
     def _monitor(self, run_id: str) -> None:
@@ -143,31 +135,25 @@ class RunWriter:
         number = self.student.epoch - 1
         self.recorder.epoch(number, metrics)
         self.recorded = self.student.epoch
-        self._log_gradient_ratios(metrics)
-        line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
-        self.recorder.log(f"epoch {number}: {line}")
-        self._call_on_epoch(metrics)
-        if self.student.failure is None and self.throttle.is_due(self.student.epoch):
-            checkpoint.save(*self.saved)
-        if self.spec.role == "run":
-            alive = self.student.failure is None
-            self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
-        self.context.progress.epoch(self.student.epoch, self.context.leader)
-
-    def _log_gradient_ratios(self, metrics: dict[str, float]) -> None:
-        """The size of each soft term's gradient relative to the hard term's, logged once."""
+        # The size of each soft term's gradient relative to the hard term's, measured once.
         ratios = {k.removeprefix(RATIO): v for k, v in metrics.items() if k.startswith(RATIO)}
         if ratios:
             terms = ", ".join(f"|{name}| = {ratio:.3g} |ce|" for name, ratio in ratios.items())
             self.recorder.log(f"weighted gradients of the first batch: {terms}")
-
-    def _call_on_epoch(self, metrics: dict[str, float]) -> None:
+        line = " ".join(f"{key}={value:.5g}" for key, value in metrics.items())
+        self.recorder.log(f"epoch {number}: {line}")
         # Before the checkpoint is written: no epoch is decided about twice.
-        if self.on_epoch is None or self.student.failure is not None:
-            return
-        if (reason := self.on_epoch(self.spec, self.student.epoch, metrics)) is not None:
-            self.pruned = True
-            self.student.fail(reason)
+        if self.on_epoch is not None and self.student.failure is None:
+            reason = self.on_epoch(self.spec, self.student.epoch, metrics)
+            if reason is not None:
+                self.pruned = True
+                self.student.fail(reason)
+        alive = self.student.failure is None
+        if alive and self.throttle.is_due(self.student.epoch):
+            checkpoint.save(*self.saved)
+        if self.spec.role == "run":
+            self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
+        self.context.progress.epoch(self.student.epoch, self.context.leader)
 
     def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
         """Record the end of a whole run: test metrics, final weights, pictures, result."""
@@ -185,7 +171,7 @@ class RunWriter:
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
         pictures = self._draw(confusion) if self.context.options.plots == "run" else []
         digest = checkpoint.sha256(self.student.model)
-        self._close("FINISHED", None, digest, pictures, with_cohort=False)
+        self._close("FINISHED", None, with_cohort=False, digest=digest, pictures=pictures)
 
     def _draw(self, confusion: list[list[int]]) -> list[Path]:
         """The pictures of a run, as far as they can be drawn."""
@@ -203,52 +189,51 @@ class RunWriter:
             with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
         """
         if self.ended is None:
-            self._close(status, reason, None, [], with_cohort=with_cohort)
+            self._close(status, reason, with_cohort=with_cohort)
 
     def _close(
         self,
         status: str,
         reason: str | None,
-        digest: str | None,
-        pictures: list[Path],
         *,
         with_cohort: bool,
+        digest: str | None = None,
+        pictures: Sequence[Path] = (),
     ) -> None:
         spec, student = self.spec, self.student
-        self.ended = {
-            "status": status,
-            "reason": reason,
-            "name": spec.name,
-            "role": spec.role,
-            "fingerprint": spec.fingerprint,
-            "cell": spec.cell.name,
-            "seed": spec.config.seed,
-            "mlflow_run_id": self.recorder.run_id,
-            **{key: self.metrics.get(key) for key in (*MEASURED, *TESTED)},
-            "val/acc_best": student.best_acc,
-            "epochs": student.epoch,
-            "seconds": round(student.seconds, 3),
-            "num_params": student.num_params,
-            "weights_sha256": digest,
-            "same_as": None,
-            "with_cohort": with_cohort,
-            "T": spec.cell.T,
-            "alpha": spec.cell.alpha,
-            "loss": spec.cell.loss,
-            "student": spec.config.student.name,
-            "teacher": spec.teacher_name,
-        }
+        measured = {key: value for key, value in self.metrics.items() if key in RESULT_KEYS}
+        self.ended = replace(
+            RunResult.from_json({"status": status, **measured}),
+            reason=reason,
+            name=spec.name,
+            role=spec.role,
+            fingerprint=spec.fingerprint,
+            cell=spec.cell.name,
+            seed=spec.config.seed,
+            mlflow_run_id=self.recorder.run_id,
+            val_acc_best=student.best_acc,
+            epochs=student.epoch,
+            seconds=round(student.seconds, 3),
+            num_params=student.num_params,
+            weights_sha256=digest,
+            with_cohort=with_cohort,
+            T=spec.cell.T,
+            alpha=spec.cell.alpha,
+            loss=spec.cell.loss,
+            student=spec.config.student.name,
+            teacher=spec.teacher_name,
+        )
         try:
             if reason is not None:
                 self.recorder.log(f"{status}: {reason}")
         finally:
-            self.recorder.finish(RunResult.from_json(self.ended), pictures)
+            self.recorder.finish(self.ended, pictures)
 
     @property
     def result(self) -> Result:
         """The result of a run that has ended."""
         assert self.ended is not None, "its cohort has ended"
-        return self.ended
+        return self.ended.to_json()
 
 
 def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:
@@ -274,10 +259,3 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
     if isinstance(value, dict):
         return [pair for key, child in value.items() for pair in _flat(f"{prefix}.{key}", child)]
     return [] if value is None else [(prefix, value)]
-
-
-def _last_metrics(folder: Path) -> dict[str, float]:
-    rows = read_rows(folder)
-    if not rows:
-        return {}
-    return {k: math.nan if v is None else v for k, v in rows[-1]["metrics"].items()}

@@ -10,16 +10,9 @@ from kdsweep.errors import UserError
 from kdsweep.execution.cohort import train_cohort
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
-from kdsweep.execution.target import (
-    Result,
-    RunTarget,
-    finished_result,
-    has_ended,
-    recorded_result,
-    stage_target,
-)
+from kdsweep.execution.target import Result, RunTarget, finished_result, has_ended, recorded_result
 from kdsweep.execution.teacher_store import load_teacher
-from kdsweep.execution.worklist import WorkUnit, pending, teacher_targets
+from kdsweep.execution.worklist import WorkUnit, inputs, pending
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.memory import is_out_of_memory
@@ -52,7 +45,10 @@ def train(
         if unit.role in ("teacher", "assistant"):
             _train_teacher(unit.targets[0], context)
         elif unit.role == "stage":
-            _announce_stages(unit, announced, context)
+            for name in dict.fromkeys(spec.cell.name for spec in unit.specs):
+                if name not in announced:
+                    announced.add(name)
+                    context.progress.note(f"{name}: trained first")
             _train_stages(unit, units, context)
         else:
             results |= _train_runs(unit, units, context, resume=resume, on_epoch=on_epoch)
@@ -76,8 +72,7 @@ def refuse_without_validation(specs: Sequence[RunSpec], context: TrainingContext
 def _upload_dependencies(targets: Sequence[RunTarget], context: TrainingContext) -> None:
     """Upload what MLflow lacks of teachers and stages that ended in an earlier process."""
     for target in targets:
-        stage = stage_target(target, context.sweep)
-        needed = [*teacher_targets(target, context.sweep), *([] if stage is None else [stage])]
+        needed = inputs(target, context.sweep)
         for one in needed:
             if one.run_dir not in context.run_dirs and has_ended(one):
                 context.upload_missing(one.run_dir)
@@ -96,8 +91,9 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
         if finished_result(target) is not None:
             return
         if (target.run_dir / RESULT).exists():
-            text = f"{target.spec.name}: trained again, {target.run_dir} holds no whole one"
-            context.progress.note(text)
+            context.progress.note(
+                f"{target.spec.name}: trained again, {target.run_dir} holds no whole one"
+            )
         load_teacher([target.spec], context)  # an assistant's own is announced first
         context.progress.teacher(name, target.spec.config.trainer.epochs)
         (result,) = train_cohort([target], context, resume=True)
@@ -106,20 +102,11 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
     context.progress.note(f"teacher {name}: kept in {target.run_dir}")
 
 
-def _announce_stages(unit: WorkUnit, announced: set[str], context: TrainingContext) -> None:
-    for name in dict.fromkeys(spec.cell.name for spec in unit.specs):
-        if name not in announced:
-            announced.add(name)
-            context.progress.note(f"{name}: trained first")
-
-
 def _train_stages(unit: WorkUnit, units: Sequence[WorkUnit], context: TrainingContext) -> None:
     """Train stages in lockstep, except those that another process has trained by now."""
     with ExitStack() as locks:
         for target in sorted(unit.targets, key=lambda target: target.spec.fingerprint):
-            folder = target.run_dir.parent
-            folder.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(folder / f".{target.run_dir.name}.lock"))
+            locks.enter_context(target.lock())
         missing = tuple(target for target in unit.targets if not has_ended(target))
         if missing:
             _train_runs(WorkUnit(missing), units, context, resume=True)
@@ -134,7 +121,9 @@ def _train_runs(
     on_epoch: EpochCallback | None = None,
 ) -> dict[str, Result]:
     load_teacher(unit.specs, context)  # announced before the cohort
-    alike = [one for one in units if _stage_depth(one) == _stage_depth(unit)]
+    # Cohorts are counted over the runs, and over the stages of a depth.
+    same_role = [one for one in units if one.role == unit.role]
+    alike = [one for one in same_role if one.role != "stage" or one.depth == unit.depth]
     number = 1 + next(
         (i for i, one in enumerate(alike) if set(unit.targets) <= set(one.targets)), 0
     )
@@ -142,11 +131,6 @@ def _train_runs(
     context.progress.cohort(number, len(alike), len(unit.targets), epochs)
     ended = _train_or_split(unit.targets, context, resume, on_epoch)
     return {t.spec.fingerprint: result for t, result in zip(unit.targets, ended, strict=True)}
-
-
-def _stage_depth(unit: WorkUnit) -> tuple[str, int]:
-    """Cohorts are counted over the runs, and over the stages of a depth."""
-    return unit.role, unit.depth if unit.role == "stage" else 0
 
 
 def _train_or_split(

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.metadata import find_result
 from kdsweep.tracking.run_dir import WEIGHTS
@@ -23,13 +25,16 @@ class RunTarget(NamedTuple):
 
     @property
     def weights(self) -> Path:
-        """The file of its final weights."""
         return self.run_dir / WEIGHTS
 
     @property
     def checkpoints(self) -> Path:
-        """The directory of its checkpoints."""
         return self.run_dir / "checkpoint"
+
+    def lock(self) -> FileLock:
+        """A lock in the directory above the run's, held while the run is trained."""
+        self.run_dir.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.run_dir.parent / f".{self.run_dir.name}.lock")
 
 
 class SweepLocation(NamedTuple):

@@ -46,14 +46,12 @@ def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher 
 def _load(
     teacher: TeacherSpec, config: RunConfig, features: Sequence[str], context: TrainingContext
 ) -> Teacher:
-    if teacher.run is None:
-        assert teacher.checkpoint is not None, "it has a file of weights or a run"
-        weights = teacher.checkpoint
-    else:
-        weights = RunTarget(teacher.run, teacher.run_dir).weights
-    loaded = _frozen(teacher.model, teacher.seed, weights, teacher.key, config, features, context)
-    if teacher.run is not None:
-        _verify(RunTarget(teacher.run, teacher.run_dir), context)
+    target = None if teacher.run is None else RunTarget(teacher.run, teacher.run_dir)
+    weights = Path(teacher.config.checkpoint or "") if target is None else target.weights
+    model, seed = teacher.model, teacher.config.seed
+    loaded = _frozen(model, seed, weights, teacher.key, config, features, context)
+    if target is not None:
+        _verify(target, context)
     _announce(teacher, loaded, weights, config, context)
     return loaded
 
@@ -92,8 +90,8 @@ def _announce(
     with torch_state(config.trainer.threads):
         acc = _accuracy(teacher.key, loaded, split)
     member = teacher.key.rpartition("teacher.members.")[2]
-    is_named = member in (teacher.key, teacher.name)
-    label = teacher.name if is_named else f"{teacher.name} ({member})"
+    name = teacher.config.name
+    label = name if member in (teacher.key, name) else f"{name} ({member})"
     context.progress.note(f"teacher {label}: {split.name} {100 * acc:.1f} %")
     if is_near_chance(acc, dataset.num_classes):
         names = tuple(dataset.class_names)

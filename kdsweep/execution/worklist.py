@@ -25,12 +25,12 @@ from kdsweep.training.partition import partition
 class WorkUnit:
     """Runs that are trained together as one cohort.
 
-    Its inputs are the finished runs in `needs`; its outcome is a `result.json` and final weights in
-    the directory of every target. It can be executed by any process that sees these directories.
+    Its inputs are the finished runs that `inputs` lists; its outcome is a `result.json` and final
+    weights in the directory of every target. It can be executed by any process that sees these
+    directories.
     """
 
     targets: tuple[RunTarget, ...]
-    needs: tuple[RunTarget, ...] = ()
 
     @property
     def role(self) -> str:
@@ -44,16 +44,13 @@ class WorkUnit:
 
     @property
     def specs(self) -> list[RunSpec]:
-        """The specs of its runs."""
         return [target.spec for target in self.targets]
 
     @property
     def epochs_left(self) -> tuple[int, ...]:
         """The epochs that each of its runs has still to train."""
-        return tuple(
-            max(target.spec.config.trainer.epochs - epochs_done(target), 0)
-            for target in self.targets
-        )
+        epochs = self.specs[0].config.trainer.epochs
+        return tuple(max(epochs - epochs_done(target), 0) for target in self.targets)
 
 
 def split_finished(
@@ -81,23 +78,16 @@ def pending(
         capacity: most runs a cohort may hold; None for no limit.
     """
     stages = _missing_stages(targets, sweep)
-    teachers = [WorkUnit((t,), _inputs(t, sweep)) for t in _teachers([*stages, *targets], sweep)]
-    units = teachers
+    units = [WorkUnit((teacher,)) for teacher in _teachers([*stages, *targets], sweep)]
     for depth in sorted({len(stage.spec.stages) for stage in stages}):
-        units += cohorts([s for s in stages if len(s.spec.stages) == depth], sweep, capacity)
-    return units + cohorts(targets, sweep, capacity)
+        units += cohorts([s for s in stages if len(s.spec.stages) == depth], capacity)
+    return units + cohorts(targets, capacity)
 
 
-def cohorts(
-    targets: Sequence[RunTarget], sweep: SweepLocation | None, capacity: int | None
-) -> list[WorkUnit]:
+def cohorts(targets: Sequence[RunTarget], capacity: int | None) -> list[WorkUnit]:
     """The cohorts in which runs are trained."""
     positions = partition([target.spec.cohort_key for target in targets], capacity)
-    members = [tuple(targets[position] for position in cohort) for cohort in positions]
-    return [
-        WorkUnit(cohort, tuple(one for target in cohort for one in _inputs(target, sweep)))
-        for cohort in members
-    ]
+    return [WorkUnit(tuple(targets[place] for place in cohort)) for cohort in positions]
 
 
 def teacher_targets(target: RunTarget, sweep: SweepLocation | None) -> Iterator[RunTarget]:
@@ -119,7 +109,7 @@ def epochs_done(target: RunTarget) -> int:
     return latest_epoch(target.checkpoints)
 
 
-def _inputs(target: RunTarget, sweep: SweepLocation | None) -> tuple[RunTarget, ...]:
+def inputs(target: RunTarget, sweep: SweepLocation | None) -> tuple[RunTarget, ...]:
     """The runs whose weights a run needs."""
     stage = stage_target(target, sweep)
     return (*teacher_targets(target, sweep), *([] if stage is None else [stage]))

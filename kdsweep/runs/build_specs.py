@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -52,12 +52,11 @@ def build_specs(
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
         with errors.of(number, varied):
             spec = builder.of_job(cfg, job, varied)
-            words = tuple(redact_nested(job))
-            peers = {
-                name: replace(peer, number=number, overrides=words, swept=varied)
-                for name, peer in spec.peers.items()
-            }
-            specs.append(replace(spec, number=number, overrides=words, swept=varied, peers=peers))
+            numbered = partial(
+                replace, number=number, overrides=tuple(redact_nested(job)), swept=varied
+            )
+            peers = {name: numbered(peer) for name, peer in spec.peers.items()}
+            specs.append(numbered(spec, peers=peers))
     errors.raise_if_any()
     return specs
 
@@ -92,15 +91,12 @@ class _SpecBuilder:
         if errors:
             raise UserError("\n".join(errors))
         requirements = _requirements(config)
-        digests = self._digests_of(config)
-        return self._spec(config, requirements, digests, "run", cell_of(cfg, config, swept))
-
-    def _digests_of(self, config: RunConfig) -> dict[str, str]:
-        nodes = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
-        key = json.dumps(nodes, sort_keys=True)
+        named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
+        key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config)
-        return self._digests[key]
+        cell = cell_of(cfg, config, swept)
+        return self._spec(config, requirements, self._digests[key], "run", cell)
 
     def _spec(
         self,
@@ -115,11 +111,13 @@ class _SpecBuilder:
         online: RunSpec | None = None
         identity: Any = None
         if requirements.needs_teacher:
-            teachers = tuple(
-                self._teacher(key, single, digests)
-                for key, single in single_teachers(config).items()
-            )
-            online = self._online_teacher(config, digests)
+            for key, single in single_teachers(config).items():
+                with prefix_errors(key):
+                    run = self.related(teacher_recipe(single), digests, "teacher")
+                is_trained = single.teacher.checkpoint is None
+                teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
+            recipe = online_recipe(config)
+            online = None if recipe is None else self.related(recipe, digests, "teacher")
             identity = _teacher_identity(config, teachers, online, digests)
         spec = RunSpec(
             config=config,
@@ -140,26 +138,6 @@ class _SpecBuilder:
             teacher_identity=None if identity is None else json.dumps(identity, sort_keys=True),
         )
         return replace(spec, peers=_peers(spec))
-
-    def _teacher(self, key: str, config: RunConfig, digests: dict[str, str]) -> TeacherSpec:
-        teacher = config.teacher
-        assert teacher.model is not None
-        with prefix_errors(key):
-            run = self.related(teacher_recipe(config), digests, "teacher")
-        checkpoint = None if teacher.checkpoint is None else Path(teacher.checkpoint)
-        return TeacherSpec(
-            key=key,
-            name=teacher.name,
-            model=teacher.model,
-            seed=teacher.seed,
-            checkpoint=checkpoint,
-            run=run if checkpoint is None else None,
-            store=Path(teacher.store),
-        )
-
-    def _online_teacher(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
-        recipe = online_recipe(config)
-        return None if recipe is None else self.related(recipe, digests, "teacher")
 
     def _stage(self, config: RunConfig, digests: dict[str, str]) -> RunSpec | None:
         if (last := last_stage(config)) is None:
@@ -238,7 +216,7 @@ def _teacher_identity(
             ]
         }
     single = [
-        {"model": teacher.model, "checkpoint": digests[str(teacher.checkpoint)]}
+        {"model": teacher.model, "checkpoint": digests[str(teacher.config.checkpoint)]}
         if teacher.run is None
         else teacher.run.fingerprint
         for teacher in teachers

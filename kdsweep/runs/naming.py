@@ -1,4 +1,4 @@
-"""What a run is called: its cell, which is a point of the sweep without the seed, and its name."""
+"""The cell of a run, which is a point of the sweep without the seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +50,3 @@ def cell_of(cfg: DictConfig, config: RunConfig, swept: Sequence[str]) -> Cell:
         if key not in ("loss", "T", "alpha", "seed") and key.split(".")[0] not in CONTROL:
             parts.append(f"{key}={value}")
     return Cell(" ".join(parts), config.loss_name, T, alpha)
-
-
-def run_name(cell: str, seed: int) -> str:
-    """The name of a run: `kl T=4 alpha=0.5 seed=0`."""
-    return f"{cell} seed={seed}"

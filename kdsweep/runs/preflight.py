@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
@@ -63,15 +64,13 @@ class _Preflight:
 
     def _network(self, teacher: TeacherSpec, spec: RunSpec, dataset: Dataset) -> FeatureExtractor:
         features = spec.requirements.teacher_features
-        given = [teacher.model, str(teacher.checkpoint)]
-        identity = given if teacher.run is None else teacher.run.fingerprint
+        checkpoint, seed = teacher.config.checkpoint, teacher.config.seed
+        identity = [teacher.model, checkpoint] if teacher.run is None else teacher.run.fingerprint
         key = json.dumps([identity, teacher.key, features], sort_keys=True)
         if key not in self._teachers:
-            network = build_teacher_network(
-                teacher.model, teacher.seed, dataset, features, teacher.key
-            )
-            if teacher.checkpoint is not None:
-                load_checkpoint(network.model, teacher.checkpoint, teacher.key)
+            network = build_teacher_network(teacher.model, seed, dataset, features, teacher.key)
+            if checkpoint is not None:
+                load_checkpoint(network.model, Path(checkpoint), teacher.key)
             if teacher.run is not None:
                 make_store(teacher)
                 with prefix_errors(teacher.key):
@@ -86,12 +85,12 @@ def make_store(teacher: TeacherSpec) -> None:
     Raises:
         UserError: if it cannot be made or written.
     """
+    store = Path(teacher.config.store)
     try:
-        teacher.store.mkdir(parents=True, exist_ok=True)
-        probe = teacher.store / ".writable"
-        probe.touch()
-        probe.unlink()
+        store.mkdir(parents=True, exist_ok=True)
+        (store / ".writable").touch()
+        (store / ".writable").unlink()
     except OSError as error:
         raise UserError(
-            f"{teacher.key}.store must be a folder that can be written, got {teacher.store}"
+            f"{teacher.key}.store must be a folder that can be written, got {store}"
         ) from error

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from kdsweep.builders.losses import Requirements
 from kdsweep.common.passwords import redact_nested
-from kdsweep.config.run_config import RunConfig, public_values, to_values
-from kdsweep.runs.naming import Cell, run_name
+from kdsweep.config.run_config import ResolvedTeacher, RunConfig, public_values, to_values
+from kdsweep.runs.naming import Cell
 from kdsweep.training.partition import CohortKey
 
 
@@ -22,27 +22,25 @@ class TeacherSpec:
 
     Attributes:
         key: its config key, `teacher` or `teacher.members.NAME`.
-        name: of its config option.
-        model: the config node of its network.
-        seed: of its network's initialisation.
-        checkpoint: the given file of weights; None if kdsweep trains it.
+        config: its recipe; with a file of weights, only its network counts.
         run: the run that trains it; None if a file is given.
-        store: the directory of trained teachers.
     """
 
     key: str
-    name: str
-    model: dict[str, Any]
-    seed: int
-    checkpoint: Path | None
+    config: ResolvedTeacher
     run: "RunSpec | None"
-    store: Path
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The config node of its network."""
+        assert self.config.model is not None, "it is one teacher"
+        return self.config.model
 
     @property
     def run_dir(self) -> Path:
         """The directory of the run that trains it, or has trained it."""
         assert self.run is not None, "a given file of weights has no run"
-        return self.store / self.run.fingerprint
+        return Path(self.config.store) / self.run.fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +84,7 @@ class RunSpec:
         """As people read it: `kl T=4 alpha=0.5 seed=0`, `teacher cnn digits`."""
         if self.role in ("teacher", "assistant") and self.config.member_name is None:
             return self.cell.name
-        return run_name(self.cell.name, self.config.seed)
+        return f"{self.cell.name} seed={self.config.seed}"
 
     @property
     def stages(self) -> list["RunSpec"]:

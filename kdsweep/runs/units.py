@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.models import (
-    build_network,
-    build_teacher_network,
-    extract_features,
-)
+from kdsweep.builders.models import build_network, build_teacher_network, extract_features
 from kdsweep.builders.students import build_student
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.data.pipeline.split import Dataset
@@ -27,29 +23,23 @@ def build_unit(
     if not spec.peers:
         return build_student(spec.config, dataset, teachers, steps_per_epoch)
     members = {PRIMARY_STUDENT: spec, **spec.peers}
-
-    def key(name: str) -> str:
-        return "student" if name == PRIMARY_STUDENT else f"teacher.peers.{name}"
+    keys = {PRIMARY_STUDENT: "student"} | {name: f"teacher.peers.{name}" for name in spec.peers}
 
     def peer(name: str) -> Student:
         others = {other: one for other, one in members.items() if other != name}
         shapes = [
             extract_features(
-                build_network(dataset, one.config.student.model, key(other)),
+                build_network(dataset, one.config.student.model, keys[other]),
                 members[name].requirements.teacher_features,
-                key(other),
+                keys[other],
                 dataset,
             )
             for other, one in others.items()
         ]
         features = [f for one in others.values() for f in one.requirements.teacher_features]
+        config = members[name].config
         return build_student(
-            members[name].config,
-            dataset,
-            shapes,
-            steps_per_epoch,
-            features=features,
-            key=key(name),
+            config, dataset, shapes, steps_per_epoch, features=features, key=keys[name]
         )
 
     return Peers({name: peer(name) for name in members})
@@ -72,8 +62,7 @@ def build_online_teacher(
     spec = taught(specs)
     if spec is None or spec.online_teacher is None:
         return None
-    features = teacher_features(specs)
-    config = spec.online_teacher.config
+    config, features = spec.online_teacher.config, teacher_features(specs)
     return OnlineTeacher(build_student(config, dataset, (), steps_per_epoch, features=features))
 
 
@@ -86,14 +75,12 @@ def build_untrained_teacher(
         return None
     if spec.online_teacher is not None:
         return build_online_teacher(specs, dataset, steps_per_epoch)
-    trainer = spec.config.trainer
-    device = resolve_device(trainer.device)
+    device, features = resolve_device(spec.config.trainer.device), teacher_features(specs)
     teachers = []
     for one in spec.teachers:
-        features = teacher_features(specs)
-        network = build_teacher_network(one.model, one.seed, dataset, features, one.key)
+        network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
         network.model.to(device)
-        teachers.append(Teacher(network, precision=trainer.precision, device=device))
+        teachers.append(Teacher(network, precision=spec.config.trainer.precision, device=device))
     if not teachers:  # peers
         return None
     return Ensemble(teachers) if spec.config.teacher.members else teachers[0]

@@ -32,7 +32,7 @@ def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
     units = [unit for unit in pending([*target_of.values()], None, capacity) if unit.role != "run"]
     for seed, target in target_of.items():
         for runs_of_block in blocks if seed in seeds else [finalists]:
-            units += cohorts([target] * runs_of_block, None, capacity)
+            units += cohorts([target] * runs_of_block, capacity)
     print_estimate(units, runs.context, console)
 
 

@@ -65,13 +65,9 @@ def launch(
     """Train a batch of jobs in lockstep.
 
     Args:
-        overrides: of every job.
         first: number of the first job.
         chosen: the directory of the sweep if the user named it.
         context: of an earlier batch of the sweep.
-
-    Returns:
-        The context, and the jobs in their order.
     """
     searching = is_search(jobs.config)
     swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
@@ -94,8 +90,15 @@ def launch(
         if searching:
             refuse_without_validation(specs, context)
         if config.dry_run:
-            _list_runs(specs, earlier, jobs.cohort_size)
-            _estimate(specs, earlier, jobs, context)
+            console = Console()
+            _list_runs(specs, earlier, jobs.cohort_size, console)
+            if earlier is not None and not config.resume:
+                text = f"resume=true continues in {earlier}; this is for starting afresh"
+                console.print(text, markup=False)
+            resumed = earlier if config.resume else None
+            sweep = SweepLocation(resumed or jobs.folder)
+            missing, _ = split_finished(run_targets(sweep, specs))
+            print_estimate(pending(missing, sweep, jobs.cohort_size), context, console)
             release(jobs.folder)
             return context, []
         if config.resume:
@@ -113,10 +116,7 @@ def launch(
 
 
 def _refuse(
-    specs: Sequence[RunSpec],
-    jobs: Sequence[Sequence[str]],
-    swept: Sequence[str],
-    searching: bool,
+    specs: Sequence[RunSpec], jobs: Sequence[Sequence[str]], swept: Sequence[str], searching: bool
 ) -> None:
     """Refuse requests that are well-formed and still make no sense."""
     refuse_search_keys(specs[0].overrides)
@@ -146,28 +146,24 @@ def _train(
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
-        for target, result in finished.values():
+        results: dict[str, Result] = {}
+        for key, (target, result) in finished.items():
+            results[key] = result
             if result["same_as"] is None:
                 context.upload_missing(target.run_dir)
-        results = {key: result for key, (_, result) in finished.items()}
         results |= train(missing, context, capacity=jobs.cohort_size, resume=specs[0].config.resume)
         _write_duplicates(targets, results)
     except BaseException as error:
-        _publish_unfinished(folder, context, error)
+        try:  # publish what there is of it; what stopped the sweep matters more
+            publish(folder, context, error)
+        except OSError as another:
+            if not is_full(error):
+                context.progress.note(f"the results of {folder} could not be written: {another}")
         raise
     jobs.hand_over(publish(folder, context))
     for config, job, spec in zip(configs, returns, specs, strict=True):
         jobs.close(config, job, results[spec.fingerprint])
     return returns
-
-
-def _publish_unfinished(folder: Path, context: TrainingContext, error: BaseException) -> None:
-    """Publish what there is of a sweep that was stopped; what stopped it matters more."""
-    try:
-        publish(folder, context, error)
-    except OSError as another:
-        if not is_full(error):
-            context.progress.note(f"the results of {folder} could not be written: {another}")
 
 
 def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None:
@@ -225,39 +221,26 @@ def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> 
     return chosen
 
 
-def _list_runs(specs: Sequence[RunSpec], folder: Path | None, capacity: int | None) -> None:
+def _list_runs(
+    specs: Sequence[RunSpec], folder: Path | None, capacity: int | None, console: Console
+) -> None:
     """Print every run, and what is there of it already."""
     cohorts = partition([spec.cohort_key for spec in specs], capacity)
-    console = Console()
     first: dict[str, int] = {}
     for spec in specs:
-        state = _state(RunTarget(spec, folder / str(spec.number))) if folder else "missing"
+        state = "missing"
         if (owner := first.setdefault(spec.fingerprint, spec.number)) != spec.number:
             state = f"same as run {owner}"
+        elif folder is not None:
+            target = RunTarget(spec, folder / str(spec.number))
+            result = recorded_result(target)
+            if result is not None and result["status"] == "FINISHED":
+                state = "done"
+            elif epochs_done(target):
+                state = "resumable"
         name = escape(spec.name)
         console.print(f"{spec.number:>4}  {name}  [dim]{spec.fingerprint}  {state}[/dim]")
     if stages := len({stage.fingerprint for spec in specs for stage in spec.stages}):
         console.print(f"      before them {counted(stages, 'stage')}")
     in_cohorts = f"{counted(len(first), 'run')} in {counted(len(cohorts), 'cohort')}"
     console.print(f"{in_cohorts}; nothing was trained")
-
-
-def _state(target: RunTarget) -> str:
-    result = recorded_result(target)
-    if result is not None and result["status"] == "FINISHED":
-        return "done"
-    return "resumable" if epochs_done(target) else "missing"
-
-
-def _estimate(
-    specs: Sequence[RunSpec], earlier: Path | None, jobs: HydraJobs, context: TrainingContext
-) -> None:
-    """Print what is still to be trained, and what that takes."""
-    console = Console()
-    resume = specs[0].config.resume
-    if earlier is not None and not resume:
-        text = f"resume=true continues in {earlier}; this is for starting afresh"
-        console.print(text, markup=False)
-    sweep = SweepLocation(earlier if earlier is not None and resume else jobs.folder)
-    missing, _ = split_finished(run_targets(sweep, specs))
-    print_estimate(pending(missing, sweep, jobs.cohort_size), context, console)

@@ -90,14 +90,12 @@ class SweepSummaryCallback(Callback):
 def _refuse_password_in_log(config: DictConfig) -> None:
     """Hydra's own optuna sweeper logs the address of its storage as it is."""
     storage = OmegaConf.select(config, "hydra.sweeper.storage")
-    if (
-        isinstance(storage, str)
-        and MASK in redact_password(storage)
-        and not is_kdsweep_search(config)
-    ):
+    if is_kdsweep_search(config) or not isinstance(storage, str):
+        return
+    if MASK in (redacted := redact_password(storage)):
         raise UserError(
             "hydra.sweeper.storage must hold no password with Hydra's own optuna sweeper, which"
-            f" writes it to its log, got {redact_password(storage)}; give it in"
+            f" writes it to its log, got {redacted}; give it in"
             f" {how_to_give(storage)} or use hydra/sweeper=kdsweep"
         )
 
@@ -131,7 +129,7 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
     from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress
 
-    first = next(path for path in sorted(folder.glob("*/config.yaml")))
+    first = next(iter(sorted(folder.glob("*/config.yaml"))))
     tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
     assert isinstance(tracking, dict)
     with Progress() as progress:

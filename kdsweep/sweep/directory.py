@@ -86,17 +86,13 @@ def find(root: Path, specs: Sequence[RunSpec]) -> Path | None:
     Raises:
         UserError: if that sweep is still being trained by another process of this machine.
     """
-    wanted = _fingerprints(specs)
-    notes = [(path.parent, read_sweep_metadata(path.parent)) for path in root.rglob(SWEEP)]
-    same = [
-        (note["created"], folder, note)
-        for folder, note in notes
-        if note is not None and note["fingerprints"] == wanted
-    ]
+    wanted = fingerprints(specs)
+    notes = {path.parent: read_sweep_metadata(path.parent) for path in root.rglob(SWEEP)}
+    same = {f: note for f, note in notes.items() if note and note["fingerprints"] == wanted}
     if not same:
         return None
-    _, folder, note = max(same, key=lambda entry: entry[0])
-    refuse_while_trained(folder, note)
+    folder = max(same, key=lambda folder: same[folder]["created"])
+    refuse_while_trained(folder, same[folder])
     return folder
 
 
@@ -123,7 +119,7 @@ def refuse_another(
     Raises:
         UserError: naming the folder, and the first run that is another one.
     """
-    note, wanted = read_sweep_metadata(folder), _fingerprints(specs)
+    note, wanted = read_sweep_metadata(folder), fingerprints(specs)
     if (folder / RUN).is_file():
         raise UserError(_another(folder, "a run"))
     if note is not None and note["role"] != role:
@@ -146,7 +142,8 @@ def _another(folder: Path, what: str) -> str:
     )
 
 
-def _fingerprints(specs: Sequence[RunSpec]) -> dict[str, str]:
+def fingerprints(specs: Sequence[RunSpec]) -> dict[str, str]:
+    """The fingerprint of each run by its number, as in sweep.json."""
     return {str(spec.number): spec.fingerprint for spec in specs}
 
 

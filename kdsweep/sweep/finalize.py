@@ -1,7 +1,7 @@
 """The end of a sweep: its files are written first, then MLflow is made to agree with them."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +13,7 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.heatmap import draw_heatmap
-from kdsweep.sweep.record import log_own_files, mark, mark_ended
+from kdsweep.sweep.record import log_own_files, mark
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
@@ -52,9 +52,6 @@ def publish(
     Args:
         error: what has ended the sweep, if it has not come to its end.
 
-    Returns:
-        The rows of results.csv, and the report.
-
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
@@ -76,7 +73,7 @@ def publish(
     finally:
         make = (lambda: make_report(folder, load)) if wants_report else None
         report = close(folder, context, make, status, error)
-    mark_ended(folder)
+    mark(folder, {"ended": True})
     return SweepSummary(rows, report)
 
 
@@ -102,9 +99,6 @@ def close(
 
     A message names the command that uploads the rest when `tracking.wait` seconds are over.
 
-    Returns:
-        The report, if one is made.
-
     Args:
         only: the folders of the runs and trials to upload if other processes continue the search;
             they upload theirs, and the last of them closes the run of the whole.
@@ -113,24 +107,24 @@ def close(
     store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
     if store is None:
         if context.is_detached:
-            everything = [
-                PendingUpload(place, lambda: None) for place in (folder, *context.run_dirs)
-            ]
-            _name_sync(folder, everything, context)
+            _name_sync(folder, [folder, *context.run_dirs], context)
         return report
-    before = _ids(folder)
+
+    def run_ids() -> list[str | None]:
+        return [row["mlflow_run_id"] for row in collect(folder)]
+
+    before = run_ids()
 
     def runs() -> list[PendingUpload]:
         folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
         return context.pending_uploads(sorted(folders))
 
     is_whole = context.upload_pending(runs)
-    if make is not None and _ids(folder) != before:  # its links were not known before
+    if make is not None and run_ids() != before:  # its links were not known before
         report = make()
     views: list[str | None] = []
-    if (
-        parent is not None and only is None and (is_whole or is_full(error))
-    ):  # such runs can be marked no more
+    # On a full disk, runs that are not whole can be marked no more.
+    if parent is not None and only is None and (is_whole or is_full(error)):
         last = PendingUpload(
             folder, lambda: views.append(upload_sweep(store, parent, folder, report, status))
         )
@@ -138,21 +132,17 @@ def close(
     if views:
         mark(folder, {"view": views[0]})
     if not is_whole and not is_full(error):  # its message names the way to resume
-        _name_sync(folder, runs() or [PendingUpload(folder, lambda: None)], context)
+        _name_sync(folder, [one.folder for one in runs()] or [folder], context)
     return report
 
 
-def _name_sync(folder: Path, missing: Sequence[PendingUpload], context: TrainingContext) -> None:
+def _name_sync(folder: Path, places: Iterable[Path], context: TrainingContext) -> None:
     """Print the command that uploads what MLflow lacks, of a sweep and of teachers outside it."""
-    command = sync_command(folder, missing)
+    command = sync_command(folder, [PendingUpload(place, lambda: None) for place in places])
     context.progress.note(
         f"MLflow has not taken all of this sweep: `{command}` uploads the rest later; everything is"
         " in the folder"
     )
-
-
-def _ids(folder: Path) -> list[str | None]:
-    return [row["mlflow_run_id"] for row in collect(folder)]
 
 
 def upload_sweep(

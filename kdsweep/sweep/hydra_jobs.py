@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
@@ -18,19 +18,10 @@ if TYPE_CHECKING:
     from hydra.conf import HydraConf
 
 
-@runtime_checkable
-class PrintsSummary(Protocol):
-    """A callback of Hydra that prints the summary of a sweep."""
-
-    summary: object
-
-
 class HydraJobs:
     """The jobs of one sweep.
 
     Args:
-        context: Hydra's, with its config loader and callbacks.
-        config: of the sweep.
         cohort_size: most runs trained side by side; None for no limit.
     """
 
@@ -44,7 +35,8 @@ class HydraJobs:
 
     def move_to(self, folder: Path) -> None:
         """Use another directory; sweeper and callbacks hold this very config, so they follow."""
-        _set_dir(self.config, folder)
+        with read_write(self.config.hydra):
+            self.config.hydra.sweep.dir = str(folder)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""
@@ -56,9 +48,9 @@ class HydraJobs:
 
     def open(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
         """Make a job's directory with Hydra's own files and call `on_job_start`."""
-        _set_dir(config, folder)
-        if subdir is not None:
-            with read_write(config.hydra):
+        with read_write(config.hydra):
+            config.hydra.sweep.dir = str(folder)
+            if subdir is not None:
                 config.hydra.sweep.subdir = subdir
         callbacks = cast("Callbacks", _JobStartCallbacks(self.context.callbacks))
         return run_job(
@@ -73,7 +65,7 @@ class HydraJobs:
     def hand_over(self, summary: object) -> None:
         """Give the summary of the sweep to the callbacks that print one at its end."""
         for callback in self.context.callbacks.callbacks:
-            if isinstance(callback, PrintsSummary):
+            if hasattr(callback, "summary"):
                 callback.summary = summary
 
     def close(self, config: DictConfig, job: JobReturn, result: dict[str, Any]) -> None:
@@ -91,11 +83,6 @@ class HydraJobs:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
-
-
-def _set_dir(config: DictConfig, folder: Path) -> None:
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(folder)
 
 
 def objective_value(result: dict[str, Any]) -> float:

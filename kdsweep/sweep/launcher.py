@@ -18,12 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.passwords import TRACKING
 from kdsweep.config.limits import refuse_sweep
-from kdsweep.config.overrides import (
-    command_words,
-    is_kdsweep_search,
-    is_search,
-    is_sweep_dir_given,
-)
+from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.sweep.hydra_jobs import HydraJobs

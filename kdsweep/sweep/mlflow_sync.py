@@ -64,36 +64,33 @@ def sync_folder(folder: Path, target: Target) -> str:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")
     addresses = {run: _address(run, config.tracking, target) for run, config in configs.items()}
     try:
-        new = sorted({a.uri for a in addresses.values() if _is_new(a)})
-        opened = {a: MLflowStore.open(*a) for a in dict.fromkeys(addresses.values())}
+        distinct = dict.fromkeys(addresses.values())
+        new = sorted(
+            {a.uri for a in distinct if not backend.is_there(backend.resolve(a.uri, a.cwd))}
+        )
+        opened = {a: MLflowStore.open(*a) for a in distinct}
         stores = {run: opened[address] for run, address in addresses.items()}
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
         above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
         for sweep, store in sweeps.items():
-            _sync_trials(sweep, store)
+            for trial in sorted(path.parent for path in sweep.glob(f"*/{TRIAL}")):
+                if read_trial_metadata(trial) is not None:
+                    trial_sync.sync_trial(trial, store)
         rows = sum(_sync_run(run, store, above.get(run)) for run, store in stores.items())
         for sweep, store in sweeps.items():
             _sync_sweep(sweep, store, parents[sweep])
     except ValueError as error:
         raise UserError(str(error)) from error
+    names = ", ".join(str((read_run_metadata(run) or {}).get("name", run.name)) for run in runs[:3])
+    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
     made = f" to a new store, {', '.join(map(redact_password, new))}" if new else ""
-    uploaded = f"uploaded {rows} rows that were missing of {_some_names(runs)}{made}"
-    return "\n".join([uploaded, *_damages(runs)])
-
-
-def _is_new(address: _Address) -> bool:
-    return not backend.is_there(backend.resolve(address.uri, address.cwd))
-
-
-def _damages(runs: Sequence[Path]) -> list[str]:
-    """A sentence for each run with rows that cannot be read, and so cannot be uploaded."""
-    found = [(run / run_dir.METRICS, run_dir.damaged_lines(run)) for run in runs]
-    return [
-        f"{path} has damaged lines, which could not be uploaded: {', '.join(map(str, numbers))}"
-        for path, numbers in found
-        if numbers
-    ]
+    lines = [f"uploaded {rows} rows that were missing of {names}{more}{made}"]
+    for run in runs:
+        if damaged := ", ".join(map(str, run_dir.damaged_lines(run))):
+            path = run / run_dir.METRICS
+            lines.append(f"{path} has damaged lines, which could not be uploaded: {damaged}")
+    return "\n".join(lines)
 
 
 def _config(run: Path) -> DictConfig | None:
@@ -144,12 +141,6 @@ def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
     return sync(run, store)
 
 
-def _sync_trials(folder: Path, store: MLflowStore) -> None:
-    for trial in sorted(path.parent for path in folder.glob(f"*/{TRIAL}")):
-        if read_trial_metadata(trial) is not None:
-            trial_sync.sync_trial(trial, store)
-
-
 def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     """Upload what a sweep as a whole has, and close its parent run unless it may be training."""
     rows = collect(folder)
@@ -162,20 +153,17 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
         write_csv(rows, folder / "results.csv")
         log_own_files(store, parent, folder)
         return
-    _close_killed(folder, store)
-    report = make_report(folder) if rows and _wants_report(folder) else None
     runs = [path.parent for path in folder.rglob(run_dir.RUN)]
-    status = parent_status([_status(run) for run in runs])
+    states = []
+    for run in runs:
+        result = read_result(run)
+        states.append("RUNNING" if result is None else str(result["status"]))
+        run_id = (read_run_metadata(run) or {}).get("mlflow_run_id")
+        if result is None and run_id is not None and store.has_run(run_id):
+            store.finish(run_id, "KILLED", _end([run]))  # no process works on it
+    report = make_report(folder) if rows and _wants_report(folder) else None
+    status = parent_status(states)
     mark(folder, {"view": upload_sweep(store, parent, folder, report, status, _end(runs))})
-
-
-def _close_killed(folder: Path, store: MLflowStore) -> None:
-    """End the runs of a sweep that no process works on, and that have no result."""
-    for path in folder.rglob(run_dir.RUN):
-        note = read_run_metadata(path.parent) or {}
-        run_id = note.get("mlflow_run_id")
-        if run_id is not None and read_result(path.parent) is None and store.has_run(run_id):
-            store.finish(run_id, "KILLED", _end([path.parent]))
 
 
 def _wants_report(folder: Path) -> bool:
@@ -185,17 +173,7 @@ def _wants_report(folder: Path) -> bool:
     return config is None or bool(config.tracking.get("report", True))
 
 
-def _status(run: Path) -> str:
-    result = read_result(run)
-    return "RUNNING" if result is None else str(result["status"])
-
-
 def _end(runs: Sequence[Path]) -> int | None:
     """When the last of the runs wrote its last row."""
     last = [row for run in runs for row in run_dir.read_rows(run)[-1:]]
     return max((row["time"] for row in last), default=None)
-
-
-def _some_names(runs: Sequence[Path]) -> str:
-    names = ", ".join(str((read_run_metadata(run) or {}).get("name", run.name)) for run in runs[:3])
-    return f"{names} and {len(runs) - 3} more" if len(runs) > 3 else names

@@ -15,7 +15,7 @@ from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.runs.spec import RunSpec
-from kdsweep.sweep.directory import refuse_another, refuse_while_trained
+from kdsweep.sweep.directory import fingerprints, refuse_another, refuse_while_trained
 from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
@@ -24,13 +24,7 @@ log = logging.getLogger(__name__)
 
 OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
-OWN_FILES = (
-    SWEEP,
-    "results.csv",
-    "optimization_results.yaml",
-    "heatmap.png",
-    "samples.png",
-)
+OWN_FILES = (SWEEP, "results.csv", "optimization_results.yaml", "heatmap.png", "samples.png")
 
 
 def open_sweep(
@@ -58,16 +52,17 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):
         refuse_another(folder, specs, role=role)
-        known = read_sweep_metadata(folder) or _describe(name, role, nested)
+        new = {**SWEEP_DEFAULTS, "name": name, "role": role, "nested": nested}
+        known = read_sweep_metadata(folder) or {**new, "created": time.time(), "fingerprints": {}}
         if alone:
             refuse_while_trained(folder, known)
         for place in (folder, folder / TEACHER_PREDICTIONS_DIR):
             drop_drafts(place, older_than=0.0 if alone else OLD_SECONDS)
         known |= {**new_lease(), "ended": False}
-        known["fingerprints"] |= {str(spec.number): spec.fingerprint for spec in specs}
+        known["fingerprints"] |= fingerprints(specs)
         write_json_atomic(folder / SWEEP, known)  # before MLflow: if it dies here, it is found
         if store is not None:
-            known |= _in_mlflow_or_refuse(store, known, folder)
+            known |= _in_mlflow(store, known, folder)
             try:
                 write_json_atomic(folder / SWEEP, known)
             except OSError:
@@ -77,19 +72,20 @@ def open_sweep(
     return SweepLocation(folder, known["parent_run_id"])
 
 
-def _describe(name: str, role: str, nested: bool) -> dict[str, Any]:
-    own = {"name": name, "role": role, "nested": nested}
-    return {**SWEEP_DEFAULTS, **own, "created": time.time(), "fingerprints": {}}
+def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Where the sweep is in MLflow, with its parent run created or opened again.
 
-
-def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Where the sweep is in MLflow; one that has been there before is not stopped by an outage.
+    A sweep that has been there before is not stopped by an outage.
 
     Raises:
         UserError: if a new sweep's store does not take its run.
     """
     try:
-        return _in_mlflow(store, known, folder)
+        parent = _parent_run(store, known, folder)
+        if parent is not None:
+            store.reopen(parent)
+        place = {"experiment_id": store.experiment_id, "tracking_uri": store.uri}
+        return {"parent_run_id": parent, **place}
     except Exception as error:
         reason = first_line(error)
         if not has_been_in_mlflow(known):
@@ -104,18 +100,6 @@ def _in_mlflow_or_refuse(store: MLflowStore, known: dict[str, Any], folder: Path
             folder,
         )
         return {}
-
-
-def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Where the sweep is in MLflow, with its parent run created or opened again."""
-    parent = _parent_run(store, known, folder)
-    if parent is not None:
-        store.reopen(parent)
-    return {
-        "parent_run_id": parent,
-        "experiment_id": store.experiment_id,
-        "tracking_uri": store.uri,
-    }
 
 
 def _parent_run(store: MLflowStore, known: dict[str, Any], folder: Path) -> str | None:
@@ -157,11 +141,6 @@ def log_own_files(store: MLflowStore, parent: str, folder: Path) -> None:
     for below in (PLOTS, TEACHER_PREDICTIONS_DIR):
         for path in sorted((folder / below).glob("[!.]*")):
             store.log_artifact(parent, path, below)
-
-
-def mark_ended(folder: Path) -> None:
-    """Note that no process is working on the sweep any more."""
-    mark(folder, {"ended": True})
 
 
 def mark(folder: Path, facts: dict[str, Any]) -> None:

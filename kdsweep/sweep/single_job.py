@@ -1,6 +1,7 @@
 """One run of a sweep under a stock launcher (basic, joblib, ...), which knows only its own job."""
 
 from pathlib import Path
+from typing import cast
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -45,16 +46,16 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     if not is_search(whole):
         refuse_sweep(command_words(whole))
     swept = command_sweeps(whole)
-    number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)
+    is_single = hydra.mode == RunMode.RUN
+    number = 0 if is_single else int(hydra.job.num)
     (spec,) = build_specs([cfg], [command_words(config)], number, swept)
     target = RunTarget(spec, folder)
-    done = _refuse_or_find(target, whole)
-    if done is not None:
+    if (done := _refuse_or_find(target, whole)) is not None:
         return objective_value(done)
     with Progress(total_runs=1) as progress:
         context = open_context(vars(spec.config.tracking), progress, folder.parent)
         preflight([spec], context.dataset)
-        if hydra.mode != RunMode.RUN:
+        if not is_single:
             context.sweep = open_sweep(
                 folder.parent,
                 context.store,
@@ -68,15 +69,15 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
         try:
             result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:
-            if hydra.mode != RunMode.RUN and context.retrier is not None:
+            if not is_single and context.retrier is not None:
                 context.retrier.limit(JOB_SECONDS)
             context.close()
     if result["status"] != "FINISHED":
         raise RunFailed(f"{result['name']}: {result['reason']}")
-    if hydra.mode == RunMode.RUN:
-        acc = objective_value(result)
+    acc = objective_value(result)
+    if is_single:
         print(f"{result['name']}: val/acc {acc:.4f}, all of it in {folder}")
-    return objective_value(result)
+    return acc
 
 
 def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
@@ -139,8 +140,4 @@ def _settings(config: DictConfig) -> dict[str, str]:
 def _sweep_config(folder: Path) -> DictConfig | None:
     """The controller's config, as BasicSweeper notes it in the sweep's folder."""
     note = folder / "multirun.yaml"
-    if not note.is_file():
-        return None
-    config = OmegaConf.load(note)
-    assert isinstance(config, DictConfig)
-    return config
+    return cast(DictConfig, OmegaConf.load(note)) if note.is_file() else None

@@ -14,7 +14,8 @@ def mark(compose: Compose):
     """`mark("T=1")`: the fingerprint of the run that these words describe."""
 
     def of(*words: str, digest: str = "data") -> str:
-        digests = {"dataset": digest, "weights.safetensors": "abc", "other": "def"}
+        paths = {"weights.safetensors": "abc", "./weights.safetensors": "abc", "other": "def"}
+        digests = {"dataset": digest, **paths}
         return build_spec(resolve_config(compose(*words)), digests).fingerprint
 
     return of
@@ -92,6 +93,11 @@ def test_other_data_is_another_run(mark) -> None:
 
 def test_another_checkpoint_is_another_run(mark) -> None:
     assert mark("teacher.checkpoint=weights.safetensors") != mark("teacher.checkpoint=other")
+
+
+def test_a_checkpoint_counts_however_its_path_is_written(mark) -> None:
+    given = "teacher.checkpoint=weights.safetensors"
+    assert mark("teacher.checkpoint=./weights.safetensors") == mark(given)
 
 
 def test_a_given_teacher_hides_its_recipe(mark) -> None:

@@ -7,15 +7,14 @@ of its runs does both for itself. Both times are composed of the same measured p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
 from kdsweep.training.checkpoint import KEPT
-from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
+from kdsweep.training.profiling import CohortProfile, StepTiming
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,22 +81,12 @@ class CohortGroup:
     @property
     def step(self) -> TimeEstimate:
         """One step of one cohort."""
-        return _of(self.probe.steps, PieceCounts(1, 1, (1,) * len(self.needs_teacher)))
+        return _of(self.probe.steps, (1, 1, *(1 for _ in self.needs_teacher)))
 
 
-@dataclass(frozen=True)
-class PieceCounts:
-    """How often each piece of a step, or of an evaluation, occurs."""
-
-    shared: float  # reading and augmenting images
-    teacher: float  # its forward pass
-    units: tuple[float, ...]
-
-    def __add__(self, other: "PieceCounts") -> "PieceCounts":
-        units = tuple(map(add, self.units, other.units))
-        return PieceCounts(self.shared + other.shared, self.teacher + other.teacher, units)
-
-
+# How often each piece of a step, or of an evaluation, occurs: reading and augmenting images, the
+# teacher's forward pass, and each unit.
+PieceCounts = Sequence[float]
 # The epochs left of a cohort, and the positions of those of its runs that are trained.
 CohortSlice = tuple[tuple[int, ...], Sequence[int]]
 
@@ -116,43 +105,35 @@ def one_by_one(cohorts: CohortGroup) -> TimeEstimate:
 def _seconds(cohorts: CohortGroup, slices: Sequence[CohortSlice]) -> TimeEstimate:
     """The time of slices that are trained one after the other."""
     # Added up before a median is taken: what slowed down one piece of a step did so everywhere.
-    training = reduce(add, [_training(cohorts, *one) for one in slices])
-    evaluation = reduce(add, [_evaluation(cohorts, *one) for one in slices])
+    pieces = [_pieces(cohorts, *one) for one in slices]
+    training = [sum(counts) for counts in zip(*(steps for steps, _ in pieces), strict=True)]
+    evaluation = [sum(counts) for counts in zip(*(tests for _, tests in pieces), strict=True)]
     return _of(cohorts.probe.steps, training) + _of(cohorts.probe.evaluations, evaluation)
 
 
-def _training(cohorts: CohortGroup, left: tuple[int, ...], members: Sequence[int]) -> PieceCounts:
+def _pieces(
+    cohorts: CohortGroup, left: tuple[int, ...], members: Sequence[int]
+) -> tuple[PieceCounts, PieceCounts]:
+    """Of the steps; and of validation at the end of every epoch, and of test at the end of all."""
+    needs_teacher = any(cohorts.needs_teacher[place] for place in members)
     steps = [cohorts.epochs.steps * (n if place in members else 0) for place, n in enumerate(left)]
-    return PieceCounts(max(steps), max(steps) * _needs_teacher(cohorts, members), tuple(steps))
-
-
-def _evaluation(cohorts: CohortGroup, left: tuple[int, ...], members: Sequence[int]) -> PieceCounts:
-    """Of validation at the end of every epoch, and of test at the end of all."""
     epochs = max(left[place] for place in members)
     # A frozen teacher is evaluated once for all epochs.
     teacher_epochs = 1 if cohorts.probe.teacher_size is None else epochs
     measured = cohorts.epochs.measured / cohorts.probe.images
     tested = cohorts.tested / cohorts.probe.images
     units = (measured * n + tested if place in members else 0.0 for place, n in enumerate(left))
-    return PieceCounts(
-        measured * epochs + tested,
-        (measured * teacher_epochs + tested) * _needs_teacher(cohorts, members),
-        tuple(units),
+    images, seen_by_teacher = measured * epochs + tested, measured * teacher_epochs + tested
+    return (
+        (max(steps), max(steps) * needs_teacher, *steps),
+        (images, seen_by_teacher * needs_teacher, *units),
     )
 
 
-def _needs_teacher(cohorts: CohortGroup, members: Sequence[int]) -> bool:
-    return any(cohorts.needs_teacher[place] for place in members)
-
-
-def _of(laps: Sequence[StepTiming], times: PieceCounts) -> TimeEstimate:
+def _of(laps: Sequence[StepTiming], counts: PieceCounts) -> TimeEstimate:
     """The time of pieces that occur so often, as estimated from each lap."""
-
-    def seconds(lap: StepTiming) -> float:
-        units = sum(n * one for n, one in zip(times.units, lap.units, strict=True))
-        return times.shared * lap.data + times.teacher * lap.teacher + units
-
-    return TimeEstimate.of([seconds(lap) for lap in laps])
+    pieces = [(lap.data, lap.teacher, *lap.units) for lap in laps]
+    return TimeEstimate.of([sum(map(mul, counts, times)) for times in pieces])
 
 
 @dataclass(frozen=True)
@@ -166,27 +147,15 @@ class Disk:
 
 def disk(everything: Sequence[CohortGroup]) -> Disk:
     """What is kept of all cohorts, and of the largest while it trains."""
-    needed = [
-        Disk(
-            len(cohorts.left) * sum(size.weights for size in sizes(cohorts)),
-            len(cohorts.left)
-            * sum(size.students for size in sizes(cohorts))
-            * cohorts.prediction_bytes,
-            KEPT * sum(size.weights + size.rest for size in sizes(cohorts)),
-        )
-        for cohorts in everything
-    ]
-    return Disk(
-        sum(one.weights for one in needed),
-        sum(one.predictions for one in needed),
-        max((one.checkpoints for one in needed), default=0),
-    )
-
-
-def sizes(cohorts: CohortGroup) -> list[StorageSize]:
-    """Of everything that is trained in one of the cohorts, an online teacher included."""
-    teacher = cohorts.probe.teacher_size
-    return [*cohorts.probe.sizes, *([] if teacher is None else [teacher])]
+    weights = predictions = checkpoints = 0
+    for cohorts in everything:
+        count, teacher = len(cohorts.left), cohorts.probe.teacher_size
+        # Of everything that is trained in one of the cohorts, an online teacher included.
+        sizes = [*cohorts.probe.sizes, *([] if teacher is None else [teacher])]
+        weights += count * sum(size.weights for size in sizes)
+        predictions += count * sum(size.students for size in sizes) * cohorts.prediction_bytes
+        checkpoints = max(checkpoints, KEPT * sum(size.weights + size.rest for size in sizes))
+    return Disk(weights, predictions, checkpoints)
 
 
 def format_duration(seconds: float) -> str:
@@ -231,25 +200,17 @@ def _table(everything: Sequence[CohortGroup]) -> "Table":
     for name in ("runs", "epochs", "a step", "in lockstep", "one by one"):
         table.add_column(name, justify="right", no_wrap=True)
     for cohorts in everything:
+        count, each = len(cohorts.left), len(cohorts.needs_teacher)
+        step_ms = 1000 * cohorts.step.middle
         table.add_row(
             escape(cohorts.name),
-            _runs(cohorts),
+            str(each) if count == 1 else f"{count} x {each}",
             str(cohorts.epochs.number),
-            _milliseconds(cohorts.step),
+            f"{step_ms:.1f} ms" if step_ms < 99.95 else f"{step_ms:.0f} ms",
             format_duration(lockstep(cohorts).middle),
             format_duration(one_by_one(cohorts).middle),
         )
     return table
-
-
-def _runs(cohorts: CohortGroup) -> str:
-    count, each = len(cohorts.left), len(cohorts.needs_teacher)
-    return str(each) if count == 1 else f"{count} x {each}"
-
-
-def _milliseconds(step: TimeEstimate) -> str:
-    milliseconds = 1000 * step.middle
-    return f"{milliseconds:.1f} ms" if milliseconds < 99.95 else f"{milliseconds:.0f} ms"
 
 
 def lines(everything: Sequence[CohortGroup], *, copied: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""PieceCounts a few steps of every kind of cohort that is to be trained."""
+"""Times a few steps of every kind of cohort that is to be trained."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -44,18 +44,15 @@ def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[Co
     """
     kinds: dict[str, list[WorkUnit]] = {}
     for unit in units:
-        kinds.setdefault(_kind(unit), []).append(unit)
+        # What decides the cost of a step.
+        nodes = [{**to_values(spec.config), "seed": None} for spec in unit.specs]
+        kind = json.dumps(nodes, sort_keys=True, default=str)
+        kinds.setdefault(kind, []).append(unit)
     for alike in kinds.values():
         count, name = len(alike[0].targets), _name(alike[0])
         runs = name if count == 1 else f"{count} runs side by side: {name}"
         context.progress.note(f"timing {STEPS} steps of {runs}")
         yield _measured(alike, context)
-
-
-def _kind(unit: WorkUnit) -> str:
-    """What decides the cost of a step."""
-    nodes = [{**to_values(spec.config), "seed": None} for spec in unit.specs]
-    return json.dumps(nodes, sort_keys=True, default=str)
 
 
 def _name(unit: WorkUnit) -> str:
@@ -64,7 +61,7 @@ def _name(unit: WorkUnit) -> str:
 
 
 def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
-    """CohortGroup of one kind, with a probe of the first."""
+    """The cohorts of one kind, with a probe of the first."""
     specs = alike[0].specs
     config, dataset = specs[0].config, context.dataset(specs[0].config)
     stream = build_stream(config, dataset, resolve_device(config.trainer.device))
@@ -105,19 +102,16 @@ def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> Cohort
             threads=config.trainer.threads,
         )
     except Exception as error:
-        if is_out_of_memory(error):
-            raise UserError(_does_not_fit(specs)) from error
-        raise
+        if not is_out_of_memory(error):
+            raise
+        name = specs[0].name
+        if len(specs) == 1:
+            raise UserError(f"{name} does not fit into memory") from error
+        raise UserError(
+            f"hydra.launcher.cohort_size must be less than {len(specs)}, for {name} and the other"
+            " runs of its cohort do not fit into memory together"
+        ) from error
     for spec, unit in zip(specs, units, strict=True):
         if unit.failure is not None:
             raise UserError(f"{spec.name} fails in its first steps: {unit.failure}")
     return timings
-
-
-def _does_not_fit(specs: Sequence[RunSpec]) -> str:
-    if len(specs) == 1:
-        return f"{specs[0].name} does not fit into memory"
-    return (
-        f"hydra.launcher.cohort_size must be less than {len(specs)}, for {specs[0].name} and the"
-        " other runs of its cohort do not fit into memory together"
-    )
