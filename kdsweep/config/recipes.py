@@ -55,8 +55,17 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
         student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),
+        extra_keys=_extra_keys(config, teacher="trainer hard"),
         **{key: getattr(teacher, key) for key in RECIPE},
     )
+
+
+def _extra_keys(config: RunConfig, *, teacher: str = "") -> dict[str, Any]:
+    """The extra keys of a run with another student, and with these nodes of its teacher."""
+    below = config.extra_keys.get("teacher", {})
+    taken = teacher.split()
+    rest = {k: v for k, v in config.extra_keys.items() if k not in ("student", "teacher", *taken)}
+    return {**rest, **{key: below[key] for key in taken if key in below}}
 
 
 def online_recipe(config: RunConfig) -> RunConfig | None:
@@ -75,6 +84,7 @@ def online_recipe(config: RunConfig) -> RunConfig | None:
         trainer=replace(config.trainer, precision=own.precision, grad_clip=own.grad_clip),
         seed=config.seed,
         member_name="teacher",
+        extra_keys=_extra_keys(config, teacher="hard"),
     )
 
 
@@ -94,6 +104,7 @@ def peer_recipes(config: RunConfig) -> dict[str, RunConfig]:
         name: replace(
             config,
             member_name=name,
+            extra_keys=_extra_keys(config),
             student=StudentConfig(peer.name, peer.model, peer.features, peer.checkpoint),
             loss=peer.loss,
             teacher=replace(

@@ -41,13 +41,15 @@ class RunConfig(TrainConfig):
 
     ``alpha_weighted``: whether the weight of some loss term follows alpha; the hard term then has
     the weight 1 - alpha. ``member_name``: of a peer or an online teacher, which is trained together
-    with the run's own student; None for that student.
+    with the run's own student; None for that student. ``extra_keys``: what `+key=value` has
+    added, nested as in the config; values may interpolate it, and it counts in fingerprints.
     """
 
     teacher: ResolvedTeacher = field(default_factory=ResolvedTeacher)
     stages: dict[str, ResolvedStage] = field(default_factory=dict)
     alpha_weighted: bool = False
     member_name: str | None = None
+    extra_keys: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loss_name(self) -> str:
@@ -61,14 +63,27 @@ def loss_name(loss: Mapping[str, Any]) -> str:
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
-    """The typed config of plain values; keys that the schema lacks are dropped."""
-    stages = values["stages"]
+    """The typed config of plain values."""
+    stages, derived = values["stages"], ("alpha_weighted", MEMBER_NAME)
+    extra = _extra_keys(RunConfig, {k: v for k, v in values.items() if k not in derived})
     return replace(
         from_values(RunConfig, values),
         teacher=_teacher(values["teacher"]),
         stages={name: from_values(ResolvedStage, stage) for name, stage in stages.items()},
         member_name=values.get(MEMBER_NAME),
+        extra_keys=extra,
     )
+
+
+def _extra_keys(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of plain values that the schema lacks, nested as they are."""
+    kinds = get_type_hints(schema)
+    extra = {key: value for key, value in values.items() if key not in kinds}
+    for key, value in values.items():
+        is_node = is_dataclass(kinds.get(key)) and isinstance(value, Mapping)
+        if is_node and (below := _extra_keys(kinds[key], value)):
+            extra[key] = below
+    return extra
 
 
 def _teacher(values: Mapping[str, Any]) -> ResolvedTeacher:
@@ -101,6 +116,15 @@ def to_values(config: Any) -> dict[str, Any]:
     values = asdict(config)
     if isinstance(config, RunConfig):
         values[MEMBER_NAME] = values.pop("member_name")
+        return _merged(values, values.pop("extra_keys"))
+    return values
+
+
+def _merged(values: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with extra keys put back where they were."""
+    for key, value in extra.items():
+        below = values.get(key)
+        values[key] = _merged(below, value) if isinstance(below, dict) else value
     return values
 
 

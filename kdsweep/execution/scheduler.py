@@ -45,11 +45,7 @@ def train(
         if unit.role in ("teacher", "assistant"):
             _train_teacher(unit.targets[0], context)
         elif unit.role == "stage":
-            for name in dict.fromkeys(spec.cell.name for spec in unit.specs):
-                if name not in announced:
-                    announced.add(name)
-                    context.progress.note(f"{name}: trained first")
-            _train_stages(unit, units, context)
+            _train_stages(unit, units, announced, context)
         else:
             results |= _train_runs(unit, units, context, resume=resume, on_epoch=on_epoch)
     return results
@@ -72,11 +68,14 @@ def refuse_without_validation(specs: Sequence[RunSpec], context: TrainingContext
 def _upload_dependencies(targets: Sequence[RunTarget], context: TrainingContext) -> None:
     """Upload what MLflow lacks of teachers and stages that ended in an earlier process."""
     for target in targets:
-        needed = inputs(target, context.sweep)
-        for one in needed:
-            if one.run_dir not in context.run_dirs and has_ended(one):
+        for one in inputs(target, context.sweep):
+            if one.run_dir in context.run_dirs:
+                continue
+            is_there = has_ended(one) if one.spec.role == "stage" else finished_result(one)
+            if is_there:
                 context.upload_missing(one.run_dir)
-        _upload_dependencies([one for one in needed if not has_ended(one)], context)
+            else:
+                _upload_dependencies([one], context)
 
 
 def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
@@ -86,13 +85,19 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
         UserError: if its training does not finish.
     """
     store, name = target.run_dir.parent, target.spec.config.student.name
-    store.mkdir(parents=True, exist_ok=True)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"teacher.store must be a folder that can be written, got {store}"
+        ) from error
     with FileLock(store / f"{target.spec.fingerprint}.lock"):
         if finished_result(target) is not None:
+            context.upload_missing(target.run_dir)
             return
         if (target.run_dir / RESULT).exists():
             context.progress.note(
-                f"{target.spec.name}: trained again, {target.run_dir} holds no whole one"
+                f"{target.spec.name}: trained again, the one in {target.run_dir} is not complete"
             )
         load_teacher([target.spec], context)  # an assistant's own is announced first
         context.progress.teacher(name, target.spec.config.trainer.epochs)
@@ -102,12 +107,18 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
     context.progress.note(f"teacher {name}: kept in {target.run_dir}")
 
 
-def _train_stages(unit: WorkUnit, units: Sequence[WorkUnit], context: TrainingContext) -> None:
+def _train_stages(
+    unit: WorkUnit, units: Sequence[WorkUnit], announced: set[str], context: TrainingContext
+) -> None:
     """Train stages in lockstep, except those that another process has trained by now."""
     with ExitStack() as locks:
         for target in sorted(unit.targets, key=lambda target: target.spec.fingerprint):
             locks.enter_context(target.lock())
         missing = tuple(target for target in unit.targets if not has_ended(target))
+        for name in dict.fromkeys(target.spec.cell.name for target in missing):
+            if name not in announced:
+                announced.add(name)
+                context.progress.note(f"{name}: trained first")
         if missing:
             _train_runs(WorkUnit(missing), units, context, resume=True)
 

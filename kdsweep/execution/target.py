@@ -1,17 +1,15 @@
 """Where runs are recorded, and whether they have finished there."""
 
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from kdsweep.common.files import warn_once
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.metadata import find_result
 from kdsweep.tracking.run_dir import WEIGHTS
 from kdsweep.training import checkpoint
-
-log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
 
@@ -66,7 +64,8 @@ def finished_result(target: RunTarget) -> Result | None:
     if result is None or result["status"] != "FINISHED" or not target.weights.is_file():
         return None
     if not checkpoint.has_digest(target.weights, result["weights_sha256"]):
-        log.warning("%s is passed over: it is not what was trained", target.weights)
+        text = f"{target.weights} is passed over: it is not what was trained"
+        warn_once(target.weights, text)
         return None
     return result
 

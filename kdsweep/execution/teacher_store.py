@@ -11,7 +11,7 @@ from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
-from kdsweep.execution.target import RunTarget, finished_result
+from kdsweep.execution.target import Result, RunTarget, finished_result
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import taught, teacher_features
 from kdsweep.training.evaluation import Split
@@ -48,10 +48,13 @@ def _load(
 ) -> Teacher:
     target = None if teacher.run is None else RunTarget(teacher.run, teacher.run_dir)
     weights = Path(teacher.config.checkpoint or "") if target is None else target.weights
+    record = None if target is None else finished_result(target)
+    if target is not None and record is None:
+        raise RunFailed(f"{target.spec.name}: its training in {target.run_dir} is not complete")
     model, seed = teacher.model, teacher.config.seed
     loaded = _frozen(model, seed, weights, teacher.key, config, features, context)
-    if target is not None:
-        _verify(target, context)
+    if target is not None and record is not None:
+        _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)
     return loaded
 
@@ -106,11 +109,9 @@ def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
         raise UserError(f"{key} {error}") from error
 
 
-def _verify(target: RunTarget, context: TrainingContext) -> None:
+def _verify(target: RunTarget, record: Result, context: TrainingContext) -> None:
     """Evaluate a stored teacher as its own run did, and compare with its record."""
     config, folder = target.spec.config, target.run_dir
-    if (record := finished_result(target)) is None:
-        raise RunFailed(f"{target.spec.name}: no whole one is in {folder}")
     dataset = context.dataset(config)
     splits = build_splits(config, dataset, resolve_device(config.trainer.device))
     split = splits.get("val", splits["test"])

@@ -71,17 +71,27 @@ def split_finished(
 def pending(
     targets: Sequence[RunTarget], sweep: SweepLocation | None, capacity: int | None
 ) -> list[WorkUnit]:
-    """The work units of runs that are to be trained: missing teachers, then stages, then the runs.
+    """The work units of runs that are to be trained: missing stages first, then the runs.
+
+    Missing teachers come directly before the first unit that needs them, so that one whose training
+    fails loses no run that another teacher has.
 
     Args:
         sweep: whose directory holds the stages; None for a run without a sweep.
         capacity: most runs a cohort may hold; None for no limit.
     """
     stages = _missing_stages(targets, sweep)
-    units = [WorkUnit((teacher,)) for teacher in _teachers([*stages, *targets], sweep)]
+    units: list[WorkUnit] = []
     for depth in sorted({len(stage.spec.stages) for stage in stages}):
         units += cohorts([s for s in stages if len(s.spec.stages) == depth], capacity)
-    return units + cohorts(targets, capacity)
+    units += cohorts(targets, capacity)
+    ordered: list[WorkUnit] = []
+    listed: set[str] = set()
+    for unit in units:
+        teachers = [t for t in _teachers(unit.targets, sweep) if t.spec.fingerprint not in listed]
+        listed |= {teacher.spec.fingerprint for teacher in teachers}
+        ordered += [*(WorkUnit((teacher,)) for teacher in teachers), unit]
+    return ordered
 
 
 def cohorts(targets: Sequence[RunTarget], capacity: int | None) -> list[WorkUnit]:

@@ -211,7 +211,7 @@ def _teacher_identity(
     if config.teacher.peers:
         return {
             "peers": [
-                [name, student_identity(peer.student, digests), peer.loss]
+                [name, student_identity(to_values(peer.student), digests), peer.loss]
                 for name, peer in peer_recipes(config).items()
             ]
         }

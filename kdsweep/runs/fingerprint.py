@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
-from kdsweep.config.schema import StudentConfig
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 3
@@ -42,7 +41,7 @@ def fingerprint(
     identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
-    identity["student"] = student_identity(config.student, digests)
+    identity["student"] = student_identity(values["student"], digests)
     identity["numerics"] = NUMERICS
     if config.member_name is not None:
         identity[MEMBER_NAME] = config.member_name
@@ -58,11 +57,11 @@ def peer_fingerprint(run: str, name: str) -> str:
     return _digest(f"{run} peer {name}")
 
 
-def student_identity(student: StudentConfig, digests: Mapping[str, str]) -> dict[str, Any]:
+def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
     """A student with the content of its checkpoint; its features count where a term names them."""
-    path = student.checkpoint
-    digest = None if path is None else digests[path]
-    return {"name": student.name, "model": student.model, "checkpoint": digest}
+    path = student["checkpoint"]
+    rest = {key: value for key, value in student.items() if key != "features"}
+    return {**rest, "checkpoint": None if path is None else digests[path]}
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Builds every run's parts once before training, so that errors surface before the night."""
+"""Builds every run's parts once before training, so that errors are reported at once."""
 
 import json
 from collections.abc import Callable, Sequence

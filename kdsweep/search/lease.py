@@ -92,7 +92,7 @@ def heartbeat(study: SearchStudy, numbers: Sequence[int]) -> Iterator[None]:
                 for number in numbers:
                     study.set_attr(number, LEASE_ATTR, new_lease())
             except Exception as error:  # the next heartbeat may get through
-                log.warning("the study did not take a sign of life: %s", first_line(error))
+                log.warning("a heartbeat could not be written to the study: %s", first_line(error))
 
     thread = threading.Thread(target=renew, name="heartbeat", daemon=True)
     thread.start()

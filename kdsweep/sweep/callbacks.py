@@ -19,6 +19,8 @@ from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.results_table import caption, collect, table
 
+PAGE = "report.html"
+
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
     from kdsweep.sweep.finalize import SweepSummary
@@ -33,7 +35,7 @@ class SweepSummaryCallback(Callback):
 
     def __init__(self) -> None:
         self.refused = False
-        self.summary: SweepSummary | None = None  # set by the lockstep launcher
+        self.sweep_summary: SweepSummary | None = None  # set by the lockstep launcher
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
@@ -75,12 +77,14 @@ class SweepSummaryCallback(Callback):
             return  # another sweep's folder: this one was refused
         console = Console()
         if not note["ended"] and not is_lockstep(config):
-            self.summary = _publish_for_a_stock_launcher(folder, console)
+            self.sweep_summary = _publish_for_a_stock_launcher(folder, console)
             note = read_sweep_metadata(folder) or note
-        rows = self.summary.rows if self.summary else collect(folder)
+        rows = self.sweep_summary.rows if self.sweep_summary else collect(folder)
         if not rows:
             return
-        show_results(rows, folder, console, self.summary.report if self.summary else None)
+        show_results(
+            rows, folder, console, self.sweep_summary.report if self.sweep_summary else None
+        )
         console.print(f"results  {folder / 'results.csv'}", markup=False)
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
@@ -103,17 +107,25 @@ def _refuse_password_in_log(config: DictConfig) -> None:
 def show_results(
     rows: list[dict[str, Any]], folder: Path, console: Console, report: "Report | None"
 ) -> None:
-    """Print the runs of a sweep; with a report over several seeds, its cells and conclusions."""
-    if report is None:
+    """Print the runs of a sweep; with a report over several seeds, its cells and conclusions.
+
+    Args:
+        report: that was made at the sweep's end; None if none was, or by an earlier process.
+    """
+    if report is None and not (folder / PAGE).is_file():
         show_runs(rows, console)
         return
-    from kdsweep.report.files import PAGE, show
+    from kdsweep.report.analysis.aggregate import grid
+    from kdsweep.report.conclusions import conclusions
+    from kdsweep.report.files import show
 
-    if report.grid.seeds < 2:
+    cells = grid(rows) if report is None else report.grid
+    if cells.seeds < 2:
         show_runs(rows, console)
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
-    show(report.grid, report.conclusions, console, with_table=report.grid.seeds > 1)
+    sentences = conclusions(cells) if report is None else report.conclusions
+    show(cells, sentences, console, with_table=cells.seeds > 1)
     console.print(f"report   {folder / PAGE}", soft_wrap=True, markup=False)
 
 

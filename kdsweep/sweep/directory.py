@@ -58,7 +58,7 @@ def scratch() -> Path:
 
 def release(folder: Path) -> None:
     """Give a claimed folder back if nothing but Hydra's own note of the sweep is in it."""
-    if {path.name for path in folder.iterdir()} <= {CLAIM, "multirun.yaml"}:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CLAIM, "multirun.yaml"}:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()

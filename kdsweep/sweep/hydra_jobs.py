@@ -65,8 +65,8 @@ class HydraJobs:
     def hand_over(self, summary: object) -> None:
         """Give the summary of the sweep to the callbacks that print one at its end."""
         for callback in self.context.callbacks.callbacks:
-            if hasattr(callback, "summary"):
-                callback.summary = summary
+            if hasattr(callback, "sweep_summary"):
+                callback.sweep_summary = summary
 
     def close(self, config: DictConfig, job: JobReturn, result: dict[str, Any]) -> None:
         """Set a job's return value and call `on_job_end`."""

@@ -64,6 +64,34 @@ RUNS = {
         ["trainer.precision=bf16", "student=cnn"],
         {"run": "00976340da4dd46d", "teacher": "60c7a82a70802631"},
     ),
+    "extra keys": (
+        [
+            *["+dataset.foo=3", "loss.kl.T=${dataset.foo}", "+trainer.bar=0.1"],
+            *["optimizer.lr=${trainer.bar}", "+hard.baz=2", "hard_weight=${hard.baz}"],
+            *["+student.x=4", "student.model.width=${student.x}", "+teacher.trainer.y=3"],
+            *["teacher.model.width=${teacher.trainer.y}", "+z=0.3", "alpha=${z}"],
+        ],
+        {"run": "2d0809dd27665629", "teacher": "1e1cc62d9b39e0b9"},
+    ),
+    "peers with an extra key": (
+        ["teacher=peers", "+temp=3", "loss.kl.T=${temp}", "student=cnn"],
+        {"run": "e546f2c57b9c2177"},
+    ),
+    "assistant with extra keys": (
+        [
+            *["teacher=assistant", "+temp=3", "teacher.loss.kl.T=${temp}", "student=cnn"],
+            *["+dataset.foo=3", "student.model.width=${dataset.foo}"],
+        ],
+        {"run": "55cc183e2e17a2e0", "teacher": "6932d1e5d44172f6"},
+    ),
+    "online with extra keys": (
+        [
+            *["teacher.online=true", "student=cnn", "+dataset.foo=3", "+trainer.z=1"],
+            *["student.model.width=${dataset.foo}", "T=${trainer.z}", "+teacher.trainer.y=3"],
+            "teacher.model.width=${teacher.trainer.y}",
+        ],
+        {"run": "4d054af234378800", "online": "3cb8d2703ff0f8ba"},
+    ),
 }
 
 
@@ -87,4 +115,8 @@ def test_fingerprints_are_pinned(
     compose: Compose, words: list[str], pinned: dict[str, str]
 ) -> None:
     (spec,) = build_specs([compose(*SMALL, *words)], [words], 0, [])
-    assert identities(spec) == pinned
+    found = identities(spec)
+    extra = [word[1:].partition("=")[0].split(".")[-1] for word in words if word[0] == "+"]
+    assert {key: found[key] for key in pinned} == pinned
+    assert set(found) == set(pinned) or extra
+    assert all(key in spec.config_yaml for key in extra)

@@ -413,6 +413,10 @@ def test_an_interrupted_search_is_resumed_to_the_same_weights(
     assert "stopped, of 2 trials in all; the same command resumes it" in stopped.out
     assert states(stopped) == ["RUNNING", "RUNNING"]
     assert "RUNNING" not in run_statuses(stopped)
+    if interrupt is fill_the_disk:
+        assert "is full" in stopped.err
+    else:
+        assert "KILLED" in run_statuses(stopped)
     again = command(*words, tracking=True)
     assert again.code == 0, again.err
     assert states(again) == ["COMPLETE"] * 2

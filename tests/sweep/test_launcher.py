@@ -139,3 +139,22 @@ def test_the_table_is_sorted_by_validation_and_names_the_baseline(command: Comma
     shown = [line for line in outcome.out.splitlines() if "alpha" in line or "│ ce" in line]
     assert len(shown) == 2
     assert f"{100 * order[0]:.2f}" in shown[0]
+
+
+def test_batches_of_a_sweep_are_one_sweep(command: Command) -> None:
+    words = ["T=1,4", "hydra.sweeper.max_batch_size=1"]
+    assert command(*words, "dry_run=true").code == 0
+    outcome = command(*words, tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in outcome.rows] == ["FINISHED", "FINISHED"]
+    assert len(list(outcome.folder.glob("multirun/**/sweep.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_that_is_resumed_prints_its_report_again(command: Command) -> None:
+    words = ["loss=ce,kl", "seed=0,1", "hydra.sweep.dir=c", "tracking.report=true"]
+    words.append("hydra/launcher=basic")
+    assert "c/report.html" in command(*words).out
+    again = command(*words, "resume=true")
+    assert "c/report.html" in again.out
+    assert "vs ce in points" in again.out
