@@ -6,7 +6,7 @@ by a digest; a sweep keeps each teacher's once, in its folder `answers`. N image
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,14 +72,10 @@ def load_predictions(path: Path) -> Predictions:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got a damaged one") from error
-    return Predictions(
-        _part(tensors, "logits"),
-        _part(tensors, "labels"),
-        tuple(json.loads(metadata["classes"])),
-        metadata.get("teacher"),
+    logits, labels = (
+        {name.removesuffix(part): tensors[name] for name in tensors if name.endswith(part)}
+        for part in ("/logits", "/labels")
     )
-
-
-def _part(tensors: Mapping[str, "Tensor"], part: str) -> dict[str, "Tensor"]:
-    splits: Sequence[str] = [name.removesuffix(f"/{part}") for name in tensors]
-    return {split: tensors[f"{split}/{part}"] for split in splits if f"{split}/{part}" in tensors}
+    return Predictions(
+        logits, labels, tuple(json.loads(metadata["classes"])), metadata.get("teacher")
+    )

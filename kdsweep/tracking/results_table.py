@@ -19,34 +19,13 @@ Result = dict[str, Any]
 SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
 
 COLUMNS = (
-    "run",
-    "cell",
-    "seed",
-    "val/acc",
-    "val/loss",
-    "test/acc",
-    "test/loss",
-    "test/ece",
-    "val/agreement",
-    "test/agreement",
-    "val/acc_best",
-    "loss",
-    "T",
-    "alpha",
-    "student",
-    "teacher",
-    "status",
-    "reason",
-    "same_as",
-    "epochs",
-    "seconds",
-    "num_params",
-    "latency_ms",
-    "name",
-    "role",
-    "fingerprint",
-    "mlflow_run_id",
-    "weights_sha256",
+    *("run", "cell", "seed"),
+    *("val/acc", "val/loss", "test/acc", "test/loss", "test/ece"),
+    *("val/agreement", "test/agreement", "val/acc_best"),
+    *("loss", "T", "alpha", "student", "teacher"),
+    *("status", "reason", "same_as"),
+    *("epochs", "seconds", "num_params", "latency_ms"),
+    *("name", "role", "fingerprint", "mlflow_run_id", "weights_sha256"),
 )
 
 
@@ -63,8 +42,7 @@ def collect(sweep_folder: Path) -> list[Result]:
 def read_row(folder: Path, run: str) -> Result | None:
     """The row of a run folder, with `COLUMNS` as keys; None if it is no run folder.
 
-    Args:
-        run: the run's name among the others, its number in a sweep.
+    ``run`` is the run's name among the others, its number in a sweep.
     """
     row = read_result(folder)
     if row is None:
@@ -110,11 +88,7 @@ def ranked(rows: Iterable[Result]) -> list[Result]:
 
     def key(row: Result) -> tuple[bool, float, float]:
         accuracy, loss = row.get("val/acc"), row.get("val/loss")
-        return (
-            accuracy is None,
-            -(accuracy or 0.0),
-            loss if loss is not None else float("inf"),
-        )
+        return accuracy is None, -(accuracy or 0.0), float("inf") if loss is None else loss
 
     return sorted(rows, key=key)
 
@@ -129,7 +103,11 @@ def table(rows: Sequence[Result]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    baselines = _baselines(rows)
+    baselines = {  # test/acc of the ce runs, by what they share with the runs compared to them
+        _baseline_key(row): row["test/acc"]
+        for row in rows
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_duplicate(row)
+    }
     all_finished = all(row.get("status") == "FINISHED" for row in rows)
     result = Table()
     result.add_column("run", justify="right", no_wrap=True)
@@ -169,15 +147,6 @@ def caption(rows: Sequence[Result]) -> str:
 def is_duplicate(row: Mapping[str, Any]) -> bool:
     """Whether the run was not trained because another one of the sweep is the same."""
     return row.get("same_as") is not None
-
-
-def _baselines(rows: Iterable[Result]) -> dict[tuple[Any, str], float]:
-    """test/acc of the ce runs, by what they share with the runs compared to them."""
-    return {
-        _baseline_key(row): row["test/acc"]
-        for row in rows
-        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_duplicate(row)
-    }
 
 
 def _baseline_key(row: Result) -> tuple[Any, str]:

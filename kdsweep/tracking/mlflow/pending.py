@@ -61,11 +61,7 @@ def sync_command(sweep: Path | None, pending: Iterable[PendingUpload]) -> str:
 
 
 class UploadRetrier:
-    """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting.
-
-    Args:
-        show: called while it waits.
-    """
+    """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting."""
 
     def __init__(
         self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
@@ -84,13 +80,8 @@ class UploadRetrier:
     def upload_pending(self, pending_uploads: Callable[[], Sequence[PendingUpload]]) -> bool:
         """Upload all that is pending, again and again until the store has responded.
 
-        What a store has refused twice while it responded is given up.
-
-        Args:
-            pending_uploads: returns what is pending at the time of the call.
-
-        Returns:
-            Whether nothing is pending any more.
+        What a store has refused twice while it responded is given up. ``pending_uploads`` returns
+        what is pending at the time of the call. Returns whether nothing is pending any more.
         """
         tries: Counter[Path] = Counter()
         in_time = self.drain(len(pending_uploads()))

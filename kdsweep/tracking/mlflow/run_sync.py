@@ -35,12 +35,6 @@ def is_pending(folder: Path) -> bool:
     return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
-def write_run_metadata(folder: Path, run: Mapping[str, object]) -> None:
-    """Write run.json for an attempt that starts now. Raises OSError."""
-    with UPDATE_LOCK:
-        write_json_atomic(folder / run_dir.RUN, run)
-
-
 def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     """Add to run.json, unless the run has been started again since ``started``."""
     with UPDATE_LOCK:
@@ -136,6 +130,7 @@ def upload_end(
 ) -> None:
     """Upload what a run has ended with: its files, its figures, then its state, last of all."""
     started = read_json(folder / run_dir.RUN).get("started")
+    rows = run_dir.read_rows(folder)
     result = read_result(folder)
     assert result is not None
     if result["mlflow_run_id"] != run_id:
@@ -148,17 +143,12 @@ def upload_end(
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    _upload_outcome(store, run_id, result, _last_time(folder))
+    # The time of the last row is the same each time that the end is uploaded.
+    _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(started))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result["status"]), end_time_ms)
     update_run_metadata(folder, started, {"shipped": True})
-
-
-def _last_time(folder: Path) -> int:
-    """Unix milliseconds of a run's last row: the same each time that its end is uploaded."""
-    rows = run_dir.read_rows(folder)
-    return rows[-1]["time"] if rows else int(read_json(folder / run_dir.RUN)["started"])
 
 
 def _upload_outcome(
