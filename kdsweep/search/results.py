@@ -57,11 +57,7 @@ class SearchSummary:
         return sum(trial.state is state for trial in self.trials)
 
     def publish(self, finalists: list[Finalist], *, is_stopped: bool) -> None:
-        """Write results.csv and optimization_results.yaml, and print a summary.
-
-        Args:
-            is_stopped: whether the search was stopped before its end.
-        """
+        """Write results.csv and optimization_results.yaml, and print a summary."""
         console, folder = Console(), self.plan.folder
         write_csv(collect(folder), folder / "results.csv")
         best = {"name": "optuna", **self._show_best(console, finalists)}
@@ -79,7 +75,9 @@ class SearchSummary:
     def _show_best(self, console: Console, finalists: list[Finalist]) -> dict[str, Any]:
         """Print the best trials, and return them as optimization_results.yaml has them."""
         if len(self.objectives) > 1:
-            return self._show_front(console)
+            front, values = self.study.best_trials, self.plan.space.values
+            console.print(self.pareto_table(front))
+            return {"solutions": [{"params": values(t.params), "values": t.values} for t in front]}
         if finalists:
             console.print(self.finalist_table(finalists))
             console.print(
@@ -99,12 +97,6 @@ class SearchSummary:
             f" in the search (n = {top.user_attrs.get('n', 1)})"
         )
         return self._best(top, top.value)
-
-    def _show_front(self, console: Console) -> dict[str, Any]:
-        trials = self.study.best_trials
-        console.print(self.pareto_table(trials))
-        values = self.plan.space.values
-        return {"solutions": [{"params": values(t.params), "values": t.values} for t in trials]}
 
     def _best(self, trial: FrozenTrial, value: float | None) -> dict[str, Any]:
         return {"best_params": self.plan.space.values(trial.params), "best_value": value}
