@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdsweep.common.files import atomic_write
+from kdsweep.common.files import write_bytes_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,15 +40,14 @@ class Predictions:
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write a file of predictions in one step. Raises OSError if it cannot be written."""
-    from kdsweep.training.tensor_files import save_tensors
+    from kdsweep.training.tensor_files import tensors_as_bytes
 
     tensors = {f"{split}/logits": logits for split, logits in predictions.logits.items()}
     tensors |= {f"{split}/labels": labels for split, labels in predictions.labels.items()}
     metadata = {"classes": json.dumps(predictions.classes)}
     if predictions.teacher is not None:
         metadata["teacher"] = predictions.teacher
-    with atomic_write(path) as draft:
-        save_tensors(draft, tensors, metadata)
+    write_bytes_atomic(path, tensors_as_bytes(tensors, metadata))
 
 
 def save_teacher_predictions(folder: Path, predictions: Predictions) -> str:

@@ -45,7 +45,7 @@ class RunInfo:
 
 
 class Recorder:
-    """Records one run. Call `start`, then `epoch` and `log`, perhaps `test`, and `finish`.
+    """Records one run. Call `start`, then `epoch` and `log`, and `finish`.
 
     Without a store only the folder is written. With a store and no upload queue, MLflow is written
     to in the caller's thread, and its errors are kept from the caller all the same.
@@ -116,7 +116,7 @@ class Recorder:
             self._submit(partial(self._open_run, self.store, kept, is_restart, on_open))
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record one epoch's metrics."""
+        """Record an epoch's metrics, or those on the test set under the last epoch's number."""
         row = run_dir.make_row(epoch, now_ms(), metrics)
         run_dir.append_row(self.folder, row)
         if self._events is not None:
@@ -124,10 +124,6 @@ class Recorder:
         if self.store is not None:
             self._pending_rows.append(row)
             self._submit(partial(self._upload_rows, self.store))
-
-    def test(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record the test metrics, measured once, under the last epoch's number."""
-        self.epoch(epoch, metrics)
 
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""

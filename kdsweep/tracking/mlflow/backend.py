@@ -62,7 +62,12 @@ def resolve(uri: str, cwd: Path) -> str:
             f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
-        return _without_login(reveal(uri))
+        # MLflow reads a login from the environment, and writes the address into its errors.
+        parts = urlsplit(reveal(uri))
+        if parts.password is not None:
+            os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     if scheme != "sqlite":
         return reveal(uri)
     head, _, path = uri.partition(":///")
@@ -79,18 +84,6 @@ def scheme_of(uri: str) -> str:
     """``sqlite`` of ``sqlite+pysqlite:///mlflow.db``; empty for a plain path."""
     match = re.match(r"([a-z]+)(\+\w+)?:", uri)
     return match.group(1) if match else ""
-
-
-def _without_login(address: str) -> str:
-    """A server's address without user and password, which are put into the environment.
-
-    MLflow reads them there, and writes the address into its errors.
-    """
-    parts = urlsplit(address)
-    if parts.password is not None:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def sqlite_address(file: Path, head: str = "sqlite") -> str:

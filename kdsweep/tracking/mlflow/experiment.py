@@ -6,7 +6,7 @@ after a project's folder was moved it would create the old path again and write 
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,12 +128,13 @@ def is_gone(location: str) -> bool:
 def find_moved_folder(location: str, parent: Path, runs: Sequence[str]) -> Path | None:
     """Where the folder of an artifact location is after a folder around it was moved.
 
-    Args:
-        parent: the new path of the folder that was moved, or of one above it.
-        runs: ids of runs; a folder without files of any of them is another one of that name.
+    It is below ``parent``, the new path of the folder that was moved or of one above it, and ends
+    as the old one does (the longest match comes first). A folder without files of any of these
+    runs is another one of that name.
     """
     folder = _local(location)
-    candidates = () if folder is None else _inside(parent, folder)
+    parts = () if folder is None else folder.parts[1:]
+    candidates = (parent.joinpath(*parts[start:]) for start in range(len(parts)))
     return next((c for c in candidates if any((c / run_id).is_dir() for run_id in runs)), None)
 
 
@@ -157,10 +158,3 @@ def _local(location: str) -> Path | None:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     return Path(location) if not parts.scheme else None
-
-
-def _inside(parent: Path, folder: Path) -> Iterator[Path]:
-    """The folders below a parent that end as another folder does, the longest match first."""
-    parts = folder.parts[1:]
-    candidates = (parent.joinpath(*parts[start:]) for start in range(len(parts)))
-    return (candidate for candidate in candidates if candidate.is_dir())

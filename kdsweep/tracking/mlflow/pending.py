@@ -95,17 +95,18 @@ class UploadRetrier:
         for folder, upload in todo:
             self._uploads.submit(str(folder), upload, folder=folder)
         responds = Event()
-        self._uploads.submit("the store", lambda: self._ping(responds))
+
+        def ping() -> None:
+            self._store.client.get_experiment(self._store.experiment_id)
+            responds.set()
+
+        self._uploads.submit("the store", ping)
         if not self.drain(len(todo)):
             return False
         if responds.is_set():
             tries.update(folder for folder, _ in todo)
             return True
         return not self._wait(Event(), len(todo), at_most=RETRY_SECONDS) and self._left > 0
-
-    def _ping(self, responds: Event) -> None:
-        self._store.client.get_experiment(self._store.experiment_id)
-        responds.set()
 
     def _wait(self, event: Event, pending: int, at_most: float | None = None) -> bool:
         """Wait for an event, showing how long it may still take; False if it has not come."""

@@ -75,7 +75,9 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
         store.log_params(lost, run.get("params") or {})
         _keep_id(folder, started, {"mlflow_run_id": lost})
         return lost, False
-    parent = _parent(store, folder, run)
+    parent = run.get("parent_run_id")
+    if parent is None and (trial := trial_sync.find_trial_dir(folder)) is not None:
+        parent = trial_sync.ensure_trial(store, trial)  # if that has not been possible yet
     run_id = store.create_run(
         name=run["name"],
         parent_id=parent,
@@ -104,14 +106,6 @@ def close(store: MLflowStore, folder: Path, status: object) -> None:
         store.finish(run_id, as_status(status))
 
 
-def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | None:
-    """The run that a run is nested in; a trial's is created if that has not been possible yet."""
-    if (parent := run.get("parent_run_id")) is not None:
-        return str(parent)
-    trial = trial_sync.find_trial_dir(folder)
-    return None if trial is None else trial_sync.ensure_trial(store, trial)
-
-
 def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
     """Upload what is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
@@ -129,8 +123,7 @@ def upload_end(
     end_time_ms: int | None = None,
 ) -> None:
     """Upload what a run has ended with: its files, its figures, then its state, last of all."""
-    started = read_json(folder / run_dir.RUN).get("started")
-    rows = run_dir.read_rows(folder)
+    run, rows = read_json(folder / run_dir.RUN), run_dir.read_rows(folder)
     result = read_result(folder)
     assert result is not None
     if result["mlflow_run_id"] != run_id:
@@ -144,11 +137,11 @@ def upload_end(
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
     # The time of the last row is the same each time that the end is uploaded.
-    _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(started))
+    _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result["status"]), end_time_ms)
-    update_run_metadata(folder, started, {"shipped": True})
+    update_run_metadata(folder, run.get("started"), {"shipped": True})
 
 
 def _upload_outcome(
