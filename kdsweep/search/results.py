@@ -76,7 +76,11 @@ class SearchSummary:
         """Print the best trials, and return them as optimization_results.yaml has them."""
         if len(self.objectives) > 1:
             front, values = self.study.best_trials, self.plan.space.values
-            console.print(self.pareto_table(front))
+            table = Table("trial", "cell", *self.objectives)  # the trials that no other dominates
+            for trial in front:
+                numbers = (f"{value:.5g}" for value in trial.values)
+                table.add_row(str(trial.number), escape(self._cell(trial)), *numbers)
+            console.print(table)
             return {"solutions": [{"params": values(t.params), "values": t.values} for t in front]}
         if finalists:
             console.print(self.finalist_table(finalists))
@@ -115,14 +119,6 @@ class SearchSummary:
                 str(len(fresh)),
                 f"{100 * fmean(tested):.2f}" if tested else "",
             )
-        return table
-
-    def pareto_table(self, trials: list[FrozenTrial]) -> Table:
-        """The trials that no other dominates."""
-        table = Table("trial", "cell", *self.objectives)
-        for trial in trials:
-            values = (f"{value:.5g}" for value in trial.values)
-            table.add_row(str(trial.number), escape(self._cell(trial)), *values)
         return table
 
     def _cell(self, trial: FrozenTrial) -> str:

@@ -35,8 +35,13 @@ def collect(sweep_folder: Path) -> list[Result]:
     A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
     result.json has status RUNNING and what its run.json knows.
     """
-    folders = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
-    return [row for folder, run in folders if (row := read_row(folder, run.as_posix()))]
+    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    folders: list[Path] = []
+    for folder in sorted(numbered, key=lambda path: int(path.name)):
+        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
+        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
+    rows = (read_row(folder, folder.relative_to(sweep_folder).as_posix()) for folder in folders)
+    return [row for row in rows if row]
 
 
 def read_row(folder: Path, run: str) -> Result | None:
@@ -64,15 +69,6 @@ def settings_from_params(params: Mapping[str, Any]) -> Result:
         "teacher": None if teacher == "none" else teacher,
         "num_params": int(params["num_params"]) if "num_params" in params else None,
     }
-
-
-def _run_folders(sweep_folder: Path) -> list[Path]:
-    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
-    folders = []
-    for folder in sorted(numbered, key=lambda path: int(path.name)):
-        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
-        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
-    return folders
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:

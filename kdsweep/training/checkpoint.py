@@ -75,7 +75,13 @@ def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
         if len(complete) < len(unit):  # truncated by a crash: the epoch before it is still there
             continue
         for saved, (state, weights) in zip(unit, complete, strict=True):
-            _restore(saved.student, state, weights)
+            student = saved.student
+            student.model.load_state_dict(weights)
+            student.objective.load_state_dict(state["objective"])
+            student.optimizer.load_state_dict(state["optimizer"])
+            student.schedule.load_state_dict(state["schedule"])
+            student.epoch, student.seconds = state["epoch"], state["seconds"]
+            student.best_acc = state["best_acc"]
         return True
     return False
 
@@ -93,15 +99,6 @@ def _read(stem: Path, saved: Saved) -> tuple[dict[str, Any], dict[str, Tensor]] 
         log.warning("%s.* is passed over: it is of run %s", stem, fingerprint)
         return None
     return state, weights
-
-
-def _restore(student: Student, state: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    student.model.load_state_dict(weights)
-    student.objective.load_state_dict(state["objective"])
-    student.optimizer.load_state_dict(state["optimizer"])
-    student.schedule.load_state_dict(state["schedule"])
-    student.epoch, student.seconds = state["epoch"], state["seconds"]
-    student.best_acc = state["best_acc"]
 
 
 def finish(

@@ -61,7 +61,10 @@ class Augment:
         if self.crop_padding:
             images = _crop(images, self.crop_padding, params)
         if self.flip:
-            images = _flip(images, params)
+            # Copying whole images from both versions is five times as fast as torch.where.
+            both = torch.cat((images, images.flip(-1)))
+            image = torch.arange(len(images), device=images.device)
+            images = both.index_select(0, image + params.flip * len(images))
         return images
 
 
@@ -75,10 +78,3 @@ def _crop(images: Tensor, padding: int, params: AugmentParams) -> Tensor:
     crops = padded.as_strided((last, channels, height, width), (1, per_channel, per_row, 1))
     image = torch.arange(batch, device=images.device)
     return crops.index_select(0, image * per_image + params.top * per_row + params.left)
-
-
-def _flip(images: Tensor, params: AugmentParams) -> Tensor:
-    # Copying whole images from both versions is five times as fast as torch.where.
-    both = torch.cat((images, images.flip(-1)))
-    image = torch.arange(len(images), device=images.device)
-    return both.index_select(0, image + params.flip * len(images))
