@@ -13,8 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
-from kdsweep.data.images import encoded
-from kdsweep.data.images.encoded import EncodedImages, ImageFormat, UnreadableImage
+from kdsweep.data.images.encoded import (
+    EncodedImages,
+    ImageFormat,
+    UnreadableImage,
+    content_sha256,
+    decode,
+)
 from kdsweep.data.types import DataError, error_reason
 
 TIMEOUT = 600  # seconds after which a process that has not read its batch is killed
@@ -47,7 +52,7 @@ class StoredImages:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in attempt_all
             for position, row in enumerate(index.tolist()):
-                pixels.numpy()[position] = encoded.decode(self._images, row, self._format).pixels
+                pixels.numpy()[position] = decode(self._images, row, self._format).pixels
         return pixels
 
     def subset(self, index: Tensor) -> "StoredImages":
@@ -61,7 +66,7 @@ class StoredImages:
     def content_digest(self, row: int) -> str:
         """sha256 of an encoded image, in hex. Raises UnreadableImage."""
         try:
-            return encoded.content_sha256(self._images, row)
+            return content_sha256(self._images, row)
         except OSError as error:
             raise UnreadableImage(self._images.name(row), error) from error
 
