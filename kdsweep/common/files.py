@@ -60,15 +60,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if os.name == "posix":  # Windows cannot open a folder
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # this puts the new *name* on the disk
+        finally:
+            os.close(handle)
 
 
 def drop_drafts(folder: Path, older_than: float = 0.0) -> None:
     """Remove the drafts of killed processes in a folder.
 
-    Args:
-        older_than: seconds since the last write, to keep the drafts of other processes that are
-            still running.
+    Those written less than ``older_than`` seconds ago may be of processes that are still running.
     """
     latest = time.time() - older_than
     for path in folder.glob(".*"):
@@ -96,17 +99,6 @@ def without_nan(obj: object) -> object:
     if isinstance(obj, list | tuple):
         return [without_nan(value) for value in obj]
     return obj
-
-
-def _sync_folder(folder: Path) -> None:
-    # This puts the new *name* on the disk. Windows cannot open a folder.
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def warn_once(path: Path, text: str) -> None:

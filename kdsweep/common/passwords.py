@@ -89,7 +89,11 @@ def reveal(address: str) -> str:
     """
     known = _known().get(address)
     if known is None:
-        return _without_mask(address)
+        mask = re.escape(MASK)
+        plain = re.sub(rf"(?i)^(https?://)[^/]*:{mask}@", r"\1", address).replace(f":{MASK}@", "@")
+        if MASK in plain:  # in an option
+            plain = re.sub(rf"[^?&;]*={mask}[&;]?", "", plain).rstrip("?&;")
+        return plain
     # Drivers end a password at its first @, which must be written as %40.
     for pattern in (_SERVER, _DATABASE):
         known = pattern.sub(
@@ -112,11 +116,3 @@ def how_to_give(address: str) -> str:
 def _known() -> dict[str, str]:
     addresses: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
     return addresses
-
-
-def _without_mask(address: str) -> str:
-    mask = re.escape(MASK)
-    address = re.sub(rf"(?i)^(https?://)[^/]*:{mask}@", r"\1", address).replace(f":{MASK}@", "@")
-    return (
-        re.sub(rf"[^?&;]*={mask}[&;]?", "", address).rstrip("?&;") if MASK in address else address
-    )

@@ -25,19 +25,12 @@ def _pid_scope() -> dict[str, str | None]:
 
     Containers and cloned machines may share a host name. Without /proc only the name is known.
     """
-    return {
-        "host": socket.gethostname(),
-        "boot": _read_text(Path("/proc/sys/kernel/random/boot_id")),
-        "pids": _pid_namespace(),
-    }
-
-
-def _pid_namespace() -> str | None:
-    """The pid namespace of this process: `pid:[4026531836]`."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        namespace = os.readlink("/proc/self/ns/pid")  # pid:[4026531836]
     except OSError:
-        return None
+        namespace = None
+    boot = _read_text(Path("/proc/sys/kernel/random/boot_id"))
+    return {"host": socket.gethostname(), "boot": boot, "pids": namespace}
 
 
 def _read_text(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TypeGuard
 
 # Temperatures for which values and gradients are exact to 1e-5.
@@ -37,6 +38,17 @@ def require(
     """Raises ValueError unless ``valid``; ``text`` renders the value in its message."""
     if not valid:
         raise ValueError(f"{key} must be {allowed}, got {text(value)}")
+
+
+def check_package(key: str, package: str, extra: str) -> None:
+    """Raises ValueError, with the cure, if an optional package is missing that a key needs."""
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"{key} must be false without the package {package}, got true;"
+            f" pip install 'kdsweep[{extra}]'"
+        ) from error
 
 
 def check_positive(key: str, value: object, text: Callable[[object], str] = shown) -> None:

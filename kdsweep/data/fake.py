@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.rng import derive
-from kdsweep.common.validation import check_whole, shown
+from kdsweep.common.validation import check_whole, require, shown
 from kdsweep.data.types import LabelledImages, SourceData
 
 COARSE = 4  # prototypes are interpolated from 4 x 4 values, so that crops and flips keep them
@@ -39,20 +39,21 @@ class Fake:
         check_whole("dataset.source.num_classes", num_classes, least=2)
         check_whole("dataset.source.num_train", num_train, least=num_classes)
         check_whole("dataset.source.num_test", num_test, least=1)
-        if len(shape) != 3:
-            raise ValueError(f"dataset.source.shape must be [channels, H, W], got {shown(shape)}")
+        require(len(shape) == 3, "dataset.source.shape", "[channels, H, W]", shape, shown)
         for length in shape:
             check_whole("dataset.source.shape", length, least=1)
-        if not 0 <= noise < float("inf"):
-            raise ValueError(f"dataset.source.noise must be a finite number >= 0, got {noise!r}")
+        is_finite = 0 <= noise < float("inf")
+        require(is_finite, "dataset.source.noise", "a finite number >= 0", noise)
         self.num_train, self.num_test, self.num_classes = num_train, num_test, num_classes
-        self.shape = tuple(shape)
-        self.noise = noise
-        self.seed = seed
+        self.shape, self.noise, self.seed = tuple(shape), noise, seed
 
     def load(self) -> SourceData:
         """Generate the images."""
-        prototypes = self._prototypes()
+        channels, height, width = self.shape
+        coarse = torch.rand(
+            self.num_classes, channels, COARSE, COARSE, generator=self._generator("prototypes")
+        )
+        prototypes = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
         return SourceData(
             self._labelled(prototypes, self.num_train, "train"),
             self._labelled(prototypes, self.num_test, "test"),
@@ -63,15 +64,8 @@ class Fake:
         """Constant: the content follows from the arguments, which are in the config."""
         return "fake"
 
-    def _prototypes(self) -> Tensor:
-        """(C, channels, H, W) float32 in [0, 1]."""
-        channels, height, width = self.shape
-        coarse = torch.rand(
-            self.num_classes, channels, COARSE, COARSE, generator=self._generator("prototypes")
-        )
-        return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-
     def _labelled(self, prototypes: Tensor, count: int, part: str) -> LabelledImages:
+        """Images of the classes in turn; the prototypes (C, channels, H, W) are in [0, 1]."""
         labels = torch.arange(count) % self.num_classes
         noise = torch.randn(count, *self.shape, generator=self._generator(part)) * self.noise
         pixels = ((prototypes[labels] + noise) * 255).round().clamp(0, 255)

@@ -51,9 +51,7 @@ class HuggingFace:
         val_split: str | None = None,
         **decoder: Any,
     ) -> None:
-        self.path = path
-        self._config = config
-        self._revision = revision
+        self.path, self._config, self._revision = path, config, revision
         self._root = None if root is None else str(Path(root).expanduser())
         self._image_column, self._label_column = image_column, label_column
         splits = {"train": train_split, "test": test_split, "val": val_split}
@@ -63,9 +61,8 @@ class HuggingFace:
     def load(self) -> SourceData:
         """Read all images, or only their headers if they are to stay encoded.
 
-        Raises:
-            ValueError: the library, the set, a split or a column is missing, or
-                an image is unreadable.
+        Raises ValueError if the library, the set, a split or a column is missing, or an image is
+        unreadable.
         """
         loaded = self._decoder.load(self._parts, self._class_names)
         return SourceData(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))

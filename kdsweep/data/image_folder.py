@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
-from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
 from kdsweep.data.types import SourceData
 
 
@@ -15,11 +15,7 @@ class ImageFolder:
     With val/ and test/ both are used as given; if only one of them exists it is the test set; with
     neither the test set is cut off train/. Files are found in class folders at any depth, by their
     ending (.jpg, .png, .webp, ...); hidden files and folders are ignored. Other skipped files
-    are counted in one warning.
-
-    Args:
-        root: the folder that holds train/.
-        decoder: options of ``ImageDecoder``.
+    are counted in one warning. The other options are those of ``ImageDecoder``.
     """
 
     name = "image_folder"
@@ -34,9 +30,8 @@ class ImageFolder:
     def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
-        Raises:
-            ValueError: there is no such folder, a class is empty or missing, an image is
-                unreadable, sizes differ and no image_size is given.
+        Raises ValueError if there is no such folder, a class is empty or missing, an image is
+        unreadable, or sizes differ and no image_size is given.
         """
         parts = self._parts
         self._skipped.warn(self.root)
@@ -67,5 +62,8 @@ class ImageFolder:
         """The files of each part that exists."""
         names = self._class_names
         folders = {part: self.root / part for part in ("train", "val", "test")}
-        there = {part: path for part, path in folders.items() if path.is_dir()}
-        return class_folders(there, names, skipped=self._skipped)
+        return {
+            part: class_folder(path, names, skipped=self._skipped)
+            for part, path in folders.items()
+            if path.is_dir()
+        }

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
-from kdsweep.data.images.files import SkippedFiles, class_folders, folder_names
+from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
 from kdsweep.data.types import SourceData
 
 # Size of the images, in torchvision's words: folder of its archive.
@@ -30,17 +30,15 @@ class Imagenette:
     def __init__(self, root: str, size: str = "320px", **decoder: Any) -> None:
         if size not in FOLDERS:
             raise ValueError(f"dataset.source.size must be one of {', '.join(FOLDERS)}, got {size}")
-        self.root = root
-        self._size = size
-        self._decoder = ImageDecoder(**decoder)
-        self._skipped = SkippedFiles()
+        self.root, self._size = root, size
+        self._folder = Path(root).expanduser() / FOLDERS[size]
+        self._decoder, self._skipped = ImageDecoder(**decoder), SkippedFiles()
 
     def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
-        Raises:
-            ValueError: the archive is neither there nor can be downloaded, or an image is
-                unreadable.
+        Raises ValueError if the archive is neither there nor can be downloaded, or an image is
+        unreadable.
         """
         parts = self._parts
         warn_if_incomplete(self._folder, parts, PUBLISHED)
@@ -51,10 +49,6 @@ class Imagenette:
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
         return content_digest(self._parts)
-
-    @property
-    def _folder(self) -> Path:
-        return Path(self.root).expanduser() / FOLDERS[self._size]
 
     @cached_property
     def _class_names(self) -> tuple[str, ...]:
@@ -81,5 +75,7 @@ class Imagenette:
             with explain_failed_download([URL.format(folder.name)], folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
-        folders = {"train": folder / "train", "test": folder / "val"}
-        return class_folders(folders, classes, skipped=self._skipped)
+        return {
+            part: class_folder(folder / name, classes, skipped=self._skipped)
+            for part, name in (("train", "train"), ("test", "val"))
+        }

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
-from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folders
+from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folder
 from kdsweep.data.types import SourceData
 
 FOLDER = "tiny-imagenet-200"
@@ -33,15 +33,13 @@ class TinyImageNet:
     def __init__(self, root: str, **decoder: Any) -> None:
         self.root = root
         self._folder = Path(root).expanduser() / FOLDER
-        self._decoder = ImageDecoder(**decoder)
-        self._skipped = SkippedFiles(published=BOXES)
+        self._decoder, self._skipped = ImageDecoder(**decoder), SkippedFiles(published=BOXES)
 
     def load(self) -> SourceData:
         """Read all images, or only list them if they are to stay on disk.
 
-        Raises:
-            ValueError: the archive is neither there nor can be downloaded, a file of it is missing,
-                or an image is unreadable.
+        Raises ValueError if the archive is neither there nor can be downloaded, a file of it is
+        missing, or an image is unreadable.
         """
         parts = self._parts  # which downloads what is missing
         names = self._readable_names()
@@ -66,26 +64,20 @@ class TinyImageNet:
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
-        wnids = self._wnids
-        train = class_folders(
-            {"train": self._folder / "train"},
-            wnids,
-            skipped=self._skipped,
-            known="wnids.txt",
-        )
-        return {**train, "test": self._annotated("val")}
-
-    def _annotated(self, name: str) -> Part:
-        """The images that ``val_annotations.txt`` lists: file, class and a box, tab between."""
-        rows = [line.split("\t") for line in self._lines(f"{name}/{name}_annotations.txt")]
-        number = {wnid: label for label, wnid in enumerate(self._wnids)}
+        wnids, val = self._wnids, self._folder / "val"
+        train, skipped = self._folder / "train", self._skipped
+        train_part = class_folder(train, wnids, skipped=skipped, known="wnids.txt")
+        # Each line has a file, its class and a box, with tabs between.
+        rows = [line.split("\t") for line in self._lines("val/val_annotations.txt")]
+        number = {wnid: label for label, wnid in enumerate(wnids)}
         if odd := next((row for row in rows if len(row) < 2 or row[1] not in number), None):
             raise ValueError(
                 f"dataset.root must hold annotations of the classes of wnids.txt, got {odd} in "
-                f"{self._folder / name}"
+                f"{val}"
             )
-        paths = [self._folder / name / "images" / file for file, *_ in rows]
-        return Part(ImageFiles(self._folder, paths), [number[wnid] for _, wnid, *_ in rows])
+        files = ImageFiles(self._folder, [val / "images" / file for file, *_ in rows])
+        test_part = Part(files, [number[wnid] for _, wnid, *_ in rows])
+        return {"train": train_part, "test": test_part}
 
     def _readable_names(self) -> tuple[str, ...]:
         """The first of the words for each class, such as "Egyptian cat"."""

@@ -4,7 +4,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -102,14 +102,5 @@ class CachedSource:
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
-        self._source = source
-
-    def load(self) -> SourceData:
-        return self._raw
-
-    def digest(self) -> str:
-        return self._source.digest()
-
-    @cached_property
-    def _raw(self) -> SourceData:
-        return self._source.load()
+        self.digest = source.digest
+        self.load = cache(source.load)

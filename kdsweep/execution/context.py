@@ -9,6 +9,7 @@ from typing import Any
 from kdsweep.builders.data import build_dataset, build_source
 from kdsweep.builders.device import resolve_device
 from kdsweep.common.files import drop_drafts
+from kdsweep.common.validation import check_package
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.schema import DatasetConfig, TrackingConfig
 from kdsweep.data.pipeline.inspection import DatasetInspector
@@ -20,9 +21,8 @@ from kdsweep.tracking.console import Progress
 from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
 from kdsweep.tracking.mlflow.run_sync import is_uploaded
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.system_metrics import SystemMetrics, check_measurable
+from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
-from kdsweep.tracking.tensorboard import check_installed
 from kdsweep.training.teacher import Ensemble, Teacher
 
 
@@ -57,9 +57,9 @@ class TrainingContext:
         self.system_metrics: SystemMetrics | None = None
         try:
             if options.tensorboard:
-                check_installed()
+                check_package("tracking.tensorboard", "tensorboard", "tensorboard")
             if options.system_metrics:
-                check_measurable()
+                check_package("tracking.system_metrics", "psutil", "system")
             if options.uri is not None:
                 self.store = MLflowStore.open(options.uri, options.experiment, options.artifacts)
                 self.uploads = UploadQueue()

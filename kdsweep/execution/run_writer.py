@@ -159,7 +159,7 @@ class RunWriter:
         """Record the end of a whole run: test metrics, final weights, pictures, result."""
         spec = self.spec
         self.metrics |= test
-        self.recorder.test(self.student.epoch - 1, test)
+        self.recorder.epoch(self.student.epoch - 1, test)
         metadata = {
             "fingerprint": spec.fingerprint,
             "cell": spec.cell.name,

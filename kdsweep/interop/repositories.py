@@ -17,8 +17,7 @@ def translate(source: str, words: Sequence[str]) -> Translation:
 
     ``words`` are options in any of the forms ``alpha=0.9``, ``--alpha 0.9`` and ``alpha 0.9``.
 
-    Raises:
-        UserError: for an unknown repository or option, and for an invalid value.
+    Raises UserError for an unknown repository or option, and for an invalid value.
     """
     one_of("--from", source, REPOSITORIES)
     return REPOSITORIES[source](parse_options(words))
@@ -101,24 +100,18 @@ def kd_pytorch(given: Given) -> Translation:
     chosen = options(given, {"alpha": 1.0, "T": 1.0, "kd_mode": "cse"})
     terms = {"cse": "soft_ce", "mse": "mse_probs"}
     one_of("kd_mode", chosen["kd_mode"], terms)
-    return distillation(
-        terms[chosen["kd_mode"]],
-        T=chosen["T"],
-        soft=chosen["alpha"],
-        hard=1 - chosen["alpha"],
-        notes=["KD-pytorch's teacher stays in training mode; here it never is"],
-    )
+    term, alpha = terms[chosen["kd_mode"]], chosen["alpha"]
+    notes = ["KD-pytorch's teacher stays in training mode; here it never is"]
+    return distillation(term, T=chosen["T"], soft=alpha, hard=1 - alpha, notes=notes)
 
 
 def kd_lib(given: Given) -> Translation:
     """(1 - w) CE + w T^2 MSE of probabilities; the arguments of VanillaKD."""
     chosen = options(given, {"temp": 20.0, "distil_weight": 0.5, "loss_fn": "MSELoss"})
     one_of("loss_fn", chosen["loss_fn"], ("MSELoss",))
-    weight = chosen["distil_weight"]
-    note = "KD_Lib compares probabilities, and its MSE is twice mse_probs"
-    return distillation(
-        "mse_probs", T=chosen["temp"], soft=2 * weight, hard=1 - weight, notes=[note]
-    )
+    T, weight = chosen["temp"], chosen["distil_weight"]
+    notes = ["KD_Lib compares probabilities, and its MSE is twice mse_probs"]
+    return distillation("mse_probs", T=T, soft=2 * weight, hard=1 - weight, notes=notes)
 
 
 def distiller(given: Given) -> Translation:
@@ -126,13 +119,9 @@ def distiller(given: Given) -> Translation:
     known: Known = {"kd_temp": 1.0, "kd_distill_wt": 0.5, "kd_student_wt": 0.5}
     aliases = {"kd_temperature": "kd_temp", "kd_dw": "kd_distill_wt", "kd_sw": "kd_student_wt"}
     chosen = options(given, known, aliases)
-    return distillation(
-        "kl",
-        T=chosen["kd_temp"],
-        soft=chosen["kd_distill_wt"],
-        hard=chosen["kd_student_wt"],
-        notes=["early versions of Distiller have no T^2: divide the weight of kl by it"],
-    )
+    soft, hard = chosen["kd_distill_wt"], chosen["kd_student_wt"]
+    notes = ["early versions of Distiller have no T^2: divide the weight of kl by it"]
+    return distillation("kl", T=chosen["kd_temp"], soft=soft, hard=hard, notes=notes)
 
 
 def mmrazor(given: Given) -> Translation:

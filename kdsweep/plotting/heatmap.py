@@ -93,14 +93,8 @@ def _draw_table(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:
     for (T, alpha), values in cells.items():
         row, column = alphas.index(alpha), Ts.index(T)
         means[row, column] = mean = 100 * fmean(values)
-        axes.text(
-            column,
-            row,
-            f"{mean:.2f}\nn={len(values)}",
-            ha="center",
-            va="center",
-            color=text_color_on(colors, mean),
-        )
+        color, text = text_color_on(colors, mean), f"{mean:.2f}\nn={len(values)}"
+        axes.text(column, row, text, ha="center", va="center", color=color)
     axes.imshow(means, origin="lower", aspect="auto", **_scale(colors))
     axes.set_facecolor("0.9")
     axes.set_xticks(range(len(Ts)), [f"{T:g}" for T in Ts])
@@ -108,20 +102,14 @@ def _draw_table(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:
 
 
 def _draw_points(axes: "Axes", cells: Cells, colors: "ScalarMappable") -> None:
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullFormatter
 
     means = [100 * fmean(values) for values in cells.values()]
-    axes.scatter(
-        [T for T, _ in cells],
-        [alpha for _, alpha in cells],
-        c=means,
-        s=90,
-        edgecolors="black",
-        linewidths=0.5,
-        **_scale(colors),
-    )
+    Ts, alphas = zip(*cells, strict=True)
+    style: dict[str, Any] = {"s": 90, "edgecolors": "black", "linewidths": 0.5}
+    axes.scatter(Ts, alphas, c=means, **style, **_scale(colors))
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
 

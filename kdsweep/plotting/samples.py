@@ -23,12 +23,7 @@ def draw_samples(images: Any, labels: Any, class_names: Sequence[str], path: Pat
         axes.set_axis_off()
     for axes, image, name in zip(grid, pixels, names, strict=False):
         grey = image.shape[-1] == 1
-        axes.imshow(
-            image[..., 0] if grey else image,
-            cmap="gray" if grey else None,
-            vmin=0,
-            vmax=255,
-            interpolation="nearest",
-        )
+        shown, colors = (image[..., 0], "gray") if grey else (image, None)
+        axes.imshow(shown, cmap=colors, vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(shorten(name, NAME_LETTERS), fontsize=9)
     save_with_title(figure, path, "Training images, as the students see them")

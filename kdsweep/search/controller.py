@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext
+from kdsweep.search import lease
 from kdsweep.search.estimate import estimate_search
-from kdsweep.search.lease import (
-    claim,
-    end_lock,
-    end_of_search,
-    enqueue,
-    held_by_others,
-    release_trials,
-)
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
@@ -44,10 +38,8 @@ WORKER_SECONDS = 5.0  # that the end of a worker waits for MLflow: its controlle
 def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
     """Run a search to its end, or print its cost with `dry_run=true`.
 
-    Raises:
-        SystemExit: if it was stopped by Ctrl-C or by `search.timeout`; the results so far are
-            published.
-        RunFailed: if too many trials failed, or none is complete.
+    Raises SystemExit if it was stopped by Ctrl-C or by `search.timeout` (the results so far are
+    published), and RunFailed if too many trials failed, or none is complete.
     """
     deadline = Deadline(plan.timeout)
     if plan.config.dry_run:
@@ -116,33 +108,24 @@ def _open_controller(
     return SearchController(plan, context, study, logger, TrialRunner(plan, study, runs, logger))
 
 
+@dataclass
 class SearchController:
     """One process that works on a search. Several may work on one study at the same time."""
 
-    def __init__(
-        self,
-        plan: SearchPlan,
-        context: TrainingContext,
-        study: SearchStudy,
-        logger: SearchLogger,
-        trials: TrialRunner,
-    ) -> None:
-        self.plan, self.options = plan, plan.options
-        self.context, self.study, self.logger, self.trials = context, study, logger, trials
+    plan: SearchPlan
+    context: TrainingContext
+    study: SearchStudy
+    logger: SearchLogger
+    trials: TrialRunner
 
     def train(self) -> tuple[list[Finalist] | None, BaseException | None]:
-        """Train the search to its end.
-
-        Returns:
-            The finalists, None while other controllers are at work, and what has stopped the
-            search before its end.
-        """
+        """The finalists, None while other controllers are at work, and what stopped the search."""
         try:
-            self.logger.describe(self.plan.space, self.plan.config, self.options)
+            self.logger.describe(self.plan.space, self.plan.config, self.plan.options)
             finalists = self._train_all()
         except BaseException as error:
             if isinstance(error, SearchTimeout):
-                self.context.progress.note(f"search.timeout={self.options.timeout} is over")
+                self.context.progress.note(f"search.timeout={self.plan.options.timeout} is over")
             self.logger.stopped(_status(error))
             return None, error
         return finalists, None
@@ -153,7 +136,7 @@ class SearchController:
             self._train_trials()
             return None
         folder = self.plan.folder
-        with worker_processes(self.options.workers - 1, folder) as workers:
+        with worker_processes(self.plan.options.workers - 1, folder) as workers:
             self._train_trials()
             for number, worker in enumerate(workers, start=1):
                 if worker.wait() != 0:
@@ -165,7 +148,7 @@ class SearchController:
                 "other controllers are at work; the last one prints the results"
             )
             return None
-        with end_lock(folder):
+        with lease.end_lock(folder):
             return self._train_finalists()
 
     def _train_trials(self) -> None:
@@ -176,7 +159,7 @@ class SearchController:
                 self.trials.train_block(block)
             except BaseException as error:
                 self.logger.stopped(_status(error))  # before another controller resumes them
-                release_trials(self.study, block)
+                lease.release_trials(self.study, block)
                 raise
             self.logger.best_so_far(self.study)
             self._refuse_more_failures()
@@ -184,19 +167,19 @@ class SearchController:
     def _next_block(self) -> list[int]:
         """Claim free trials if there are any, otherwise queue and claim the next ones."""
         n_trials, size, folder = self.plan.n_trials, self.plan.block_size, self.plan.folder
-        if free := claim(self.study, n_trials, size, folder):
+        if free := lease.claim(self.study, n_trials, size, folder):
             return free
         # No more at a time: a storage reads every trial that has not ended again and again.
         queued = len(self.study.get_trials(deepcopy=False))
-        enqueue(self.study, min(n_trials, (queued // size + 1) * size), folder)
-        return claim(self.study, n_trials, size, folder)
+        lease.enqueue(self.study, min(n_trials, (queued // size + 1) * size), folder)
+        return lease.claim(self.study, n_trials, size, folder)
 
     def _refuse_more_failures(self) -> None:
         failed = self._failed_trials()
-        if len(failed) > self.options.max_failures:
+        if len(failed) > self.plan.options.max_failures:
             raise RunFailed(
                 f"search.max_failures: {len(failed)} trials failed, more than"
-                f" {self.options.max_failures}; the last one: {_reason(failed)}"
+                f" {self.plan.options.max_failures}; the last one: {_reason(failed)}"
             )
 
     def _failed_trials(self) -> list[FrozenTrial]:
@@ -223,8 +206,7 @@ class SearchController:
     def publish(self, finalists: list[Finalist], stopped: BaseException | None) -> None:
         """Print, draw and log the results so far, whether the search is over or not.
 
-        Raises:
-            RunFailed: if the search is over and no trial is complete.
+        Raises RunFailed if it is over and no trial is complete.
         """
         folder, context = self.plan.folder, self.context
         if isinstance(stopped, KeyboardInterrupt | SystemExit) and context.retrier:
@@ -235,12 +217,12 @@ class SearchController:
         report = partial(make_report, folder, loaded_data(context)) if has_report else None
         try:
             if context.options.plots != "none":
-                draw(self.study, self.plan.space, self.options.objectives, folder)
+                draw(self.study, self.plan.space, self.plan.options.objectives, folder)
             summary.publish(finalists, is_stopped=stopped is not None)
         finally:
             with (
                 Progress() as context.progress,
-                end_of_search(folder, self.study, stopped) as others,
+                lease.end_of_search(folder, self.study, stopped) as others,
             ):
                 only = self._own_folders if others else None
                 close(folder, context, report, _status(stopped), stopped, only)
@@ -252,7 +234,7 @@ class SearchController:
 
     def _own_folders(self) -> set[Path]:
         """The runs and trials of this controller, without those that another one has resumed."""
-        resumed = {self.plan.folder / str(number) for number in held_by_others(self.study)}
+        resumed = {self.plan.folder / str(number) for number in lease.held_by_others(self.study)}
         runs = {run for run in self.context.run_dirs if resumed.isdisjoint(run.parents)}
         self.context.run_dirs = runs  # for the end of the context, too
         return {*runs, *self.logger.own_trials} - resumed

@@ -114,8 +114,7 @@ def end_of_search(
 ) -> Iterator[bool]:
     """Inside, no other controller ends the search; yields whether others continue it.
 
-    Args:
-        stopped: what has stopped this controller; it then waits for none of the others.
+    A controller that was stopped waits for none of the others.
     """
     lock = end_lock(folder)
     try:

@@ -27,8 +27,7 @@ from sqlalchemy import Engine
 def distribution_of(override: Override) -> BaseDistribution:
     """The distribution of an override that searches its key.
 
-    Raises:
-        ValueError, AssertionError, NotImplementedError: if it has no values.
+    Raises ValueError, AssertionError or NotImplementedError if it has no values.
     """
     distribution: BaseDistribution = create_optuna_distribution_from_override(override)
     return distribution

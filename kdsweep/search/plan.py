@@ -11,16 +11,10 @@ from optuna.pruners import BasePruner
 from kdsweep.config.schema import SearchConfig
 from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.runs.spec import RunSpec
+from kdsweep.search import study_name
 from kdsweep.search.sampling import make_pruner
 from kdsweep.search.space import Space, grid_size, parse, searched_keys
 from kdsweep.search.study import SETTINGS
-from kdsweep.search.study_name import (
-    applies_with,
-    base_config,
-    search_name,
-    settings,
-    without_ineffective_keys,
-)
 from kdsweep.search.timeout import parse_duration
 from kdsweep.search.validation import directions_of, refuse_combinations, refuse_values
 
@@ -72,8 +66,7 @@ class SearchPlan:
     def identity(self, run: RunSpec) -> dict[str, Any]:
         """What must be equal at every start of the search.
 
-        Args:
-            run: any of its runs; it has the digests of the files that the config only names.
+        Any of its runs has the digests of the files that the config only names.
         """
         dataset, *checkpoints = run.digests.values()
         return {
@@ -83,24 +76,20 @@ class SearchPlan:
             "space": self.space.describe(),
             "search.seeds": self.options.seeds,
             "search.objectives": self.options.objectives,
-            SETTINGS: settings(self.config, self.options, self.base, self.space),
+            SETTINGS: study_name.settings(self.config, self.options, self.base, self.space),
         }
 
 
 def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
-    """The search that a config describes.
-
-    Raises:
-        UserError: naming a key, its value and what is allowed.
-    """
+    """The search that a config describes. Raises UserError for an invalid value of a key."""
     refuse_values(config)
     options: SearchConfig = OmegaConf.to_object(config.search)  # type: ignore[assignment]
     command_line = list(config.hydra.overrides.task)
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     space = parse([*params, *command_line], lambda key, loss: True)
-    space = replace(space, applies=applies_with(context, config, space.fixed))
-    base = base_config(context, config, space.fixed)
-    space = without_ineffective_keys(space, base, searched_keys(command_line))
+    space = replace(space, applies=study_name.applies_with(context, config, space.fixed))
+    base = study_name.base_config(context, config, space.fixed)
+    space = study_name.without_ineffective_keys(space, base, searched_keys(command_line))
     pruner = make_pruner(options.pruner)
     refuse_combinations(config, options, space, pruner)
     is_grid = str(config.hydra.sweeper.sampler._target_).endswith("GridSampler")
@@ -110,7 +99,7 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
         options=options,
         base=base,
         space=space,
-        name=options.name or search_name(config, base, space),
+        name=options.name or study_name.search_name(config, base, space),
         pruner=pruner,
         n_trials=int(min(n_trials, grid_size(space))) if is_grid else n_trials,
         timeout=parse_duration(options.timeout),

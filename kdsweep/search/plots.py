@@ -53,9 +53,13 @@ def draw(study: optuna.Study, space: Space, objectives: Sequence[str], folder: P
     with warn_on_failure("plots of the search"), warnings.catch_warnings():
         # Optuna calls its matplotlib plots experimental, and has since 2020.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        plots, labels = plots_of(study, space, objectives), _labels(space)
-        if not plots:
+        if not (plots := plots_of(study, space, objectives)):
             return
+        labels = {
+            dimension.key: [format_number(value) for value in dimension.ordered]
+            for dimension in space.dimensions
+            if dimension.ordered is not None
+        }
         (folder / PLOTS).mkdir(exist_ok=True)
         for plot in plots:
             with warn_on_failure(f"{plot.name}.png of the search"):
@@ -136,14 +140,6 @@ def _view(study: optuna.Study, space: Space, objectives: Sequence[int]) -> optun
     return view
 
 
-def _labels(space: Space) -> Labels:
-    return {
-        dimension.key: [format_number(value) for value in dimension.ordered]
-        for dimension in space.dimensions
-        if dimension.ordered is not None
-    }
-
-
 def _write_picture(plot: Plot, labels: Labels, path: Path) -> None:
     import optuna.visualization.matplotlib
 
@@ -190,6 +186,7 @@ def _set_ticks(axis: "Axis", labels: Labels) -> None:
 
 
 def _write_page(plots: Sequence[Plot], labels: Labels, name: str, path: Path) -> None:
+    import optuna.visualization
     from plotly.offline import get_plotlyjs
 
     title = html.escape(f"Search {name}")
@@ -200,22 +197,16 @@ def _write_page(plots: Sequence[Plot], labels: Labels, name: str, path: Path) ->
     ]
     for plot in plots:
         with warn_on_failure(f"{plot.name} on {path.name} of the search"):
-            parts.append(_division(plot, labels))
+            figure = getattr(optuna.visualization, plot.function)(plot.study, **plot.options)
+            for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+                if (key := axis.title.text) in labels:
+                    axis.update(tickvals=list(range(len(labels[key]))), ticktext=labels[key])
+            division = figure.to_html(
+                full_html=False,
+                include_plotlyjs=False,
+                div_id=plot.name,
+                default_height="450px",
+                config={"displaylogo": False, "responsive": True},
+            )
+            parts.append(division)
     write_text_atomic(path, "\n".join([*parts, "</body></html>"]))
-
-
-def _division(plot: Plot, labels: Labels) -> str:
-    import optuna.visualization
-
-    figure = getattr(optuna.visualization, plot.function)(plot.study, **plot.options)
-    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
-        if (key := axis.title.text) in labels:
-            axis.update(tickvals=list(range(len(labels[key]))), ticktext=labels[key])
-    page: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=plot.name,
-        default_height="450px",
-        config={"displaylogo": False, "responsive": True},
-    )
-    return page

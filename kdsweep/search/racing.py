@@ -34,12 +34,9 @@ def seed_noise(trials: Sequence[Sequence[float]]) -> float | None:
     in all trials that have the seed, so the contrasts' mean over trials takes it out. For trials
     that stop early this is the least-squares residual of trial + seed.
 
-    Args:
-        trials: accuracies of each trial, in the order of the search's seeds; any number of seeds.
-
-    Returns:
-        The standard deviation, or None below `MIN_DEGREES_OF_FREEDOM`. A seed after the first that
-        n trials have adds n - 1 of them: five trials with two seeds are enough.
+    ``trials`` are accuracies, in the order of the search's seeds; any number of seeds. The result
+    is None below `MIN_DEGREES_OF_FREEDOM`. A seed after the first that n trials have adds n - 1 of
+    them: five trials with two seeds are enough.
     """
     squares = []
     freedom = 0
@@ -59,9 +56,7 @@ def seed_noise(trials: Sequence[Sequence[float]]) -> float | None:
 def incumbent(trials: Sequence[Sequence[float]], seeds: int) -> Sequence[float] | None:
     """The trial with the highest mean among those that have all seeds, the first of equals.
 
-    Args:
-        trials: accuracies of each trial, in the order of the search's seeds.
-        seeds: how many seeds the search has.
+    ``trials`` are accuracies, in the order of the search's seeds.
     """
     complete = [trial for trial in trials if len(trial) >= seeds]
     return max(complete, key=fmean, default=None)
@@ -76,11 +71,8 @@ def may_be_best(
 ) -> bool:
     """Whether a trial that has these accuracies is worth its next seed.
 
-    Args:
-        candidate: accuracies so far, in the order of the search's seeds.
-        incumbent: those of the best trial with all seeds; None while there is none.
-        noise: of `seed_noise`; None while it is unknown.
-        z: how many standard errors a trial may be behind. Larger keeps more trials.
+    Accuracies are in the order of the search's seeds, those of the incumbent None while no trial
+    has all seeds; ``noise`` is that of `seed_noise`; a trial may be ``z`` standard errors behind.
     """
     shared = 0 if incumbent is None else min(len(candidate), len(incumbent))
     if incumbent is None or noise is None or shared == 0:

@@ -57,11 +57,7 @@ class SearchSummary:
         return sum(trial.state is state for trial in self.trials)
 
     def publish(self, finalists: list[Finalist], *, is_stopped: bool) -> None:
-        """Write results.csv and optimization_results.yaml, and print a summary.
-
-        Args:
-            is_stopped: whether the search was stopped before its end.
-        """
+        """Write results.csv and optimization_results.yaml, and print a summary."""
         console, folder = Console(), self.plan.folder
         write_csv(collect(folder), folder / "results.csv")
         best = {"name": "optuna", **self._show_best(console, finalists)}
@@ -79,7 +75,13 @@ class SearchSummary:
     def _show_best(self, console: Console, finalists: list[Finalist]) -> dict[str, Any]:
         """Print the best trials, and return them as optimization_results.yaml has them."""
         if len(self.objectives) > 1:
-            return self._show_front(console)
+            front, values = self.study.best_trials, self.plan.space.values
+            table = Table("trial", "cell", *self.objectives)  # the trials that no other dominates
+            for trial in front:
+                numbers = (f"{value:.5g}" for value in trial.values)
+                table.add_row(str(trial.number), escape(self._cell(trial)), *numbers)
+            console.print(table)
+            return {"solutions": [{"params": values(t.params), "values": t.values} for t in front]}
         if finalists:
             console.print(self.finalist_table(finalists))
             console.print(
@@ -100,12 +102,6 @@ class SearchSummary:
         )
         return self._best(top, top.value)
 
-    def _show_front(self, console: Console) -> dict[str, Any]:
-        trials = self.study.best_trials
-        console.print(self.pareto_table(trials))
-        values = self.plan.space.values
-        return {"solutions": [{"params": values(t.params), "values": t.values} for t in trials]}
-
     def _best(self, trial: FrozenTrial, value: float | None) -> dict[str, Any]:
         return {"best_params": self.plan.space.values(trial.params), "best_value": value}
 
@@ -123,14 +119,6 @@ class SearchSummary:
                 str(len(fresh)),
                 f"{100 * fmean(tested):.2f}" if tested else "",
             )
-        return table
-
-    def pareto_table(self, trials: list[FrozenTrial]) -> Table:
-        """The trials that no other dominates."""
-        table = Table("trial", "cell", *self.objectives)
-        for trial in trials:
-            values = (f"{value:.5g}" for value in trial.values)
-            table.add_row(str(trial.number), escape(self._cell(trial)), *values)
         return table
 
     def _cell(self, trial: FrozenTrial) -> str:

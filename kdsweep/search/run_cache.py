@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
@@ -25,8 +24,7 @@ from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 
 
-@dataclass(frozen=True)
-class TrialRun:
+class TrialRun(NamedTuple):
     """One run of a trial, before it is trained."""
 
     config: DictConfig
@@ -36,9 +34,8 @@ class TrialRun:
 class RunCache:
     """Plans and trains the runs of one search, and knows which equal ones are already trained.
 
-    Args:
-        jobs: compose the configs and call Hydra's job callbacks.
-        folder: of the search; that of a run is `<trial>/seed-<seed>` in it.
+    A run is in `<trial>/seed-<seed>` of the search's folder. ``jobs`` compose the configs and call
+    Hydra's job callbacks.
     """
 
     def __init__(
@@ -60,8 +57,7 @@ class RunCache:
     def boundary_specs(self, seed: int) -> list[RunSpec]:
         """Specs at the bounds of the space: if these are valid, so is every point between them.
 
-        Raises:
-            UserError: naming every value that is not allowed.
+        Raises UserError, naming every value that is not allowed.
         """
         specs: list[RunSpec] = []
         messages: dict[str, None] = {}
@@ -80,11 +76,7 @@ class RunCache:
         return TrialRun(config, RunTarget(spec, folder))
 
     def preflight(self, specs: Sequence[RunSpec]) -> None:
-        """Build every part once.
-
-        Raises:
-            UserError: if a part cannot be built, or there is no validation set.
-        """
+        """Build every part once. Raises UserError if one fails, or without a validation set."""
         preflight(specs, self.context.dataset)
         refuse_without_validation(specs, self.context)
 
@@ -93,13 +85,16 @@ class RunCache:
     ) -> list[Result]:
         """Train what is missing, in as few cohorts as possible; results in the order of the runs.
 
-        A run that another process is training is waited for, not trained again.
-
-        Raises:
-            UserError: if the folder of a trial holds another run.
+        A run that another process is training is waited for, not trained again. Raises UserError if
+        a trial's folder holds another run, which another search of this name has left.
         """
-        for run in runs:
-            _refuse_other_run(run.target)
+        for _, target in runs:
+            if read_fingerprint(target.run_dir) not in (None, target.spec.fingerprint):
+                raise UserError(
+                    f"search.name must be another one, or {target.run_dir} be moved away: that"
+                    f" folder holds another run than {target.spec.name} (other data, or another"
+                    " search of this name)"
+                )
         for run in self._train_free(runs, on_epoch, wait=False):
             self._train_free([run], on_epoch, wait=True)
         return [self._result(run.target) for run in runs]
@@ -108,6 +103,8 @@ class RunCache:
         self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None, *, wait: bool
     ) -> list[TrialRun]:
         """Train the missing runs and return those that other processes are training."""
+        lock_folder = self.folder / ".locks"
+        lock_folder.mkdir(exist_ok=True)
         locked_elsewhere: list[TrialRun] = []
         locked: dict[str, TrialRun] = {}
         with ExitStack() as locks:
@@ -116,7 +113,8 @@ class RunCache:
                 if fingerprint in locked or self._is_done(run.target):
                     continue
                 try:
-                    locks.enter_context(self._lock(fingerprint).acquire(blocking=wait))
+                    lock = FileLock(lock_folder / fingerprint)
+                    locks.enter_context(lock.acquire(blocking=wait))
                 except Timeout:
                     locked_elsewhere.append(run)
                 else:
@@ -126,7 +124,11 @@ class RunCache:
         return locked_elsewhere
 
     def _train(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None) -> None:
-        jobs = [self._open_job(run) for run in runs]
+        subdirs = [str(run.target.run_dir.relative_to(self.folder)) for run in runs]
+        jobs = [
+            self.jobs.open(run.config, self.folder, subdir)
+            for run, subdir in zip(runs, subdirs, strict=True)
+        ]
         train(
             [run.target for run in runs],
             self.context,
@@ -139,11 +141,6 @@ class RunCache:
             assert result is not None, "a run that was trained has a result"
             self._trained[run.target.spec.fingerprint] = run.target.run_dir
             self.jobs.close(run.config, job, result)
-
-    def _lock(self, fingerprint: str) -> FileLock:
-        locks = self.folder / ".locks"
-        locks.mkdir(exist_ok=True)
-        return FileLock(locks / fingerprint)
 
     def _read_new_results(self) -> None:
         """Read the results that this process has not read yet, of other controllers as well."""
@@ -162,10 +159,6 @@ class RunCache:
             self.context.upload_missing(target.run_dir)
         return True
 
-    def _open_job(self, run: TrialRun) -> Any:
-        subdir = str(run.target.run_dir.relative_to(self.folder))
-        return self.jobs.open(run.config, self.folder, subdir)
-
     def _result(self, target: RunTarget) -> Result:
         """A run's own result, or that of the equal run that was trained."""
         result = recorded_result(target)
@@ -179,12 +172,3 @@ class RunCache:
         shared = {**equal, "same_as": str(trained.relative_to(self.folder))}
         write_json_atomic(target.run_dir / "result.json", shared)
         return shared
-
-
-def _refuse_other_run(target: RunTarget) -> None:
-    """Refuse a trial's folder that another search of this name has left."""
-    if read_fingerprint(target.run_dir) not in (None, target.spec.fingerprint):
-        raise UserError(
-            f"search.name must be another one, or {target.run_dir} be moved away: that folder holds"
-            f" another run than {target.spec.name} (other data, or another search of this name)"
-        )

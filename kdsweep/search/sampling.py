@@ -52,10 +52,7 @@ class TrialSampler(BaseSampler):
         return self.joint.infer_relative_search_space(study, trial)
 
     def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         values = self.joint.sample_relative(study, trial, search_space)
         for _ in range(MAX_REDRAWS):
@@ -142,8 +139,7 @@ def _is_near_failure(
 def make_pruner(options: dict[str, Any] | None) -> BasePruner:
     """The configured pruner; without one every trial is trained to its end.
 
-    Raises:
-        UserError: if it is no pruner of Optuna, or has other options.
+    Raises UserError if it is no pruner of Optuna, or has other options.
     """
     if not options:
         return NopPruner()  # to a study, no pruner at all means Optuna's MedianPruner

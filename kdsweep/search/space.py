@@ -86,13 +86,9 @@ class Space:
     @property
     def losses(self) -> list[str]:
         """The options of the loss group that are searched; none while the loss is fixed."""
-        return [
-            str(choice)
-            for dimension in self.dimensions
-            if isinstance(dimension.distribution, CategoricalDistribution)
-            and dimension.key == "loss"
-            for choice in dimension.distribution.choices
-        ]
+        distributions = [d.distribution for d in self.dimensions if d.key == "loss"]
+        categorical = (d for d in distributions if isinstance(d, CategoricalDistribution))
+        return [str(choice) for distribution in categorical for choice in distribution.choices]
 
     def without(self, keys: Sequence[str]) -> "Space":
         """The space in which these keys are not searched."""
@@ -146,8 +142,7 @@ class Space:
 def parse(arguments: Sequence[str], applies: Applies) -> Space:
     """The space that overrides in Hydra's grammar describe; later ones win.
 
-    Raises:
-        UserError: if no key is left to search, or a range has no values.
+    Raises UserError if no key is left to search, or a range has no values.
     """
     dimensions: dict[str, Dimension] = {}
     fixed: dict[str, str] = {}

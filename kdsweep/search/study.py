@@ -42,12 +42,9 @@ def open_study(
 ) -> SearchStudy:
     """The study of a search, created with its storage if they do not exist yet.
 
-    Args:
-        identity: what must stay as it is over all starts (space, seeds, objectives, settings).
-        folder: the search's; its lock keeps two processes from creating a database together.
-
-    Raises:
-        UserError: if the storage cannot be used, or holds a study of another search.
+    ``identity`` must stay as it is over all starts (space, seeds, objectives, settings). A lock in
+    the search's folder keeps two processes from creating a database together. Raises UserError if
+    the storage cannot be used, or holds a study of another search.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     engine = engine_of(storage)
@@ -69,11 +66,7 @@ def open_study(
 
 
 def engine_of(storage: str) -> Engine:
-    """An engine for a database, not connected yet.
-
-    Raises:
-        UserError: if the address is invalid, or its driver is missing.
-    """
+    """An engine, not connected yet. Raises UserError for an invalid address or missing driver."""
     with _storage_errors(storage):
         return connections.engine_of(reveal(storage))
 
@@ -85,9 +78,12 @@ def _storage_errors(storage: str) -> Iterator[None]:
         yield
     # A wrong port is a ValueError, tables of another Optuna are a RuntimeError.
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
+        why = first_line(error)
+        if isinstance(error, ImportError) and storage.startswith("postgresql:"):
+            why = "its driver is missing; pip install 'kdsweep[postgres]'"
         raise UserError(
             f"hydra.sweeper.storage must be a storage that works, got {redact_password(storage)}:"
-            f" {_why_not(storage, error)}"
+            f" {why}"
         ) from error
 
 
@@ -105,11 +101,7 @@ def exclusive_lock(engine: Engine, folder: Path) -> Iterator[None]:
 
 
 def _refuse_tables(storage: str, tables: set[str]) -> None:
-    """Refuse a database of another program, before Optuna creates its tables in it.
-
-    Raises:
-        UserError: naming the address.
-    """
+    """Refuse a database of another program, before Optuna creates its tables in it."""
     others = tables if storage.startswith("sqlite") else tables & {VERSION}
     if MLFLOW in tables or (others and STUDIES not in tables):
         program = "MLflow" if MLFLOW in tables else "another program"
@@ -135,12 +127,6 @@ def _create(
     study = SearchStudy(name, opened, pruner=pruner)
     study.get_trials(deepcopy=False)  # the storage must have cached them before it writes
     return study
-
-
-def _why_not(storage: str, error: Exception) -> str:
-    if isinstance(error, ImportError) and storage.startswith("postgresql:"):
-        return "its driver is missing; pip install 'kdsweep[postgres]'"
-    return first_line(error)
 
 
 def _refuse_change(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:

@@ -108,12 +108,8 @@ def _has_effect(key: str, config: DictConfig) -> bool:
 def without_ineffective_keys(space: Space, base: DictConfig, required: Sequence[str]) -> Space:
     """The space without the keys that have no effect with any loss of the search.
 
-    Args:
-        base: the config common to all trials.
-        required: the keys that the command line searches; the others come from conf/search/.
-
-    Raises:
-        UserError: if one of these keys is required, or no other key is left.
+    Raises UserError if one of these keys is ``required`` (the command line searches it; the others
+    come from conf/search/), or no other key is left. ``base`` is the config common to all trials.
     """
 
     def has_effect(key: str) -> bool:

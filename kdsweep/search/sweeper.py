@@ -51,9 +51,7 @@ ConfigStore.instance().store(
 class SearchSweeper(Sweeper):
     """Runs searches; what runs them is imported with the first one.
 
-    Args:
-        options: those of the stock sweeper. They are read from the config, where they are validated
-            before anything is made of them.
+    The options are read from the config, where they are validated before anything is made of them.
     """
 
     launcher: "LockstepLauncher"

@@ -26,11 +26,7 @@ class Deadline:
 
 
 def parse_duration(text: str | None) -> float:
-    """Seconds; infinite for None.
-
-    Raises:
-        UserError: if the text is no duration.
-    """
+    """Seconds; infinite for None. Raises UserError if the text is no duration."""
     if text is None:
         return math.inf
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))

@@ -87,29 +87,18 @@ CHECKS = (
 )
 
 
-class UnsupportedKey(NamedTuple):
-    """A key of Hydra, or of its Optuna sweeper, that a search of kdsweep does not support."""
-
-    key: str
-    default: Any
-    instead: str
-
-
+# Keys of Hydra and its Optuna sweeper that a search does not support: key, default, replacement.
 UNSUPPORTED_KEYS = (
-    UnsupportedKey("seed", 0, "its seeds are search.seeds"),
-    UnsupportedKey("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
-    UnsupportedKey("hydra.sweeper.study_name", None, "its study is search.name"),
-    UnsupportedKey("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
-    UnsupportedKey("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
+    ("seed", 0, "its seeds are search.seeds"),
+    ("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
+    ("hydra.sweeper.study_name", None, "its study is search.name"),
+    ("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
+    ("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
 )
 
 
 def refuse_values(config: DictConfig) -> None:
-    """Refuse invalid values of single keys, and what can be seen from the config alone.
-
-    Raises:
-        UserError: naming a key, its value and what is allowed.
-    """
+    """Refuse, with a UserError, invalid values that can be seen from the config alone."""
     for key, allowed, holds in CHECKS:
         value = OmegaConf.select(config, key)
         if not holds(value):
@@ -119,17 +108,13 @@ def refuse_values(config: DictConfig) -> None:
             f"search.finalist_seeds must be at least 1 with search.finalists="
             f"{config.search.finalists}, got {config.search.finalist_seeds}"
         )
-    _refuse_unsupported_keys(config)
-    _refuse_objectives(config)
-    engine_of(str(config.hydra.sweeper.storage)).dispose()
-
-
-def _refuse_unsupported_keys(config: DictConfig) -> None:
     given = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
     for key, default, instead in UNSUPPORTED_KEYS:
         value = OmegaConf.select(config, key)
         if key in given or (default is not ... and value != default):
             raise UserError(f"{key} must be left out of a search, got {_as_yaml(value)}: {instead}")
+    _refuse_objectives(config)
+    engine_of(str(config.hydra.sweeper.storage)).dispose()
 
 
 def _refuse_objectives(config: DictConfig) -> None:
@@ -162,16 +147,16 @@ def directions_of(config: DictConfig) -> list[str]:
 def refuse_combinations(
     config: DictConfig, options: SearchConfig, space: Space, pruner: BasePruner
 ) -> None:
-    """Refuse sampler, pruner, space and objectives that do not work together.
-
-    Raises:
-        UserError: naming a key, its value and what is allowed.
-    """
+    """Refuse, with a UserError, sampler, pruner, space and objectives that do not fit together."""
     if "seed" in space.keys:
         raise UserError("seed must not be searched, got several; search.seeds are averaged")
     sampler = str(config.hydra.sweeper.sampler._target_).rpartition(".")[2]
-    if sampler == "GridSampler":
-        _refuse_continuous_grid(space)
+    for dimension in space.dimensions if sampler == "GridSampler" else ():
+        if dimension.size == float("inf"):
+            raise UserError(
+                f"{dimension.key} must be a list or a range of steps with"
+                f" hydra/sweeper/sampler=grid, got {dimension.description}"
+            )
     if sampler == "CmaEsSampler" and len(options.objectives) > 1:
         raise UserError(
             "hydra/sweeper/sampler must be one for several objectives, got cmaes; tpe is one"
@@ -181,19 +166,7 @@ def refuse_combinations(
             f"search/pruner must be none unless search.objectives=[val/acc], got"
             f" {type(pruner).__name__} with {', '.join(options.objectives)}"
         )
-    _refuse_sampler(config.hydra.sweeper.sampler, space)
-
-
-def _refuse_continuous_grid(space: Space) -> None:
-    for dimension in space.dimensions:
-        if dimension.size == float("inf"):
-            raise UserError(
-                f"{dimension.key} must be a list or a range of steps with"
-                f" hydra/sweeper/sampler=grid, got {dimension.description}"
-            )
-
-
-def _refuse_sampler(node: DictConfig, space: Space) -> None:
+    node = config.hydra.sweeper.sampler
     try:
         make_sampler(node, space, 0)
     except Exception as error:  # whatever its constructor raises

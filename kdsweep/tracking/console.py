@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -44,16 +43,25 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._bars = _make_bars(self.console)
+            from rich import progress
+
+            self._bars = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(bar_width=24),
+                progress.TextColumn(
+                    "{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False
+                ),
+                progress.TimeElapsedColumn(),
+                progress.TextColumn("left", style="dim"),
+                progress.TimeRemainingColumn(compact=True),
+                progress.TextColumn("{task.fields[best]}", markup=False, style="bold"),
+                console=self.console,
+                auto_refresh=False,
+            )
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._end_stage()
         if self._bars is not None:
@@ -168,25 +176,3 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._progress.warning(record.getMessage())
-
-
-def _make_bars(console: "Console") -> "Bars":
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("left", style="dim"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[best]}", markup=False, style="bold"),
-        console=console,
-        auto_refresh=False,
-    )

@@ -30,7 +30,12 @@ def is_full(error: BaseException | None) -> bool:
     errors = list(_chain(error))
     if any(isinstance(one, DataError) for one in errors):
         return False
-    return any(isinstance(one, DiskFull) or _is_of_full_disk(one) for one in errors)
+    return any(
+        isinstance(one, DiskFull)
+        or (isinstance(one, OSError) and one.errno in ERRNOS)
+        or any(sign in str(one) for sign in SIGNS)
+        for one in errors
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -40,18 +45,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_of_full_disk(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in ERRNOS:
-        return True
-    return any(sign in str(error) for sign in SIGNS)
-
-
 def disk_full(folder: Path | None, advice: str) -> DiskFull:
     """The error that ends a command on a full disk.
 
-    Args:
-        folder: on that disk; None if it is not known which one is full.
-        advice: what the user can do: `REPEAT`, or `how_to_resume` for a sweep.
+    ``folder`` is None if it is not known which disk is full; ``advice`` is `REPEAT`, or
+    `how_to_resume` for a sweep.
     """
     if folder is None:
         return DiskFull(f"a disk is full (the error does not say which): {advice}")
@@ -61,11 +59,7 @@ def disk_full(folder: Path | None, advice: str) -> DiskFull:
 
 
 def how_to_resume(needed: int | None = None) -> str:
-    """Advice for a sweep that was ended by a full disk.
-
-    Args:
-        needed: bytes that are still to be written; None if that is not known.
-    """
+    """Advice for a sweep that was ended by a full disk; ``needed`` are the bytes still to write."""
     about = f"what is missing takes about {as_size(needed)}" if needed else PLAN
     return (
         f"{about}; make room, then the same command with resume=true resumes it (a search: the same"
@@ -74,27 +68,19 @@ def how_to_resume(needed: int | None = None) -> str:
 
 
 def full_folder(error: BaseException, otherwise: Path) -> Path | None:
-    """A folder of the full disk that an error is about, by the file that could not be written.
+    """A folder of the full disk: of the file that could not be written, by the first error.
 
-    Args:
-        otherwise: a folder that is taken if the error names no file and its disk is full.
-
-    Returns:
-        None if neither is known.
+    If no error names a file it is the folder ``otherwise`` if that has no room, else None.
     """
-    if (file := _file_of(error)) is not None:
-        return file if os.path.isdir(file) else file.parent
-    return otherwise if has_no_room(otherwise) else None
-
-
-def _file_of(error: BaseException | None) -> Path | None:
-    """The file that could not be written, as the first error that led to this one names it."""
     name = None
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in ERRNOS:
             # Of a copy the second name is that of the new file.
             name = one.filename2 or one.filename or name
-    return Path(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else None
+    if isinstance(name, str | bytes | os.PathLike):
+        file = Path(os.fsdecode(name))
+        return file if os.path.isdir(file) else file.parent
+    return otherwise if has_no_room(otherwise) else None
 
 
 def has_no_room(folder: Path) -> bool:

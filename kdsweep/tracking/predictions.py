@@ -6,12 +6,12 @@ by a digest; a sweep keeps each teacher's once, in its folder `answers`. N image
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdsweep.common.files import atomic_write
+from kdsweep.common.files import write_bytes_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,15 +40,14 @@ class Predictions:
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write a file of predictions in one step. Raises OSError if it cannot be written."""
-    from kdsweep.training.tensor_files import save_tensors
+    from kdsweep.training.tensor_files import tensors_as_bytes
 
     tensors = {f"{split}/logits": logits for split, logits in predictions.logits.items()}
     tensors |= {f"{split}/labels": labels for split, labels in predictions.labels.items()}
     metadata = {"classes": json.dumps(predictions.classes)}
     if predictions.teacher is not None:
         metadata["teacher"] = predictions.teacher
-    with atomic_write(path) as draft:
-        save_tensors(draft, tensors, metadata)
+    write_bytes_atomic(path, tensors_as_bytes(tensors, metadata))
 
 
 def save_teacher_predictions(folder: Path, predictions: Predictions) -> str:
@@ -72,14 +71,10 @@ def load_predictions(path: Path) -> Predictions:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got a damaged one") from error
-    return Predictions(
-        _part(tensors, "logits"),
-        _part(tensors, "labels"),
-        tuple(json.loads(metadata["classes"])),
-        metadata.get("teacher"),
+    logits, labels = (
+        {name.removesuffix(part): tensors[name] for name in tensors if name.endswith(part)}
+        for part in ("/logits", "/labels")
     )
-
-
-def _part(tensors: Mapping[str, "Tensor"], part: str) -> dict[str, "Tensor"]:
-    splits: Sequence[str] = [name.removesuffix(f"/{part}") for name in tensors]
-    return {split: tensors[f"{split}/{part}"] for split in splits if f"{split}/{part}" in tensors}
+    return Predictions(
+        logits, labels, tuple(json.loads(metadata["classes"])), metadata.get("teacher")
+    )

@@ -45,7 +45,7 @@ class RunInfo:
 
 
 class Recorder:
-    """Records one run. Call `start`, then `epoch` and `log`, perhaps `test`, and `finish`.
+    """Records one run. Call `start`, then `epoch` and `log`, and `finish`.
 
     Without a store only the folder is written. With a store and no upload queue, MLflow is written
     to in the caller's thread, and its errors are kept from the caller all the same.
@@ -103,9 +103,12 @@ class Recorder:
             "tags": dict(info.tags),
             "dataset": dict(info.dataset) if info.dataset else None,
         }
-        run_sync.write_run_metadata(self.folder, metadata)
+        with UPDATE_LOCK:
+            write_json_atomic(self.folder / run_dir.RUN, metadata)
         write_text_atomic(self.folder / run_dir.CONFIG, info.config_yaml)
-        write_text_atomic(self.folder / run_dir.OVERRIDES, _yaml_list(info.overrides))
+        # A JSON string is a YAML string, whatever is in it.
+        lines = [f"- {json.dumps(line, ensure_ascii=False)}\n" for line in info.overrides]
+        write_text_atomic(self.folder / run_dir.OVERRIDES, "".join(lines) or "[]\n")
         self._upload_key = f"{info.name} in {self.folder}"
         if self._tensorboard:
             self._events = EventFiles(self.folder, resume_epoch)
@@ -113,7 +116,7 @@ class Recorder:
             self._submit(partial(self._open_run, self.store, kept, is_restart, on_open))
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record one epoch's metrics."""
+        """Record an epoch's metrics, or those on the test set under the last epoch's number."""
         row = run_dir.make_row(epoch, now_ms(), metrics)
         run_dir.append_row(self.folder, row)
         if self._events is not None:
@@ -121,10 +124,6 @@ class Recorder:
         if self.store is not None:
             self._pending_rows.append(row)
             self._submit(partial(self._upload_rows, self.store))
-
-    def test(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record the test metrics, measured once, under the last epoch's number."""
-        self.epoch(epoch, metrics)
 
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""
@@ -181,18 +180,15 @@ class Recorder:
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)
             return
-        rows = [
-            self._new_part(self._pending_rows.popleft()) for _ in range(len(self._pending_rows))
-        ]
+        rows: list[Row] = []
+        for _ in range(len(self._pending_rows)):
+            row = self._pending_rows.popleft()
+            epoch, metrics = row["epoch"], row["metrics"]
+            # A resumed run repeats epochs, of which MLflow has some metrics.
+            new = {key: v for key, v in metrics.items() if (key, epoch) not in self._already}
+            rows.append({**row, "metrics": new})
         if self.run_id is not None and any(row["metrics"] for row in rows):
             store.log_rows(self.run_id, rows)
-
-    def _new_part(self, row: Row) -> Row:
-        """A resumed run repeats epochs: the metrics of a row that MLflow does not have."""
-        metrics = {
-            k: v for k, v in row["metrics"].items() if (k, row["epoch"]) not in self._already
-        }
-        return {**row, "metrics": metrics}
 
     def _upload_end(self, store: MLflowStore, pictures: list[Path]) -> None:
         if not self._is_current():
@@ -219,8 +215,3 @@ class Recorder:
 
     def _submit(self, function: Callable[[], object]) -> None:
         self.uploads.submit(self._upload_key, function, folder=self.folder)
-
-
-def _yaml_list(lines: Sequence[str]) -> str:
-    # A JSON string is a YAML string, whatever is in it.
-    return "".join(f"- {json.dumps(line, ensure_ascii=False)}\n" for line in lines) or "[]\n"

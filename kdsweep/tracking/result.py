@@ -47,8 +47,7 @@ class RunResult:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The result in a result.json of any version; keys that it lacks are None.
 
-        Raises:
-            KeyError: if it has no status.
+        Raises KeyError if it has no status.
         """
         known = {name: content.get(key) for name, key in _KEYS.items()}
         extra = {key: value for key, value in content.items() if key not in RESULT_KEYS}

@@ -19,34 +19,13 @@ Result = dict[str, Any]
 SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
 
 COLUMNS = (
-    "run",
-    "cell",
-    "seed",
-    "val/acc",
-    "val/loss",
-    "test/acc",
-    "test/loss",
-    "test/ece",
-    "val/agreement",
-    "test/agreement",
-    "val/acc_best",
-    "loss",
-    "T",
-    "alpha",
-    "student",
-    "teacher",
-    "status",
-    "reason",
-    "same_as",
-    "epochs",
-    "seconds",
-    "num_params",
-    "latency_ms",
-    "name",
-    "role",
-    "fingerprint",
-    "mlflow_run_id",
-    "weights_sha256",
+    *("run", "cell", "seed"),
+    *("val/acc", "val/loss", "test/acc", "test/loss", "test/ece"),
+    *("val/agreement", "test/agreement", "val/acc_best"),
+    *("loss", "T", "alpha", "student", "teacher"),
+    *("status", "reason", "same_as"),
+    *("epochs", "seconds", "num_params", "latency_ms"),
+    *("name", "role", "fingerprint", "mlflow_run_id", "weights_sha256"),
 )
 
 
@@ -56,15 +35,19 @@ def collect(sweep_folder: Path) -> list[Result]:
     A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
     result.json has status RUNNING and what its run.json knows.
     """
-    folders = [(path, path.relative_to(sweep_folder)) for path in _run_folders(sweep_folder)]
-    return [row for folder, run in folders if (row := read_row(folder, run.as_posix()))]
+    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    folders: list[Path] = []
+    for folder in sorted(numbered, key=lambda path: int(path.name)):
+        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
+        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
+    rows = (read_row(folder, folder.relative_to(sweep_folder).as_posix()) for folder in folders)
+    return [row for row in rows if row]
 
 
 def read_row(folder: Path, run: str) -> Result | None:
     """The row of a run folder, with `COLUMNS` as keys; None if it is no run folder.
 
-    Args:
-        run: the run's name among the others, its number in a sweep.
+    ``run`` is the run's name among the others, its number in a sweep.
     """
     row = read_result(folder)
     if row is None:
@@ -88,15 +71,6 @@ def settings_from_params(params: Mapping[str, Any]) -> Result:
     }
 
 
-def _run_folders(sweep_folder: Path) -> list[Path]:
-    numbered = [path for path in sweep_folder.iterdir() if path.is_dir() and path.name.isdigit()]
-    folders = []
-    for folder in sorted(numbered, key=lambda path: int(path.name)):
-        seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
-        folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
-    return folders
-
-
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write the rows with `COLUMNS` as header; what a run does not have stays empty."""
     with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
@@ -110,11 +84,7 @@ def ranked(rows: Iterable[Result]) -> list[Result]:
 
     def key(row: Result) -> tuple[bool, float, float]:
         accuracy, loss = row.get("val/acc"), row.get("val/loss")
-        return (
-            accuracy is None,
-            -(accuracy or 0.0),
-            loss if loss is not None else float("inf"),
-        )
+        return accuracy is None, -(accuracy or 0.0), float("inf") if loss is None else loss
 
     return sorted(rows, key=key)
 
@@ -129,7 +99,11 @@ def table(rows: Sequence[Result]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    baselines = _baselines(rows)
+    baselines = {  # test/acc of the ce runs, by what they share with the runs compared to them
+        _baseline_key(row): row["test/acc"]
+        for row in rows
+        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_duplicate(row)
+    }
     all_finished = all(row.get("status") == "FINISHED" for row in rows)
     result = Table()
     result.add_column("run", justify="right", no_wrap=True)
@@ -169,15 +143,6 @@ def caption(rows: Sequence[Result]) -> str:
 def is_duplicate(row: Mapping[str, Any]) -> bool:
     """Whether the run was not trained because another one of the sweep is the same."""
     return row.get("same_as") is not None
-
-
-def _baselines(rows: Iterable[Result]) -> dict[tuple[Any, str], float]:
-    """test/acc of the ce runs, by what they share with the runs compared to them."""
-    return {
-        _baseline_key(row): row["test/acc"]
-        for row in rows
-        if row.get("loss") == "ce" and row.get("test/acc") is not None and not is_duplicate(row)
-    }
 
 
 def _baseline_key(row: Result) -> tuple[Any, str]:

@@ -60,7 +60,7 @@ def read_rows(folder: Path) -> list[Row]:
     if count := len(damaged_lines(folder)):
         lines = "1 line that holds" if count == 1 else f"{count} lines that hold"
         warn_once(path, f"{path}: passed over {lines} no row")
-    return [row for row in map(_row, _lines(path)) if row is not None]
+    return [row for row in map(_row, path.read_bytes().split(b"\n")) if row is not None]
 
 
 def damaged_lines(folder: Path) -> list[int]:
@@ -68,12 +68,8 @@ def damaged_lines(folder: Path) -> list[int]:
     path = folder / METRICS
     if not path.exists():
         return []
-    complete = _lines(path)[:-1]  # what follows the last line break was being written
+    *complete, _ = path.read_bytes().split(b"\n")  # what follows the last one was being written
     return [number for number, line in enumerate(complete, start=1) if line and _row(line) is None]
-
-
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")
 
 
 def _row(line: bytes) -> Row | None:

@@ -10,17 +10,6 @@ from typing import Any
 FOLDER = "tensorboard"  # in the run's folder
 
 
-def check_installed() -> None:
-    """Raises ValueError, with the cure, if tensorboard is not there."""
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            "tracking.tensorboard must be false without the package tensorboard, got true;"
-            " pip install 'kdsweep[tensorboard]'"
-        ) from error
-
-
 class EventFiles:
     """Writes scalars while a run trains; points of epochs that are trained again are replaced."""
 

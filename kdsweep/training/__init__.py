@@ -15,6 +15,6 @@ Students, teachers, evaluation, checkpoints, learning-rate schedules, and the pr
 - student: Student
 - teacher: Teacher, Ensemble, mean_output
 - teacher_check: measured_accuracy, is_near_chance, chance_warning
-- tensor_files: save_tensors
+- tensor_files: tensors_as_bytes
 - trainer: fit, train_epoch, measure, student_logits, with_teacher, torch_state
 """

@@ -32,8 +32,7 @@ TERMS = "terms.safetensors"  # state of a stage's loss terms
 def save(folder: Path, student: Student, fingerprint: str) -> None:
     """Write the student after `student.epoch` epochs, and remove all but the last two epochs.
 
-    Raises:
-        OSError: if the folder cannot be written or the disk is full; older files stay.
+    Raises OSError if the folder cannot be written or the disk is full; older files stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"epoch-{student.epoch:04d}"
@@ -65,13 +64,8 @@ class Saved(NamedTuple):
 def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
     """Restore the students of a unit at the latest epoch that is readable for all of them.
 
-    A file that is damaged, or of a run with another fingerprint, is skipped with a warning.
-
-    Args:
-        at_most: the latest epoch to restore; None for any.
-
-    Returns:
-        Whether there was such an epoch.
+    A file that is damaged, or of a run with another fingerprint, is skipped with a warning. Returns
+    whether there was such an epoch, not after ``at_most``.
     """
     for stem in _stems(unit[0].folder):
         if at_most is not None and _epoch_of(stem) > at_most:
@@ -81,7 +75,13 @@ def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
         if len(complete) < len(unit):  # truncated by a crash: the epoch before it is still there
             continue
         for saved, (state, weights) in zip(unit, complete, strict=True):
-            _restore(saved.student, state, weights)
+            student = saved.student
+            student.model.load_state_dict(weights)
+            student.objective.load_state_dict(state["objective"])
+            student.optimizer.load_state_dict(state["optimizer"])
+            student.schedule.load_state_dict(state["schedule"])
+            student.epoch, student.seconds = state["epoch"], state["seconds"]
+            student.best_acc = state["best_acc"]
         return True
     return False
 
@@ -101,22 +101,12 @@ def _read(stem: Path, saved: Saved) -> tuple[dict[str, Any], dict[str, Tensor]] 
     return state, weights
 
 
-def _restore(student: Student, state: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    student.model.load_state_dict(weights)
-    student.objective.load_state_dict(state["objective"])
-    student.optimizer.load_state_dict(state["optimizer"])
-    student.schedule.load_state_dict(state["schedule"])
-    student.epoch, student.seconds = state["epoch"], state["seconds"]
-    student.best_acc = state["best_acc"]
-
-
 def finish(
     folder: Path, student: Student, metadata: Mapping[str, str], *, terms: bool = False
 ) -> Path:
     """Write the final weights as `model.safetensors` and remove the checkpoints.
 
-    Args:
-        terms: whether to write the state of the loss terms, too, as `terms.safetensors`.
+    With ``terms`` the state of the loss terms is written, too, as `terms.safetensors`.
     """
     path = folder / "model.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,8 +126,7 @@ def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | Non
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Weights from a file of the user: safetensors, or a `weights_only` state dict of torch.
 
-    Raises:
-        ValueError: if the file is missing, damaged, or would need unpickling arbitrary objects.
+    Raises ValueError if the file is missing, damaged, or would need unpickling arbitrary objects.
     """
     if not path.is_file():
         raise ValueError(f"must be a file of weights, got {path}, which does not exist")
@@ -164,9 +153,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     """Load weights into a model; names and shapes must be the same.
 
-    Raises:
-        ValueError: naming the first tensor that is missing, unknown, of another shape, or not
-            finite.
+    Raises ValueError, naming the first tensor that is missing, unknown, of another shape, or not
+    finite.
     """
     own = model.state_dict()
     for name in sorted({*own, *weights}):
@@ -177,17 +165,11 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) ->
         if own[name].shape != weights[name].shape:
             given, needed = tuple(weights[name].shape), tuple(own[name].shape)
             raise ValueError(f"{origin} has {name!r} of shape {given}, the model needs {needed}")
-    if (broken := _first_not_finite(own, weights)) is not None:
-        raise ValueError(f"{origin} must hold finite weights, got nan or inf in {broken!r}")
-    model.load_state_dict(dict(weights))
-
-
-def _first_not_finite(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that is not finite where a new model's is; a mask may be infinite."""
     for name, tensor in weights.items():
+        # A mask may be infinite, as it is in a new model.
         if (~torch.isfinite(tensor) & torch.isfinite(own[name].to(tensor.device))).any():
-            return name
-    return None
+            raise ValueError(f"{origin} must hold finite weights, got nan or inf in {name!r}")
+    model.load_state_dict(dict(weights))
 
 
 def sha256(model: nn.Module) -> str:
@@ -227,8 +209,8 @@ def latest_epoch(folder: Path) -> int:
 
 def _stems(folder: Path) -> list[str]:
     """`epoch-0012` and so on, latest first."""
-    stems = [path.stem for path in folder.glob("epoch-*.safetensors")]
-    epochs = [stem for stem in stems if stem.removeprefix("epoch-").isdecimal()]
+    stems = (path.stem for path in folder.glob("epoch-*.safetensors"))
+    epochs = (stem for stem in stems if stem.removeprefix("epoch-").isdecimal())
     return sorted(epochs, key=_epoch_of, reverse=True)
 
 

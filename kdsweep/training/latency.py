@@ -18,10 +18,8 @@ def latency_ms(student: Student, image: Tensor) -> float:
     """Milliseconds of one forward pass in eval mode, the median of up to 20.
 
     Measured with the threads and the precision of training, under whatever load the machine has:
-    it distinguishes networks that differ clearly, and no more.
-
-    Args:
-        image: (1, channels, H, W), normalised, on the student's device.
+    it distinguishes networks that differ clearly, and no more. The image is normalised, (1,
+    channels, H, W), on the student's device.
     """
     with eval_mode([student.model]), torch.no_grad(), student.autocast():
         for _ in range(WARM_UP):

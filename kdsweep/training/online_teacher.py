@@ -16,9 +16,8 @@ from kdsweep.training.teacher import detached_output
 class OnlineTeacher:
     """One teacher for a whole cohort, independent of the students, so that its bits are, too.
 
-    Args:
-        student: its network, with the features that the students need, an objective of hard labels
-            alone, and an optimizer.
+    Its own student has the network, with the features that the students need, an objective of hard
+    labels alone, and an optimizer.
     """
 
     def __init__(self, student: Student) -> None:

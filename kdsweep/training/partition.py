@@ -16,19 +16,11 @@ class CohortKey(NamedTuple):
 
 
 def partition(keys: Sequence[CohortKey], capacity: int | None = None) -> list[list[int]]:
-    """Split runs into as few cohorts as possible.
+    """Split runs into as few cohorts as possible, of at most ``capacity`` runs (None: no limit).
 
-    Args:
-        keys: one for each run.
-        capacity: the most runs in a cohort; None for no limit.
-
-    Returns:
-        Cohorts of positions in `keys`: each position exactly once, rising within a cohort,
-        cohorts in the order of their first run. No two runs of a cohort differ in `shared`, and
-        those that need a teacher need the same one.
-
-    Raises:
-        ValueError: if capacity is below 1.
+    Returns cohorts of positions in `keys`: each position exactly once, rising within a cohort,
+    cohorts in the order of their first run. No two runs of a cohort differ in `shared`, and those
+    that need a teacher need the same one. Raises ValueError if capacity is below 1.
     """
     if capacity is not None and capacity < 1:
         raise ValueError(f"cohort_size must be null or at least 1, got {capacity}")

@@ -69,18 +69,21 @@ def profile_cohort(
 ) -> CohortProfile:
     """Train units for a few steps and evaluate them.
 
-    The units cannot be used afterwards; the global random state is restored. A unit that raises
-    has a `failure`, and its timings are meaningless.
-
-    Args:
-        units: with a schedule that lasts for WARM_UP + STEPS steps.
-        split: its first images are evaluated.
+    The units, with a schedule of WARM_UP + STEPS steps, cannot be used afterwards; the global
+    random state is restored. A unit that raises has a `failure`, and its timings are meaningless.
+    Only the first images of the split are evaluated.
     """
     stopwatch = Stopwatch(stream.device)
     if stream.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(stream.device)
     with torch_state(threads):
-        steps = _steps(units, stream, teacher, stopwatch)
+        # One epoch may have fewer batches than there are steps.
+        batches = (batch for epoch in itertools.count() for batch in stream.epoch(epoch))
+        numbers = range(WARM_UP + STEPS)
+        timings = (_step(units, batches, teacher, number, stopwatch) for number in numbers)
+        for _ in range(WARM_UP):
+            next(timings)
+        steps = tuple(_limit_seconds(timings))
         part = _first_of(split)
         timings = (_evaluation(units, part, teacher, stopwatch) for _ in range(EVALUATIONS))
         evaluations = tuple(_limit_seconds(timings))
@@ -92,18 +95,6 @@ def profile_cohort(
         teacher_size=storage_size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
         memory=_peak_memory(stream.device),
     )
-
-
-def _steps(
-    units: Sequence[CohortUnit], stream: Stream, teacher: AnyTeacher | None, stopwatch: "Stopwatch"
-) -> tuple[StepTiming, ...]:
-    """The timings of the first steps, without the warm-up."""
-    # One epoch may have fewer batches than there are steps.
-    batches = (batch for epoch in itertools.count() for batch in stream.epoch(epoch))
-    timings = (_step(units, batches, teacher, step, stopwatch) for step in range(WARM_UP + STEPS))
-    for _ in range(WARM_UP):
-        next(timings)
-    return tuple(_limit_seconds(timings))
 
 
 def _step(
@@ -152,7 +143,7 @@ def _first_of(split: Split) -> Split:
     """A split with only the first batches."""
 
     def batches() -> Iterator[Batch]:
-        return itertools.islice(iter(split.batches()), BATCHES)
+        return itertools.islice(split.batches(), BATCHES)
 
     count = sum(len(batch.labels) for batch in batches())
     return Split(split.name, batches, split.labels[:count])

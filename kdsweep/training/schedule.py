@@ -7,31 +7,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    ConstantLR,
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    MultiStepLR,
-    OneCycleLR,
-    SequentialLR,
-)
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from kdsweep.common.validation import require
 
 
 class Schedule(ABC):
     """A recipe for a learning-rate curve; `build` ties it to an optimizer.
 
-    Args:
-        warmup_epochs: epochs of linear rise from 1/(steps + 1) of the learning rate, >= 0.
-
-    Raises:
-        ValueError: naming the schedule key that is out of range.
+    The learning rate rises linearly from 1/(steps + 1) of itself in `warmup_epochs` epochs (>= 0).
+    Raises ValueError, naming the schedule key that is out of range.
     """
 
     def __init__(self, *, warmup_epochs: int = 0) -> None:
-        if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs must be at least 0, got {warmup_epochs}")
+        require(warmup_epochs >= 0, "warmup_epochs", "at least 0", warmup_epochs)
         self.warmup_epochs = warmup_epochs
 
     def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:
@@ -44,23 +34,19 @@ class Schedule(ABC):
         curve = self.curve(optimizer, epochs * steps_per_epoch - warmup, warmup, steps_per_epoch)
         if not warmup:
             return curve
-        rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-        return SequentialLR(optimizer, [rise, curve], milestones=[warmup])
+        rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+        return lr_scheduler.SequentialLR(optimizer, [rise, curve], milestones=[warmup])
 
     @abstractmethod
-    def curve(
-        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
-    ) -> LRScheduler:
-        """The curve after the warm-up: `steps` steps long, beginning at step `warmup`."""
+    def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
+        """The curve after the warm-up: `steps` steps long, from step `warmup`; steps per epoch."""
 
 
 class Constant(Schedule):
     """The optimizer's own learning rate throughout."""
 
-    def curve(
-        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
-    ) -> LRScheduler:
-        return ConstantLR(optimizer, factor=1.0, total_iters=0)
+    def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
 class MultiStep(Schedule):
@@ -70,26 +56,21 @@ class MultiStep(Schedule):
         self, *, milestones: Sequence[int], gamma: float = 0.1, warmup_epochs: int = 0
     ) -> None:
         super().__init__(warmup_epochs=warmup_epochs)
-        if any(first >= second for first, second in pairwise([0, *milestones])):
-            raise ValueError(f"milestones must be rising epochs >= 1, got {list(milestones)}")
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma must be in (0, 1], got {gamma}")
+        is_rising = all(first < second for first, second in pairwise([0, *milestones]))
+        require(is_rising, "milestones", "rising epochs >= 1", list(milestones))
+        require(0 < gamma <= 1, "gamma", "in (0, 1]", gamma)
         self.milestones, self.gamma = list(milestones), gamma
 
-    def curve(
-        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
-    ) -> LRScheduler:
-        milestones = [epoch * steps_per_epoch - warmup for epoch in self.milestones]
-        return MultiStepLR(optimizer, milestones, gamma=self.gamma)
+    def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
+        milestones = [epoch * per_epoch - warmup for epoch in self.milestones]
+        return lr_scheduler.MultiStepLR(optimizer, milestones, gamma=self.gamma)
 
 
 class Cosine(Schedule):
     """Half a cosine down to 0 (SGDR without restarts, Loshchilov & Hutter 2017)."""
 
-    def curve(
-        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
-    ) -> LRScheduler:
-        return CosineAnnealingLR(optimizer, T_max=steps)
+    def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
 
 
 class OneCycle(Schedule):
@@ -100,13 +81,12 @@ class OneCycle(Schedule):
 
     def __init__(self, *, pct_start: float = 0.3, warmup_epochs: int = 0) -> None:
         super().__init__(warmup_epochs=warmup_epochs)
-        if not 0 < pct_start < 1:
-            raise ValueError(f"pct_start must be in (0, 1), got {pct_start}")
+        require(0 < pct_start < 1, "pct_start", "in (0, 1)", pct_start)
         self.pct_start = pct_start
 
-    def curve(
-        self, optimizer: Optimizer, steps: int, warmup: int, steps_per_epoch: int
-    ) -> LRScheduler:
+    def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
         peaks = [group["lr"] for group in optimizer.param_groups]
         # One step more than there are batches: the scheduler is stepped once after the last one.
-        return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=self.pct_start)
+        return lr_scheduler.OneCycleLR(
+            optimizer, peaks, total_steps=steps + 1, pct_start=self.pct_start
+        )

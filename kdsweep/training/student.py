@@ -34,6 +34,7 @@ class Student:
     """
 
     _ratios: dict[str, Tensor]  # of gradients, on the very first batch
+    _terms: tuple[str, ...]  # names, in the order of the sums
 
     def __init__(
         self,
@@ -100,7 +101,14 @@ class Student:
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
-        self._add_metrics(output.logits, total, terms, batch.labels)
+        with torch.no_grad():
+            correct = (output.logits.argmax(1) == batch.labels).double().mean()
+            values = torch.stack([total.double(), *(t.double() for t in terms.values()), correct])
+            if not self._count:
+                self._terms = tuple(terms)
+                self._sums = torch.zeros_like(values)
+            self._sums += values * len(batch.labels)
+            self._count += len(batch.labels)
 
     def end_epoch(self) -> dict[str, float]:
         """The epoch's training metrics; fails the student if it has become non-finite."""
@@ -130,18 +138,6 @@ class Student:
     def _begin_epoch(self) -> None:
         self.network.model.train()
         self._count, self._lr = 0, 0.0
-        self._terms: tuple[str, ...] = ()
+        self._terms = ()
         self._ratios = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=self.device)
-
-    def _add_metrics(
-        self, logits: Tensor, total: Tensor, terms: dict[str, Tensor], labels: Tensor
-    ) -> None:
-        with torch.no_grad():
-            correct = (logits.argmax(1) == labels).double().mean()
-            values = torch.stack([total.double(), *(t.double() for t in terms.values()), correct])
-            if not self._count:
-                self._terms = tuple(terms)
-                self._sums = torch.zeros_like(values)
-            self._sums += values * len(labels)
-            self._count += len(labels)

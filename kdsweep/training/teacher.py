@@ -15,10 +15,8 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 class Teacher:
     """Always in eval mode, without gradients; its weights never change.
 
-    Args:
-        network: the trained model, with the features that some student of the cohort needs.
-        precision: "fp32" or "bf16" (autocast); outputs are float32 in both cases.
-        device: where the model is.
+    The network has the features that some student of the cohort needs. The precision is "fp32" or
+    "bf16" (autocast); outputs are float32 in both cases.
     """
 
     def __init__(self, network: FeatureExtractor, *, precision: str = "fp32", device: str = "cpu"):

@@ -1,6 +1,6 @@
 """The check of a trained teacher before students learn from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,7 @@ NUM_NAMES = 3  # class names in a warning
 
 
 def measured_accuracy(teacher: Callable[[Tensor], Output], split: Split) -> float:
-    """A teacher's top-1 accuracy on a split, in [0, 1].
-
-    Raises:
-        ValueError: if a logit is not finite.
-    """
+    """A teacher's top-1 accuracy on a split, in [0, 1]. ValueError if a logit is not finite."""
     (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
     if not torch.isfinite(logits).all():
         raise ValueError(f"must give finite logits, got nan or inf ({split.name})")
@@ -29,16 +25,11 @@ def is_near_chance(accuracy: float, classes: int) -> bool:
 
 
 def chance_warning(
-    accuracy: float,
-    num_images: int,
-    class_names: tuple[str, ...],
-    image_shape: tuple[int, int, int],
+    accuracy: float, num_images: int, class_names: Sequence[str], image_shape: tuple[int, int, int]
 ) -> str:
     """A warning with the settings to check if a teacher is hardly better than guessing.
 
-    Args:
-        accuracy: in [0, 1], measured on ``num_images`` images.
-        image_shape: (channels, H, W).
+    The accuracy, in [0, 1], was measured on ``num_images`` images of (channels, H, W).
     """
     measured = f"{num_images:,} image{'' if num_images == 1 else 's'}"
     named = ", ".join(class_names[:NUM_NAMES])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -87,7 +88,9 @@ def fit(
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for one in trained:
                 finish_epoch(one, measured, record)
-            propagate_teacher_failure(units, online)
+            for failed in (one for one in online if one.failure is not None):
+                for unit in units:  # a teacher may fail by diverging; its students fail with it
+                    unit.fail(f"its teacher: {failed.failure}")
 
 
 def train_epoch(
@@ -106,37 +109,21 @@ def train_epoch(
     return active
 
 
-def propagate_teacher_failure(
-    units: Sequence[CohortUnit], teachers: Sequence[OnlineTeacher]
-) -> None:
-    """Students of an online teacher that has failed, such as by diverging, fail with it."""
-    for teacher in teachers:
-        if teacher.failure is not None:
-            for unit in units:
-                unit.fail(f"its teacher: {teacher.failure}")
-
-
 def finish_epoch(
     trainable: Trainable, measured: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
-    metrics_of = {
-        student: close_epoch(student, measured[student]) for student in trainable.students
-    }
+    metrics_of: dict[Student, dict[str, float]] = {}
+    for student in trainable.students:
+        metrics = metrics_of[student] = {**student.end_epoch(), **measured[student]}
+        if (acc := metrics.get("val/acc")) is not None:
+            student.best_acc = max(acc, student.best_acc or 0.0)
+        if not torch.isfinite(torch.tensor(metrics.get("val/loss", 0.0))):
+            student.fail(f"non-finite validation loss in epoch {student.epoch - 1}")
     propagate_failure(trainable)
     for student, metrics in metrics_of.items():
         record(student, metrics)  # which may fail it, too
     propagate_failure(trainable)
-
-
-def close_epoch(student: Student, measured: Mapping[str, float]) -> dict[str, float]:
-    """A student's metrics of an epoch; fails it if it has diverged."""
-    metrics = {**student.end_epoch(), **measured}
-    if (acc := metrics.get("val/acc")) is not None:
-        student.best_acc = max(acc, student.best_acc or 0.0)
-    if not torch.isfinite(torch.tensor(metrics.get("val/loss", 0.0))):
-        student.fail(f"non-finite validation loss in epoch {student.epoch - 1}")
-    return metrics
 
 
 def propagate_failure(trainable: Trainable) -> None:
@@ -161,15 +148,12 @@ def measure(
 def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tensor]:
     """Each student's logits (N, C) on a split, in eval mode and in its precision."""
 
-    def network(student: Student) -> Callable[[torch.Tensor], torch.Tensor]:
-        def logits(images: torch.Tensor) -> torch.Tensor:
-            with student.autocast():
-                return student.network(images).logits
-
-        return logits
+    def logits(student: Student, images: torch.Tensor) -> torch.Tensor:
+        with student.autocast():
+            return student.network(images).logits
 
     with eval_mode([student.model for student in students]):
-        return predict(split.batches(), [network(student) for student in students])
+        return predict(split.batches(), [partial(logits, student) for student in students])
 
 
 def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:

@@ -12,7 +12,7 @@ from kdsweep.builders.losses import build_objective
 from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.config.resolve import resolve_config
-from kdsweep.interop.mdistiller import METHODS
+from kdsweep.interop.mdistiller import METHODS, TERMS
 from kdsweep.interop.repositories import FEATURE_TERMS, REPOSITORIES
 from kdsweep.losses.base.objective import Objective
 
@@ -103,7 +103,7 @@ def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str
 @pytest.mark.parametrize("method", METHODS)
 def test_the_defaults_of_mdistiller_are_taken_in(compose: Compose, method: str) -> None:
     objective = objective_of(line_of("mdistiller", f"DISTILLER.TYPE={method}"), compose)
-    term, overrides = METHODS[method]
+    term, overrides = TERMS.get(method, method.lower()), METHODS[method]
     assert list(objective.terms) == [term]
     hard = next(kept for template, kept in overrides.values() if template == "hard_weight={}")
     assert objective.weights["ce"] == hard

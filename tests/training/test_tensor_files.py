@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kdsweep.tracking.predictions import Predictions, load_predictions, save_predictions
-from kdsweep.training.tensor_files import save_tensors
+from kdsweep.training.tensor_files import tensors_as_bytes
 
 TENSORS = {
     "weight": torch.arange(6.0).reshape(2, 3),
@@ -28,12 +28,12 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     """safetensors alone writes five names of metadata in one of 120 orders."""
     for turn in range(8):
         shuffled = dict(reversed(METADATA.items())) if turn % 2 else METADATA
-        save_tensors(tmp_path / str(turn), TENSORS, shuffled)
+        (tmp_path / str(turn)).write_bytes(tensors_as_bytes(TENSORS, shuffled))
     assert len({(tmp_path / str(turn)).read_bytes() for turn in range(8)}) == 1
 
 
 def test_any_reader_of_safetensors_reads_them(tmp_path: Path) -> None:
-    save_tensors(tmp_path / "file", TENSORS, METADATA)
+    (tmp_path / "file").write_bytes(tensors_as_bytes(TENSORS, METADATA))
     found = load_file(tmp_path / "file")
     assert found.keys() == TENSORS.keys()
     assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
@@ -42,7 +42,7 @@ def test_any_reader_of_safetensors_reads_them(tmp_path: Path) -> None:
 
 
 def test_no_metadata_and_no_tensors_will_do(tmp_path: Path) -> None:
-    save_tensors(tmp_path / "file", {})
+    (tmp_path / "file").write_bytes(tensors_as_bytes({}))
     assert load_file(tmp_path / "file") == {}
 
 

@@ -5,7 +5,7 @@ The sources of images in files or tables use it; its rules are in docs/datasets.
 - decoding: ImageDecoder, Part, content_digest
 - download: explain_failed_download, warn_if_incomplete
 - encoded: EncodedImages, ImageFormat, UnreadableImage, decode, decode_all, read_header
-- files: ImageFiles, SkippedFiles, class_folders, folder_names
+- files: ImageFiles, SkippedFiles, class_folder, folder_names
 - formats: image_formats, image_endings
 - hf_table: TableImages
 - lazy: StoredImages

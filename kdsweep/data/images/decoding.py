@@ -11,19 +11,8 @@ from typing import NamedTuple
 import torch
 
 from kdsweep.common.validation import check_positive, check_whole, shown
-from kdsweep.data.images.encoded import (
-    EncodedImages,
-    Header,
-    ImageFormat,
-    Size,
-    UnreadableImage,
-    attempt_all,
-    content_sha256,
-    decode,
-    decode_all,
-    has_deep_pixels,
-    read_header,
-)
+from kdsweep.data.images import encoded
+from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, UnreadableImage
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
 from kdsweep.data.types import Images, LabelledImages
@@ -83,9 +72,8 @@ class ImageDecoder:
     ) -> dict[str, LabelledImages]:
         """Decode all parts, or read only their headers if they are to stay on disk.
 
-        Raises:
-            ValueError: an image is unreadable, a class has no readable one, sizes differ and no
-                image_size is given, images of more than 8 bits a channel are all almost black.
+        Raises ValueError if an image is unreadable, a class has no readable one, sizes differ and
+        no image_size is given, or images of more than 8 bits a channel are all almost black.
         """
         image_format = self._image_format(parts)
         num_images = sum(len(part.labels) for part in parts.values())
@@ -117,10 +105,10 @@ class ImageDecoder:
             channels = channels or (1 if all(head.grey for head in headers.values()) else 3)
         return ImageFormat(channels, *size, self.crop, self.white)
 
-    def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, Header]]:
+    def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, encoded.Header]]:
         """Names and headers of all readable images."""
         for images, _ in parts.values():
-            headers = attempt_all(partial(read_header, images), range(len(images)))
+            headers = encoded.attempt_all(partial(encoded.read_header, images), range(len(images)))
             for row, header in enumerate(headers):
                 if not isinstance(header, UnreadableImage):
                     yield images.name(row), header
@@ -128,27 +116,22 @@ class ImageDecoder:
                     raise header
 
     def _read(
-        self, encoded: EncodedImages, image_format: ImageFormat, in_memory: bool
+        self, images: EncodedImages, image_format: ImageFormat, in_memory: bool
     ) -> tuple[Images, list[Status]]:
         if in_memory:
-            return decode_all(encoded, image_format)
+            return encoded.decode_all(images, image_format)
 
         def check(row: int) -> Brightness | None:
             # Pixels are decoded only to skip damaged images and to measure deep ones.
-            if has_deep_pixels(encoded, row) or self.skip_unreadable:
-                return decode(encoded, row, image_format).brightness
+            if encoded.has_deep_pixels(images, row) or self.skip_unreadable:
+                return encoded.decode(images, row, image_format).brightness
             return None
 
-        return StoredImages(encoded, image_format, self.workers), attempt_all(
-            check, range(len(encoded))
-        )
+        stored = StoredImages(images, image_format, self.workers)
+        return stored, encoded.attempt_all(check, range(len(images)))
 
     def _without_unreadable(
-        self,
-        part: str,
-        loaded: LabelledImages,
-        status: Sequence[Status],
-        class_names: Sequence[str],
+        self, part: str, loaded: LabelledImages, status: Sequence[Status], names: Sequence[str]
     ) -> LabelledImages:
         """A part without its unreadable images; every class must keep an image."""
         errors = [error for error in status if isinstance(error, UnreadableImage)]
@@ -163,7 +146,7 @@ class ImageDecoder:
         if lost := sorted({*loaded.labels.tolist()} - {*readable.labels.tolist()}):
             raise ValueError(
                 "dataset.source must give a readable image of every class, "
-                f"got none of {class_names[lost[0]]!r} in {part}"
+                f"got none of {names[lost[0]]!r} in {part}"
             )
         return readable
 
@@ -180,14 +163,16 @@ def content_digest(parts: Mapping[str, Part]) -> str:
     for name, (images, labels) in parts.items():
         digest.update(f"{name}\0{len(labels)}\0".encode())
         for row, label in enumerate(labels):
-            content = content_sha256(images, row) if reads_content else str(sizes[name][row])
+            content = (
+                encoded.content_sha256(images, row) if reads_content else str(sizes[name][row])
+            )
             digest.update(
                 f"{images.key(row)}\0{label}\0{content}\0".encode(errors="surrogateescape")
             )
     return digest.hexdigest()
 
 
-def _common_size(headers: Mapping[str, Header]) -> Size:
+def _common_size(headers: Mapping[str, encoded.Header]) -> Size:
     (first, (size, _)), *others = headers.items()
     for name, (other, _) in others:
         if other != size:

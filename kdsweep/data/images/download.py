@@ -25,13 +25,8 @@ FAILURES = (
 def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
     """Report any failure of a download into ``folder`` as one message: which files to put where.
 
-    Args:
-        urls: of the files to download.
-        folder: their destination.
-        root: dataset.root as given by the user.
-
-    Raises:
-        ValueError: a file is neither there nor can be downloaded.
+    Raises ValueError if a file is neither there nor can be downloaded; ``root`` is dataset.root as
+    given by the user.
     """
     try:
         yield

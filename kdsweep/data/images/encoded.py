@@ -111,8 +111,7 @@ def _opened(images: EncodedImages, row: int) -> Iterator[Image.Image]:
 def decode(images: EncodedImages, row: int, image_format: ImageFormat) -> Decoded:
     """The image as (channels, H, W), upright, resized if it has another size; alpha is dropped.
 
-    Raises:
-        UnreadableImage: it is no image, damaged, or has values that no rule scales to 8 bits.
+    Raises UnreadableImage if it is damaged, no image, or has values that no rule scales to 8 bits.
     """
     mode = "L" if image_format.channels == 1 else "RGB"
     with _opened(images, row) as file:

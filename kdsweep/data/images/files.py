@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +26,7 @@ NO_ENDING = "no ending"
 class SkippedFiles:
     """Counts the files in folders of images that are not read, by kind.
 
-    Args:
-        published: ending of names of files that belong to the published set and are not counted.
+    Files with names that end in ``published`` belong to the published set and are not counted.
     """
 
     def __init__(self, published: str | None = None) -> None:
@@ -89,29 +88,17 @@ class ImageFiles:
         return self._root / os.fsdecode(self._relative[row])
 
 
-def class_folders(
-    folders: Mapping[str, Path],
-    names: Sequence[str],
-    *,
-    skipped: SkippedFiles,
-    known: str = "train/",
-) -> dict[str, Part]:
-    """All images of each part's folder, which must hold exactly the class folders ``names``.
+def class_folder(
+    folder: Path, names: Sequence[str], *, skipped: SkippedFiles, known: str = "train/"
+) -> Part:
+    """All images of a part's folder, which must hold exactly the class folders ``names``.
 
     Files are found at any depth, by their ending; hidden files and folders are ignored. Only
     regular files are read, each once, even if several links lead to it: an image that lies in a
     class folder itself belongs to this class.
 
-    Args:
-        folders: train/, val/ and test/, those that exist.
-        skipped: counts what is not read.
-        known: the origin of the names, for the message about a difference.
+    ``known`` is the origin of the names, for the message about a difference.
     """
-    return {part: _class_folders(path, names, known, skipped) for part, path in folders.items()}
-
-
-def _class_folders(folder: Path, names: Sequence[str], known: str, skipped: SkippedFiles) -> Part:
-    """The images of one part."""
     _check_names(folder, names, known)
     for entry in _entries(folder):
         if not _is_folder(entry):
@@ -122,13 +109,19 @@ def _class_folders(folder: Path, names: Sequence[str], known: str, skipped: Skip
     paths: list[Path] = []
     labels: list[int] = []
     for label, (name, files) in enumerate(zip(names, files_of_class, strict=True)):
-        own = sorted(_first_paths(files, taken, skipped))
+        own = []
+        for path, real, is_linked in files:
+            if is_linked and real in taken:
+                skipped.add(DUPLICATE_LINK, path)
+            else:
+                taken.add(real)
+                own.append(path)
         if not own:
             raise ValueError(
                 f"dataset.root must hold images in every class folder, got {folder / name} "
                 f"without any{f', left out are {skipped}' if str(skipped) else ''}"
             )
-        paths += own
+        paths += sorted(own)
         labels += [label] * len(own)
     return Part(ImageFiles(folder.parent, paths), labels)
 
@@ -183,16 +176,6 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
                 yield _File(path, real, via_link)
             else:
                 skipped.add(kind, path)
-
-
-def _first_paths(files: Sequence[_File], taken: set[str], skipped: SkippedFiles) -> Iterator[Path]:
-    """The paths of a class whose files have no earlier path; adds these files to ``taken``."""
-    for path, real, is_linked in files:
-        if is_linked and real in taken:
-            skipped.add(DUPLICATE_LINK, path)
-        else:
-            taken.add(real)
-            yield path
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:

@@ -18,8 +18,7 @@ class TableImages:
     def __init__(self, table: Any, column: str, split: str) -> None:
         encoded = import_datasets().Image(decode=False)
         self._table = table.select_columns([column]).cast_column(column, encoded)
-        self._column = column
-        self._split = split
+        self._column, self._split = column, split
         self._rows: NDArray[np.int64] = np.arange(len(table))
 
     def __len__(self) -> int:

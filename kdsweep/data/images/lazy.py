@@ -29,18 +29,13 @@ WORKER_DIED = (RuntimeError, OSError, EOFError)
 
 
 class StoredImages:
-    """Images that are decoded whenever a batch of them is read.
+    """N images that are decoded whenever a batch of them is read.
 
-    Args:
-        images: N encoded images.
-        image_format: of the decoded images.
-        workers: processes that prefetch; 0 decodes in this one. The pixels are the same.
+    ``workers`` processes prefetch; 0 decodes in this one. The pixels are the same.
     """
 
     def __init__(self, images: EncodedImages, image_format: ImageFormat, workers: int) -> None:
-        self._images = images
-        self._format = image_format
-        self._workers = workers
+        self._images, self._format, self._workers = images, image_format, workers
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -78,8 +73,7 @@ class StoredImages:
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The pixels of each index (B,) in ``batches``, in order.
 
-        Raises:
-            DataError: an image is unreadable, or a process that reads them has died.
+        Raises DataError if an image is unreadable, or a process that reads them has died.
         """
         if self._workers == 0:
             yield from (self[index] for index in batches)
@@ -94,8 +88,7 @@ class _Batches(data.Dataset[Tensor | str]):
     """The workers' data set: item k is the k-th batch, or the message of its error."""
 
     def __init__(self, images: StoredImages, batches: Sequence[Tensor]) -> None:
-        self._images = images
-        self._batches = batches
+        self._images, self._batches = images, batches
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -111,8 +104,7 @@ class _Batches(data.Dataset[Tensor | str]):
             # training process would wait for it for ever.
             pixels.share_memory_()
         except RuntimeError as error:
-            reason = f"no room in shared memory for a batch ({error_reason(error)})"
-            return _worker_message(reason)
+            return _worker_message(f"no room in shared memory for a batch ({error_reason(error)})")
         return pixels
 
 

@@ -63,13 +63,9 @@ def upright_size(file: Image.Image) -> tuple[int, int]:
 def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converted:
     """Decode an opened file to ``L`` or ``RGB``, upright; alpha is dropped.
 
-    Args:
-        white: the value that becomes 255 where a channel has more than 8 bits; None: 65535 of 16
-            bits, 4095 of 12, 1 of floating-point numbers.
-
-    Raises:
-        ValueError: values below 0 or above white, 32-bit integers without a white, a colour space
-            that Pillow cannot convert.
+    ``white`` becomes 255 where a channel has more than 8 bits; None: 65535 of 16 bits, 4095 of 12,
+    1 of floating-point numbers. Raises ValueError for values below 0 or above white, 32-bit
+    integers without a white, and a colour space that Pillow cannot convert.
     """
     cut, own = _is_cut(file), _own_white(file)
     file.load()

@@ -47,11 +47,7 @@ class DatasetInspector:
     def inspect(self, dataset: Dataset, source: str) -> None:
         """Warn of images in several parts, and decode val and test, which are read after epochs.
 
-        Args:
-            source: identifies the origin of the images.
-
-        Raises:
-            DataError: an image of val or test is unreadable.
+        ``source`` identifies the origin of the images. Raises DataError if one is unreadable.
         """
         self.warn_of_overlap(dataset, source)
         for name in LONG_NAMES:
@@ -132,11 +128,7 @@ class DatasetInspector:
 
 
 def read_through(images: Images) -> None:
-    """Decode images that stay on disk, so that a damaged one is reported before training.
-
-    Raises:
-        DataError: an image is unreadable.
-    """
+    """Decode images that stay on disk. Raises DataError, before training, for a damaged one."""
     if not isinstance(images, Tensor):
         for _ in in_order(images, BATCH):
             pass

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, MixedLabels
+from kdsweep.common.validation import check_not_negative
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,8 @@ class BatchMixer:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mixup", "cutmix"):
-            alpha: object = getattr(self, name)
-            number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-            if not number or not 0 <= float(str(alpha)) < math.inf:
-                raise ValueError(
-                    f"dataset.augment.{name} must be a finite number >= 0, got {alpha!r}"
-                )
+        check_not_negative("dataset.augment.mixup", self.mixup)
+        check_not_negative("dataset.augment.cutmix", self.cutmix)
 
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0

@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from kdsweep.common import validation
 from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
-from kdsweep.common.validation import check_count, check_share, check_whole, per_channel, shown
+from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import LabelledImages, Source, SourceData
@@ -61,11 +62,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Options of the split, as in a dataset config node.
-
-    Raises:
-        ValueError: a value is out of its range; the message names the key.
-    """
+    """Options of the split, as in a dataset config node. A ValueError names a key out of range."""
 
     name: str  # of the data set
     val_fraction: float
@@ -104,9 +101,8 @@ def load_dataset(
     ``mean`` and ``std`` are those of the training split *before* it is reduced, so that a teacher
     and its students are given the same pixels; or the given ones.
 
-    Raises:
-        ValueError: an option does not fit the data, or leaves a part empty or the training split
-            without some class. The message names the key.
+    Raises ValueError, naming the key, if an option does not fit the data, or leaves a part empty or
+    the training split without some class.
     """
     data = source.load()
     _check_classes_and_test(data, options)
@@ -161,10 +157,12 @@ def _reduce(pools: Pools, names: tuple[str, ...], options: SplitOptions) -> Pool
         _check_every_class(pools, names, "dataset.train_fraction", options.train_fraction)
     if (per_class := options.per_class) is not None:
         largest = max(map(len, pools))
-        _check_at_most("per_class", per_class, largest, "the training images of the largest class")
+        allowed = f"null or at most {largest}, the training images of the largest class"
+        require(per_class <= largest, "dataset.per_class", allowed, per_class)
         pools = [pool[:per_class] for pool in pools]
     if (limit := options.limit) is not None:
-        _check_at_most("limit", limit, size(pools), "the training images there are")
+        allowed = f"null or at most {size(pools)}, the training images there are"
+        require(limit <= size(pools), "dataset.limit", allowed, limit)
         pools, _ = cut(pools, limit)
         _check_every_class(pools, names, "dataset.limit", limit)
     return pools
@@ -176,7 +174,7 @@ def _statistics(
     """The given mean and std, checked; else those of the images at ``index``."""
     channels = train.images.shape[1]
     given = {
-        key: per_channel(f"dataset.{key}", values, channels)
+        key: validation.per_channel(f"dataset.{key}", values, channels)
         for key, values in (("mean", options.mean), ("std", options.std))
         if values is not None
     }
@@ -222,27 +220,17 @@ def _digest(data: SourceData, source: Source, split: tuple[Tensor | None, ...]) 
     return digest.hexdigest()
 
 
-def _check_at_most(key: str, value: int, most: int, what: str) -> None:
-    """Refuse a number that has no effect because it is too large."""
-    if value > most:
-        raise ValueError(f"dataset.{key} must be null or at most {most}, {what}, got {value}")
-
-
 def _check_classes_and_test(data: SourceData, options: SplitOptions) -> None:
     name, num_classes, fraction = options.name, len(data.class_names), options.test_fraction
-    if options.classes not in (None, num_classes):
-        raise ValueError(
-            f"dataset.classes must be null or {num_classes}, the classes {name} has, "
-            f"got {shown(options.classes)}"
-        )
+    is_right = options.classes in (None, num_classes)
+    allowed = f"null or {num_classes}, the classes {name} has"
+    require(is_right, "dataset.classes", allowed, options.classes, shown)
     if data.test is None:
         why = f", because {name} has no test set of its own"
         check_share("dataset.test_fraction", fraction, zero=False, why=why)
-    elif fraction is not None:
-        raise ValueError(
-            f"dataset.test_fraction must be null, because {name} has a test set of its own, "
-            f"got {shown(fraction)}"
-        )
+    else:
+        allowed = f"null, because {name} has a test set of its own"
+        require(fraction is None, "dataset.test_fraction", allowed, fraction, shown)
 
 
 def _check_every_class(pools: Pools, names: tuple[str, ...], key: str, value: object) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
+from kdsweep.common.validation import is_integer, require
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.types import LabelledImages, in_order
@@ -38,20 +39,15 @@ class Stream:
     ) -> None:
         """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
 
-        Raises:
-            ValueError: batch_size is no whole number from 1 to N.
+        Raises ValueError if batch_size is no whole number from 1 to N.
         """
         _check_batch_size(batch_size)
-        if batch_size > len(data.labels):
-            raise ValueError(
-                f"trainer.batch_size must be at most the {len(data.labels)} training images, "
-                f"got {batch_size}"
-            )
+        most = len(data.labels)
+        key = "trainer.batch_size"
+        require(batch_size <= most, key, f"at most the {most} training images", batch_size)
         self.data = data.to(device)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.augment = augment
-        self.mix = mix or BatchMixer()
+        self.batch_size, self.seed = batch_size, seed
+        self.augment, self.mix = augment, mix or BatchMixer()
         self.device = torch.device(device)
         self._normalise = _Normalise(mean, std, self.device)
 
@@ -152,6 +148,5 @@ class _Normalise:
         return pixels.float().mul_(self._scale).add_(self._shift)
 
 
-def _check_batch_size(batch_size: object) -> None:
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"trainer.batch_size must be a whole number >= 1, got {batch_size!r}")
+def _check_batch_size(size: object) -> None:
+    require(is_integer(size) and size >= 1, "trainer.batch_size", "a whole number >= 1", size)

@@ -62,7 +62,12 @@ def resolve(uri: str, cwd: Path) -> str:
             f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
-        return _without_login(reveal(uri))
+        # MLflow reads a login from the environment, and writes the address into its errors.
+        parts = urlsplit(reveal(uri))
+        if parts.password is not None:
+            os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     if scheme != "sqlite":
         return reveal(uri)
     head, _, path = uri.partition(":///")
@@ -79,18 +84,6 @@ def scheme_of(uri: str) -> str:
     """``sqlite`` of ``sqlite+pysqlite:///mlflow.db``; empty for a plain path."""
     match = re.match(r"([a-z]+)(\+\w+)?:", uri)
     return match.group(1) if match else ""
-
-
-def _without_login(address: str) -> str:
-    """A server's address without user and password, which are put into the environment.
-
-    MLflow reads them there, and writes the address into its errors.
-    """
-    parts = urlsplit(address)
-    if parts.password is not None:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def sqlite_address(file: Path, head: str = "sqlite") -> str:
@@ -170,7 +163,10 @@ def _is_fresh(uri: str, file: Path) -> bool:
     try:
         tables, revision = _read_schema(file)
     except sqlite3.OperationalError as error:
-        raise refusal(uri, _why_not_open(str(error))) from error
+        why = f"it cannot be written ({error}); name another file"
+        if "locked" in str(error):
+            why = f"another program keeps it locked (waited {LOCK_SECONDS:g} s); close that program"
+        raise refusal(uri, why) from error
     except sqlite3.DatabaseError as error:
         raise refusal(uri, "it is no sqlite file; move it away or name another file") from error
     if not tables:
@@ -191,12 +187,6 @@ def _read_schema(file: Path) -> tuple[set[str], str | None]:
             return tables, None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return tables, row[0] if row else None
-
-
-def _why_not_open(error: str) -> str:
-    if "locked" in error:
-        return f"another program keeps it locked (waited {LOCK_SECONDS:g} s); close that program"
-    return f"it cannot be written ({error}); name another file"
 
 
 def _check_revision(uri: str, file: Path, revision: str | None) -> None:
@@ -259,11 +249,8 @@ def _check_database(uri: str, address: str) -> None:
     try:
         with engine_of(address).connect():
             pass
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        ImportError,
-        ValueError,
-    ) as error:  # a port is no number
+    # A port that is no number is a ValueError.
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
         why = f"it cannot be opened ({first_line(error)}); start it, or install its driver"
         raise refusal(uri, why) from error
 

@@ -18,9 +18,8 @@ def bounded(address: str) -> str:
     The option is part of the address because MLflow makes its engines of an address alone. libpq
     and MySQL's client count the wait for the server's first response as well.
 
-    Raises:
-        ValueError: if a port is no number.
-        sqlalchemy.exc.ArgumentError: if it is no address, or of a database unknown to SQLAlchemy.
+    Raises ValueError for a port that is no number, and sqlalchemy.exc.ArgumentError if it is no
+    address, or of a database unknown to SQLAlchemy.
     """
     if not address.startswith(SERVERS):
         return address
@@ -37,9 +36,7 @@ def bounded(address: str) -> str:
 def engine_of(address: str) -> "Engine":
     """An engine for short statements at the start, which keeps no connection open.
 
-    Raises:
-        ImportError: if the driver is missing.
-        ValueError, sqlalchemy.exc.ArgumentError: as `bounded`.
+    Raises ImportError if the driver is missing, and as `bounded`.
     """
     from sqlalchemy import NullPool, create_engine, make_url
 

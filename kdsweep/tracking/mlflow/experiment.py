@@ -6,7 +6,7 @@ after a project's folder was moved it would create the old path again and write 
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +39,7 @@ def check_name(name: str) -> None:
 def artifact_location(artifacts: str, cwd: Path) -> str:
     """The address of the folder where a new experiment keeps its files, which is created.
 
-    Raises:
-        ValueError: if it cannot be created, or has a password in it.
+    Raises ValueError if it cannot be created, or has a password in it.
     """
     if MASK in register_address(artifacts):
         raise ValueError(
@@ -90,17 +89,16 @@ def follow_moved_files(
 ) -> "Experiment":
     """The experiment, its files where they are now if the folder around them was moved.
 
-    Args:
-        location: where it would keep its files if it were new; None where it is only read.
-
-    Raises:
-        ValueError: if files are to be written to a folder that is not there, nor anywhere else.
+    ``location`` is where it would keep its files if it were new; None where it is only read.
+    Raises ValueError if files are to be written to a folder that is not there, nor anywhere else.
     """
     old = experiment.artifact_location
     if old == location or not is_gone(old) or backend.scheme_of(address) != "sqlite":
         return experiment
     file = backend.sqlite_file(address)
-    runs = _run_ids(file, experiment.experiment_id)
+    with closing(sqlite3.connect(file)) as connection:
+        query = "SELECT run_uuid FROM runs WHERE experiment_id = ?"  # deleted ones included
+        runs = [run_id for (run_id,) in connection.execute(query, (experiment.experiment_id,))]
     if runs:
         folder = find_moved_folder(old, file.parent, runs)
         new = None if folder is None else folder.as_uri()
@@ -127,31 +125,21 @@ def is_gone(location: str) -> bool:
     return folder is not None and not folder.exists()
 
 
-def _run_ids(database: Path, experiment_id: str) -> list[str]:
-    """The ids of all runs of an experiment, deleted ones included. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(database)) as connection:
-        query = "SELECT run_uuid FROM runs WHERE experiment_id = ?"
-        return [run_id for (run_id,) in connection.execute(query, (experiment_id,))]
-
-
 def find_moved_folder(location: str, parent: Path, runs: Sequence[str]) -> Path | None:
     """Where the folder of an artifact location is after a folder around it was moved.
 
-    Args:
-        parent: the new path of the folder that was moved, or of one above it.
-        runs: ids of runs; a folder without files of any of them is another one of that name.
+    It is below ``parent``, the new path of the folder that was moved or of one above it, and ends
+    as the old one does (the longest match comes first). A folder without files of any of these
+    runs is another one of that name.
     """
     folder = _local(location)
-    candidates = () if folder is None else _inside(parent, folder)
+    parts = () if folder is None else folder.parts[1:]
+    candidates = (parent.joinpath(*parts[start:]) for start in range(len(parts)))
     return next((c for c in candidates if any((c / run_id).is_dir() for run_id in runs)), None)
 
 
 def _set_location(database: Path, experiment_id: str, old: str, new: str) -> None:
-    """Change where a sqlite database has the files of an experiment and its runs.
-
-    Raises:
-        sqlite3.Error: if the database cannot be written.
-    """
+    """Change where a sqlite database has the files of an experiment and its runs."""
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
@@ -170,10 +158,3 @@ def _local(location: str) -> Path | None:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     return Path(location) if not parts.scheme else None
-
-
-def _inside(parent: Path, folder: Path) -> Iterator[Path]:
-    """The folders below a parent that end as another folder does, the longest match first."""
-    parts = folder.parts[1:]
-    candidates = (parent.joinpath(*parts[start:]) for start in range(len(parts)))
-    return (candidate for candidate in candidates if candidate.is_dir())

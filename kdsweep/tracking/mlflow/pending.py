@@ -61,11 +61,7 @@ def sync_command(sweep: Path | None, pending: Iterable[PendingUpload]) -> str:
 
 
 class UploadRetrier:
-    """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting.
-
-    Args:
-        show: called while it waits.
-    """
+    """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting."""
 
     def __init__(
         self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
@@ -84,13 +80,8 @@ class UploadRetrier:
     def upload_pending(self, pending_uploads: Callable[[], Sequence[PendingUpload]]) -> bool:
         """Upload all that is pending, again and again until the store has responded.
 
-        What a store has refused twice while it responded is given up.
-
-        Args:
-            pending_uploads: returns what is pending at the time of the call.
-
-        Returns:
-            Whether nothing is pending any more.
+        What a store has refused twice while it responded is given up. ``pending_uploads`` returns
+        what is pending at the time of the call. Returns whether nothing is pending any more.
         """
         tries: Counter[Path] = Counter()
         in_time = self.drain(len(pending_uploads()))
@@ -104,17 +95,18 @@ class UploadRetrier:
         for folder, upload in todo:
             self._uploads.submit(str(folder), upload, folder=folder)
         responds = Event()
-        self._uploads.submit("the store", lambda: self._ping(responds))
+
+        def ping() -> None:
+            self._store.client.get_experiment(self._store.experiment_id)
+            responds.set()
+
+        self._uploads.submit("the store", ping)
         if not self.drain(len(todo)):
             return False
         if responds.is_set():
             tries.update(folder for folder, _ in todo)
             return True
         return not self._wait(Event(), len(todo), at_most=RETRY_SECONDS) and self._left > 0
-
-    def _ping(self, responds: Event) -> None:
-        self._store.client.get_experiment(self._store.experiment_id)
-        responds.set()
 
     def _wait(self, event: Event, pending: int, at_most: float | None = None) -> bool:
         """Wait for an event, showing how long it may still take; False if it has not come."""

@@ -35,12 +35,6 @@ def is_pending(folder: Path) -> bool:
     return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
-def write_run_metadata(folder: Path, run: Mapping[str, object]) -> None:
-    """Write run.json for an attempt that starts now. Raises OSError."""
-    with UPDATE_LOCK:
-        write_json_atomic(folder / run_dir.RUN, run)
-
-
 def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
     """Add to run.json, unless the run has been started again since ``started``."""
     with UPDATE_LOCK:
@@ -81,7 +75,9 @@ def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[st
         store.log_params(lost, run.get("params") or {})
         _keep_id(folder, started, {"mlflow_run_id": lost})
         return lost, False
-    parent = _parent(store, folder, run)
+    parent = run.get("parent_run_id")
+    if parent is None and (trial := trial_sync.find_trial_dir(folder)) is not None:
+        parent = trial_sync.ensure_trial(store, trial)  # if that has not been possible yet
     run_id = store.create_run(
         name=run["name"],
         parent_id=parent,
@@ -110,14 +106,6 @@ def close(store: MLflowStore, folder: Path, status: object) -> None:
         store.finish(run_id, as_status(status))
 
 
-def _parent(store: MLflowStore, folder: Path, run: Mapping[str, Any]) -> str | None:
-    """The run that a run is nested in; a trial's is created if that has not been possible yet."""
-    if (parent := run.get("parent_run_id")) is not None:
-        return str(parent)
-    trial = trial_sync.find_trial_dir(folder)
-    return None if trial is None else trial_sync.ensure_trial(store, trial)
-
-
 def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
     """Upload what is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
@@ -135,7 +123,7 @@ def upload_end(
     end_time_ms: int | None = None,
 ) -> None:
     """Upload what a run has ended with: its files, its figures, then its state, last of all."""
-    started = read_json(folder / run_dir.RUN).get("started")
+    run, rows = read_json(folder / run_dir.RUN), run_dir.read_rows(folder)
     result = read_result(folder)
     assert result is not None
     if result["mlflow_run_id"] != run_id:
@@ -148,17 +136,12 @@ def upload_end(
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    _upload_outcome(store, run_id, result, _last_time(folder))
+    # The time of the last row is the same each time that the end is uploaded.
+    _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result["status"]), end_time_ms)
-    update_run_metadata(folder, started, {"shipped": True})
-
-
-def _last_time(folder: Path) -> int:
-    """Unix milliseconds of a run's last row: the same each time that its end is uploaded."""
-    rows = run_dir.read_rows(folder)
-    return rows[-1]["time"] if rows else int(read_json(folder / run_dir.RUN)["started"])
+    update_run_metadata(folder, run.get("started"), {"shipped": True})
 
 
 def _upload_outcome(

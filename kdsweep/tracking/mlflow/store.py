@@ -70,7 +70,9 @@ class MLflowStore:
             )
         # With the default, files in another place are right where a folder uses the database of
         # another one, and wrong in a copied folder, which has a database of its own.
-        is_meant = artifacts != ARTIFACTS or _is_below(address, cwd)
+        is_sqlite = backend.scheme_of(address) == "sqlite"
+        is_below = is_sqlite and backend.sqlite_file(address).is_relative_to(cwd)
+        is_meant = artifacts != ARTIFACTS or is_below
         if location is not None and is_meant and opened.artifact_location != location:
             logger.warning(
                 "experiment %s keeps its files in %s, where it was created, not in"
@@ -283,13 +285,6 @@ def _without_gc() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _is_below(address: str, folder: Path) -> bool:
-    """Whether a store is a file somewhere in a folder."""
-    if backend.scheme_of(address) != "sqlite":
-        return False
-    return backend.sqlite_file(address).is_relative_to(folder)
 
 
 def can_be_quoted(value: str) -> bool:

@@ -12,17 +12,6 @@ from kdsweep.common.passwords import reveal
 from kdsweep.tracking.mlflow.connections import bounded
 
 
-def check_measurable() -> None:
-    """Raises ValueError, with the cure, if the package that measures is not there."""
-    try:
-        import psutil  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            "tracking.system_metrics must be false without the package psutil, got true;"
-            " pip install 'kdsweep[system]'"
-        ) from error
-
-
 class SystemMetrics:
     """The monitor of one process. `uri` is that of the store."""
 

@@ -12,13 +12,8 @@ from typing import Any
 from filelock import FileLock
 
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
-from kdsweep.tracking.metadata import (
-    SEARCH,
-    TRIAL,
-    read_search_metadata,
-    read_sweep_metadata,
-    read_trial_metadata,
-)
+from kdsweep.tracking import metadata
+from kdsweep.tracking.metadata import SEARCH, TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status, now_ms
 from kdsweep.tracking.run_dir import Row
 
@@ -31,7 +26,7 @@ def save_search_metadata(
     """Keep a search's params, or rows of its own metrics. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".search.lock"):  # two controllers may write at once
-        search = read_search_metadata(folder) or {}
+        search = metadata.read_search_metadata(folder) or {}
         search["params"] = dict(params or search.get("params", {}))
         search["rows"] = _with_times(rows or search.get("rows", []), search.get("rows", []))
         write_json_atomic(folder / SEARCH, search)
@@ -39,7 +34,7 @@ def save_search_metadata(
 
 def sync_search(folder: Path, store: MLflowStore, run_id: str) -> int:
     """Make a search's run agree with its search.json; returns how many rows it lacked."""
-    if (search := read_search_metadata(folder)) is None:
+    if (search := metadata.read_search_metadata(folder)) is None:
         return 0
     store.log_params(run_id, search["params"])
     return store.log_missing(run_id, search["rows"])
@@ -103,7 +98,7 @@ def ensure_trial(store: MLflowStore, folder: Path) -> str:
     own = _own_tags(folder)
     run_id = store.find_run(own) or store.create_run(
         name=trial["name"],
-        parent_id=(read_sweep_metadata(folder.parent) or {}).get("parent_run_id"),
+        parent_id=(metadata.read_sweep_metadata(folder.parent) or {}).get("parent_run_id"),
         tags={**trial["tags"], **own},
         params=trial["params"],
         start_time_ms=trial["started"],

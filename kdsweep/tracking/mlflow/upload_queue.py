@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kdsweep.common.text import first_line
@@ -44,14 +45,9 @@ class UploadQueue:
 
         While the store is away nothing is called, and the run becomes one of `pending_runs`.
 
-        Args:
-            run_id: any name of the run it uploads.
-            folder: the folder that a warning advises to sync.
+        ``run_id`` is any name of the run; ``folder`` is the one that a warning advises to sync.
         """
-
-        def job() -> None:
-            self._call(run_id, function, folder)
-
+        job = partial(self._call, run_id, function, folder)
         if self._thread is None:
             job()
         elif self._closed:
