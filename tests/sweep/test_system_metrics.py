@@ -1,7 +1,6 @@
 """How busy the machine was, on the run of a sweep, from the real command line."""
 
-import builtins
-from typing import Any
+import sys
 
 import pytest
 from commands import Command
@@ -32,13 +31,6 @@ def test_the_machine_is_watched_on_the_run_of_a_sweep_or_on_the_only_run(
 
 
 def test_without_psutil_it_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def without(name: str, *rest: Any, **kinds: Any) -> Any:
-        if name == "psutil":
-            raise ImportError(name)
-        return imported(name, *rest, **kinds)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "psutil", None)  # as if it were not installed
     with pytest.raises(UserError, match=r"tracking\.system_metrics must be false without"):
         TrainingContext(TrackingConfig(system_metrics=True), Progress())
