@@ -1,4 +1,4 @@
-"""Executes work units in this process: teachers, then stages, then cohorts of runs."""
+"""Executes work units in this process: stages, then cohorts of runs, each after its teacher."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
