@@ -138,11 +138,13 @@ def _missing_stages(targets: Sequence[RunTarget], sweep: SweepLocation | None) -
 
 def _teachers(targets: Sequence[RunTarget], sweep: SweepLocation | None) -> list[RunTarget]:
     """The teachers that no store has, each once and after its own teacher."""
-    missing: dict[str, RunTarget] = {}
+    teachers: dict[str, RunTarget] = {}  # the runs of a cohort share one: its files are read once
     for target in targets:
         for teacher in teacher_targets(target, sweep):
-            if teacher.spec.fingerprint not in missing and finished_result(teacher) is None:
-                for below in _teachers([teacher], sweep):
-                    missing.setdefault(below.spec.fingerprint, below)
-                missing.setdefault(teacher.spec.fingerprint, teacher)
+            teachers.setdefault(teacher.spec.fingerprint, teacher)
+    missing: dict[str, RunTarget] = {}
+    for fingerprint, teacher in teachers.items():
+        if fingerprint not in missing and finished_result(teacher) is None:
+            for one in (*_teachers([teacher], sweep), teacher):
+                missing.setdefault(one.spec.fingerprint, one)
     return list(missing.values())
