@@ -53,6 +53,8 @@ class SweepSummaryCallback(Callback):
         hide_passwords(config, TRACKING)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if is_lockstep(config):
+            return
         folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
         for path in folder.glob("*.yaml"):  # Hydra has just written them
             found = OmegaConf.load(path)

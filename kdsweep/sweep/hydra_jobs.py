@@ -10,12 +10,14 @@ from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
+from kdsweep.config.overrides import is_search
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import RunFailed
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
     from hydra.conf import HydraConf
+    from hydra.core.config_loader import ConfigLoader
 
 
 class HydraJobs:
@@ -27,6 +29,10 @@ class HydraJobs:
 
     def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
         self.context, self.config, self.cohort_size = context, config, cohort_size
+        self._loader = _RememberingLoader(context.config_loader)
+        if not is_search(config):
+            # The sweeper composes all jobs of a batch through this context, to see that it can.
+            context.config_loader = cast("ConfigLoader", self._loader)
 
     @property
     def folder(self) -> Path:
@@ -40,7 +46,7 @@ class HydraJobs:
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""
-        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        config = self._loader.take(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
         hide_passwords(config)
@@ -83,6 +89,29 @@ class HydraJobs:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
+
+
+class _RememberingLoader:
+    """Hydra's config loader that keeps each config until it is taken, so as to compose it once."""
+
+    def __init__(self, loader: "ConfigLoader") -> None:
+        self._loader = loader
+        self._configs: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        config = self._loader.load_sweep_config(master_config, sweep_overrides)
+        self._configs[tuple(sweep_overrides)] = config
+        return config
+
+    def take(self, master_config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job, for the caller to change."""
+        config = self._configs.pop(tuple(overrides), None)
+        return config or self._loader.load_sweep_config(master_config, list(overrides))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 def objective_value(result: dict[str, Any]) -> float:

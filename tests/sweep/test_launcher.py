@@ -1,9 +1,11 @@
 """The lockstep launcher as Hydra and its users see it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Command
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
@@ -158,3 +160,16 @@ def test_a_finished_sweep_that_is_resumed_prints_its_report_again(command: Comma
     again = command(*words, "resume=true")
     assert "c/report.html" in again.out
     assert "vs ce in points" in again.out
+
+
+def test_each_job_is_composed_once(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[str] = []
+    load = ConfigLoaderImpl.load_sweep_config
+
+    def counted(self: Any, master_config: Any, sweep_overrides: list[str]) -> DictConfig:
+        composed.append(" ".join(sweep_overrides))
+        return load(self, master_config, sweep_overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    assert command("T=1,4", "alpha=0.1,0.9", "dry_run=true").code == 0
+    assert len(composed) == len(set(composed)) == 4
