@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-from commands import TINY, Command, Compose, Outcome, Refusal, said
+from commands import TINY, Command, Compose, Outcome, Refusal, overrides
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,17 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("teachers")
 
 
+@pytest.fixture
+def own_teachers(tmp_path: Path) -> str:
+    """The word that gives a test a store of teachers that no other test uses."""
+    return f"teacher.store={tmp_path}/teachers"
+
+
 def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
-    """What a sweep is told beside its own words, to be small and quick."""
-    small = [word for word in TINY if not said(word, words)]
-    # Its figures take seconds; tests of the report ask for it.
-    report = [] if said("tracking.report=false", words) else ["tracking.report=false"]
+    """The words that make a sweep small and quick, unless its own words set the same keys."""
+    small = [word for word in TINY if not overrides(words, word)]
+    # Its figures take seconds; tests of the report set it to true.
+    report = [] if overrides(words, "tracking.report=false") else ["tracking.report=false"]
     return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *report, *small]
 
 
@@ -110,13 +116,13 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
     tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
 
     def refused(*words: str) -> str:
-        base = [f"teacher.store={teachers}", *(word for word in TINY if not said(word, words))]
+        base = [f"teacher.store={teachers}", *(word for word in TINY if not overrides(words, word))]
         config = compose(*base, *words)
         with (
-            closing(TrainingContext(tracking, Progress())) as session,
+            closing(TrainingContext(tracking, Progress())) as context,
             pytest.raises(UserError) as caught,
         ):
-            preflight(build_specs([config], [words], 0, []), session.dataset)
+            preflight(build_specs([config], [words], 0, []), context.dataset)
         return str(caught.value)
 
     return refused

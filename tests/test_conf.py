@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from commands import Compose, said
+from commands import Compose, overrides
 from optuna.pruners import BasePruner
 
 from kdsweep.builders.data import build_dataset, build_source, build_stream
@@ -168,7 +168,7 @@ def test_a_step_in_a_cohort_equals_the_step_alone(
         pytest.importorskip("timm")
     words, around = words_of(group, option), GROUPS[group][0]
     shared = words if group in ("dataset", "teacher") else ()  # a cohort has one
-    others = [word for word in NEIGHBOUR if not said(word, (*shared, *around))]
+    others = [word for word in NEIGHBOUR if not overrides((*shared, *around), word)]
     config, neighbour = config_of(*words, *around), config_of(*shared, *around, *others)
     assert_same_step(config, neighbour)
     for single in single_teachers(config).values() if group == "teacher" else ():

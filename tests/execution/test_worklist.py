@@ -1,32 +1,13 @@
 """The list of what is still to be trained, from specs and the directories of their runs."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from commands import Compose
+from commands import Targets
 
 from kdsweep.common.files import write_json_atomic
-from kdsweep.execution.target import RunTarget, SweepLocation
+from kdsweep.execution.target import SweepLocation
 from kdsweep.execution.worklist import WorkUnit, pending, split_finished
-from kdsweep.runs.build_specs import build_specs
-from kdsweep.sweep.directory import run_targets
 from kdsweep.tracking.result import RunResult
-
-SMALL = ["dataset=fake", "dataset.source.shape=[1,8,8]", "trainer.epochs=3", "student=cnn"]
-Targets = Callable[..., list[RunTarget]]
-
-
-@pytest.fixture
-def targets(compose: Compose, tmp_path: Path) -> Targets:
-    """`targets(["T=1"], ["T=4"])`: the runs of these jobs in a sweep of `tmp_path`."""
-
-    def of(*jobs: list[str]) -> list[RunTarget]:
-        words = [[*SMALL, f"teacher.store={tmp_path}/store", *job] for job in jobs]
-        specs = build_specs([compose(*job) for job in words], jobs, 0, [])
-        return run_targets(SweepLocation(tmp_path), specs)
-
-    return of
 
 
 def roles(units: list[WorkUnit]) -> list[tuple[str, int]]:

@@ -3,10 +3,8 @@
 import pytest
 from commands import Compose
 
-from kdsweep.config.overrides import keys_without_effect, swept_keys
 from kdsweep.config.resolve import resolve_config
 from kdsweep.runs.build_specs import build_spec
-from kdsweep.runs.naming import cell_of
 
 
 @pytest.fixture
@@ -103,56 +101,3 @@ def test_a_checkpoint_counts_however_its_path_is_written(mark) -> None:
 def test_a_given_teacher_hides_its_recipe(mark) -> None:
     given = ["teacher.checkpoint=other"]
     assert mark(*given, "teacher.optimizer.lr=0.5") == mark(*given)
-
-
-def test_the_teacher_follows_no_key_of_the_root(compose: Compose) -> None:
-    plain = compose()
-    other = compose("optimizer=sgd", "trainer.epochs=3", "seed=4", "schedule=constant")
-    assert plain.teacher == other.teacher
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ([], "kl T=4 alpha=0.5"),
-        (["T=2.50"], "kl T=2.5 alpha=0.5"),
-        (["loss=ce"], "ce"),
-        (["loss=mse"], "mse alpha=0.5"),
-        (["loss=[kl,fitnet]"], "fitnet+kl T=4 alpha=0.5"),
-        (["loss=fitnet"], "fitnet"),
-    ],
-)
-def test_a_cell_names_what_has_an_effect(compose: Compose, words: list[str], expected: str) -> None:
-    cfg = compose(*words)
-    assert cell_of(cfg, resolve_config(cfg), []).name == expected
-
-
-def test_a_cell_names_what_else_is_swept_but_not_the_seed(compose: Compose) -> None:
-    words = ["student=cnn", "optimizer.lr=0.1", "seed=3", "tracking.plots=run"]
-    cfg = compose(*words)
-    cell = cell_of(cfg, resolve_config(cfg), words)
-    assert cell.name == "kl T=4 alpha=0.5 student=cnn optimizer.lr=0.1"
-
-
-def test_loss_name_does_not_depend_on_the_order(compose: Compose) -> None:
-    names = {
-        resolve_config(compose(f"loss={terms}")).loss_name for terms in ("[kl,mse]", "[mse,kl]")
-    }
-    assert names == {"kl+mse"}
-
-
-JOBS = [["loss=ce", "T=1"], ["loss=ce", "T=4"], ["loss=kl", "T=1"], ["loss=kl", "T=4"]]
-
-
-def test_swept_keys_are_those_that_vary() -> None:
-    assert swept_keys([["a=1", "b=2", "c=3"], ["a=1", "b=3", "c=4"]]) == ["b", "c"]
-    assert swept_keys([["a=1"]]) == []
-
-
-def test_a_key_that_alters_some_run_has_an_effect() -> None:
-    assert keys_without_effect(JOBS, ["ce", "ce", "kl1", "kl4"]) == []
-
-
-def test_a_key_that_alters_no_run_has_none() -> None:
-    assert keys_without_effect(JOBS, ["ce", "ce", "kl", "kl"]) == ["T"]
-    assert keys_without_effect([["T=1"], ["T=4"]], ["same", "same"]) == ["T"]

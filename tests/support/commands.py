@@ -53,13 +53,15 @@ class Outcome:
 Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
 Refusal = Callable[..., str]
+Targets = Callable[..., list[Any]]
 
 
-def said(word: str, words: tuple[str, ...]) -> bool:
+def overrides(words: tuple[str, ...], word: str) -> bool:
+    """Whether one of the words sets the key of another word, or makes it meaningless."""
     key = word.partition("=")[0]
-    groups = {said.partition("=")[0] for said in words}
+    groups = {other.partition("=")[0] for other in words}
     if key.startswith("dataset.source") and "dataset" in groups:
         return True  # another data set has other keys
     if key == "teacher.model.width" and "teacher" in groups:
         return True
-    return any(said.partition("=")[0] == key for said in words)
+    return key in groups

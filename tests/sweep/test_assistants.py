@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from commands import Command, Compose, Refusal
+from commands import Command, Refusal
 from outcomes import both, digests, interrupt, parent_of, runs
 
 from kdsweep.common.files import read_json
-from kdsweep.config.resolve import resolve_config
 
 QUICK = ["teacher.trainer.epochs=1", "teacher.teacher.trainer.epochs=1"]
 ASSISTANT = ["teacher=assistant", *QUICK, "teacher.model.width=4", "teacher.teacher.model.width=6"]
@@ -18,11 +17,6 @@ CHAIN = [
     "teacher.teacher.teacher.model.width=8",
 ]
 AGAIN = ["teacher=next_generation", "trainer.epochs=1"]
-
-
-@pytest.fixture
-def own_teachers(tmp_path: Path) -> str:
-    return f"teacher.store={tmp_path}/teachers"
 
 
 def stores(folder: Path) -> list[str]:
@@ -91,24 +85,6 @@ def test_an_interrupted_assistant_goes_on_with_the_same_bits(
     kept = kept_in(tmp_path / "whole")
     assert kept_in(tmp_path / "mine") == kept
     assert len(kept) == 2
-
-
-def test_terms_of_a_recipe_follow_the_recipe_and_not_the_root(compose: Compose) -> None:
-    words = ["teacher=assistant", "loss@teacher.loss=[kl,at]", "student=mlp", "T=9", "alpha=0.1"]
-    teacher = resolve_config(compose(*words, "teacher.alpha=0.7", "teacher.T=2")).teacher
-    assert (teacher.loss["kl"]["T"], teacher.loss["kl"]["weight"]) == (2, 0.7)
-    assert teacher.loss["at"]["pairs"] == [[f"stage{n}", f"stage{n}"] for n in (1, 2, 3)]
-    assert teacher.alpha_weighted
-
-
-def test_a_generation_follows_the_student_but_not_its_seed(compose: Compose) -> None:
-    words = ["teacher=next_generation", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=7"]
-    config = resolve_config(compose(*words, "seed=5"))
-    for recipe in (config.teacher, config.teacher.teacher):
-        for key in ("optimizer", "schedule", "trainer"):
-            assert getattr(recipe, key) == getattr(config, key)
-        assert recipe.model == config.student.model
-    assert [recipe.seed, config.teacher.seed, 5] == [1000, 1001, 5]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,10 @@
 """Bad input: one sentence with key, value and what is allowed, exit code 1, nothing trained."""
 
-import pickle
-import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
-import torch
-from commands import Command, Refusal
-from PIL import Image
-
-from kdsweep.training import checkpoint
+from commands import Command
 
 
 def refused(command: Command, *words: str, **options: bool) -> str:
@@ -23,45 +17,23 @@ def refused(command: Command, *words: str, **options: bool) -> str:
     return outcome.err
 
 
-ALL_AT_ONCE = [
-    {
-        "T=0": "T must be a number from 1e-6 to 1e6, got 0",
-        "alpha=2": "alpha must be a number in [0, 1], got 2",
-        "seed=-1": "seed must be an integer >= 0, got -1",
-        "hard_weight=-1": "hard_weight must be null or a finite number >= 0, got -1",
-        "hard.label_smoothing=1": "hard.label_smoothing must be a number in [0, 1), got 1",
-        "trainer.epochs=0": "trainer.epochs must be at least 1, got 0",
-        "trainer.batch_size=0": "trainer.batch_size must be at least 1, got 0",
-        "trainer.threads=0": "trainer.threads must be at least 1, got 0",
-        "trainer.precision=fp8": "trainer.precision must be fp32 | bf16, got fp8",
-        "trainer.grad_clip=0": "trainer.grad_clip must be null or a number > 0, got 0",
-        "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
-        "tracking.plots=all": "tracking.plots must be run | sweep | none, got all",
-    },
-    {
-        "T=-1": "T must be a number from 1e-6 to 1e6, got -1",
-        "alpha=-0.1": "alpha must be a number in [0, 1], got -0.1",
-    },
-    {
-        "T=nan": "T must be a number from 1e-6 to 1e6, got nan",
-    },
-]
+ALL_AT_ONCE = {
+    "T=0": "T must be a number from 1e-6 to 1e6, got 0",
+    "alpha=2": "alpha must be a number in [0, 1], got 2",
+    "trainer.epochs=0": "trainer.epochs must be at least 1, got 0",
+    "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
+    "tracking.plots=all": "tracking.plots must be run | sweep | none, got all",
+}
 
 
-@pytest.mark.parametrize("wrong", ALL_AT_ONCE, ids=len)
-def test_all_wrong_values_are_said_at_once(command: Command, wrong: dict[str, str]) -> None:
-    sentences = refused(command, *wrong)
-    assert sorted(sentences.splitlines()) == sorted(wrong.values())
+def test_all_wrong_values_are_named_at_once(command: Command) -> None:
+    sentences = refused(command, *ALL_AT_ONCE)
+    assert sorted(sentences.splitlines()) == sorted(ALL_AT_ONCE.values())
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["T=-1", "loss=ce"], "T must be a number from 1e-6 to 1e6, got -1"),
-        (["optimizer.lr=fast"], "optimizer.lr must be a finite number > 0, got fast"),
-        (["loss=null"], "loss must name at least one option"),
-        (["dataset.classes=7"], "dataset.classes"),
-        (["teacher=vgg16", "dataset=digits"], "vgg16 needs images of at least 32 x 32, got 8 x 8"),
         (["tracking.uri=file:./mlruns"], "tracking.uri must be"),
         (["search.seeds=[0,1]"], "search.seeds must be left out unless search=bayes searches"),
         (
@@ -69,64 +41,16 @@ def test_all_wrong_values_are_said_at_once(command: Command, wrong: dict[str, st
             "search.objectives must be of val/acc, val/acc_best, val/loss, num_params, latency_ms,"
             " got test/acc",
         ),
+        (["loss=null"], "loss must name at least one option"),
         (["hydra.launcher.cohort_size=0"], "cohort_size must be null or at least 1, got 0"),
+        (["search=bayes", "resume=true"], "resume must be false in a search"),
+        (["search=bayes", "seed=0,1"], "seed must not be searched"),
+        (["hydra/launcher=basic", "dry_run=true"], "dry_run=true needs hydra/launcher=lockstep"),
+        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER"),
     ],
 )
 def test_values(command: Command, words: list[str], sentence: str) -> None:
     assert sentence in refused(command, *words)
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["T=inf"], "T must be a number from 1e-6 to 1e6, got inf"),
-        (["loss.kl.T=null"], "T must be a number from 1e-6 to 1e6, got None"),
-        (["loss.kl.weight=-1"], "loss.kl: weight must be a finite number >= 0, got -1"),
-        (["loss.kl.standardize=maybe"], "loss.kl: standardize must be true or false, got 'maybe'"),
-        (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
-        (["loss.kl.schedule=20"], "loss.kl.schedule: must be null or hold some of warmup, until,"),
-        (["loss.kl.schedule={warm:3}"], "loss.kl.schedule: must be null or hold some of warmup,"),
-        (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule: warmup must be an integer >= 1, got"),
-        (
-            ["loss.kl.schedule={until:1}", "hard_weight=0"],
-            "loss: hard_weight or the weight of a term must be > 0 in every epoch, got",
-        ),
-        (["optimizer.lr=-0.1"], "optimizer.lr must be a finite number > 0, got -0.1"),
-        (["optimizer.weight_decay=-1"], "optimizer.weight_decay must be a finite number >= 0"),
-        (["trainer.batch_size=5000"], "trainer.batch_size must be at most the"),
-        (["trainer.device=tpu9"], "trainer.device must be auto, cpu or a device"),
-        (["schedule.warmup_epochs=9"], "warmup_epochs must be less than trainer.epochs=2, got 9"),
-        (["schedule=multistep", "schedule.milestones=[3,2]"], "milestones must be rising"),
-        (["teacher.optimizer.lr=-1"], "teacher.optimizer.lr must be a finite number > 0, got -1"),
-        (["teacher.trainer.batch_size=5000"], "teacher.trainer.batch_size must be at most the"),
-        (["loss=[kl,kl]"], "loss must name each option once, got [kl,kl]"),
-        (["loss=[]"], "loss must name at least one option"),
-        (["teacher=none"], "teacher must be a model for these loss terms, got none"),
-        (["loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"], "feature 'layer9' must be"),
-        (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet: pairs must be"),
-        (
-            ["loss=fitnet", "loss.fitnet.pairs=${pairs:maps}"],
-            "loss.fitnet.pairs: student.features.maps must be given, got []; or list the pairs",
-        ),
-        (["loss=fitnet", "teacher=none"], "loss.fitnet.pairs: teacher must be a model, got none"),
-        (["loss=fitnet", "loss.fitnet.pairs=[[pool,stage1]]"], "feature 'pool' must be"),
-        (
-            ["loss=fitnet", "loss.fitnet.pairs=[[hidden2,stage1]]"],
-            "loss.fitnet: pairs [hidden2, stage1]: features must be two vectors",
-        ),
-        (["dataset.val_fraction=1"], "dataset.val_fraction must be"),
-        (["dataset.train_fraction=0"], "dataset.train_fraction must be"),
-        (["dataset.limit=0"], "dataset.limit must be"),
-        (["student.model.width=0"], "width must be"),
-        (
-            ["student.checkpoint=nowhere.safetensors"],
-            "student.checkpoint must be a file of weights",
-        ),
-        (["teacher.checkpoint=nowhere.pt"], "teacher.checkpoint must be a file of weights"),
-    ],
-)
-def test_what_a_plan_refuses(refusal: Refusal, words: list[str], sentence: str) -> None:
-    assert sentence in refusal(*words)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +71,7 @@ def test_names_and_types_are_hydras_own_errors(
     assert sentence in refused(command, *words)
 
 
-def test_a_sentence_is_said_once_and_names_the_runs(command: Command) -> None:
+def test_a_message_is_printed_once_and_names_the_runs(command: Command) -> None:
     sentence = refused(command, "T=-1,4", "alpha=0.1,2")
     assert sentence.count("T must be") == sentence.count("alpha must be") == 1
     assert (
@@ -169,28 +93,6 @@ def test_a_swept_key_with_an_effect_on_some_run_is_no_error(command: Command) ->
 def test_a_folder_named_in_a_refused_command_is_free_again(command: Command) -> None:
     refused(command, "hydra.sweep.dir=mine", "T=0")
     assert command("hydra.sweep.dir=mine", "T=1", "loss=kl").code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["dataset=image_folder"], "dataset.root must be given"),
-        (["teacher=torchvision"], "teacher.model.name must be given"),
-        (["search=bayes", "resume=true"], "resume must be false in a search"),
-        (["search=bayes", "seed=0,1"], "seed must not be searched"),
-        (["hydra/launcher=basic", "dry_run=true"], "dry_run=true needs hydra/launcher=lockstep"),
-        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER"),
-        (["optimizer=sgd", "optimizer.momentum=-1"], "optimizer.momentum must be a finite number"),
-        (
-            ["loss=fitnet", "loss.fitnet.pairs=[[nope,stage1]]"],
-            "loss needs a feature that the student does not have",
-        ),
-    ],
-)
-def test_what_cannot_be_is_said_before_training(
-    command: Command, words: list[str], sentence: str
-) -> None:
-    assert sentence in refused(command, *words)
 
 
 @pytest.mark.slow
@@ -216,92 +118,6 @@ def test_debug_shows_the_traceback(command: Command) -> None:
     assert outcome.code == 1
     assert "Traceback" in outcome.err
     assert "T must be a number from 1e-6 to 1e6, got -1" in outcome.err
-
-
-def folder_of_images(root: Path) -> Path:
-    """A small image folder as a user has it."""
-    for split, count in (("train", 20), ("test", 4)):
-        for name, shade in (("cat", 60), ("dog", 200)):
-            (root / split / name).mkdir(parents=True)
-            for number in range(count):
-                image = Image.new("RGB", (32, 32), (shade, number, 7 * number))
-                image.save(root / split / name / f"{number}.png")
-    return root
-
-
-def image_folder(root: Path) -> list[str]:
-    sizes = ["trainer.batch_size=8", "teacher.trainer.batch_size=8"]
-    return ["dataset=image_folder", f"dataset.root={root}", *sizes]
-
-
-def test_a_missing_folder(command: Command, tmp_path: Path) -> None:
-    sentence = refused(command, *image_folder(tmp_path / "nowhere"))
-    assert "dataset.root" in sentence
-    assert "nowhere" in sentence
-
-
-def test_an_empty_folder(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert "dataset.root" in refused(command, *image_folder(tmp_path / "empty"))
-
-
-def test_an_empty_class_folder(command: Command, tmp_path: Path) -> None:
-    root = folder_of_images(tmp_path / "pets")
-    (root / "train" / "eel").mkdir()
-    assert "eel" in refused(command, *image_folder(root))
-
-
-def test_an_unreadable_image_is_named_and_skipped_on_request(
-    command: Command, tmp_path: Path
-) -> None:
-    root = folder_of_images(tmp_path / "pets")
-    (root / "train" / "cat" / "3.png").write_bytes(b"not an image")
-    sentence = refused(command, *image_folder(root))
-    assert "3.png" in sentence
-    assert command(*image_folder(root), "dataset.source.skip_unreadable=true").code == 0
-
-
-def test_a_corrupt_checkpoint(command: Command, tmp_path: Path) -> None:
-    path = tmp_path / "cut.safetensors"
-    path.write_bytes(b"\x08\x00")
-    assert "cut.safetensors, which is damaged" in refused(command, f"teacher.checkpoint={path}")
-
-
-def test_a_pickled_checkpoint(command: Command, tmp_path: Path) -> None:
-    path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps({"weights": Path("somewhere")}))
-    assert "pickled objects; those are never loaded" in refused(
-        command, f"student.checkpoint={path}"
-    )
-
-
-def test_a_foreign_checkpoint(command: Command, tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    checkpoint.save_weights(path, torch.nn.Linear(3, 2))
-    sentence = refused(command, f"teacher.checkpoint={path}")
-    assert "teacher.checkpoint" in sentence
-    assert "other.safetensors" in sentence
-
-
-def test_a_checkpoint_for_other_classes(command: Command, tmp_path: Path) -> None:
-    from kdsweep.models.cnn import CNN
-
-    path = tmp_path / "hundred.safetensors"
-    checkpoint.save_weights(path, CNN(in_shape=(3, 32, 32), num_classes=100, width=32))
-    sentence = refused(command, f"teacher.checkpoint={path}")
-    assert "teacher.checkpoint" in sentence
-    assert "(100" in sentence
-
-
-def test_a_search_may_choose_by_the_validation_set_of_a_folder(
-    command: Command, tmp_path: Path
-) -> None:
-    root = folder_of_images(tmp_path / "pets")
-    shutil.copytree(root / "train", root / "val")
-    words = ["search=bayes", "hydra.sweeper.n_trials=1", "dataset.val_fraction=0"]
-    outcome = command(*image_folder(root), *words)
-    assert outcome.code == 0, outcome.err
-    assert outcome.rows[0]["val/acc"] is not None
 
 
 def test_an_output_folder_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
@@ -337,19 +153,3 @@ def test_a_locked_mlflow_database(command: Command, tmp_path: Path, fresh_databa
         assert "tracking.uri must be" in refused(command, tracking=True)
     finally:
         connection.close()
-
-
-def test_a_full_disk_at_a_checkpoint_ends_the_runs_with_the_reason(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(folder: Path, student: object, fingerprint: str) -> None:
-        raise OSError(28, "No space left on device", str(folder))
-
-    assert command().code == 0  # from here on the teacher is there
-    monkeypatch.setattr(checkpoint, "save", full)
-    outcome = command("T=1,4", "tracking.checkpoint_seconds=0")
-    assert outcome.code == 1
-    assert "the disk of" in outcome.err
-    assert "is full" in outcome.err
-    assert "Traceback" not in outcome.err
-    assert {row["status"] for row in outcome.rows} == {"FAILED"}

@@ -37,25 +37,3 @@ def test_names_of_any_letters_reach_every_page_and_picture(command, root):
     assert "could not be made" not in page.partition("<script")[0] + page.rpartition("</script")[2]
     assert "<b>&lt;" not in page  # as markup; escaped it reads &lt;b&gt;&amp;lt;
     assert "a\\udcffb" in page
-
-
-def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch, caplog):
-    from kdsweep.execution import run_writer
-    from kdsweep.sweep import batch, finalize
-
-    def broken(*_):
-        raise ValueError("no such colour")
-
-    for place, name in (
-        (run_writer, "curves_plot"),
-        (run_writer, "confusion_plot"),
-        (finalize, "draw_heatmap"),
-        (batch, "samples_plot"),
-    ):
-        monkeypatch.setattr(place, name, broken)
-    outcome = command("loss=ce", "tracking.plots=run", "-m", "optimizer.lr=1,2", tracking=True)
-    assert outcome.code == 0, outcome.err
-    assert {row["status"] for row in outcome.rows} == {"FINISHED"}
-    text = outcome.out + outcome.err + caplog.text
-    for picture in ("curves", "confusion", "heatmap", "samples"):
-        assert f"{picture}.png could not be drawn: no such colour" in text

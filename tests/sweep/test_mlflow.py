@@ -3,18 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 from commands import Command
 from mlflow import MlflowClient
 from outcomes import interrupt, runs
-from safetensors.torch import load_file
-
-from kdsweep.training.student import Student
-
-
-@pytest.fixture
-def own_teachers(tmp_path: Path) -> str:
-    return f"teacher.store={tmp_path}/teachers"
 
 
 def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
@@ -43,13 +34,6 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
         "config",
         "result.json",
     }
-
-
-@pytest.mark.slow
-def test_a_second_sweep_trains_no_teacher(command: Command, own_teachers: str) -> None:
-    command("T=1,4", own_teachers, tracking=True)
-    outcome = command("T=2,8", own_teachers, tracking=True)
-    assert len(runs(outcome)["teacher"]) == 1
 
 
 def test_a_single_run_has_no_parent(command: Command) -> None:
@@ -96,24 +80,6 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
 
 
 @pytest.mark.slow
-def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    recipe = ["teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]
-    uninterrupted = command(*recipe, f"teacher.store={tmp_path}/whole")
-    assert uninterrupted.code == 0, uninterrupted.err
-    mine = [*recipe, f"teacher.store={tmp_path}/mine"]
-    with monkeypatch.context() as patch:
-        interrupt(patch, epoch=2, seed=0)
-        assert command(*mine).code == 130
-    assert command(*mine, "resume=true").code == 0
-    (one,) = (tmp_path / "whole").glob("*/checkpoint/model.safetensors")
-    (other,) = (tmp_path / "mine").glob("*/checkpoint/model.safetensors")
-    weights, again = load_file(one), load_file(other)
-    assert all(torch.equal(weights[name], again[name]) for name in weights | again)
-
-
-@pytest.mark.slow
 def test_the_stock_optuna_sweeper_is_one_parent_of_its_runs(
     command: Command, tmp_path: Path
 ) -> None:
@@ -144,47 +110,3 @@ def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: C
     assert {run.data.tags["mlflow.parentRunId"] for run in found["run"]} == {parent.info.run_id}
     client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
     assert "results.csv" in {item.path for item in client.list_artifacts(parent.info.run_id)}
-
-
-@pytest.mark.slow
-def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_bits(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["T=1,2,4,8", "tracking.checkpoint_seconds=0"]
-    whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
-    step = Student.step
-    seen: list[Student] = []
-
-    def hungry(self: Student, *arguments: object) -> None:
-        if self.epoch == 1 and not seen:
-            seen.append(self)
-            raise torch.OutOfMemoryError("no memory left")
-        step(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Student, "step", hungry)
-    outcome = command(*words, tracking=True)
-    assert outcome.code == 0, outcome.err
-    assert "4 students do not fit into memory, 2 at a time now" in outcome.err
-    assert {row["name"]: row["weights_sha256"] for row in outcome.rows} == whole
-    assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}
-
-
-@pytest.mark.slow
-def test_a_run_that_had_only_its_test_set_to_go_keeps_its_validation(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from kdsweep.execution import cohort as module
-
-    words = ["T=1,4", "tracking.checkpoint_seconds=0"]
-    whole = command(*words).rows
-
-    def interrupted(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_finish", interrupted)
-        assert command(*words).code == 130
-    resumed = command(*words, "resume=true")
-    assert resumed.code == 0, resumed.err
-    for key in ("val/acc", "val/loss", "val/agreement", "test/acc", "weights_sha256"):
-        assert [row[key] for row in resumed.rows] == [row[key] for row in whole]

@@ -1,12 +1,11 @@
 """`teacher=peers`: the peers of a run are one unit of its cohort, and runs of their own."""
 
 import pytest
-from commands import Command, Compose, Outcome, Refusal
+from commands import Command, Outcome, Refusal
 from mlflow import MlflowClient
 from outcomes import both, digests, interrupt, parent_of, runs
 
 from kdsweep.common.files import read_json
-from kdsweep.config.resolve import resolve_config
 
 PEERS = ["teacher=peers"]
 THREE = [
@@ -97,23 +96,6 @@ def test_an_interrupted_unit_goes_on_with_the_same_bits(
     assert len(found["peer"]) == 2
 
 
-def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
-    words = ["teacher=peers", "loss=fitnet", "student=mlp", "+student@teacher.peers.second=cnn"]
-    config = resolve_config(compose(*words))
-    assert config.loss["fitnet"]["pairs"] == [["hidden2", "pool"]]
-    second = config.teacher.peers["second"]
-    assert second.loss["fitnet"]["pairs"] == [["pool", "hidden2"]]
-
-
-def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose) -> None:
-    words = ["teacher=peers", "student.model.width=11", "+student@teacher.peers.third=cnn"]
-    config = resolve_config(compose(*words, "teacher.peers.third.model.width=5"))
-    second, third = config.teacher.peers.values()
-    assert second.model == config.student.model
-    assert (third.name, third.model["width"]) == ("cnn", 5)
-    assert config.student.model["width"] == 11
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -138,7 +120,6 @@ def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
     assert sentence in refusal("teacher=peers", *words)
 
 
-def test_peers_teach_no_assistant(command: Command) -> None:
-    outcome = command("teacher=assistant", "teacher@teacher.teacher=peers")
-    assert outcome.code == 1
-    assert "teacher.teacher.peers must be empty below the root" in outcome.err
+def test_peers_teach_no_assistant(refusal: Refusal) -> None:
+    text = refusal("teacher=assistant", "teacher@teacher.teacher=peers")
+    assert "teacher.teacher.peers must be empty below the root" in text

@@ -229,3 +229,16 @@ def test_safetensors_files_hold_only_tensors(tmp_path: Path) -> None:
     train([student], epochs=1)
     save(tmp_path, student, "mark")
     assert set(load_file(tmp_path / "epoch-0001.safetensors")) == set(student.model.state_dict())
+
+
+def test_a_mask_may_hold_infinities() -> None:
+    class Masked(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 2)
+            self.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+
+    fit_weights(Masked(), Masked().state_dict(), "file")
+    with pytest.raises(ValueError, match="file must hold finite weights, got nan or inf in 'mask'"):
+        fit_weights(
+            Masked(), {**Masked().state_dict(), "mask": torch.full((2,), -torch.inf)}, "file"
+        )

@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from kdsweep.execution import teacher_store
 from kdsweep.models.cnn import CNN
-from kdsweep.training.checkpoint import fit_weights, save_weights
-from kdsweep.training.teacher_check import chance_warning, is_near_chance
+from kdsweep.training.checkpoint import save_weights
 
 QUICK = ["trainer.epochs=1", "T=1"]
 ENSEMBLE = [
@@ -158,31 +157,3 @@ def test_a_teacher_whose_logits_overflow_is_named_and_not_its_student(
     assert outcome.code == 1
     assert "teacher must give finite logits, got nan or inf (val)" in outcome.err
     assert "Traceback" not in outcome.err
-
-
-def test_a_mask_may_hold_infinities() -> None:
-    class Masked(torch.nn.Linear):
-        def __init__(self) -> None:
-            super().__init__(2, 2)
-            self.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
-
-    fit_weights(Masked(), Masked().state_dict(), "file")
-    with pytest.raises(ValueError, match="file must hold finite weights, got nan or inf in 'mask'"):
-        fit_weights(
-            Masked(), {**Masked().state_dict(), "mask": torch.full((2,), -torch.inf)}, "file"
-        )
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "classes", "near"),
-    [(0.19, 10, True), (0.21, 10, False), (0.74, 2, True), (0.76, 2, False), (0.67, 3, False)],
-)
-def test_near_chance_is_below_twice_chance(accuracy: float, classes: int, near: bool) -> None:
-    assert is_near_chance(accuracy, classes) is near
-
-
-def test_few_classes_are_named_whole() -> None:
-    sentence = chance_warning(0.5, 1200, ("cat", "dog"), (3, 32, 32))
-    assert "50.0% (of 1,200 images) is near chance, which is 50.0%" in sentence
-    assert "(here cat, dog)" in sentence
-    assert "(here 3 x 32 x 32)" in sentence

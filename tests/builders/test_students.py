@@ -1,0 +1,58 @@
+"""A student before its first step: its weights follow from its seed and from nothing else."""
+
+import pytest
+import torch
+from commands import TINY, Compose
+
+from kdsweep.builders.data import build_dataset
+from kdsweep.builders.models import build_network, extract_features
+from kdsweep.builders.students import build_student
+from kdsweep.config.resolve import resolve_config
+from kdsweep.training.student import Student
+
+
+@pytest.fixture
+def student(compose: Compose):
+    """`student("seed=1")`: the student of a run of these words, with an untrained teacher."""
+
+    def build(*words: str) -> Student:
+        words = tuple(word for word in (*TINY, *words) if "=" in word)
+        config = resolve_config(compose(*words))
+        dataset = build_dataset(config.dataset, "cpu")
+        network = build_network(dataset, config.teacher.model, "teacher")
+        teacher = extract_features(network, ["pool"], "teacher", dataset)
+        return build_student(config, dataset, [teacher], steps_per_epoch=5)
+
+    return build
+
+
+def weights(student: Student) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(student.model.parameters()).detach()
+
+
+@pytest.mark.parametrize("words", [["loss=mse"], ["loss=[kl,fitnet]"], ["T=9"], ["optimizer=sgd"]])
+def test_what_does_not_reach_the_network_leaves_its_first_weights(
+    student, words: list[str]
+) -> None:
+    assert torch.equal(weights(student(*words)), weights(student()))
+
+
+def test_another_seed_is_another_network(student) -> None:
+    assert not torch.equal(weights(student("seed=1")), weights(student("seed=0")))
+
+
+def test_a_term_of_its_own_is_the_same_with_any_other_term(student) -> None:
+    alone, both = student("loss=fitnet"), student("loss=[fitnet,mse]")
+    first, second = (
+        torch.nn.utils.parameters_to_vector(one.objective.terms["fitnet"].parameters())
+        for one in (alone, both)
+    )
+    assert len(first)
+    assert torch.equal(first, second)
+
+
+def test_the_optimizer_trains_the_network_and_the_terms(student) -> None:
+    fitnet = student("loss=fitnet")
+    trained = {id(p) for group in fitnet.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in (*fitnet.model.parameters(), *fitnet.objective.parameters())}
+    assert len(trained) > len(list(fitnet.model.parameters()))

@@ -1,0 +1,54 @@
+"""Values out of range: one message for each, with the key, the value and what is allowed."""
+
+import pytest
+from commands import Compose, Refusal
+
+from kdsweep.config.resolve import resolve_config
+from kdsweep.config.validate import validation_errors
+
+WRONG = {
+    "T=0": "T must be a number from 1e-6 to 1e6, got 0",
+    "alpha=2": "alpha must be a number in [0, 1], got 2",
+    "seed=-1": "seed must be an integer >= 0, got -1",
+    "hard_weight=-1": "hard_weight must be null or a finite number >= 0, got -1",
+    "hard.label_smoothing=1": "hard.label_smoothing must be a number in [0, 1), got 1",
+    "trainer.epochs=0": "trainer.epochs must be at least 1, got 0",
+    "trainer.batch_size=0": "trainer.batch_size must be at least 1, got 0",
+    "trainer.threads=0": "trainer.threads must be at least 1, got 0",
+    "trainer.precision=fp8": "trainer.precision must be fp32 | bf16, got fp8",
+    "trainer.grad_clip=0": "trainer.grad_clip must be null or a number > 0, got 0",
+    "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
+    "tracking.plots=all": "tracking.plots must be run | sweep | none, got all",
+    "tracking.wait=-1": "tracking.wait must be a number of seconds >= 0, got -1",
+    "teacher.optimizer.lr=-1": "teacher.optimizer.lr must be a finite number > 0, got -1",
+}
+ALONE = {
+    "T=-1": "T must be a number from 1e-6 to 1e6, got -1",
+    "T=nan": "T must be a number from 1e-6 to 1e6, got nan",
+    "T=inf": "T must be a number from 1e-6 to 1e6, got inf",
+    "alpha=-0.1": "alpha must be a number in [0, 1], got -0.1",
+    "optimizer.lr=-0.1": "optimizer.lr must be a finite number > 0, got -0.1",
+    "optimizer.lr=fast": "optimizer.lr must be a finite number > 0, got fast",
+    "optimizer.weight_decay=-1": "optimizer.weight_decay must be a finite number >= 0, got -1",
+}
+
+
+def test_all_wrong_values_are_named_at_once(compose: Compose) -> None:
+    assert sorted(validation_errors(resolve_config(compose(*WRONG)))) == sorted(WRONG.values())
+
+
+@pytest.mark.parametrize("word", ALONE)
+def test_a_wrong_value_is_named(compose: Compose, word: str) -> None:
+    assert validation_errors(resolve_config(compose(word))) == [ALONE[word]]
+
+
+@pytest.mark.parametrize(
+    "words", [["optimizer=sgd", "optimizer.momentum=-1"], ["T=-1", "loss=ce"]], ids=" ".join
+)
+def test_values_that_have_no_effect_are_checked_too(refusal: Refusal, words: list[str]) -> None:
+    *_, word = sorted(words, key=lambda word: "-1" in word)
+    assert refusal(*words).startswith(f"{word.partition('=')[0]} must be ")
+
+
+def test_the_defaults_are_allowed(compose: Compose) -> None:
+    assert validation_errors(resolve_config(compose())) == []

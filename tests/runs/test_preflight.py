@@ -1,0 +1,166 @@
+"""What is refused once the networks and the data are there, before any training."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from commands import Command, Refusal
+from PIL import Image
+
+from kdsweep.training import checkpoint
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["loss.kl.T=null"], "T must be a number from 1e-6 to 1e6, got None"),
+        (["loss.kl.weight=-1"], "loss.kl: weight must be a finite number >= 0, got -1"),
+        (["loss.kl.standardize=maybe"], "loss.kl: standardize must be true or false, got 'maybe'"),
+        (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
+        (["loss.kl.schedule=20"], "loss.kl.schedule: must be null or hold some of warmup, until,"),
+        (["loss.kl.schedule={warm:3}"], "loss.kl.schedule: must be null or hold some of warmup,"),
+        (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule: warmup must be an integer >= 1, got"),
+        (
+            ["loss.kl.schedule={until:1}", "hard_weight=0"],
+            "loss: hard_weight or the weight of a term must be > 0 in every epoch, got",
+        ),
+        (["trainer.batch_size=5000"], "trainer.batch_size must be at most the"),
+        (["trainer.device=tpu9"], "trainer.device must be auto, cpu or a device"),
+        (["schedule.warmup_epochs=9"], "warmup_epochs must be less than trainer.epochs=2, got 9"),
+        (["schedule=multistep", "schedule.milestones=[3,2]"], "milestones must be rising"),
+        (["teacher.trainer.batch_size=5000"], "teacher.trainer.batch_size must be at most the"),
+        (["loss=[kl,kl]"], "loss must name each option once, got [kl,kl]"),
+        (["loss=[]"], "loss must name at least one option"),
+        (["teacher=none"], "teacher must be a model for these loss terms, got none"),
+        (["loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"], "feature 'layer9' must be"),
+        (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet: pairs must be"),
+        (
+            ["loss=fitnet", "loss.fitnet.pairs=${pairs:maps}"],
+            "loss.fitnet.pairs: student.features.maps must be given, got []; or list the pairs",
+        ),
+        (["loss=fitnet", "teacher=none"], "loss.fitnet.pairs: teacher must be a model, got none"),
+        (["loss=fitnet", "loss.fitnet.pairs=[[pool,stage1]]"], "feature 'pool' must be"),
+        (
+            ["loss=fitnet", "loss.fitnet.pairs=[[hidden2,stage1]]"],
+            "loss.fitnet: pairs [hidden2, stage1]: features must be two vectors",
+        ),
+        (["dataset.val_fraction=1"], "dataset.val_fraction must be"),
+        (["dataset.train_fraction=0"], "dataset.train_fraction must be"),
+        (["dataset.limit=0"], "dataset.limit must be"),
+        (["student.model.width=0"], "width must be"),
+        (
+            ["student.checkpoint=nowhere.safetensors"],
+            "student.checkpoint must be a file of weights",
+        ),
+        (["teacher.checkpoint=nowhere.pt"], "teacher.checkpoint must be a file of weights"),
+        (["dataset.classes=7"], "dataset.classes"),
+        (["teacher=vgg16", "dataset=digits"], "vgg16 needs images of at least 32 x 32, got 8 x 8"),
+        (["dataset=image_folder"], "dataset.root must be given"),
+        (["teacher=torchvision"], "teacher.model.name must be given"),
+        (
+            ["loss=fitnet", "loss.fitnet.pairs=[[nope,stage1]]"],
+            "loss needs a feature that the student does not have",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    refusal: Refusal, words: list[str], sentence: str
+) -> None:
+    assert sentence in refusal(*words)
+
+
+def test_what_does_not_fit_into_memory_is_named(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdsweep.models import mlp
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
+
+    monkeypatch.setattr(mlp.nn, "Linear", full)
+    assert "student.model must fit into memory, got {" in refusal("loss=ce")
+
+
+def folder_of_images(root: Path) -> Path:
+    """A small image folder as a user has it."""
+    for split, count in (("train", 20), ("test", 4)):
+        for name, shade in (("cat", 60), ("dog", 200)):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = Image.new("RGB", (32, 32), (shade, number, 7 * number))
+                image.save(root / split / name / f"{number}.png")
+    return root
+
+
+def image_folder(root: Path) -> list[str]:
+    sizes = ["trainer.batch_size=8", "teacher.trainer.batch_size=8"]
+    return ["dataset=image_folder", f"dataset.root={root}", *sizes]
+
+
+def test_a_missing_folder(refusal: Refusal, tmp_path: Path) -> None:
+    sentence = refusal(*image_folder(tmp_path / "nowhere"))
+    assert "dataset.root" in sentence
+    assert "nowhere" in sentence
+
+
+def test_an_empty_folder(refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "dataset.root" in refusal(*image_folder(tmp_path / "empty"))
+
+
+def test_an_empty_class_folder(refusal: Refusal, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    (root / "train" / "eel").mkdir()
+    assert "eel" in refusal(*image_folder(root))
+
+
+def test_an_unreadable_image_is_named_and_skipped_on_request(
+    command: Command, refusal: Refusal, tmp_path: Path
+) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    (root / "train" / "cat" / "3.png").write_bytes(b"not an image")
+    assert "3.png" in refusal(*image_folder(root))
+    assert command(*image_folder(root), "dataset.source.skip_unreadable=true").code == 0
+
+
+def test_a_corrupt_checkpoint(refusal: Refusal, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(b"\x08\x00")
+    assert "cut.safetensors, which is damaged" in refusal(f"teacher.checkpoint={path}")
+
+
+def test_a_pickled_checkpoint(refusal: Refusal, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"weights": Path("somewhere")}))
+    assert "pickled objects; those are never loaded" in refusal(f"student.checkpoint={path}")
+
+
+def test_a_foreign_checkpoint(refusal: Refusal, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    checkpoint.save_weights(path, torch.nn.Linear(3, 2))
+    sentence = refusal(f"teacher.checkpoint={path}")
+    assert "teacher.checkpoint" in sentence
+    assert "other.safetensors" in sentence
+
+
+def test_a_checkpoint_for_other_classes(refusal: Refusal, tmp_path: Path) -> None:
+    from kdsweep.models.cnn import CNN
+
+    path = tmp_path / "hundred.safetensors"
+    checkpoint.save_weights(path, CNN(in_shape=(3, 32, 32), num_classes=100, width=32))
+    sentence = refusal(f"teacher.checkpoint={path}")
+    assert "teacher.checkpoint" in sentence
+    assert "(100" in sentence
+
+
+def test_a_search_may_choose_by_the_validation_set_of_a_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    root = folder_of_images(tmp_path / "pets")
+    shutil.copytree(root / "train", root / "val")
+    words = ["search=bayes", "hydra.sweeper.n_trials=1", "dataset.val_fraction=0"]
+    outcome = command(*image_folder(root), *words)
+    assert outcome.code == 0, outcome.err
+    assert outcome.rows[0]["val/acc"] is not None
