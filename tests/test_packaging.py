@@ -38,13 +38,13 @@ def test_a_wheel_brings_its_configs_and_trains(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     program = [sys.executable, "-W", "error::DeprecationWarning:kdsweep", str(site / "bin/kdsweep")]
-    said = shell(
+    message = shell(
         *[*program, "train", "-m", "T=1,4", "dataset=fake", "trainer.epochs=1"],
         *["teacher.trainer.epochs=1", "tracking=none"],
         cwd=elsewhere,
         PYTHONPATH=str(site),
     )
-    assert "kl T=4 alpha=0.5" in said
+    assert "kl T=4 alpha=0.5" in message
     assert len(list(elsewhere.glob("multirun/*/*/*/checkpoint/model.safetensors"))) == 2
 
 
@@ -61,7 +61,7 @@ def test_a_wheel_brings_its_configs_and_trains(tmp_path: Path) -> None:
         ("setup", "--requirement requirements.lock"),
     ],
 )
-def test_a_make_target_runs_what_it_says(target: str, command: str) -> None:
+def test_a_make_target_runs_what_it_names(target: str, command: str) -> None:
     printed = shell("make", "-n", "-B", target, cwd=ROOT)
     assert command in printed
     assert f"make {target} " in shell("make", "help", cwd=ROOT)

@@ -170,7 +170,7 @@ def test_kdsweep_sync_leaves_the_parent_of_a_sweep_that_is_being_trained_open(
     assert store.client.get_run(parent.info.run_id).info.status == "RUNNING"
 
 
-def test_kdsweep_sync_asks_for_a_store_where_there_was_none(command: Command) -> None:
+def test_kdsweep_sync_requires_a_store_where_there_was_none(command: Command) -> None:
     trained = command("loss=ce")
     refused = sync(trained.sweep)
     assert refused.exit_code == 1

@@ -14,8 +14,8 @@ def pairs(compose: Compose):
     """`pairs("maps", "student=cnn")`: the pairs that fitnet gets with `${pairs:maps}`."""
 
     def found(kinds: str, *words: str):
-        said = "loss.fitnet.pairs=${pairs:" + kinds + "}"
-        return resolve_config(compose("loss=fitnet", said, *words)).loss["fitnet"]["pairs"]
+        message = "loss.fitnet.pairs=${pairs:" + kinds + "}"
+        return resolve_config(compose("loss=fitnet", message, *words)).loss["fitnet"]["pairs"]
 
     return found
 
@@ -40,7 +40,7 @@ def test_the_default_networks_have_a_hint(compose: Compose) -> None:
     assert resolve_config(compose("loss=fitnet")).loss["fitnet"]["pairs"] == [["hidden2", "pool"]]
 
 
-def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
+def test_the_pairs_follow_what_the_networks_are_known_to_offer(pairs) -> None:
     words = ["student.features.maps=[stem,stage3.2]", "teacher.features.maps=[stage1,stage2]"]
     assert pairs("maps", *RESNETS, *words) == [["stem", "stage1"], ["stage3.2", "stage2"]]
 
@@ -75,7 +75,7 @@ def test_the_pairs_follow_what_the_networks_are_said_to_offer(pairs) -> None:
         ),
     ],
 )
-def test_what_cannot_be_paired_is_said_in_one_sentence(pairs, kinds, words, sentence) -> None:
+def test_what_cannot_be_paired_is_refused_in_one_sentence(pairs, kinds, words, sentence) -> None:
     with pytest.raises(UserError, match=f"^loss.fitnet.pairs: {sentence}"):
         pairs(kinds, *words)
 

@@ -85,8 +85,8 @@ def test_no_name_leads_out_of_the_folder(command: Command, group: str, text: str
     "key", ["unknown", "trainer.unknown", "dataset.augment.unknown", "tracking.unknown", "hard.x"]
 )
 def test_an_unknown_key_is_refused(refusal: Refusal, key: str) -> None:
-    said = refusal(f"+{key}=1")
-    assert said == f"{key} must be a key of the config, got +{key}, which nothing reads"
+    message = refusal(f"+{key}=1")
+    assert message == f"{key} must be a key of the config, got +{key}, which nothing reads"
 
 
 def test_a_key_that_others_refer_to_is_read(command: Command) -> None:

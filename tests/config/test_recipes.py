@@ -31,7 +31,7 @@ def test_pairs_are_those_of_each_peer(compose: Compose) -> None:
     assert second.loss["fitnet"]["pairs"] == [["pool", "hidden2"]]
 
 
-def test_a_peer_is_like_the_student_unless_it_is_said_otherwise(compose: Compose) -> None:
+def test_a_peer_is_like_the_student_unless_it_is_configured_otherwise(compose: Compose) -> None:
     words = ["teacher=peers", "student.model.width=11", "+student@teacher.peers.third=cnn"]
     config = resolve_config(compose(*words, "teacher.peers.third.model.width=5"))
     second, third = config.teacher.peers.values()

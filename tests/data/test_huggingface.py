@@ -16,7 +16,7 @@ from kdsweep.data.huggingface import HuggingFace
 from kdsweep.data.images.lazy import StoredImages
 
 
-def test_without_the_library_the_sentence_says_what_to_install(monkeypatch):
+def test_without_the_library_the_message_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = r"^datasets cannot be imported .*: pip install 'kdsweep\[hf\]'"
     with pytest.raises(ValueError, match=message):

@@ -396,7 +396,7 @@ def test_what_is_left_out_is_counted_by_its_ending_in_one_warning(root, warned):
     ]
 
 
-def test_nothing_is_said_where_nothing_is_left_out(root, warned):
+def test_nothing_is_printed_where_nothing_is_left_out(root, warned):
     load(root)
     assert warned() == []
 

@@ -8,7 +8,7 @@ from commands import Command
 from kdsweep.training import checkpoint
 
 
-def test_pictures_that_fail_are_named_and_the_sweep_goes_on(command, monkeypatch, caplog):
+def test_pictures_that_fail_are_named_and_the_sweep_continues(command, monkeypatch, caplog):
     from kdsweep.execution import run_writer
     from kdsweep.sweep import batch, finalize
 

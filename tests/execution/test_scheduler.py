@@ -19,7 +19,7 @@ def test_a_second_sweep_trains_no_teacher(command: Command, own_teachers: str) -
 
 
 @pytest.mark.slow
-def test_an_interrupted_teacher_goes_on_from_its_last_epoch(
+def test_an_interrupted_teacher_resumes_from_its_last_epoch(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     recipe = ["teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]

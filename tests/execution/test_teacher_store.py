@@ -75,8 +75,13 @@ def test_a_given_teacher_with_its_classes_in_another_order(
     bad = command(*QUICK, f"teacher.checkpoint={mixed}")
     assert bad.code == 0
     (warning,) = lines(bad.err, "warning: teacher cnn: ")
-    for said in ("near chance", "order of the classes", "dataset.mean", "input size (here 1 x 8"):
-        assert said in warning
+    for message in (
+        "near chance",
+        "order of the classes",
+        "dataset.mean",
+        "input size (here 1 x 8",
+    ):
+        assert message in warning
 
 
 def test_a_given_teacher_at_chance(command: Command, weights: Path) -> None:
@@ -105,7 +110,7 @@ def test_an_assistant_and_its_own_teacher(command: Command, tmp_path: Path) -> N
     assert len(lines(outcome.err, ": val ")) == 2
 
 
-def test_without_validation_training_images_are_measured_and_said_to_be(command: Command) -> None:
+def test_without_validation_training_images_are_measured_and_named(command: Command) -> None:
     outcome = command("dataset.val_fraction=0", *QUICK)
     assert outcome.code == 0, outcome.err
     (line,) = lines(outcome.err, "teacher cnn: no validation split, 160 training images ")

@@ -39,7 +39,7 @@ def test_alpha_and_beta_weigh_the_two_parts(student, teacher, batch):
     torch.testing.assert_close(value, 0.3 * target + 1.7 * others)
 
 
-def test_with_two_classes_only_the_target_class_tells(student, teacher):
+def test_with_two_classes_only_the_target_class_counts(student, teacher):
     zs, zt, labels = student.logits[:, :2], teacher.logits[:, :2], torch.tensor([0, 1, 0, 1])
     target, others = divergences(zs, zt, labels, 4.0)
     assert others.item() == 0.0

@@ -1,4 +1,4 @@
-"""The answer in sentences: it says what was shown, and no more."""
+"""The conclusions in sentences: what was shown, and no more."""
 
 from typing import Any
 

@@ -48,7 +48,7 @@ def mark(compose: Compose):
         ),
     ],
 )
-def test_the_same_run_said_otherwise(mark, one: list[str], other: list[str]) -> None:
+def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) -> None:
     assert mark(*one) == mark(*other)
 
 

@@ -108,7 +108,7 @@ def test_with_two_seeds_it_is_the_spread_of_the_differences() -> None:
     assert seed_noise(found) == pytest.approx(spread / math.sqrt(2))
 
 
-def test_everyone_goes_on_while_nothing_is_known() -> None:
+def test_everyone_continues_while_nothing_is_known() -> None:
     assert may_be_best([0.0], None, 0.1)
     assert may_be_best([0.0], [99.0, 99.0], None)
     assert may_be_best([], [99.0, 99.0], 0.1)

@@ -18,7 +18,7 @@ Trigger = Callable[[str, str], bool]  # of method and path
 
 
 class Proxy:
-    """Forwards requests to a server, until `fault` says otherwise.
+    """Forwards requests to a server, until `fault` is set.
 
     gone: nothing listens; refused: connections are closed at once; delay: each answer takes
     `DELAY_SECONDS`; 500: an error of the server's; hang: no answer, ever; reset: the request

@@ -34,11 +34,11 @@ def start(folder: Path, words: Sequence[str]) -> "subprocess.Popen[str]":
 
 
 def finish(folder: Path, words: Sequence[str]) -> str:
-    """Run a command to its end, and return what it said."""
+    """Run a command to its end, and return its output."""
     process = start(folder, words)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    message, _ = process.communicate()
+    assert process.returncode == 0, message
+    return message
 
 
 def recorded(folder: Path) -> int:

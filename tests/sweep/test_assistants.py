@@ -32,7 +32,7 @@ def kept_in(store: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [CHAIN, AGAIN])
-def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(
+def test_lockstep_next_to_any_neighbour_gives_the_bits_of_a_run_alone(
     command: Command, words: list[str]
 ) -> None:
     together, alone = both(command, *words, "T=1,4")
@@ -72,7 +72,7 @@ def test_a_plain_teacher_stays_outside_of_the_sweep_that_trains_it(
 
 
 @pytest.mark.slow
-def test_an_interrupted_assistant_goes_on_with_the_same_bits(
+def test_an_interrupted_assistant_resumes_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = [*ASSISTANT, "teacher.trainer.epochs=3", "tracking.checkpoint_seconds=0"]
@@ -107,7 +107,7 @@ def test_an_interrupted_assistant_goes_on_with_the_same_bits(
         ),
     ],
 )
-def test_bad_input_is_said_with_the_key_of_its_recipe(
+def test_bad_input_is_named_with_the_key_of_its_recipe(
     refusal: Refusal, words: list[str], sentence: str
 ) -> None:
     assert sentence in refusal("teacher=assistant", *words)

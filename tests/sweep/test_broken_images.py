@@ -1,4 +1,4 @@
-"""Images that stay on disk and break there: found first, said in one sentence, nothing lost."""
+"""Images that stay on disk and break there: found first, reported in one sentence, nothing lost."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ def stores(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_lockstep_beside_any_neighbour_gives_the_bits_of_a_run_alone(command: Command) -> None:
+def test_lockstep_next_to_any_neighbour_gives_the_bits_of_a_run_alone(command: Command) -> None:
     together, alone = both(command, *ENSEMBLE, LOSSES)
     assert len(together) == 3
     assert together == alone
@@ -45,7 +45,7 @@ def test_each_member_is_kept_in_the_store_as_a_run_of_its_own(
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_the_same_bits(
+def test_an_interrupted_run_resumes_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*ENSEMBLE, LOSSES, "trainer.epochs=3", "tracking.checkpoint_seconds=0"]

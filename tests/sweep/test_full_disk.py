@@ -71,15 +71,15 @@ def states(store: Path) -> set[str]:
 def fill_at(
     home: Path, words: list[str], epochs: int, chance: random.Random
 ) -> tuple[str, str, int]:
-    """Start the sweep and fill its disk after so many epochs: how, what it said, its exit code."""
+    """Start the sweep and fill its disk after so many epochs: how, its output, its exit code."""
     process = start(home, words)
     while process.poll() is None and recorded(home) < epochs:
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[0]
     filler = Filler(home, chance)
-    said, _ = process.communicate(timeout=PATIENCE)
+    message, _ = process.communicate(timeout=PATIENCE)
     filler.free()
-    return str(filler), said, process.returncode
+    return str(filler), message, process.returncode
 
 
 @pytest.mark.slow
@@ -105,14 +105,14 @@ def test_a_sweep_whose_disk_was_full_ends_as_if_it_had_not_been(
         mine = [*words, *address(store)]
         for moment in range(MOMENTS):
             epochs = int(total * (moment + chance.random()) / (MOMENTS + 2))
-            how, said, code = fill_at(home, mine, epochs, chance)
-            last = said.strip().rpartition("\n")[2]
+            how, message, code = fill_at(home, mine, epochs, chance)
+            last = message.strip().rpartition("\n")[2]
             print(f"moment {moment + 1}, after {epochs} of {total} epochs ({how}): {last}")
-            assert "Traceback" not in said, said
-            assert code == 1, said
-            assert " is full (" in said or "must be on a disk with room" in said, said
+            assert "Traceback" not in message, message
+            assert code == 1, message
+            assert " is full (" in message or "must be on a disk with room" in message, message
             if not is_inside:
-                assert "RUNNING" not in states(store), said
+                assert "RUNNING" not in states(store), message
         finish(home, mine)
         assert results(home) == results(whole)
         assert in_mlflow(store, home) == in_mlflow(whole, whole)

@@ -68,8 +68,8 @@ def test_a_sweep_its_resumption_report_and_sync(
     assert {path: read_json(path)["weights_sha256"] for path in whole} == whole
     assert runs_with_weights(project) == done
     for words in (["sync", str(sweep)], ["report", str(sweep)]):
-        said = CliRunner().invoke(app, words)
-        assert said.exit_code == 0, said.output
+        message = CliRunner().invoke(app, words)
+        assert message.exit_code == 0, message.output
     assert "uploaded 0 rows" in CliRunner().invoke(app, ["sync", str(sweep)]).output
     assert [path.name for path in project.parent.iterdir()] == [name], (
         "something was made elsewhere"

@@ -31,7 +31,7 @@ def test_a_plain_command_is_a_sweep_of_one(command: Command) -> None:
     assert [row["cell"] for row in outcome.rows] == ["kl T=4 alpha=0.5"]
 
 
-def test_equal_runs_are_trained_once_and_say_so(command: Command) -> None:
+def test_equal_runs_are_trained_once_and_named(command: Command) -> None:
     rows = command("loss=ce,kl", "T=1,4").rows
     assert [row["cell"] for row in rows] == [
         "ce",
@@ -92,7 +92,7 @@ def test_a_folder_that_holds_a_sweep_is_refused(command: Command) -> None:
     assert [row["T"] for row in again.rows] == [4]
 
 
-def test_a_refused_sweep_tells_nothing_of_the_one_that_is_there(command: Command) -> None:
+def test_a_refused_sweep_shows_nothing_of_the_one_that_is_there(command: Command) -> None:
     words = ["loss=ce", "hydra.sweep.dir=multirun/mine"]
     first = command(*words)
     assert first.code == 0, first.err

@@ -6,7 +6,7 @@ from commands import Command
 from kdsweep.tracking.run_dir import read_rows
 
 
-def test_a_schedule_scales_the_weight_and_is_told(command: Command) -> None:
+def test_a_schedule_scales_the_weight_and_is_printed(command: Command) -> None:
     outcome = command("loss=dkd", "loss.dkd.schedule={warmup:2}")
     assert outcome.code == 0, outcome.err
     folder = outcome.sweep / "0"
@@ -17,15 +17,15 @@ def test_a_schedule_scales_the_weight_and_is_told(command: Command) -> None:
         assert row["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_log_tells_once_how_hard_each_term_pulls(command: Command) -> None:
+def test_the_log_has_once_how_hard_each_term_pulls(command: Command) -> None:
     outcome = command("loss=[kl,mse]", "loss.mse.weight=0.1")
     assert outcome.code == 0, outcome.err
     folder = outcome.sweep / "0"
     metrics = read_rows(folder)[0]["metrics"]
     kl, mse = (f"{metrics[f'grad_ratio/{name}']:.3g}" for name in ("kl", "mse"))
-    told = f"weighted gradients of the first batch: |kl| = {kl} |ce|, |mse| = {mse} |ce|\n"
+    printed = f"weighted gradients of the first batch: |kl| = {kl} |ce|, |mse| = {mse} |ce|\n"
     log = (folder / "train.log").read_text()
-    assert log.count("weighted gradients") == log.count(told) == 1
+    assert log.count("weighted gradients") == log.count(printed) == 1
 
 
 def test_schedules_are_swept(command: Command) -> None:

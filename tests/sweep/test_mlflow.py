@@ -1,4 +1,4 @@
-"""What a sweep leaves in a real MLflow store, and how it goes on after an interruption."""
+"""What a sweep leaves in a real MLflow store, and how it is resumed after an interruption."""
 
 from pathlib import Path
 

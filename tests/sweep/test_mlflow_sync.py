@@ -43,10 +43,10 @@ def test_damaged_rows_are_named(home: Path) -> None:
     lines = (run / run_dir.METRICS).read_text().splitlines()
     lines[1] = lines[1][:20]
     (run / run_dir.METRICS).write_text("\n".join(lines) + "\n")
-    code, said = call("sync", run, "--uri", "sqlite:///mlflow.db")
+    code, message = call("sync", run, "--uri", "sqlite:///mlflow.db")
     assert code == 0
-    assert "uploaded 2 rows" in said
-    assert f"{run}/metrics.jsonl has damaged lines, which could not be uploaded: 2" in said
+    assert "uploaded 2 rows" in message
+    assert f"{run}/metrics.jsonl has damaged lines, which could not be uploaded: 2" in message
 
 
 def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
@@ -62,19 +62,19 @@ def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
 
 
 def test_several_folders_are_uploaded_at_once(home: Path) -> None:
-    code, said = call(
+    code, message = call(
         "sync", run_in(home / "0"), run_in(home / "1"), "--uri", "sqlite:///mlflow.db"
     )
     assert code == 0
-    assert said.count("uploaded 3 rows") == 2
-    assert "new store" not in said
+    assert message.count("uploaded 3 rows") == 2
+    assert "new store" not in message
 
 
 @pytest.mark.slow
 def test_a_store_that_is_made_is_mentioned(home: Path) -> None:
-    code, said = call("sync", run_in(home / "0"), "--uri", "sqlite:///other.db")
+    code, message = call("sync", run_in(home / "0"), "--uri", "sqlite:///other.db")
     assert code == 0
-    assert "to a new store, sqlite:///other.db" in said
+    assert "to a new store, sqlite:///other.db" in message
 
 
 def test_a_folder_without_a_run_makes_no_store(home: Path) -> None:
@@ -94,9 +94,9 @@ def test_a_store_that_is_not_there_is_refused(home: Path, command: str, is_there
         {"name": "s", "created": 0.0, "parent_run_id": None, "tracking_uri": None},
     )
     words = {"report": ["."], "leaderboard": [], "compare": [first, second]}[command]
-    code, said = call(command, *words, "--uri", "sqlite:///other.db")
+    code, message = call(command, *words, "--uri", "sqlite:///other.db")
     assert code == 1
-    assert said.strip() == (
+    assert message.strip() == (
         "--uri must be an MLflow store, got sqlite:///other.db, which is not there"
     )
     assert (home / "other.db").exists() == is_there
@@ -114,8 +114,8 @@ def test_a_store_that_does_not_work_is_one_sentence(
         )
 
     monkeypatch.setattr(MLflowStore, "log_missing", away)
-    code, said = call("sync", run_in(home / "0"), "--uri", "sqlite:///mlflow.db")
+    code, message = call("sync", run_in(home / "0"), "--uri", "sqlite:///mlflow.db")
     assert code == 1
-    assert said.strip() == (
+    assert message.strip() == (
         "the MLflow store does not work: the connection is refused; try again later"
     )

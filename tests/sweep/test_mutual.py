@@ -50,7 +50,7 @@ def test_any_neighbour_leaves_the_bits_of_all_peers(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_every_other_peer_is_a_run_of_its_own_beside_the_run(command: Command) -> None:
+def test_every_other_peer_is_a_run_of_its_own_next_to_the_run(command: Command) -> None:
     outcome = command(*THREE, tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
@@ -75,7 +75,7 @@ def test_no_teacher_is_trained(command: Command, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_unit_goes_on_with_the_same_bits(
+def test_an_interrupted_unit_resumes_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*PEERS, "T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]

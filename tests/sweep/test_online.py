@@ -1,4 +1,4 @@
-"""`teacher.online=true`: one teacher a cohort trains beside the students, as a run of the sweep."""
+"""`teacher.online=true`: one teacher a cohort trains together with the students, as a run of the sweep."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_each_seed_has_a_teacher_and_a_second_cohort_replays_it(command: Command
 
 
 def rows_once(outcome: Outcome, epochs: int) -> None:
-    """Every epoch of the teacher is told once, in its folder and in MLflow."""
+    """Every epoch of the teacher is recorded once, in its folder and in MLflow."""
     rows = [row["epoch"] for row in read_rows(teacher_of(outcome)) if "lr" in row["metrics"]]
     assert rows == list(range(epochs))
     client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
@@ -85,7 +85,7 @@ def rows_once(outcome: Outcome, epochs: int) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_with_the_same_bits(
+def test_an_interrupted_sweep_resumes_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*ONLINE, "T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
@@ -118,7 +118,7 @@ def test_a_run_that_lost_its_checkpoints_is_taught_again_from_the_start(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_missing_beside_a_finished_teacher_is_taught_by_a_silent_replay(
+def test_a_run_that_is_missing_next_to_a_finished_teacher_is_taught_by_a_silent_replay(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*ONLINE, "T=1,4"]
@@ -169,6 +169,6 @@ def test_a_teacher_whose_students_all_diverged_is_not_trained_to_its_end(
     ],
 )
 def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
-    said = {word.partition("=")[0] for word in words}
-    base = [word for word in ONLINE if word.partition("=")[0] not in said]
+    message = {word.partition("=")[0] for word in words}
+    base = [word for word in ONLINE if word.partition("=")[0] not in message]
     assert sentence in refusal(*base, *words)

@@ -126,9 +126,9 @@ def test_the_store_may_be_away_if_the_sweep_has_been_in_it(
     context = opened(broken(tmp_path), noted(tmp_path, "sqlite:///mlflow.db"))
     assert context.store is None
     assert context.is_detached
-    said = capsys.readouterr().err
-    assert "it is a folder" in said.replace("\n", " ")
-    assert f"kdsweep sync {tmp_path}" in said.replace("\n", "")
+    message = capsys.readouterr().err
+    assert "it is a folder" in message.replace("\n", " ")
+    assert f"kdsweep sync {tmp_path}" in message.replace("\n", "")
 
 
 def test_a_sweep_that_has_never_been_in_a_store_is_refused(tmp_path: Path) -> None:

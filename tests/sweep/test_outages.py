@@ -129,12 +129,12 @@ def assert_nothing_is_lost(folder: Path, server: str) -> None:
     assert "results.csv" in {item.path for item in client.list_artifacts(parent)}
 
 
-def assert_ended_well(said: Said, folder: Path) -> None:
-    assert said.code == 0, said.text
-    assert "Traceback" not in said.text
-    assert "urllib3" not in said.text
-    assert "Retrying" not in said.text
-    assert "results  " in said.text, "there is no table"
+def assert_ended_well(message: Said, folder: Path) -> None:
+    assert message.code == 0, message.text
+    assert "Traceback" not in message.text
+    assert "urllib3" not in message.text
+    assert "Retrying" not in message.text
+    assert "results  " in message.text, "there is no table"
     assert (sweep_of(folder) / "results.csv").is_file()
 
 
@@ -162,15 +162,15 @@ def test_a_sweep_ends_with_its_table_and_sync_uploads_what_is_missing(
     tmp_path: Path, server: str, proxy: Proxy, moment: str, fault: str
 ) -> None:
     proxy.break_after(fault, nth(*AT[moment]))
-    said = run(tmp_path, [*GRID, "teacher.store=teachers"], proxy, f"{moment}-{fault}")
-    assert_ended_well(said, tmp_path)
+    message = run(tmp_path, [*GRID, "teacher.store=teachers"], proxy, f"{moment}-{fault}")
+    assert_ended_well(message, tmp_path)
     assert proxy.fault == fault, "it did not break down"
     proxy.recover()
-    assert said.sync is not None, said.text
-    uploaded = cli(tmp_path, "sync", *said.sync)
+    assert message.sync is not None, message.text
+    uploaded = cli(tmp_path, "sync", *message.sync)
     assert uploaded.code == 0, uploaded.text
     assert_nothing_is_lost(tmp_path, server)
-    again = cli(tmp_path, "sync", *said.sync)
+    again = cli(tmp_path, "sync", *message.sync)
     assert "uploaded 0 rows" in again.text
 
 
@@ -179,11 +179,11 @@ def test_a_server_that_is_away_from_the_beginning_is_refused_in_a_sentence(
     tmp_path: Path, proxy: Proxy, fault: str
 ) -> None:
     proxy.break_down(fault)
-    said = run(tmp_path, GRID, proxy, "never")
-    assert said.code == 1
-    assert "tracking.uri must be an MLflow store that works, got http://127.0.0.1" in said.text
-    assert len(said.text.strip().splitlines()) == 1, said.text
-    assert said.seconds < 60
+    message = run(tmp_path, GRID, proxy, "never")
+    assert message.code == 1
+    assert "tracking.uri must be an MLflow store that works, got http://127.0.0.1" in message.text
+    assert len(message.text.strip().splitlines()) == 1, message.text
+    assert message.seconds < 60
 
 
 def test_an_outage_that_ends_in_time_leaves_nothing_to_do(
@@ -200,9 +200,9 @@ def test_an_outage_that_ends_in_time_leaves_nothing_to_do(
     time.sleep(2)
     proxy.recover()
     text, _ = process.communicate(timeout=PATIENCE)
-    said = Said(process.returncode, text, 0.0)
-    assert_ended_well(said, tmp_path)
-    assert said.sync is None or "uploads the rest" not in text, text
+    message = Said(process.returncode, text, 0.0)
+    assert_ended_well(message, tmp_path)
+    assert message.sync is None or "uploads the rest" not in text, text
     assert_nothing_is_lost(tmp_path, server)
 
 
@@ -211,11 +211,11 @@ def test_a_search_is_uploaded_whole_too(
     tmp_path: Path, server: str, proxy: Proxy, fault: str
 ) -> None:
     proxy.break_after(fault, nth(2, "/runs/create"))
-    said = run(tmp_path, [*SEARCH, "teacher.store=teachers"], proxy, f"search-{fault}")
-    assert_ended_well(said, tmp_path)
+    message = run(tmp_path, [*SEARCH, "teacher.store=teachers"], proxy, f"search-{fault}")
+    assert_ended_well(message, tmp_path)
     proxy.recover()
-    assert said.sync is not None, said.text
-    assert cli(tmp_path, "sync", *said.sync).code == 0
+    assert message.sync is not None, message.text
+    assert cli(tmp_path, "sync", *message.sync).code == 0
     assert_nothing_is_lost(tmp_path, server)
 
 
@@ -223,8 +223,8 @@ def test_a_search_is_uploaded_whole_too(
 def test_commands_fail_in_one_sentence_in_a_bounded_time(
     tmp_path: Path, server: str, proxy: Proxy, fault: str
 ) -> None:
-    said = run(tmp_path, ["loss=ce", "seed=0,1", *SMALL], proxy, f"commands-{fault}")
-    assert said.code == 0, said.text
+    message = run(tmp_path, ["loss=ce", "seed=0,1", *SMALL], proxy, f"commands-{fault}")
+    assert message.code == 0, message.text
     proxy.break_down(fault)
     place = ["--uri", proxy.address, "--experiment", f"commands-{fault}"]
     for words in (["sync", str(sweep_of(tmp_path))], ["leaderboard", *place]):

@@ -42,7 +42,7 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
     assert together == alone
 
 
-def test_runs_that_say_the_same_stage_share_it_as_a_run_of_the_sweep(command: Command) -> None:
+def test_runs_with_the_same_stage_share_it_as_a_run_of_the_sweep(command: Command) -> None:
     outcome = command(*HINTS, "T=1,4", tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
@@ -97,7 +97,9 @@ FACTORS = [*HINTS[2:], "stages=factors", "stages.factors.epochs=1", "loss=ft"]
 
 
 @pytest.mark.slow
-def test_what_a_stage_has_learned_beside_the_student_goes_on_in_the_run(command: Command) -> None:
+def test_what_a_stage_has_learned_in_addition_to_the_student_reaches_the_run(
+    command: Command,
+) -> None:
     outcome = command(*FACTORS, "loss.ft.learns=translator", "tracking.checkpoint_seconds=0")
     assert outcome.code == 0, outcome.err
     (stage,) = stages(outcome)
@@ -120,12 +122,12 @@ def test_what_a_stage_has_learned_beside_the_student_goes_on_in_the_run(command:
 )
 def test_every_option_trains_its_stages(command: Command, option: str, number: int) -> None:
     words = ["student=cnn", "student.model.width=4", "dataset.source.shape=[3,16,16]"]
-    said = [f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option]]
-    outcome = command(*said)
+    message = [f"stages={option}", *words, "trainer.epochs=1", "loss=ce", *SHORT[option]]
+    outcome = command(*message)
     assert outcome.code == 0, outcome.err
     assert len(stages(outcome)) == number
-    beside = command(*said, "student.model.dropout=0,0.5")
-    first, second = (row["weights_sha256"] for row in beside.rows)
+    swept = command(*message, "student.model.dropout=0,0.5")
+    first, second = (row["weights_sha256"] for row in swept.rows)
     assert first == outcome.rows[0]["weights_sha256"]
     assert second != first
 
@@ -143,7 +145,7 @@ def test_no_option_is_overlooked() -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_stage_goes_on_with_the_same_bits(
+def test_an_interrupted_stage_resumes_with_the_same_bits(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*HINTS, "stages.hints.epochs=3", "T=1,4", "tracking.checkpoint_seconds=0"]

@@ -151,7 +151,7 @@ def test_a_folded_run_is_counted_but_not_shown_again() -> None:
     assert "more job" not in caption(rows[:1])
 
 
-def test_the_caption_says_how_runs_were_chosen_and_warns_of_one_seed() -> None:
+def test_the_caption_explains_how_runs_were_chosen_and_warns_of_one_seed() -> None:
     two_cells = [result(0), result(1)]
     assert "Sorted by validation" in caption([result(0)])
     assert "One seed" not in caption([result(0)])

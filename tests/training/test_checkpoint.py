@@ -86,7 +86,7 @@ def test_a_damaged_file_costs_one_epoch(tmp_path: Path, suffix: str) -> None:
     assert again.epoch == 2
 
 
-def test_nothing_to_load_is_said(tmp_path: Path) -> None:
+def test_nothing_to_load_is_reported(tmp_path: Path) -> None:
     assert not load_latest([Saved(tmp_path / "missing", make_student(), "mark")])
 
 
@@ -165,7 +165,7 @@ def test_nor_is_one_while_the_state_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_digest_tells_any_bit() -> None:
+def test_the_digest_differs_with_any_bit() -> None:
     model = nn.Linear(3, 2)
     before = sha256(model)
     with torch.no_grad():

@@ -60,7 +60,7 @@ def test_images_on_both_sides_of_a_split_are_counted_in_one_warning(root, option
 
 
 @pytest.mark.parametrize("options", [{}, STORED], ids=["in memory", "on disk"])
-def test_nothing_is_said_of_images_that_differ(root, options, warned):
+def test_nothing_is_printed_of_images_that_differ(root, options, warned):
     copy(root, "train/cat/0.bmp", "train/dog/again.bmp")  # on one side only
     DatasetInspector().warn_of_overlap(load(root, **options), "here")
     assert warned() == []

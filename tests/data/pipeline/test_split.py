@@ -306,7 +306,7 @@ def test_bad_values_are_refused_with_one_message(change, message):
         load(**change)
 
 
-def test_test_fraction_beside_an_own_test_set_is_refused():
+def test_test_fraction_next_to_an_own_test_set_is_refused():
     with pytest.raises(ValueError, match=r"dataset\.test_fraction must be null, because made has"):
         load(Made(own_test=30), test_fraction=0.2)
 

@@ -238,7 +238,7 @@ def test_a_schedule_that_leaves_nothing_to_minimise_is_refused_if_the_run_gets_t
         ),
     ],
 )
-def test_the_formula_tells_weights_and_schedules(options, formula):
+def test_the_formula_has_weights_and_schedules(options, formula):
     assert scheduled(**options).formula == formula
 
 

@@ -187,7 +187,7 @@ def test_a_pooled_spread_finds_smaller_differences() -> None:
 
 @pytest.fixture
 def simulated() -> Grid:
-    """`simulated(2.0)`: a baseline, "0", and eight cells, five seeds, variance 1 if not said.
+    """`simulated(2.0)`: a baseline, "0", and eight cells, five seeds, variance 1 by default.
 
     The first cell is better by so much; the others are as the baseline. ``shared`` is the part of
     the variance that all cells of a seed have in common, ``of_baseline`` the baseline's sd.
@@ -207,7 +207,7 @@ def simulated() -> Grid:
 
 
 def winners(cells: dict[str, dict[int, float]]) -> set[str]:
-    """The cells that are said to beat the baseline."""
+    """The cells that are reported to beat the baseline."""
     found = compare_cells(cells, dict.fromkeys(list(cells)[1:], "0"))
     return {name for name, one in found.items() if one.verdict == "BEATS"}
 

@@ -1,4 +1,4 @@
-"""What the report says of the calibrated T against the best swept one."""
+"""The report on the calibrated T against the best swept one."""
 
 import math
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def test_a_T_that_is_tied_with_the_best_is_not_called_different() -> None:
 
 
 def test_a_best_T_within_the_interval_is_not_called_different() -> None:
-    """Sixty images leave the interval so wide that it holds the best T beside the nearest one."""
+    """Sixty images leave the interval so wide that it holds the best T and the nearest one."""
     few = teacher(3, images=60)
     runs = [*cell("kl T=3", 0.8, few), *cell("kl T=2.4 x=y", 0.9, few)]
     sentences = section_of([*runs, *cell("kl T=64 x=yz", 0.5, few)]).sentences

@@ -64,8 +64,8 @@ def test_matrices_leave_out_what_would_hide_the_rest(tmp_path: Path) -> None:
     assert np.isnan(np.diag(dark.data[0].z)).all()
     heat = confusion.data[0]
     assert heat.zmin == -heat.zmax
-    beside = confusion_difference(distilled_pair())[~np.eye(3, dtype=bool)]
-    assert heat.zmax == pytest.approx(100 * np.abs(beside).max())
+    expected = confusion_difference(distilled_pair())[~np.eye(3, dtype=bool)]
+    assert heat.zmax == pytest.approx(100 * np.abs(expected).max())
     assert list(heat.y) == ["cat", "dog", "fish"]
     assert sum(len(trace.y) for trace in gain.data) == 3
 

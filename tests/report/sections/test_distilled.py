@@ -1,4 +1,4 @@
-"""What the report says distillation did: likeness to the teacher, and the parts of the section."""
+"""What distillation did, in the report: likeness to the teacher, and the parts of the section."""
 
 import math
 from pathlib import Path

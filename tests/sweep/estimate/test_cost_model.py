@@ -52,7 +52,7 @@ def cohorts(**options: Any) -> CohortGroup:
     return CohortGroup(**{**given, **options})  # type: ignore[arg-type]
 
 
-def test_lockstep_reads_and_asks_once_and_separate_runs_each_for_itself() -> None:
+def test_lockstep_reads_and_computes_once_and_separate_runs_each_for_itself() -> None:
     assert lockstep(cohorts()).middle == 5 * 7 * (1 + 10 + 100 + 200)
     assert one_by_one(cohorts()).middle == 5 * 7 * ((1 + 10 + 100) + (1 + 10 + 200))
 
@@ -79,7 +79,7 @@ def test_epochs_that_are_there_cost_nothing() -> None:
     assert lockstep(resumed).middle == 7 * (4 * (1 + 10) + 2 * 100 + 4 * 200)
 
 
-def test_a_run_that_asks_no_teacher_would_not_pay_for_one_alone() -> None:
+def test_a_run_that_needs_no_teacher_would_not_pay_for_one_alone() -> None:
     one_asks = cohorts(needs_teacher=(False, True))
     assert lockstep(one_asks) == lockstep(cohorts())
     assert one_by_one(one_asks).middle == one_by_one(cohorts()).middle - 5 * 7 * 10
@@ -90,8 +90,8 @@ def test_a_frozen_teacher_is_evaluated_once_and_one_that_learns_every_epoch() ->
     students = (5 * 20 + 30) / 10 * (0.1 + 0.3 + 0.4)
     frozen = lockstep(cohorts(**options)).middle
     assert frozen == pytest.approx(students + (20 + 30) / 10 * 0.2)
-    beside = lockstep(cohorts(**options, teacher_size=SIZES[0])).middle
-    assert beside == pytest.approx(students + (5 * 20 + 30) / 10 * 0.2)
+    together = lockstep(cohorts(**options, teacher_size=SIZES[0])).middle
+    assert together == pytest.approx(students + (5 * 20 + 30) / 10 * 0.2)
 
 
 def test_separate_runs_take_no_less_whatever_was_measured() -> None:
@@ -125,16 +125,16 @@ def test_disk_holds_all_weights_and_the_checkpoints_of_one_cohort() -> None:
 
 
 def test_teachers_that_are_missing_are_named_with_their_share() -> None:
-    (told,) = [
+    (printed,) = [
         line
         for line in lines([cohorts(role="teacher", left=((5, 5),)), cohorts()], copied=False)
         if line.startswith("teachers")
     ]
-    assert told.split(maxsplit=1)[1] == "2 to train first, 3 h 01 min of that time"
+    assert printed.split(maxsplit=1)[1] == "2 to train first, 3 h 01 min of that time"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "printed"),
     [
         (0.04, "0.0 s"),
         (9.94, "9.9 s"),
@@ -145,8 +145,8 @@ def test_teachers_that_are_missing_are_named_with_their_share() -> None:
         (187_300, "2 d 4 h"),
     ],
 )
-def test_durations_are_readable(seconds: float, told: str) -> None:
-    assert format_duration(seconds) == told
+def test_durations_are_readable(seconds: float, printed: str) -> None:
+    assert format_duration(seconds) == printed
 
 
 def plan(command: Command, *words: str) -> Outcome:
@@ -229,7 +229,7 @@ def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
 
 
 @pytest.mark.parametrize("words", [["teacher=peers"], ["teacher.online=true"]])
-def test_who_teaches_beside_is_part_of_the_cohort(command: Command, words: list[str]) -> None:
+def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: list[str]) -> None:
     outcome = plan(command, *words, "T=1,4")
     assert [row[1] for row in rows(outcome)] == ["2"]
     assert "to train first" not in outcome.out
@@ -237,8 +237,8 @@ def test_who_teaches_beside_is_part_of_the_cohort(command: Command, words: list[
 
 def test_stages_are_trained_first(command: Command) -> None:
     outcome = plan(command, "stages=hints", "stages.hints.epochs=1", "T=1,4")
-    told = [row[:3] for row in rows(outcome)]
-    assert told[-2:] == [["stage hints fitnet", "1", "1"], ["kl T=1 alpha=0.5, ...", "2", "2"]]
+    printed = [row[:3] for row in rows(outcome)]
+    assert printed[-2:] == [["stage hints fitnet", "1", "1"], ["kl T=1 alpha=0.5, ...", "2", "2"]]
 
 
 @pytest.mark.slow
@@ -254,10 +254,10 @@ def test_what_has_finished_costs_nothing(command: Command) -> None:
 def test_epochs_that_a_checkpoint_has_are_subtracted(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[list[CohortGroup]] = []
+    printed: list[list[CohortGroup]] = []
     show = probing.show
     monkeypatch.setattr(
-        probing, "show", lambda all, *rest, **more: (told.append(all), show(all, *rest, **more))
+        probing, "show", lambda all, *rest, **more: (printed.append(all), show(all, *rest, **more))
     )
     words = ["T=1,4", "trainer.epochs=4", "tracking.checkpoint_seconds=0"]
     with pytest.MonkeyPatch.context() as pressed:
@@ -265,7 +265,7 @@ def test_epochs_that_a_checkpoint_has_are_subtracted(
         assert command(*words).code == 130
     plan(command, *words, "resume=true")
     plan(command, *words)
-    assert [one.left for one in (told[0][-1], told[1][-1])] == [((1, 1),), ((4, 4),)]
+    assert [one.left for one in (printed[0][-1], printed[1][-1])] == [((1, 1),), ((4, 4),)]
 
 
 def test_the_word_plan_is_a_dry_run(command: Command, tmp_path: Path, teachers: Path) -> None:
@@ -279,7 +279,7 @@ def test_the_word_plan_is_a_dry_run(command: Command, tmp_path: Path, teachers: 
     assert not list(tmp_path.rglob("result.json"))
 
 
-def test_a_run_that_fails_in_its_first_steps_is_said(
+def test_a_run_that_fails_in_its_first_steps_is_reported(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def raises(self: Student, *rest: object) -> None:
@@ -295,7 +295,7 @@ def test_a_run_that_fails_in_its_first_steps_is_said(
     assert "Traceback" not in outcome.err
 
 
-def test_a_cohort_that_does_not_fit_into_memory_is_said(
+def test_a_cohort_that_does_not_fit_into_memory_is_reported(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def is_full(self: Student, batch: Batch, step: int) -> Output:
