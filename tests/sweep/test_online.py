@@ -1,4 +1,4 @@
-"""`teacher.online=true`: one teacher a cohort trains together with the students, as a run of the sweep."""
+"""`teacher.online=true`: one teacher a cohort, trained with its students, is a run of the sweep."""
 
 from pathlib import Path
 
