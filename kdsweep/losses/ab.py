@@ -47,11 +47,7 @@ class Boundaries(nn.Module):
         self.connector = connector
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        return boundary_error(self.connector(feature), target)
-
-
-def boundary_error(feature: Tensor, target: Tensor) -> Tensor:
-    """Two maps of one shape -> 3 / 1000 of the sum over an image, mean over the batch."""
-    too_high = (feature + MARGIN).square() * ((target <= 0) & (feature > -MARGIN))
-    too_low = (feature - MARGIN).square() * ((target > 0) & (feature <= MARGIN))
-    return FACTOR * (too_high + too_low).sum() / len(feature)
+        feature = self.connector(feature)
+        too_high = (feature + MARGIN).square() * ((target <= 0) & (feature > -MARGIN))
+        too_low = (feature - MARGIN).square() * ((target > 0) & (feature <= MARGIN))
+        return FACTOR * (too_high + too_low).sum() / len(feature)

@@ -25,13 +25,8 @@ class AT(FeatureTerm):
     maps_only = True
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        return attention_distance(feature, target)
-
-
-def attention_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Maps (B, channels, H, W) of any two sizes -> mean over B and positions."""
-    feature, target = to_same_size(feature, target)
-    return F.mse_loss(attention(feature), attention(target))
+        feature, target = to_same_size(feature, target)
+        return F.mse_loss(attention(feature), attention(target))
 
 
 def attention(maps: Tensor) -> Tensor:

@@ -42,10 +42,6 @@ class Embeddings(nn.Module):
         self.teacher = nn.Linear(math.prod(target[1:]), dim)
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
-        return congruence_error(self.student(feature.flatten(1)), self.teacher(target.flatten(1)))
-
-
-def congruence_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """Embeddings (B, D) -> mean over the B - 1 pairs of neighbours; 0 if B = 1."""
-    error = torch.abs(student - teacher)
-    return (error[:-1] * error[1:]).sum() / max(len(error) - 1, 1)
+        error = torch.abs(self.student(feature.flatten(1)) - self.teacher(target.flatten(1)))
+        # The mean over the B - 1 pairs of neighbours; 0 if B = 1.
+        return (error[:-1] * error[1:]).sum() / max(len(error) - 1, 1)

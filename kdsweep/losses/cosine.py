@@ -32,15 +32,10 @@ class Cosine(FeatureTerm):
             )
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        return cosine_distance(feature, target)
-
-
-def cosine_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of 1 - cos, of the features (B, ...) flattened."""
-    length = min(feature[0].numel(), target[0].numel())
-    # In float64: 1 - cos cancels where the two are nearly equal.
-    student, teacher = (shortened(f.double().flatten(1), length) for f in (feature, target))
-    return (1 - F.cosine_similarity(student, teacher, dim=1)).mean()
+        length = min(feature[0].numel(), target[0].numel())
+        # In float64: 1 - cos cancels where the two are nearly equal.
+        student, teacher = (shortened(f.double().flatten(1), length) for f in (feature, target))
+        return (1 - F.cosine_similarity(student, teacher, dim=1)).mean()
 
 
 def shortened(vectors: Tensor, length: int) -> Tensor:

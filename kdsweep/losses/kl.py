@@ -11,7 +11,7 @@ torchdistill omits it at alpha = 0, kdsweep never does.
 from torch import Tensor
 
 from kdsweep.losses.base.logit_term import SoftTargetTerm
-from kdsweep.losses.base.soft_targets import divergence
+from kdsweep.losses.base.soft_targets import compare_soft_targets
 
 
 class KL(SoftTargetTerm):
@@ -26,4 +26,5 @@ class KL(SoftTargetTerm):
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
     """Mean over the batch, with T^2; float64 logits (B, C), the teacher's without gradient."""
-    return T**2 * divergence(student_logits / T, teacher_logits / T).mean()
+    divergences, _, _ = compare_soft_targets(student_logits / T, teacher_logits / T)
+    return T**2 * divergences.mean()

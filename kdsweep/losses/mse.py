@@ -15,15 +15,7 @@ from kdsweep.losses.base.logit_term import LogitTerm
 
 
 class MSE(LogitTerm):
-    """Mean squared error of the logits.
-
-    Arguments and errors are those of `LogitTerm`.
-    """
+    """Mean squared error of the logits. Arguments and errors are those of `LogitTerm`."""
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        return logit_mse(student_logits, teacher_logits)
-
-
-def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean over all elements; logits (B, C), the teacher's without gradient."""
-    return F.mse_loss(student_logits, teacher_logits)
+        return F.mse_loss(student_logits, teacher_logits)

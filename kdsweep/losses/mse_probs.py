@@ -10,7 +10,7 @@ gradient when T grows. There is no paper; ``mse`` compares logits and is another
 from torch import Tensor
 
 from kdsweep.losses.base.logit_term import SoftTargetTerm
-from kdsweep.losses.base.soft_targets import probability_gap
+from kdsweep.losses.base.soft_targets import compare_soft_targets
 
 
 class MSEProbs(SoftTargetTerm):
@@ -20,10 +20,5 @@ class MSEProbs(SoftTargetTerm):
     """
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        return probability_mse(student_logits, teacher_logits, self.T)
-
-
-def probability_mse(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """Half the mean over all elements, with T^2; float64 logits (B, C), no teacher's gradient."""
-    gap = probability_gap(student_logits / T, teacher_logits / T)
-    return gap.square().mean() * T**2 / 2
+        _, gap, _ = compare_soft_targets(student_logits / self.T, teacher_logits / self.T)
+        return gap.square().mean() * self.T**2 / 2

@@ -33,12 +33,7 @@ class NKD(SoftTargetTerm):
         self.gamma = float(gamma)
 
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        log_q, p = student_logits.log_softmax(dim=1), teacher_logits.softmax(dim=1)
+        target = -(target_logits(p, labels) * target_logits(log_q, labels)).mean()
         others = other_logits(student_logits, labels), other_logits(teacher_logits, labels)
-        target = target_cross_entropy(student_logits, teacher_logits, labels)
         return target + self.gamma * soft_cross_entropy(*others, self.T)
-
-
-def target_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    """- p_y log q_y, mean over the batch; float64 logits (B, C), no teacher's gradient."""
-    log_q, p = student_logits.log_softmax(dim=1), teacher_logits.softmax(dim=1)
-    return -(target_logits(p, labels) * target_logits(log_q, labels)).mean()

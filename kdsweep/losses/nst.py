@@ -21,19 +21,14 @@ class NST(FeatureTerm):
     maps_only = True
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        return discrepancy(feature, target)
-
-
-def discrepancy(feature: Tensor, target: Tensor) -> Tensor:
-    """Maps (B, channels, H, W) of any two sizes and numbers of channels."""
-    s, t = (maps.flatten(2) for maps in to_same_size(feature, target))
-    ss, tt, st = products(s, s), products(t, t), products(s, t)
-    s_lengths, t_lengths = squared_lengths(ss), squared_lengths(tt)
-    return (
-        kernel(tt, t_lengths, t_lengths)
-        + kernel(ss, s_lengths, s_lengths)
-        - 2 * kernel(st, s_lengths, t_lengths)
-    )
+        s, t = (maps.flatten(2) for maps in to_same_size(feature, target))
+        ss, tt, st = products(s, s), products(t, t), products(s, t)
+        s_lengths, t_lengths = squared_lengths(ss), squared_lengths(tt)
+        return (
+            kernel(tt, t_lengths, t_lengths)
+            + kernel(ss, s_lengths, s_lengths)
+            - 2 * kernel(st, s_lengths, t_lengths)
+        )
 
 
 def products(one: Tensor, other: Tensor) -> Tensor:

@@ -50,7 +50,9 @@ class Overhaul(nn.Module):
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
         feature, target = to_same_size(feature, target)
-        return partial_distance(self.connector(feature), torch.maximum(target, self.margin(target)))
+        feature, target = self.connector(feature), torch.maximum(target, self.margin(target))
+        counted = (feature > target) | (target > 0)
+        return ((feature - target).square() * counted).sum() / len(feature)
 
     def margin(self, target: Tensor) -> Tensor:
         """(channels, 1, 1): mean negative response up to this batch; 0 if there was none."""
@@ -60,12 +62,6 @@ class Overhaul(nn.Module):
         if self.training:
             self.responses, self.frequencies = responses, frequencies
         return torch.where(frequencies > 0, responses / frequencies, 0.0)
-
-
-def partial_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Two maps of one shape -> the sum over an image, mean over the batch."""
-    counted = (feature > target) | (target > 0)
-    return ((feature - target).square() * counted).sum() / len(feature)
 
 
 def connector(channels: int, target_channels: int) -> nn.Module:

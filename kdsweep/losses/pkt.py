@@ -20,17 +20,10 @@ class PKT(FeatureTerm):
     """Divergence of the batch's similarities as probabilities. RepDistiller: weight 30000."""
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        return probability_distance(feature, target)
-
-
-def probability_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Mean over all pairs of images; features (B, ...) of any two shapes.
-
-    In float64: the features of a batch are so similar, especially after a ReLU, that all but the
-    last digits of float32 cancel.
-    """
-    student, teacher = affinities(feature.double()), affinities(target.double())
-    return (teacher * torch.log((teacher + EPS) / (student + EPS))).mean()
+        # In float64: the features of a batch are so similar, especially after a ReLU, that all but
+        # the last digits of float32 cancel.
+        student, teacher = affinities(feature.double()), affinities(target.double())
+        return (teacher * torch.log((teacher + EPS) / (student + EPS))).mean()
 
 
 def affinities(feature: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
-from kdsweep.losses.base.shapes import Shape, both_shapes, downsample
+from kdsweep.losses.base.shapes import Shape, check_dimensions, downsample
 
 MOST_CHANNELS = 512
 LEVELS = (4, 2, 1)
@@ -37,10 +37,7 @@ class Review(LearnedFeatureTerm):
     """
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
-        if not {len(feature), len(target)} <= {2, 4}:
-            raise ValueError(
-                f"features must be maps or vectors, got {both_shapes(feature, target)}"
-            )
+        check_dimensions(feature, target, {2, 4}, "maps or vectors")
 
     def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         deepest, _ = self.pairs[-1]

@@ -40,23 +40,14 @@ class RKD(FeatureTerm):
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
         student, teacher = differences(as_vectors(feature)), differences(as_vectors(target))
-        distance = self.distance_weight * distance_error(student, teacher)
-        return distance + self.angle_weight * angle_error(student, teacher)
+        distance = F.smooth_l1_loss(relative_lengths(student), relative_lengths(teacher))
+        angle = F.smooth_l1_loss(cosines(student), cosines(teacher))
+        return self.distance_weight * distance + self.angle_weight * angle
 
 
 def differences(vectors: Tensor) -> Tensor:
     """(B, D) -> (B, B, D): the difference vectors between all images."""
     return vectors.unsqueeze(0) - vectors.unsqueeze(1)
-
-
-def distance_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """D, of the differences (B, B, D) between images."""
-    return F.smooth_l1_loss(relative_lengths(student), relative_lengths(teacher))
-
-
-def angle_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """A, of the differences (B, B, D) between images."""
-    return F.smooth_l1_loss(cosines(student), cosines(teacher))
 
 
 def relative_lengths(vectors: Tensor) -> Tensor:

@@ -20,25 +20,15 @@ class SP(FeatureTerm):
     """Squared difference of the batch's similarities. RepDistiller: last map, weight 3000."""
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
-        return similarity_distance(feature, target)
-
-
-def similarity_distance(feature: Tensor, target: Tensor) -> Tensor:
-    """Mean over all pairs of images; features (B, ...) of any two shapes."""
-    return F.mse_loss(similarities(feature), similarities(target))
+        return F.mse_loss(similarities(feature), similarities(target))
 
 
 def similarities(feature: Tensor) -> Tensor:
-    """(B, ...) -> (B, B) in float64, each row of length 1."""
-    return F.normalize(inner_products(feature.flatten(1)), dim=1)
+    """(B, ...) -> (B, B) in float64, each row of length 1.
 
-
-def inner_products(vectors: Tensor) -> Tensor:
-    """(B, D) -> (B, B) in float64, of every two rows.
-
-    They are multiplied in the precision of the rows, in chunks whose products are added in float64:
-    one float32 sum would lose the difference of nearly equal products, and float64 alone is 32 to
-    64 times as slow on most GPUs.
+    Images are multiplied in the precision of the feature, in chunks whose products are added in
+    float64: one float32 sum would lose the difference of nearly equal products, and float64 alone
+    is 32 to 64 times as slow on most GPUs.
     """
-    products = [chunk @ chunk.T for chunk in vectors.split(CHUNK, dim=1)]
-    return torch.stack(products).sum(dim=0, dtype=torch.float64)
+    products = [chunk @ chunk.T for chunk in feature.flatten(1).split(CHUNK, dim=1)]
+    return F.normalize(torch.stack(products).sum(dim=0, dtype=torch.float64), dim=1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.validation import is_finite_number, require
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
-from kdsweep.losses.base.shapes import Shape, as_vectors, both_shapes
+from kdsweep.losses.base.shapes import Shape, as_vectors, check_dimensions
 
 EPS = 1e-4  # of the variance, as in both repositories
 
@@ -40,11 +40,7 @@ class SRD(LearnedFeatureTerm):
         self.exponent = float(exponent)
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
-        if not {len(feature), len(target)} <= {2, 3, 4}:
-            raise ValueError(
-                "features must be vectors, rows of tokens or maps, "
-                f"got {both_shapes(feature, target)}"
-            )
+        check_dimensions(feature, target, {2, 3, 4}, "vectors, rows of tokens or maps")
 
     def make_link(self, feature: Shape, target: Shape) -> nn.Module:
         return Projection(nn.Linear(width(feature), width(target)), self.exponent)

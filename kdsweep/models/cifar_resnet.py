@@ -8,21 +8,16 @@ depths 8 and 32 with four times the channels in the stages, but twice in the ste
 
 from torch import Tensor, nn
 
+from kdsweep.common.validation import require
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
     init_convolutions,
     scaled,
     shortcut,
+    stage,
 )
-from kdsweep.models.components.checks import (
-    Shape,
-    check_depth,
-    check_image_size,
-    check_multiplier,
-    check_task,
-    check_units,
-)
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task, check_units
 
 
 class BasicBlock(nn.Module):
@@ -44,7 +39,7 @@ class BasicBlock(nn.Module):
         return out
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Sequential):
     """ResNet of ``depth`` = 6n + 2 layers (8, 14, ..., 110) with 16, 32 and 64 channels.
 
     ``width`` multiplies the channels; the stem has those of the first stage, or
@@ -62,31 +57,17 @@ class ResNet(nn.Module):
         stem_channels: int | None = None,
     ) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
         check_multiplier(width)
-        check_depth(depth, range(8, 111, 6), "6n + 2 from 8 to 110")
-        check_image_size(f"resnet{depth}", in_shape, smallest=4)
+        require(depth in range(8, 111, 6), "depth", "6n + 2 from 8 to 110", depth)
+        check_task(in_shape, num_classes, f"resnet{depth}", smallest=4)
         blocks = (depth - 2) // 6
         first, second, third = (scaled(base, width) for base in (16, 32, 64))
         stem = first if stem_channels is None else stem_channels
         check_units(stem, "stem_channels")
         self.stem = conv_bn_relu(in_shape[0], stem)
-        self.stage1 = stage(stem, first, blocks, stride=1)
-        self.stage2 = stage(first, second, blocks, stride=2)
-        self.stage3 = stage(second, third, blocks, stride=2)
+        self.stage1 = stage(BasicBlock, stem, first, blocks, stride=1)
+        self.stage2 = stage(BasicBlock, first, second, blocks, stride=2)
+        self.stage3 = stage(BasicBlock, second, third, blocks, stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
         init_convolutions(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage3(self.stage2(self.stage1(self.stem(images))))
-        logits: Tensor = self.head(self.pool(maps))
-        return logits
-
-
-def stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """``blocks`` basic blocks; the first one changes the shape."""
-    first = BasicBlock(in_channels, out_channels, stride)
-    rest = (BasicBlock(out_channels, out_channels, stride=1) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

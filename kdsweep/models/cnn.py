@@ -3,17 +3,8 @@
 from torch import Tensor, nn
 
 from kdsweep.common.validation import check_fraction
-from kdsweep.models.components.blocks import (
-    GlobalAveragePool,
-    conv_bn_relu,
-    init_convolutions,
-)
-from kdsweep.models.components.checks import (
-    Shape,
-    check_image_size,
-    check_task,
-    check_units,
-)
+from kdsweep.models.components.blocks import GlobalAveragePool, conv_bn_relu, init_convolutions
+from kdsweep.models.components.checks import Shape, check_task, check_units
 
 
 class CNN(nn.Module):
@@ -29,10 +20,9 @@ class CNN(nn.Module):
         self, in_shape: Shape, num_classes: int, width: int = 32, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "cnn", smallest=2)
         check_units(width)
         check_fraction("dropout", dropout, one=False)
-        check_image_size("cnn", in_shape, smallest=2)
         self.stage1 = conv_bn_relu(in_shape[0], width, bias=False)
         self.stage2 = conv_bn_relu(width, 2 * width, bias=False)
         self.stage3 = conv_bn_relu(2 * width, 4 * width, bias=False)

@@ -4,7 +4,7 @@ its code has four)."""
 from torch import Tensor, nn
 
 from kdsweep.models.components.blocks import conv_bn_relu, init_convolutions
-from kdsweep.models.components.checks import Shape, check_image_size, check_task, check_units
+from kdsweep.models.components.checks import Shape, check_task, check_units
 
 
 class ConvNet4(nn.Module):
@@ -17,9 +17,8 @@ class ConvNet4(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: int = 64) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "convnet4", smallest=16)
         check_units(width)
-        check_image_size("convnet4", in_shape, smallest=16)
         channels, height, breadth = in_shape
         self.stage1 = conv_bn_relu(channels, width, bias=True)
         self.stage2 = conv_bn_relu(width, width, bias=True)

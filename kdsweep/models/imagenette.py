@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.models.components.blocks import scaled
-from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 
-class PlainNet(nn.Module):
+class PlainNet(nn.Sequential):
     """Five times convolution 3x3 and max-pool, without ReLU: the max-pools are the nonlinearity.
 
     ``width`` multiplies channels and hidden units. The first linear layer takes the flattened maps,
@@ -22,9 +22,8 @@ class PlainNet(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: float = 1.0) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "imagenette_plain", smallest=32)
         check_multiplier(width)
-        check_image_size("imagenette_plain", in_shape, smallest=32)
         channels, height, breadth = in_shape
         widths = [scaled(base, width) for base in (64, 64, 128, 256, 512)]
         self.stage1 = conv_max(channels, widths[0])
@@ -36,15 +35,8 @@ class PlainNet(nn.Module):
         self.hidden = nn.Linear(widths[4] * (height // 32) * (breadth // 32), widths[4])
         self.head = nn.Linear(widths[4], num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage3(self.stage2(self.stage1(images)))
-        maps = self.stage5(self.stage4(maps))
-        logits: Tensor = self.head(self.hidden(self.flatten(maps)))
-        return logits
 
-
-class ResidualNet(nn.Module):
+class ResidualNet(nn.Sequential):
     """A stem, four stages of a convolution and a residual block, average and maximum concatenated.
 
     ``width`` multiplies channels and hidden units. Features, at width 1: ``stem``
@@ -54,9 +46,8 @@ class ResidualNet(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: float = 1.0) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "imagenette_residual", smallest=32)
         check_multiplier(width)
-        check_image_size("imagenette_residual", in_shape, smallest=32)
         first, second, third, fourth = (scaled(base, width) for base in (64, 128, 256, 512))
         hidden = scaled(256, width)
         self.stem = conv_relu_bn(in_shape[0], first, kernel_size=7, stride=2)
@@ -71,13 +62,6 @@ class ResidualNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage1(self.halve(self.stem(images)))
-        maps = self.stage4(self.stage3(self.stage2(maps)))
-        logits: Tensor = self.head(self.hidden(self.pool(maps)))
-        return logits
 
 
 class Residual(nn.Module):

@@ -14,7 +14,7 @@ from kdsweep.models.components.blocks import (
     init_convolutions,
     scaled,
 )
-from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 # Groups of blocks by stage: (expansion, channels, blocks, stride of the first one).
 STAGES = (
@@ -46,7 +46,7 @@ class InvertedResidual(nn.Module):
         return maps + out if self.keeps_shape else out
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(nn.Sequential):
     """MobileNetV2 for images from 16x16 on.
 
     ``width`` multiplies the channels; the last convolution has at least 1280. Features, at
@@ -58,9 +58,8 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: float = 0.5) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "mobilenetv2", smallest=16)
         check_multiplier(width)
-        check_image_size("mobilenetv2", in_shape, smallest=16)
         channels = scaled(32, width)
         self.stem = conv_bn_relu(in_shape[0], channels, stride=2)
         for number, groups in enumerate(STAGES, start=1):
@@ -71,14 +70,6 @@ class MobileNetV2(nn.Module):
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(last, num_classes)
         init_convolutions(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stem(images)
-        for number in range(1, len(STAGES) + 1):
-            maps = self.get_submodule(f"stage{number}")(maps)
-        logits: Tensor = self.head(self.pool(self.last(maps)))
-        return logits
 
 
 def stage(

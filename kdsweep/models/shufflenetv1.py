@@ -14,8 +14,9 @@ from kdsweep.models.components.blocks import (
     conv_bn,
     conv_bn_relu,
     scaled,
+    stage,
 )
-from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 GROUPS = 3
 STEM_CHANNELS = 24
@@ -25,23 +26,23 @@ CHANNELS, BLOCKS = (240, 480, 960), (4, 8, 4)
 class ShuffleUnit(nn.Module):
     """1x1 in groups, shuffle, 3x3 channel by channel, 1x1 in groups; then ReLU with the input.
 
-    ``residual`` and the input are added; where the unit halves H and W (``halves``), the input is
-    averaged over 3x3 and concatenated: in_channels plus those of ``residual`` are out_channels.
+    ``residual`` and the input are added; where the unit halves H and W (``stride`` 2), the input
+    is averaged over 3x3 and concatenated: in_channels plus those of ``residual`` are out_channels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, halves: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        residual_channels = out_channels - in_channels if halves else out_channels
+        residual_channels = out_channels if stride == 1 else out_channels - in_channels
         inside = residual_channels // 4
         # As in the paper, the few channels of the stem are not split into groups.
         groups = 1 if in_channels == STEM_CHANNELS else GROUPS
         self.residual = nn.Sequential(
             conv_bn_relu(in_channels, inside, kernel_size=1, groups=groups),
             ChannelShuffle(groups),
-            conv_bn_relu(inside, inside, stride=2 if halves else 1, groups=inside),
+            conv_bn_relu(inside, inside, stride=stride, groups=inside),
             conv_bn(inside, residual_channels, kernel_size=1, groups=GROUPS),
         )
-        self.average = nn.AvgPool2d(3, stride=2, padding=1) if halves else None
+        self.average = None if stride == 1 else nn.AvgPool2d(3, stride, padding=1)
         self.relu = nn.ReLU()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class ShuffleUnit(nn.Module):
         return out
 
 
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(nn.Sequential):
     """ShuffleNet for images from 8x8 on.
 
     ``width`` multiplies the channels of the stages, rounded to multiples of 12 for the groups.
@@ -64,28 +65,14 @@ class ShuffleNetV1(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: float = 1.0) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "shufflenetv1", smallest=8)
         check_multiplier(width)
-        check_image_size("shufflenetv1", in_shape, smallest=8)
         first, second, third = (scaled(base, width, multiple=4 * GROUPS) for base in CHANNELS)
         if first <= STEM_CHANNELS:
             raise ValueError(f"width of shufflenetv1 must be at least 0.15, got {width!r}")
         self.stem = conv_bn_relu(in_shape[0], STEM_CHANNELS, kernel_size=1)
-        self.stage1 = stage(STEM_CHANNELS, first, BLOCKS[0])
-        self.stage2 = stage(first, second, BLOCKS[1])
-        self.stage3 = stage(second, third, BLOCKS[2])
+        self.stage1 = stage(ShuffleUnit, STEM_CHANNELS, first, BLOCKS[0], stride=2)
+        self.stage2 = stage(ShuffleUnit, first, second, BLOCKS[1], stride=2)
+        self.stage3 = stage(ShuffleUnit, second, third, BLOCKS[2], stride=2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage3(self.stage2(self.stage1(self.stem(images))))
-        logits: Tensor = self.head(self.pool(maps))
-        return logits
-
-
-def stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
-    """``blocks`` units; the first one halves H and W."""
-    first = ShuffleUnit(in_channels, out_channels, halves=True)
-    rest = (ShuffleUnit(out_channels, out_channels, halves=False) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

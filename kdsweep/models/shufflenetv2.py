@@ -15,7 +15,7 @@ from kdsweep.models.components.blocks import (
     conv_bn_relu,
     scaled,
 )
-from kdsweep.models.components.checks import Shape, check_image_size, check_multiplier, check_task
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 STEM_CHANNELS = 24
 CHANNELS, UNITS = (116, 232, 464), (3, 7, 3)
@@ -63,7 +63,7 @@ class SplitUnit(nn.Module):
         return out
 
 
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(nn.Sequential):
     """ShuffleNet V2 for images from 8x8 on.
 
     ``width`` multiplies the channels of the stages, rounded to even numbers (the paper's own 0.5x,
@@ -75,9 +75,8 @@ class ShuffleNetV2(nn.Module):
 
     def __init__(self, in_shape: Shape, num_classes: int, width: float = 1.0) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, "shufflenetv2", smallest=8)
         check_multiplier(width)
-        check_image_size("shufflenetv2", in_shape, smallest=8)
         first, second, third = (scaled(base, width, multiple=2) for base in CHANNELS)
         last = scaled(LAST_CHANNELS, max(width, 1.0))
         self.stem = conv_bn_relu(in_shape[0], STEM_CHANNELS, kernel_size=1)
@@ -87,12 +86,6 @@ class ShuffleNetV2(nn.Module):
         self.last = conv_bn_relu(third, last, kernel_size=1)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(last, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage3(self.stage2(self.stage1(self.stem(images))))
-        logits: Tensor = self.head(self.pool(self.last(maps)))
-        return logits
 
 
 def stage(in_channels: int, out_channels: int, units: int) -> nn.Sequential:

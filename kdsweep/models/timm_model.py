@@ -50,8 +50,9 @@ def Timm(
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:
+        reason, _, _ = str(error).partition("\n")
         raise ValueError(
-            f"the weights of {name} could not be downloaded ({first_line(error)}): "
+            f"the weights of {name} could not be downloaded ({reason}): "
             "check the connection, or put the file into Hugging Face's cache by hand"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -81,7 +82,3 @@ def move_class_here(model: nn.Module) -> None:
     """
     own = type(model)
     model.__class__ = type(own.__name__, (own,), {"__module__": __name__})
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

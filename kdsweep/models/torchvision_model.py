@@ -39,12 +39,15 @@ def Torchvision(
 
     check_task(in_shape, num_classes)
     check_name(name, torchvision.models.list_models(module=torchvision.models), "torchvision")
+    of_weights = None
     if weights is None:
         model = untrained(name, in_shape, num_classes)
     else:
         model = pretrained(name, in_shape, num_classes, weights)
+        preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
+        of_weights = Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
     check_forward(model, name, in_shape)
-    set_expected(model, normalize, in_shape, normalization_of(name, weights))
+    set_expected(model, normalize, in_shape, of_weights)
     return model
 
 
@@ -89,16 +92,6 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     if num_classes != pretrained_classes:
         replace_head(model, pretrained_classes, num_classes)
     return model
-
-
-def normalization_of(name: str, weights: str | None) -> Normalization | None:
-    """That of the images on which the weights were trained."""
-    import torchvision
-
-    if weights is None:
-        return None
-    preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
-    return Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
 
 
 def replace_first_convolution(model: nn.Module, channels: int) -> None:

@@ -3,19 +3,14 @@ layers on the flattened maps. At 32x32 and 10 classes they have 1,186,986 and 26
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from kdsweep.common.validation import check_fraction
 from kdsweep.models.components.blocks import scaled
-from kdsweep.models.components.checks import (
-    Shape,
-    check_image_size,
-    check_multiplier,
-    check_task,
-)
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 
-class TutorialNet(nn.Module):
+class TutorialNet(nn.Sequential):
     """Two stages of convolutions, each ending in a max-pool, then two linear layers.
 
     Args:
@@ -33,10 +28,9 @@ class TutorialNet(nn.Module):
         hidden: int,
     ) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
+        check_task(in_shape, num_classes, type(self).__name__.lower(), smallest=4)
         check_multiplier(width)
         check_fraction("dropout", dropout, one=False)
-        check_image_size(type(self).__name__.lower(), in_shape, smallest=4)
         channels, height, breadth = in_shape
         first, second = ([scaled(base, width) for base in bases] for bases in stages)
         units = scaled(hidden, width)
@@ -48,12 +42,6 @@ class TutorialNet(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(units, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        flat = self.flatten(self.stage2(self.stage1(images)))
-        logits: Tensor = self.head(self.dropout(self.hidden(flat)))
-        return logits
 
 
 class DeepNN(TutorialNet):

@@ -8,19 +8,14 @@ average at the end; vgg8, with one convolution per stage, is from there.
 
 from torch import Tensor, nn
 
+from kdsweep.common.validation import require
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
     init_convolutions,
     scaled,
 )
-from kdsweep.models.components.checks import (
-    Shape,
-    check_depth,
-    check_image_size,
-    check_multiplier,
-    check_task,
-)
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 # Convolutions per stage by depth, and their channels.
 CONVOLUTIONS = {
@@ -52,12 +47,11 @@ class VGG(nn.Module):
         max_pools: int = 5,
     ) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
         check_multiplier(width)
-        check_depth(depth, CONVOLUTIONS, f"one of {sorted(CONVOLUTIONS)}")
-        if max_pools not in range(1, len(CHANNELS) + 1):
-            raise ValueError(f"max_pools must be from 1 to {len(CHANNELS)}, got {max_pools!r}")
-        check_image_size(f"vgg{depth}", in_shape, smallest=2**max_pools)
+        require(depth in CONVOLUTIONS, "depth", f"one of {sorted(CONVOLUTIONS)}", depth)
+        allowed = range(1, len(CHANNELS) + 1)
+        require(max_pools in allowed, "max_pools", f"from 1 to {len(CHANNELS)}", max_pools)
+        check_task(in_shape, num_classes, f"vgg{depth}", smallest=2**max_pools)
         self.max_pools = max_pools
         channels = in_shape[0]
         for number, (base, count) in enumerate(

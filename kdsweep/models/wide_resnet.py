@@ -2,14 +2,9 @@
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import GlobalAveragePool, init_convolutions, scaled
-from kdsweep.models.components.checks import (
-    Shape,
-    check_depth,
-    check_image_size,
-    check_multiplier,
-    check_task,
-)
+from kdsweep.common.validation import require
+from kdsweep.models.components.blocks import GlobalAveragePool, init_convolutions, scaled, stage
+from kdsweep.models.components.checks import Shape, check_multiplier, check_task
 
 STEM_CHANNELS = 16
 
@@ -38,7 +33,7 @@ class PreActivationBlock(nn.Module):
         return residual + (maps if self.shortcut is None else self.shortcut(active))
 
 
-class WideResNet(nn.Module):
+class WideResNet(nn.Sequential):
     """WRN of ``depth`` = 6n + 4 layers (10, 16, ..., 40, ...) and ``width``, as in WRN-16-2.
 
     ``width`` multiplies the 16, 32 and 64 channels of the stages, not the 16 of the stem.
@@ -52,30 +47,16 @@ class WideResNet(nn.Module):
         self, in_shape: Shape, num_classes: int, depth: int = 16, width: float = 2.0
     ) -> None:
         super().__init__()
-        check_task(in_shape, num_classes)
         check_multiplier(width)
-        check_depth(depth, range(10, 101, 6), "6n + 4 from 10 to 100")
-        check_image_size("wide_resnet", in_shape, smallest=4)
+        require(depth in range(10, 101, 6), "depth", "6n + 4 from 10 to 100", depth)
+        check_task(in_shape, num_classes, "wide_resnet", smallest=4)
         blocks = (depth - 4) // 6
         first, second, third = (scaled(base, width) for base in (16, 32, 64))
         self.stem = nn.Conv2d(in_shape[0], STEM_CHANNELS, 3, padding=1, bias=False)
-        self.stage1 = stage(STEM_CHANNELS, first, blocks, stride=1)
-        self.stage2 = stage(first, second, blocks, stride=2)
-        self.stage3 = stage(second, third, blocks, stride=2)
+        self.stage1 = stage(PreActivationBlock, STEM_CHANNELS, first, blocks, stride=1)
+        self.stage2 = stage(PreActivationBlock, first, second, blocks, stride=2)
+        self.stage3 = stage(PreActivationBlock, second, third, blocks, stride=2)
         self.last = nn.Sequential(nn.BatchNorm2d(third), nn.ReLU())
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
         init_convolutions(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) -> logits (B, C)."""
-        maps = self.stage3(self.stage2(self.stage1(self.stem(images))))
-        logits: Tensor = self.head(self.pool(self.last(maps)))
-        return logits
-
-
-def stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """``blocks`` blocks; the first one changes the shape."""
-    first = PreActivationBlock(in_channels, out_channels, stride)
-    rest = (PreActivationBlock(out_channels, out_channels, stride=1) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdsweep.losses.mse import MSE, logit_mse
+from kdsweep.losses.mse import MSE
 
 
 def test_golden_value(student, teacher, batch):
@@ -9,10 +9,11 @@ def test_golden_value(student, teacher, batch):
     assert value.item() == pytest.approx(3.1444268860, abs=1e-9)
 
 
-def test_numpy_reference(student, teacher):
+def test_numpy_reference(student, teacher, batch):
     expected = np.mean((student.logits.numpy() - teacher.logits.numpy()) ** 2)
-    assert logit_mse(student.logits, teacher.logits).item() == pytest.approx(expected, rel=1e-12)
+    value = MSE(weight=1.0)(student, teacher, batch)
+    assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_zero_when_the_student_equals_the_teacher(student):
-    assert logit_mse(student.logits, student.logits).item() == 0.0
+def test_zero_when_the_student_equals_the_teacher(student, batch):
+    assert MSE(weight=1.0)(student, student, batch).item() == 0.0

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from kdsweep.losses.base.compute_loss import compute_loss
 from kdsweep.losses.base.hard_label import cross_entropy
-from kdsweep.losses.mse_probs import MSEProbs, probability_mse
+from kdsweep.losses.mse_probs import MSEProbs
 
 
 def softmax(logits):
@@ -18,7 +19,7 @@ def test_half_of_it_and_half_of_ce_is_the_loss_of_kd_pytorch(student, teacher, b
 
 
 def test_twice_of_it_is_the_soft_part_of_kd_lib(student, teacher, batch):
-    soft = 2 * probability_mse(student.logits, teacher.logits, T=20)
+    soft = 2 * MSEProbs(T=20, weight=1.0)(student, teacher, batch)
     total = 0.5 * soft + 0.5 * cross_entropy(student.logits, batch.labels)
     assert total.item() == pytest.approx(1.4754110560, abs=1e-9)
 
@@ -27,5 +28,5 @@ def test_twice_of_it_is_the_soft_part_of_kd_lib(student, teacher, batch):
 def test_numpy_reference(T):
     zs, zt = np.random.default_rng(0).normal(0, 5, (2, 32, 10))
     expected = T**2 / 2 * np.mean((softmax(zs / T) - softmax(zt / T)) ** 2)
-    value = probability_mse(torch.from_numpy(zs), torch.from_numpy(zt), T).item()
+    value = compute_loss(MSEProbs(T, weight=1.0), torch.from_numpy(zs), torch.from_numpy(zt)).item()
     assert value == pytest.approx(expected, rel=1e-10)

@@ -11,7 +11,7 @@ def test_parameters_are_those_of_the_distillation_tables():
 
 
 def test_a_halving_unit_keeps_the_average_of_its_input_as_the_last_channels():
-    unit, maps = ShuffleUnit(24, 60, halves=True), torch.rand(2, 24, 8, 8)
+    unit, maps = ShuffleUnit(24, 60, stride=2), torch.rand(2, 24, 8, 8)
     averaged = torch.nn.functional.avg_pool2d(maps, 3, stride=2, padding=1)
     assert torch.equal(unit(maps)[:, -24:], averaged)
 

@@ -29,7 +29,7 @@ WORKER_DIED = (RuntimeError, OSError, EOFError)
 
 
 class StoredImages:
-    """N images that are decoded whenever a batch of them is read.
+    """N images, as ``DiskImages``, that are decoded whenever a batch of them is read.
 
     ``workers`` processes prefetch; 0 decodes in this one. The pixels are the same.
     """
@@ -39,11 +39,9 @@ class StoredImages:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(N, channels, H, W)."""
         return (len(self), self._format.channels, self._format.height, self._format.width)
 
     def __len__(self) -> int:
-        """N."""
         return len(self._images)
 
     def __getitem__(self, index: Tensor) -> Tensor:
@@ -56,11 +54,9 @@ class StoredImages:
         return pixels
 
     def subset(self, index: Tensor) -> "StoredImages":
-        """The images at ``index``, still on disk."""
         return StoredImages(self._images.subset(index), self._format, self._workers)
 
     def num_bytes(self) -> list[int]:
-        """The encoded size of each image."""
         return self._images.num_bytes()
 
     def content_digest(self, row: int) -> str:

@@ -11,8 +11,6 @@ instance level of ``mlkd``; here, ``standardize`` is the same for every term.
 
 from torch import Tensor
 
-from kdsweep.common.types import Output
-
 EPS = 1e-7
 
 
@@ -20,11 +18,3 @@ def standardized(logits: Tensor) -> Tensor:
     """Each image's logits (B, C) with mean 0 and deviation 1; equal logits become 0. C >= 2."""
     mean, std = logits.mean(dim=1, keepdim=True), logits.std(dim=1, keepdim=True)
     return (logits - mean) / (std + EPS)
-
-
-def logits_to_compare(student: Output, teacher: Output, standardize: bool) -> tuple[Tensor, Tensor]:
-    """Student's and teacher's logits in float64, the teacher's without gradient."""
-    logits = student.logits.double(), teacher.logits.detach().double()
-    if standardize:
-        return standardized(logits[0]), standardized(logits[1])
-    return logits

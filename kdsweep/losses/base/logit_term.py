@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.common.validation import check_bool, check_temperature
-from kdsweep.losses.base.logit_standardization import logits_to_compare
+from kdsweep.losses.base.logit_standardization import standardized
 from kdsweep.losses.base.term import Term, result_dtype
 
 
@@ -26,7 +26,9 @@ class LogitTerm(Term):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):
-            logits = logits_to_compare(student, teacher, self.standardize)
+            logits = student.logits.double(), teacher.logits.detach().double()
+            if self.standardize:
+                logits = standardized(logits[0]), standardized(logits[1])
             value = self.compare(*logits, batch.labels)
         return value.to(result_dtype(student.logits))
 

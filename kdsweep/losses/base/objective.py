@@ -50,7 +50,12 @@ class Objective(nn.Module):
         given = schedules or {}
         self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
         for epoch in range(epochs):
-            check_not_all_zero(self.weights_in(epoch), epoch)
+            weights = self.weights_in(epoch)
+            if not any(weights.values()):
+                raise ValueError(
+                    "hard_weight or the weight of a term must be > 0 in every epoch, "
+                    f"got {weights} after {epoch} epochs"
+                )
 
     def forward(
         self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
@@ -128,14 +133,6 @@ class Objective(nn.Module):
         for name, term in self.terms.items():
             assert isinstance(term, Term)
             yield name, term
-
-
-def check_not_all_zero(weights: Mapping[str, float], epoch: int) -> None:
-    if not any(weights.values()):
-        raise ValueError(
-            "hard_weight or the weight of a term must be > 0 in every epoch, "
-            f"got {dict(weights)} after {epoch} epochs"
-        )
 
 
 def effective_hard_weight(hard_weight: float | None, alpha: float | None) -> float:

@@ -10,10 +10,13 @@ Shape = Sequence[int]
 
 def check_maps(feature: Shape, target: Shape) -> None:
     """Raises ValueError unless both are maps (B, channels, H, W)."""
-    if not len(feature) == len(target) == 4:
-        raise ValueError(
-            f"features must be maps (B, channels, H, W), got {both_shapes(feature, target)}"
-        )
+    check_dimensions(feature, target, {4}, "maps (B, channels, H, W)")
+
+
+def check_dimensions(feature: Shape, target: Shape, allowed: set[int], names: str) -> None:
+    """Raises ValueError unless both have a number of dimensions that is ``allowed``."""
+    if not {len(feature), len(target)} <= allowed:
+        raise ValueError(f"features must be {names}, got {both_shapes(feature, target)}")
 
 
 def to_same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

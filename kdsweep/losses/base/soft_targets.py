@@ -69,16 +69,6 @@ def compare_soft_targets(
     return value, gap, p
 
 
-def divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """KL(teacher || student) of each image, (B,); logits (B, C), already divided by T."""
-    return compare_soft_targets(student_logits, teacher_logits)[0]
-
-
-def probability_gap(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """softmax of the student minus that of the teacher; logits (B, C), already divided by T."""
-    return compare_soft_targets(student_logits, teacher_logits)[1]
-
-
 def kl_gap_and_target(target: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """KL(p || q), (B,), q - p and p, (B, C); in place where possible, to save memory."""
     powers = target.log_softmax(dim=1)

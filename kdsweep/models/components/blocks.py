@@ -1,5 +1,7 @@
 """Layers that several families of convolutional networks share."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
@@ -77,6 +79,19 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return conv_bn(in_channels, out_channels, kernel_size=1, stride=stride)
+
+
+def stage(
+    block: Callable[[int, int, int], nn.Module],
+    in_channels: int,
+    out_channels: int,
+    blocks: int,
+    stride: int,
+) -> nn.Sequential:
+    """``blocks`` blocks, each ``block(in_channels, out_channels, stride)``; the first one changes
+    the shape."""
+    first = block(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(block(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
 
 def init_convolutions(model: nn.Module) -> None:

@@ -1,22 +1,21 @@
 """Checks of the shapes, sizes and depths that a user gives a model; each raises ValueError."""
 
-from collections.abc import Collection
-
 from kdsweep.common.validation import check_positive, is_integer, require
 
 WIDEST = 64  # a network so many times as wide has some 4,000 times the weights
 Shape = tuple[int, int, int]  # (channels, height, width) of one image
 
 
-def check_task(in_shape: Shape, num_classes: int) -> None:
-    """Shapes and class counts that a classifier can have."""
+def check_task(
+    in_shape: Shape, num_classes: int, name: str = "a classifier", smallest: int = 1
+) -> None:
+    """Shapes and class counts that a classifier can have.
+
+    The pools of the model called ``name`` shrink images below ``smallest`` to nothing.
+    """
     if len(in_shape) != 3 or any(side < 1 for side in in_shape):
         raise ValueError(f"in_shape must be (channels, height, width), all > 0, got {in_shape}")
     require(num_classes >= 2, "num_classes", "at least 2", num_classes)
-
-
-def check_image_size(name: str, in_shape: Shape, smallest: int) -> None:
-    """Images that the pools of the model called ``name`` do not shrink to nothing."""
     _, height, width = in_shape
     if min(height, width) < smallest:
         raise ValueError(
@@ -33,8 +32,3 @@ def check_multiplier(width: float) -> None:
     """``width`` multiplies the number of channels of a published model."""
     check_positive("width", width, repr)
     require(width <= WIDEST, "width", f"at most {WIDEST} times the published one", width)
-
-
-def check_depth(depth: int, known: Collection[int], rule: str) -> None:
-    """``depth`` is one of the family's published depths, which follow ``rule``."""
-    require(depth in known, "depth", rule, depth)
