@@ -14,6 +14,7 @@ from kdsweep.common import validation
 from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
 from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
+from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import LabelledImages, Source, SourceData
@@ -161,8 +162,9 @@ def _reduce(pools: Pools, names: tuple[str, ...], options: SplitOptions) -> Pool
         require(per_class <= largest, "dataset.per_class", allowed, per_class)
         pools = [pool[:per_class] for pool in pools]
     if (limit := options.limit) is not None:
-        allowed = f"null or at most {size(pools)}, the training images there are"
-        require(limit <= size(pools), "dataset.limit", allowed, limit)
+        if limit > (count := size(pools)):  # scale=tiny has a limit whatever the data
+            warn_once(f"dataset.limit={limit} leaves all {count} training images that there are")
+            return pools
         pools, _ = cut(pools, limit)
         _check_every_class(pools, names, "dataset.limit", limit)
     return pools

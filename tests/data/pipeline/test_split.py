@@ -153,23 +153,22 @@ def test_mean_and_std_are_given_together(given, other):
         load(**{given: [1, 1, 1]})
 
 
-@pytest.mark.parametrize(
-    ("reduction", "message"),
-    [
-        (
-            {"per_class": 37},
-            "dataset.per_class must be null or at most 36, the training images of the largest "
-            "class, got 37",
-        ),
-        (
-            {"train_fraction": 0.5, "limit": 37},
-            "dataset.limit must be null or at most 36, the training images there are, got 37",
-        ),
-    ],
-)
-def test_reduction_that_takes_nothing_away_is_refused(reduction, message):
+def test_more_images_of_a_class_than_there_are_is_refused():
+    message = (
+        "dataset.per_class must be null or at most 36, the training images of the largest class,"
+        " got 37"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        load(**reduction)
+        load(per_class=37)
+
+
+def test_a_limit_above_all_images_is_mentioned(caplog):
+    data = load(train_fraction=0.5, limit=37)
+    assert len(data.train.labels) == 36
+    assert "dataset.limit=37 leaves all 36 training images that there are" in caplog.text
+    caplog.clear()
+    assert len(load(train_fraction=0.5, limit=36).train.labels) == 36
+    assert not caplog.text
 
 
 def test_no_val_fraction_trains_on_everything_that_is_not_test():
