@@ -13,7 +13,7 @@ from kdsweep.common.files import drop_drafts
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.target import Result, RunTarget
+from kdsweep.execution.target import RunTarget
 from kdsweep.plotting.confusion import draw_confusion as confusion_plot
 from kdsweep.plotting.curves import draw_curves as curves_plot
 from kdsweep.plotting.drawing import warn_on_failure
@@ -230,10 +230,10 @@ class RunWriter:
             self.recorder.finish(self.ended, pictures)
 
     @property
-    def result(self) -> Result:
+    def result(self) -> RunResult:
         """The result of a run that has ended."""
         assert self.ended is not None, "its cohort has ended"
-        return self.ended.to_json()
+        return self.ended
 
 
 def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:

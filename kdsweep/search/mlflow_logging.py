@@ -18,13 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
-from kdsweep.execution.target import Result
 from kdsweep.search.space import Space
 from kdsweep.tracking.metadata import read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
 from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import make_row
 
 # A pruned trial has the status of its pruned runs.
@@ -88,11 +88,12 @@ class SearchLogger:
         if trial_sync.read_run_id(folder) is None:
             self._upload(lambda store: trial_sync.ensure_trial(store, folder))
 
-    def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
+    def trial_ended(self, trial: int, results: Sequence[RunResult], state: TrialState) -> None:
         """Log a trial's seeds and their mean, and close it; a second call changes nothing."""
         if trial not in self._begun:
             return
-        values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
+        accs = {r.seed: r.val_acc for r in results}
+        values = {s: acc for s, acc in accs.items() if s is not None and acc is not None}
         metrics = {"seeds": float(len(values))}
         if values:
             metrics["val/acc"] = fmean(values.values())

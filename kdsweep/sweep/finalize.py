@@ -18,7 +18,7 @@ from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
-from kdsweep.tracking.results_table import collect, write_csv
+from kdsweep.tracking.results_table import ResultRow, collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class SweepSummary(NamedTuple):
     """What a sweep has resulted in."""
 
-    rows: list[dict[str, Any]]  # of results.csv
+    rows: list[ResultRow]
     report: "Report | None"
 
 

@@ -157,7 +157,7 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     states = []
     for run in runs:
         result = read_result(run)
-        states.append("RUNNING" if result is None else str(result["status"]))
+        states.append("RUNNING" if result is None else result.status)
         run_id = (read_run_metadata(run) or {}).get("mlflow_run_id")
         if result is None and run_id is not None and store.has_run(run_id):
             store.finish(run_id, "KILLED", _end([run]))  # no process works on it

@@ -18,6 +18,7 @@ from kdsweep.search.space import parse
 from kdsweep.sweep.finalize import upload_sweep
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.trial_sync import is_pending, read_run_id, sync_search, sync_trial
+from kdsweep.tracking.result import RunResult
 
 VALUES = {"T": 2.0, "alpha": 0.25}
 
@@ -68,8 +69,11 @@ def history(store: MLflowStore, run_id: str, key: str) -> list[tuple[int, float]
     return [(m.step, m.value) for m in store.client.get_metric_history(run_id, key)]
 
 
-def results(*accuracies: float | None) -> list[Any]:
-    return [{"val/acc": acc, "seed": seed} for seed, acc in enumerate(accuracies)]
+def results(*accuracies: float | None) -> list[RunResult]:
+    return [
+        RunResult(status="FAILED" if acc is None else "FINISHED", val_acc=acc, seed=seed)
+        for seed, acc in enumerate(accuracies)
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ Every function here may raise whatever MLflow raises; each can be repeated until
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_result, read_run_metadata
 from kdsweep.tracking.mlflow import trial_sync
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
+from kdsweep.tracking.result import RunResult
 
 FINGERPRINT_TAG = "kdsweep.fingerprint"
 PRUNED_TAG = "kdsweep.pruned"
@@ -126,10 +128,10 @@ def upload_end(
     run, rows = read_json(folder / run_dir.RUN), run_dir.read_rows(folder)
     result = read_result(folder)
     assert result is not None
-    if result["mlflow_run_id"] != run_id:
-        result["mlflow_run_id"] = run_id
+    if result.mlflow_run_id != run_id:
+        result = replace(result, mlflow_run_id=run_id)
         with suppress(OSError):
-            write_json_atomic(folder / run_dir.RESULT, result)
+            write_json_atomic(folder / run_dir.RESULT, result.to_json())
     weights = folder / run_dir.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
@@ -140,20 +142,19 @@ def upload_end(
     _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
-    store.finish(run_id, as_status(result["status"]), end_time_ms)
+    store.finish(run_id, as_status(result.status), end_time_ms)
     update_run_metadata(folder, run.get("started"), {"shipped": True})
 
 
-def _upload_outcome(
-    store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int
-) -> None:
+def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms: int) -> None:
     """Upload what no epoch has logged, so that MLflow alone has all of result.json."""
-    metrics = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
-    tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}
-    if result.get("status") == "PRUNED":  # MLflow has no such state
+    known = {key: value for key, value in result.to_json().items() if value is not None}
+    metrics = {key: float(known[key]) for key in END_METRICS if key in known}
+    tags = {tag: str(known[key]) for key, tag in END_TAGS.items() if key in known}
+    if result.status == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
-    if result.get("status") == "FINISHED":
-        step = max(int(result.get("epochs") or 0) - 1, 0)
+    if result.status == "FINISHED":
+        step = max((result.epochs or 0) - 1, 0)
         store.log_changed(run_id, step, time_ms, metrics)
     else:
         tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
