@@ -87,12 +87,7 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
         UserError: if its training does not finish.
     """
     store, name = target.run_dir.parent, target.spec.config.student.name
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"teacher.store must be a folder that can be written, got {store}"
-        ) from error
+    store.mkdir(parents=True, exist_ok=True)  # it can be written, as the preflight has found
     with FileLock(store / f"{target.spec.fingerprint}.lock"):
         if finished_result(target) is not None:
             context.upload_missing(target.run_dir)
