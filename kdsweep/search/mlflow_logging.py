@@ -19,8 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
 from kdsweep.search.space import Space
-from kdsweep.tracking.metadata import read_trial_metadata
+from kdsweep.tracking.metadata import TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
+from kdsweep.tracking.mlflow.run_file import close_run, ensure_run
 from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -85,8 +86,8 @@ class SearchLogger:
                 {"kdsweep.cell": name},
                 {key: format_number(value) for key, value in values.items()},
             )
-        if trial_sync.read_run_id(folder) is None:
-            self._upload(lambda store: trial_sync.ensure_trial(store, folder))
+        if (read_trial_metadata(folder) or {}).get("mlflow_run_id") is None:
+            self._upload(lambda store: ensure_run(store, folder / TRIAL))
 
     def trial_ended(self, trial: int, results: Sequence[RunResult], state: TrialState) -> None:
         """Log a trial's seeds and their mean, and close it; a second call changes nothing."""
@@ -134,7 +135,7 @@ class SearchLogger:
             try:
                 self._end(trial, status, {}, [])
             except OSError:  # a full disk: at least MLflow's run is closed
-                self._upload(partial(trial_sync.close_trial, self._folder_of(trial), status))
+                self._upload(partial(close_run, path=self._folder_of(trial) / TRIAL, status=status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)

@@ -18,11 +18,14 @@ from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, writ
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow.run_file import close_run, ensure_run
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import Row
-from kdsweep.tracking.tensorboard import EventFiles
+
+OTHER_FILES = ("config_yaml", "overrides")  # what run.json does not have of `RunInfo`
+TENSORBOARD = "tensorboard"  # folder of a run for its metrics as event files
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Recorder:
         self.folder = folder
         self.store = store
         self._tensorboard = tensorboard
-        self._events: EventFiles | None = None
+        self._events: Any = None  # TensorBoard's writer
         self.uploads = uploads or UploadQueue(threaded=False)
         self.run_id: str | None = None
         self._upload_key = str(folder)  # names this run in the upload queue
@@ -90,19 +93,9 @@ class Recorder:
         is_same = earlier.get("fingerprint") == info.fingerprint
         kept = run_dir.truncate_rows(self.folder, resume_epoch)
         self._started = now_ms()
-        metadata = {
-            "name": info.name,
-            "role": info.role,
-            "fingerprint": info.fingerprint,
-            "cell": info.cell,
-            "seed": info.seed,
-            "mlflow_run_id": earlier.get("mlflow_run_id") if is_same else None,
-            "parent_run_id": info.parent_run_id,
-            "started": self._started,
-            "params": dict(info.params),
-            "tags": dict(info.tags),
-            "dataset": dict(info.dataset) if info.dataset else None,
-        }
+        metadata = {key: value for key, value in vars(info).items() if key not in OTHER_FILES}
+        metadata["mlflow_run_id"] = earlier.get("mlflow_run_id") if is_same else None
+        metadata["started"] = self._started
         with UPDATE_LOCK:
             write_json_atomic(self.folder / run_dir.RUN, metadata)
         write_text_atomic(self.folder / run_dir.CONFIG, info.config_yaml)
@@ -111,7 +104,10 @@ class Recorder:
         write_text_atomic(self.folder / run_dir.OVERRIDES, "".join(lines) or "[]\n")
         self._upload_key = f"{info.name} in {self.folder}"
         if self._tensorboard:
-            self._events = EventFiles(self.folder, resume_epoch)
+            from torch.utils.tensorboard import SummaryWriter  # an extra
+
+            # Points of epochs that are trained again are replaced.
+            self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
         if self.store is not None:
             self._submit(partial(self._open_run, self.store, kept, is_restart, on_open))
 
@@ -120,7 +116,9 @@ class Recorder:
         row = run_dir.make_row(epoch, now_ms(), metrics)
         run_dir.append_row(self.folder, row)
         if self._events is not None:
-            self._events.epoch(epoch, metrics)
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, epoch)
+            self._events.flush()
         if self.store is not None:
             self._pending_rows.append(row)
             self._submit(partial(self._upload_rows, self.store))
@@ -134,17 +132,14 @@ class Recorder:
     def finish(self, result: RunResult, pictures: Iterable[Path] = ()) -> None:
         """Write result.json, then upload what belongs to the end of a run, its state last.
 
-        What the result does not have is taken from run.json. A run of which MLflow lacks something
-        is uploaded as a whole here.
+        A run of which MLflow lacks something is uploaded as a whole here.
         """
-        run = read_json(self.folder / run_dir.RUN)
-        content = {k: run.get(k) if v is None else v for k, v in result.to_json().items()}
-        content["mlflow_run_id"] = self.run_id
         try:
-            write_json_atomic(self.folder / run_dir.RESULT, content)
+            write_json_atomic(self.folder / run_dir.RESULT, result.to_json())
         except OSError:
             if self.store is not None:
-                self._submit(partial(run_sync.close, self.store, self.folder, result.status))
+                status = run_sync.as_status(result.status)
+                self._submit(partial(close_run, self.store, self.folder / run_dir.RUN, status))
             raise
         if self._events is not None:
             self._events.close()
@@ -159,7 +154,7 @@ class Recorder:
         on_open: Callable[[str], object] | None = None,
     ) -> None:
         """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run_id, is_new = run_sync.ensure_run(store, self.folder, may_exist=may_exist)
+        run_id, is_new = ensure_run(store, self.folder / run_dir.RUN, may_exist=may_exist)
         if not is_new:
             store.reopen(run_id)
             store.drop_tags(run_id, run_sync.ENDED_TAGS)

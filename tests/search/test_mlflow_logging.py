@@ -11,13 +11,13 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 from optuna.trial import TrialState, create_trial
 
-from kdsweep.common.files import write_json_atomic
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.config.schema import SearchConfig
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.space import parse
 from kdsweep.sweep.finalize import upload_sweep
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.trial_sync import is_pending, read_run_id, sync_search, sync_trial
+from kdsweep.tracking.mlflow.trial_sync import is_pending, sync_search, sync_trial
 from kdsweep.tracking.result import RunResult
 
 VALUES = {"T": 2.0, "alpha": 0.25}
@@ -45,6 +45,11 @@ def search_in(folder: Path, store: Any, parent: str | None) -> SearchLogger:
 @pytest.fixture
 def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchLogger:
     return search_in(tmp_path / "bayes", store, parent)
+
+
+def read_run_id(trial: Path) -> str | None:
+    run_id: str | None = read_json(trial / "trial.json").get("mlflow_run_id")
+    return run_id
 
 
 def begun(runs: SearchLogger, trial: int = 0) -> str:

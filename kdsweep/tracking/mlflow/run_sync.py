@@ -3,21 +3,22 @@
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_result, read_run_metadata
-from kdsweep.tracking.mlflow import trial_sync
-from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
+from kdsweep.tracking.mlflow import run_file
+from kdsweep.tracking.mlflow.store import MLflowStore, Status
 from kdsweep.tracking.result import RunResult
 
-FINGERPRINT_TAG = "kdsweep.fingerprint"
 PRUNED_TAG = "kdsweep.pruned"
+# MLflow has no state PRUNED; a tag has it.
+STATES: dict[str, Status] = {status: status for status in get_args(Status)} | {"PRUNED": "KILLED"}
 END_METRICS = ("val/acc_best", "epochs", "seconds")  # known once a run has ended, and only then
 END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha256"}
 # A run that can be resumed has the same figures as tags: a metric's points cannot be taken back.
@@ -37,14 +38,6 @@ def is_pending(folder: Path) -> bool:
     return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
-def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
-    """Add to run.json, unless the run has been started again since ``started``."""
-    with UPDATE_LOCK:
-        run = read_json(folder / run_dir.RUN)
-        if run.get("started") == started:
-            write_json_atomic(folder / run_dir.RUN, {**run, **facts})
-
-
 def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int:
     """Make MLflow agree with a run folder; returns how many rows it lacked.
 
@@ -53,59 +46,13 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     """
     if not (folder / run_dir.RUN).exists():
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
-    run_id, _ = ensure_run(store, folder, may_exist=True)
+    run_id, _ = run_file.ensure_run(store, folder / run_dir.RUN)
     upload_start(store, run_id, folder)
     rows = run_dir.read_rows(folder)
     uploaded = store.log_missing(run_id, rows)
     if read_result(folder) is not None:
         upload_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
     return uploaded
-
-
-def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
-    """The id of a folder's MLflow run, and whether it had to be created; it is kept in run.json.
-
-    With `may_exist` a run is looked for that was created without its id being kept, because the
-    process died or MLflow's response was lost.
-    """
-    run = read_json(folder / run_dir.RUN)
-    run_id, started = run.get("mlflow_run_id"), run.get("started")
-    if run_id and store.has_run(run_id):
-        return str(run_id), False
-    own = _own_tags(folder, run)
-    if may_exist and (lost := store.find_run(own)):
-        store.log_params(lost, run.get("params") or {})
-        _keep_id(folder, started, {"mlflow_run_id": lost})
-        return lost, False
-    parent = run.get("parent_run_id")
-    if parent is None and (trial := trial_sync.find_trial_dir(folder)) is not None:
-        parent = trial_sync.ensure_trial(store, trial)  # if that has not been possible yet
-    run_id = store.create_run(
-        name=run["name"],
-        parent_id=parent,
-        tags={**(run.get("tags") or {}), **own},
-        params=run.get("params") or {},
-        start_time_ms=started,
-    )
-    _keep_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
-    return run_id, True
-
-
-def _keep_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
-    with suppress(OSError):  # a full disk: the run is found again by its tags
-        update_run_metadata(folder, started, facts)
-
-
-def _own_tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
-    """The tags by which the MLflow run of a folder is found."""
-    return {FOLDER_TAG: str(folder.absolute()), FINGERPRINT_TAG: str(run["fingerprint"])}
-
-
-def close(store: MLflowStore, folder: Path, status: object) -> None:
-    """Set the state alone of a run whose end, or whose id, could not be written."""
-    run = read_json(folder / run_dir.RUN)
-    if run_id := run.get("mlflow_run_id") or store.find_run(_own_tags(folder, run)):
-        store.finish(run_id, as_status(status))
 
 
 def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
@@ -143,7 +90,7 @@ def upload_end(
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result.status), end_time_ms)
-    update_run_metadata(folder, run.get("started"), {"shipped": True})
+    run_file.update(folder / run_dir.RUN, run.get("started"), {"shipped": True})
 
 
 def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms: int) -> None:
@@ -163,11 +110,8 @@ def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms:
         store.set_tags(run_id, tags)
 
 
-def as_status(status: object) -> Status:
+def as_status(status: str) -> Status:
     """MLflow's state for the status of a result. Raises ValueError for an unknown one."""
-    if status == "PRUNED":  # MLflow has no such state; a tag has it
-        return "KILLED"
-    for state in get_args(Status):
-        if status == state:
-            return state  # type: ignore[no-any-return]
-    raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")
+    if status not in STATES:
+        raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")
+    return STATES[status]

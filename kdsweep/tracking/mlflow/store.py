@@ -156,10 +156,6 @@ class MLflowStore:
             raise
         return str(run.info.lifecycle_stage) == "active"
 
-    def is_running(self, run_id: str) -> bool:
-        """Whether a run has not been closed."""
-        return str(self.client.get_run(run_id).info.status) == "RUNNING"
-
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """The run with these tags, None if there is none."""
         in_filter = {key: value for key, value in tags.items() if can_be_quoted(value)}
