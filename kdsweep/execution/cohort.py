@@ -122,14 +122,12 @@ def _online_teacher(
     It is recorded once per sweep: if its run has finished or is locked by another process, the
     teacher is trained again without a record, to the same bits.
     """
-    teacher = build_online_teacher([target.spec for target in targets], dataset, steps)
-    if teacher is None:
+    specs = [target.spec for target in targets]
+    spec = taught(specs)
+    if spec is None or (run := spec.online_teacher) is None:
         yield None, None
         return
-    spec = taught([target.spec for target in targets])
-    assert spec is not None
-    run = spec.online_teacher
-    assert run is not None
+    teacher = build_online_teacher(run, specs, dataset, steps)
     sweep = context.sweep or SweepLocation(targets[0].run_dir)
     target = RunTarget(run, sweep.folder / f"teacher-{run.fingerprint}", sweep.parent_run_id)
     throttle = CheckpointThrottle(context.options.checkpoint_seconds)

@@ -171,7 +171,7 @@ class RunWriter:
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
         pictures = self._draw(confusion) if self.context.options.plots == "run" else []
         digest = checkpoint.sha256(self.student.model)
-        self._close("FINISHED", None, with_cohort=False, digest=digest, pictures=pictures)
+        self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
 
     def _draw(self, confusion: list[list[int]]) -> list[Path]:
         """The pictures of a run, as far as they can be drawn."""
@@ -182,24 +182,24 @@ class RunWriter:
             confusion_plot(confusion, self.dataset.class_names, matrix)
         return [path for path in (curves, matrix) if path.is_file()]
 
-    def end(self, status: str, reason: str, *, with_cohort: bool) -> None:
-        """Record that the run stopped before its end; nothing if it has ended already.
-
-        Args:
-            with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
-        """
-        if self.ended is None:
-            self._close(status, reason, with_cohort=with_cohort)
-
-    def _close(
+    def end(
         self,
         status: str,
-        reason: str | None,
+        reason: str | None = None,
         *,
         with_cohort: bool,
         digest: str | None = None,
         pictures: Sequence[Path] = (),
     ) -> None:
+        """Record how the run has ended; nothing if that is recorded already.
+
+        Args:
+            reason: why it has stopped before its end.
+            with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
+            digest: of its final weights.
+        """
+        if self.ended is not None:
+            return
         spec, student = self.spec, self.student
         measured = {key: value for key, value in self.metrics.items() if key in RESULT_KEYS}
         self.ended = replace(

@@ -70,7 +70,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
         try:
             result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:
-            if not is_single and context.retrier is not None:
+            if not is_single:
                 context.retrier.limit(JOB_SECONDS)
             context.close()
     if result.status != "FINISHED":

@@ -44,7 +44,7 @@ class RunInfo:
     params: Mapping[str, object]
     tags: Mapping[str, str]
     parent_run_id: str | None = None
-    dataset: Mapping[str, Any] | None = None  # arguments of `MLflowStore.log_dataset`
+    dataset: Mapping[str, Any] | None = None  # as for `MLflowStore.log_dataset`
 
 
 class Recorder:

@@ -48,23 +48,18 @@ def run_and_trial_dirs(folder: Path) -> list[Path]:
     return sorted({path.parent for name in names for path in folder.rglob(name)})
 
 
-def sync_command(sweep: Path | None, pending: Iterable[PendingUpload]) -> str:
-    """The command that uploads what is pending, by the sweep's folder and those outside of it."""
-    inside, outside = [], []
-    for folder, _ in pending:
-        if sweep is not None and folder.is_relative_to(sweep):
-            inside.append(sweep)
-        else:
-            outside.append(folder)
-    words = dict.fromkeys(str(folder) for folder in (*inside, *outside))
-    return shlex.join(["kdsweep", "sync", *words])
+def sync_command(sweep: Path, folders: Iterable[Path]) -> str:
+    """The command that uploads folders: the sweep's for those inside of it comes first."""
+    places = {sweep if folder.is_relative_to(sweep) else folder: None for folder in folders}
+    ordered = sorted(places, key=lambda place: place != sweep)
+    return shlex.join(["kdsweep", "sync", *map(str, ordered)])
 
 
 class UploadRetrier:
     """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting."""
 
     def __init__(
-        self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
+        self, uploads: UploadQueue, store: MLflowStore | None, seconds: float, show: Show
     ) -> None:
         self._uploads, self._store, self._show = uploads, store, show
         self._left = self._total = seconds
@@ -97,6 +92,7 @@ class UploadRetrier:
         responds = Event()
 
         def ping() -> None:
+            assert self._store is not None, "without a store nothing is pending"
             self._store.client.get_experiment(self._store.experiment_id)
             responds.set()
 

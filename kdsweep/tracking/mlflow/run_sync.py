@@ -27,11 +27,6 @@ SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
 
 
-def is_uploaded(folder: Path) -> bool:
-    """Whether MLflow has all of a run that has ended; a process may die before it is so."""
-    return bool((read_run_metadata(folder) or {}).get("shipped"))
-
-
 def is_pending(folder: Path) -> bool:
     """Whether a run has ended and MLflow has not all of it."""
     run = read_run_metadata(folder)
@@ -61,7 +56,7 @@ def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
         store.log_artifact(run_id, folder / name, "config")
     dataset = read_json(folder / run_dir.RUN).get("dataset")
     if dataset:
-        store.log_dataset(run_id, **dataset)
+        store.log_dataset(run_id, dataset)
 
 
 def upload_end(

@@ -229,17 +229,9 @@ class MLflowStore:
         """Copy a file to the run's artifacts, into ``folder`` among them."""
         self.client.log_artifact(run_id, str(path), folder)
 
-    def log_dataset(
-        self,
-        run_id: str,
-        name: str,
-        digest: str,
-        context: str,
-        profile: Mapping[str, object] | None = None,
-    ) -> None:
-        """Log which data the run used, and for what, as `entities.dataset_input`."""
-        dataset = entities.dataset_input(name, digest, context, profile)
-        self.client.log_inputs(run_id, [dataset])
+    def log_dataset(self, run_id: str, dataset: Mapping[str, Any]) -> None:
+        """Log which data the run used, and for what: the arguments of `entities.dataset_input`."""
+        self.client.log_inputs(run_id, [entities.dataset_input(**dataset)])
 
     def _log(self, run_id: str, kind: str, items: Sequence[object]) -> None:
         size = BATCH_SIZES[kind]
