@@ -161,8 +161,8 @@ class Recorder:
             self._already = store.logged(run_id)
         self.run_id = run_id
         run_sync.upload_start(store, run_id, self.folder)
-        if kept:  # what the interrupted process had not uploaded yet
-            store.log_missing(run_id, kept)
+        # What the interrupted process had not uploaded yet.
+        store.log_missing(run_id, kept, self._already)
         if on_open is not None:
             on_open(run_id)
 
@@ -175,15 +175,10 @@ class Recorder:
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)
             return
-        rows: list[Row] = []
-        for _ in range(len(self._pending_rows)):
-            row = self._pending_rows.popleft()
-            epoch, metrics = row["epoch"], row["metrics"]
-            # A resumed run repeats epochs, of which MLflow has some metrics.
-            new = {key: v for key, v in metrics.items() if (key, epoch) not in self._already}
-            rows.append({**row, "metrics": new})
-        if self.run_id is not None and any(row["metrics"] for row in rows):
-            store.log_rows(self.run_id, rows)
+        assert self.run_id is not None, "it is open"
+        rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
+        # A resumed run repeats epochs, of which MLflow has some metrics.
+        store.log_missing(self.run_id, rows, self._already)
 
     def _upload_end(self, store: MLflowStore, pictures: list[Path]) -> None:
         if not self._is_current():

@@ -16,8 +16,9 @@ from kdsweep.config.schema import SearchConfig
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.space import parse
 from kdsweep.sweep.finalize import upload_sweep
+from kdsweep.tracking.mlflow.pending import pending_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.trial_sync import is_pending, sync_search, sync_trial
+from kdsweep.tracking.mlflow.trial_sync import sync_search, sync_trial
 from kdsweep.tracking.result import RunResult
 
 VALUES = {"T": 2.0, "alpha": 0.25}
@@ -326,10 +327,10 @@ def test_what_a_broken_store_missed_is_uploaded_from_the_files(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
     use_all(search_in(tmp_path, Broken(), parent))
-    assert is_pending(tmp_path / "0")
+    assert pending_uploads([tmp_path / "0"], store)
     sync_trial(tmp_path / "0", store)
     sync_search(tmp_path, store, parent)
-    assert not is_pending(tmp_path / "0")
+    assert not pending_uploads([tmp_path / "0"], store)
     (run_id,) = children(store, parent)
     assert read(store, run_id).info.status == "FINISHED"
     assert read(store, run_id).data.metrics["val/acc"] == 0.625

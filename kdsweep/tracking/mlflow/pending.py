@@ -10,7 +10,7 @@ from threading import Event
 from typing import NamedTuple
 
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import TRIAL
+from kdsweep.tracking.metadata import TRIAL, read_result, read_run_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow import run_sync, trial_sync
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -35,9 +35,10 @@ def pending_uploads(folders: Iterable[Path], store: MLflowStore) -> list[Pending
     """The folders among those of runs and trials that have ended and are not whole in MLflow."""
     pending = []
     for folder in folders:
-        if trial_sync.is_pending(folder):
+        trial, run = read_trial_metadata(folder) or {}, read_run_metadata(folder) or {}
+        if "status" in trial and not trial.get("shipped"):
             pending.append(PendingUpload(folder, partial(trial_sync.sync_trial, folder, store)))
-        if run_sync.is_pending(folder):
+        if run and read_result(folder) is not None and not run.get("shipped"):
             pending.append(PendingUpload(folder, partial(run_sync.sync, folder, store)))
     return pending
 

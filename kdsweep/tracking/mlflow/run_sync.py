@@ -11,7 +11,7 @@ from typing import get_args
 
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import read_result, read_run_metadata
+from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow import run_file
 from kdsweep.tracking.mlflow.store import MLflowStore, Status
 from kdsweep.tracking.result import RunResult
@@ -25,12 +25,6 @@ END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha25
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 # Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
-
-
-def is_pending(folder: Path) -> bool:
-    """Whether a run has ended and MLflow has not all of it."""
-    run = read_run_metadata(folder)
-    return run is not None and read_result(folder) is not None and not run.get("shipped")
 
 
 def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int:

@@ -209,12 +209,15 @@ class MLflowStore:
             for entry in self.client.get_metric_history(run_id, key)
         }
 
-    def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:
+    def log_missing(
+        self, run_id: str, rows: Sequence[Row], known: set[tuple[str, int]] | None = None
+    ) -> int:
         """Log what the run does not have yet; returns how many rows had something to add.
 
-        MLflow would show a (metric, step) twice that is logged twice, hence the comparison.
+        MLflow would show a (metric, step) twice that is logged twice, hence the comparison with
+        those that are ``known``, `logged` by default; what is logged is added to them.
         """
-        known = self.logged(run_id)
+        known = self.logged(run_id) if known is None else known
         missing: list[Row] = []
         for row in rows:
             keys = {key: (entities.mlflow_key(key), row["epoch"]) for key in row["metrics"]}

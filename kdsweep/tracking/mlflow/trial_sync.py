@@ -69,12 +69,6 @@ def _with_times(rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
     ]
 
 
-def is_pending(folder: Path) -> bool:
-    """Whether a trial has ended and MLflow has not all of it."""
-    trial = read_trial_metadata(folder) or {}
-    return "status" in trial and not trial.get("shipped")
-
-
 def sync_trial(folder: Path, store: MLflowStore) -> int:
     """Make MLflow agree with a trial.json; returns how many rows it lacked."""
     run_id, _ = run_file.ensure_run(store, folder / TRIAL)
