@@ -112,11 +112,12 @@ class TrainingContext:
         self._sources.clear()
         self._inspection.clear_digests()
 
-    def monitor(self, run_id: str | None) -> None:
-        """Log the machine's load to a run of MLflow, if `tracking.system_metrics` is set."""
-        monitor = self.system_metrics
-        if monitor is not None and run_id is not None:
-            self.uploads.submit("the machine's load", lambda: monitor.start(run_id))
+    def monitor(self, run_id: str, role: str) -> None:
+        """Log the machine's load to the sweep's run, or to a run that has no sweep above it."""
+        sweep = None if self.sweep is None else self.sweep.parent_run_id
+        monitor, target = self.system_metrics, sweep or (run_id if role == "run" else None)
+        if monitor is not None and target is not None:
+            self.uploads.submit("the machine's load", lambda: monitor.start(target))
 
     def update_leader(self, name: str, val_acc: float | None) -> None:
         """Note a run's latest val/acc for the display; None for a run that has failed."""

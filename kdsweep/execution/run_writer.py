@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +118,13 @@ class RunWriter:
                 },
             },
         )
-        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=self._monitor)
+        monitor = partial(self.context.monitor, role=spec.role)
+        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=monitor)
         self.recorded = self.student.epoch
         # If only the test set is left, the last epoch's metrics are in the directory.
         for row in read_rows(self.folder)[-1:]:
             self.metrics = {k: math.nan if v is None else v for k, v in row["metrics"].items()}
         self.recorder.log(f"objective: {self.student.objective.formula}")
-
-    def _monitor(self, run_id: str) -> None:
-        sweep = self.context.sweep
-        own = run_id if self.spec.role == "run" else None
-        self.context.monitor((sweep and sweep.parent_run_id) or own)
 
     def epoch(self, metrics: dict[str, float]) -> None:
         """Record the metrics of the epoch that the student has just trained."""
