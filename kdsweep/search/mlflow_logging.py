@@ -21,8 +21,7 @@ from kdsweep.config.schema import SearchConfig
 from kdsweep.search.space import Space
 from kdsweep.tracking.metadata import TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
-from kdsweep.tracking.mlflow.run_file import close_run, ensure_run
-from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
+from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG, close_run, ensure_run
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult

@@ -18,7 +18,6 @@ from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, writ
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow import run_sync
-from kdsweep.tracking.mlflow.run_file import close_run, ensure_run
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult
@@ -138,8 +137,8 @@ class Recorder:
             write_json_atomic(self.folder / run_dir.RESULT, result.to_json())
         except OSError:
             if self.store is not None:
-                status = run_sync.as_status(result.status)
-                self._submit(partial(close_run, self.store, self.folder / run_dir.RUN, status))
+                path, status = self.folder / run_dir.RUN, run_sync.as_status(result.status)
+                self._submit(partial(run_sync.close_run, self.store, path, status))
             raise
         if self._events is not None:
             self._events.close()
@@ -154,7 +153,7 @@ class Recorder:
         on_open: Callable[[str], object] | None = None,
     ) -> None:
         """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run_id, is_new = ensure_run(store, self.folder / run_dir.RUN, may_exist=may_exist)
+        run_id, is_new = run_sync.ensure_run(store, self.folder / run_dir.RUN, may_exist=may_exist)
         if not is_new:
             store.reopen(run_id)
             store.drop_tags(run_id, run_sync.ENDED_TAGS)
