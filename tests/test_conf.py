@@ -9,6 +9,7 @@ import pytest
 import torch
 from commands import Compose, overrides
 from optuna.pruners import BasePruner
+from specs import build_spec
 
 from kdsweep.builders.data import build_dataset, build_source, build_stream
 from kdsweep.cli import CONF
@@ -19,7 +20,6 @@ from kdsweep.config.schema import DatasetConfig
 from kdsweep.config.validate import validation_errors
 from kdsweep.data.fake import Fake
 from kdsweep.data.types import Source
-from kdsweep.runs.build_specs import build_spec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
 from kdsweep.search.sampling import make_pruner
 from kdsweep.training.checkpoint import sha256

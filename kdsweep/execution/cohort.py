@@ -16,7 +16,6 @@ from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext, readable_data
 from kdsweep.execution.run_writer import CheckpointThrottle, EpochCallback, RunWriter
 from kdsweep.execution.target import (
-    Result,
     RunTarget,
     SweepLocation,
     finished_result,
@@ -32,6 +31,7 @@ from kdsweep.tracking.predictions import (
     save_predictions,
     save_teacher_predictions,
 )
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import PREDICTIONS
 from kdsweep.training import checkpoint
 from kdsweep.training.evaluation import Split, confusion
@@ -67,7 +67,7 @@ def train_cohort(
     *,
     resume: bool = False,
     on_epoch: EpochCallback | None = None,
-) -> list[Result]:
+) -> list[RunResult]:
     """Train runs in lockstep, each into its own directory.
 
     Args:
@@ -122,14 +122,12 @@ def _online_teacher(
     It is recorded once per sweep: if its run has finished or is locked by another process, the
     teacher is trained again without a record, to the same bits.
     """
-    teacher = build_online_teacher([target.spec for target in targets], dataset, steps)
-    if teacher is None:
+    specs = [target.spec for target in targets]
+    spec = taught(specs)
+    if spec is None or (run := spec.online_teacher) is None:
         yield None, None
         return
-    spec = taught([target.spec for target in targets])
-    assert spec is not None
-    run = spec.online_teacher
-    assert run is not None
+    teacher = build_online_teacher(run, specs, dataset, steps)
     sweep = context.sweep or SweepLocation(targets[0].run_dir)
     target = RunTarget(run, sweep.folder / f"teacher-{run.fingerprint}", sweep.parent_run_id)
     throttle = CheckpointThrottle(context.options.checkpoint_seconds)
@@ -165,8 +163,9 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
     if (stage := stage_target(target, context.sweep)) is None:
         return
     if finished_result(stage) is None:
-        result = recorded_result(stage) or {"reason": "not there"}
-        student.fail(f"its {stage.spec.cell.name}: {result['reason']}")
+        result = recorded_result(stage)
+        reason = "not there" if result is None else result.reason
+        student.fail(f"its {stage.spec.cell.name}: {reason}")
         return
     load_checkpoint(student.model, stage.weights, "stages")
     terms = stage.checkpoints / checkpoint.TERMS

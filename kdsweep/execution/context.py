@@ -18,8 +18,8 @@ from kdsweep.data.types import CachedSource, DataError
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
+from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
-from kdsweep.tracking.mlflow.run_sync import is_uploaded
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -51,8 +51,6 @@ class TrainingContext:
         options = TrackingConfig(**tracking) if isinstance(tracking, dict) else tracking
         self.options, self.progress = options, progress
         self.store: MLflowStore | None = None
-        self.uploads: UploadQueue | None = None
-        self.retrier: UploadRetrier | None = None
         self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
@@ -62,18 +60,18 @@ class TrainingContext:
                 check_package("tracking.system_metrics", "psutil", "system")
             if options.uri is not None:
                 self.store = MLflowStore.open(options.uri, options.experiment, options.artifacts)
-                self.uploads = UploadQueue()
-                self.retrier = UploadRetrier(
-                    self.uploads,
-                    self.store,
-                    options.wait,
-                    # The display changes with every batch.
-                    lambda count, seconds: self.progress.waiting(count, seconds),
-                )
                 if options.system_metrics:
                     self.system_metrics = SystemMetrics(self.store.uri)
         except ValueError as error:
             raise UserError(str(error)) from error
+        self.uploads = UploadQueue(threaded=self.store is not None)
+        self.retrier = UploadRetrier(
+            self.uploads,
+            self.store,
+            options.wait,
+            # The display changes with every batch.
+            lambda count, seconds: self.progress.waiting(count, seconds),
+        )
         self.sweep: SweepLocation | None = None  # known once the sweep is opened
         self.run_dirs: set[Path] = set()  # of the runs that this process has opened or uploaded
         # Called when a student has recorded an epoch; raises SystemExit once the time of a search
@@ -114,11 +112,12 @@ class TrainingContext:
         self._sources.clear()
         self._inspection.clear_digests()
 
-    def monitor(self, run_id: str | None) -> None:
-        """Log the machine's load to a run of MLflow, if `tracking.system_metrics` is set."""
-        monitor = self.system_metrics
-        if monitor is not None and run_id is not None and self.uploads is not None:
-            self.uploads.submit("the machine's load", lambda: monitor.start(run_id))
+    def monitor(self, run_id: str, role: str) -> None:
+        """Log the machine's load to the sweep's run, or to a run that has no sweep above it."""
+        sweep = None if self.sweep is None else self.sweep.parent_run_id
+        monitor, target = self.system_metrics, sweep or (run_id if role == "run" else None)
+        if monitor is not None and target is not None:
+            self.uploads.submit("the machine's load", lambda: monitor.start(target))
 
     def update_leader(self, name: str, val_acc: float | None) -> None:
         """Note a run's latest val/acc for the display; None for a run that has failed."""
@@ -138,22 +137,16 @@ class TrainingContext:
     def upload_missing(self, run_dir: Path) -> None:
         """Upload what MLflow lacks of a run that had ended when its process died."""
         self.run_dirs.add(run_dir)
-        if not is_uploaded(run_dir):
+        if not (read_run_metadata(run_dir) or {}).get("shipped"):
             drop_drafts(run_dir)
-        if self.uploads is not None:
-            for task in self.pending_uploads([run_dir]):
-                self.uploads.submit(str(run_dir), task.upload, folder=run_dir)
+        for task in self.pending_uploads([run_dir]):
+            self.uploads.submit(str(run_dir), task.upload, folder=run_dir)
 
     def pending_uploads(self, run_dirs: Sequence[Path] | None = None) -> list[PendingUpload]:
         """What has ended in these directories, or of this process, and MLflow lacks in part."""
         if self.store is None:
             return []
         return pending_uploads(sorted(self.run_dirs) if run_dirs is None else run_dirs, self.store)
-
-    def flush(self) -> None:
-        """Wait until everything submitted is uploaded, at most `tracking.wait` seconds."""
-        if self.retrier is not None:
-            self.retrier.drain()
 
     def upload_pending(
         self, pending_uploads: Callable[[], Sequence[PendingUpload]] | None = None
@@ -162,14 +155,11 @@ class TrainingContext:
 
         All waiting of a process together takes at most `tracking.wait` seconds.
         """
-        return self.retrier is None or self.retrier.upload_pending(
-            pending_uploads or self.pending_uploads
-        )
+        return self.retrier.upload_pending(pending_uploads or self.pending_uploads)
 
     def close(self) -> None:
         """Upload the rest and end the threads; a message names what MLflow still lacks."""
-        if self.uploads is not None:
-            self.upload_pending()
-            self.uploads.close()
+        self.upload_pending()
+        self.uploads.close()
         if self.system_metrics is not None:
             self.system_metrics.close()

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kdsweep.common.files import drop_drafts
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.target import Result, RunTarget
+from kdsweep.execution.target import RunTarget
 from kdsweep.plotting.confusion import draw_confusion as confusion_plot
 from kdsweep.plotting.curves import draw_curves as curves_plot
 from kdsweep.plotting.drawing import warn_on_failure
@@ -117,17 +118,13 @@ class RunWriter:
                 },
             },
         )
-        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=self._monitor)
+        monitor = partial(self.context.monitor, role=spec.role)
+        self.recorder.start(info, resume_epoch=self.student.epoch, on_open=monitor)
         self.recorded = self.student.epoch
         # If only the test set is left, the last epoch's metrics are in the directory.
         for row in read_rows(self.folder)[-1:]:
             self.metrics = {k: math.nan if v is None else v for k, v in row["metrics"].items()}
         self.recorder.log(f"objective: {self.student.objective.formula}")
-
-    def _monitor(self, run_id: str) -> None:
-        sweep = self.context.sweep
-        own = run_id if self.spec.role == "run" else None
-        self.context.monitor((sweep and sweep.parent_run_id) or own)
 
     def epoch(self, metrics: dict[str, float]) -> None:
         """Record the metrics of the epoch that the student has just trained."""
@@ -171,7 +168,7 @@ class RunWriter:
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
         pictures = self._draw(confusion) if self.context.options.plots == "run" else []
         digest = checkpoint.sha256(self.student.model)
-        self._close("FINISHED", None, with_cohort=False, digest=digest, pictures=pictures)
+        self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
 
     def _draw(self, confusion: list[list[int]]) -> list[Path]:
         """The pictures of a run, as far as they can be drawn."""
@@ -182,24 +179,24 @@ class RunWriter:
             confusion_plot(confusion, self.dataset.class_names, matrix)
         return [path for path in (curves, matrix) if path.is_file()]
 
-    def end(self, status: str, reason: str, *, with_cohort: bool) -> None:
-        """Record that the run stopped before its end; nothing if it has ended already.
-
-        Args:
-            with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
-        """
-        if self.ended is None:
-            self._close(status, reason, with_cohort=with_cohort)
-
-    def _close(
+    def end(
         self,
         status: str,
-        reason: str | None,
+        reason: str | None = None,
         *,
         with_cohort: bool,
         digest: str | None = None,
         pictures: Sequence[Path] = (),
     ) -> None:
+        """Record how the run has ended; nothing if that is recorded already.
+
+        Args:
+            reason: why it has stopped before its end.
+            with_cohort: whether the whole cohort was stopped, so that the run can be resumed.
+            digest: of its final weights.
+        """
+        if self.ended is not None:
+            return
         spec, student = self.spec, self.student
         measured = {key: value for key, value in self.metrics.items() if key in RESULT_KEYS}
         self.ended = replace(
@@ -230,10 +227,10 @@ class RunWriter:
             self.recorder.finish(self.ended, pictures)
 
     @property
-    def result(self) -> Result:
+    def result(self) -> RunResult:
         """The result of a run that has ended."""
         assert self.ended is not None, "its cohort has ended"
-        return self.ended.to_json()
+        return self.ended
 
 
 def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:

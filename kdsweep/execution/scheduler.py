@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from filelock import FileLock
 
@@ -10,10 +11,11 @@ from kdsweep.errors import UserError
 from kdsweep.execution.cohort import train_cohort
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
-from kdsweep.execution.target import Result, RunTarget, finished_result, has_ended, recorded_result
+from kdsweep.execution.target import RunTarget, finished_result, has_ended, recorded_result
 from kdsweep.execution.teacher_store import load_teacher
 from kdsweep.execution.worklist import WorkUnit, inputs, pending
 from kdsweep.runs.spec import RunSpec
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.memory import is_out_of_memory
 
@@ -25,7 +27,7 @@ def train(
     capacity: int | None = None,
     resume: bool = False,
     on_epoch: EpochCallback | None = None,
-) -> dict[str, Result]:
+) -> dict[str, RunResult]:
     """Train runs, and what they need first, in as few cohorts as possible.
 
     Args:
@@ -39,7 +41,7 @@ def train(
     """
     _upload_dependencies(targets, context)
     units = pending(targets, context.sweep, capacity)
-    results: dict[str, Result] = {}
+    results: dict[str, RunResult] = {}
     announced: set[str] = set()
     for unit in units:
         if unit.role in ("teacher", "assistant"):
@@ -85,12 +87,7 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
         UserError: if its training does not finish.
     """
     store, name = target.run_dir.parent, target.spec.config.student.name
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"teacher.store must be a folder that can be written, got {store}"
-        ) from error
+    store.mkdir(parents=True, exist_ok=True)  # it can be written, as the preflight has found
     with FileLock(store / f"{target.spec.fingerprint}.lock"):
         if finished_result(target) is not None:
             context.upload_missing(target.run_dir)
@@ -102,8 +99,8 @@ def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
         load_teacher([target.spec], context)  # an assistant's own is announced first
         context.progress.teacher(name, target.spec.config.trainer.epochs)
         (result,) = train_cohort([target], context, resume=True)
-    if result["status"] != "FINISHED":
-        raise UserError(f"teacher {name}: {result['reason']}")
+    if result.status != "FINISHED":
+        raise UserError(f"teacher {name}: {result.reason}")
     context.progress.note(f"teacher {name}: kept in {target.run_dir}")
 
 
@@ -130,7 +127,7 @@ def _train_runs(
     *,
     resume: bool,
     on_epoch: EpochCallback | None = None,
-) -> dict[str, Result]:
+) -> dict[str, RunResult]:
     load_teacher(unit.specs, context)  # announced before the cohort
     # Cohorts are counted over the runs, and over the stages of a depth.
     same_role = [one for one in units if one.role == unit.role]
@@ -149,7 +146,7 @@ def _train_or_split(
     context: TrainingContext,
     resume: bool,
     on_epoch: EpochCallback | None,
-) -> list[Result]:
+) -> list[RunResult]:
     """Train a cohort; one that does not fit into memory is split in half, to the same bits."""
     try:
         return train_cohort(targets, context, resume=resume, on_epoch=on_epoch)
@@ -162,8 +159,8 @@ def _train_or_split(
         assert result is not None
         name = targets[0].spec.name
         context.progress.note(f"{name} does not fit into memory: {reason}")
-        final = {**result, "with_cohort": False}  # it would fail again
-        write_json_atomic(targets[0].run_dir / RESULT, final)
+        final = replace(result, with_cohort=False)  # it would fail again
+        write_json_atomic(targets[0].run_dir / RESULT, final.to_json())
         return [final]
     half = len(targets) // 2
     context.progress.note(f"{len(targets)} students do not fit into memory, {half} at a time now")

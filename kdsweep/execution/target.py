@@ -1,17 +1,16 @@
 """Where runs are recorded, and whether they have finished there."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock
 
 from kdsweep.common.files import warn_once
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.metadata import find_result
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import WEIGHTS
 from kdsweep.training import checkpoint
-
-Result = dict[str, Any]
 
 
 class RunTarget(NamedTuple):
@@ -50,20 +49,20 @@ def stage_target(target: RunTarget, sweep: SweepLocation | None) -> RunTarget | 
     return RunTarget(stage, folder / f"stage-{stage.fingerprint}", parent)
 
 
-def recorded_result(target: RunTarget) -> Result | None:
+def recorded_result(target: RunTarget) -> RunResult | None:
     """The result of this very run in its directory, whatever its status; None if there is none."""
     return find_result(target.run_dir, target.spec.fingerprint)
 
 
-def finished_result(target: RunTarget) -> Result | None:
+def finished_result(target: RunTarget) -> RunResult | None:
     """The result of a run that has finished and has its final weights, else None.
 
     Weights that are not those of the result are damaged; they are logged and count as missing.
     """
     result = recorded_result(target)
-    if result is None or result["status"] != "FINISHED" or not target.weights.is_file():
+    if result is None or result.status != "FINISHED" or not target.weights.is_file():
         return None
-    if not checkpoint.has_digest(target.weights, result["weights_sha256"]):
+    if not checkpoint.has_digest(target.weights, result.weights_sha256):
         text = f"{target.weights} is passed over: it is not what was trained"
         warn_once(target.weights, text)
         return None
@@ -75,4 +74,4 @@ def has_ended(target: RunTarget) -> bool:
     if finished_result(target) is not None:
         return True
     result = recorded_result(target)
-    return result is not None and result["status"] == "FAILED" and not result["with_cohort"]
+    return result is not None and result.status == "FAILED" and not result.with_cohort

@@ -11,9 +11,10 @@ from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
-from kdsweep.execution.target import Result, RunTarget, finished_result
+from kdsweep.execution.target import RunTarget, finished_result
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import taught, teacher_features
+from kdsweep.tracking.result import RunResult
 from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
@@ -109,7 +110,7 @@ def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
         raise UserError(f"{key} {error}") from error
 
 
-def _verify(target: RunTarget, record: Result, context: TrainingContext) -> None:
+def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> None:
     """Evaluate a stored teacher as its own run did, and compare with its record."""
     config, folder = target.spec.config, target.run_dir
     dataset = context.dataset(config)
@@ -120,7 +121,7 @@ def _verify(target: RunTarget, record: Result, context: TrainingContext) -> None
     with torch_state(config.trainer.threads):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
-    claimed = record[key]
+    claimed = record.to_json()[key]
     if claimed is None or abs(measured - claimed) > TOLERANCE:
         raise UserError(
             f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdsweep.execution.target import (
-    Result,
     RunTarget,
     SweepLocation,
     finished_result,
@@ -17,6 +16,7 @@ from kdsweep.execution.target import (
 )
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.metadata import read_fingerprint
+from kdsweep.tracking.result import RunResult
 from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.partition import partition
 
@@ -55,13 +55,13 @@ class WorkUnit:
 
 def split_finished(
     targets: Sequence[RunTarget],
-) -> tuple[list[RunTarget], dict[str, tuple[RunTarget, Result]]]:
+) -> tuple[list[RunTarget], dict[str, tuple[RunTarget, RunResult]]]:
     """The runs that are to be trained, each fingerprint once, and those that have finished."""
     missing: dict[str, RunTarget] = {}
-    finished: dict[str, tuple[RunTarget, Result]] = {}
+    finished: dict[str, tuple[RunTarget, RunResult]] = {}
     for target in targets:
         result = recorded_result(target)
-        if result is not None and result["status"] == "FINISHED":
+        if result is not None and result.status == "FINISHED":
             finished.setdefault(target.spec.fingerprint, (target, result))
         else:
             missing.setdefault(target.spec.fingerprint, target)

@@ -46,7 +46,7 @@ def build_specs(
         UserError: with one message for every value that is not allowed, and the runs it is in.
     """
     errors = ErrorsByRun(len(jobs))
-    builder = _SpecBuilder()
+    builder = SpecBuilder()
     specs: list[RunSpec] = []
     for number, (cfg, job) in enumerate(zip(configs, jobs, strict=True), start=first):
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
@@ -61,16 +61,7 @@ def build_specs(
     return specs
 
 
-def build_spec(config: RunConfig, digests: dict[str, str]) -> RunSpec:
-    """The spec of a run outside of a sweep.
-
-    Args:
-        digests: of the contents that the config only names (`content_digests`).
-    """
-    return _SpecBuilder().related(config, digests, "run", config.loss_name)
-
-
-class _SpecBuilder:
+class SpecBuilder:
     """Builds the tree of each run bottom up; what several runs share is built once."""
 
     def __init__(self) -> None:

@@ -56,14 +56,11 @@ def taught(specs: Sequence[RunSpec]) -> RunSpec | None:
 
 
 def build_online_teacher(
-    specs: Sequence[RunSpec], dataset: Dataset, steps_per_epoch: int
-) -> OnlineTeacher | None:
-    """The untrained teacher that is trained together with a cohort; None if there is none."""
-    spec = taught(specs)
-    if spec is None or spec.online_teacher is None:
-        return None
-    config, features = spec.online_teacher.config, teacher_features(specs)
-    return OnlineTeacher(build_student(config, dataset, (), steps_per_epoch, features=features))
+    run: RunSpec, specs: Sequence[RunSpec], dataset: Dataset, steps_per_epoch: int
+) -> OnlineTeacher:
+    """The untrained teacher of a cohort that ``run`` trains together with it."""
+    features = teacher_features(specs)
+    return OnlineTeacher(build_student(run.config, dataset, (), steps_per_epoch, features=features))
 
 
 def build_untrained_teacher(
@@ -74,7 +71,7 @@ def build_untrained_teacher(
     if spec is None:
         return None
     if spec.online_teacher is not None:
-        return build_online_teacher(specs, dataset, steps_per_epoch)
+        return build_online_teacher(spec.online_teacher, specs, dataset, steps_per_epoch)
     device, features = resolve_device(spec.config.trainer.device), teacher_features(specs)
     teachers = []
     for one in spec.teachers:

@@ -61,7 +61,7 @@ def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
             context.stop_in_time = deadline.check
             controller = _open_controller(plan, jobs, context, stack)
             finalists, stopped = controller.train()
-            if is_worker() and context.retrier is not None:
+            if is_worker():
                 context.retrier.limit(WORKER_SECONDS)
         if finalists is not None or (stopped is not None and not is_worker()):
             try:
@@ -209,9 +209,9 @@ class SearchController:
         Raises RunFailed if it is over and no trial is complete.
         """
         folder, context = self.plan.folder, self.context
-        if isinstance(stopped, KeyboardInterrupt | SystemExit) and context.retrier:
+        if isinstance(stopped, KeyboardInterrupt | SystemExit):
             context.retrier.limit(INTERRUPTED_SECONDS)
-        context.flush()  # so that the folders have the ids of their runs
+        context.retrier.drain()  # so that the folders have the ids of their runs
         summary = SearchSummary(self.plan, self.study)
         has_report = context.options.report and stopped is None
         report = partial(make_report, folder, loaded_data(context)) if has_report else None

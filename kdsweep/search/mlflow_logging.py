@@ -18,13 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.common.text import format_number
 from kdsweep.config.schema import SearchConfig
-from kdsweep.execution.target import Result
 from kdsweep.search.space import Space
-from kdsweep.tracking.metadata import read_trial_metadata
+from kdsweep.tracking.metadata import TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
-from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG
+from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG, close_run, ensure_run
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import make_row
 
 # A pruned trial has the status of its pruned runs.
@@ -85,14 +85,15 @@ class SearchLogger:
                 {"kdsweep.cell": name},
                 {key: format_number(value) for key, value in values.items()},
             )
-        if trial_sync.read_run_id(folder) is None:
-            self._upload(lambda store: trial_sync.ensure_trial(store, folder))
+        if (read_trial_metadata(folder) or {}).get("mlflow_run_id") is None:
+            self._upload(lambda store: ensure_run(store, folder / TRIAL))
 
-    def trial_ended(self, trial: int, results: Sequence[Result], state: TrialState) -> None:
+    def trial_ended(self, trial: int, results: Sequence[RunResult], state: TrialState) -> None:
         """Log a trial's seeds and their mean, and close it; a second call changes nothing."""
         if trial not in self._begun:
             return
-        values = {r["seed"]: float(r["val/acc"]) for r in results if r["val/acc"] is not None}
+        accs = {r.seed: r.val_acc for r in results}
+        values = {s: acc for s, acc in accs.items() if s is not None and acc is not None}
         metrics = {"seeds": float(len(values))}
         if values:
             metrics["val/acc"] = fmean(values.values())
@@ -133,7 +134,7 @@ class SearchLogger:
             try:
                 self._end(trial, status, {}, [])
             except OSError:  # a full disk: at least MLflow's run is closed
-                self._upload(partial(trial_sync.close_trial, self._folder_of(trial), status))
+                self._upload(partial(close_run, path=self._folder_of(trial) / TRIAL, status=status))
 
     def _folder_of(self, trial: int) -> Path:
         return self.folder / str(trial)

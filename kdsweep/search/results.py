@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdsweep.common.text import format_number
-from kdsweep.execution.target import Result
 from kdsweep.report.files import PAGE as REPORT
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
 from kdsweep.sweep.callbacks import link, ui_command
 from kdsweep.sweep.record import PLOTS
 from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.results_table import collect, write_csv
 
 
@@ -26,11 +26,11 @@ class Finalist(NamedTuple):
     """A trial that was trained again with seeds that had no part in choosing it."""
 
     trial: FrozenTrial
-    results: list[Result]
+    results: list[RunResult]
 
     def values(self, key: str) -> list[float]:
         """The values of the fresh runs that are finished."""
-        return [float(r[key]) for r in self.results if r["status"] == "FINISHED"]
+        return [float(r.to_json()[key]) for r in self.results if r.status == "FINISHED"]
 
     @property
     def searched(self) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.scheduler import refuse_without_validation, train
-from kdsweep.execution.target import Result, RunTarget, recorded_result
+from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
@@ -22,6 +23,7 @@ from kdsweep.search.space import Space
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
+from kdsweep.tracking.result import RunResult
 
 
 class TrialRun(NamedTuple):
@@ -82,7 +84,7 @@ class RunCache:
 
     def train(
         self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None
-    ) -> list[Result]:
+    ) -> list[RunResult]:
         """Train what is missing, in as few cohorts as possible; results in the order of the runs.
 
         A run that another process is training is waited for, not trained again. Raises UserError if
@@ -147,28 +149,28 @@ class RunCache:
         unread = set(self.folder.glob("*/seed-*/result.json")) - self._read
         for path in sorted(unread, key=lambda path: run_dir.by_number(str(path))):
             result = read_result(path.parent)
-            if result is not None and result["same_as"] is None and not result["with_cohort"]:
-                self._trained.setdefault(result["fingerprint"], path.parent)
+            if result is not None and result.same_as is None and not result.with_cohort:
+                self._trained.setdefault(str(result.fingerprint), path.parent)
                 self._read.add(path)
 
     def _is_done(self, target: RunTarget) -> bool:
         result = recorded_result(target)
-        if result is None or result["with_cohort"]:
+        if result is None or result.with_cohort:
             return False
-        if result["same_as"] is None:
+        if result.same_as is None:
             self.context.upload_missing(target.run_dir)
         return True
 
-    def _result(self, target: RunTarget) -> Result:
+    def _result(self, target: RunTarget) -> RunResult:
         """A run's own result, or that of the equal run that was trained."""
         result = recorded_result(target)
-        if result is not None and not result["with_cohort"]:
+        if result is not None and not result.with_cohort:
             return result
         trained = self._trained.get(target.spec.fingerprint)
         assert trained is not None, "an equal run was trained before"
         equal = find_result(trained, target.spec.fingerprint)
         assert equal is not None, "and has a result"
         target.run_dir.mkdir(parents=True, exist_ok=True)
-        shared = {**equal, "same_as": str(trained.relative_to(self.folder))}
-        write_json_atomic(target.run_dir / "result.json", shared)
+        shared = replace(equal, same_as=str(trained.relative_to(self.folder)))
+        write_json_atomic(target.run_dir / run_dir.RESULT, shared.to_json())
         return shared

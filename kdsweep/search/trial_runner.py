@@ -9,7 +9,6 @@ from typing import Any
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdsweep.execution.target import Result
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.lease import heartbeat
 from kdsweep.search.mlflow_logging import SearchLogger
@@ -18,6 +17,7 @@ from kdsweep.search.plan import SearchPlan
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
 from kdsweep.search.run_cache import RunCache, TrialRun
 from kdsweep.search.sampling import make_sampler
+from kdsweep.tracking.result import RunResult
 
 
 class TrialRunner:
@@ -40,13 +40,13 @@ class TrialRunner:
         for number, trial in trials.items():
             self._report_end(trial, results[number])
 
-    def _train_seeds(self, trials: dict[int, Trial]) -> dict[int, list[Result]]:
+    def _train_seeds(self, trials: dict[int, Trial]) -> dict[int, list[RunResult]]:
         """The results of every trial, a seed each until it was raced out or did not finish."""
         numbers = list(trials)
-        results: dict[int, list[Result]] = {number: [] for number in numbers}
+        results: dict[int, list[RunResult]] = {number: [] for number in numbers}
         racing = list(numbers)
         for position, seed in enumerate(self.seeds):
-            racing = [n for n in racing if all(r["status"] == "FINISHED" for r in results[n])]
+            racing = [n for n in racing if all(r.status == "FINISHED" for r in results[n])]
             racing = self._still_racing(racing, results, position)
             if not racing:
                 break
@@ -55,7 +55,7 @@ class TrialRunner:
                 results[number].append(result)
         return results
 
-    def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[Result]:
+    def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[RunResult]:
         """Train trials that have ended with another seed; the study is not changed."""
         runs = [self._run(trial.number, trial.params, seed) for trial in trials]
         return self.runs.train(runs)
@@ -70,7 +70,7 @@ class TrialRunner:
         return trial
 
     def _still_racing(
-        self, racing: list[int], results: dict[int, list[Result]], position: int
+        self, racing: list[int], results: dict[int, list[RunResult]], position: int
     ) -> list[int]:
         """The trials that get the seed at a position, by the rule of `kdsweep.search.racing`."""
         if not self.plan.is_race:
@@ -82,15 +82,15 @@ class TrialRunner:
         mates = [_by_seed(t)[:position] for t in done if t.number // size == number]
         earlier = [_by_seed(t) for t in done if t.number // size != number]
         block = {
-            number: [r["val/acc"] for r in ended]
+            number: [r.val_acc for r in ended if r.val_acc is not None]
             for number, ended in results.items()
-            if all(r["status"] == "FINISHED" for r in ended)
+            if all(r.status == "FINISHED" for r in ended)
         }
         noise = seed_noise([*earlier, *mates, *block.values()])
         best = incumbent(earlier, len(self.seeds))
         return [number for number in racing if may_be_best(block[number], best, noise)]
 
-    def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[Result]:
+    def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[RunResult]:
         runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
         self.runs.preflight([run.target.spec for run in runs])
         has_pruner = self.plan.is_race and not isinstance(self.study.pruner, NopPruner)
@@ -118,28 +118,29 @@ class TrialRunner:
             return f"pruned after epoch {epochs} of {last}"
         return None
 
-    def _report_end(self, trial: Trial, results: Sequence[Result]) -> None:
+    def _report_end(self, trial: Trial, results: Sequence[RunResult]) -> None:
         """Log the trial, then end it in the study: once ended there, its log is complete."""
-        failed = next((r for r in results if r["status"] == "FAILED"), None)
-        accs = [r["val/acc"] for r in results if r["val/acc"] is not None]
-        trial.set_user_attr("seeds", {str(r["seed"]): r["val/acc"] for r in results})
+        failed = next((r for r in results if r.status == "FAILED"), None)
+        accs = [r.val_acc for r in results if r.val_acc is not None]
+        trial.set_user_attr("seeds", {str(r.seed): r.val_acc for r in results})
         trial.set_user_attr("n", len(accs))
         trial.set_user_attr("sd", stdev(accs) if len(accs) > 1 else None)
-        trial.set_user_attr("test/acc", {str(r["seed"]): r["test/acc"] for r in results})
+        trial.set_user_attr("test/acc", {str(r.seed): r.test_acc for r in results})
         if failed is not None:
-            trial.set_user_attr("reason", failed["reason"])
+            trial.set_user_attr("reason", failed.reason)
         state = _state(results)
         self.logger.trial_ended(trial.number, results, state)
         if state is TrialState.COMPLETE:
             objectives = self.plan.options.objectives
-            self.study.tell(trial, [fmean(float(r[key]) for r in results) for key in objectives])
+            values = [result.to_json() for result in results]
+            self.study.tell(trial, [fmean(float(v[key]) for v in values) for key in objectives])
         else:
             self.study.tell(trial, state=state)
 
 
-def _state(results: Sequence[Result]) -> TrialState:
+def _state(results: Sequence[RunResult]) -> TrialState:
     """The state of the worst run."""
-    statuses = {result["status"] for result in results}
+    statuses = {result.status for result in results}
     if "FAILED" in statuses:
         return TrialState.FAIL
     return TrialState.PRUNED if "PRUNED" in statuses else TrialState.COMPLETE

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.utils import JobReturn
@@ -24,7 +25,7 @@ from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import refuse_without_validation, train
-from kdsweep.execution.target import Result, RunTarget, SweepLocation, recorded_result
+from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
 from kdsweep.execution.worklist import epochs_done, pending, split_finished
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
@@ -49,6 +50,7 @@ from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
+from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
 
@@ -146,10 +148,10 @@ def _train(
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
-        results: dict[str, Result] = {}
+        results: dict[str, RunResult] = {}
         for key, (target, result) in finished.items():
             results[key] = result
-            if result["same_as"] is None:
+            if result.same_as is None:
                 context.upload_missing(target.run_dir)
         results |= train(missing, context, capacity=jobs.cohort_size, resume=specs[0].config.resume)
         _write_duplicates(targets, results)
@@ -177,15 +179,15 @@ def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None
         samples_plot(images, labels, dataset.class_names, path)
 
 
-def _write_duplicates(targets: Sequence[RunTarget], results: dict[str, Result]) -> None:
+def _write_duplicates(targets: Sequence[RunTarget], results: dict[str, RunResult]) -> None:
     """Write the result of jobs that are the same run; `same_as` is the number of the first."""
     first: dict[str, int] = {}
     for target in targets:
         spec = target.spec
         owner = first.setdefault(spec.fingerprint, spec.number)
         if owner != spec.number:
-            duplicate = {**results[spec.fingerprint], "same_as": str(owner)}
-            write_json_atomic(target.run_dir / RESULT, duplicate)
+            duplicate = replace(results[spec.fingerprint], same_as=str(owner))
+            write_json_atomic(target.run_dir / RESULT, duplicate.to_json())
 
 
 def _resume(jobs: HydraJobs, chosen: Path | None, folder: Path | None, progress: Progress) -> None:
@@ -234,7 +236,7 @@ def _list_runs(
         elif folder is not None:
             target = RunTarget(spec, folder / str(spec.number))
             result = recorded_result(target)
-            if result is not None and result["status"] == "FINISHED":
+            if result is not None and result.status == "FINISHED":
                 state = "done"
             elif epochs_done(target):
                 state = "resumable"

@@ -17,7 +17,7 @@ from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
-from kdsweep.tracking.results_table import caption, collect, table
+from kdsweep.tracking.results_table import ResultRow, caption, collect, table
 
 PAGE = "report.html"
 
@@ -107,7 +107,7 @@ def _refuse_password_in_log(config: DictConfig) -> None:
 
 
 def show_results(
-    rows: list[dict[str, Any]], folder: Path, console: Console, report: "Report | None"
+    rows: list[ResultRow], folder: Path, console: Console, report: "Report | None"
 ) -> None:
     """Print the runs of a sweep; with a report over several seeds, its cells and conclusions.
 
@@ -131,7 +131,7 @@ def show_results(
     console.print(f"report   {folder / PAGE}", soft_wrap=True, markup=False)
 
 
-def show_runs(rows: list[dict[str, Any]], console: Console) -> None:
+def show_runs(rows: list[ResultRow], console: Console) -> None:
     """Print a row a run, best on validation first."""
     console.print(table(rows))
     console.print(caption(rows), style="dim")

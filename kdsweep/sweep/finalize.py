@@ -18,7 +18,7 @@ from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
-from kdsweep.tracking.results_table import collect, write_csv
+from kdsweep.tracking.results_table import ResultRow, collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class SweepSummary(NamedTuple):
     """What a sweep has resulted in."""
 
-    rows: list[dict[str, Any]]  # of results.csv
+    rows: list[ResultRow]
     report: "Report | None"
 
 
@@ -55,9 +55,9 @@ def publish(
     Raises:
         OSError: if a file cannot be written; the sweep is closed in MLflow by then.
     """
-    if isinstance(error, KeyboardInterrupt | SystemExit) and context.retrier is not None:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
         context.retrier.limit(INTERRUPTED_SECONDS)
-    context.flush()  # so that the folders know the ids of their runs
+    context.retrier.drain()  # so that the folders know the ids of their runs
     rows = collect(folder)
     status = parent_status([row["status"] for row in rows])
     if error is not None and status == "FINISHED":  # not all of its runs have begun
@@ -138,7 +138,7 @@ def close(
 
 def _name_sync(folder: Path, places: Iterable[Path], context: TrainingContext) -> None:
     """Print the command that uploads what MLflow lacks, of a sweep and of teachers outside it."""
-    command = sync_command(folder, [PendingUpload(place, lambda: None) for place in places])
+    command = sync_command(folder, places)
     context.progress.note(
         f"MLflow has not taken all of this sweep: `{command}` uploads the rest later; everything is"
         " in the folder"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hydra.conf import HydraConf
     from hydra.core.config_loader import ConfigLoader
 
+    from kdsweep.tracking.result import RunResult
+
 
 class HydraJobs:
     """The jobs of one sweep.
@@ -74,14 +76,14 @@ class HydraJobs:
             if hasattr(callback, "sweep_summary"):
                 callback.sweep_summary = summary
 
-    def close(self, config: DictConfig, job: JobReturn, result: dict[str, Any]) -> None:
+    def close(self, config: DictConfig, job: JobReturn, result: "RunResult") -> None:
         """Set a job's return value and call `on_job_end`."""
         # Interpolations reach into the config of the job.
         as_opened = cast("HydraConf", job.return_value)
-        if result["status"] == "FINISHED":
+        if result.status == "FINISHED":
             job.return_value = objective_value(result)
         else:
-            job.return_value = RunFailed(f"{result['name']}: {result['reason']}")
+            job.return_value = RunFailed(f"{result.name}: {result.reason}")
             job.status = JobStatus.FAILED
         before = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = as_opened
@@ -114,9 +116,9 @@ class _RememberingLoader:
         return getattr(self._loader, name)
 
 
-def objective_value(result: dict[str, Any]) -> float:
+def objective_value(result: "RunResult") -> float:
     """What a sweeper maximises: val/acc of the last epoch; nan where nothing is held out."""
-    return float("nan") if result["val/acc"] is None else float(result["val/acc"])
+    return float("nan") if result.val_acc is None else result.val_acc
 
 
 class _JobStartCallbacks:

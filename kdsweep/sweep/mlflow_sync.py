@@ -24,7 +24,7 @@ from kdsweep.tracking.metadata import (
     read_trial_metadata,
 )
 from kdsweep.tracking.mlflow import backend, trial_sync
-from kdsweep.tracking.mlflow.run_sync import sync
+from kdsweep.tracking.mlflow.run_sync import ensure_run, find_trial_dir, sync
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import collect, write_csv
 
@@ -129,12 +129,12 @@ def _sweep_of(run: Path) -> Path | None:
     return next((f for f in list(run.parents)[:4] if (f / SWEEP).is_file()), None)
 
 
-def _sync_run(run: Path, store: MLflowStore, sweep: str | None) -> int:
+def _sync_run(run: Path, store: MLflowStore, above: str | None) -> int:
     """Upload a run, nested under its trial or its sweep; returns how many rows were missing."""
     note = read_run_metadata(run) or {}
     noted = note.get("parent_run_id")
-    trial = trial_sync.find_trial_dir(run)
-    above = sweep if trial is None else trial_sync.ensure_trial(store, trial)
+    if (trial := find_trial_dir(run)) is not None:
+        above, _ = ensure_run(store, trial / TRIAL)
     # A search of before trials had notes has noted a trial, which is nested in the search itself.
     if above != noted and not (noted and store.has_run(noted)):
         write_json_atomic(run / run_dir.RUN, note | {"parent_run_id": above})
@@ -157,7 +157,7 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     states = []
     for run in runs:
         result = read_result(run)
-        states.append("RUNNING" if result is None else str(result["status"]))
+        states.append("RUNNING" if result is None else result.status)
         run_id = (read_run_metadata(run) or {}).get("mlflow_run_id")
         if result is None and run_id is not None and store.has_run(run_id):
             store.finish(run_id, "KILLED", _end([run]))  # no process works on it

@@ -19,7 +19,7 @@ from kdsweep.config.overrides import (
 )
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.scheduler import train
-from kdsweep.execution.target import Result, RunTarget, recorded_result
+from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.sweep.directory import holds_runs
@@ -29,6 +29,7 @@ from kdsweep.sweep.open_context import open_context
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_fingerprint
+from kdsweep.tracking.result import RunResult
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 
@@ -69,18 +70,18 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
         try:
             result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:
-            if not is_single and context.retrier is not None:
+            if not is_single:
                 context.retrier.limit(JOB_SECONDS)
             context.close()
-    if result["status"] != "FINISHED":
-        raise RunFailed(f"{result['name']}: {result['reason']}")
+    if result.status != "FINISHED":
+        raise RunFailed(f"{result.name}: {result.reason}")
     acc = objective_value(result)
     if is_single:
-        print(f"{result['name']}: val/acc {acc:.4f}, all of it in {folder}")
+        print(f"{result.name}: val/acc {acc:.4f}, all of it in {folder}")
     return acc
 
 
-def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
+def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
     """The result of a run that `resume=true` finds done.
 
     Raises:
@@ -102,7 +103,7 @@ def _refuse_or_find(target: RunTarget, config: DictConfig) -> Result | None:
     if known != spec.fingerprint or not resume:
         raise UserError(_another(target.run_dir.parent))
     result = recorded_result(target)
-    return result if result is not None and result["status"] == "FINISHED" else None
+    return result if result is not None and result.status == "FINISHED" else None
 
 
 def _another(folder: Path) -> str:

@@ -44,16 +44,16 @@ def read_run_metadata(folder: Path) -> dict[str, Any] | None:
     return _read(folder / RUN, RUN_TYPES)
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """A run folder's result.json with all keys, whichever run it is of; None if it is unusable."""
+def read_result(folder: Path) -> RunResult | None:
+    """A run folder's result.json, whichever run it is of; None if there is no usable one."""
     content = _read(folder / RESULT, RESULT_TYPES)
-    return None if content is None else RunResult.from_json(content).to_json()
+    return None if content is None else RunResult.from_json(content)
 
 
-def find_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def find_result(folder: Path, fingerprint: str) -> RunResult | None:
     """The result.json of the run with this fingerprint; None if it has not ended there."""
     result = read_result(folder)
-    return result if result is not None and result["fingerprint"] == fingerprint else None
+    return result if result is not None and result.fingerprint == fingerprint else None
 
 
 def read_sweep_metadata(folder: Path) -> dict[str, Any] | None:
@@ -79,10 +79,9 @@ def read_trial_metadata(folder: Path) -> dict[str, Any] | None:
 
 def read_fingerprint(folder: Path) -> str | None:
     """The fingerprint of the run that a folder belongs to; None if no file of it has one."""
-    for content in (read_run_metadata(folder), read_result(folder)):
-        if content is not None and isinstance(content.get("fingerprint"), str):
-            return str(content["fingerprint"])
-    return None
+    run, result = read_run_metadata(folder) or {}, read_result(folder)
+    candidates = (run.get("fingerprint"), None if result is None else result.fingerprint)
+    return next((one for one in candidates if isinstance(one, str)), None)
 
 
 def read_run_config(folder: Path) -> DictConfig | None:

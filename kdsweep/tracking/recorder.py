@@ -22,7 +22,9 @@ from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import Row
-from kdsweep.tracking.tensorboard import EventFiles
+
+OTHER_FILES = ("config_yaml", "overrides")  # what run.json does not have of `RunInfo`
+TENSORBOARD = "tensorboard"  # folder of a run for its metrics as event files
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class RunInfo:
     params: Mapping[str, object]
     tags: Mapping[str, str]
     parent_run_id: str | None = None
-    dataset: Mapping[str, Any] | None = None  # arguments of `MLflowStore.log_dataset`
+    dataset: Mapping[str, Any] | None = None  # as for `MLflowStore.log_dataset`
 
 
 class Recorder:
@@ -62,7 +64,7 @@ class Recorder:
         self.folder = folder
         self.store = store
         self._tensorboard = tensorboard
-        self._events: EventFiles | None = None
+        self._events: Any = None  # TensorBoard's writer
         self.uploads = uploads or UploadQueue(threaded=False)
         self.run_id: str | None = None
         self._upload_key = str(folder)  # names this run in the upload queue
@@ -90,19 +92,9 @@ class Recorder:
         is_same = earlier.get("fingerprint") == info.fingerprint
         kept = run_dir.truncate_rows(self.folder, resume_epoch)
         self._started = now_ms()
-        metadata = {
-            "name": info.name,
-            "role": info.role,
-            "fingerprint": info.fingerprint,
-            "cell": info.cell,
-            "seed": info.seed,
-            "mlflow_run_id": earlier.get("mlflow_run_id") if is_same else None,
-            "parent_run_id": info.parent_run_id,
-            "started": self._started,
-            "params": dict(info.params),
-            "tags": dict(info.tags),
-            "dataset": dict(info.dataset) if info.dataset else None,
-        }
+        metadata = {key: value for key, value in vars(info).items() if key not in OTHER_FILES}
+        metadata["mlflow_run_id"] = earlier.get("mlflow_run_id") if is_same else None
+        metadata["started"] = self._started
         with UPDATE_LOCK:
             write_json_atomic(self.folder / run_dir.RUN, metadata)
         write_text_atomic(self.folder / run_dir.CONFIG, info.config_yaml)
@@ -111,7 +103,10 @@ class Recorder:
         write_text_atomic(self.folder / run_dir.OVERRIDES, "".join(lines) or "[]\n")
         self._upload_key = f"{info.name} in {self.folder}"
         if self._tensorboard:
-            self._events = EventFiles(self.folder, resume_epoch)
+            from torch.utils.tensorboard import SummaryWriter  # an extra
+
+            # Points of epochs that are trained again are replaced.
+            self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
         if self.store is not None:
             self._submit(partial(self._open_run, self.store, kept, is_restart, on_open))
 
@@ -120,7 +115,9 @@ class Recorder:
         row = run_dir.make_row(epoch, now_ms(), metrics)
         run_dir.append_row(self.folder, row)
         if self._events is not None:
-            self._events.epoch(epoch, metrics)
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, epoch)
+            self._events.flush()
         if self.store is not None:
             self._pending_rows.append(row)
             self._submit(partial(self._upload_rows, self.store))
@@ -134,17 +131,14 @@ class Recorder:
     def finish(self, result: RunResult, pictures: Iterable[Path] = ()) -> None:
         """Write result.json, then upload what belongs to the end of a run, its state last.
 
-        What the result does not have is taken from run.json. A run of which MLflow lacks something
-        is uploaded as a whole here.
+        A run of which MLflow lacks something is uploaded as a whole here.
         """
-        run = read_json(self.folder / run_dir.RUN)
-        content = {k: run.get(k) if v is None else v for k, v in result.to_json().items()}
-        content["mlflow_run_id"] = self.run_id
         try:
-            write_json_atomic(self.folder / run_dir.RESULT, content)
+            write_json_atomic(self.folder / run_dir.RESULT, result.to_json())
         except OSError:
             if self.store is not None:
-                self._submit(partial(run_sync.close, self.store, self.folder, result.status))
+                path, status = self.folder / run_dir.RUN, run_sync.as_status(result.status)
+                self._submit(partial(run_sync.close_run, self.store, path, status))
             raise
         if self._events is not None:
             self._events.close()
@@ -159,15 +153,15 @@ class Recorder:
         on_open: Callable[[str], object] | None = None,
     ) -> None:
         """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run_id, is_new = run_sync.ensure_run(store, self.folder, may_exist=may_exist)
+        run_id, is_new = run_sync.ensure_run(store, self.folder / run_dir.RUN, may_exist=may_exist)
         if not is_new:
             store.reopen(run_id)
             store.drop_tags(run_id, run_sync.ENDED_TAGS)
             self._already = store.logged(run_id)
         self.run_id = run_id
         run_sync.upload_start(store, run_id, self.folder)
-        if kept:  # what the interrupted process had not uploaded yet
-            store.log_missing(run_id, kept)
+        # What the interrupted process had not uploaded yet.
+        store.log_missing(run_id, kept, self._already)
         if on_open is not None:
             on_open(run_id)
 
@@ -180,15 +174,10 @@ class Recorder:
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)
             return
-        rows: list[Row] = []
-        for _ in range(len(self._pending_rows)):
-            row = self._pending_rows.popleft()
-            epoch, metrics = row["epoch"], row["metrics"]
-            # A resumed run repeats epochs, of which MLflow has some metrics.
-            new = {key: v for key, v in metrics.items() if (key, epoch) not in self._already}
-            rows.append({**row, "metrics": new})
-        if self.run_id is not None and any(row["metrics"] for row in rows):
-            store.log_rows(self.run_id, rows)
+        assert self.run_id is not None, "it is open"
+        rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
+        # A resumed run repeats epochs, of which MLflow has some metrics.
+        store.log_missing(self.run_id, rows, self._already)
 
     def _upload_end(self, store: MLflowStore, pictures: list[Path]) -> None:
         if not self._is_current():

@@ -13,7 +13,7 @@ from kdsweep.tracking.metadata import read_result, read_run_metadata
 if TYPE_CHECKING:
     from rich.table import Table
 
-Result = dict[str, Any]
+ResultRow = dict[str, Any]  # of results.csv, with `COLUMNS` as keys
 
 # How a cell's words begin that have no effect on a run that learns from the labels alone.
 SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
@@ -29,7 +29,7 @@ COLUMNS = (
 )
 
 
-def collect(sweep_folder: Path) -> list[Result]:
+def collect(sweep_folder: Path) -> list[ResultRow]:
     """One dict per run folder, in the order of the numbers, with `COLUMNS` as keys.
 
     A sweep's runs are in `<number>/`, those of a search in `<trial>/seed-<seed>/`. A run without a
@@ -44,24 +44,24 @@ def collect(sweep_folder: Path) -> list[Result]:
     return [row for row in rows if row]
 
 
-def read_row(folder: Path, run: str) -> Result | None:
+def read_row(folder: Path, run: str) -> ResultRow | None:
     """The row of a run folder, with `COLUMNS` as keys; None if it is no run folder.
 
     ``run`` is the run's name among the others, its number in a sweep.
     """
-    row = read_result(folder)
-    if row is None:
-        metadata = read_run_metadata(folder)
-        if metadata is None:
-            return None
+    if (result := read_result(folder)) is not None:
+        row = result.to_json()
+    elif (metadata := read_run_metadata(folder)) is None:
+        return None
+    else:
         row = metadata | settings_from_params(metadata.get("params") or {}) | {"status": "RUNNING"}
     row["run"] = int(run) if run.isdigit() else run
     return {column: row.get(column) for column in COLUMNS}
 
 
-def settings_from_params(params: Mapping[str, Any]) -> Result:
+def settings_from_params(params: Mapping[str, Any]) -> ResultRow:
     """The columns that follow from a run's params, as they are in its result.json."""
-    row: Result = {key: float(params[key]) for key in ("T", "alpha") if key in params}
+    row: ResultRow = {key: float(params[key]) for key in ("T", "alpha") if key in params}
     teacher = params.get("teacher")
     return row | {
         "loss": params.get("loss"),
@@ -79,17 +79,17 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
         writer.writerows(rows)
 
 
-def ranked(rows: Iterable[Result]) -> list[Result]:
+def ranked(rows: Iterable[ResultRow]) -> list[ResultRow]:
     """The best val/acc first, ties by val/loss; runs without a value last, in their order."""
 
-    def key(row: Result) -> tuple[bool, float, float]:
+    def key(row: ResultRow) -> tuple[bool, float, float]:
         accuracy, loss = row.get("val/acc"), row.get("val/loss")
         return accuracy is None, -(accuracy or 0.0), float("inf") if loss is None else loss
 
     return sorted(rows, key=key)
 
 
-def table(rows: Sequence[Result]) -> "Table":
+def table(rows: Sequence[ResultRow]) -> "Table":
     """The runs that were trained, best first, accuracies in percent.
 
     "vs ce" is test/acc minus that of the plain cross-entropy run which is the same in everything
@@ -129,7 +129,7 @@ def table(rows: Sequence[Result]) -> "Table":
     return result
 
 
-def caption(rows: Sequence[Result]) -> str:
+def caption(rows: Sequence[ResultRow]) -> str:
     """How to read the table."""
     text = "Sorted by validation (val/acc, ties by val/loss); test/acc is for information only."
     if len({row.get("seed") for row in rows}) == 1 and len(rows) > 1:
@@ -145,7 +145,7 @@ def is_duplicate(row: Mapping[str, Any]) -> bool:
     return row.get("same_as") is not None
 
 
-def _baseline_key(row: Result) -> tuple[Any, str]:
+def _baseline_key(row: ResultRow) -> tuple[Any, str]:
     return row.get("seed"), cell_for_ce(row)
 
 
@@ -164,7 +164,7 @@ def _cell_name(row: Mapping[str, Any]) -> CellName:
     return CellName.parse(str(row.get("cell") or ""))
 
 
-def _difference(row: Result, baselines: Mapping[tuple[Any, str], float]) -> str:
+def _difference(row: ResultRow, baselines: Mapping[tuple[Any, str], float]) -> str:
     baseline = baselines.get(_baseline_key(row))
     if row.get("loss") == "ce" or row.get("test/acc") is None or baseline is None:
         return ""

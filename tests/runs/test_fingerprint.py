@@ -2,9 +2,9 @@
 
 import pytest
 from commands import Compose
+from specs import build_spec
 
 from kdsweep.config.resolve import resolve_config
-from kdsweep.runs.build_specs import build_spec
 
 
 @pytest.fixture

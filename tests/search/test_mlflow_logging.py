@@ -11,13 +11,15 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 from optuna.trial import TrialState, create_trial
 
-from kdsweep.common.files import write_json_atomic
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.config.schema import SearchConfig
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.space import parse
 from kdsweep.sweep.finalize import upload_sweep
+from kdsweep.tracking.mlflow.pending import pending_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.mlflow.trial_sync import is_pending, read_run_id, sync_search, sync_trial
+from kdsweep.tracking.mlflow.trial_sync import sync_search, sync_trial
+from kdsweep.tracking.result import RunResult
 
 VALUES = {"T": 2.0, "alpha": 0.25}
 
@@ -46,6 +48,11 @@ def runs(store: MLflowStore, parent: str, tmp_path: Path) -> SearchLogger:
     return search_in(tmp_path / "bayes", store, parent)
 
 
+def read_run_id(trial: Path) -> str | None:
+    run_id: str | None = read_json(trial / "trial.json").get("mlflow_run_id")
+    return run_id
+
+
 def begun(runs: SearchLogger, trial: int = 0) -> str:
     runs.trial(trial, "kl T=2 alpha=0.25", VALUES)
     run_id = read_run_id(runs.folder / str(trial))
@@ -68,8 +75,11 @@ def history(store: MLflowStore, run_id: str, key: str) -> list[tuple[int, float]
     return [(m.step, m.value) for m in store.client.get_metric_history(run_id, key)]
 
 
-def results(*accuracies: float | None) -> list[Any]:
-    return [{"val/acc": acc, "seed": seed} for seed, acc in enumerate(accuracies)]
+def results(*accuracies: float | None) -> list[RunResult]:
+    return [
+        RunResult(status="FAILED" if acc is None else "FINISHED", val_acc=acc, seed=seed)
+        for seed, acc in enumerate(accuracies)
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -317,10 +327,10 @@ def test_what_a_broken_store_missed_is_uploaded_from_the_files(
     store: MLflowStore, parent: str, tmp_path: Path
 ) -> None:
     use_all(search_in(tmp_path, Broken(), parent))
-    assert is_pending(tmp_path / "0")
+    assert pending_uploads([tmp_path / "0"], store)
     sync_trial(tmp_path / "0", store)
     sync_search(tmp_path, store, parent)
-    assert not is_pending(tmp_path / "0")
+    assert not pending_uploads([tmp_path / "0"], store)
     (run_id,) = children(store, parent)
     assert read(store, run_id).info.status == "FINISHED"
     assert read(store, run_id).data.metrics["val/acc"] == 0.625

@@ -250,7 +250,7 @@ def test_a_run_whose_end_cannot_be_written_is_closed_in_mlflow(
     def no_room(folder: Path, *arguments: object) -> None:
         raise full(folder)
 
-    monkeypatch.setattr(run_sync, "update_run_metadata", no_room)  # the run's id is not kept
+    monkeypatch.setattr(run_sync, "update_file", no_room)  # the run's id is not kept
     ended = command("loss=ce", tracking=True)
     assert ended.code == 1
     assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}

@@ -67,5 +67,5 @@ def test_a_result_is_that_of_one_run(tmp_path: Path) -> None:
     assert find_result(tmp_path, "another") is None
     found = find_result(tmp_path, "mine")
     assert found is not None
-    assert found["same_as"] is None, "what an older result.json lacks"
+    assert found.same_as is None, "what an older result.json lacks"
     assert read_fingerprint(tmp_path) == "mine"

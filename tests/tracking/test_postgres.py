@@ -94,7 +94,8 @@ def test_everything_is_cut_to_what_the_columns_hold(address: str, tmp_path: Path
         name=long, parent_id=None, tags={f"tag.{long}": long}, params={f"param.{long}": long}
     )
     store.log_rows(run, [make_row(epoch, 0, {f"train/{long}": epoch + 1.0}) for epoch in (0, 1)])
-    store.log_dataset(run, long, long, "training", {"classes": long})
+    dataset = {"name": long, "digest": long, "context": "training", "profile": {"classes": long}}
+    store.log_dataset(run, dataset)
     store.set_tags(run, {"other": "é" * 9000})
     assert store.log_missing(run, [{"epoch": 0, "time": 0, "metrics": {f"train/{long}": 1.0}}]) == 0
     found = store.client.get_run(run)

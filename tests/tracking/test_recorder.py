@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
 )
 
-IDENTITY = {
+IDENTITY: dict[str, Any] = {
     "name": "kl T=4 alpha=0.5 seed=0",
     "role": "run",
     "fingerprint": "f00d",
@@ -40,7 +40,7 @@ INFO: dict[str, Any] = {
     "tags": {"kdsweep.role": "run", "kdsweep.fingerprint": "f00d"},
     "dataset": {"name": "digits", "digest": "abc", "context": "training", "profile": {"n": 3}},
 }
-FINISHED = {"status": "FINISHED", "val/acc": 0.5, "T": 4.0, "alpha": 0.5, "loss": "kl"}
+FINISHED = {**IDENTITY, "status": "FINISHED", "val/acc": 0.5, "T": 4.0, "alpha": 0.5, "loss": "kl"}
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_the_folder_is_complete_without_mlflow(tmp_path: Path) -> None:
 def test_result_json_has_every_key(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "0")
     start(recorder)
-    recorder.finish(RunResult(status="FAILED", reason="loss is nan", val_loss=math.nan))
+    recorder.finish(RunResult(**IDENTITY, status="FAILED", reason="loss is nan", val_loss=math.nan))
     result = read_json(recorder.folder / "result.json")
     assert tuple(result) == RESULT_KEYS
     assert result["cell"] == "kl T=4 alpha=0.5"

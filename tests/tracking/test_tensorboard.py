@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from kdsweep.tracking.tensorboard import FOLDER, EventFiles
+from kdsweep.tracking.recorder import TENSORBOARD, Recorder, RunInfo
+from kdsweep.tracking.result import RunResult
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -20,14 +21,17 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_a_resumed_run_replaces_the_epochs_it_repeats(tmp_path: Path) -> None:
-    first = EventFiles(tmp_path, resume_epoch=0)
+    info = RunInfo(name="ce", role="run", fingerprint="f00d", cell="ce", seed=0, params={}, tags={})
+    first = Recorder(tmp_path, tensorboard=True)
+    first.start(info)
     for epoch in range(3):
         first.epoch(epoch, {"val/acc": epoch / 10})
-    first.close()
-    again = EventFiles(tmp_path, resume_epoch=2)
+    first.finish(RunResult(status="KILLED"))
+    again = Recorder(tmp_path, tensorboard=True)
+    again.start(info, resume_epoch=2)
     again.epoch(2, {"val/acc": 0.5})
-    again.close()
-    found = scalars(tmp_path / FOLDER)["val/acc"]
+    again.finish(RunResult(status="FINISHED"))
+    found = scalars(tmp_path / TENSORBOARD)["val/acc"]
     assert [step for step, _ in found] == [0, 1, 2]
     assert found[-1][1] == 0.5
 
@@ -35,7 +39,7 @@ def test_a_resumed_run_replaces_the_epochs_it_repeats(tmp_path: Path) -> None:
 def test_a_sweep_writes_them_if_enabled(command: Command) -> None:
     outcome = command("T=1,4", "tracking.tensorboard=true")
     assert outcome.code == 0, outcome.err
-    folders = sorted(outcome.folder.glob(f"multirun/*/*/[01]/{FOLDER}"))
+    folders = sorted(outcome.folder.glob(f"multirun/*/*/[01]/{TENSORBOARD}"))
     assert len(folders) == 2
     found = scalars(folders[0])
     assert [step for step, _ in found["train/kl"]] == [0, 1]

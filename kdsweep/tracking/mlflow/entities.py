@@ -72,7 +72,7 @@ def tag_entities(tags: Mapping[str, str]) -> "list[RunTag]":
 
 
 def dataset_input(
-    name: str, digest: str, context: str, profile: Mapping[str, object] | None
+    name: str, digest: str, context: str, profile: Mapping[str, object] | None = None
 ) -> "DatasetInput":
     """A data set as the input of a run, used for ``context``, e.g. training.
 

@@ -10,7 +10,7 @@ from threading import Event
 from typing import NamedTuple
 
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import TRIAL
+from kdsweep.tracking.metadata import TRIAL, read_result, read_run_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow import run_sync, trial_sync
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -35,9 +35,10 @@ def pending_uploads(folders: Iterable[Path], store: MLflowStore) -> list[Pending
     """The folders among those of runs and trials that have ended and are not whole in MLflow."""
     pending = []
     for folder in folders:
-        if trial_sync.is_pending(folder):
+        trial, run = read_trial_metadata(folder) or {}, read_run_metadata(folder) or {}
+        if "status" in trial and not trial.get("shipped"):
             pending.append(PendingUpload(folder, partial(trial_sync.sync_trial, folder, store)))
-        if run_sync.is_pending(folder):
+        if run and read_result(folder) is not None and not run.get("shipped"):
             pending.append(PendingUpload(folder, partial(run_sync.sync, folder, store)))
     return pending
 
@@ -48,23 +49,18 @@ def run_and_trial_dirs(folder: Path) -> list[Path]:
     return sorted({path.parent for name in names for path in folder.rglob(name)})
 
 
-def sync_command(sweep: Path | None, pending: Iterable[PendingUpload]) -> str:
-    """The command that uploads what is pending, by the sweep's folder and those outside of it."""
-    inside, outside = [], []
-    for folder, _ in pending:
-        if sweep is not None and folder.is_relative_to(sweep):
-            inside.append(sweep)
-        else:
-            outside.append(folder)
-    words = dict.fromkeys(str(folder) for folder in (*inside, *outside))
-    return shlex.join(["kdsweep", "sync", *words])
+def sync_command(sweep: Path, folders: Iterable[Path]) -> str:
+    """The command that uploads folders: the sweep's for those inside of it comes first."""
+    places = {sweep if folder.is_relative_to(sweep) else folder: None for folder in folders}
+    ordered = sorted(places, key=lambda place: place != sweep)
+    return shlex.join(["kdsweep", "sync", *map(str, ordered)])
 
 
 class UploadRetrier:
     """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting."""
 
     def __init__(
-        self, uploads: UploadQueue, store: MLflowStore, seconds: float, show: Show
+        self, uploads: UploadQueue, store: MLflowStore | None, seconds: float, show: Show
     ) -> None:
         self._uploads, self._store, self._show = uploads, store, show
         self._left = self._total = seconds
@@ -97,6 +93,7 @@ class UploadRetrier:
         responds = Event()
 
         def ping() -> None:
+            assert self._store is not None, "without a store nothing is pending"
             self._store.client.get_experiment(self._store.experiment_id)
             responds.set()
 

@@ -1,46 +1,30 @@
-"""The MLflow run of a run folder: found or created, filled, and closed.
+"""The MLflow run of a run.json or a trial.json: found or created, filled, and closed.
 
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import read_result, read_run_metadata
-from kdsweep.tracking.mlflow import trial_sync
+from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
+from kdsweep.tracking.result import RunResult
 
-FINGERPRINT_TAG = "kdsweep.fingerprint"
 PRUNED_TAG = "kdsweep.pruned"
+# MLflow has no state PRUNED; a tag has it.
+STATES: dict[str, Status] = {status: status for status in get_args(Status)} | {"PRUNED": "KILLED"}
 END_METRICS = ("val/acc_best", "epochs", "seconds")  # known once a run has ended, and only then
 END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha256"}
 # A run that can be resumed has the same figures as tags: a metric's points cannot be taken back.
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 # Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
-
-
-def is_uploaded(folder: Path) -> bool:
-    """Whether MLflow has all of a run that has ended; a process may die before it is so."""
-    return bool((read_run_metadata(folder) or {}).get("shipped"))
-
-
-def is_pending(folder: Path) -> bool:
-    """Whether a run has ended and MLflow has not all of it."""
-    run = read_run_metadata(folder)
-    return run is not None and read_result(folder) is not None and not run.get("shipped")
-
-
-def update_run_metadata(folder: Path, started: object, facts: Mapping[str, object]) -> None:
-    """Add to run.json, unless the run has been started again since ``started``."""
-    with UPDATE_LOCK:
-        run = read_json(folder / run_dir.RUN)
-        if run.get("started") == started:
-            write_json_atomic(folder / run_dir.RUN, {**run, **facts})
+LEVELS = 3  # from the folder of a trial down to that of a peer
 
 
 def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int:
@@ -51,7 +35,7 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     """
     if not (folder / run_dir.RUN).exists():
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
-    run_id, _ = ensure_run(store, folder, may_exist=True)
+    run_id, _ = ensure_run(store, folder / run_dir.RUN)
     upload_start(store, run_id, folder)
     rows = run_dir.read_rows(folder)
     uploaded = store.log_missing(run_id, rows)
@@ -60,59 +44,13 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     return uploaded
 
 
-def ensure_run(store: MLflowStore, folder: Path, *, may_exist: bool) -> tuple[str, bool]:
-    """The id of a folder's MLflow run, and whether it had to be created; it is kept in run.json.
-
-    With `may_exist` a run is looked for that was created without its id being kept, because the
-    process died or MLflow's response was lost.
-    """
-    run = read_json(folder / run_dir.RUN)
-    run_id, started = run.get("mlflow_run_id"), run.get("started")
-    if run_id and store.has_run(run_id):
-        return str(run_id), False
-    own = _own_tags(folder, run)
-    if may_exist and (lost := store.find_run(own)):
-        store.log_params(lost, run.get("params") or {})
-        _keep_id(folder, started, {"mlflow_run_id": lost})
-        return lost, False
-    parent = run.get("parent_run_id")
-    if parent is None and (trial := trial_sync.find_trial_dir(folder)) is not None:
-        parent = trial_sync.ensure_trial(store, trial)  # if that has not been possible yet
-    run_id = store.create_run(
-        name=run["name"],
-        parent_id=parent,
-        tags={**(run.get("tags") or {}), **own},
-        params=run.get("params") or {},
-        start_time_ms=started,
-    )
-    _keep_id(folder, started, {"mlflow_run_id": run_id, "parent_run_id": parent})
-    return run_id, True
-
-
-def _keep_id(folder: Path, started: object, facts: Mapping[str, object]) -> None:
-    with suppress(OSError):  # a full disk: the run is found again by its tags
-        update_run_metadata(folder, started, facts)
-
-
-def _own_tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
-    """The tags by which the MLflow run of a folder is found."""
-    return {FOLDER_TAG: str(folder.absolute()), FINGERPRINT_TAG: str(run["fingerprint"])}
-
-
-def close(store: MLflowStore, folder: Path, status: object) -> None:
-    """Set the state alone of a run whose end, or whose id, could not be written."""
-    run = read_json(folder / run_dir.RUN)
-    if run_id := run.get("mlflow_run_id") or store.find_run(_own_tags(folder, run)):
-        store.finish(run_id, as_status(status))
-
-
 def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
     """Upload what is known of a run before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
         store.log_artifact(run_id, folder / name, "config")
     dataset = read_json(folder / run_dir.RUN).get("dataset")
     if dataset:
-        store.log_dataset(run_id, **dataset)
+        store.log_dataset(run_id, dataset)
 
 
 def upload_end(
@@ -126,10 +64,10 @@ def upload_end(
     run, rows = read_json(folder / run_dir.RUN), run_dir.read_rows(folder)
     result = read_result(folder)
     assert result is not None
-    if result["mlflow_run_id"] != run_id:
-        result["mlflow_run_id"] = run_id
+    if result.mlflow_run_id != run_id:
+        result = replace(result, mlflow_run_id=run_id)
         with suppress(OSError):
-            write_json_atomic(folder / run_dir.RESULT, result)
+            write_json_atomic(folder / run_dir.RESULT, result.to_json())
     weights = folder / run_dir.WEIGHTS
     if weights.exists():
         store.log_artifact(run_id, weights, "checkpoint")
@@ -140,20 +78,19 @@ def upload_end(
     _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
-    store.finish(run_id, as_status(result["status"]), end_time_ms)
-    update_run_metadata(folder, run.get("started"), {"shipped": True})
+    store.finish(run_id, as_status(result.status), end_time_ms)
+    update_file(folder / run_dir.RUN, run.get("started"), {"shipped": True})
 
 
-def _upload_outcome(
-    store: MLflowStore, run_id: str, result: Mapping[str, Any], time_ms: int
-) -> None:
+def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms: int) -> None:
     """Upload what no epoch has logged, so that MLflow alone has all of result.json."""
-    metrics = {key: float(v) for key in END_METRICS if (v := result.get(key)) is not None}
-    tags = {tag: str(result[key]) for key, tag in END_TAGS.items() if result.get(key) is not None}
-    if result.get("status") == "PRUNED":  # MLflow has no such state
+    known = {key: value for key, value in result.to_json().items() if value is not None}
+    metrics = {key: float(known[key]) for key in END_METRICS if key in known}
+    tags = {tag: str(known[key]) for key, tag in END_TAGS.items() if key in known}
+    if result.status == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
-    if result.get("status") == "FINISHED":
-        step = max(int(result.get("epochs") or 0) - 1, 0)
+    if result.status == "FINISHED":
+        step = max((result.epochs or 0) - 1, 0)
         store.log_changed(run_id, step, time_ms, metrics)
     else:
         tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
@@ -162,11 +99,77 @@ def _upload_outcome(
         store.set_tags(run_id, tags)
 
 
-def as_status(status: object) -> Status:
+def as_status(status: str) -> Status:
     """MLflow's state for the status of a result. Raises ValueError for an unknown one."""
-    if status == "PRUNED":  # MLflow has no such state; a tag has it
-        return "KILLED"
-    for state in get_args(Status):
-        if status == state:
-            return state  # type: ignore[no-any-return]
-    raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")
+    if status not in STATES:
+        raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {status}")
+    return STATES[status]
+
+
+def update_file(path: Path, started: object, facts: Mapping[str, object]) -> None:
+    """Add to the file, unless its run has been started again since ``started``."""
+    with UPDATE_LOCK:
+        content = read_json(path)
+        if content.get("started") == started:
+            write_json_atomic(path, {**content, **facts})
+
+
+def ensure_run(store: MLflowStore, path: Path, *, may_exist: bool = True) -> tuple[str, bool]:
+    """The id of the file's MLflow run, and whether it had to be created; it is kept in the file.
+
+    With `may_exist` a run is looked for that was created without its id being kept, because the
+    process died or MLflow's response was lost.
+    """
+    content = read_json(path)
+    run_id, started = content.get("mlflow_run_id"), content.get("started")
+    if run_id and store.has_run(run_id):
+        return str(run_id), False
+    own, params = _own_tags(path, content), content.get("params") or {}
+    facts: dict[str, object] = {}
+    run_id = store.find_run(own) if may_exist else None
+    if is_new := run_id is None:
+        parent = _parent(store, path, content)
+        run_id = store.create_run(
+            name=content["name"],
+            parent_id=parent,
+            tags={**(content.get("tags") or {}), **own},
+            params=params,
+            start_time_ms=started,
+        )
+        if path.name != TRIAL:
+            facts["parent_run_id"] = parent
+    else:
+        store.log_params(run_id, params)
+    with suppress(OSError):  # a full disk: the run is found again by its tags
+        update_file(path, started, {"mlflow_run_id": run_id, **facts})
+    return run_id, is_new
+
+
+def close_run(store: MLflowStore, path: Path, status: Status) -> None:
+    """Set the state alone of a run whose end, or whose id, could not be written."""
+    content = read_json(path)
+    if run_id := content.get("mlflow_run_id") or store.find_run(_own_tags(path, content)):
+        store.finish(run_id, status)
+
+
+def find_trial_dir(run: Path) -> Path | None:
+    """The folder of the trial that a run's folder is in; None if it is in none."""
+    return next((f for f in list(run.parents)[:LEVELS] if read_trial_metadata(f) is not None), None)
+
+
+def _own_tags(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    """The tags by which the file's MLflow run is found."""
+    folder = {FOLDER_TAG: str(path.parent.absolute())}
+    if path.name == TRIAL:
+        return {**folder, "kdsweep.role": "trial"}
+    return {**folder, "kdsweep.fingerprint": str(content["fingerprint"])}
+
+
+def _parent(store: MLflowStore, path: Path, content: Mapping[str, Any]) -> str | None:
+    """The MLflow run above the file's: of its trial, else of its sweep or search."""
+    if path.name == TRIAL:
+        content = read_sweep_metadata(path.parent.parent) or {}
+    parent: str | None = content.get("parent_run_id")
+    if parent is None and (trial := find_trial_dir(path.parent)) is not None:
+        parent, _ = ensure_run(store, trial / TRIAL)  # if that has not been possible yet
+    return parent

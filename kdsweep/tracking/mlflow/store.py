@@ -156,10 +156,6 @@ class MLflowStore:
             raise
         return str(run.info.lifecycle_stage) == "active"
 
-    def is_running(self, run_id: str) -> bool:
-        """Whether a run has not been closed."""
-        return str(self.client.get_run(run_id).info.status) == "RUNNING"
-
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """The run with these tags, None if there is none."""
         in_filter = {key: value for key, value in tags.items() if can_be_quoted(value)}
@@ -213,12 +209,15 @@ class MLflowStore:
             for entry in self.client.get_metric_history(run_id, key)
         }
 
-    def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:
+    def log_missing(
+        self, run_id: str, rows: Sequence[Row], known: set[tuple[str, int]] | None = None
+    ) -> int:
         """Log what the run does not have yet; returns how many rows had something to add.
 
-        MLflow would show a (metric, step) twice that is logged twice, hence the comparison.
+        MLflow would show a (metric, step) twice that is logged twice, hence the comparison with
+        those that are ``known``, `logged` by default; what is logged is added to them.
         """
-        known = self.logged(run_id)
+        known = self.logged(run_id) if known is None else known
         missing: list[Row] = []
         for row in rows:
             keys = {key: (entities.mlflow_key(key), row["epoch"]) for key in row["metrics"]}
@@ -233,17 +232,9 @@ class MLflowStore:
         """Copy a file to the run's artifacts, into ``folder`` among them."""
         self.client.log_artifact(run_id, str(path), folder)
 
-    def log_dataset(
-        self,
-        run_id: str,
-        name: str,
-        digest: str,
-        context: str,
-        profile: Mapping[str, object] | None = None,
-    ) -> None:
-        """Log which data the run used, and for what, as `entities.dataset_input`."""
-        dataset = entities.dataset_input(name, digest, context, profile)
-        self.client.log_inputs(run_id, [dataset])
+    def log_dataset(self, run_id: str, dataset: Mapping[str, Any]) -> None:
+        """Log which data the run used, and for what: the arguments of `entities.dataset_input`."""
+        self.client.log_inputs(run_id, [entities.dataset_input(**dataset)])
 
     def _log(self, run_id: str, kind: str, items: Sequence[object]) -> None:
         size = BATCH_SIZES[kind]

@@ -110,5 +110,5 @@ def test_ctrl_c_ends_the_waiting() -> None:
 
 
 def test_the_command_names_the_sweep_once_and_what_is_outside_of_it() -> None:
-    pending = [PendingUpload(Path(name), print) for name in ("m/x/0", "m/x/1", "teachers/ab c")]
-    assert sync_command(Path("m/x"), pending) == "kdsweep sync m/x 'teachers/ab c'"
+    folders = [Path(name) for name in ("teachers/ab c", "m/x/0", "m/x/1")]
+    assert sync_command(Path("m/x"), folders) == "kdsweep sync m/x 'teachers/ab c'"

@@ -151,8 +151,10 @@ def test_a_deleted_or_unknown_run_is_not_there(store: MLflowStore) -> None:
 
 def test_the_data_set_is_an_input_of_the_run_once(store: MLflowStore) -> None:
     run_id = new_run(store)
+    profile = {"train": 862}
+    dataset = {"name": "digits", "digest": "ab" * 32, "context": "training", "profile": profile}
     for _ in range(2):
-        store.log_dataset(run_id, "digits", "ab" * 32, "training", {"train": 862})
+        store.log_dataset(run_id, dataset)
     inputs = store.client.get_run(run_id).inputs.dataset_inputs
     assert [(i.dataset.name, i.dataset.digest) for i in inputs] == [("digits", "ab" * 18)]
     assert inputs[0].dataset.profile == '{"train": 862}'
