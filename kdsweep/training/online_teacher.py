@@ -24,28 +24,9 @@ class OnlineTeacher:
         self.student = student
 
     @property
-    def students(self) -> tuple[Student, ...]:
-        """Its network as the only student."""
-        return (self.student,)
-
-    @property
     def networks(self) -> tuple[FeatureExtractor, ...]:
         """Its only network."""
         return (self.student.network,)
-
-    @property
-    def epoch(self) -> int:
-        """Epochs trained."""
-        return self.student.epoch
-
-    @property
-    def failure(self) -> str | None:
-        """Why it failed, if it did."""
-        return self.student.failure
-
-    def fail(self, reason: str) -> None:
-        """Fail it; its students fail with it."""
-        self.student.fail(reason)
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch in training mode; then it is updated by that batch."""

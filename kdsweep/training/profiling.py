@@ -87,12 +87,13 @@ def profile_cohort(
         part = _first_of(split)
         timings = (_evaluation(units, part, teacher, stopwatch) for _ in range(EVALUATIONS))
         evaluations = tuple(_limit_seconds(timings))
+    teacher_size = storage_size([teacher.student]) if isinstance(teacher, OnlineTeacher) else None
     return CohortProfile(
         steps,
         evaluations,
         images=len(part.labels),
         sizes=tuple(storage_size(unit.students) for unit in units),
-        teacher_size=storage_size(teacher.students) if isinstance(teacher, OnlineTeacher) else None,
+        teacher_size=teacher_size,
         memory=_peak_memory(stream.device),
     )
 
@@ -129,7 +130,7 @@ def _evaluation(
     if teacher is not None:
         predict(batches, [lambda images: teacher(images).logits])
     if isinstance(teacher, OnlineTeacher):  # measured as a student, too
-        measure(teacher.students, [split])
+        measure([teacher.student], [split])
     teaching = stopwatch.lap()
     measuring = []
     for unit in units:

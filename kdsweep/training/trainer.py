@@ -24,8 +24,8 @@ AnyTeacher = Teacher | Ensemble | OnlineTeacher
 Record = Callable[[Student, dict[str, float]], None]
 
 
-class Trainable(Protocol):
-    """Students that are trained and fail together."""
+class CohortUnit(Protocol):
+    """A member of a cohort: a student, or peers, which are trained and fail together."""
 
     @property
     def students(self) -> Sequence[Student]: ...
@@ -37,10 +37,6 @@ class Trainable(Protocol):
     def failure(self) -> str | None: ...
 
     def fail(self, reason: str) -> None: ...
-
-
-class CohortUnit(Trainable, Protocol):
-    """A member of a cohort: a student, or peers."""
 
     def step(self, batch: Batch, target: Output | None, step: int) -> None: ...
 
@@ -66,8 +62,8 @@ def fit(
         splits: measured at the end of every epoch (`val`, and `test` with `test_curve`).
         record: called with each student and its metrics at the end of each of its epochs.
     """
-    online = [teacher] if isinstance(teacher, OnlineTeacher) else []
-    everything: list[Trainable] = [*units, *online]
+    online = [teacher.student] if isinstance(teacher, OnlineTeacher) else []
+    everything: list[CohortUnit] = [*units, *online]
     with torch_state(threads):
         if not online:  # the logits of a frozen teacher are computed once
             splits = [with_teacher(split, teacher) for split in splits]
@@ -78,7 +74,7 @@ def fit(
             started = time.perf_counter()
             active = train_epoch(active, stream, epoch, teacher)
             seconds = time.perf_counter() - started
-            trained: list[Trainable] = [*online, *active]
+            trained: list[CohortUnit] = [*online, *active]
             measured = measure(
                 [student for one in trained for student in one.students],
                 [with_teacher(split, teacher) for split in splits],
@@ -110,26 +106,26 @@ def train_epoch(
 
 
 def finish_epoch(
-    trainable: Trainable, measured: Mapping[Student, Mapping[str, float]], record: Record
+    unit: CohortUnit, measured: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
     metrics_of: dict[Student, dict[str, float]] = {}
-    for student in trainable.students:
+    for student in unit.students:
         metrics = metrics_of[student] = {**student.end_epoch(), **measured[student]}
         if (acc := metrics.get("val/acc")) is not None:
             student.best_acc = max(acc, student.best_acc or 0.0)
         if not torch.isfinite(torch.tensor(metrics.get("val/loss", 0.0))):
             student.fail(f"non-finite validation loss in epoch {student.epoch - 1}")
-    propagate_failure(trainable)
+    propagate_failure(unit)
     for student, metrics in metrics_of.items():
         record(student, metrics)  # which may fail it, too
-    propagate_failure(trainable)
+    propagate_failure(unit)
 
 
-def propagate_failure(trainable: Trainable) -> None:
+def propagate_failure(unit: CohortUnit) -> None:
     """If one of the students has failed, fail the others."""
-    if trainable.failure is not None:
-        trainable.fail(trainable.failure)
+    if unit.failure is not None:
+        unit.fail(unit.failure)
 
 
 def measure(

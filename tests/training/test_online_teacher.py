@@ -17,7 +17,7 @@ def test_the_teacher_has_the_bits_of_a_run_on_labels_alone() -> None:
     teacher, alone = make_online(dropout=0.5), make_online(dropout=0.5).student
     train([make_student(), make_student(T=1.0)], teacher=teacher)
     train([alone])
-    assert teacher.epoch == EPOCHS
+    assert teacher.student.epoch == EPOCHS
     assert sha256(teacher.student.model) == sha256(alone.model)
 
 
@@ -69,16 +69,16 @@ def test_it_ends_when_no_student_is_left() -> None:
     teacher, student = make_online(), make_student(lr=1e30, optimizer=torch.optim.SGD)
     train([student], teacher=teacher)
     assert student.failure is not None
-    assert teacher.failure is None
-    assert teacher.epoch == 1
+    assert teacher.student.failure is None
+    assert teacher.student.epoch == 1
 
 
 def test_its_students_end_with_a_teacher_that_diverges() -> None:
     teacher = make_online(lr=1e30, optimizer=torch.optim.SGD)
     student = make_student(terms={})
     train([student], teacher=teacher)
-    assert "non-finite" in str(teacher.failure)
-    assert student.failure == f"its teacher: {teacher.failure}"
+    assert "non-finite" in str(teacher.student.failure)
+    assert student.failure == f"its teacher: {teacher.student.failure}"
 
 
 def test_outputs_in_bf16_are_float32() -> None:
