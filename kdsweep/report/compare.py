@@ -125,8 +125,8 @@ def _differing(
 
 def _contingency(first: Predictions, second: Predictions) -> ContingencyTable:
     import torch
+    from statsmodels.stats.contingency_tables import mcnemar
 
-    from kdsweep.report.analysis.statistics import mcnemar
     from kdsweep.report.sections.networks import correct_predictions
 
     if not torch.equal(first.labels["test"], second.labels["test"]):
@@ -135,13 +135,10 @@ def _contingency(first: Predictions, second: Predictions) -> ContingencyTable:
             f" {len(first.labels['test'])} and {len(second.labels['test'])} with other labels"
         )
     one, other = correct_predictions(first), correct_predictions(second)
-    return ContingencyTable(
-        both=int((one & other).sum()),
-        only_first=int((one & ~other).sum()),
-        only_second=int((other & ~one).sum()),
-        neither=int((~one & ~other).sum()),
-        p=mcnemar(one.tolist(), other.tolist()),
-    )
+    both, only_first = int((one & other).sum()), int((one & ~other).sum())
+    only_second, neither = int((other & ~one).sum()), int((~one & ~other).sum())
+    p = float(mcnemar([[both, only_first], [only_second, neither]], exact=True).pvalue)
+    return ContingencyTable(both, only_first, only_second, neither, p)
 
 
 def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:

@@ -39,7 +39,7 @@ def _predictions(right: list[bool]) -> Predictions:
 
 
 def test_images_are_counted_and_tested() -> None:
-    # 8 and 2 of 20, as in the test of McNemar's p-value itself
+    # 8 images that only the first has right, 2 that only the second: 2 * P(X <= 2), X ~ B(10, 1/2)
     first = Made("first", [True] * 8 + [False] * 2 + [True] * 6 + [False] * 4)
     second = Made("second", [False] * 8 + [True] * 2 + [True] * 6 + [False] * 4)
     found = compare_runs(first, second)
@@ -55,6 +55,12 @@ def test_images_are_counted_and_tested() -> None:
     counts = "Of 20 test images 6 are right in both runs, 4 wrong in both, 8 right in first"
     assert counts in message
     assert "p = 0.109, on these images neither is shown to be better" in message
+
+
+def test_equal_predictions_have_a_p_value_of_one() -> None:
+    found = compare_runs(Made("a", [True, False]), Made("b", [True, False])).contingency
+    assert found is not None
+    assert found.p == 1.0
 
 
 def test_the_better_of_two_is_named() -> None:

@@ -23,7 +23,6 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
@@ -272,19 +271,3 @@ def seeds_needed(difference: float, sd: float, df_per_seed: float = 1.0) -> int 
 def _power(effect: float, n: int, df: float | None) -> float:
     """Of a t-test; 1 where the effect is too large for the noncentral distribution's code."""
     return float(np.nan_to_num(TTestPower().power(effect, n, ALPHA, df=df), nan=1.0))
-
-
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """p-value of McNemar's exact test: two runs, each right or wrong on the same images.
-
-    Raises:
-        ValueError: unless both have predicted the same number of images.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"both must answer the same images, got {len(first)} and {len(second)}")
-    right = np.array([first, second], dtype=bool)
-    table = [
-        [int(np.sum((right[0] == a) & (right[1] == b))) for b in (True, False)]
-        for a in (True, False)
-    ]
-    return float(mcnemar_test(table, exact=True).pvalue)

@@ -12,7 +12,6 @@ from kdsweep.report.analysis.statistics import (
     compare_cells,
     detectable_difference,
     holm,
-    mcnemar,
     pooled,
     seeds_needed,
     summary,
@@ -65,16 +64,6 @@ def test_power_is_that_of_r() -> None:
     assert seeds_needed(0.001, 1.0) is None
     assert seeds_needed(0.0, 1.0) is None
     assert seeds_needed(100.0, 1.0) == 2
-
-
-def test_mcnemar_is_that_of_the_binomial() -> None:
-    # 8 images that only the first has right, 2 that only the second: 2 * P(X <= 2), X ~ B(10, 1/2)
-    ours = [True] * 8 + [False] * 2 + [True] * 5 + [False] * 5
-    theirs = [False] * 8 + [True] * 2 + [True] * 5 + [False] * 5
-    assert mcnemar(ours, theirs) == pytest.approx(2 * (1 + 10 + 45) / 1024)
-    assert mcnemar(ours, ours) == 1.0
-    with pytest.raises(ValueError, match="both must answer the same images, got 1 and 2"):
-        mcnemar([True], [True, False])
 
 
 def test_a_summary_has_the_sample_sd_and_the_interval_of_t() -> None:
