@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig, TrainConfig
 
@@ -54,25 +54,15 @@ class RunConfig(TrainConfig):
     @property
     def loss_name(self) -> str:
         """The terms joined by `+`: `fitnet+kl`; `ce` without a term in addition to the hard one."""
-        return loss_name(self.loss)
-
-
-def loss_name(loss: Mapping[str, Any]) -> str:
-    """The names of loss terms joined by `+`, `ce` if there are none."""
-    return "+".join(sorted(loss)) or "ce"
+        return "+".join(sorted(self.loss)) or "ce"
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
     """The typed config of plain values."""
-    stages, derived = values["stages"], ("alpha_weighted", MEMBER_NAME)
+    derived = ("alpha_weighted", MEMBER_NAME)
     extra = _extra_keys(RunConfig, {k: v for k, v in values.items() if k not in derived})
-    return replace(
-        from_values(RunConfig, values),
-        teacher=_teacher(values["teacher"]),
-        stages={name: from_values(ResolvedStage, stage) for name, stage in stages.items()},
-        member_name=values.get(MEMBER_NAME),
-        extra_keys=extra,
-    )
+    member_name = values.get(MEMBER_NAME)
+    return replace(from_values(RunConfig, values), member_name=member_name, extra_keys=extra)
 
 
 def _extra_keys(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,29 +76,21 @@ def _extra_keys(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return extra
 
 
-def _teacher(values: Mapping[str, Any]) -> ResolvedTeacher:
-    below, members, peers = (values.get(key) for key in ("teacher", "members", "peers"))
-    return replace(
-        from_values(ResolvedTeacher, values),
-        teacher=None if below is None else _teacher(below),
-        members={name: _teacher(member) for name, member in (members or {}).items()},
-        peers={name: from_values(ResolvedPeer, peer) for name, peer in (peers or {}).items()},
-    )
-
-
 def from_values(schema: type[Node], values: Mapping[str, Any]) -> Node:
     """An instance of a dataclass of the schema from plain values, nested ones included."""
     assert is_dataclass(schema)
     kinds = get_type_hints(schema)
-    known = {key: values[key] for key in kinds if key in values}
-    return schema(
-        **{
-            key: from_values(kinds[key], value)
-            if is_dataclass(kinds[key]) and isinstance(value, Mapping)
-            else value
-            for key, value in known.items()
-        }
-    )
+    return schema(**{key: _typed(kinds[key], values[key]) for key in kinds if key in values})
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """A mapping as what its key is of: `X`, `X | None` or `dict[str, X]` with a dataclass X."""
+    schema: Any = next(filter(is_dataclass, [kind, *get_args(kind)]), None)
+    if schema is None or not isinstance(value, Mapping):
+        return value
+    if get_origin(kind) is dict:
+        return {name: from_values(schema, node) for name, node in value.items()}
+    return from_values(schema, value)
 
 
 def to_values(config: Any) -> dict[str, Any]:
