@@ -24,11 +24,7 @@ class Peers:
         if len(peers) < 2:
             raise ValueError(f"peers must be at least two students, got {len(peers)}")
         self.peers = dict(peers)
-
-    @property
-    def students(self) -> tuple[Student, ...]:
-        """All of them, in order."""
-        return tuple(self.peers.values())
+        self.students = tuple(peers.values())  # in the same order
 
     @property
     def epoch(self) -> int:

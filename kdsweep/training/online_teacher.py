@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.evaluation import eval_mode
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import detached_output
@@ -22,11 +21,7 @@ class OnlineTeacher:
 
     def __init__(self, student: Student) -> None:
         self.student = student
-
-    @property
-    def networks(self) -> tuple[FeatureExtractor, ...]:
-        """Its only network."""
-        return (self.student.network,)
+        self.networks = (student.network,)  # the only one
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch in training mode; then it is updated by that batch."""

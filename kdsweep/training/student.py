@@ -1,8 +1,6 @@
 """A student: a network in training, with its objective, optimizer and schedule."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -124,16 +122,14 @@ class Student:
         self._begin_epoch()
         return metrics
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> torch.autocast:
         """The student's precision, entered anew for every forward pass.
 
         One context around a whole cohort would keep its cache of bf16 weights across optimizer
         steps, and train on stale ones.
         """
         enabled = self.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-            yield
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def _begin_epoch(self) -> None:
         self.network.model.train()

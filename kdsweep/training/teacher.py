@@ -21,13 +21,9 @@ class Teacher:
 
     def __init__(self, network: FeatureExtractor, *, precision: str = "fp32", device: str = "cpu"):
         self.network, self.precision = network, precision
+        self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
-
-    @property
-    def networks(self) -> tuple[FeatureExtractor, ...]:
-        """Its only network."""
-        return (self.network,)
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch."""
@@ -47,11 +43,7 @@ class Ensemble:
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         self.teachers = tuple(teachers)
-
-    @property
-    def networks(self) -> tuple[FeatureExtractor, ...]:
-        """The members' networks, in order."""
-        return tuple(teacher.network for teacher in self.teachers)
+        self.networks = tuple(teacher.network for teacher in teachers)  # in the same order
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch."""
