@@ -23,26 +23,22 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a run's loss terms require of the networks."""
+    """What a run's loss terms require: a teacher, and features of its network."""
 
     needs_teacher: bool
-    student_features: tuple[str, ...]
     teacher_features: tuple[str, ...]
 
 
 def objective_requirements(config: RunConfig) -> Requirements:
     """What the loss terms of a run require, found by building them once."""
     objective = build_objective(config)
-    return Requirements(
-        objective.needs_teacher, objective.student_features, objective.teacher_features
-    )
+    return Requirements(objective.needs_teacher, objective.teacher_features)
 
 
 def build_objective(config: RunConfig) -> Objective:
     """The weighted sum of a run's terms, not yet set up for networks.
 
-    Raises:
-        UserError: if a term cannot be built, or does not go with the data or the stages.
+    Raises UserError if a term cannot be built, or does not go with the data or the stages.
     """
     with torch.random.fork_rng():
         terms = {name: _build_term(name, config) for name in sorted(config.loss)}

@@ -17,18 +17,11 @@ from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.training.checkpoint import fit_weights, load_weights
 
 
-def build_model(
-    node: dict[str, Any], key: str, shape: tuple[int, ...], num_classes: int
-) -> nn.Module:
-    """A model for images of (channels, H, W) and a number of classes."""
-    model = instantiate_node(node, f"{key}.model", in_shape=shape, num_classes=num_classes)
-    assert isinstance(model, nn.Module)
-    return model
-
-
 def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
     """A model for the images of a data set with its normalisation."""
-    model = build_model(node, key, dataset.image_shape, dataset.num_classes)
+    shape, num_classes = dataset.image_shape, dataset.num_classes
+    model = instantiate_node(node, f"{key}.model", in_shape=shape, num_classes=num_classes)
+    assert isinstance(model, nn.Module)
     adapt_input(model, dataset.mean, dataset.std)
     return model
 
@@ -50,8 +43,7 @@ def build_teacher_network(
 def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
     """Load a file of weights into a model.
 
-    Raises:
-        UserError: if the file is missing, damaged, a pickle, or does not fit the model.
+    Raises UserError if the file is missing, damaged, a pickle, or does not fit the model.
     """
     try:
         fit_weights(model, load_weights(Path(path)), str(path))
@@ -64,8 +56,7 @@ def extract_features(
 ) -> FeatureExtractor:
     """The model with an extractor of the named features; its logits must fit the data set.
 
-    Raises:
-        UserError: if a feature is not there, or the model does not fit the images or the classes.
+    Raises UserError if a feature is not there, or the model does not fit the images or the classes.
     """
     try:
         network = FeatureExtractor(model, names)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from kdsweep.builders.models import build_model
+from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.errors import UserError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
@@ -39,10 +39,10 @@ class TestWithTimm:
 
     def test_a_config_may_make_it_though_it_may_not_call_timm_itself(self):
         node = {"_target_": "kdsweep.models.timm_model.Timm", "name": "test_resnet"}
-        model = build_model(node, "student", SHAPE, 10)
+        model = instantiate_node(node, "student.model", in_shape=SHAPE, num_classes=10)
         assert isinstance(copy.deepcopy(model), type(model).__mro__[1])
         with pytest.raises(UserError, match="not in the Hydra execution whitelist"):
-            build_model({"_target_": "timm.models.load_state_dict"}, "student", SHAPE, 10)
+            instantiate_node({"_target_": "timm.models.load_state_dict"}, "student.model")
 
     def test_channels_and_size_come_from_in_shape(self):
         model = Timm("test_vit", in_shape=(1, 64, 64), num_classes=10)
