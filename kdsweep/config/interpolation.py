@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from kdsweep.config.limits import leaves, unknown_keys
 from kdsweep.config.schema import TrainConfig
 
 
-def raw(node: DictConfig | None) -> dict[str, Any]:
-    """A node as it is written, interpolations not followed."""
+def raw(node: DictConfig | ListConfig | None) -> dict[str, Any]:
+    """A node as it is written, interpolations not followed; empty for none."""
     found = {} if node is None else OmegaConf.to_container(node, resolve=False)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}

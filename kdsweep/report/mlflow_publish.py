@@ -49,11 +49,7 @@ Tags = dict[str, str]
 def publish(report: Report, store: MLflowStore, parent: str) -> str:
     """Log the files of `write_report` to a sweep's run, and tag its children with their verdicts.
 
-    Args:
-        parent: id of the sweep's run, in this store.
-
-    Returns:
-        The key of the view that shows the sweep's runs.
+    ``parent`` is the id of the sweep's run. Returns the key of the view that shows its runs.
     """
     for path in files(report):
         store.log_artifact(parent, path)
@@ -158,10 +154,8 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
 def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[Row]) -> str:
     """Save the view of a sweep's runs, and once that of the whole experiment.
 
-    A description of the experiment that a person has written stays.
-
-    Returns:
-        The key of the sweep's view.
+    A description of the experiment that a person has written stays. Returns the key of the sweep's
+    view.
     """
     known = store.client.get_experiment(experiment).tags
     key = parent[:KEY_LENGTH]

@@ -13,13 +13,7 @@ from kdsweep.plotting.palette import BLUE, GREY, RED
 from kdsweep.report.analysis.statistics import Comparison, compare
 from kdsweep.report.analysis.temperature_scaling import Array, probabilities
 from kdsweep.report.formatting import difference, p_value
-from kdsweep.report.sections.networks import (
-    Pair,
-    correct_predictions,
-    distinct,
-    logits_of,
-    predicted_classes,
-)
+from kdsweep.report.sections.networks import Pair, distinct, logits_of, predicted_classes
 from kdsweep.report.sections.section import Figure, Line, Section, Table
 from kdsweep.report.sections.style import SCALE, canvas, label, labels
 from kdsweep.tracking.predictions import Predictions
@@ -41,7 +35,7 @@ def gains(pair: Pair) -> dict[int, Comparison]:
     """
     present = [int(c) for c in np.flatnonzero(pair.counts)]
     after, before = (
-        {seed: _accuracies(predictions[seed], pair) for seed in pair.seeds}
+        {seed: np.diag(_confusion(predictions[seed], pair)) for seed in pair.seeds}
         for predictions in (pair.students, pair.baseline_students)
     )
     compared = compare(
@@ -55,12 +49,6 @@ def gains(pair: Pair) -> dict[int, Comparison]:
     )
     order = sorted(present, key=lambda c: -(compared[str(c)].difference or 0.0))
     return {c: compared[str(c)] for c in order}
-
-
-def _accuracies(predictions: Predictions, pair: Pair) -> Array:
-    """Accuracy of each class, (C,); NaN without a test image."""
-    right = np.bincount(pair.labels, correct_predictions(predictions), minlength=len(pair.classes))
-    return np.where(pair.counts > 0, right / np.maximum(pair.counts, 1), np.nan)
 
 
 def gains_section(pair: Pair) -> Section:
@@ -121,9 +109,8 @@ def dark_knowledge(pair: Pair) -> Array:
 
     NaN for a class without a test image.
     """
-    teachers = distinct(pair.teachers.values())
     size, matrices = len(pair.classes), []
-    for teacher in teachers:
+    for teacher in distinct(pair.teachers.values()):
         total = np.zeros((size, size))
         np.add.at(total, pair.labels, probabilities(logits_of(teacher), pair.T))
         matrices.append(_per_image(total, pair))
@@ -136,6 +123,7 @@ def _mean(matrices: Iterable[Array]) -> Array:
 
 
 def _confusion(predictions: Predictions, pair: Pair) -> Array:
+    """Shares of the true class, (C, C): the accuracy of each class is on the diagonal."""
     size = len(pair.classes)
     places = pair.labels * size + predicted_classes(predictions)
     return _per_image(np.bincount(places, minlength=size * size).reshape(size, size), pair)

@@ -20,13 +20,10 @@ class Curves(NamedTuple):
 
     @property
     def gaps(self) -> dict[int, float]:
-        """Epoch -> training minus validation, in points."""
+        """Epoch -> training minus validation, a fraction."""
         val = dict(zip(self.val.epochs, self.val.mean, strict=True))
-        return {
-            epoch: percent(value - val[epoch])
-            for epoch, value in zip(self.train.epochs, self.train.mean, strict=True)
-            if epoch in val
-        }
+        train = zip(self.train.epochs, self.train.mean, strict=True)
+        return {epoch: value - val[epoch] for epoch, value in train if epoch in val}
 
 
 def section(collection: RunCollection, grid: Grid) -> Section | None:
@@ -61,23 +58,16 @@ def _figure(curves: Mapping[str, Curves], colors: Mapping[str, str]) -> Figure:
             line = {"color": colors[name], "width": 2, "dash": dash}
             text, hover = f"{label(name)}: {part}/acc", "epoch %{x}: %{y:.2f} %"
             draw_line(figure, drawn.epochs, drawn.mean, line, name=text, hovertemplate=hover)
-        figure.add_scatter(
-            x=list(each.gaps),
-            y=list(each.gaps.values()),
-            mode="lines",
-            name=label(name),
-            showlegend=False,
-            line={"color": colors[name], "width": 2},
-            hovertemplate="epoch %{x}: %{y:+.2f} points",
-            row=1,
-            col=2,
-        )
+        line, hover = {"color": colors[name], "width": 2}, "epoch %{x}: %{y:+.2f} points"
+        options = {"name": label(name), "showlegend": False, "hovertemplate": hover}
+        draw_line(figure, list(each.gaps), list(each.gaps.values()), line, column=2, **options)
     figure.update_xaxes(title_text="epoch")
     drawn_curves = [part for each in curves.values() for part in each]
     figure.update_yaxes(title_text="accuracy (%)", range=axis_range(drawn_curves), col=1)
     later = [0.0]  # the gaps after the first fifth of the epochs, and zero, set the axis
     for each in curves.values():
-        later += list(each.gaps.values())[int(UNTIL * len(each.gaps)) :]
+        gaps = [percent(gap) for gap in each.gaps.values()]
+        later += gaps[int(UNTIL * len(gaps)) :]
     margin = 0.08 * (max(later) - min(later)) or 1.0
     gap_range = [min(later) - margin, max(later) + margin]
     figure.update_yaxes(title_text="gap (points)", range=gap_range, col=2)

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
@@ -28,14 +29,10 @@ MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is 
 
 
 class Run(ABC):
-    """One run, in a folder or in MLflow; everything but its row is read on access.
-
-    Args:
-        row: its row of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys.
-    """
+    """One run, in a folder or in MLflow; everything but its row is read on access."""
 
     def __init__(self, row: Row) -> None:
-        self.row = row
+        self.row = row  # of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys
 
     def with_row(self, row: Row) -> Self:
         """The same run with another row."""
@@ -66,23 +63,14 @@ class Run(ABC):
 
 @dataclass(frozen=True)
 class RunCollection:
-    """The runs of a report.
+    """The runs of a report."""
 
-    Args:
-        name: of the sweep, as on its command line; of several, joined by " + ".
-        runs: in the order of the sweep; unfinished and folded ones, too.
-        home: the folder that the report is written to.
-        missing: names of the runs that were requested and have left nothing, `12`.
-        links: a run's id in MLflow -> its page there.
-        load: loads the data set of a run's resolved config, for its images.
-    """
-
-    name: str
-    runs: list[Run]
-    home: Path
-    missing: tuple[str, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
-    load: DatasetLoader = load_dataset
+    name: str  # of the sweep, as on its command line; of several, joined by " + "
+    runs: list[Run]  # in the order of the sweep; unfinished and folded ones, too
+    home: Path  # the folder that the report is written to
+    missing: tuple[str, ...] = ()  # runs that were requested and have left nothing, `12`
+    links: Mapping[str, str] = field(default_factory=dict)  # a run's id in MLflow -> its page
+    load: DatasetLoader = load_dataset  # for the images of a run
 
     @property
     def rows(self) -> list[Row]:
@@ -103,7 +91,7 @@ class FolderRun(Run):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return as_dict(OmegaConf.load(self.folder / run_dir.CONFIG))
+        return raw(OmegaConf.load(self.folder / run_dir.CONFIG))
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
@@ -121,13 +109,6 @@ class FolderRun(Run):
         return _predictions(self.sweep / TEACHER_PREDICTIONS_DIR / f"{own.teacher}.safetensors")
 
 
-def as_dict(config: DictConfig | ListConfig) -> dict[str, Any]:
-    """A run's config as plain values."""
-    values = OmegaConf.to_container(config)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
 def _predictions(path: Path) -> Predictions | None:
     try:
         return load_predictions(path) if path.is_file() else None
@@ -137,11 +118,7 @@ def _predictions(path: Path) -> Predictions | None:
 
 
 def from_folder(sweep: Path) -> RunCollection:
-    """The runs of a sweep's folder.
-
-    Raises:
-        UserError: if the folder holds no sweep.
-    """
+    """The runs of a sweep's folder. Raises UserError if it holds no sweep."""
     if not (sweep / "sweep.json").is_file():
         raise UserError(f"SWEEP must be a sweep's folder, got {sweep}, which has no sweep.json")
     runs: list[Run] = [  # a folded run has nothing but a row of its own
@@ -156,11 +133,7 @@ def from_folder(sweep: Path) -> RunCollection:
 
 
 def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
-    """The pages of a sweep's runs, by their ids in MLflow.
-
-    Args:
-        note: with `tracking_uri` and `experiment_id`, as in sweep.json.
-    """
+    """The pages of runs, by their ids in MLflow, whose address ``note`` has, as in sweep.json."""
     uri, experiment = note.get("tracking_uri"), note.get("experiment_id")
     if not uri or not experiment:
         return {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from kdsweep.common import text
 from kdsweep.errors import UserError
 from kdsweep.plotting.drawing import DPI, save_figure
 
@@ -46,8 +47,7 @@ def load_dataset(config: dict[str, Any]) -> "Dataset":
 
     Images in files are decoded when they are read, and pixel statistics are not computed.
 
-    Raises:
-        UserError: if the data is missing, damaged, or cannot be split as it was.
+    Raises UserError if the data is missing, damaged, or cannot be split as it was.
     """
     from kdsweep.builders.data import build_dataset, build_source
     from kdsweep.config.run_config import from_values
@@ -102,9 +102,7 @@ class SheetImage(NamedTuple):
     def caption(self) -> str:
         """`true: before → after`, in two lines if it is long."""
         names = (self.true, self.before, self.after)
-        true, before, after = (
-            name if len(name) <= LETTERS else name[: LETTERS - 1] + "…" for name in names
-        )
+        true, before, after = (text.shorten(name, LETTERS) for name in names)
         space = "\n" if len(true + before + after) > LETTERS else " "
         return f"{true}:{space}{before} → {after}"
 

@@ -54,11 +54,7 @@ class Source:
     experiment: str | None = None
 
     def store(self) -> MLflowStore | None:
-        """The store that has the parent run; None if there is none.
-
-        Raises:
-            ValueError: if it cannot be used.
-        """
+        """The store that has the parent run, if any. Raises ValueError if it cannot be used."""
         if self.parent is None or self.uri is None:
             return None
         store = MLflowStore.existing(self.uri, self.experiment or EXPERIMENT)
@@ -71,8 +67,7 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
     A word is a sweep's folder, its name under multirun/, the id of its run in MLflow, or a filter
     of MLflow's.
 
-    Raises:
-        UserError: if a word names nothing.
+    Raises UserError if a word names nothing.
     """
     address = address or Address()
     if words:
@@ -119,11 +114,7 @@ def _of_folder(folder: Path, address: Address) -> Source:
 
 
 def latest(home: Path = Path("multirun")) -> Path:
-    """The folder of the sweep that was started last.
-
-    Raises:
-        UserError: if there is none.
-    """
+    """The folder of the sweep that was started last. Raises UserError if there is none."""
     folders = [path.parent for path in home.glob("**/sweep.json")]
     notes = [
         (note["created"], folder) for folder in folders if (note := read_sweep_metadata(folder))

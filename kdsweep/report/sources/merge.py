@@ -45,8 +45,7 @@ MOST_WORDS = 5
 def merge(parts: Sequence[RunCollection]) -> RunCollection:
     """The runs of several sweeps as those of one; a run that is in two of them counts once.
 
-    Raises:
-        UserError: if they were not measured on the same images, or cannot be distinguished.
+    Raises UserError if they were not measured on the same images, or cannot be distinguished.
     """
     if len(parts) == 1:
         return parts[0]

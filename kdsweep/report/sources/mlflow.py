@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omegaconf import OmegaConf
 
 from kdsweep.common.text import first_line
+from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import Row
-from kdsweep.report.sources.collection import Run, RunCollection, as_dict, links
+from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
@@ -94,8 +95,7 @@ class MLflowRun(Run):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        config = self._artifacts.read(self.run_id, f"config/{run_dir.CONFIG}", OmegaConf.load)
-        return {} if config is None else as_dict(config)
+        return raw(self._artifacts.read(self.run_id, f"config/{run_dir.CONFIG}", OmegaConf.load))
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
@@ -119,8 +119,7 @@ class MLflowRun(Run):
 def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
     """The runs of a sweep or a search, by the id of its run in MLflow; a single run, too.
 
-    Raises:
-        UserError: if the store has no such run.
+    Raises UserError if the store has no such run.
     """
     from mlflow.exceptions import MlflowException
 
@@ -147,8 +146,7 @@ def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
 def from_query(store: MLflowStore, query: str) -> list[RunCollection]:
     """The runs that match a filter of MLflow's, those of each sweep together.
 
-    Raises:
-        UserError: if MLflow does not understand the filter, or no run matches it.
+    Raises UserError if MLflow does not understand the filter, or no run matches it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -242,11 +240,7 @@ def place(run: "Entity", above: str | None) -> str:
 
 
 def row_of(run: "Entity", name: str) -> Row:
-    """A run's row, the same as from result.json in its folder.
-
-    Args:
-        name: of the run in its sweep's folder.
-    """
+    """A run's row, as from its folder, which is called ``name`` in that of the sweep."""
     info, params, tags = run.info, run.data.params, run.data.tags
     status = str(info.status)
     if status == "KILLED" and tags.get(PRUNED_TAG) == "true":
