@@ -8,8 +8,7 @@ from kdsweep.errors import UserError
 def resolve_device(name: str) -> str:
     """`auto` becomes the accelerator that is there, else `cpu`; other names must exist.
 
-    Raises:
-        UserError: if the device is unknown or not present.
+    Raises UserError if the device is unknown or not present.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)

@@ -13,8 +13,7 @@ from kdsweep.errors import UserError
 def content_digests(config: RunConfig) -> dict[str, str]:
     """The digest of the data, under `dataset`, and of given checkpoints, under their path.
 
-    Raises:
-        UserError: if something named is not there.
+    Raises UserError if something named is not there.
     """
     source = build_source(config.dataset)
     with naming_key("dataset"):

@@ -13,11 +13,7 @@ from kdsweep.training.memory import is_out_of_memory
 
 
 def instantiate_node(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
-    """Build the object that a config node describes.
-
-    Raises:
-        UserError: with a message that begins with the config key.
-    """
+    """The object that a config node describes. A UserError begins with the config key."""
     try:
         return instantiate(
             node, **kwargs, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST

@@ -79,8 +79,7 @@ def unknown_keys(skeleton: type, node: Mapping[str, Any], prefix: str = "") -> I
 def refuse_sweep(words: list[str]) -> None:
     """Refuse a grid that names a value twice, or has more runs than anyone can train.
 
-    Raises:
-        UserError: naming the key and the value, or the number of runs.
+    Raises UserError, naming the key and the value, or the number of runs.
     """
     runs = 1
     for override in OverridesParser.create().parse_overrides(words):

@@ -55,15 +55,14 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
         student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),
-        extra_keys=_extra_keys(config, teacher="trainer hard"),
+        extra_keys=_extra_keys(config, "trainer", "hard"),
         **{key: getattr(teacher, key) for key in RECIPE},
     )
 
 
-def _extra_keys(config: RunConfig, *, teacher: str = "") -> dict[str, Any]:
-    """The extra keys of a run with another student, and with these nodes of its teacher."""
+def _extra_keys(config: RunConfig, *taken: str) -> dict[str, Any]:
+    """The extra keys of a run with another student; the nodes ``taken`` are its teacher's."""
     below = config.extra_keys.get("teacher", {})
-    taken = teacher.split()
     rest = {k: v for k, v in config.extra_keys.items() if k not in ("student", "teacher", *taken)}
     return {**rest, **{key: below[key] for key in taken if key in below}}
 
@@ -84,7 +83,7 @@ def online_recipe(config: RunConfig) -> RunConfig | None:
         trainer=replace(config.trainer, precision=own.precision, grad_clip=own.grad_clip),
         seed=config.seed,
         member_name="teacher",
-        extra_keys=_extra_keys(config, teacher="hard"),
+        extra_keys=_extra_keys(config, "hard"),
     )
 
 

@@ -20,8 +20,7 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
     The loss terms of a teacher's recipe are those of a run of its own: `${T}`, `${alpha}` and
     `${pairs:...}` in them mean the recipe's, not the root's.
 
-    Raises:
-        UserError: if an interpolation cannot be resolved, such as to features a network lacks.
+    Raises UserError if an interpolation cannot be resolved, such as to features a network lacks.
     """
     rest = cfg.copy()
     for key, value in _prepared(raw(cfg.teacher)).items():
@@ -129,8 +128,7 @@ def _recipe(values: dict[str, Any], node: DictConfig, key: str) -> dict[str, Any
 def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
     """A nested node with the defaults of the keys it leaves out.
 
-    Raises:
-        UserError: for an unknown key, or a value of another type.
+    Raises UserError for an unknown key, or a value of another type.
     """
     if not isinstance(node, dict):
         raise UserError(f"{key} must be a mapping of options, got {node}")

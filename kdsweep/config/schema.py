@@ -57,13 +57,12 @@ class TrainerConfig:
 
 @dataclass
 class FeaturesConfig:
-    """The features of a network: module paths, under names that all networks share.
-
-    ``before_relu``: the maps before their last ReLU; None where they are as they are.
-    """
+    """The features of a network: module paths, under names that all networks share."""
 
     maps: list[str] | None = None
-    before_relu: list[str] | None = None
+    before_relu: list[str] | None = (
+        None  # maps before their last ReLU; None if they are as they are
+    )
     hint: str | None = None
     embedding: str | None = None
 
@@ -125,12 +124,9 @@ class StageConfig:
 
 @dataclass
 class ScaleConfig:
-    """How conf/scale/ cuts a recipe down where keys have names of their own.
+    """How conf/scale/ cuts a recipe down where keys have names of their own."""
 
-    ``stage_epochs``: most epochs of a stage that conf/stages/ gives; None: as given there.
-    """
-
-    stage_epochs: int | None = None
+    stage_epochs: int | None = None  # most of a stage that conf/stages/ gives; None: as given there
 
 
 @dataclass

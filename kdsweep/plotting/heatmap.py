@@ -29,8 +29,8 @@ def draw_heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
 
     There is a panel for everything else that the sweep varies: a loss, a learning rate.
     ``results`` are rows of `kdsweep.tracking.results_table.collect`; those without an effect of T
-    or of alpha are left out, and so are panels of one point. Returns False, and writes nothing,
-    if nothing is left.
+    or of alpha are left out, and so are panels of one point, such as each run of a search over more
+    keys, which show no influence of either. Returns False, and writes nothing, if nothing is left.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -63,11 +63,7 @@ def draw_heatmap(results: Iterable[Mapping[str, Any]], path: Path) -> bool:
 
 
 def _cells_by_panel(results: Iterable[Mapping[str, Any]]) -> dict[str, Cells]:
-    """The points of each panel, by what its runs share except T and alpha: `kl optimizer.lr=0.1`.
-
-    A panel of one point, such as each run of a search over more keys, shows no influence of either
-    and is left out.
-    """
+    """The points of each panel, by what its runs share but T and alpha: `kl optimizer.lr=0.1`."""
     panels: dict[str, dict[tuple[float, float], list[float]]] = {}
     for row in results:
         needed = [row.get(key) for key in ("T", "alpha", "val/acc")]

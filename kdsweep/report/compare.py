@@ -53,8 +53,7 @@ class RunComparison:
 def find_run(word: str, address: Address) -> Run:
     """A run by its folder, or by its id in MLflow, which may be shortened.
 
-    Raises:
-        UserError: if there is no such run, or there are several.
+    Raises UserError if there is no such run, or there are several.
     """
     folder = Path(word)
     if not folder.is_dir():
@@ -89,11 +88,7 @@ def _in_mlflow(word: str, store: MLflowStore) -> Run:
 
 
 def compare_runs(first: Run, second: Run) -> RunComparison:
-    """The comparison of two runs.
-
-    Raises:
-        UserError: if they were not measured on the same test images.
-    """
+    """The comparison of two runs. Raises UserError if their test images are not the same."""
     images = [measured_on(dict(leaves("", run.config))) for run in (first, second)]
     if differing := _differing(*images):
         key, one, other = differing[0]

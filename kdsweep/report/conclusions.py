@@ -8,11 +8,7 @@ from kdsweep.report.analysis.aggregate import Cell, Grid
 
 
 def conclusions(grid: Grid, missing: Sequence[str] = ()) -> list[str]:
-    """The sentences, the most important first.
-
-    Args:
-        missing: names of runs that were requested and have left nothing.
-    """
+    """The sentences, the most important first; ``missing`` are runs that have left nothing."""
     sentences = _of_best(grid)
     totals = Counter(str(row["status"]) for cell in grid.cells for row in cell.rows)
     del totals["FINISHED"]

@@ -20,11 +20,7 @@ PAGE, TEXT, ROWS, TABLE = FILES = ("report.html", "report.md", "results.csv", "t
 
 
 def write_report(collection: RunCollection) -> Report:
-    """Write `FILES` into the home folder of a collection, and return the report.
-
-    Raises:
-        OSError: if a file cannot be written.
-    """
+    """Write `FILES` into a collection's home folder. Raises OSError if that is impossible."""
     made, home = report(collection), collection.home
     home.mkdir(parents=True, exist_ok=True)
     write_csv(collection.rows, home / ROWS)

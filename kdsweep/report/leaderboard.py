@@ -64,8 +64,7 @@ class Leaderboard:
 def leaderboards(store: MLflowStore) -> list[Leaderboard]:
     """The cells of an experiment, those of each data set by themselves, most runs first.
 
-    Raises:
-        UserError: if no run of the experiment has finished.
+    Raises UserError if no run of the experiment has finished.
     """
     everything = store.search(f"tags.`{ROLE}` LIKE '%'")
     parents = ParentIndex(run for run in everything if run.data.tags[ROLE] != "run")

@@ -1,7 +1,4 @@
-"""Metrics of networks on a split.
-
-N images, C classes.
-"""
+"""Metrics of networks on a split of N images of C classes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -147,8 +147,7 @@ def compare(
 ) -> dict[str, Comparison]:
     """The first of each couple against the second, by t-tests, Holm-corrected over all.
 
-    Args:
-        spreads: of the differences of a couple; by default each is tested by its own.
+    A couple is tested by the spread of its own differences unless ``spreads`` has another.
     """
     tested = {name: _paired(*pair, (spreads or {}).get(name)) for name, pair in couples.items()}
     corrected = holm({name: comparison.p for name, comparison in tested.items()})
@@ -156,12 +155,7 @@ def compare(
 
 
 def compare_cells(cells: Mapping[str, Seeds], against: Mapping[str, str]) -> dict[str, Comparison]:
-    """Cells of a sweep against others of it, Holm-corrected over all.
-
-    Args:
-        cells: every cell that is part of a comparison, by name.
-        against: which one a cell is compared with.
-    """
+    """Cells of a sweep, by name, against those in ``against``, Holm-corrected over all."""
     named = {*against, *against.values()}
     known = pooled({name: cells[name] for name in cells if name in named})
     couples = {name: (cells[name], cells[other]) for name, other in against.items()}

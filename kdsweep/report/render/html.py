@@ -22,11 +22,7 @@ WITHOUT_BUTTONS = ["select2d", "lasso2d", "autoScale2d"]
 
 
 def page(report: Report, plotly_js: str | None = None) -> str:
-    """The whole page, about 5 MB.
-
-    Args:
-        plotly_js: the script that draws the figures; by default that of the installed plotly.
-    """
+    """The whole page, about 5 MB; ``plotly_js`` is by default the installed plotly's script."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -116,12 +116,7 @@ def _mean(networks: Sequence[Scores], key: str) -> str:
 
 
 def _question_figure(teacher: Network, best: Mapping[float, Cell]) -> Figure:
-    """The teacher's NLL over T, above what each T taught: both over the same log axis.
-
-    Args:
-        teacher: with a calibrated T.
-        best: T -> the cell of it that came first on validation.
-    """
+    """The NLL of a teacher with a calibrated T, above the best cell of each T on validation."""
     titles = (f"{teacher.name}: NLL on validation", "Best cell of each T: accuracy on test")
     figure = canvas(2, height=560, titles=titles, shared_xaxes=True, vertical_spacing=0.09)
     low, high = teacher.interval or (teacher.T, teacher.T)
@@ -230,9 +225,7 @@ def _draw_bins(
     """Bins as markers as large as their share; the bars are Wilson's 95 % intervals.
 
     The same image of several seeds is one observation at most, so a bin counts images per seed.
-
-    Args:
-        scaled: the predictions of each seed, and the T that their logits are divided by.
+    ``scaled``: the predictions of each seed, and the T that their logits are divided by.
     """
     seeds = len(scaled)
     logits = np.concatenate([logits_and_labels(p, "test")[0] / T for p, T in scaled])

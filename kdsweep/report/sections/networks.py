@@ -67,14 +67,10 @@ def correct_predictions(predictions: Predictions) -> Array:
 
 @dataclass(frozen=True)
 class Network:
-    """A teacher, or the students of a cell: one network, or one of every seed.
-
-    Args:
-        predictions: with validation among their splits.
-    """
+    """A teacher, or the students of a cell: one network, or one of every seed."""
 
     name: str
-    predictions: Sequence[Predictions]
+    predictions: Sequence[Predictions]  # with validation among their splits
 
     @cached_property
     def temperatures(self) -> list[float]:
@@ -126,25 +122,15 @@ class Network:
 
 @dataclass(frozen=True)
 class Pair:
-    """Predictions by seed, all of the same test images.
-
-    Args:
-        name: of the distilled cell.
-        baseline: the cell that learned from labels alone; None where the sweep has none.
-        students: of the distilled cell.
-        baseline_students: of the baseline; may be empty.
-        teachers: of the seeds of ``students``; empty where they were not kept.
-        T: softens the teacher where it is looked at.
-        config: of one of the runs.
-    """
+    """A distilled cell and its baseline: predictions by seed, all of the same test images."""
 
     name: str
-    baseline: str | None
+    baseline: str | None  # the cell that learned from labels alone; None where there is none
     students: Mapping[int, Predictions]
-    baseline_students: Mapping[int, Predictions]
-    teachers: Mapping[int, Predictions]
-    T: float
-    config: Mapping[str, Any]
+    baseline_students: Mapping[int, Predictions]  # may be empty
+    teachers: Mapping[int, Predictions]  # of the same seeds; empty where they were not kept
+    T: float  # softens the teacher where it is looked at
+    config: Mapping[str, Any]  # of one of the runs
 
     @cached_property
     def seeds(self) -> list[int]:

@@ -51,14 +51,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class TemperatureQuestion:
-    """Whether the T at which a teacher taught best is its calibrated T.
-
-    Args:
-        grid: of the cells that it taught and in which T has an effect.
-    """
+    """Whether the T at which a teacher taught best is its calibrated T."""
 
     teacher: Network
-    grid: Grid
+    grid: Grid  # of the cells that it taught and in which T has an effect
 
     @cached_property
     def by_T(self) -> Mapping[float, list[Cell]]:
