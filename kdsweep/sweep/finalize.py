@@ -95,33 +95,27 @@ def close(
     error: BaseException | None = None,
     only: Callable[[], Iterable[Path]] | None = None,
 ) -> "Report | None":
-    """Make the report, and have MLflow agree with a sweep or a search that has ended.
+    """Have MLflow agree with a sweep or a search that has ended, and make the report.
 
-    A message names the command that uploads the rest when `tracking.wait` seconds are over.
+    The report is made when the runs are uploaded, or `tracking.wait` seconds are over: its links
+    are the ids of the runs. A message names the command that uploads the rest.
 
     Args:
         only: the folders of the runs and trials to upload if other processes continue the search;
             they upload theirs, and the last of them closes the run of the whole.
     """
-    report = make() if make is not None else None
     store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
-    if store is None:
-        if context.is_detached:
-            _name_sync(folder, [folder, *context.run_dirs], context)
-        return report
-
-    def run_ids() -> list[str | None]:
-        return [row["mlflow_run_id"] for row in collect(folder)]
-
-    before = run_ids()
 
     def runs() -> list[PendingUpload]:
         folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
         return context.pending_uploads(sorted(folders))
 
     is_whole = context.upload_pending(runs)
-    if make is not None and run_ids() != before:  # its links were not known before
-        report = make()
+    report = make() if make is not None else None
+    if store is None:
+        if context.is_detached:
+            _name_sync(folder, [folder, *context.run_dirs], context)
+        return report
     views: list[str | None] = []
     # On a full disk, runs that are not whole can be marked no more.
     if parent is not None and only is None and (is_whole or is_full(error)):
