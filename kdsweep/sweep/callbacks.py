@@ -17,9 +17,7 @@ from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
-from kdsweep.tracking.results_table import ResultRow, caption, collect, table
-
-PAGE = "report.html"
+from kdsweep.tracking.results_table import CSV, REPORT, ResultRow, caption, collect, table
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
@@ -87,7 +85,7 @@ class SweepSummaryCallback(Callback):
         show_results(
             rows, folder, console, self.sweep_summary.report if self.sweep_summary else None
         )
-        console.print(f"results  {folder / 'results.csv'}", markup=False)
+        console.print(f"results  {folder / CSV}", markup=False)
         if note["tracking_uri"] is not None:
             console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
             console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
@@ -114,7 +112,7 @@ def show_results(
     Args:
         report: that was made at the sweep's end; None if none was, or by an earlier process.
     """
-    if report is None and not (folder / PAGE).is_file():
+    if report is None and not (folder / REPORT).is_file():
         show_runs(rows, console)
         return
     from kdsweep.report.analysis.aggregate import grid
@@ -128,7 +126,7 @@ def show_results(
         console.print(table(unfinished))
     sentences = conclusions(cells) if report is None else report.conclusions
     show(cells, sentences, console, with_table=cells.seeds > 1)
-    console.print(f"report   {folder / PAGE}", soft_wrap=True, markup=False)
+    console.print(f"report   {folder / REPORT}", soft_wrap=True, markup=False)
 
 
 def show_runs(rows: list[ResultRow], console: Console) -> None:

@@ -18,7 +18,7 @@ from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
-from kdsweep.tracking.results_table import ResultRow, collect, write_csv
+from kdsweep.tracking.results_table import CSV, ResultRow, collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
@@ -66,7 +66,7 @@ def publish(
     wants_report = context.options.report and status != "KILLED" and not is_full(error)
     load = loaded_data(context) if context.has_data else None  # no need to read it again
     try:
-        write_csv(rows, folder / "results.csv")
+        write_csv(rows, folder / CSV)
         if context.options.plots != "none":
             with warn_on_failure(str(folder / "heatmap.png")):
                 draw_heatmap(rows, folder / "heatmap.png")
@@ -153,7 +153,7 @@ def upload_sweep(
         The key of MLflow's view of the sweep's runs; None without a report.
     """
     try:
-        write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
+        write_csv(collect(folder), folder / CSV)  # by now it knows the ids of all runs
         sync_search(folder, store, parent)
         log_own_files(store, parent, folder)
     finally:  # a full disk of ours does not keep the run open

@@ -26,7 +26,7 @@ from kdsweep.tracking.metadata import (
 from kdsweep.tracking.mlflow import backend, trial_sync
 from kdsweep.tracking.mlflow.run_sync import ensure_run, find_trial_dir, sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.results_table import collect, write_csv
+from kdsweep.tracking.results_table import CSV, collect, write_csv
 
 
 class Target(NamedTuple):
@@ -146,11 +146,11 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     rows = collect(folder)
     if parent is None:
         if rows:
-            write_csv(rows, folder / "results.csv")  # by now the id of each run is known
+            write_csv(rows, folder / CSV)  # by now the id of each run is known
         return
     note = read_sweep_metadata(folder)
     if note is not None and may_be_training(note):
-        write_csv(rows, folder / "results.csv")
+        write_csv(rows, folder / CSV)
         log_own_files(store, parent, folder)
         return
     runs = [path.parent for path in folder.rglob(run_dir.RUN)]

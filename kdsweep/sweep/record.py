@@ -19,12 +19,13 @@ from kdsweep.sweep.directory import fingerprints, refuse_another, refuse_while_t
 from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
+from kdsweep.tracking.results_table import CSV
 
 log = logging.getLogger(__name__)
 
 OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
-OWN_FILES = (SWEEP, "results.csv", "optimization_results.yaml", "heatmap.png", "samples.png")
+OWN_FILES = (SWEEP, CSV, "optimization_results.yaml", "heatmap.png", "samples.png")
 
 
 def open_sweep(
