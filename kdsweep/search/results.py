@@ -14,7 +14,7 @@ from rich.table import Table
 from kdsweep.common.text import format_number
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
-from kdsweep.sweep.callbacks import link, ui_command
+from kdsweep.sweep.callbacks import show_mlflow_page
 from kdsweep.sweep.record import PLOTS
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.result import RunResult
@@ -140,6 +140,5 @@ def _show_places(console: Console, folder: Path) -> None:
     if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True, markup=False)
     note = read_sweep_metadata(folder)
-    if note is not None and note["tracking_uri"] is not None:
-        console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
-        console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
+    if note is not None:
+        show_mlflow_page(note, console)
