@@ -47,13 +47,9 @@ def publish(
 
     The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
     The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
-    killed, else FINISHED.
+    killed, else FINISHED. ``error`` has ended the sweep, if it has not come to its end.
 
-    Args:
-        error: what has ended the sweep, if it has not come to its end.
-
-    Raises:
-        OSError: if a file cannot be written; the sweep is closed in MLflow by then.
+    Raises OSError if a file cannot be written; the sweep is closed in MLflow by then.
     """
     if isinstance(error, KeyboardInterrupt | SystemExit):
         context.retrier.limit(INTERRUPTED_SECONDS)
@@ -78,7 +74,7 @@ def publish(
 
 
 def loaded_data(context: TrainingContext) -> "DatasetLoader":
-    """Gives a report the data set of a run's plain config, which is in memory."""
+    """A report's loader: the data set of a run's plain config, which is in memory."""
 
     def load(values: dict[str, Any]) -> Dataset:
         node = from_values(DatasetConfig, values["dataset"])
@@ -100,9 +96,8 @@ def close(
     The report is made when the runs are uploaded, or `tracking.wait` seconds are over: its links
     are the ids of the runs. A message names the command that uploads the rest.
 
-    Args:
-        only: the folders of the runs and trials to upload if other processes continue the search;
-            they upload theirs, and the last of them closes the run of the whole.
+    ``only`` are the folders of the runs and trials to upload if other processes continue the
+    search; they upload theirs, and the last of them closes the run of the whole.
     """
     store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
 
@@ -149,8 +144,7 @@ def upload_sweep(
 ) -> str | None:
     """Upload what a sweep or a search as a whole has, and close its run.
 
-    Returns:
-        The key of MLflow's view of the sweep's runs; None without a report.
+    Returns the key of MLflow's view of the sweep's runs; None without a report.
     """
     try:
         write_csv(collect(folder), folder / CSV)  # by now it knows the ids of all runs
@@ -168,10 +162,8 @@ def upload_sweep(
 def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | None":
     """The report of a sweep, in its folder; None for one run alone, which has none.
 
-    A sweep never fails for its report: what went wrong is a warning.
-
-    Args:
-        load: gives the data set of a run, where there is one in memory.
+    A sweep never fails for its report: what went wrong is a warning. ``load`` returns the data set
+    of a run, where there is one in memory.
     """
     if sum(row["same_as"] is None for row in collect(folder)) < 2:
         return None

@@ -49,11 +49,8 @@ class _Address(NamedTuple):
 def sync_folder(folder: Path, target: Target) -> str:
     """Upload what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
 
-    Returns:
-        What was uploaded, as a sentence.
-
-    Raises:
-        UserError: if the folder holds no run, or its store cannot be used.
+    Returns what was uploaded, as a sentence. Raises UserError if the folder holds no run, or its
+    store cannot be used.
     """
     folder = Path(os.path.abspath(folder))
     places = [path.parent for path in folder.rglob(run_dir.RUN)]

@@ -76,10 +76,8 @@ def open_sweep(
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Where the sweep is in MLflow, with its parent run created or opened again.
 
-    A sweep that has been there before is not stopped by an outage.
-
-    Raises:
-        UserError: if a new sweep's store does not take its run.
+    A sweep that has been there before is not stopped by an outage. Raises UserError if a new
+    sweep's store does not take its run.
     """
     try:
         parent = _parent_run(store, known, folder)
