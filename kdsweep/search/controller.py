@@ -80,7 +80,7 @@ def _open_controller(
 ) -> "SearchController":
     """Open and check everything that a search needs, before its first trial."""
     runs = RunCache(jobs, context, plan.space, plan.folder)
-    _, first_run = runs.spec(0, {}, plan.options.seeds[0])  # stands for all of them
+    first_run = runs.run(0, {}, plan.options.seeds[0]).target.spec  # stands for all of them
     runs.preflight([first_run, *runs.boundary_specs(plan.options.seeds[0])])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
@@ -183,8 +183,7 @@ class SearchController:
             )
 
     def _failed_trials(self) -> list[FrozenTrial]:
-        trials = self.study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.state is TrialState.FAIL]
+        return self.study.get_trials(deepcopy=False, states=[TrialState.FAIL])
 
     def _train_finalists(self) -> list[Finalist]:
         """Train the best trials again, with seeds that had no part in choosing them."""

@@ -37,13 +37,7 @@ class Target(NamedTuple):
     artifacts: str | None = None
 
 
-class _Address(NamedTuple):
-    """The arguments of `MLflowStore.open`."""
-
-    uri: str
-    experiment: str
-    artifacts: str
-    cwd: Path
+Address = tuple[str, str, str, Path]  # the arguments of `MLflowStore.open`
 
 
 def sync_folder(folder: Path, target: Target) -> str:
@@ -53,8 +47,8 @@ def sync_folder(folder: Path, target: Target) -> str:
     store cannot be used.
     """
     folder = Path(os.path.abspath(folder))
-    places = [path.parent for path in folder.rglob(run_dir.RUN)]
-    found = sorted(places, key=lambda run: run_dir.by_number(str(run)))
+    found = [path.parent for path in folder.rglob(run_dir.RUN)]
+    found.sort(key=lambda run: run_dir.by_number(str(run)))
     configs = {run: config for run in found if (config := _config(run)) is not None}
     runs = list(configs)
     if not runs:
@@ -63,9 +57,9 @@ def sync_folder(folder: Path, target: Target) -> str:
     try:
         distinct = dict.fromkeys(addresses.values())
         new = sorted(
-            {a.uri for a in distinct if not backend.is_there(backend.resolve(a.uri, a.cwd))}
+            {uri for uri, _, _, cwd in distinct if not backend.is_there(backend.resolve(uri, cwd))}
         )
-        opened = {a: MLflowStore.open(*a) for a in distinct}
+        opened = {address: MLflowStore.open(*address) for address in distinct}
         stores = {run: opened[address] for run, address in addresses.items()}
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
@@ -95,7 +89,7 @@ def _config(run: Path) -> DictConfig | None:
     return None if read_run_metadata(run) is None else read_run_config(run)
 
 
-def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
+def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
     """Where a run is to be uploaded.
 
     A relative path in its config counts from where the sweep was started. sweep.json knows which
@@ -115,7 +109,7 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
         uri = used
         cwd = cwd if target.artifacts else backend.sqlite_file(used).parent
     experiment = target.experiment or tracking.experiment
-    return _Address(uri, experiment, target.artifacts or tracking.artifacts, cwd)
+    return uri, experiment, target.artifacts or tracking.artifacts, cwd
 
 
 def _sweep_of(run: Path) -> Path | None:
