@@ -3,7 +3,6 @@
 import warnings
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -24,7 +23,7 @@ from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runner import TrialRunner
 from kdsweep.search.workers import is_worker, worker_processes
-from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close, loaded_data, make_report
+from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.open_context import open_context
 from kdsweep.sweep.record import open_sweep
@@ -212,8 +211,7 @@ class SearchController:
             context.retrier.limit(INTERRUPTED_SECONDS)
         context.retrier.drain()  # so that the folders have the ids of their runs
         summary = SearchSummary(self.plan, self.study)
-        has_report = context.options.report and stopped is None
-        report = partial(make_report, folder, loaded_data(context)) if has_report else None
+        with_report = context.options.report and stopped is None
         try:
             if context.options.plots != "none":
                 draw(self.study, self.plan.space, self.plan.options.objectives, folder)
@@ -224,7 +222,8 @@ class SearchController:
                 lease.end_of_search(folder, self.study, stopped) as others,
             ):
                 only = self._own_folders if others else None
-                close(folder, context, report, _status(stopped), stopped, only)
+                status = _status(stopped)
+                close(folder, context, status, stopped, with_report=with_report, only=only)
         if stopped is None and not summary.count(TrialState.COMPLETE):
             raise RunFailed(
                 "no trial of the search is complete;"

@@ -69,11 +69,9 @@ class SweepSummaryCallback(Callback):
         if self.refused or is_kdsweep_search(config):
             return  # a search prints its own results
         folder = Path(str(config.hydra.sweep.dir))
-        if not (folder / "sweep.json").is_file():
-            if (folder / CLAIM).is_file():
-                release(folder)  # it ended before it began; the reason is on the screen
-            return
         note = read_sweep_metadata(folder)
+        if note is None and (folder / CLAIM).is_file():
+            release(folder)  # it ended before it began; the reason is on the screen
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         console = Console()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,6 @@ from kdsweep.tracking.results_table import CSV, ResultRow, collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
-    from kdsweep.report.sources.images import DatasetLoader
     from kdsweep.tracking.mlflow.store import MLflowStore, Status
 
 INTERRUPTED_SECONDS = 5.0  # longest wait for MLflow after Ctrl-C or a scheduler's signal
@@ -35,9 +35,6 @@ class SweepSummary(NamedTuple):
 
     rows: list[ResultRow]
     report: "Report | None"
-
-
-Make = Callable[[], "Report | None"]
 
 
 def publish(
@@ -59,36 +56,25 @@ def publish(
     if error is not None and status == "FINISHED":  # not all of its runs have begun
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
     # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
-    wants_report = context.options.report and status != "KILLED" and not is_full(error)
-    load = loaded_data(context) if context.has_data else None  # no need to read it again
+    with_report = context.options.report and status != "KILLED" and not is_full(error)
     try:
         write_csv(rows, folder / CSV)
         if context.options.plots != "none":
             with warn_on_failure(str(folder / "heatmap.png")):
                 draw_heatmap(rows, folder / "heatmap.png")
     finally:
-        make = (lambda: make_report(folder, load)) if wants_report else None
-        report = close(folder, context, make, status, error)
+        report = close(folder, context, status, error, with_report=with_report)
     mark(folder, {"ended": True})
     return SweepSummary(rows, report)
-
-
-def loaded_data(context: TrainingContext) -> "DatasetLoader":
-    """A report's loader: the data set of a run's plain config, which is in memory."""
-
-    def load(values: dict[str, Any]) -> Dataset:
-        node = from_values(DatasetConfig, values["dataset"])
-        return context.load_dataset(node, values["trainer"]["device"])
-
-    return load
 
 
 def close(
     folder: Path,
     context: TrainingContext,
-    make: Make | None,
     status: "Status",
     error: BaseException | None = None,
+    *,
+    with_report: bool,
     only: Callable[[], Iterable[Path]] | None = None,
 ) -> "Report | None":
     """Have MLflow agree with a sweep or a search that has ended, and make the report.
@@ -106,7 +92,7 @@ def close(
         return context.pending_uploads(sorted(folders))
 
     is_whole = context.upload_pending(runs)
-    report = make() if make is not None else None
+    report = make_report(folder, context) if with_report else None
     if store is None:
         if context.is_detached:
             _name_sync(folder, [folder, *context.run_dirs], context)
@@ -159,11 +145,11 @@ def upload_sweep(
     return publish_report(report, store, parent)
 
 
-def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | None":
+def make_report(folder: Path, context: TrainingContext | None = None) -> "Report | None":
     """The report of a sweep, in its folder; None for one run alone, which has none.
 
-    A sweep never fails for its report: what went wrong is a warning. ``load`` returns the data set
-    of a run, where there is one in memory.
+    A sweep never fails for its report: what went wrong is a warning. The data sets of a context
+    are in memory, and not read again.
     """
     if sum(row["same_as"] is None for row in collect(folder)) < 2:
         return None
@@ -172,11 +158,19 @@ def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | 
         from kdsweep.report.sources.collection import from_folder
 
         collection = from_folder(folder)
-        return write_report(replace(collection, load=load) if load else collection)
+        if context is not None and context.has_data:
+            collection = replace(collection, load=partial(_load, context))
+        return write_report(collection)
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)
         return None
+
+
+def _load(context: TrainingContext, values: dict[str, Any]) -> Dataset:
+    """The data set of a run's plain config."""
+    node = from_values(DatasetConfig, values["dataset"])
+    return context.load_dataset(node, values["trainer"]["device"])
 
 
 def parent_status(children: list[str]) -> "Status":

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kdsweep.common.files import write_json_atomic
-from kdsweep.sweep.finalize import close
+from kdsweep.sweep import finalize
 from kdsweep.tracking.results_table import collect
 
 
@@ -21,14 +23,17 @@ class Context:
         return True
 
 
-def test_the_report_is_made_once_with_ids_that_come_late(tmp_path: Path) -> None:
+def test_the_report_is_made_once_with_ids_that_come_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "0").mkdir()
     write_json_atomic(tmp_path / "0" / "run.json", {"params": {}})
     made: list[list[str | None]] = []
 
-    def make() -> None:
-        made.append([row["mlflow_run_id"] for row in collect(tmp_path)])
+    def make_report(folder: Path, context: Any) -> None:
+        made.append([row["mlflow_run_id"] for row in collect(folder)])
 
+    monkeypatch.setattr(finalize, "make_report", make_report)
     context: Any = Context(tmp_path / "0")
-    close(tmp_path, context, make, "FINISHED")
+    finalize.close(tmp_path, context, "FINISHED", with_report=True)
     assert made == [["late"]]
