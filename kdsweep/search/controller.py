@@ -5,7 +5,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -42,7 +41,7 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
     """
     deadline = Deadline(plan.timeout)
     if plan.config.dry_run:
-        untracked = {**OmegaConf.to_container(plan.config.tracking), "uri": None}  # type: ignore[dict-item]
+        untracked = {**plan.config.tracking, "uri": None}
         with Progress() as progress, closing(TrainingContext(untracked, progress)) as context:
             estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
         return
@@ -55,7 +54,7 @@ def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
     """Train, then publish the results, whatever has ended the training."""
     with ExitStack() as stack:
         with Progress(total_runs=plan.n_trials) as progress:
-            tracking = vars(OmegaConf.to_object(plan.config.tracking))
+            tracking = dict(plan.config.tracking)
             context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
             context.stop_in_time = deadline.check
             controller = _open_controller(plan, jobs, context, stack)

@@ -62,11 +62,9 @@ def release(folder: Path) -> None:
 
 def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
-    if note["ended"]:
-        return False
-    if is_local(note):
-        return _is_trained_elsewhere(note)
-    return not host_has_restarted(note)  # what runs on another host cannot be seen from here
+    # What runs on another host cannot be seen from here.
+    is_unseen = not note["ended"] and not is_local(note) and not host_has_restarted(note)
+    return is_unseen or _is_trained_elsewhere(note)
 
 
 def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
