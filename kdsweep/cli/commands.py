@@ -106,16 +106,17 @@ def report(
     """Write the report of a sweep: report.html, report.md, table.tex, results.csv, and MLflow."""
     from rich.console import Console
 
-    from kdsweep.report.files import PAGE, show, write_report
+    from kdsweep.report.files import show, write_report
     from kdsweep.report.mlflow_publish import publish_if_possible
     from kdsweep.report.sources.lookup import Address, find
+    from kdsweep.tracking.results_table import REPORT
 
     with _user_errors():
         source = find(sweeps or [], Address(uri, experiment))
         found = write_report(source.collection)
     console = Console()
     show(found.grid, found.conclusions, console)
-    console.print(f"report   {source.collection.home / PAGE}", soft_wrap=True, markup=False)
+    console.print(f"report   {source.collection.home / REPORT}", soft_wrap=True, markup=False)
     if (reason := publish_if_possible(found, source)) is not None:
         console.print(reason, soft_wrap=True, markup=False)
 

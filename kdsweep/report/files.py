@@ -11,22 +11,23 @@ from kdsweep.report.render.latex import tex
 from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import Report, report
 from kdsweep.report.sources.collection import RunCollection
-from kdsweep.tracking.results_table import write_csv
+from kdsweep.tracking.results_table import CSV, REPORT, write_csv
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PAGE, TEXT, ROWS, TABLE = FILES = ("report.html", "report.md", "results.csv", "table.tex")
+TEXT, TABLE = "report.md", "table.tex"
+FILES = (REPORT, TEXT, CSV, TABLE)
 
 
 def write_report(collection: RunCollection) -> Report:
     """Write `FILES` into a collection's home folder. Raises OSError if that is impossible."""
     made, home = report(collection), collection.home
     home.mkdir(parents=True, exist_ok=True)
-    write_csv(collection.rows, home / ROWS)
+    write_csv(collection.rows, home / CSV)
     write_text_atomic(home / TEXT, markdown(made))
     write_text_atomic(home / TABLE, tex(made.grid))
-    write_text_atomic(home / PAGE, page(made))
+    write_text_atomic(home / REPORT, page(made))
     return made
 
 

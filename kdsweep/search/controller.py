@@ -3,10 +3,8 @@
 import warnings
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,7 +22,7 @@ from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runner import TrialRunner
 from kdsweep.search.workers import is_worker, worker_processes
-from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close, loaded_data, make_report
+from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.open_context import open_context
 from kdsweep.sweep.record import open_sweep
@@ -43,7 +41,7 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
     """
     deadline = Deadline(plan.timeout)
     if plan.config.dry_run:
-        untracked = {**OmegaConf.to_container(plan.config.tracking), "uri": None}  # type: ignore[dict-item]
+        untracked = {**plan.config.tracking, "uri": None}
         with Progress() as progress, closing(TrainingContext(untracked, progress)) as context:
             estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
         return
@@ -56,7 +54,7 @@ def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
     """Train, then publish the results, whatever has ended the training."""
     with ExitStack() as stack:
         with Progress(total_runs=plan.n_trials) as progress:
-            tracking = vars(OmegaConf.to_object(plan.config.tracking))
+            tracking = dict(plan.config.tracking)
             context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
             context.stop_in_time = deadline.check
             controller = _open_controller(plan, jobs, context, stack)
@@ -80,7 +78,7 @@ def _open_controller(
 ) -> "SearchController":
     """Open and check everything that a search needs, before its first trial."""
     runs = RunCache(jobs, context, plan.space, plan.folder)
-    _, first_run = runs.spec(0, {}, plan.options.seeds[0])  # stands for all of them
+    first_run = runs.run(0, {}, plan.options.seeds[0]).target.spec  # stands for all of them
     runs.preflight([first_run, *runs.boundary_specs(plan.options.seeds[0])])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
@@ -183,8 +181,7 @@ class SearchController:
             )
 
     def _failed_trials(self) -> list[FrozenTrial]:
-        trials = self.study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.state is TrialState.FAIL]
+        return self.study.get_trials(deepcopy=False, states=[TrialState.FAIL])
 
     def _train_finalists(self) -> list[Finalist]:
         """Train the best trials again, with seeds that had no part in choosing them."""
@@ -213,8 +210,7 @@ class SearchController:
             context.retrier.limit(INTERRUPTED_SECONDS)
         context.retrier.drain()  # so that the folders have the ids of their runs
         summary = SearchSummary(self.plan, self.study)
-        has_report = context.options.report and stopped is None
-        report = partial(make_report, folder, loaded_data(context)) if has_report else None
+        with_report = context.options.report and stopped is None
         try:
             if context.options.plots != "none":
                 draw(self.study, self.plan.space, self.plan.options.objectives, folder)
@@ -225,7 +221,8 @@ class SearchController:
                 lease.end_of_search(folder, self.study, stopped) as others,
             ):
                 only = self._own_folders if others else None
-                close(folder, context, report, _status(stopped), stopped, only)
+                status = _status(stopped)
+                close(folder, context, status, stopped, with_report=with_report, only=only)
         if stopped is None and not summary.count(TrialState.COMPLETE):
             raise RunFailed(
                 "no trial of the search is complete;"

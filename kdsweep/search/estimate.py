@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from kdsweep.execution.target import RunTarget
 from kdsweep.execution.worklist import cohorts, pending
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.run_cache import RunCache
@@ -16,17 +15,20 @@ def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
     seeds, trials = plan.options.seeds, plan.n_trials
     finalists = min(plan.finalists, trials)
     fresh_seeds = plan.finalist_seeds if finalists else range(0)
-    run_of = {seed: runs.spec(0, {}, seed)[1] for seed in (*seeds, *fresh_seeds)}
-    runs.preflight([run_of[seeds[0]]])
+    # In a folder that does not exist: nothing is done of a run.
+    target_of = {
+        seed: runs.run(0, {}, seed).target._replace(run_dir=plan.folder / "none")
+        for seed in (*seeds, *fresh_seeds)
+    }
+    first_run = target_of[seeds[0]].spec
+    runs.preflight([first_run])
     console = Console()
     again = f", then {finalists} finalists with seed={_listed(fresh_seeds)}" if fresh_seeds else ""
     console.print(f"at most {trials} trials with seed={_listed(seeds)}{again}; nothing was trained")
     console.print(
-        f"each taken to cost what {run_of[seeds[0]].name} costs; racing and pruning make it less",
+        f"each taken to cost what {first_run.name} costs; racing and pruning make it less",
         markup=False,
     )
-    # In a folder that does not exist: nothing is done of a run.
-    target_of = {seed: RunTarget(run, plan.folder / "none") for seed, run in run_of.items()}
     size, capacity = plan.block_size, runs.jobs.cohort_size
     blocks = [min(size, trials - start) for start in range(0, trials, size)]
     units = [unit for unit in pending([*target_of.values()], None, capacity) if unit.role != "run"]

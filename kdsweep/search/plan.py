@@ -28,7 +28,9 @@ class SearchPlan:
     base: DictConfig  # the config common to all trials
     space: Space
     name: str  # of the study and of the folder
+    directions: list[str]  # `maximize` or `minimize` for each objective
     pruner: BasePruner
+    block_size: int  # trials that are trained together
     n_trials: int  # in the study, over all starts
     timeout: float  # seconds
 
@@ -36,16 +38,6 @@ class SearchPlan:
     def folder(self) -> Path:
         """Where the search is stored, below the working directory."""
         return Path("multirun") / self.name
-
-    @property
-    def block_size(self) -> int:
-        """How many trials are trained together."""
-        return int(self.config.hydra.sweeper.n_jobs)
-
-    @property
-    def directions(self) -> list[str]:
-        """`maximize` or `minimize` for each objective."""
-        return directions_of(self.config)
 
     @property
     def is_race(self) -> bool:
@@ -100,7 +92,9 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
         base=base,
         space=space,
         name=options.name or study_name.search_name(config, base, space),
+        directions=directions_of(config),
         pruner=pruner,
+        block_size=config.hydra.sweeper.n_jobs,
         n_trials=int(min(n_trials, grid_size(space))) if is_grid else n_trials,
         timeout=parse_duration(options.timeout),
     )

@@ -12,14 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdsweep.common.text import format_number
-from kdsweep.report.files import PAGE as REPORT
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
-from kdsweep.sweep.callbacks import link, ui_command
+from kdsweep.sweep.callbacks import show_mlflow_page
 from kdsweep.sweep.record import PLOTS
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.result import RunResult
-from kdsweep.tracking.results_table import collect, write_csv
+from kdsweep.tracking.results_table import CSV, REPORT, collect, write_csv
 
 
 class Finalist(NamedTuple):
@@ -59,7 +58,7 @@ class SearchSummary:
     def publish(self, finalists: list[Finalist], *, is_stopped: bool) -> None:
         """Write results.csv and optimization_results.yaml, and print a summary."""
         console, folder = Console(), self.plan.folder
-        write_csv(collect(folder), folder / "results.csv")
+        write_csv(collect(folder), folder / CSV)
         best = {"name": "optuna", **self._show_best(console, finalists)}
         OmegaConf.save(OmegaConf.create(best), folder / "optimization_results.yaml")
         console.print(
@@ -134,13 +133,12 @@ def _order(finalist: Finalist) -> tuple[bool, float]:
 
 def _show_places(console: Console, folder: Path) -> None:
     """Print where the files and pages are."""
-    files = f"{folder / 'optimization_results.yaml'}, {folder / 'results.csv'}"
+    files = f"{folder / 'optimization_results.yaml'}, {folder / CSV}"
     console.print(f"results  {files}", markup=False)
     if (page := folder / PLOTS / PAGE).is_file():
         console.print(f"plots    {page}", markup=False)
     if (report := folder / REPORT).is_file():
         console.print(f"report   {report}", soft_wrap=True, markup=False)
     note = read_sweep_metadata(folder)
-    if note is not None and note["tracking_uri"] is not None:
-        console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
-        console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
+    if note is not None:
+        show_mlflow_page(note, console)

@@ -27,7 +27,7 @@ from kdsweep.tracking.result import RunResult
 
 
 class TrialRun(NamedTuple):
-    """One run of a trial, before it is trained."""
+    """One run of a trial, before it is trained; in MLflow it is nested in the run of its trial."""
 
     config: DictConfig
     target: RunTarget
@@ -47,14 +47,14 @@ class RunCache:
         self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()
 
-    def spec(self, trial: int, values: dict[str, Any], seed: int) -> tuple[DictConfig, RunSpec]:
-        """The config and the spec of a trial's run."""
+    def run(self, trial: int, values: dict[str, Any], seed: int) -> TrialRun:
+        """A trial's run, composed, in its folder."""
         overrides = (*self.space.overrides(values), f"seed={seed}")
         config = self.jobs.compose(trial, overrides)
         (spec,) = build_specs(
             [without_hydra(config)], [overrides], trial, [*self.space.keys, "seed"]
         )
-        return config, spec
+        return TrialRun(config, RunTarget(spec, self.folder / str(trial) / f"seed-{seed}"))
 
     def boundary_specs(self, seed: int) -> list[RunSpec]:
         """Specs at the bounds of the space: if these are valid, so is every point between them.
@@ -65,17 +65,12 @@ class RunCache:
         messages: dict[str, None] = {}
         for point in self.space.boundary_points():
             try:
-                specs.append(self.spec(0, point, seed)[1])
+                specs.append(self.run(0, point, seed).target.spec)
             except UserError as error:
                 messages |= dict.fromkeys(str(error).splitlines())
         if messages:
             raise UserError("\n".join(f"{message}, which is searched" for message in messages))
         return specs
-
-    def at(self, config: DictConfig, spec: RunSpec, seed: int) -> TrialRun:
-        """A run in its folder; in MLflow it is nested in the run of its trial."""
-        folder = self.folder / str(spec.number) / f"seed-{seed}"
-        return TrialRun(config, RunTarget(spec, folder))
 
     def preflight(self, specs: Sequence[RunSpec]) -> None:
         """Build every part once. Raises UserError if one fails, or without a validation set."""

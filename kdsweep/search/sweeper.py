@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log, setup_globals
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf, TPESamplerConfig
@@ -66,7 +65,7 @@ class SearchSweeper(Sweeper):
         from kdsweep.search.plan import make_search_plan
         from kdsweep.sweep.launcher import LockstepLauncher
 
-        self.context, self.plan = hydra_context, make_search_plan(hydra_context, config)
+        self.plan = make_search_plan(hydra_context, config)
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
@@ -81,10 +80,5 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from kdsweep.search.controller import run_search
 
-        setup_globals()
-        configure_log(
-            self.plan.config.hydra.hydra_logging,
-            self.plan.config.hydra.verbose,
-            execution_whitelist=self.context.execution_whitelist,
-        )
+        self.jobs.set_up_logging()
         run_search(self.plan, self.jobs)

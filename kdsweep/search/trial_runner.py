@@ -99,9 +99,9 @@ class TrialRunner:
 
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)
-        config, spec = self.runs.spec(number, values, seed)
-        self.logger.trial(number, spec.cell.name, values)
-        return self.runs.at(config, spec, seed)
+        run = self.runs.run(number, values, seed)
+        self.logger.trial(number, run.target.spec.cell.name, values)
+        return run
 
     def _prune(
         self, trials: dict[int, Trial], spec: RunSpec, epochs: int, metrics: dict[str, float]

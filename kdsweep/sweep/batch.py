@@ -64,12 +64,10 @@ def launch(
     chosen: Path | None,
     context: TrainingContext | None,
 ) -> tuple[TrainingContext, list[JobReturn]]:
-    """Train a batch of jobs in lockstep.
+    """Train a batch of jobs in lockstep, the ``first`` of which has this number.
 
-    Args:
-        first: number of the first job.
-        chosen: the directory of the sweep if the user named it.
-        context: of an earlier batch of the sweep.
+    ``chosen`` is the directory of the sweep if the user named it, ``context`` that of an earlier
+    batch of the sweep.
     """
     searching = is_search(jobs.config)
     swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
@@ -209,8 +207,7 @@ def _resume(jobs: HydraJobs, chosen: Path | None, folder: Path | None, progress:
 def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> Path | None:
     """The earlier sweep of these runs: in the directory the user named, else in any next to it.
 
-    Raises:
-        UserError: if the directory that the user named holds another sweep, or one being trained.
+    Raises UserError if the directory that the user named holds another sweep, or one in training.
     """
     if chosen is None:
         root = Path("multirun") if Path("multirun").is_dir() else jobs.folder.parent

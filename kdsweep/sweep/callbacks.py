@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,9 +18,7 @@ from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
-from kdsweep.tracking.results_table import ResultRow, caption, collect, table
-
-PAGE = "report.html"
+from kdsweep.tracking.results_table import CSV, REPORT, ResultRow, caption, collect, table
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
@@ -70,11 +69,9 @@ class SweepSummaryCallback(Callback):
         if self.refused or is_kdsweep_search(config):
             return  # a search prints its own results
         folder = Path(str(config.hydra.sweep.dir))
-        if not (folder / "sweep.json").is_file():
-            if (folder / CLAIM).is_file():
-                release(folder)  # it ended before it began; the reason is on the screen
-            return
         note = read_sweep_metadata(folder)
+        if note is None and (folder / CLAIM).is_file():
+            release(folder)  # it ended before it began; the reason is on the screen
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         console = Console()
@@ -84,13 +81,10 @@ class SweepSummaryCallback(Callback):
         rows = self.sweep_summary.rows if self.sweep_summary else collect(folder)
         if not rows:
             return
-        show_results(
-            rows, folder, console, self.sweep_summary.report if self.sweep_summary else None
-        )
-        console.print(f"results  {folder / 'results.csv'}", markup=False)
-        if note["tracking_uri"] is not None:
-            console.print(f"browse   {ui_command(note['tracking_uri'])}", markup=False)
-            console.print(f"         then {link(note)}", soft_wrap=True, markup=False)
+        report = self.sweep_summary.report if self.sweep_summary else None
+        _show_results(rows, folder, console, report)
+        console.print(f"results  {folder / CSV}", markup=False)
+        show_mlflow_page(note, console)
 
 
 def _refuse_password_in_log(config: DictConfig) -> None:
@@ -106,16 +100,15 @@ def _refuse_password_in_log(config: DictConfig) -> None:
         )
 
 
-def show_results(
+def _show_results(
     rows: list[ResultRow], folder: Path, console: Console, report: "Report | None"
 ) -> None:
     """Print the runs of a sweep; with a report over several seeds, its cells and conclusions.
 
-    Args:
-        report: that was made at the sweep's end; None if none was, or by an earlier process.
+    ``report`` is None if none was made at the sweep's end, or by an earlier process.
     """
-    if report is None and not (folder / PAGE).is_file():
-        show_runs(rows, console)
+    if report is None and not (folder / REPORT).is_file():
+        _show_runs(rows, console)
         return
     from kdsweep.report.analysis.aggregate import grid
     from kdsweep.report.conclusions import conclusions
@@ -123,15 +116,15 @@ def show_results(
 
     cells = grid(rows) if report is None else report.grid
     if cells.seeds < 2:
-        show_runs(rows, console)
+        _show_runs(rows, console)
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
         console.print(table(unfinished))
     sentences = conclusions(cells) if report is None else report.conclusions
     show(cells, sentences, console, with_table=cells.seeds > 1)
-    console.print(f"report   {folder / PAGE}", soft_wrap=True, markup=False)
+    console.print(f"report   {folder / REPORT}", soft_wrap=True, markup=False)
 
 
-def show_runs(rows: list[ResultRow], console: Console) -> None:
+def _show_runs(rows: list[ResultRow], console: Console) -> None:
     """Print a row a run, best on validation first."""
     console.print(table(rows))
     console.print(caption(rows), style="dim")
@@ -143,11 +136,8 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
     from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress
 
-    first = next(iter(sorted(folder.glob("*/config.yaml"))))
-    tracking = OmegaConf.to_container(OmegaConf.load(first).tracking)
-    assert isinstance(tracking, dict)
-    with Progress() as progress:
-        context = open_context({str(k): v for k, v in tracking.items()}, progress, folder)
+    tracking = dict(OmegaConf.load(min(folder.glob("*/config.yaml"))).tracking)
+    with Progress() as progress, closing(open_context(tracking, progress, folder)) as context:
         try:
             return publish(folder, context)
         except OSError as error:
@@ -156,18 +146,20 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
             else:
                 console.print(f"no results were written: {error}")
             return None
-        finally:
-            context.close()
 
 
-def ui_command(uri: str) -> str:
-    """The command that opens this store."""
-    default = sqlite_address(Path.cwd() / "mlflow.db")
-    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+def show_mlflow_page(note: dict[str, Any], console: Console) -> None:
+    """Print the command that opens a sweep's store, and its page there; nothing without a store."""
+    if (uri := note["tracking_uri"]) is None:
+        return
+    is_default = uri == sqlite_address(Path.cwd() / "mlflow.db")
+    option = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
+    console.print(f"browse   mlflow ui{option}", markup=False)
+    console.print(f"         then {_page_of_runs(note)}", soft_wrap=True, markup=False)
 
 
-def link(note: dict[str, Any]) -> str:
-    """The page of this sweep's runs, best on validation first, where `mlflow ui` serves it."""
+def _page_of_runs(note: dict[str, Any]) -> str:
+    """The page of a sweep's runs, best on validation first, where `mlflow ui` serves it."""
     page = f"#/experiments/{note['experiment_id']}/runs?workflowType=machine_learning"
     if (view := note.get("view")) is not None:  # the report has made one, with columns
         page += f"&viewStateShareKey={view}"

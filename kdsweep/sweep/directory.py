@@ -24,12 +24,8 @@ def run_targets(sweep: SweepLocation, specs: Sequence[RunSpec]) -> list[RunTarge
 def claim(folder: Path, *, chosen: bool) -> Path:
     """Take a folder for this sweep alone; two sweeps never share one.
 
-    Args:
-        folder: where the sweep would like to be.
-        chosen: whether the user named the folder. If not, the next free `-2`, `-3`, ... is taken.
-
-    Raises:
-        UserError: if a chosen folder holds another sweep, or the folder cannot be written.
+    Unless the user has ``chosen`` the folder, the next free `-2`, `-3`, ... is taken. Raises
+    UserError if a chosen folder holds another sweep, or the folder cannot be written.
     """
     candidate, number = folder, 1
     while True:
@@ -66,11 +62,9 @@ def release(folder: Path) -> None:
 
 def may_be_training(note: dict[str, Any]) -> bool:
     """Whether a process may still be working on a sweep, by its sweep.json."""
-    if note["ended"]:
-        return False
-    if is_local(note):
-        return _is_trained_elsewhere(note)
-    return not host_has_restarted(note)  # what runs on another host cannot be seen from here
+    # What runs on another host cannot be seen from here.
+    is_unseen = not note["ended"] and not is_local(note) and not host_has_restarted(note)
+    return is_unseen or _is_trained_elsewhere(note)
 
 
 def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
@@ -83,8 +77,7 @@ def _is_trained_elsewhere(note: dict[str, Any]) -> bool:
 def find(root: Path, specs: Sequence[RunSpec]) -> Path | None:
     """The latest sweep under `root` that consists of exactly these runs, None if there is none.
 
-    Raises:
-        UserError: if that sweep is still being trained by another process of this machine.
+    Raises UserError if that sweep is still being trained by another process of this machine.
     """
     wanted = fingerprints(specs)
     notes = {path.parent: read_sweep_metadata(path.parent) for path in root.rglob(SWEEP)}
@@ -113,11 +106,8 @@ def refuse_another(
 ) -> None:
     """Refuse a folder that holds any other run than one of these, each under its own number.
 
-    Args:
-        whole: whether these are all runs of the sweep, so that it may have no more or less.
-
-    Raises:
-        UserError: naming the folder, and the first run that is another one.
+    If they are the ``whole`` sweep, the folder may have no more or less. Raises UserError, naming
+    the folder and the first run that is another one.
     """
     note, wanted = read_sweep_metadata(folder), fingerprints(specs)
     if (folder / RUN).is_file():

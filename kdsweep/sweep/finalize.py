@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +19,10 @@ from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pending import PendingUpload, run_and_trial_dirs, sync_command
 from kdsweep.tracking.mlflow.trial_sync import sync_search
-from kdsweep.tracking.results_table import ResultRow, collect, write_csv
+from kdsweep.tracking.results_table import CSV, ResultRow, collect, write_csv
 
 if TYPE_CHECKING:
     from kdsweep.report.report import Report
-    from kdsweep.report.sources.images import DatasetLoader
     from kdsweep.tracking.mlflow.store import MLflowStore, Status
 
 INTERRUPTED_SECONDS = 5.0  # longest wait for MLflow after Ctrl-C or a scheduler's signal
@@ -37,9 +37,6 @@ class SweepSummary(NamedTuple):
     report: "Report | None"
 
 
-Make = Callable[[], "Report | None"]
-
-
 def publish(
     folder: Path, context: TrainingContext, error: BaseException | None = None
 ) -> SweepSummary:
@@ -47,13 +44,9 @@ def publish(
 
     The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
     The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
-    killed, else FINISHED.
+    killed, else FINISHED. ``error`` has ended the sweep, if it has not come to its end.
 
-    Args:
-        error: what has ended the sweep, if it has not come to its end.
-
-    Raises:
-        OSError: if a file cannot be written; the sweep is closed in MLflow by then.
+    Raises OSError if a file cannot be written; the sweep is closed in MLflow by then.
     """
     if isinstance(error, KeyboardInterrupt | SystemExit):
         context.retrier.limit(INTERRUPTED_SECONDS)
@@ -63,65 +56,47 @@ def publish(
     if error is not None and status == "FINISHED":  # not all of its runs have begun
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
     # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
-    wants_report = context.options.report and status != "KILLED" and not is_full(error)
-    load = loaded_data(context) if context.has_data else None  # no need to read it again
+    with_report = context.options.report and status != "KILLED" and not is_full(error)
     try:
-        write_csv(rows, folder / "results.csv")
+        write_csv(rows, folder / CSV)
         if context.options.plots != "none":
             with warn_on_failure(str(folder / "heatmap.png")):
                 draw_heatmap(rows, folder / "heatmap.png")
     finally:
-        make = (lambda: make_report(folder, load)) if wants_report else None
-        report = close(folder, context, make, status, error)
+        report = close(folder, context, status, error, with_report=with_report)
     mark(folder, {"ended": True})
     return SweepSummary(rows, report)
-
-
-def loaded_data(context: TrainingContext) -> "DatasetLoader":
-    """Gives a report the data set of a run's plain config, which is in memory."""
-
-    def load(values: dict[str, Any]) -> Dataset:
-        node = from_values(DatasetConfig, values["dataset"])
-        return context.load_dataset(node, values["trainer"]["device"])
-
-    return load
 
 
 def close(
     folder: Path,
     context: TrainingContext,
-    make: Make | None,
     status: "Status",
     error: BaseException | None = None,
+    *,
+    with_report: bool,
     only: Callable[[], Iterable[Path]] | None = None,
 ) -> "Report | None":
-    """Make the report, and have MLflow agree with a sweep or a search that has ended.
+    """Have MLflow agree with a sweep or a search that has ended, and make the report.
 
-    A message names the command that uploads the rest when `tracking.wait` seconds are over.
+    The report is made when the runs are uploaded, or `tracking.wait` seconds are over: its links
+    are the ids of the runs. A message names the command that uploads the rest.
 
-    Args:
-        only: the folders of the runs and trials to upload if other processes continue the search;
-            they upload theirs, and the last of them closes the run of the whole.
+    ``only`` are the folders of the runs and trials to upload if other processes continue the
+    search; they upload theirs, and the last of them closes the run of the whole.
     """
-    report = make() if make is not None else None
     store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
-    if store is None:
-        if context.is_detached:
-            _name_sync(folder, [folder, *context.run_dirs], context)
-        return report
-
-    def run_ids() -> list[str | None]:
-        return [row["mlflow_run_id"] for row in collect(folder)]
-
-    before = run_ids()
 
     def runs() -> list[PendingUpload]:
         folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
         return context.pending_uploads(sorted(folders))
 
     is_whole = context.upload_pending(runs)
-    if make is not None and run_ids() != before:  # its links were not known before
-        report = make()
+    report = make_report(folder, context) if with_report else None
+    if store is None:
+        if context.is_detached:
+            _name_sync(folder, [folder, *context.run_dirs], context)
+        return report
     views: list[str | None] = []
     # On a full disk, runs that are not whole can be marked no more.
     if parent is not None and only is None and (is_whole or is_full(error)):
@@ -155,11 +130,10 @@ def upload_sweep(
 ) -> str | None:
     """Upload what a sweep or a search as a whole has, and close its run.
 
-    Returns:
-        The key of MLflow's view of the sweep's runs; None without a report.
+    Returns the key of MLflow's view of the sweep's runs; None without a report.
     """
     try:
-        write_csv(collect(folder), folder / "results.csv")  # by now it knows the ids of all runs
+        write_csv(collect(folder), folder / CSV)  # by now it knows the ids of all runs
         sync_search(folder, store, parent)
         log_own_files(store, parent, folder)
     finally:  # a full disk of ours does not keep the run open
@@ -171,13 +145,11 @@ def upload_sweep(
     return publish_report(report, store, parent)
 
 
-def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | None":
+def make_report(folder: Path, context: TrainingContext | None = None) -> "Report | None":
     """The report of a sweep, in its folder; None for one run alone, which has none.
 
-    A sweep never fails for its report: what went wrong is a warning.
-
-    Args:
-        load: gives the data set of a run, where there is one in memory.
+    A sweep never fails for its report: what went wrong is a warning. The data sets of a context
+    are in memory, and not read again.
     """
     if sum(row["same_as"] is None for row in collect(folder)) < 2:
         return None
@@ -186,11 +158,19 @@ def make_report(folder: Path, load: "DatasetLoader | None" = None) -> "Report | 
         from kdsweep.report.sources.collection import from_folder
 
         collection = from_folder(folder)
-        return write_report(replace(collection, load=load) if load else collection)
+        if context is not None and context.has_data:
+            collection = replace(collection, load=partial(_load, context))
+        return write_report(collection)
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)
         return None
+
+
+def _load(context: TrainingContext, values: dict[str, Any]) -> Dataset:
+    """The data set of a run's plain config."""
+    node = from_values(DatasetConfig, values["dataset"])
+    return context.load_dataset(node, values["trainer"]["device"])
 
 
 def parent_status(children: list[str]) -> "Status":

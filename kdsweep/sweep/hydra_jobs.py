@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 
 
 class HydraJobs:
-    """The jobs of one sweep.
-
-    Args:
-        cohort_size: most runs trained side by side; None for no limit.
-    """
+    """The jobs of one sweep; ``cohort_size`` runs at most are trained side by side, None: all."""
 
     def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
         self.context, self.config, self.cohort_size = context, config, cohort_size
@@ -35,6 +32,15 @@ class HydraJobs:
         if not is_search(config):
             # The sweeper composes all jobs of a batch through this context, to see that it can.
             context.config_loader = cast("ConfigLoader", self._loader)
+
+    def set_up_logging(self) -> None:
+        """Give this process Hydra's resolvers and its logging, as Hydra's own launchers do."""
+        setup_globals()
+        configure_log(
+            self.config.hydra.hydra_logging,
+            self.config.hydra.verbose,
+            execution_whitelist=self.context.execution_whitelist,
+        )
 
     @property
     def folder(self) -> Path:
@@ -60,9 +66,12 @@ class HydraJobs:
             config.hydra.sweep.dir = str(folder)
             if subdir is not None:
                 config.hydra.sweep.subdir = subdir
-        callbacks = cast("Callbacks", _JobStartCallbacks(self.context.callbacks))
+        # Without `on_job_end`, which `close` calls: a job has not ended when its directory is made.
+        callbacks = SimpleNamespace(
+            on_job_start=self.context.callbacks.on_job_start, on_job_end=lambda **end: None
+        )
         return run_job(
-            hydra_context=replace(self.context, callbacks=callbacks),
+            hydra_context=replace(self.context, callbacks=cast("Callbacks", callbacks)),
             task_function=lambda cfg: HydraConfig.instance().cfg,  # for `close`
             config=config,
             job_dir_key="hydra.sweep.dir",
@@ -119,16 +128,3 @@ class _RememberingLoader:
 def objective_value(result: "RunResult") -> float:
     """What a sweeper maximises: val/acc of the last epoch; nan where nothing is held out."""
     return float("nan") if result.val_acc is None else result.val_acc
-
-
-class _JobStartCallbacks:
-    """Hydra's callbacks without `on_job_end`: a job has not ended when its directory is made."""
-
-    def __init__(self, callbacks: Any) -> None:
-        self._callbacks = callbacks
-
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._callbacks.on_job_start(config=config, **kwargs)
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Left to `HydraJobs.close`."""

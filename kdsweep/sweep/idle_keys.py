@@ -11,13 +11,9 @@ IDLE_DIRS = {
 
 
 def refuse_idle_dirs(config: DictConfig, *keys: str) -> None:
-    """Refuse a directory of Hydra's that nothing would be written to.
+    """Refuse a directory of Hydra's that nothing would be written to: these, or all `IDLE_DIRS`.
 
-    Args:
-        keys: of `IDLE_DIRS`; all of them by default.
-
-    Raises:
-        UserError: naming the key and its value.
+    Raises UserError, naming the key and its value.
     """
     for word in config.hydra.overrides.hydra:
         key, _, value = word.lstrip("+").partition("=")
@@ -29,11 +25,7 @@ def refuse_idle_dirs(config: DictConfig, *keys: str) -> None:
 
 
 def refuse_search_keys(overrides: tuple[str, ...]) -> None:
-    """Refuse keys of kdsweep's search in a grid or under another sweeper.
-
-    Raises:
-        UserError: naming the key and its value.
-    """
+    """Raise UserError for a key of kdsweep's search in a grid or under another sweeper."""
     for word in overrides:
         if word.startswith("search."):
             key, _, value = word.partition("=")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -83,12 +83,7 @@ class LockstepLauncher(Launcher):
         from kdsweep.sweep.batch import launch
         from kdsweep.tracking.disk import report_disk_full
 
-        setup_globals()
-        configure_log(
-            self.config.hydra.hydra_logging,
-            self.config.hydra.verbose,
-            execution_whitelist=self.jobs.context.execution_whitelist,
-        )
+        self.jobs.set_up_logging()
         with report_disk_full(self.jobs.folder):
             self.training, returns = launch(
                 self.jobs, job_overrides, initial_job_idx, self.chosen, self.training

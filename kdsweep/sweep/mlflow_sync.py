@@ -26,7 +26,7 @@ from kdsweep.tracking.metadata import (
 from kdsweep.tracking.mlflow import backend, trial_sync
 from kdsweep.tracking.mlflow.run_sync import ensure_run, find_trial_dir, sync
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.results_table import collect, write_csv
+from kdsweep.tracking.results_table import CSV, collect, write_csv
 
 
 class Target(NamedTuple):
@@ -37,27 +37,18 @@ class Target(NamedTuple):
     artifacts: str | None = None
 
 
-class _Address(NamedTuple):
-    """The arguments of `MLflowStore.open`."""
-
-    uri: str
-    experiment: str
-    artifacts: str
-    cwd: Path
+Address = tuple[str, str, str, Path]  # the arguments of `MLflowStore.open`
 
 
 def sync_folder(folder: Path, target: Target) -> str:
     """Upload what is missing of a run folder, or of every run of a sweep folder, and of the sweep.
 
-    Returns:
-        What was uploaded, as a sentence.
-
-    Raises:
-        UserError: if the folder holds no run, or its store cannot be used.
+    Returns what was uploaded, as a sentence. Raises UserError if the folder holds no run, or its
+    store cannot be used.
     """
     folder = Path(os.path.abspath(folder))
-    places = [path.parent for path in folder.rglob(run_dir.RUN)]
-    found = sorted(places, key=lambda run: run_dir.by_number(str(run)))
+    found = [path.parent for path in folder.rglob(run_dir.RUN)]
+    found.sort(key=lambda run: run_dir.by_number(str(run)))
     configs = {run: config for run in found if (config := _config(run)) is not None}
     runs = list(configs)
     if not runs:
@@ -66,9 +57,9 @@ def sync_folder(folder: Path, target: Target) -> str:
     try:
         distinct = dict.fromkeys(addresses.values())
         new = sorted(
-            {a.uri for a in distinct if not backend.is_there(backend.resolve(a.uri, a.cwd))}
+            {uri for uri, _, _, cwd in distinct if not backend.is_there(backend.resolve(uri, cwd))}
         )
-        opened = {a: MLflowStore.open(*a) for a in distinct}
+        opened = {address: MLflowStore.open(*address) for address in distinct}
         stores = {run: opened[address] for run, address in addresses.items()}
         sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
@@ -98,7 +89,7 @@ def _config(run: Path) -> DictConfig | None:
     return None if read_run_metadata(run) is None else read_run_config(run)
 
 
-def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
+def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
     """Where a run is to be uploaded.
 
     A relative path in its config counts from where the sweep was started. sweep.json knows which
@@ -118,7 +109,7 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> _Address:
         uri = used
         cwd = cwd if target.artifacts else backend.sqlite_file(used).parent
     experiment = target.experiment or tracking.experiment
-    return _Address(uri, experiment, target.artifacts or tracking.artifacts, cwd)
+    return uri, experiment, target.artifacts or tracking.artifacts, cwd
 
 
 def _sweep_of(run: Path) -> Path | None:
@@ -146,11 +137,11 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
     rows = collect(folder)
     if parent is None:
         if rows:
-            write_csv(rows, folder / "results.csv")  # by now the id of each run is known
+            write_csv(rows, folder / CSV)  # by now the id of each run is known
         return
     note = read_sweep_metadata(folder)
     if note is not None and may_be_training(note):
-        write_csv(rows, folder / "results.csv")
+        write_csv(rows, folder / CSV)
         log_own_files(store, parent, folder)
         return
     runs = [path.parent for path in folder.rglob(run_dir.RUN)]

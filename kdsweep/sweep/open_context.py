@@ -16,13 +16,9 @@ def open_context(
 ) -> TrainingContext:
     """A context for a sweep, without a store if that does not work and the sweep is resumed.
 
-    Args:
-        tracking: the `tracking` node of its runs.
-        sweep: the folder of the sweep that is started or resumed; None if it is known to be new.
-
-    Raises:
-        UserError: if the store does not work and the sweep has never been in MLflow, or if a value
-            of `tracking` is not allowed.
+    ``tracking`` is this node of its runs, ``sweep`` its folder, None if it is known to be new.
+    Raises UserError if the store does not work and the sweep has never been in MLflow, or if a
+    value of `tracking` is not allowed.
     """
     try:
         return TrainingContext(tracking, progress)

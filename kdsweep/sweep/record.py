@@ -19,12 +19,13 @@ from kdsweep.sweep.directory import fingerprints, refuse_another, refuse_while_t
 from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, read_sweep_metadata
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
+from kdsweep.tracking.results_table import CSV
 
 log = logging.getLogger(__name__)
 
 OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
-OWN_FILES = (SWEEP, "results.csv", "optimization_results.yaml", "heatmap.png", "samples.png")
+OWN_FILES = (SWEEP, CSV, "optimization_results.yaml", "heatmap.png", "samples.png")
 
 
 def open_sweep(
@@ -75,10 +76,8 @@ def open_sweep(
 def _in_mlflow(store: MLflowStore, known: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Where the sweep is in MLflow, with its parent run created or opened again.
 
-    A sweep that has been there before is not stopped by an outage.
-
-    Raises:
-        UserError: if a new sweep's store does not take its run.
+    A sweep that has been there before is not stopped by an outage. Raises UserError if a new
+    sweep's store does not take its run.
     """
     try:
         parent = _parent_run(store, known, folder)

@@ -37,9 +37,7 @@ JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the swee
 def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     """Train the run of one job into its own folder and return what a sweeper maximises.
 
-    Raises:
-        UserError: if the config is not valid.
-        RunFailed: if the run ended without a result.
+    Raises UserError if the config is not valid, RunFailed if the run ended without a result.
     """
     folder = Path(hydra.runtime.output_dir)
     config = OmegaConf.create({"hydra": hydra})
@@ -84,8 +82,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
 def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
     """The result of a run that `resume=true` finds done.
 
-    Raises:
-        UserError: for what only the lockstep launcher can do, and for a folder of another run.
+    Raises UserError for what only the lockstep launcher can do, and for a folder of another run.
     """
     spec = target.spec
     refuse_search_keys(spec.overrides)
@@ -116,11 +113,8 @@ def _another(folder: Path) -> str:
 def refuse_folder(config: DictConfig) -> None:
     """Refuse folders before a stock launcher writes to them; its jobs know only their own.
 
-    Args:
-        config: of the whole sweep.
-
-    Raises:
-        UserError: if the sweep's folder holds the runs of another command.
+    ``config`` is that of the whole sweep. Raises UserError if its folder holds the runs of another
+    command.
     """
     refuse_idle_dirs(config, "hydra.run.dir")
     folder = Path(str(config.hydra.sweep.dir))

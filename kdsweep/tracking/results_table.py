@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ResultRow = dict[str, Any]  # of results.csv, with `COLUMNS` as keys
 
+CSV, REPORT = "results.csv", "report.html"  # of a sweep and its report, in the sweep's folder
+
 # How a cell's words begin that have no effect on a run that learns from the labels alone.
 SOFT_KEY = re.compile(r"(loss|teacher)[.=]")
 

@@ -113,7 +113,7 @@ def test_only_the_own_folders_are_uploaded_while_others_work(tmp_path: Path) -> 
         write_json_atomic(tmp_path / str(number) / "trial.json", {"name": str(number)})
     own = tmp_path / "0"
     context: Any = Context(own)
-    close(tmp_path, context, None, "KILLED", KeyboardInterrupt(), lambda: [own])
+    close(tmp_path, context, "KILLED", KeyboardInterrupt(), with_report=False, only=lambda: [own])
     assert set(context.requested) == {own}
 
 

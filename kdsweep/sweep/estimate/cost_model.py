@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 from statistics import median
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
 
 from kdsweep.training.checkpoint import KEPT
 from kdsweep.training.profiling import CohortProfile, StepTiming
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 # Half the width of a 95 % interval for a median, in roots of the number of measurements.
 NORMAL_95 = 1.96 / 2
@@ -52,36 +50,19 @@ NOTHING = TimeEstimate(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Epochs:
-    """The epochs of a run."""
-
-    number: int
-    steps: int  # in each
-    measured: int  # images evaluated at the end of each
-
-
-@dataclass(frozen=True)
 class CohortGroup:
     """Cohorts that differ only in their seed, and the timings of one of them."""
 
     name: str
     role: str  # of its runs: teacher, assistant, stage, run
     left: tuple[tuple[int, ...], ...]  # epochs left to each run of each cohort
-    epochs: Epochs
+    epochs: int  # of each run
+    steps_per_epoch: int
+    measured: int  # images evaluated at the end of an epoch
     tested: int  # images evaluated when a run has ended
     prediction_bytes: int  # that a run keeps
     needs_teacher: tuple[bool, ...]  # of each run of a cohort
     probe: CohortProfile
-
-    @property
-    def runs(self) -> int:
-        """Runs in all of the cohorts."""
-        return sum(map(len, self.left))
-
-    @property
-    def step(self) -> TimeEstimate:
-        """One step of one cohort."""
-        return _of(self.probe.steps, (1, 1, *(1 for _ in self.needs_teacher)))
 
 
 # How often each piece of a step, or of an evaluation, occurs: reading and augmenting images, the
@@ -116,11 +97,12 @@ def _pieces(
 ) -> tuple[PieceCounts, PieceCounts]:
     """Of the steps; and of validation at the end of every epoch, and of test at the end of all."""
     needs_teacher = any(cohorts.needs_teacher[place] for place in members)
-    steps = [cohorts.epochs.steps * (n if place in members else 0) for place, n in enumerate(left)]
+    each = cohorts.steps_per_epoch
+    steps = [each * n if place in members else 0 for place, n in enumerate(left)]
     epochs = max(left[place] for place in members)
     # A frozen teacher is evaluated once for all epochs.
     teacher_epochs = 1 if cohorts.probe.teacher_size is None else epochs
-    measured = cohorts.epochs.measured / cohorts.probe.images
+    measured = cohorts.measured / cohorts.probe.images
     tested = cohorts.tested / cohorts.probe.images
     units = (measured * n + tested if place in members else 0.0 for place, n in enumerate(left))
     images, seen_by_teacher = measured * epochs + tested, measured * teacher_epochs + tested
@@ -174,12 +156,8 @@ def format_duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def show(everything: Sequence[CohortGroup], console: "Console", *, copied: bool) -> None:
-    """Print the estimate of a sweep.
-
-    Args:
-        copied: whether MLflow gets a copy of the weights.
-    """
+def show(everything: Sequence[CohortGroup], console: Console, *, copied: bool) -> None:
+    """Print the estimate of a sweep; ``copied`` is whether MLflow gets a copy of the weights."""
     console.print(_table(everything))
     for line in lines(everything, copied=copied):
         console.print(line, highlight=False)
@@ -191,21 +169,19 @@ def show(everything: Sequence[CohortGroup], console: "Console", *, copied: bool)
         console.print(line, style="dim", highlight=False)
 
 
-def _table(everything: Sequence[CohortGroup]) -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
+def _table(everything: Sequence[CohortGroup]) -> Table:
     table = Table()
     table.add_column("to train", no_wrap=True, overflow="ellipsis")
     for name in ("runs", "epochs", "a step", "in lockstep", "one by one"):
         table.add_column(name, justify="right", no_wrap=True)
     for cohorts in everything:
         count, each = len(cohorts.left), len(cohorts.needs_teacher)
-        step_ms = 1000 * cohorts.step.middle
+        # Each piece of a step once: the data, the teacher, and every run.
+        step_ms = 1000 * _of(cohorts.probe.steps, [1] * (2 + each)).middle
         table.add_row(
             escape(cohorts.name),
             str(each) if count == 1 else f"{count} x {each}",
-            str(cohorts.epochs.number),
+            str(cohorts.epochs),
             f"{step_ms:.1f} ms" if step_ms < 99.95 else f"{step_ms:.0f} ms",
             format_duration(lockstep(cohorts).middle),
             format_duration(one_by_one(cohorts).middle),
@@ -223,7 +199,7 @@ def lines(everything: Sequence[CohortGroup], *, copied: bool) -> list[str]:
         totals["one by one"] = f"{_between(apart)}, {ratio:.1f} times as long"
     if teachers := [cohorts for cohorts in everything if cohorts.role in TEACHING]:
         seconds = sum(map(lockstep, teachers), NOTHING).middle
-        count = sum(cohorts.runs for cohorts in teachers)
+        count = sum(len(left) for cohorts in teachers for left in cohorts.left)
         totals["teachers"] = f"{count} to train first, {format_duration(seconds)} of that time"
     needed = disk(everything)
     again = " (as much again in MLflow)" if copied else ""

@@ -15,7 +15,7 @@ from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.worklist import WorkUnit
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
-from kdsweep.sweep.estimate.cost_model import CohortGroup, Epochs, show
+from kdsweep.sweep.estimate.cost_model import CohortGroup, show
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
 
@@ -25,23 +25,18 @@ LOGIT, LABEL = 4, 8  # bytes of each in a file of predictions
 def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console: Console) -> None:
     """Time a few steps of what is to be trained, and print what all of it takes.
 
-    Raises:
-        UserError: if a run fails in its first steps, or a cohort does not fit into memory.
+    Raises UserError if a run fails in its first steps, or a cohort does not fit into memory.
     """
     if not units:
         console.print("nothing is left to train")
         return
     context.forget_sources()
     uri = units[0].specs[0].config.tracking.uri
-    show(list(measured(units, context)), console, copied=uri is not None)
+    show(list(_measured(units, context)), console, copied=uri is not None)
 
 
-def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
-    """A probe of every kind of cohort; cohorts that differ only in their seeds are one kind.
-
-    Raises:
-        UserError: if a run fails in its first steps, or a cohort does not fit into memory.
-    """
+def _measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
+    """A probe of every kind of cohort; cohorts that differ only in their seeds are one kind."""
     kinds: dict[str, list[WorkUnit]] = {}
     for unit in units:
         # What decides the cost of a step.
@@ -52,7 +47,7 @@ def measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[Co
         count, name = len(alike[0].targets), _name(alike[0])
         runs = name if count == 1 else f"{count} runs side by side: {name}"
         context.progress.note(f"timing {STEPS} steps of {runs}")
-        yield _measured(alike, context)
+        yield _measured_kind(alike, context)
 
 
 def _name(unit: WorkUnit) -> str:
@@ -60,7 +55,7 @@ def _name(unit: WorkUnit) -> str:
     return unit.specs[0].cell.name + (", ..." if len(unit.targets) > 1 else "")
 
 
-def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
+def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGroup:
     """The cohorts of one kind, with a probe of the first."""
     specs = alike[0].specs
     config, dataset = specs[0].config, context.dataset(specs[0].config)
@@ -72,11 +67,9 @@ def _measured(alike: Sequence[WorkUnit], context: TrainingContext) -> CohortGrou
         name=_name(alike[0]),
         role=specs[0].role,
         left=tuple(unit.epochs_left for unit in alike),
-        epochs=Epochs(
-            number=config.trainer.epochs,
-            steps=stream.steps_per_epoch,
-            measured=val + (test if config.trainer.test_curve else 0),
-        ),
+        epochs=config.trainer.epochs,
+        steps_per_epoch=stream.steps_per_epoch,
+        measured=val + (test if config.trainer.test_curve else 0),
         tested=last,
         prediction_bytes=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
         needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),

@@ -19,7 +19,6 @@ from kdsweep.sweep import batch
 from kdsweep.sweep.estimate import probing
 from kdsweep.sweep.estimate.cost_model import (
     CohortGroup,
-    Epochs,
     TimeEstimate,
     disk,
     format_duration,
@@ -43,7 +42,7 @@ def cohorts(**options: Any) -> CohortGroup:
         "name": "kl T=1, ...",
         "role": "run",
         "left": ((5, 5),),
-        "epochs": Epochs(5, 7, 0),
+        **{"epochs": 5, "steps_per_epoch": 7, "measured": 0},
         "tested": 0,
         "prediction_bytes": 0,
         "needs_teacher": (True, True),
@@ -71,7 +70,8 @@ def test_twice_the_epochs_train_for_twice_the_time() -> None:
 
 def test_cohorts_of_one_kind_follow_each_other() -> None:
     assert lockstep(cohorts(left=((5, 5),) * 3)).middle == 3 * lockstep(cohorts()).middle
-    assert cohorts(left=((5, 5),) * 3).runs == 6
+    teachers = lines([cohorts(role="teacher", left=((5, 5),) * 3)], copied=False)
+    assert any(line.startswith("teachers   6 to train first") for line in teachers)
 
 
 def test_epochs_that_are_there_cost_nothing() -> None:
@@ -86,7 +86,7 @@ def test_a_run_that_needs_no_teacher_would_not_pay_for_one_alone() -> None:
 
 
 def test_a_frozen_teacher_is_evaluated_once_and_one_that_learns_every_epoch() -> None:
-    options: dict[str, Any] = {"epochs": Epochs(5, 0, 20), "tested": 30}
+    options: dict[str, Any] = {"steps_per_epoch": 0, "measured": 20, "tested": 30}
     students = (5 * 20 + 30) / 10 * (0.1 + 0.3 + 0.4)
     frozen = lockstep(cohorts(**options)).middle
     assert frozen == pytest.approx(students + (20 + 30) / 10 * 0.2)
