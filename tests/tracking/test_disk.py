@@ -17,7 +17,7 @@ from kdsweep.common import files
 from kdsweep.data.types import DataError
 from kdsweep.errors import UserError
 from kdsweep.execution import cohort as run_module
-from kdsweep.search import controller as search_module
+from kdsweep.search import lease
 from kdsweep.sweep import mlflow_sync
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.disk import (
@@ -225,7 +225,7 @@ def test_a_study_that_cannot_be_written_ends_in_a_message(
     def claim(*arguments: object) -> list[int]:
         raise wrapped()
 
-    monkeypatch.setattr(search_module, "claim", claim)
+    monkeypatch.setattr(lease, "claim", claim)
     ended = command("search=bayes", "hydra.sweeper.n_trials=2", "tracking.plots=none")
     assert ended.code == 1
     assert " is full (" in ended.err
