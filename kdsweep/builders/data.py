@@ -32,8 +32,7 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
     Args:
         source: its data source, if the caller has it already.
 
-    Raises:
-        UserError: if the data is missing or damaged or cannot be split as requested.
+    Raises UserError if the data is missing or damaged or cannot be split as requested.
     """
     try:
         return load_dataset(

@@ -3,12 +3,14 @@
 It imports no other package of kdsweep.
 
 - files: write_json_atomic, write_text_atomic, write_bytes_atomic, atomic_write, drop_drafts,
-  read_json, without_nan, warn_once, UPDATE_LOCK
+  read_json, without_nan, UPDATE_LOCK
+- nested: leaves
+- notices: warn_once
 - passwords: redact_text, redact_password, redact_nested, redact_argument, register_address, reveal,
   lacks_password, how_to_give
 - processes: new_lease, is_alive, is_running, is_local, is_this_process, host_has_restarted
 - rng: derive, reseed
-- text: format_number, counted, escape_unprintable, first_line, shorten
+- text: format_number, counted, escape_unprintable, error_reason, first_line, shorten
 - types: Batch, MixedLabels, Output
 - validation: checks of numbers in options
 """

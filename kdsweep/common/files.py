@@ -1,7 +1,6 @@
 """Files that are replaced atomically: readers and crashes see the old or the new content."""
 
 import json
-import logging
 import math
 import os
 import re
@@ -9,11 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-log = logging.getLogger(__name__)
 
 # `.sweep.json.<pid>.<thread>`; `.epoch-0001.pt.<uuid>` is of checkpoints of earlier versions.
 DRAFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{32})")
@@ -99,13 +95,3 @@ def without_nan(obj: object) -> object:
     if isinstance(obj, list | tuple):
         return [without_nan(value) for value in obj]
     return obj
-
-
-def warn_once(path: Path, text: str) -> None:
-    """Log a warning about a file once per process, even if it is read repeatedly."""
-    _warn_once(path.absolute(), text)
-
-
-@cache
-def _warn_once(whole: Path, text: str) -> None:
-    log.warning("%s", text)

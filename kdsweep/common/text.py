@@ -34,6 +34,11 @@ def escape_unprintable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def error_reason(error: BaseException) -> str:
+    """The first line of an exception's message; its type if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it has no message."""
     text = redact_text(str(error)).strip()

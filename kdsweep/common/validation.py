@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 # Temperatures for which values and gradients are exact to 1e-5.
 COLDEST, HOTTEST = 1e-6, 1e6
@@ -38,6 +38,16 @@ def require(
     """Raises ValueError unless ``valid``; ``text`` renders the value in its message."""
     if not valid:
         raise ValueError(f"{key} must be {allowed}, got {text(value)}")
+
+
+def import_package(package: str, extra: str) -> Any:
+    """An optional package. Raises ValueError, with the cure, if it is missing."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"{package} cannot be imported ({error}): pip install 'kdsweep[{extra}]'"
+        ) from error
 
 
 def check_package(key: str, package: str, extra: str) -> None:

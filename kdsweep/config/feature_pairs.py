@@ -16,8 +16,7 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
         kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint` and
             `embedding`; the pairs come in this order.
 
-    Raises:
-        ValueError: if a network does not offer them, or if they are not equally many.
+    Raises ValueError if a network does not offer them, or if they are not equally many.
     """
     key, node = _first_teacher(_root_.teacher)
     found = []

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from kdsweep.config.limits import leaves, unknown_keys
+from kdsweep.config.limits import scalars, unknown_keys
 from kdsweep.config.schema import TrainConfig
 
 
@@ -54,4 +54,4 @@ def missing_keys(cfg: DictConfig) -> list[str]:
 
 def _texts(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Every string of a config, with the path of its key."""
-    return ((path, value) for path, value in leaves(node) if isinstance(value, str))
+    return ((path, value) for path, value in scalars(node) if isinstance(value, str))

@@ -41,7 +41,7 @@ def excesses(values: Mapping[str, Any]) -> list[str]:
     """A message for every number of a resolved config that is too large to be meant."""
     return [
         f"{key} must be at most {most}, got {value}"
-        for key, value in leaves(values)
+        for key, value in scalars(values)
         if (most := MOST.get(key.rpartition(".")[2])) is not None
         and is_number(value)
         and value > most
@@ -105,8 +105,7 @@ def refuse_keys_of_some_options(
     Args:
         composes: whether Hydra composes a run of these words.
 
-    Raises:
-        UserError: naming the key, and the option without it.
+    Raises UserError, naming the key, and the option without it.
     """
     try:
         overrides = OverridesParser.create().parse_overrides(words)
@@ -165,13 +164,13 @@ def _refuse_twice(override: Override) -> None:
         seen.add(text)
 
 
-def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def scalars(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value of a config that is no mapping or list, with the path of its key."""
     if isinstance(node, Mapping):
         for key, child in node.items():
-            yield from leaves(child, f"{path}.{key}" if path else str(key))
+            yield from scalars(child, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for child in node:
-            yield from leaves(child, path)
+            yield from scalars(child, path)
     else:
         yield path, node

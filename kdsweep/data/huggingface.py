@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.text import error_reason
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
-from kdsweep.data.images.hf_table import TableImages, import_datasets
-from kdsweep.data.types import SourceData, error_reason
+from kdsweep.data.images.hf_table import TableImages, hf_datasets
+from kdsweep.data.types import SourceData
 
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 SAVED = ("dataset_dict.json", "state.json")  # files that save_to_disk writes
@@ -89,7 +90,7 @@ class HuggingFace:
     @cached_property
     def _columns(self) -> tuple[str, str]:
         """The columns of images and of labels."""
-        datasets, features = import_datasets(), self._splits["train"].features
+        datasets, features = hf_datasets(), self._splits["train"].features
         image = self._image_column or _only("image", features, datasets.Image)
         return image, self._label_column or _only("label", features, datasets.ClassLabel)
 
@@ -99,7 +100,7 @@ class HuggingFace:
         _, column = self._columns
         train = self._splits["train"]
         _check_columns(train, *self._columns)
-        if isinstance(train.features[column], import_datasets().ClassLabel):
+        if isinstance(train.features[column], hf_datasets().ClassLabel):
             return tuple(train.features[column].names)
         return tuple(str(value) for value in sorted({*train[column]} - {None}))
 
@@ -124,7 +125,7 @@ class HuggingFace:
 
 def _open(path: str, config: str | None, revision: str | None, root: str | None) -> Any:
     """The table or tables of a folder or of a set on the hub."""
-    datasets = import_datasets()
+    datasets = hf_datasets()
     folder = Path(path).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -158,7 +159,7 @@ def _only(key: str, features: Mapping[str, Any], kind: type) -> str:
 
 
 def _check_columns(table: Any, image: str, label: str) -> None:
-    datasets = import_datasets()
+    datasets = hf_datasets()
     kinds = (datasets.ClassLabel, datasets.Value)
     for key, column, allowed in (("image", image, (datasets.Image,)), ("label", label, kinds)):
         if not isinstance(table.features.get(column), allowed):
@@ -173,6 +174,6 @@ def _check_columns(table: Any, image: str, label: str) -> None:
 def _classes(table: Any, column: str) -> list[str | None]:
     """The name of each row's class, None where it has none."""
     feature, values = table.features[column], table[column][:]
-    if isinstance(feature, import_datasets().ClassLabel):  # -1 stands for an unpublished label
+    if isinstance(feature, hf_datasets().ClassLabel):  # -1 stands for an unpublished label
         return [None if value is None or value < 0 else feature.names[value] for value in values]
     return [None if value is None else str(value) for value in values]

@@ -15,11 +15,6 @@ class DataError(ValueError):
     """An image cannot be read, or can no longer be read while runs train on it."""
 
 
-def error_reason(error: BaseException) -> str:
-    """The first line of an exception's message; its type if it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 class DiskImages(Protocol):
     """Images too large for memory, with the part of a tensor's interface that is used here."""
 

@@ -43,8 +43,7 @@ class TrainingContext:
             directories are written.
         progress: the terminal's display.
 
-    Raises:
-        UserError: if the MLflow store cannot be used.
+    Raises UserError if the MLflow store cannot be used.
     """
 
     def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:

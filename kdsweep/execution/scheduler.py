@@ -7,6 +7,7 @@ from dataclasses import replace
 from filelock import FileLock
 
 from kdsweep.common.files import write_json_atomic
+from kdsweep.common.text import error_reason
 from kdsweep.errors import UserError
 from kdsweep.execution.cohort import train_cohort
 from kdsweep.execution.context import TrainingContext
@@ -56,8 +57,7 @@ def train(
 def refuse_without_validation(specs: Sequence[RunSpec], context: TrainingContext) -> None:
     """A search chooses by validation; a data set may bring a split of its own, so it is loaded.
 
-    Raises:
-        UserError: if a run's data set holds nothing out.
+    Raises UserError if a run's data set holds nothing out.
     """
     for spec in specs:
         if context.dataset(spec.config).val is None:
@@ -83,8 +83,7 @@ def _upload_dependencies(targets: Sequence[RunTarget], context: TrainingContext)
 def _train_teacher(target: RunTarget, context: TrainingContext) -> None:
     """Train a teacher unless another process has by now. Its directory is always resumed.
 
-    Raises:
-        UserError: if its training does not finish.
+    Raises UserError if its training does not finish.
     """
     store, name = target.run_dir.parent, target.spec.config.student.name
     store.mkdir(parents=True, exist_ok=True)  # it can be written, as the preflight has found
@@ -154,7 +153,7 @@ def _train_or_split(
         result = recorded_result(targets[0])
         if not is_out_of_memory(error) or (len(targets) == 1 and result is None):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = error_reason(error)
     if len(targets) == 1:
         assert result is not None
         name = targets[0].spec.name

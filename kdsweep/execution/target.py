@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from kdsweep.common.files import warn_once
+from kdsweep.common.notices import warn_once
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.metadata import find_result
 from kdsweep.tracking.result import RunResult
@@ -64,7 +64,7 @@ def finished_result(target: RunTarget) -> RunResult | None:
         return None
     if not checkpoint.has_digest(target.weights, result.weights_sha256):
         text = f"{target.weights} is passed over: it is not what was trained"
-        warn_once(target.weights, text)
+        warn_once(text, target.weights.absolute())
         return None
     return result
 

@@ -28,9 +28,8 @@ TOLERANCE = 0.005
 def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher | Ensemble | None:
     """The frozen teacher of a cohort with every feature its runs require, loaded once.
 
-    Raises:
-        RunFailed: if the run that trains it has not finished.
-        UserError: if its weights do not fit, or it does not reach the accuracy in its record.
+    Raises RunFailed if the run that trains it has not finished; UserError if its weights do not
+    fit, or it does not reach the accuracy in its record.
     """
     spec = taught(specs)
     if spec is None or not spec.teachers:

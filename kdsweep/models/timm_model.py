@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from kdsweep.common.text import error_reason
+from kdsweep.common.validation import import_package
 from kdsweep.models.components.checks import Shape, check_task
 from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
@@ -34,7 +36,7 @@ def Timm(
     Raises ValueError without timm, for unknown names, unavailable weights, and images of a shape
     that the network does not support.
     """
-    timm = import_timm()
+    timm = import_package("timm", "timm")
     check_task(in_shape, num_classes)
     check_name(name, {*timm.list_models(), *timm.list_pretrained()}, "timm")
     if pretrained:
@@ -50,9 +52,8 @@ def Timm(
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:
-        reason, _, _ = str(error).partition("\n")
         raise ValueError(
-            f"the weights of {name} could not be downloaded ({reason}): "
+            f"the weights of {name} could not be downloaded ({error_reason(error)}): "
             "check the connection, or put the file into Hugging Face's cache by hand"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -62,16 +63,6 @@ def Timm(
     set_expected(model, normalize, in_shape, of_weights)
     move_class_here(model)
     return model
-
-
-def import_timm() -> Any:
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(
-            f"timm cannot be imported ({error}): pip install 'kdsweep[timm]'"
-        ) from error
-    return timm
 
 
 def move_class_here(model: nn.Module) -> None:

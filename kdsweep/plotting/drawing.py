@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.common.text import escape_unprintable
+from kdsweep.common.text import error_reason, escape_unprintable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,7 @@ def warn_on_failure(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        log.warning("%s could not be drawn: %s", what, escape_unprintable(reason))
+        log.warning("%s could not be drawn: %s", what, escape_unprintable(error_reason(error)))
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdsweep.common.nested import leaves
 from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import FolderRun, Run
 from kdsweep.report.sources.lookup import Address
-from kdsweep.report.sources.merge import leaves, measured_on
+from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.predictions import Predictions
@@ -89,7 +90,7 @@ def _in_mlflow(word: str, store: MLflowStore) -> Run:
 
 def compare_runs(first: Run, second: Run) -> RunComparison:
     """The comparison of two runs. Raises UserError if their test images are not the same."""
-    images = [measured_on(dict(leaves("", run.config))) for run in (first, second)]
+    images = [measured_on(dict(leaves(run.config))) for run in (first, second)]
     if differing := _differing(*images):
         key, one, other = differing[0]
         raise UserError(
@@ -104,7 +105,7 @@ def compare_runs(first: Run, second: Run) -> RunComparison:
     kept = [
         {k: v for k, v in run.config.items() if k not in NOT_COMPARED} for run in (first, second)
     ]
-    configs = [{key: json.dumps(value) for key, value in leaves("", config)} for config in kept]
+    configs = [{key: json.dumps(value) for key, value in leaves(config)} for config in kept]
     differences = [(key, one or "", other or "") for key, one, other in _differing(*configs)]
     return RunComparison(names, differences, _metrics(first, second), contingency, without)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.text import first_line
-from kdsweep.report.analysis.aggregate import Cell, Grid, Row
+from kdsweep.report.analysis.aggregate import Cell, Grid
 from kdsweep.report.cell_table import cell_table
 from kdsweep.report.files import FILES
 from kdsweep.report.render.markdown import item, plain
@@ -20,6 +20,7 @@ from kdsweep.report.sources.lookup import Source
 from kdsweep.report.sources.mlflow import PARENT
 from kdsweep.tracking.mlflow.entities import TAG_LENGTH
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, can_be_quoted, quoted
+from kdsweep.tracking.results_table import ResultRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -151,7 +152,7 @@ def _children(store: MLflowStore, parent: "Run") -> dict[str, Tags]:
     return {str(run.info.run_id): dict(run.data.tags) for run in inside}
 
 
-def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[Row]) -> str:
+def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[ResultRow]) -> str:
     """Save the view of a sweep's runs, and once that of the whole experiment.
 
     A description of the experiment that a person has written stays. Returns the key of the sweep's
@@ -174,7 +175,7 @@ def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[
     return key
 
 
-def columns(rows: Sequence[Row] | None) -> list[str]:
+def columns(rows: Sequence[ResultRow] | None) -> list[str]:
     """The settings that differ between rows, accuracies and verdicts; without rows, all of them."""
     differ = [key for key in SETTINGS if rows is None or len({row[key] for row in rows}) > 1]
     kinds: dict[str, Sequence[Any]] = {"metrics": MEASURED, "params": differ, "tags": VERDICTS}

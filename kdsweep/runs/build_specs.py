@@ -42,8 +42,7 @@ def build_specs(
         first: number of the first job.
         swept: keys that the sweep varies.
 
-    Raises:
-        UserError: with one message for every value that is not allowed, and the runs it is in.
+    Raises UserError with one message for every value that is not allowed, and the runs it is in.
     """
     errors = ErrorsByRun(len(jobs))
     builder = SpecBuilder()
@@ -69,11 +68,7 @@ class SpecBuilder:
         self._shared: dict[str, RunSpec] = {}
 
     def of_job(self, cfg: DictConfig, job: Sequence[str], swept: Sequence[str]) -> RunSpec:
-        """The spec of a job.
-
-        Raises:
-            UserError: with a message a line.
-        """
+        """The spec of a job. Raises UserError, with a message a line."""
         if absent := missing_keys(cfg):
             raise UserError("\n".join(f"{key} must be given" for key in absent))
         config = resolve_config(cfg)
@@ -170,8 +165,7 @@ def _peers(spec: RunSpec) -> dict[str, RunSpec]:
 def _requirements(config: RunConfig) -> Requirements:
     """What a run's loss terms require; a teacher they require must be configured.
 
-    Raises:
-        UserError: if loss terms cannot be built, or need a teacher where there is none.
+    Raises UserError if loss terms cannot be built, or need a teacher where there is none.
     """
     requirements = objective_requirements(config)
     teacher = config.teacher

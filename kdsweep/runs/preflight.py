@@ -22,8 +22,7 @@ def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
     Args:
         datasets: gives the data set of a run; the process's cache.
 
-    Raises:
-        UserError: with everything that is wrong, each with the runs it is in.
+    Raises UserError with everything that is wrong, each with the runs it is in.
     """
     errors = ErrorsByRun(len(specs))
     checker = _Preflight(datasets)
@@ -80,11 +79,7 @@ class _Preflight:
 
 
 def make_store(teacher: TeacherSpec) -> None:
-    """Make the directory of trained teachers.
-
-    Raises:
-        UserError: if it cannot be made or written.
-    """
+    """Make the directory of trained teachers. Raises UserError if it cannot be written."""
     store = Path(teacher.config.store)
     try:
         store.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.common.nested import leaves
 from kdsweep.config.interpolation import interpolates
 from kdsweep.config.overrides import CONTROL, without_hydra
 from kdsweep.config.schema import SearchConfig
@@ -39,13 +40,13 @@ def settings(
 
     Paths are left out, and how much is searched: n_trials, timeout, workers, finalists.
     """
-    values = dict(flatten(_not_searched(base, space)))
+    values = dict(leaves(_not_searched(base, space)))
     sampler = OmegaConf.to_container(config.hydra.sweeper.sampler, resolve=True)
     assert isinstance(sampler, dict)
     return {
         "hydra.sweeper.n_jobs": config.hydra.sweeper.n_jobs,
-        **dict(flatten(sampler, "hydra.sweeper.sampler.")),
-        **dict(flatten(options.pruner or {}, "search.pruner.")),
+        **dict(leaves(sampler, "hydra.sweeper.sampler")),
+        **dict(leaves(options.pruner or {}, "search.pruner")),
         **{key: value for key, value in values.items() if key not in PATHS},
     }
 
@@ -63,14 +64,6 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     below = tuple(f"{key}." for key in space.keys)
     fixed = fixed_keys(space.fixed).items()
     return values | {key: value for key, value in fixed if key.startswith(below)}
-
-
-def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _drop(values: dict[Any, Any], key: str) -> None:

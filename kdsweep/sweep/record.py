@@ -47,8 +47,7 @@ def open_sweep(
         specs: runs that this process is about to train; their fingerprints are added.
         alone: whether no other process may work on the sweep at the same time.
 
-    Raises:
-        UserError: if the folder holds another sweep, or another process works on this one.
+    Raises UserError if the folder holds another sweep, or another process works on this one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):

@@ -11,7 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from kdsweep.common.files import read_json, warn_once
+from kdsweep.common.files import read_json
+from kdsweep.common.notices import warn_once
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import CONFIG, RESULT, RUN
 
@@ -119,4 +120,4 @@ def _read(path: Path, types: Types) -> dict[str, Any] | None:
 
 
 def _warn(path: Path, why: str) -> None:
-    warn_once(path, f"{path} is passed over: {why}")
+    warn_once(f"{path} is passed over: {why}", path.absolute())

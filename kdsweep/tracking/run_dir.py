@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kdsweep.common.files import warn_once, without_nan, write_text_atomic
+from kdsweep.common.files import without_nan, write_text_atomic
+from kdsweep.common.notices import warn_once
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -59,7 +60,7 @@ def read_rows(folder: Path) -> list[Row]:
         return []
     if count := len(damaged_lines(folder)):
         lines = "1 line that holds" if count == 1 else f"{count} lines that hold"
-        warn_once(path, f"{path}: passed over {lines} no row")
+        warn_once(f"{path}: passed over {lines} no row", path.absolute())
     return [row for row in map(_row, path.read_bytes().split(b"\n")) if row is not None]
 
 

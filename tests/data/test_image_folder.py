@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images import decoding
 from kdsweep.data.images.lazy import StoredImages
-from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.split import SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches

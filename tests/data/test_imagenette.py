@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.common.notices import warn_once
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.imagenette import Imagenette
 from kdsweep.data.images.lazy import StoredImages
-from kdsweep.data.images.notices import warn_once
 
 WNIDS = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079"]
 WNIDS += ["n03394916", "n03417042", "n03425413", "n03445777", "n03888257"]

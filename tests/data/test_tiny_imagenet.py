@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.common.notices import warn_once
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data import tiny_imagenet
-from kdsweep.data.images.notices import warn_once
 from kdsweep.data.tiny_imagenet import TinyImageNet
 
 WNIDS = ["n02124075", "n01443537", "n04067472"]  # as in the archive, not sorted

@@ -10,9 +10,9 @@ import pytest
 from commands import Command, Compose
 from PIL import Image
 
+from kdsweep.common.notices import warn_once
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.fake import Fake
-from kdsweep.data.images.notices import warn_once
 from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
 

@@ -9,6 +9,5 @@ The sources of images in files or tables use it; its rules are in docs/datasets.
 - formats: image_formats, image_endings
 - hf_table: TableImages
 - lazy: StoredImages
-- notices: warn_once
 - pixels: to_eight_bits, upright_size
 """

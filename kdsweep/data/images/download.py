@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
+from kdsweep.common.text import error_reason
 from kdsweep.data.images.decoding import Part
-from kdsweep.data.types import error_reason
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from kdsweep.common.text import escape_unprintable
+from kdsweep.common.text import error_reason, escape_unprintable
 from kdsweep.data.images.formats import image_formats
 from kdsweep.data.images.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
-from kdsweep.data.types import DataError, error_reason
+from kdsweep.data.types import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from kdsweep.common.notices import warn_once
 from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.decoding import Part
 from kdsweep.data.images.encoded import regular
 from kdsweep.data.images.formats import image_endings
-from kdsweep.data.images.notices import warn_once
 
 # Kinds of skipped files, as they are named in the warning.
 DUPLICATE_LINK = "links to what is read already"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdsweep.common.validation import import_package
 from kdsweep.data.images.encoded import regular
 
 
@@ -16,7 +17,7 @@ class TableImages:
     """A column of images as ``EncodedImages``; the table stays on disk."""
 
     def __init__(self, table: Any, column: str, split: str) -> None:
-        encoded = import_datasets().Image(decode=False)
+        encoded = hf_datasets().Image(decode=False)
         self._table = table.select_columns([column]).cast_column(column, encoded)
         self._column, self._split = column, split
         self._rows: NDArray[np.int64] = np.arange(len(table))
@@ -54,12 +55,6 @@ class TableImages:
         return chosen
 
 
-def import_datasets() -> Any:
-    """Hugging Face's library. ValueError if it is not installed."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise ValueError(
-            f"datasets cannot be imported ({error}): pip install 'kdsweep[hf]'"
-        ) from error
-    return datasets
+def hf_datasets() -> Any:
+    """Hugging Face's library. Raises ValueError if it is not installed."""
+    return import_package("datasets", "hf")

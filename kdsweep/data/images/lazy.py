@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
+from kdsweep.common.text import error_reason
 from kdsweep.data.images.encoded import (
     EncodedImages,
     ImageFormat,
@@ -20,7 +21,7 @@ from kdsweep.data.images.encoded import (
     content_sha256,
     decode,
 )
-from kdsweep.data.types import DataError, error_reason
+from kdsweep.data.types import DataError
 
 TIMEOUT = 600  # seconds after which a process that has not read its batch is killed
 # Raised by torch after a reader process has died: RuntimeError from its check every five seconds,

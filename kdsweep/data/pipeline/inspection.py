@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from kdsweep.common.notices import warn_once
 from kdsweep.data.images.decoding import DIGEST_GIB, GIB
-from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, in_order
 

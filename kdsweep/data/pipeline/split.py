@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from kdsweep.common import validation
+from kdsweep.common.notices import warn_once
 from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
 from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
-from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import LabelledImages, Source, SourceData

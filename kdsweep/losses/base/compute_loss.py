@@ -27,9 +27,8 @@ def compute_loss(
         labels: (B,) int64, for terms that need them. The B images are taken for the whole
             training set.
 
-    Raises:
-        ValueError: without labels that are needed; for pairs that the term cannot compare, and if
-            there are not as many features as pairs.
+    Raises ValueError without labels that are needed; for pairs that the term cannot compare, and if
+    there are not as many features as pairs.
     """
     student_output, teacher_output = as_output(term, student, 0), as_output(term, teacher, 1)
     count, device = len(student_output.logits), student_output.logits.device

@@ -29,9 +29,8 @@ class WeightSchedule:
         until: the last epoch of the term, counted from 1; None for no end.
         decay: "linear" or "cosine", how the weight falls until ``until``; None for a sudden end.
 
-    Raises:
-        ValueError: if an epoch is no integer >= 1, ``until`` is not after ``warmup``, or ``decay``
-            is unknown or ``until`` is missing.
+    Raises ValueError if an epoch is no integer >= 1, ``until`` is not after ``warmup``, or
+    ``decay`` is unknown or ``until`` is missing.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from kdsweep.common.text import error_reason
 from kdsweep.models.components.checks import Shape
 
 
@@ -42,5 +43,4 @@ def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
 
 
 def unsupported_images_message(name: str, in_shape: Shape, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {reason}"
+    return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {error_reason(error)}"

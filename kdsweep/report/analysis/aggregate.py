@@ -7,7 +7,6 @@ many, and so too large; its mean on test took no part in the choice.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from kdsweep.report.analysis.statistics import (
     Comparison,
@@ -17,24 +16,22 @@ from kdsweep.report.analysis.statistics import (
     compare_cells,
     summary,
 )
-from kdsweep.tracking.results_table import cell_for_ce
-
-Row = dict[str, Any]
+from kdsweep.tracking.results_table import ResultRow, cell_for_ce
 
 BASELINE = "ce"  # the loss of a cell that learns from labels alone
 
 
-def cell_name(row: Row) -> str:
+def cell_name(row: ResultRow) -> str:
     """The name of a row's cell; that of a run outside of a sweep is its own."""
     return str(row["cell"] or row["name"])
 
 
-def is_finished(row: Row) -> bool:
+def is_finished(row: ResultRow) -> bool:
     """Whether a run has ended with a result, and is not a duplicate of another run."""
     return row["status"] == "FINISHED" and row["same_as"] is None
 
 
-def values_by_seed(rows: Sequence[Row], key: str) -> Seeds:
+def values_by_seed(rows: Sequence[ResultRow], key: str) -> Seeds:
     """Seed -> a metric of the runs that have ended with a result."""
     finished = (row for row in rows if row["status"] == "FINISHED" and row[key] is not None)
     return {int(row["seed"]): float(row[key]) for row in finished}
@@ -45,7 +42,7 @@ class Cell:
     """One point of the sweep over its seeds."""
 
     name: str
-    rows: list[Row]  # all its runs, finished or not
+    rows: list[ResultRow]  # all its runs, finished or not
     test: Summary | None  # of the finished runs; None without any
     val: Summary | None
     against_baseline: Comparison | None  # on test; None for the baseline itself, and without one
@@ -109,12 +106,12 @@ class Grid:
         return self.best.val.mean - self.best.test.mean
 
 
-def grid(rows: Sequence[Row]) -> Grid:
+def grid(rows: Sequence[ResultRow]) -> Grid:
     """The cells of a sweep's rows (`kdsweep.tracking.results_table.collect`).
 
     Runs that are duplicates of another one are left out. Accuracies are fractions in [0, 1].
     """
-    by_cell: dict[str, list[Row]] = {}
+    by_cell: dict[str, list[ResultRow]] = {}
     for row in rows:
         if row["same_as"] is None:
             by_cell.setdefault(cell_name(row), []).append(row)

@@ -16,12 +16,12 @@ from omegaconf import OmegaConf
 
 from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
-from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
+from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
-from kdsweep.tracking.results_table import collect
+from kdsweep.tracking.results_table import ResultRow, collect
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is 
 class Run(ABC):
     """One run, in a folder or in MLflow; everything but its row is read on access."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ResultRow) -> None:
         self.row = row  # of results.csv, with `kdsweep.tracking.results_table.COLUMNS` as keys
 
-    def with_row(self, row: Row) -> Self:
+    def with_row(self, row: ResultRow) -> Self:
         """The same run with another row."""
         run = copy(self)
         run.row = row
@@ -73,7 +73,7 @@ class RunCollection:
     load: DatasetLoader = load_dataset  # for the images of a run
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ResultRow]:
         return [run.row for run in self.runs]
 
     def finished_runs(self, cell: str | None = None) -> list[Run]:
@@ -85,7 +85,7 @@ class RunCollection:
 class FolderRun(Run):
     """A run in its folder."""
 
-    def __init__(self, row: Row, folder: Path, sweep: Path) -> None:
+    def __init__(self, row: ResultRow, folder: Path, sweep: Path) -> None:
         super().__init__(row)
         self.folder, self.sweep = folder, sweep
 

@@ -79,8 +79,7 @@ def pixels_of(
     Args:
         labels: of the whole test set as the run saw it, (N,).
 
-    Raises:
-        UserError: if the data is missing, or differs from what the run was measured on.
+    Raises UserError if the data is missing, or differs from what the run was measured on.
     """
     import torch
 

@@ -6,18 +6,20 @@ not distinguish them: `kl T=4` of one was trained with another learning rate tha
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Any
 
 from kdsweep.common.cells import CellName
+from kdsweep.common.nested import leaves
 from kdsweep.common.text import format_number
 from kdsweep.errors import UserError
-from kdsweep.report.analysis.aggregate import Row, cell_name, is_finished
+from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.report.sources.collection import Run, RunCollection
 from kdsweep.report.sources.mlflow import REPORTS
+from kdsweep.tracking.results_table import ResultRow
 
 Settings = dict[str, Any]  # `optimizer.lr` -> 0.02: the leaves of a config
 
@@ -107,7 +109,7 @@ class _Sweep:
         """Whether the names of the cells have this setting, as the sweep varied it."""
         return any(_shown(key) in name.others for name in self.names.values())
 
-    def row(self, run: Run, keys: Sequence[str]) -> Row:
+    def row(self, run: Run, keys: Sequence[str]) -> ResultRow:
         """A run's row with the settings that distinguish its cell from those of other sweeps."""
         text = cell_name(run.row)
         name, known = self.names[text], self.cells[text]
@@ -130,8 +132,8 @@ class _Sweep:
 def settings(config: Mapping[str, Any], row: Mapping[str, Any]) -> Settings:
     """The settings that a run's results depend on, without its seed, T and alpha, leaf by leaf."""
     nodes = [node for node in NODES if node != "teacher" or row["teacher"] is not None]
-    every = dict(leaf for node in nodes for leaf in leaves(node, config.get(node)))
-    every |= {f"stages.{k}": v for k, v in leaves("", config.get("stages") or {})}
+    every = dict(leaf for node in nodes for leaf in leaves(config.get(node), node))
+    every |= {f"stages.{k}": v for k, v in leaves(config.get("stages") or {})}
     if config.get("hard_weight") is not None:
         every["hard_weight"] = config["hard_weight"]
     # Leaves of a loss term that follow T or alpha are those.
@@ -143,15 +145,6 @@ def settings(config: Mapping[str, Any], row: Mapping[str, Any]) -> Settings:
         if row.get(root) is not None and value == row[root]
     }
     return {key: value for key, value in every.items() if key not in following}
-
-
-def leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """`student.model.width: 64` of nested mappings."""
-    if not isinstance(value, Mapping):
-        yield prefix, value
-        return
-    for key, child in value.items():
-        yield from leaves(f"{prefix}.{key}" if prefix else str(key), child)
 
 
 def measured_on(values: Mapping[str, Any]) -> dict[str, str]:
@@ -220,7 +213,7 @@ def _differs(key: str, sweeps: Sequence[_Sweep]) -> bool:
 
 def _each_once(runs: Sequence[Run]) -> list[Run]:
     """A run that is in two sweeps counts in the first that finished it; the others refer to it."""
-    owners: dict[str, Row] = {}
+    owners: dict[str, ResultRow] = {}
     for row in (run.row for run in runs):
         fingerprint = str(row["fingerprint"])
         owner = owners.get(fingerprint, {"status": None})
@@ -237,7 +230,7 @@ def _each_once(runs: Sequence[Run]) -> list[Run]:
 
 def _refuse_two_of_one(runs: Iterable[Run]) -> None:
     """A cell has one run a seed; a second one differs in something that no config has."""
-    seen: dict[str, Row] = {}
+    seen: dict[str, ResultRow] = {}
     for row in (run.row for run in runs if is_finished(run.row)):
         other = seen.setdefault(str(row["name"]), row)
         if other is not row:

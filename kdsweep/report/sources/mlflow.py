@@ -19,14 +19,13 @@ from omegaconf import OmegaConf
 from kdsweep.common.text import first_line
 from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
-from kdsweep.report.analysis.aggregate import Row
 from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
-from kdsweep.tracking.results_table import COLUMNS, settings_from_params
+from kdsweep.tracking.results_table import COLUMNS, ResultRow, settings_from_params
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -88,7 +87,7 @@ class ArtifactCache:
 class MLflowRun(Run):
     """A run in MLflow."""
 
-    def __init__(self, entity: "Entity", row: Row, artifacts: ArtifactCache) -> None:
+    def __init__(self, entity: "Entity", row: ResultRow, artifacts: ArtifactCache) -> None:
         super().__init__(row)
         self._entity, self._artifacts = entity, artifacts
         self.run_id = str(entity.info.run_id)
@@ -239,14 +238,14 @@ def place(run: "Entity", above: str | None) -> str:
     return match.group() if match else str(run.info.run_id)
 
 
-def row_of(run: "Entity", name: str) -> Row:
+def row_of(run: "Entity", name: str) -> ResultRow:
     """A run's row, as from its folder, which is called ``name`` in that of the sweep."""
     info, params, tags = run.info, run.data.params, run.data.tags
     status = str(info.status)
     if status == "KILLED" and tags.get(PRUNED_TAG) == "true":
         status = "PRUNED"
     status = "RUNNING" if status == "SCHEDULED" else status
-    row: Row = dict.fromkeys(COLUMNS)
+    row: ResultRow = dict.fromkeys(COLUMNS)
     row |= settings_from_params(params)
     row |= {
         "run": int(name) if name.isdigit() else name,

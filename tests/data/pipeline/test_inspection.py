@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images import lazy
-from kdsweep.data.images.notices import warn_once
 from kdsweep.data.pipeline import inspection
 from kdsweep.data.pipeline.inspection import DatasetInspector, read_through
 from kdsweep.data.pipeline.split import SplitOptions, load_dataset

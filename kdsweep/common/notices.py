@@ -1,0 +1,12 @@
+"""Warnings that are logged once per process, even if their reason is met repeatedly."""
+
+import logging
+from functools import cache
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def warn_once(text: str, *about: object) -> None:
+    """Log a warning, unless this process has logged it before about the same thing."""
+    logger.warning("%s", text)
