@@ -80,13 +80,16 @@ def sync(
 ) -> None:
     """Upload what MLflow lacks of each FOLDER: after an outage, after tracking=none.
 
-    Options that are not given are as the run was configured.
+    Options that are not given are as the run was configured; a teacher that was trained without
+    MLflow goes where the first sweep among the folders is.
     """
     from kdsweep.sweep.mlflow_sync import Target, sync_folder
+    from kdsweep.tracking.metadata import SWEEP
 
+    sweep = next((folder for folder in folders if (folder / SWEEP).is_file()), None)
     for folder in folders:
         with _user_errors():
-            typer.echo(sync_folder(folder, Target(uri, experiment, artifacts)))
+            typer.echo(sync_folder(folder, Target(uri, experiment, artifacts, sweep)))
 
 
 @app.command()

@@ -93,7 +93,7 @@ class TrainingContext:
         source = json.dumps(node["source"], sort_keys=True)
         key = json.dumps([{k: v for k, v in node.items() if k != "augment"}, device])
         if key not in self._datasets:
-            with self.progress.warnings_of("kdsweep.data"), readable_data():
+            with self.progress.warnings_of("kdsweep"), readable_data():
                 if source not in self._sources:  # read once for all that are cut from it
                     self._sources[source] = CachedSource(build_source(dataset))
                 loaded = build_dataset(dataset, device, self._sources[source])

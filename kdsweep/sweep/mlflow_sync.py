@@ -35,6 +35,7 @@ class Target(NamedTuple):
     uri: str | None = None
     experiment: str | None = None
     artifacts: str | None = None
+    sweep: Path | None = None  # whose store takes a teacher that was trained without one
 
 
 Address = tuple[str, str, str, Path]  # the arguments of `MLflowStore.open`
@@ -95,13 +96,15 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
     A relative path in its config counts from where the sweep was started. sweep.json knows which
     database that was, and a new experiment's files go next to it.
     """
+    sweep = _sweep_of(run)
+    if sweep is None and tracking.uri is None and (first := _first_config(target.sweep)):
+        sweep, tracking = target.sweep, first.tracking
     uri, cwd = target.uri or tracking.uri, Path.cwd()
     if uri is None:
         raise UserError(
             "--uri must name a store to upload to (try --uri sqlite:///mlflow.db), got none, and"
             f" {run} was trained without one"
         )
-    sweep = _sweep_of(run)
     note = None if sweep is None else read_sweep_metadata(sweep)
     used = None if note is None else note["tracking_uri"]
     # A database that was moved, its folder with it, is found by the config.
@@ -159,9 +162,14 @@ def _sync_sweep(folder: Path, store: MLflowStore, parent: str | None) -> None:
 
 def _wants_report(folder: Path) -> bool:
     """Whether the sweep was configured to have one; older configs lack the key."""
-    runs = sorted(path.parent for path in folder.rglob(run_dir.CONFIG))
-    config = next((found for run in runs if (found := _config(run)) is not None), None)
+    config = _first_config(folder)
     return config is None or bool(config.tracking.get("report", True))
+
+
+def _first_config(sweep: Path | None) -> DictConfig | None:
+    """The config of the first run of a sweep that has one."""
+    runs = sorted(path.parent for path in sweep.rglob(run_dir.CONFIG)) if sweep else []
+    return next((config for run in runs if (config := _config(run)) is not None), None)
 
 
 def _end(runs: Sequence[Path]) -> int | None:

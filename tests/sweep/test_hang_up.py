@@ -20,6 +20,14 @@ WORDS = ["T=1,4", "loss=kl", *SMALL, "trainer.epochs=100000", "tracking.report=f
 SECONDS = 240  # for what takes a few on a machine that is not busy
 
 
+@pytest.fixture(autouse=True)
+def sighup_is_not_ignored() -> Iterator[None]:
+    """These tests may have been started by nohup, and a child ignores what its parent ignores."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def statuses(folder: Path) -> set[str]:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")

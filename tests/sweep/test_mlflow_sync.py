@@ -14,10 +14,11 @@ from kdsweep.tracking.recorder import Recorder, RunInfo
 from kdsweep.tracking.result import RunResult
 
 
-def run_in(folder: Path) -> Path:
-    """The folder of a run that has ended, trained without MLflow."""
+def run_in(folder: Path, uri: str = "null", experiment: str = "kdsweep") -> Path:
+    """The folder of a run that has ended and is in no store, by default trained without MLflow."""
     recorder = Recorder(folder)
-    config = "tracking: {uri: null, experiment: kdsweep, artifacts: mlartifacts}\n"
+    config = f"tracking: {{uri: '{uri}', experiment: {experiment}, artifacts: mlartifacts}}\n"
+    config = config.replace("'null'", "null")
     identity = {"name": "ce seed=0", "role": "run", "fingerprint": "f00d", "cell": "ce", "seed": 0}
     recorder.start(RunInfo(**identity, config_yaml=config, params={}, tags={}))
     for epoch in range(3):
@@ -59,6 +60,23 @@ def test_the_runs_of_a_sweep_that_has_died_are_closed(home: Path) -> None:
     assert code == 0, printed
     found = MLflowStore.existing("sqlite:///mlflow.db", "kdsweep").search()
     assert [run.info.status for run in found] == ["KILLED", "KILLED"]
+
+
+def test_a_teacher_that_was_trained_without_mlflow_goes_where_the_sweep_is(home: Path) -> None:
+    run_in(home / "sweep" / "0", "sqlite:///mlflow.db", "mine")
+    note = {"name": "T=1,4", "created": 0.0, "role": "sweep", "nested": True, "ended": True}
+    write_json_atomic(home / "sweep" / "sweep.json", new_lease() | note)
+    teacher = run_in(home / "teachers" / "cnn")
+    code, printed = call("sync", teacher, home / "sweep")
+    assert code == 0, printed
+    folders = {
+        Path(run.data.tags["kdsweep.folder"])
+        for run in MLflowStore.existing("sqlite:///mlflow.db", "mine").search()
+    }
+    assert folders == {home / "sweep", home / "sweep" / "0", teacher}
+    code, printed = call("sync", run_in(home / "teachers" / "other"))
+    assert code == 1
+    assert "was trained without one" in printed
 
 
 def test_several_folders_are_uploaded_at_once(home: Path) -> None:
