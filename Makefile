@@ -29,7 +29,7 @@ search: setup ## a small Bayesian search over T and alpha on digits
 ui: setup ## browse the runs in MLflow, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1
 
-# The theme tells of its end of life at every build unless it is asked not to.
+# The theme announces its end of life at every build without this variable.
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
 
 docs: setup ## the pages of docs/ as a site, site/index.html
@@ -39,7 +39,7 @@ docs-serve: setup ## the same on http://127.0.0.1:8000, built anew as they chang
 	$(BIN)/mkdocs serve
 
 test: setup ## the fast tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-all: setup ## every test, with the slow ones, a real server and a real browser
 	$(BIN)/python -m pytest -q -m "not gpu"
