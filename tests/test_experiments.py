@@ -33,7 +33,9 @@ def made(experiment: str) -> list[str]:
     if experiment == "logits_mse_folder":
         return [*(word for word in SMALL if word.startswith(("scale", "t"))), "dataset.root=photos"]
     if experiment.startswith("fitnets_imagenette"):
-        return [*SMALL, "dataset.source.shape=[3,224,224]", "dataset.source.num_train=20"]
+        small = [*SMALL, "dataset.source.shape=[3,224,224]", "dataset.source.num_train=20"]
+        per_class = ["dataset.per_class=null,2"] if experiment.endswith("small") else []
+        return [*small, *per_class]
     classes = 100 if experiment.startswith("cifar100") else 10
     number = 240 if classes == 100 else 80
     words = [f"dataset.source.num_classes={classes}", f"dataset.source.num_train={number}"]

@@ -80,8 +80,8 @@ def sync(
 ) -> None:
     """Upload what MLflow lacks of each FOLDER: after an outage, after tracking=none.
 
-    Options that are not given are as the run was configured; a teacher that was trained without
-    MLflow goes where the first sweep among the folders is.
+    Options that are not given are as the run was configured; teachers that were trained without
+    MLflow are uploaded to the store of the first sweep among the folders.
     """
     from kdsweep.sweep.mlflow_sync import Target, sync_folder
     from kdsweep.tracking.metadata import SWEEP

@@ -41,7 +41,7 @@ def require(
 
 
 def import_package(package: str, extra: str) -> Any:
-    """An optional package. Raises ValueError, with the cure, if it is missing."""
+    """An optional package. Raises ValueError, with how to install it, if it is missing."""
     try:
         return import_module(package)
     except ImportError as error:
@@ -51,7 +51,7 @@ def import_package(package: str, extra: str) -> Any:
 
 
 def check_package(key: str, package: str, extra: str) -> None:
-    """Raises ValueError, with the cure, if an optional package is missing that a key needs."""
+    """Raises ValueError, with how to install it, if an optional package of a key is missing."""
     try:
         import_module(package)
     except ImportError as error:

@@ -84,7 +84,7 @@ def from_values(schema: type[Node], values: Mapping[str, Any]) -> Node:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """A mapping as what its key is of: `X`, `X | None` or `dict[str, X]` with a dataclass X."""
+    """A mapping as an instance of its key's type: dataclass X, `X | None` or `dict[str, X]`."""
     schema: Any = next(filter(is_dataclass, [kind, *get_args(kind)]), None)
     if schema is None or not isinstance(value, Mapping):
         return value

@@ -60,9 +60,8 @@ class FeaturesConfig:
     """The features of a network: module paths, under names that all networks share."""
 
     maps: list[str] | None = None
-    before_relu: list[str] | None = (
-        None  # maps before their last ReLU; None if they are as they are
-    )
+    # The maps before their last ReLU; None if `maps` end without one.
+    before_relu: list[str] | None = None
     hint: str | None = None
     embedding: str | None = None
 

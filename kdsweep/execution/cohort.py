@@ -76,7 +76,7 @@ def train_cohort(
         on_epoch: may stop single runs early.
 
     Returns:
-        Each run's `result.json`, in order. A run that failed or was pruned alone has the status
+        Each run's result, in order. A run that failed or was pruned alone has the status
         FAILED or PRUNED; an exception of the teacher or the stream fails all and is raised.
     """
     specs = [target.spec for target in targets]

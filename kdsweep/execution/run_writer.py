@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kdsweep.builders.device import resolve_device
 from kdsweep.common.files import drop_drafts
+from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
@@ -246,13 +246,6 @@ def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:
     }
     weights = {f"weight.{k}": v for k, v in student.objective.weights.items()}
     nodes = ("dataset", "student", "loss", "optimizer", "schedule", "trainer", "hard")
-    flat = {k: v for key in nodes for k, v in _flat(key, values[key])}
+    flat = {k: v for key in nodes for k, v in leaves(values[key], key) if v is not None}
     flat["trainer.device"] = resolve_device(config.trainer.device)
     return {**chosen, **weights, **flat, "num_params": student.num_params}
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:
-    """`student.model.width: 64` from nested mappings, without null and empty ones."""
-    if isinstance(value, dict):
-        return [pair for key, child in value.items() for pair in _flat(f"{prefix}.{key}", child)]
-    return [] if value is None else [(prefix, value)]

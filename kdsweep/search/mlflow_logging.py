@@ -129,7 +129,7 @@ class SearchLogger:
         """Close the open trials of this process, because the search was stopped."""
         for trial in sorted(self._begun):
             note = read_trial_metadata(self._folder_of(trial)) or {}
-            if "status" in note:
+            if not note or "status" in note:  # it has not begun, or has ended
                 continue
             try:
                 self._end(trial, status, {}, [])

@@ -34,7 +34,7 @@ class TrialRun(NamedTuple):
 
 
 class RunCache:
-    """Plans and trains the runs of one search, and knows which equal ones are already trained.
+    """Plans and trains the runs of one search; equal ones are trained once.
 
     A run is in `<trial>/seed-<seed>` of the search's folder. ``jobs`` compose the configs and call
     Hydra's job callbacks.

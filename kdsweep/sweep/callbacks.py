@@ -40,7 +40,7 @@ class SweepSummaryCallback(Callback):
         hide_passwords(config, TRACKING)
         try:
             _refuse_password_in_log(config)
-            if not is_lockstep(config):  # that launcher knows all runs, and compares these
+            if not is_lockstep(config):  # that launcher has all runs, and compares them
                 from kdsweep.sweep.single_job import refuse_folder
 
                 refuse_folder(config)
@@ -131,7 +131,7 @@ def _show_runs(rows: list[ResultRow], console: Console) -> None:
 
 
 def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSummary | None":
-    """Under basic or joblib no job knows that it is the last: the sweep is closed here."""
+    """Close a sweep under basic or joblib, where no job is known to be the last."""
     from kdsweep.sweep.finalize import publish
     from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress

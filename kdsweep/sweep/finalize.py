@@ -55,7 +55,7 @@ def publish(
     status = parent_status([row["status"] for row in rows])
     if error is not None and status == "FINISHED":  # not all of its runs have begun
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
-    # After Ctrl-C nobody waits for a report; `kdsweep report` reports what there is.
+    # Not after Ctrl-C: it takes a while. `kdsweep report` reports what there is.
     with_report = context.options.report and status != "KILLED" and not is_full(error)
     try:
         write_csv(rows, folder / CSV)
@@ -91,8 +91,10 @@ def close(
         folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
         return context.pending_uploads(sorted(folders))
 
-    is_whole = context.upload_pending(runs)
-    report = make_report(folder, context) if with_report else None
+    try:
+        is_whole = context.upload_pending(runs)
+    finally:  # a signal ends the wait, too
+        report = make_report(folder, context) if with_report else None
     if store is None:
         if context.is_detached:
             _name_sync(folder, [folder, *context.run_dirs], context)
@@ -133,7 +135,7 @@ def upload_sweep(
     Returns the key of MLflow's view of the sweep's runs; None without a report.
     """
     try:
-        write_csv(collect(folder), folder / CSV)  # by now it knows the ids of all runs
+        write_csv(collect(folder), folder / CSV)  # by now the ids of all runs are known
         sync_search(folder, store, parent)
         log_own_files(store, parent, folder)
     finally:  # a full disk of ours does not keep the run open

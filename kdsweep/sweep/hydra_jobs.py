@@ -28,7 +28,7 @@ class HydraJobs:
 
     def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
         self.context, self.config, self.cohort_size = context, config, cohort_size
-        self._loader = _RememberingLoader(context.config_loader)
+        self._loader = _CachingLoader(context.config_loader)
         if not is_search(config):
             # The sweeper composes all jobs of a batch through this context, to see that it can.
             context.config_loader = cast("ConfigLoader", self._loader)
@@ -102,7 +102,7 @@ class HydraJobs:
             HydraConfig.instance().cfg = before
 
 
-class _RememberingLoader:
+class _CachingLoader:
     """Hydra's config loader that keeps each config until it is taken, so as to compose it once."""
 
     def __init__(self, loader: "ConfigLoader") -> None:
@@ -119,9 +119,13 @@ class _RememberingLoader:
     def take(self, master_config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         """The config of a job, for the caller to change."""
         config = self._configs.pop(tuple(overrides), None)
-        return config or self._loader.load_sweep_config(master_config, list(overrides))
+        if config is None:
+            config = self._loader.load_sweep_config(master_config, list(overrides))
+        return config
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # before __init__, in a copy, there is no _loader
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
 

@@ -35,7 +35,7 @@ class Target(NamedTuple):
     uri: str | None = None
     experiment: str | None = None
     artifacts: str | None = None
-    sweep: Path | None = None  # whose store takes a teacher that was trained without one
+    sweep: Path | None = None  # whose store takes runs outside of a sweep without one
 
 
 Address = tuple[str, str, str, Path]  # the arguments of `MLflowStore.open`
@@ -93,8 +93,8 @@ def _config(run: Path) -> DictConfig | None:
 def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
     """Where a run is to be uploaded.
 
-    A relative path in its config counts from where the sweep was started. sweep.json knows which
-    database that was, and a new experiment's files go next to it.
+    A relative path in its config counts from where the sweep was started. sweep.json has the
+    address of that database, and a new experiment's files go next to it.
     """
     sweep = _sweep_of(run)
     if sweep is None and tracking.uri is None and (first := _first_config(target.sweep)):
@@ -129,7 +129,7 @@ def _sync_run(run: Path, store: MLflowStore, above: str | None) -> int:
     noted = note.get("parent_run_id")
     if (trial := find_trial_dir(run)) is not None:
         above, _ = ensure_run(store, trial / TRIAL)
-    # A search of before trials had notes has noted a trial, which is nested in the search itself.
+    # Searches of earlier versions noted the trial's own MLflow run, and wrote no trial.json.
     if above != noted and not (noted and store.has_run(noted)):
         write_json_atomic(run / run_dir.RUN, note | {"parent_run_id": above})
     return sync(run, store)

@@ -1,4 +1,4 @@
-"""One run of a sweep under a stock launcher (basic, joblib, ...), which knows only its own job."""
+"""One run of a sweep under a stock launcher (basic, joblib, ...), apart from all other runs."""
 
 from pathlib import Path
 from typing import cast

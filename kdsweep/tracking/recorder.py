@@ -71,7 +71,7 @@ class Recorder:
         self._started = 0  # of this attempt, as in run.json
         # Written and not yet uploaded; a slow store gets many in one batch.
         self._pending_rows: deque[Row] = deque()
-        self._already: set[tuple[str, int]] = set()  # (metric, step) a resumed run has in MLflow
+        self._already: set[tuple[str, int]] = set()  # (metric, step) in MLflow
 
     def start(
         self,

@@ -163,7 +163,7 @@ def _reduce(pools: Pools, names: tuple[str, ...], options: SplitOptions) -> Pool
         pools = [pool[:per_class] for pool in pools]
     if (limit := options.limit) is not None:
         if limit > (count := size(pools)):  # scale=tiny has a limit whatever the data
-            warn_once(f"dataset.limit={limit} leaves all {count} training images that there are")
+            warn_once(f"dataset.limit={limit} keeps all of the {count} training images left")
             return pools
         pools, _ = cut(pools, limit)
         _check_every_class(pools, names, "dataset.limit", limit)

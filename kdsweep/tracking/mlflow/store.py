@@ -47,7 +47,7 @@ class MLflowStore:
 
         Relative paths of ``uri`` and ``artifacts`` (where a *new* experiment keeps its files; a
         tracking server decides that itself) count from ``cwd``, the current folder by default.
-        Raises ValueError, naming key, value and cure, for a store that cannot be used.
+        Raises ValueError, naming key, value and remedy, for a store that cannot be used.
         """
         cwd = cwd or Path.cwd()
         address = backend.resolve(uri, cwd)

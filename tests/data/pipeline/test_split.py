@@ -165,7 +165,7 @@ def test_more_images_of_a_class_than_there_are_is_refused():
 def test_a_limit_above_all_images_is_mentioned(caplog):
     data = load(train_fraction=0.5, limit=37)
     assert len(data.train.labels) == 36
-    assert "dataset.limit=37 leaves all 36 training images that there are" in caplog.text
+    assert "dataset.limit=37 keeps all of the 36 training images left" in caplog.text
     caplog.clear()
     assert len(load(train_fraction=0.5, limit=36).train.labels) == 36
     assert not caplog.text
