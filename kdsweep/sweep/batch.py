@@ -82,9 +82,10 @@ def launch(
     with Progress(total_runs=len(specs)) as progress:
         earlier = _earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
         if context is None:
-            # Where nothing is trained, no store is made or written.
-            uri = {"uri": None} if config.dry_run else {}
-            context = open_context({**vars(config.tracking), **uri}, progress, earlier)
+            if config.dry_run:  # no store is made or written
+                context = TrainingContext(replace(config.tracking, uri=None), progress)
+            else:
+                context = open_context(vars(config.tracking), progress, earlier)
         context.progress = progress
         preflight(specs, context.dataset)
         if searching:

@@ -21,7 +21,9 @@ def open_context(
     value of `tracking` is not allowed.
     """
     try:
-        return TrainingContext(tracking, progress)
+        context = TrainingContext(tracking, progress)
+        progress.note(_where(context))
+        return context
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise
@@ -32,3 +34,9 @@ def open_context(
     context = TrainingContext({**tracking, "uri": None}, progress)
     context.is_detached = True
     return context
+
+
+def _where(context: TrainingContext) -> str:
+    if context.store is None:
+        return "runs are logged to their folders only (tracking.uri=null)"
+    return f"runs are logged to {context.store.uri}, experiment {context.options.experiment}"

@@ -20,12 +20,11 @@ from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.mlflow.backend import ui_address
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import ResultRow, collect
 
 log = logging.getLogger(__name__)
-
-MLFLOW_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store that is no server itself
 
 
 class Run(ABC):
@@ -143,5 +142,4 @@ def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
 
 def run_page(uri: str, experiment: str, run_id: str) -> str:
     """The address of a run's page in MLflow."""
-    server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_UI
-    return f"{server}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{ui_address(uri)}/#/experiments/{experiment}/runs/{run_id}"

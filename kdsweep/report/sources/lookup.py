@@ -1,5 +1,6 @@
 """The runs that the user names by words: folders, ids in MLflow, filters."""
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ QUERY = re.compile(r"[=<>]|\b(I?LIKE|IN|IS)\b", re.IGNORECASE)
 
 
 class Address(NamedTuple):
-    """Where MLflow is; None for what the user has not given."""
+    """Where MLflow is; None for what is as in the environment, or else as in conf/tracking."""
 
     uri: str | None = None
     experiment: str | None = None
@@ -31,7 +32,9 @@ class Address(NamedTuple):
     def open(self) -> MLflowStore:
         """The store, which must be there already. Raises UserError."""
         try:
-            return MLflowStore.existing(self.uri or URI, self.experiment or EXPERIMENT)
+            uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or URI
+            name = self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+            return MLflowStore.existing(uri, name)
         except ValueError as error:
             raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 

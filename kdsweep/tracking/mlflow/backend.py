@@ -58,7 +58,7 @@ def resolve(uri: str, cwd: Path) -> str:
     scheme = scheme_of(uri)
     if scheme not in DATABASES + SERVERS:
         raise ValueError(
-            "tracking.uri must be sqlite:///FILE, another database or an http(s) server, "
+            f"{_key(uri)} must be sqlite:///FILE, another database or an http(s) server, "
             f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
@@ -74,7 +74,7 @@ def resolve(uri: str, cwd: Path) -> str:
     name, question_mark, options = path.partition("?")
     if not name or name == ":memory:":
         raise ValueError(
-            f"tracking.uri must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
+            f"{_key(uri)} must name a file, got {uri}; try tracking.uri=sqlite:///mlflow.db"
         )
     file = Path(os.path.abspath(cwd / Path(unquote(name)).expanduser()))
     return f"{sqlite_address(file, head)}{question_mark}{options}"
@@ -272,7 +272,18 @@ class StoreError(ValueError):
 
 def refusal(uri: str, why: str) -> StoreError:
     """The error that a store cannot be used, by its address as the user wrote it."""
-    message = f"tracking.uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
+    message = f"{_key(uri)} must be an MLflow store that works, got {redact_password(uri)}: {why}"
     if lacks_password(uri):  # it was read from a folder, where no password is kept
         message += f"; its password is kept nowhere: give it in {how_to_give(uri)} or in --uri"
     return StoreError(message)
+
+
+def ui_address(uri: str) -> str:
+    """Where MLflow's pages are: a server's own address, else that of a local `mlflow ui`."""
+    return uri.rstrip("/") if scheme_of(uri) in SERVERS else "http://127.0.0.1:5000"
+
+
+def _key(uri: str) -> str:
+    """What the user has set an address by: the variable of MLflow's client or the config key."""
+    given = redact_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    return "MLFLOW_TRACKING_URI" if given == redact_password(uri) else "tracking.uri"
