@@ -65,7 +65,7 @@ CNNS = (*ONE_STEP, "teacher.model.width=2", "student=cnn", "student.model.width=
 GROUPS = {
     "dataset": (CNNS, 11),
     "student": ((*PHOTOS, "teacher.model.width=4"), 30),
-    "teacher": ((*PHOTOS, "student.model.width=4"), 21),
+    "teacher": ((*PHOTOS, "student.model.width=4"), 36),
     "loss": ((*SMALL, "student=cnn"), 25),
     "optimizer": (SMALL, 3),
     "schedule": (SMALL, 4),
@@ -146,6 +146,18 @@ def test_every_yaml_is_found() -> None:
         assert len(options(group)) >= least, group
     folders = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
     assert folders == {*GROUPS, *ELSEWHERE}
+
+
+def test_every_network_of_a_student_is_a_teacher_s_too(config_of: Callable[..., RunConfig]) -> None:
+    assert set(options("student")) <= set(options("teacher"))
+    for option in options("student"):
+        words = [f"student={option}", f"teacher={option}"]
+        if option in NAMED:
+            words += [f"{group}.model.name={NAMED[option]}" for group in ("student", "teacher")]
+        config = config_of(*words)
+        assert config.teacher.features == config.student.features, option
+        if option != "cnn":  # the default teacher is wider
+            assert config.teacher.model == config.student.model, option
 
 
 def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
