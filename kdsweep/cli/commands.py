@@ -125,6 +125,34 @@ def report(
 
 
 @app.command()
+def ui(
+    sweep: Annotated[
+        Path | None, typer.Argument(help="folder of a sweep; by default the latest sweep")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="by default a free one")] = None,
+) -> None:
+    """Browse a sweep: MLflow's UI on the store that it used, and the address of its page."""
+    from kdsweep.report.sources.lookup import HOME, latest
+    from kdsweep.tracking.metadata import read_sweep_metadata
+    from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, serve
+
+    with _user_errors():
+        folder = sweep or latest(HOME)
+        note = read_sweep_metadata(folder)
+        if note is None or note["tracking_uri"] is None:
+            raise UserError(f"SWEEP must be the folder of a sweep in MLflow, got {folder}")
+    uri = note["tracking_uri"]
+
+    def show(address: str) -> None:
+        typer.echo(f"{folder}: {address.rstrip('/')}/{page_of_sweep(note)}")
+
+    if is_server(uri):
+        show(uri)
+    elif code := serve(uri, port, show):
+        raise typer.Exit(code)
+
+
+@app.command()
 def leaderboard(
     uri: Uri = None,
     experiment: Experiment = None,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.report.formatting import mean_and_sd
-from kdsweep.report.sources.collection import run_page
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import ROLE, ParentIndex, row_of
+from kdsweep.tracking.mlflow.pages import run_page
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +16,8 @@ from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
-from kdsweep.tracking.mlflow.backend import SERVERS, scheme_of, sqlite_address, ui_address
+from kdsweep.tracking.mlflow.backend import sqlite_address
+from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, ui_address
 from kdsweep.tracking.results_table import CSV, REPORT, ResultRow, caption, collect, table
 
 if TYPE_CHECKING:
@@ -152,22 +152,11 @@ def show_mlflow_page(note: dict[str, Any], console: Console) -> None:
     """Print the command that opens a sweep's store, and its page there; nothing without a store."""
     if (uri := note["tracking_uri"]) is None:
         return
-    page = f"{ui_address(uri)}/{_page_of_runs(note)}"
-    if scheme_of(uri) in SERVERS:
+    page = f"{ui_address(uri)}/{page_of_sweep(note)}"
+    if is_server(uri):
         console.print(f"browse   {page}", soft_wrap=True, markup=False)
         return
     is_default = uri == sqlite_address(Path.cwd() / "mlflow.db")
     option = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
     console.print(f"browse   mlflow ui{option}", soft_wrap=True, markup=False)
     console.print(f"         then {page}", soft_wrap=True, markup=False)
-
-
-def _page_of_runs(note: dict[str, Any]) -> str:
-    """The page of a sweep's runs below the address of MLflow's UI, best on validation first."""
-    page = f"#/experiments/{note['experiment_id']}/runs?workflowType=machine_learning"
-    if (view := note.get("view")) is not None:  # the report has made one, with columns
-        page += f"&viewStateShareKey={view}"
-    elif (parent := note["parent_run_id"]) is not None:
-        page += "&searchFilter=" + quote(f"tags.mlflow.parentRunId = '{parent}'")
-        page += "&orderByKey=" + quote("metrics.`val/acc`") + "&orderByAsc=false"
-    return page

@@ -20,7 +20,7 @@ from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_sweep_metadata
-from kdsweep.tracking.mlflow.backend import ui_address
+from kdsweep.tracking.mlflow.pages import run_page
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import ResultRow, collect
 
@@ -138,8 +138,3 @@ def links(note: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, str]:
         return {}
     ids = (run.row.get("mlflow_run_id") for run in runs)
     return {run_id: run_page(str(uri), str(experiment), run_id) for run_id in ids if run_id}
-
-
-def run_page(uri: str, experiment: str, run_id: str) -> str:
-    """The address of a run's page in MLflow."""
-    return f"{ui_address(uri)}/#/experiments/{experiment}/runs/{run_id}"

@@ -278,11 +278,6 @@ def refusal(uri: str, why: str) -> StoreError:
     return StoreError(message)
 
 
-def ui_address(uri: str) -> str:
-    """Where MLflow's pages are: a server's own address, else that of a local `mlflow ui`."""
-    return uri.rstrip("/") if scheme_of(uri) in SERVERS else "http://127.0.0.1:5000"
-
-
 def _key(uri: str) -> str:
     """What the user has set an address by: the variable of MLflow's client or the config key."""
     given = redact_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
