@@ -65,6 +65,40 @@ def test_only_val_is_the_test_set(root):
     assert len(raw.test.labels) == 6
 
 
+@pytest.mark.parametrize(("name", "part"), [("valid", "val"), ("validation", "val")])
+def test_other_names_of_parts(root, caplog, name, part):
+    warn_once.cache_clear()
+    for label in ("cat", "dog"):
+        write_images(root / name / label, 2)
+    (root / "train").rename(root / "training")
+    raw = load(root)
+    assert [len(each.labels) for each in (raw.train, raw.val, raw.test)] == [24, 4, 6]
+    assert f"dataset.root: {name}/ of {root} is used as {part}/" in caplog.text
+    assert f"dataset.root: training/ of {root} is used as train/" in caplog.text
+    (root / part).mkdir()
+    assert f"got {root} with {part}/ and {name}/" in refusal(root)
+
+
+def test_folders_of_the_root_are_classes_if_there_is_no_train(tmp_path, caplog):
+    warn_once.cache_clear()
+    flat = tmp_path / "flat"
+    for name in ("cat", "dog", "__MACOSX"):
+        write_images(flat / name, 12)
+    raw = load(flat)
+    assert raw.class_names == ("cat", "dog")
+    assert len(raw.train.labels) == 24
+    assert raw.test is None
+    assert f"dataset.root: {flat} has no train/, so its folders are the classes" in caplog.text
+    digest = ImageFolder(str(flat)).digest()
+    flat.rename(tmp_path / "moved")
+    assert ImageFolder(str(tmp_path / "moved")).digest() == digest
+
+
+def test_a_test_set_alone_is_refused(root):
+    (root / "train").rename(root.parent / "elsewhere")
+    assert refusal(root) == f"dataset.root must hold a folder train/, got {root} with test/ only"
+
+
 def test_val_and_test_are_used_as_they_are(root):
     for name in ("cat", "dog"):
         write_images(root / "val" / name, 2)

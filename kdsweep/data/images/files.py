@@ -20,6 +20,7 @@ from kdsweep.data.images.formats import image_endings
 DUPLICATE_LINK = "links to what is read already"
 NOT_REGULAR = "not regular files"
 OUTSIDE = "images outside of class folders"
+RESOURCE_FORKS = "__MACOSX"  # in archives made on a Mac, next to the folders of images
 NO_ENDING = "no ending"
 
 
@@ -89,7 +90,12 @@ class ImageFiles:
 
 
 def class_folder(
-    folder: Path, names: Sequence[str], *, skipped: SkippedFiles, known: str = "train/"
+    folder: Path,
+    names: Sequence[str],
+    *,
+    skipped: SkippedFiles,
+    known: str = "train/",
+    root: Path | None = None,
 ) -> Part:
     """All images of a part's folder, which must hold exactly the class folders ``names``.
 
@@ -97,7 +103,8 @@ def class_folder(
     regular files are read, each once, even if several links lead to it: an image that lies in a
     class folder itself belongs to this class.
 
-    ``known`` is the origin of the names, for the message about a difference.
+    ``known`` is the origin of the names, for the message about a difference. Paths of images are
+    relative to ``root``, by default the folder above.
     """
     _check_names(folder, names, known)
     for entry in _entries(folder):
@@ -123,7 +130,7 @@ def class_folder(
             )
         paths += sorted(own)
         labels += [label] * len(own)
-    return Part(ImageFiles(folder.parent, paths), labels)
+    return Part(ImageFiles(root or folder.parent, paths), labels)
 
 
 def folder_names(folder: Path) -> tuple[str, ...]:
@@ -181,7 +188,7 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
     """The entries of a folder that are not hidden, sorted by name. Raises OSError."""
     with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        visible = [entry for entry in entries if not entry.name.startswith((".", RESOURCE_FORKS))]
     return sorted(visible, key=lambda entry: entry.name)
 
 
