@@ -24,7 +24,7 @@ from kdsweep.search.trial_runner import TrialRunner
 from kdsweep.search.workers import is_worker, worker_processes
 from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweep.hydra_jobs import HydraJobs
-from kdsweep.sweep.open_context import open_context
+from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import report_disk_full
@@ -58,6 +58,7 @@ def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
             context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
             context.stop_in_time = deadline.check
             controller = _open_controller(plan, jobs, context, stack)
+            show_destination(context)
             finalists, stopped = controller.train()
             if is_worker():
                 context.retrier.limit(WORKER_SECONDS)

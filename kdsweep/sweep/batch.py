@@ -45,7 +45,7 @@ from kdsweep.sweep.estimate.probing import print_estimate
 from kdsweep.sweep.finalize import publish
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_search_keys
-from kdsweep.sweep.open_context import open_context
+from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
@@ -113,6 +113,7 @@ def launch(
             specs=specs,
             alone=True,
         )
+        show_destination(context)
         return context, _train(jobs, configs, specs, context)
 
 

@@ -21,9 +21,7 @@ def open_context(
     value of `tracking` is not allowed.
     """
     try:
-        context = TrainingContext(tracking, progress)
-        progress.note(_where(context))
-        return context
+        return TrainingContext(tracking, progress)
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise
@@ -36,7 +34,10 @@ def open_context(
     return context
 
 
-def _where(context: TrainingContext) -> str:
-    if context.store is None:
-        return "runs are logged to their folders only (tracking.uri=null)"
-    return f"runs are logged to {context.store.uri}, experiment {context.options.experiment}"
+def show_destination(context: TrainingContext) -> None:
+    """Print where runs are logged, once nothing is refused any more."""
+    if context.store is not None:
+        where = f"{context.store.uri}, experiment {context.options.experiment}"
+    else:
+        where = "their folders only" + ("" if context.is_detached else " (tracking.uri=null)")
+    context.progress.note(f"runs are logged to {where}")

@@ -25,7 +25,7 @@ from kdsweep.runs.preflight import preflight
 from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
 from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
-from kdsweep.sweep.open_context import open_context
+from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_fingerprint
@@ -65,6 +65,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
                 alone=False,
             )
             target = target._replace(parent_run_id=context.sweep.parent_run_id)
+        show_destination(context)
         try:
             result = train([target], context, resume=spec.config.resume)[spec.fingerprint]
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
@@ -332,17 +332,22 @@ def models_of(group):
         path
         for path in sorted((CONF / group).glob("*.yaml"))
         if path.stem not in ("torchvision", "timm")
-        and "_target_" in (OmegaConf.load(path).get("model") or {})
+        and "_target_" in (with_defaults(path).get("model") or {})
     ]
 
 
-def with_recipe(path):
-    """The yaml merged over the teacher's recipe that it names."""
+def with_defaults(path):
+    """The yaml merged over the student's and the teacher's recipe that it names."""
     config = OmegaConf.load(path)
+    names = {}
     for entry in config.get("defaults", []):
-        if entry != "_self_" and (recipe := entry.get("recipe@_here_")):
-            config = OmegaConf.merge(OmegaConf.load(RECIPES / f"{recipe}.yaml"), config)
-    return config
+        names |= entry if isinstance(entry, DictConfig) else {}
+    below = []
+    if student := names.get("/student@_here_"):
+        below.append(OmegaConf.load(CONF / "student" / f"{student}.yaml"))
+    if recipe := names.get("recipe@_here_"):
+        below.append(OmegaConf.load(RECIPES / f"{recipe}.yaml"))
+    return OmegaConf.merge(*below, config)
 
 
 def test_the_yaml_files_are_all_there():
@@ -354,8 +359,7 @@ def test_the_yaml_files_are_all_there():
     others = {"resnet50", "mobilenetv2", "shufflenetv1", "shufflenetv2"}
     assert students >= resnets | vggs | wide | others | {"mlp", "cnn", "convnet4"}
     assert students >= {"lightnn", "deepnn", "imagenette_plain", "imagenette_residual"}
-    assert teachers >= {"cnn", "resnet20", "resnet56", "resnet110", "vgg16", "convnet4", "deepnn"}
-    assert teachers >= {"resnet32", "resnet32x4", "wrn40_2", "vgg13", "resnet50", "resnet34"}
+    assert teachers >= students | {"resnet34"}
 
 
 @pytest.mark.usefixtures("meta_device")
@@ -364,7 +368,7 @@ def test_the_yaml_files_are_all_there():
 )
 def test_every_yaml_builds_its_model(path):
     """At full size; the slow tests of conf/ train a step of them."""
-    config = with_recipe(path)
+    config = with_defaults(path)
     assert config.name == path.stem
     assert config.checkpoint is None
     options = OmegaConf.to_container(config.model)
@@ -378,7 +382,7 @@ def test_every_yaml_builds_its_model(path):
 @pytest.mark.parametrize("path", models_of("teacher"), ids=lambda p: p.stem)
 def test_a_teacher_has_a_complete_recipe(path):
     keys = {"name", "model", "checkpoint", "store", "seed", "hard"}
-    assert keys <= set(with_recipe(path))
+    assert keys <= set(with_defaults(path))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def networks():
     nodes = {
         group: OmegaConf.merge(
             OmegaConf.structured(schema),
-            {"features": OmegaConf.load(CONF / group / "cnn.yaml").features},
+            {"features": OmegaConf.load(CONF / "student" / "cnn.yaml").features},
         )
         for group, schema in (("student", StudentConfig), ("teacher", TeacherConfig))
     }
