@@ -225,6 +225,7 @@ def trained(runs: Sequence[RunConfig]) -> list[Student]:
     dataset = build_dataset(config.dataset, "cpu", source_of(config.dataset))
     stream = build_stream(config, dataset, "cpu")
     specs = [build_spec(run, {"dataset": "made"}) for run in runs]
+    # Of the last run, also where its teacher follows its student.
     teacher = build_untrained_teacher(specs[::-1], dataset, stream.steps_per_epoch)
     networks = teacher.networks if teacher else ()
     units = [build_unit(spec, dataset, networks, stream.steps_per_epoch) for spec in specs]

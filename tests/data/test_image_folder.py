@@ -70,7 +70,8 @@ def test_other_names_of_parts(root, caplog, name, part):
     warn_once.cache_clear()
     for label in ("cat", "dog"):
         write_images(root / name / label, 2)
-    (root / "train").rename(root / "training")
+    for usual in ("train", "test"):
+        (root / usual).rename(root / f"{usual}ing")
     raw = load(root)
     assert [len(each.labels) for each in (raw.train, raw.val, raw.test)] == [24, 4, 6]
     assert f"dataset.root: {name}/ of {root} is used as {part}/" in caplog.text

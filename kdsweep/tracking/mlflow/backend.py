@@ -281,4 +281,4 @@ def refusal(uri: str, why: str) -> StoreError:
 def _key(uri: str) -> str:
     """What the user has set an address by: the variable of MLflow's client or the config key."""
     given = redact_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    return "MLFLOW_TRACKING_URI" if given == redact_password(uri) else "tracking.uri"
+    return "MLFLOW_TRACKING_URI" if given and given == redact_password(uri) else "tracking.uri"

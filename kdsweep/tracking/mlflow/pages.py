@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -57,17 +57,22 @@ def serve(uri: str, port: int | None, when_ready: Callable[[str], None]) -> int:
     # In the environment, because every user of a machine can read command lines.
     process = subprocess.Popen(command, env={**os.environ, "MLFLOW_BACKEND_STORE_URI": reveal(uri)})
     try:
-        while process.poll() is None:
-            with suppress(OSError), closing(urlopen(f"{address}/health", timeout=5)):
-                when_ready(address)
-                return process.wait()
+        while process.poll() is None and not _responds(address):
             time.sleep(0.2)
-        return process.returncode
+        if process.returncode is None:
+            when_ready(address)
+        return process.wait()
     except KeyboardInterrupt:
         process.wait()  # it has received the signal, too
         return 0
     finally:
         process.terminate()
+
+
+def _responds(address: str) -> bool:
+    with suppress(OSError), urlopen(f"{address}/health", timeout=5):
+        return True
+    return False
 
 
 def free_port() -> int:

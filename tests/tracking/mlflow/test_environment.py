@@ -52,3 +52,9 @@ def test_a_refusal_names_the_variable(command: Command, monkeypatch: pytest.Monk
     assert outcome.code == 1
     assert outcome.err.startswith("MLFLOW_TRACKING_URI must be sqlite:///FILE, another database")
     assert outcome.err.count("\n") == 1
+
+
+def test_without_the_variable_the_key_is_named(command: Command) -> None:
+    outcome = command("tracking.uri=''", tracking=True)
+    assert outcome.code == 1
+    assert outcome.err.startswith("tracking.uri must be sqlite:///FILE")
