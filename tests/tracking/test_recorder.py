@@ -453,3 +453,27 @@ def test_a_value_that_is_not_finite_reaches_mlflow_as_nan(
     metrics = store.client.get_run(recorder.run_id).data.metrics
     assert math.isnan(metrics["train/loss"])
     assert math.isnan(metrics["val/acc"])
+
+
+def test_a_run_that_ends_while_it_is_synced_is_not_whole_yet(
+    tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its test row is written after the rows were read, and may never be uploaded."""
+    recorder = Recorder(tmp_path / "run")
+    start(recorder)
+    train(recorder, 0, 2)
+    log_missing = store.log_missing
+
+    def ends_meanwhile(*arguments: Any) -> int:
+        uploaded = log_missing(*arguments)
+        end(recorder, 1)
+        return uploaded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "log_missing", ends_meanwhile)
+        sync(recorder.folder, store)
+    note = read_json(recorder.folder / "run.json")
+    assert not note.get("shipped")
+    sync(recorder.folder, store)
+    assert steps(store, note["mlflow_run_id"], "test/acc") == {1: 1}
+    assert read_json(recorder.folder / "run.json")["shipped"]

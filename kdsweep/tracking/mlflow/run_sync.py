@@ -37,9 +37,10 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
     run_id, _ = ensure_run(store, folder / run_dir.RUN)
     upload_start(store, run_id, folder)
+    has_ended = read_result(folder) is not None  # before: only then these are all of its rows
     rows = run_dir.read_rows(folder)
     uploaded = store.log_missing(run_id, rows)
-    if read_result(folder) is not None:
+    if has_ended:
         upload_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
     return uploaded
 

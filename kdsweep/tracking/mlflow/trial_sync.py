@@ -79,5 +79,7 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
     if "status" in trial:
         store.set_tags(run_id, trial["tags"])
         store.finish(run_id, trial["status"], rows[-1]["time"] if rows else None)
-        run_sync.update_file(folder / TRIAL, trial["started"], {"shipped": True})
+        with UPDATE_LOCK:
+            if read_json(folder / TRIAL) == trial:  # it has not ended otherwise since
+                run_sync.update_file(folder / TRIAL, trial["started"], {"shipped": True})
     return uploaded
