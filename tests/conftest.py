@@ -48,9 +48,10 @@ def own_teachers(tmp_path: Path) -> str:
 def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
     """The words that make a sweep small and quick, unless its own words set the same keys."""
     small = [word for word in TINY if not overrides(words, word)]
-    # Its figures take seconds; tests of the report set it to true.
-    report = [] if overrides(words, "tracking.report=false") else ["tracking.report=false"]
-    return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *report, *small]
+    # Figures take most of the time of a small sweep; tests of reports and plots set these keys.
+    figures = ["tracking.report=false", "tracking.plots=none"]
+    small += [word for word in figures if not overrides(words, word)]
+    return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *small]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from kdsweep.config.overrides import is_search
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import RunFailed
+from kdsweep.sweep.job_configs import JobConfigLoader
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -28,7 +29,7 @@ class HydraJobs:
 
     def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
         self.context, self.config, self.cohort_size = context, config, cohort_size
-        self._loader = _CachingLoader(context.config_loader)
+        self._loader = JobConfigLoader(context.config_loader)
         if not is_search(config):
             # The sweeper composes all jobs of a batch through this context, to see that it can.
             context.config_loader = cast("ConfigLoader", self._loader)
@@ -100,33 +101,6 @@ class HydraJobs:
             self.context.callbacks.on_job_end(config=config, job_return=job)
         finally:
             HydraConfig.instance().cfg = before
-
-
-class _CachingLoader:
-    """Hydra's config loader that keeps each config until it is taken, so as to compose it once."""
-
-    def __init__(self, loader: "ConfigLoader") -> None:
-        self._loader = loader
-        self._configs: dict[tuple[str, ...], DictConfig] = {}
-
-    def load_sweep_config(
-        self, master_config: DictConfig, sweep_overrides: list[str]
-    ) -> DictConfig:
-        config = self._loader.load_sweep_config(master_config, sweep_overrides)
-        self._configs[tuple(sweep_overrides)] = config
-        return config
-
-    def take(self, master_config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job, for the caller to change."""
-        config = self._configs.pop(tuple(overrides), None)
-        if config is None:
-            config = self._loader.load_sweep_config(master_config, list(overrides))
-        return config
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # before __init__, in a copy, there is no _loader
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
 
 def objective_value(result: "RunResult") -> float:
