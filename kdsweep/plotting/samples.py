@@ -40,7 +40,7 @@ def _show_image(axes: "Axes", image: Any, middle: float, bottom: float) -> float
     height, width, channels = image.shape
     scale = SIDE / max(height, width)
     left, right = middle - scale * width / 2, middle + scale * width / 2
-    top = bottom - scale * height
+    top: float = bottom - scale * height
     shown, colors = (image[..., 0], "gray") if channels == 1 else (image, None)
     axes.imshow(
         shown,
