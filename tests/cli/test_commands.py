@@ -81,7 +81,7 @@ def assert_whole(store: MLflowStore) -> None:
 def test_kdsweep_sync_uploads_a_sweep_that_was_trained_without_a_store(
     command: Command, fresh_database: Path
 ) -> None:
-    trained = command("T=1,4")
+    trained = command("T=1,4", "tracking.plots=sweep")
     (trained.folder / "elsewhere").mkdir()
     shutil.copy(fresh_database, trained.folder / "elsewhere" / "mlflow.db")
     words = [trained.sweep, "--uri", "sqlite:///elsewhere/mlflow.db", "--experiment", "late"]
@@ -103,7 +103,7 @@ def test_kdsweep_sync_uploads_a_sweep_that_was_trained_without_a_store(
 
 
 def test_a_run_that_is_synced_alone_is_nested_too(command: Command, fresh_database: Path) -> None:
-    trained = command("T=1,4")
+    trained = command("T=1,4", "tracking.plots=sweep")
     shutil.copy(fresh_database, trained.folder / "mlflow.db")
     assert sync(trained.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")

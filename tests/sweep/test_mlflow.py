@@ -11,7 +11,7 @@ from outcomes import interrupt, runs
 def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
     command: Command, own_teachers: str
 ) -> None:
-    outcome = command("T=1,4", own_teachers, tracking=True)
+    outcome = command("T=1,4", "tracking.plots=sweep", own_teachers, tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
     (parent,), (teacher,) = found["sweep"], found["teacher"]
