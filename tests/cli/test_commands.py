@@ -146,7 +146,7 @@ def test_the_runs_of_a_search_stay_under_their_trial(
 def test_kdsweep_sync_finds_the_store_of_a_sweep_from_any_folder(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = command("T=1,4", tracking=True)
+    trained = command("T=1,4", "tracking.plots=sweep", tracking=True)
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path)
     for run in [run for runs in runs_of(store).values() for run in runs]:
         store.client.delete_run(run.info.run_id)
