@@ -1,6 +1,7 @@
 """Overrides: what a command line sets, what a sweep varies, and who chooses its jobs."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -23,12 +24,16 @@ CONTROL = (
 
 def override_values(overrides: Sequence[str]) -> dict[str, str]:
     """key -> value of the overrides of one job."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {
-        override.key_or_group: str(override.get_value_element_as_str())
-        for override in parsed
-        if not override.is_delete()
-    }
+    return dict(pair for pair in map(_key_and_value, overrides) if pair is not None)
+
+
+@cache
+def _key_and_value(word: str) -> tuple[str, str] | None:
+    """The key and value of one override; None if it deletes a key."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    if override.is_delete():
+        return None
+    return override.key_or_group, str(override.get_value_element_as_str())
 
 
 def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:

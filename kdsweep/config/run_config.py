@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig, TrainConfig
 
 Node = TypeVar("Node")
+
+type_hints = cache(get_type_hints)  # evaluating them takes longer than all the rest
 
 MEMBER_NAME = "beside"  # the key of `member_name` in plain values, which are hashed
 
@@ -67,7 +70,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 
 def _extra_keys(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of plain values that the schema lacks, nested as they are."""
-    kinds = get_type_hints(schema)
+    kinds = type_hints(schema)
     extra = {key: value for key, value in values.items() if key not in kinds}
     for key, value in values.items():
         is_node = is_dataclass(kinds.get(key)) and isinstance(value, Mapping)
@@ -79,7 +82,7 @@ def _extra_keys(schema: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def from_values(schema: type[Node], values: Mapping[str, Any]) -> Node:
     """An instance of a dataclass of the schema from plain values, nested ones included."""
     assert is_dataclass(schema)
-    kinds = get_type_hints(schema)
+    kinds = type_hints(schema)
     return schema(**{key: _typed(kinds[key], values[key]) for key in kinds if key in values})
 
 
