@@ -86,19 +86,24 @@ def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
     Terms that only the recipe itself can resolve are taken out. Values to be taken from the student
     are inserted here, not in a yaml, where an override of a nested key would alter the student.
     """
-    below = recipe.get("teacher")
     members, peers = recipe.get("members") or {}, recipe.get("peers") or {}
     student = {key: f"${{student.{key}}}" for key in ("name", "model", "features")}
     root = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
     born_again = recipe.get("born_again")
+
+    def below(node: Any) -> Any:  # what is no mapping is refused when its node is completed
+        return {**node, **_prepared(node)} if isinstance(node, dict) else node
+
+    def of_student(peer: Any) -> Any:
+        if not isinstance(peer, dict):
+            return peer
+        return student | {key: value for key, value in peer.items() if value is not None}
+
     return {
         "loss": {},
-        "teacher": below and {**below, **_prepared(below)},
-        "members": {name: {**node, **_prepared(node)} for name, node in members.items()},
-        "peers": {
-            name: student | {key: value for key, value in (peer or {}).items() if value is not None}
-            for name, peer in peers.items()
-        },
+        "teacher": below(recipe.get("teacher")),
+        "members": {name: below(member) for name, member in members.items()},
+        "peers": {name: of_student(peer or {}) for name, peer in peers.items()},
         **({key: recipe.get(key) or given for key, given in root.items()} if born_again else {}),
     }
 
