@@ -37,7 +37,7 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
 
 
 def test_a_single_run_has_no_parent(command: Command) -> None:
-    outcome = command("loss=ce", tracking=True)
+    outcome = command("loss=ce", "tracking.plots=none", tracking=True)
     assert set(runs(outcome)) == {"run"}
 
 
@@ -45,6 +45,7 @@ def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["T=1,4", "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    words.append("tracking.plots=none")
     whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=2, seed=1)
@@ -102,7 +103,8 @@ def test_the_stock_optuna_sweeper_is_one_parent_of_its_runs(
 
 
 def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: Command) -> None:
-    outcome = command("T=1,4", "hydra/launcher=basic", tracking=True)
+    words = ["T=1,4", "hydra/launcher=basic", "tracking.plots=none"]
+    outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
     (parent,) = found["sweep"]

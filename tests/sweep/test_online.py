@@ -27,8 +27,9 @@ def bits_of_teacher(outcome: Outcome) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        ["T=1,4"],
-        ["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"],
+        ["loss=kl,[kl,fitnet]", "teacher.model.dropout=0.5"],
+        pytest.param(["T=1,4"], marks=pytest.mark.slow),
+        pytest.param(["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"], marks=pytest.mark.slow),
         pytest.param(["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )
@@ -50,7 +51,8 @@ def test_any_neighbour_leaves_the_bits_of_student_and_teacher(command: Command) 
 def test_the_teacher_is_a_run_of_the_sweep_and_in_no_store(
     command: Command, tmp_path: Path
 ) -> None:
-    outcome = command(*ONLINE, f"teacher.store={tmp_path}/mine", tracking=True)
+    words = [*ONLINE, f"teacher.store={tmp_path}/mine", "tracking.plots=none"]
+    outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     assert not (tmp_path / "mine").exists()
     found = runs(outcome)

@@ -137,6 +137,11 @@ def test_a_sweep_that_has_never_been_in_a_store_is_refused(tmp_path: Path) -> No
             opened(broken(tmp_path), sweep)
 
 
+def test_a_store_of_a_kind_that_is_not_supported_is_refused() -> None:
+    with pytest.raises(UserError, match=r"tracking\.uri must be"):
+        opened({"uri": "file:./mlruns"}, None)
+
+
 def test_a_value_that_is_not_allowed_is_no_outage(tmp_path: Path) -> None:
     sweep = noted(tmp_path, "sqlite:///mlflow.db")
     with pytest.raises(UserError, match=r"tracking\.experiment must be a name"):
