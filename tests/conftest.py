@@ -17,7 +17,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from commands import TINY, Command, Compose, Outcome, Refusal, overrides, run_train
+from commands import TINY, UNDRAWN, Command, Compose, Outcome, Refusal, overrides, run_train
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +44,7 @@ def own_teachers(tmp_path: Path) -> str:
 
 def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
     """The words that make a sweep small and quick, unless its own words set the same keys."""
-    small = [word for word in TINY if not overrides(words, word)]
-    # Figures take most of the time of a small sweep; tests of reports and plots set these keys.
-    figures = ["tracking.report=false", "tracking.plots=none"]
-    small += [word for word in figures if not overrides(words, word)]
+    small = [word for word in (*TINY, *UNDRAWN) if not overrides(words, word)]
     return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *small]
 
 

@@ -31,6 +31,8 @@ TINY = [
     "teacher.trainer.epochs=1",
     "student.model.width=8",
 ]
+# Figures take longer than the training; tests of the report and of plots set these keys.
+UNDRAWN = ["tracking.report=false", "tracking.plots=none"]
 
 
 @dataclass(frozen=True)

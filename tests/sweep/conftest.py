@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, Compose, Specs, overrides
 
+from kdsweep.config.overrides import swept_keys
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.spec import RunSpec
 
@@ -17,6 +18,6 @@ def specs(compose: Compose, teachers: Path) -> Specs:
         small = [[word for word in TINY if not overrides(tuple(job), word)] for job in jobs]
         store = f"teacher.store={teachers}"
         configs = [compose(store, *base, *job) for base, job in zip(small, jobs, strict=True)]
-        return build_specs(configs, jobs, 0, [])
+        return build_specs(configs, jobs, 0, swept_keys(jobs))
 
     return built

@@ -46,7 +46,7 @@ def test_a_chain_is_one_command_and_logs_every_link_in_one_parent(
     command: Command, tmp_path: Path
 ) -> None:
     words = [*CHAIN, *stores(tmp_path / "mine"), f"teacher.teacher.teacher.store={tmp_path}/mine"]
-    outcome = command(*words, "tracking.plots=none", tracking=True)
+    outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
     (parent,) = found["sweep"]

@@ -1,13 +1,18 @@
 """Bad input: one sentence with key, value and what is allowed, exit code 1, nothing trained."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import Command, Compose, Specs
+from commands import Command, Compose, Refusal, Specs
 from hydra.errors import HydraException
 
 from kdsweep.config.overrides import keys_without_effect
+from kdsweep.errors import UserError
+from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.scheduler import refuse_without_validation
+from kdsweep.tracking.console import Progress
 
 
 def refused(command: Command, *words: str, **options: bool) -> str:
@@ -63,7 +68,7 @@ def test_values(command: Command, words: list[str], sentence: str) -> None:
 def test_names_and_types_are_hydras_own_errors(compose: Compose, word: str, sentence: str) -> None:
     with pytest.raises(HydraException) as caught:
         compose(word)
-    assert sentence in str(caught.value)
+    assert sentence in f"{caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,10 @@ def test_hydras_own_errors_are_printed_without_a_traceback(
     assert sentence in refused(command, word)
 
 
-def test_a_message_is_printed_once_and_names_the_runs(command: Command) -> None:
-    sentence = refused(command, "T=-1,4", "alpha=0.1,2")
+def test_a_message_is_printed_once_and_names_the_runs(specs: Specs) -> None:
+    with pytest.raises(UserError) as caught:
+        specs(*([f"T={T}", f"alpha={alpha}"] for T in (-1, 4) for alpha in (0.1, 2)))
+    sentence = str(caught.value)
     assert sentence.count("T must be") == sentence.count("alpha must be") == 1
     assert (
         "T must be a number from 1e-6 to 1e6, got -1 (run 0: T=-1 alpha=0.1; run 1: T=-1"
@@ -121,9 +128,20 @@ def test_a_stock_launcher_never_overwrites_another_run(command: Command) -> None
     assert "epochs" not in again.err, "a finished run was trained again"
 
 
+NO_VALIDATION = "dataset.val_fraction must be > 0 in a search, got 0"
+
+
+def test_what_is_searched_needs_validation(specs: Specs) -> None:
+    with (
+        closing(TrainingContext({"uri": None}, Progress())) as context,
+        pytest.raises(UserError, match=NO_VALIDATION),
+    ):
+        refuse_without_validation(specs(["dataset.val_fraction=0"]), context)
+
+
+@pytest.mark.slow
 def test_a_search_needs_validation(command: Command) -> None:
-    sentence = refused(command, "search=bayes", "dataset.val_fraction=0")
-    assert "dataset.val_fraction must be > 0 in a search, got 0" in sentence
+    assert NO_VALIDATION in refused(command, "search=bayes", "dataset.val_fraction=0")
 
 
 def test_debug_shows_the_traceback(command: Command) -> None:
@@ -140,9 +158,9 @@ def test_an_output_folder_that_cannot_be_written(command: Command, tmp_path: Pat
     assert "hydra.sweep.dir must be a folder that can be written" in sentence
 
 
-def test_a_store_of_teachers_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+def test_a_store_of_teachers_that_cannot_be_written(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    sentence = refused(command, f"teacher.store={tmp_path}/file/teachers", tiny=True)
+    sentence = refusal(f"teacher.store={tmp_path}/file/teachers")
     assert "teacher.store must be a folder that can be written" in sentence
 
 

@@ -37,33 +37,26 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
 
 
 def test_a_single_run_has_no_parent(command: Command) -> None:
-    outcome = command("loss=ce", "tracking.plots=none", tracking=True)
+    outcome = command("loss=ce", tracking=True)
     assert set(runs(outcome)) == {"run"}
 
 
+@pytest.mark.parametrize(
+    ("cells", "swept"), [(1, "T=4"), pytest.param(2, "T=1,4", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, monkeypatch: pytest.MonkeyPatch, cells: int, swept: str
 ) -> None:
-    words = ["T=1,4", "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
-    words.append("tracking.plots=none")
+    words = [swept, "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
     whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=2, seed=1)
         stopped = command(*words, tracking=True)
     assert stopped.code == 130
     assert "resume=true resumes" in stopped.err
-    assert sorted(row["status"] for row in stopped.rows) == [
-        "FINISHED",
-        "FINISHED",
-        "KILLED",
-        "KILLED",
-    ]
-    assert sorted(run.info.status for run in runs(stopped)["run"]) == [
-        "FINISHED",
-        "FINISHED",
-        "KILLED",
-        "KILLED",
-    ]
+    statuses = ["FINISHED"] * cells + ["KILLED"] * cells
+    assert sorted(row["status"] for row in stopped.rows) == statuses
+    assert sorted(run.info.status for run in runs(stopped)["run"]) == statuses
     before = {run.info.run_id for run in runs(stopped)["run"]}
     resumed = command(*words, "resume=true", tracking=True)
     assert resumed.code == 0, resumed.err
@@ -103,8 +96,7 @@ def test_the_stock_optuna_sweeper_is_one_parent_of_its_runs(
 
 
 def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: Command) -> None:
-    words = ["T=1,4", "hydra/launcher=basic", "tracking.plots=none"]
-    outcome = command(*words, tracking=True)
+    outcome = command("T=1,4", "hydra/launcher=basic", tracking=True)
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
     (parent,) = found["sweep"]

@@ -51,8 +51,7 @@ def test_any_neighbour_leaves_the_bits_of_student_and_teacher(command: Command) 
 def test_the_teacher_is_a_run_of_the_sweep_and_in_no_store(
     command: Command, tmp_path: Path
 ) -> None:
-    words = [*ONLINE, f"teacher.store={tmp_path}/mine", "tracking.plots=none"]
-    outcome = command(*words, tracking=True)
+    outcome = command(*ONLINE, f"teacher.store={tmp_path}/mine", tracking=True)
     assert outcome.code == 0, outcome.err
     assert not (tmp_path / "mine").exists()
     found = runs(outcome)

@@ -18,7 +18,7 @@ from kdsweep.sweep.open_context import open_context
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS
 
-SMALL = ["trainer.epochs=2", "tracking.plots=none", "tracking.checkpoint_seconds=0"]
+SMALL = ["trainer.epochs=2", "tracking.checkpoint_seconds=0"]
 GRID = ["T=1,4", *SMALL]
 SEARCH = [
     *["search=bayes", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "search.finalists=0"],

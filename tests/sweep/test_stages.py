@@ -45,7 +45,7 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
 @pytest.fixture(scope="module")
 def shared(trained: Command) -> Outcome:
     """Two runs that begin with one stage, in MLflow."""
-    return trained(*HINTS, "T=1,4", "tracking.plots=none", tracking=True)
+    return trained(*HINTS, "T=1,4", tracking=True)
 
 
 def test_runs_that_share_a_stage_have_the_bits_of_separate_runs(
@@ -210,7 +210,6 @@ def test_a_stage_that_diverged_is_not_trained_again_by_a_later_block(command: Co
         *search,
         "search.finalists=0",
         "trainer.epochs=1",
-        "tracking.plots=none",
     ]
     outcome = command(*words)
     assert outcome.err.count("stage hints fitnet: trained first") == 1

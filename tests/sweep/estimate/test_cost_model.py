@@ -198,7 +198,7 @@ def test_runs_cohorts_and_teachers_are_counted(command: Command, own_store: str)
 
 
 def test_cohorts_of_another_kind_are_timed_on_their_own(command: Command) -> None:
-    outcome = plan(command, "loss=ce", "trainer.batch_size=16,32", "optimizer.lr=0.01,0.02")
+    outcome = plan(command, "trainer.batch_size=16,32", "T=1,4")
     assert [row[1] for row in rows(outcome)][-2:] == ["2", "2"]
     assert outcome.err.count("timing 20 steps of 2 runs side by side") == 2
 
