@@ -91,20 +91,23 @@ def load() -> Load:
     from hydra.core.global_hydra import GlobalHydra
 
     from kdsweep.cli import CONF
+    from kdsweep.sweep.job_configs import JobConfigLoader
+
+    with hydra.initialize_config_dir(str(CONF)):
+        composer = GlobalHydra.instance().hydra
+    assert composer is not None
+    # One loader for all: it composes once what has the same options.
+    context = HydraContext(JobConfigLoader(composer.config_loader), callbacks=Callbacks())
 
     @cache  # no test changes a config
     def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
-        with hydra.initialize_config_dir(str(CONF)):
-            composer = GlobalHydra.instance().hydra
-            assert composer is not None
-            config = composer.compose_config(
-                config_name="train",
-                overrides=list(words),
-                run_mode=RunMode.MULTIRUN,
-                from_shell=False,
-                with_log_configuration=False,
-            )
-            context = HydraContext(config_loader=composer.config_loader, callbacks=Callbacks())
+        config = composer.compose_config(
+            config_name="train",
+            overrides=list(words),
+            run_mode=RunMode.MULTIRUN,
+            from_shell=False,
+            with_log_configuration=False,
+        )
         return context, config
 
     return loaded

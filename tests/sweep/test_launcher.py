@@ -113,6 +113,7 @@ def test_a_refused_sweep_shows_nothing_of_the_one_that_is_there(
     assert "val/acc" not in second.out
 
 
+@pytest.mark.slow
 def test_joblib_runs_the_same_program(command: Command) -> None:
     words = ["T=1,4", "trainer.epochs=1"]
     outcome = command(*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
