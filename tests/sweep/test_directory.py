@@ -123,18 +123,34 @@ def test_a_dry_run_does_not_count_the_runs_of_another_sweep(
     assert contents(single.folder / "mine") == before
 
 
-@pytest.mark.parametrize("kind", ["run", "search"])
-def test_a_folder_of_another_kind_is_refused(tmp_path: Path, specs: Specs, kind: str) -> None:
+@pytest.fixture(params=["run", "search"])
+def of_another_kind(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What the folder `mine` holds instead of a sweep."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    if kind == "run":
+    if request.param == "run":
         write_json_atomic(mine / "run.json", {"name": "kl", "fingerprint": "1", "params": {}})
     else:
         note = {"name": "bayes", "created": 1.0, "role": "search", "fingerprints": {}}
         write_json_atomic(mine / "sweep.json", note)
-    assert holds_runs(mine)
-    with pytest.raises(UserError, match=f"mine, which holds a {kind}"):
-        refuse_another(mine, specs(["T=1"]), whole=True)
+    return str(request.param)
+
+
+def test_a_folder_of_another_kind_is_refused(
+    of_another_kind: str, tmp_path: Path, specs: Specs
+) -> None:
+    assert holds_runs(tmp_path / "mine")
+    with pytest.raises(UserError, match=f"mine, which holds a {of_another_kind}"):
+        refuse_another(tmp_path / "mine", specs(["T=1"]), whole=True)
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_kind_is_left_as_it_was(command: Command, of_another_kind: str) -> None:
+    before = contents(Path("mine"))
+    outcome = command("T=1", MINE, "resume=true")
+    assert outcome.code == 1
+    assert f"got mine, which holds a {of_another_kind}" in outcome.err
+    assert contents(Path("mine")) == before
 
 
 HARM = {
