@@ -145,11 +145,9 @@ def test_dry_run_lists_and_trains_nothing(planned: tuple[Outcome, list[str]]) ->
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))
 
 
-def test_jobs_that_choose_the_same_options_are_composed_once(
-    planned: tuple[Outcome, list[str]],
-) -> None:
+def test_jobs_that_differ_in_values_are_composed_once(planned: tuple[Outcome, list[str]]) -> None:
     _, composed = planned
-    assert len(composed) == len(set(composed)) == 2  # of ce and of kl
+    assert len(composed) == len(set(composed)) == 2, "once for each loss"
 
 
 def test_the_sweep_is_described(sweep: Outcome) -> None:
