@@ -1,16 +1,13 @@
 """What every test can use: the real command line in a folder of its own, and real configs."""
 
 import gc
-import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
-import hydra._internal.utils
 import pytest
 from omegaconf import DictConfig
 
@@ -20,7 +17,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from commands import TINY, Command, Compose, Outcome, Refusal, overrides
+from commands import TINY, UNDRAWN, Command, Compose, Outcome, Refusal, overrides, run_train
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +44,7 @@ def own_teachers(tmp_path: Path) -> str:
 
 def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
     """The words that make a sweep small and quick, unless its own words set the same keys."""
-    small = [word for word in TINY if not overrides(words, word)]
-    # Figures take most of the time of a small sweep; tests of reports and plots set these keys.
-    figures = ["tracking.report=false", "tracking.plots=none"]
-    small += [word for word in figures if not overrides(words, word)]
+    small = [word for word in (*TINY, *UNDRAWN) if not overrides(words, word)]
     return [f"teacher.store={teachers}", *([] if tracking else ["tracking=none"]), *small]
 
 
@@ -61,38 +55,41 @@ def command(
     fresh_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Command]:
+) -> Command:
     """`command("T=1,4", "loss=kl")`: run train.py with these words, in an empty folder."""
-    from kdsweep.cli import main
-
-    hook = sys.excepthook
-    # Hydra looks for a debugger in the whole call stack, which is long below pytest.
-    monkeypatch.setattr(hydra._internal.utils, "is_under_debugger", lambda: False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
     def run(*words: str, tracking: bool = False, tiny: bool = True) -> Outcome:
         base = _tiny(words, teachers, tracking) if tiny else []
         if tracking and not (tmp_path / "mlflow.db").exists():
             shutil.copy(fresh_database, tmp_path / "mlflow.db")
-        logging.getLogger("optuna").handlers.clear()  # they hold the stderr of an earlier test
-        monkeypatch.setattr(sys, "argv", ["train.py", *base, *words])
         capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-            if isinstance(error.code, str):
-                print(error.code, file=sys.stderr)  # as the interpreter does
-        except Exception as error:
-            code = 1
-            sys.excepthook(type(error), error, error.__traceback__)  # as the interpreter does
+        code = run_train([*base, *words])
         out, err = capsys.readouterr()
         return Outcome(code, out, err, tmp_path)
 
-    yield run
-    sys.excepthook = hook
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, teachers: Path, fresh_database: Path
+) -> Command:
+    """`trained("T=1,4")`: what this command leaves behind. It is run once for all the tests.
+
+    They change nothing of it; `copy_of` gives a test a copy that it may change.
+    """
+
+    @cache
+    def run(*words: str, tracking: bool = False) -> Outcome:
+        folder, out, err = tmp_path_factory.mktemp("trained"), StringIO(), StringIO()
+        if tracking:
+            shutil.copy(fresh_database, folder / "mlflow.db")
+        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+            code = run_train([*_tiny(words, teachers, tracking), *words])
+        return Outcome(code, out.getvalue(), err.getvalue(), folder)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,14 @@
 
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from commands import TINY, Outcome
+from commands import Command, Outcome, copy_of
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from optuna.storages._rdb.storage import _VersionManager
@@ -94,47 +91,38 @@ def load() -> Load:
     from hydra.core.global_hydra import GlobalHydra
 
     from kdsweep.cli import CONF
+    from kdsweep.sweep.job_configs import JobConfigLoader
+
+    with hydra.initialize_config_dir(str(CONF)):
+        composer = GlobalHydra.instance().hydra
+    assert composer is not None
+    # One loader for all: it composes once what has the same options.
+    context = HydraContext(JobConfigLoader(composer.config_loader), callbacks=Callbacks())
 
     @cache  # no test changes a config
     def loaded(*words: str) -> tuple[HydraContext, DictConfig]:
-        with hydra.initialize_config_dir(str(CONF)):
-            composer = GlobalHydra.instance().hydra
-            assert composer is not None
-            config = composer.compose_config(
-                config_name="train",
-                overrides=list(words),
-                run_mode=RunMode.MULTIRUN,
-                from_shell=False,
-                with_log_configuration=False,
-            )
-            context = HydraContext(config_loader=composer.config_loader, callbacks=Callbacks())
+        config = composer.compose_config(
+            config_name="train",
+            overrides=list(words),
+            run_mode=RunMode.MULTIRUN,
+            from_shell=False,
+            with_log_configuration=False,
+        )
         return context, config
 
     return loaded
 
 
 @pytest.fixture(scope="session")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, teachers: Path, fresh_database: Path
-) -> Outcome:
+def finished(trained: Command) -> Outcome:
     """A search of two trials with two seeds, in MLflow. Tests that change it use `resumable`."""
-    from kdsweep.cli import main
-
-    folder = tmp_path_factory.mktemp("finished")
-    shutil.copy(fresh_database, folder / "mlflow.db")
-    words = [*TINY, f"teacher.store={teachers}", "tracking.report=false", *FINISHED]
-    hook, out, err = sys.excepthook, StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py", *words])
-        main()
-    sys.excepthook = hook
-    return Outcome(0, out.getvalue(), err.getvalue(), folder)
+    outcome = trained(*FINISHED, tracking=True)
+    assert outcome.code == 0, outcome.err
+    return outcome
 
 
 @pytest.fixture
 def resumable(finished: Outcome, tmp_path: Path) -> list[str]:
     """A copy of the finished search in the folder of `command`, and the words that resume it."""
-    shutil.copytree(finished.folder / "multirun", tmp_path / "multirun")
-    shutil.copy(finished.folder / "optuna.db", tmp_path / "optuna.db")
+    copy_of(finished, tmp_path)
     return FINISHED

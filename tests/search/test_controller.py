@@ -1,6 +1,7 @@
 """Searches through the real command line: total trials, seeds, pruning, failures, finalists."""
 
 import errno
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -21,9 +22,15 @@ from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training import checkpoint
 from kdsweep.training.student import Student
 
-SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0", "tracking.plots=none"]
+SEARCH = ["search=bayes", "hydra.sweeper.n_jobs=2", "search.finalists=0"]
 
 SEARCH_FILES = {"sweep.json", "results.csv", "optimization_results.yaml"}
+
+
+@pytest.fixture(autouse=True)
+def _storage(tmp_path: Path, fresh_storage: Path) -> None:
+    """Spares every search the creation of its database."""
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
 
 
 def study_of(outcome: Outcome) -> optuna.Study:
@@ -129,7 +136,7 @@ def test_the_objective_is_the_mean_over_the_seeds(finished: Outcome) -> None:
 @pytest.mark.slow
 def test_other_objectives_have_all_seeds_and_no_finalists(command: Command) -> None:
     loss = ["search.objectives=[val/loss]", "hydra.sweeper.direction=minimize"]
-    words = ["search=bayes", "hydra.sweeper.n_trials=8", "trainer.epochs=1", "tracking.plots=none"]
+    words = ["search=bayes", "hydra.sweeper.n_trials=8", "trainer.epochs=1"]
     outcome = command(*words, *loss, "search.seeds=[0,1]", "search.finalists=3")
     assert outcome.code == 0, outcome.err
     assert sorted(results(outcome)) == [f"{n}/seed-{seed}" for n in range(8) for seed in (0, 1)]
@@ -285,6 +292,7 @@ def test_a_search_over_losses_suggests_only_keys_with_an_effect(command: Command
     assert sum(r["same_as"] is None for r in ce) <= 1, "an equal point was trained twice"
 
 
+@pytest.mark.slow
 def test_a_changed_space_is_refused_with_both(command: Command, resumable: list[str]) -> None:
     changed = command(*resumable, "T=tag(log,interval(1.0,32.0))")
     assert changed.code == 1

@@ -20,7 +20,8 @@ PLOTS = ["contour", "history", "importances", "slice"]
 @pytest.fixture
 def search(command: Command) -> Outcome:
     words = ["search=bayes", "search.name=night", f"hydra.sweeper.n_trials={TRIALS}"]
-    outcome = command(*words, "search.seeds=[0,1]", "search.finalists=0", tracking=True)
+    words += ["search.seeds=[0,1]", "search.finalists=0", "tracking.plots=sweep"]
+    outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     return outcome
 

@@ -19,7 +19,6 @@ SEARCH = [
     "hydra.sweeper.n_trials=2",
     "hydra.sweeper.n_jobs=2",
     "loss=kl",
-    "tracking.plots=none",
 ]
 
 

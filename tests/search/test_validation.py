@@ -83,6 +83,12 @@ MINIMIZE = "hydra.sweeper.direction=minimize"
             "hydra.sweeper.direction must be minimize for val/loss, got maximize",
         ),
         ("search.objectives", ["nope"], "search.objectives must be of val/acc, val/acc_best,"),
+        (
+            *("search.objectives", ["test/acc"]),
+            "search.objectives must be of val/acc, val/acc_best, val/loss, num_params, latency_ms,"
+            " got test/acc",
+        ),
+        ("resume", True, "resume must be false in a search, which always resumes, got true"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(

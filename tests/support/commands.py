@@ -3,14 +3,20 @@
 A child process costs seconds of imports, so `run` calls the same `main` that train.py calls.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.utils
+import pytest
 from omegaconf import DictConfig
 
 from kdsweep.common.files import read_json
+from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.results_table import collect
 
 # Small enough for seconds, real enough to train.
@@ -25,6 +31,8 @@ TINY = [
     "teacher.trainer.epochs=1",
     "student.model.width=8",
 ]
+# Figures take longer than the training; tests of the report and of plots set these keys.
+UNDRAWN = ["tracking.report=false", "tracking.plots=none"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,40 @@ class Outcome:
         return collect(self.sweep)
 
 
+def run_train(words: Sequence[str]) -> int:
+    """Call train.py's main with these words, in the current folder; returns the exit code."""
+    from kdsweep.cli import main
+
+    logging.getLogger("optuna").handlers.clear()  # they hold the stderr of an earlier test
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py", *words])
+        patch.setattr(sys, "excepthook", sys.excepthook)  # main sets another one
+        # Hydra looks for a debugger in the whole call stack, which is long below pytest.
+        patch.setattr(hydra._internal.utils, "is_under_debugger", lambda: False)
+        patch.delenv("HYDRA_FULL_ERROR", raising=False)
+        try:
+            main()
+        except SystemExit as error:
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)  # as the interpreter does
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)  # as the interpreter does
+            return 1
+    return 0
+
+
+def copy_of(outcome: Outcome, folder: Path) -> Outcome:
+    """What a command left behind, without MLflow, in a folder where a test may change it."""
+    ignored = shutil.ignore_patterns("mlflow.db", "mlartifacts")
+    shutil.copytree(outcome.folder, folder, ignore=ignored, dirs_exist_ok=True)
+    return replace(outcome, folder=folder)
+
+
 Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
 Refusal = Callable[..., str]
+Specs = Callable[..., list[RunSpec]]
 Targets = Callable[..., list[Any]]
 
 

@@ -19,9 +19,12 @@ def digests(outcome: Outcome) -> dict[str, str]:
 
 def both(command: Command, *words: str) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of a sweep in lockstep, and of the same sweep one run at a time."""
-    together = digests(command(*words))
-    alone = digests(command(*words, "hydra/launcher=basic", "hydra.sweep.dir=multirun/alone"))
-    return together, alone
+    return digests(command(*words)), digests(one_by_one(command, *words))
+
+
+def one_by_one(command: Command, *words: str) -> Outcome:
+    """A sweep whose runs are trained one at a time, each by itself."""
+    return command(*words, "hydra/launcher=basic", "hydra.sweep.dir=multirun/alone")
 
 
 def runs(outcome: Outcome) -> dict[str, list[Run]]:

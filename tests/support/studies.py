@@ -13,5 +13,5 @@ Load = Callable[..., tuple[HydraContext, DictConfig]]
 # The words of the fixture `finished`, in addition to those of tests/conftest.py.
 FINISHED = [
     *["search=bayes", "search.name=mine", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2"],
-    *["search.seeds=[3,5]", "search.finalists=0", "tracking.plots=none"],
+    *["search.seeds=[3,5]", "search.finalists=0"],
 ]

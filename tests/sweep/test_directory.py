@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command, Outcome
+from commands import Command, Outcome, Specs, copy_of
 
 from kdsweep.common.files import drop_drafts, read_json, write_json_atomic
 from kdsweep.common.processes import new_lease
 from kdsweep.data.fake import Fake
-from kdsweep.sweep.directory import may_be_training
+from kdsweep.errors import UserError
+from kdsweep.sweep.directory import holds_runs, may_be_training, refuse_another
 
 MINE = "hydra.sweep.dir=mine"
 
@@ -38,66 +39,118 @@ def weights(outcome: Outcome, folder: str = "mine") -> dict[str, str]:
     return {note["cell"]: note["weights_sha256"] for note in map(read_json, paths)}
 
 
-@pytest.mark.parametrize("launcher", ["lockstep", slow("basic")])
+@pytest.fixture
+def mine(trained: Command, tmp_path: Path) -> Outcome:
+    """A finished sweep of T=1,4 in the folder of `command`."""
+    return copy_of(trained("T=1,4", MINE), tmp_path)
+
+
+@pytest.fixture
+def single(trained: Command, tmp_path: Path) -> Outcome:
+    """A finished run of T=1 in the folder of `command`."""
+    return copy_of(trained("T=1", MINE), tmp_path)
+
+
+OTHERS = ["T=8,1,4", "T=1,4,8", "T=1", "T=1,4 trainer.epochs=3"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "others"),
+    [
+        ("lockstep", OTHERS[0]),
+        *(pytest.param("lockstep", others, marks=pytest.mark.slow) for others in OTHERS[1:]),
+        *(pytest.param("basic", others, marks=pytest.mark.slow) for others in OTHERS),
+    ],
+)
 def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(
-    command: Command, launcher: str
+    command: Command, trained: Command, tmp_path: Path, launcher: str, others: str
 ) -> None:
-    words = ["loss=kl", MINE, f"hydra/launcher={launcher}"]
-    first = command("T=1,4", *words)
+    words = ["loss=kl", MINE, *([] if launcher == "lockstep" else [f"hydra/launcher={launcher}"])]
+    first = copy_of(trained("T=1,4", *words), tmp_path)
     assert first.code == 0, first.err
     before = contents(first.folder / "mine")
-    for others in (["T=8,1,4"], ["T=1,4,8"], ["T=1"], ["T=1,4", "trainer.epochs=3"]):
-        again = command(*others, *words, "resume=true")
-        assert again.code == 1
-        assert "hydra.sweep.dir must be a" in again.err
-        assert "mine, which holds" in again.err
-        assert "Traceback" not in again.err
-        assert "43." not in again.out, "no table of the old numbers"
-        assert contents(first.folder / "mine") == before
-
-
-def test_an_unfinished_sweep_is_refused_to_another_one(command: Command) -> None:
-    first = command("T=1,4", MINE)
-    for run in (0, 1):
-        (first.folder / "mine" / str(run) / "result.json").unlink()
-    again = command("T=2,8", MINE, "resume=true")
+    again = command(*others.split(), *words, "resume=true")
     assert again.code == 1
-    assert "which holds another run 0 than kl T=2 alpha=0.5 seed=0" in again.err
+    assert "hydra.sweep.dir must be a" in again.err
+    assert "mine, which holds" in again.err
     assert "Traceback" not in again.err
+    assert "43." not in again.out, "no table of the old numbers"
+    assert contents(first.folder / "mine") == before
 
 
-def test_the_same_runs_resume_in_a_folder_whatever_they_are_written_like(command: Command) -> None:
-    first = command("T=1,4", MINE)
-    before = weights(first)
-    shutil.rmtree(first.folder / "mine" / "1")
+@pytest.mark.parametrize(
+    ("jobs", "sentence"),
+    [
+        ([["T=8"], ["T=1"], ["T=4"]], "holds another run 0 than kl T=8 alpha=0.5 seed=0"),
+        ([["T=1"], ["T=4"], ["T=8"]], "holds a sweep of 2 runs, not of 3"),
+        ([["T=1"]], "holds a sweep of 2 runs, not of 1"),
+        ([[T, "trainer.epochs=3"] for T in ("T=1", "T=4")], "holds another run 0 than kl T=1"),
+    ],
+)
+def test_a_folder_holds_these_very_runs_or_is_refused(
+    mine: Outcome, specs: Specs, jobs: list[list[str]], sentence: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        refuse_another(mine.folder / "mine", specs(*jobs), whole=True)
+    assert f"mine, which {sentence}" in str(refused.value)
+
+
+def test_an_unfinished_sweep_is_refused_to_another_one(mine: Outcome, specs: Specs) -> None:
+    for run in (0, 1):
+        (mine.folder / "mine" / str(run) / "result.json").unlink()
+    with pytest.raises(UserError, match="holds another run 0 than kl T=2 "):
+        refuse_another(mine.folder / "mine", specs(["T=2"], ["T=8"]), whole=True)
+
+
+def test_the_same_runs_resume_in_a_folder_whatever_they_are_written_like(
+    command: Command, mine: Outcome
+) -> None:
+    before = weights(mine)
+    shutil.rmtree(mine.folder / "mine" / "1")
     again = command("T=1.0,4e0", MINE, "resume=true")
     assert again.code == 0, again.err
     assert "resume: continues in mine" in again.err
     assert weights(again) == before
 
 
-def test_a_dry_run_does_not_count_the_runs_of_another_sweep(command: Command) -> None:
-    first = command("T=1", MINE)
-    before = contents(first.folder / "mine")
+def test_a_dry_run_does_not_count_the_runs_of_another_sweep(
+    command: Command, single: Outcome
+) -> None:
+    before = contents(single.folder / "mine")
     planned = command("T=8", MINE, "resume=true", "dry_run=true")
     assert planned.code == 1
     assert "which holds another run 0 than kl T=8" in planned.err
-    assert contents(first.folder / "mine") == before
+    assert contents(single.folder / "mine") == before
 
 
-@pytest.mark.parametrize("kind", ["run", "search"])
-def test_a_folder_of_another_kind_is_refused(command: Command, tmp_path: Path, kind: str) -> None:
+@pytest.fixture(params=["run", "search"])
+def of_another_kind(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What the folder `mine` holds instead of a sweep."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    if kind == "run":
+    if request.param == "run":
         write_json_atomic(mine / "run.json", {"name": "kl", "fingerprint": "1", "params": {}})
     else:
         note = {"name": "bayes", "created": 1.0, "role": "search", "fingerprints": {}}
         write_json_atomic(mine / "sweep.json", note)
+    return str(request.param)
+
+
+def test_a_folder_of_another_kind_is_refused(
+    of_another_kind: str, tmp_path: Path, specs: Specs
+) -> None:
+    assert holds_runs(tmp_path / "mine")
+    with pytest.raises(UserError, match=f"mine, which holds a {of_another_kind}"):
+        refuse_another(tmp_path / "mine", specs(["T=1"]), whole=True)
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_kind_is_left_as_it_was(command: Command, of_another_kind: str) -> None:
+    before = contents(Path("mine"))
     outcome = command("T=1", MINE, "resume=true")
     assert outcome.code == 1
-    assert f"got mine, which holds a {kind}" in outcome.err
-    assert [path.name for path in mine.iterdir()] == [f"{'run' if kind == 'run' else 'sweep'}.json"]
+    assert f"got mine, which holds a {of_another_kind}" in outcome.err
+    assert contents(Path("mine")) == before
 
 
 HARM = {
@@ -111,8 +164,10 @@ HARM = {
 
 
 @pytest.mark.parametrize("harm", [h if h == "foreign" else slow(h) for h in HARM])
-def test_damaged_notes_stop_no_sweep(command: Command, harm: str) -> None:
-    first = command("T=1,4", MINE)
+def test_damaged_notes_stop_no_sweep(
+    command: Command, trained: Command, tmp_path: Path, harm: str
+) -> None:
+    first = copy_of(trained("T=1,4", MINE), tmp_path)
     before = weights(first)
     mine = first.folder / "mine"
     elsewhere = first.folder / "multirun" / "deep" / "down" / "sweep.json"
@@ -134,9 +189,11 @@ def test_damaged_notes_stop_no_sweep(command: Command, harm: str) -> None:
 @pytest.mark.parametrize(
     "harm", ["other weights", *map(slow, ("weights", "result", "other result"))]
 )
-def test_a_damaged_teacher_is_trained_again(command: Command, tmp_path: Path, harm: str) -> None:
+def test_a_damaged_teacher_is_trained_again(
+    command: Command, trained: Command, tmp_path: Path, harm: str
+) -> None:
     words = ["T=1", "teacher.store=own"]
-    first = command(*words)
+    first = copy_of(trained(*words), tmp_path)
     (teacher,) = (path for path in (tmp_path / "own").iterdir() if path.is_dir())
     weights_of, result = teacher / "checkpoint" / "model.safetensors", teacher / "result.json"
     whole = read_json(result)["weights_sha256"]
@@ -159,9 +216,10 @@ def test_a_damaged_teacher_is_trained_again(command: Command, tmp_path: Path, ha
     ]
 
 
-def test_a_pid_that_another_program_has_is_no_sweep_being_trained(command: Command) -> None:
-    first = command("T=1", MINE)
-    mine = first.folder / "mine"
+def test_a_pid_that_another_program_has_is_no_sweep_being_trained(
+    command: Command, single: Outcome
+) -> None:
+    mine = single.folder / "mine"
     (mine / "0" / "result.json").unlink()
     note = read_json(mine / "sweep.json") | new_lease() | {"ended": False}
     note |= {"pid": os.getppid(), "born": "1"}
@@ -174,9 +232,8 @@ def test_a_pid_that_another_program_has_is_no_sweep_being_trained(command: Comma
     assert again.code == 0, again.err
 
 
-def test_what_a_killed_process_was_writing_is_swept(command: Command) -> None:
-    first = command("T=1", MINE)
-    mine = first.folder / "mine"
+def test_what_a_killed_process_was_writing_is_swept(command: Command, single: Outcome) -> None:
+    mine = single.folder / "mine"
     (mine / "0" / "result.json").unlink()
     drafts = [
         mine / ".sweep.json.123.456",
@@ -202,8 +259,15 @@ def test_a_young_draft_in_a_shared_folder_stays(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.subdir"])
-@pytest.mark.parametrize("words", [[], ["search=bayes"]])
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("hydra.run.dir", []),
+        ("hydra.sweep.subdir", ["search=bayes"]),
+        pytest.param("hydra.run.dir", ["search=bayes"], marks=pytest.mark.slow),
+        pytest.param("hydra.sweep.subdir", [], marks=pytest.mark.slow),
+    ],
+)
 def test_a_folder_that_nothing_would_be_written_to_is_refused(
     command: Command, key: str, words: list[str]
 ) -> None:
@@ -214,12 +278,9 @@ def test_a_folder_that_nothing_would_be_written_to_is_refused(
 
 
 def test_other_data_below_the_same_root_is_another_sweep(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    single: Outcome, specs: Specs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = command("T=1", MINE)
-    before = contents(first.folder / "mine")
+    refuse_another(single.folder / "mine", specs(["T=1"]), whole=True)
     monkeypatch.setattr(Fake, "digest", lambda self: "of other images")
-    again = command("T=1", MINE, "resume=true")
-    assert again.code == 1
-    assert "which holds another run 0" in again.err
-    assert contents(first.folder / "mine") == before
+    with pytest.raises(UserError, match="which holds another run 0"):
+        refuse_another(single.folder / "mine", specs(["T=1"]), whole=True)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from commands import Command, Refusal
+from commands import Command, Refusal, Specs
 from outcomes import both, digests, interrupt, runs
 
 from kdsweep.common.files import read_json
+from kdsweep.training.partition import partition
 
 ENSEMBLE = [
     "teacher=ensemble",
@@ -56,15 +57,16 @@ def test_an_interrupted_run_resumes_with_the_same_bits(
     assert digests(command(*words, "resume=true")) == whole
 
 
-def test_members_and_their_order_are_part_of_a_run(command: Command) -> None:
-    words = [*ENSEMBLE, "dry_run=true"]
-    seeds = "teacher.members.first.seed=0,1"
-    assert "2 runs in 2 cohorts" in command(*words, seeds).out
+def test_members_and_their_order_are_part_of_a_run(specs: Specs) -> None:
+    runs = specs(*([*ENSEMBLE, f"teacher.members.first.seed={seed}"] for seed in (0, 1)))
+    assert len({run.fingerprint for run in runs}) == 2
+    assert len(partition([run.cohort_key for run in runs], None)) == 2
 
 
 def test_one_more_member_is_one_more_teacher(command: Command) -> None:
     more = ["+teacher@teacher.members.third=cnn", "teacher.members.third.trainer.epochs=1"]
-    outcome = command(*ENSEMBLE, *more, "teacher.members.third.model.width=5", "loss=fitnet")
+    more += ["teacher.members.third.model.width=5", "trainer.epochs=1"]
+    outcome = command(*ENSEMBLE, *more, "loss=fitnet")
     assert outcome.code == 0, outcome.err
 
 

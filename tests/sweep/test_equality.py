@@ -16,9 +16,10 @@ from outcomes import both, digests
     [
         pytest.param(9, ["T=1,4,16", "alpha=0.1,0.5,0.9"], marks=pytest.mark.slow),
         pytest.param(3, ["loss=ce,kl,[kl,fitnet]"], marks=pytest.mark.slow),
-        (2, ["student=mlp,cnn"]),
+        (2, ["student=mlp,cnn", "trainer.precision=bf16"]),
+        pytest.param(2, ["student=mlp,cnn"], marks=pytest.mark.slow),
         pytest.param(2, ["T=1,4", "student.model.dropout=0.5"], marks=pytest.mark.slow),
-        (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+        pytest.param(2, ["T=1,4", "trainer.precision=bf16", "student=cnn"], marks=pytest.mark.slow),
         pytest.param(4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"], marks=pytest.mark.slow),
         pytest.param(
             2,

@@ -55,7 +55,7 @@ def test_a_sweep_its_resumption_report_and_sync(
     project.mkdir(parents=True)
     shutil.copy(fresh_database, project / "mlflow.db")
     monkeypatch.chdir(project)
-    first = command("T=1,4", tracking=True)
+    first = command("T=1,4", "tracking.plots=sweep", tracking=True)
     assert first.code == 0, first.err
     done = {"kl T=1 alpha=0.5 seed=0": "FINISHED", "kl T=4 alpha=0.5 seed=0": "FINISHED"}
     assert runs_with_weights(project) == done

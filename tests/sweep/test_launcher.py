@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
+from commands import Command, Outcome, copy_of
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
@@ -14,25 +14,35 @@ from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.sweep.callbacks import SweepSummaryCallback
 
 
-def test_each_run_has_a_folder_with_hydras_files_and_ours(command: Command) -> None:
-    outcome = command("T=1,4")
-    for number in ("0", "1"):
-        folder = outcome.sweep / number
+@pytest.fixture
+def sweep(trained: Command) -> Outcome:
+    """A sweep with a baseline: the four jobs are three runs."""
+    return trained("loss=ce,kl", "T=1,4")
+
+
+@pytest.fixture
+def single(trained: Command, tmp_path: Path) -> Outcome:
+    """A plain command's sweep, in the folder of `command`."""
+    return copy_of(trained(), tmp_path)
+
+
+def test_each_run_has_a_folder_with_hydras_files_and_ours(sweep: Outcome) -> None:
+    for number in ("0", "2", "3"):
+        folder = sweep.sweep / number
         names = {path.name for path in folder.iterdir()}
         assert names >= {".hydra", "config.yaml", "overrides.yaml", "metrics.jsonl", "result.json"}
         assert (folder / "checkpoint" / "model.safetensors").is_file()
         assert (folder / ".hydra" / "overrides.yaml").is_file()
-    assert OmegaConf.load(outcome.sweep / "1" / "config.yaml").T == 4
-    assert (outcome.sweep / "multirun.yaml").is_file()
+    assert OmegaConf.load(sweep.sweep / "3" / "config.yaml").T == 4
+    assert (sweep.sweep / "multirun.yaml").is_file()
 
 
-def test_a_plain_command_is_a_sweep_of_one(command: Command) -> None:
-    outcome = command()
-    assert [row["cell"] for row in outcome.rows] == ["kl T=4 alpha=0.5"]
+def test_a_plain_command_is_a_sweep_of_one(single: Outcome) -> None:
+    assert [row["cell"] for row in single.rows] == ["kl T=4 alpha=0.5"]
 
 
-def test_equal_runs_are_trained_once_and_named(command: Command) -> None:
-    rows = command("loss=ce,kl", "T=1,4").rows
+def test_equal_runs_are_trained_once_and_named(sweep: Outcome) -> None:
+    rows = sweep.rows
     assert [row["cell"] for row in rows] == [
         "ce",
         "ce",
@@ -83,63 +93,81 @@ def test_two_sweeps_of_the_same_second_do_not_share_a_folder(
     assert second.name == "12-00-00-2"
 
 
-def test_a_folder_that_holds_a_sweep_is_refused(command: Command) -> None:
-    assert command("hydra.sweep.dir=multirun/mine").code == 0
-    again = command("hydra.sweep.dir=multirun/mine", "T=1")
+def test_a_folder_that_holds_a_sweep_is_refused(command: Command, single: Outcome) -> None:
+    folder = single.sweep.relative_to(single.folder)
+    again = command(f"hydra.sweep.dir={folder}", "T=1")
     assert again.code == 1
-    assert "hydra.sweep.dir must be a folder of its own, got multirun/mine" in again.err
+    assert f"hydra.sweep.dir must be a folder of its own, got {folder}" in again.err
     assert "Traceback" not in again.err
     assert [row["T"] for row in again.rows] == [4]
 
 
-def test_a_refused_sweep_shows_nothing_of_the_one_that_is_there(command: Command) -> None:
-    words = ["loss=ce", "hydra.sweep.dir=multirun/mine"]
-    first = command(*words)
-    assert first.code == 0, first.err
-    note = first.sweep / "sweep.json"
+def test_a_refused_sweep_shows_nothing_of_the_one_that_is_there(
+    command: Command, single: Outcome
+) -> None:
+    note = single.sweep / "sweep.json"
     write_json_atomic(note, read_json(note) | {"pid": 1})  # of another process
-    second = command(*words)
+    second = command(f"hydra.sweep.dir={single.sweep.relative_to(single.folder)}")
     assert second.code == 1
+    assert "hydra.sweep.dir must be a folder of its own" in second.err
     assert "val/acc" not in second.out
 
 
+@pytest.mark.slow
 def test_joblib_runs_the_same_program(command: Command) -> None:
-    outcome = command("T=1,4", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    words = ["T=1,4", "trainer.epochs=1"]
+    outcome = command(*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     assert outcome.code == 0, outcome.err
     assert [row["status"] for row in outcome.rows] == ["FINISHED", "FINISHED"]
 
 
-def test_dry_run_lists_and_trains_nothing(command: Command) -> None:
-    outcome = command("loss=ce,kl", "T=1,4", "dry_run=true")
-    assert outcome.code == 0
+@pytest.fixture(scope="module")
+def planned(trained: Command) -> tuple[Outcome, list[str]]:
+    """A dry run of four jobs, and what Hydra composed for it, in order."""
+    composed: list[str] = []
+    load = ConfigLoaderImpl.load_sweep_config
+
+    def counted(self: Any, master_config: Any, sweep_overrides: list[str]) -> DictConfig:
+        composed.append(" ".join(sweep_overrides))
+        return load(self, master_config, sweep_overrides)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+        return trained("loss=ce,kl", "T=1,4", "dry_run=true"), composed
+
+
+def test_dry_run_lists_and_trains_nothing(planned: tuple[Outcome, list[str]]) -> None:
+    outcome, _ = planned
+    assert outcome.code == 0, outcome.err
     assert "3 runs in 1 cohort; nothing was trained" in outcome.out
     assert "same as run 0" in outcome.out
     assert not list(outcome.folder.glob("multirun/**/result.json"))
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))
 
 
-def test_the_sweep_is_described(command: Command) -> None:
-    outcome = command("T=1,4")
-    note = read_json(outcome.sweep / "sweep.json")
+def test_jobs_that_differ_in_values_are_composed_once(planned: tuple[Outcome, list[str]]) -> None:
+    _, composed = planned
+    assert len(composed) == len(set(composed)) == 2, "once for each loss"
+
+
+def test_the_sweep_is_described(sweep: Outcome) -> None:
+    note = read_json(sweep.sweep / "sweep.json")
     assert note["ended"] is True
-    assert set(note["fingerprints"]) == {"0", "1"}
+    assert set(note["fingerprints"]) == {"0", "1", "2", "3"}
     assert "T=1,4" in note["name"]
 
 
-@pytest.mark.slow
-def test_results_csv_has_a_row_a_run(command: Command) -> None:
-    outcome = command("T=1,4", "alpha=0.1,0.9")
-    lines = (outcome.sweep / "results.csv").read_text().splitlines()
+def test_results_csv_has_a_row_a_run(sweep: Outcome) -> None:
+    lines = (sweep.sweep / "results.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("run,cell,seed,val/acc")
 
 
-def test_the_table_is_sorted_by_validation_and_names_the_baseline(command: Command) -> None:
-    outcome = command("loss=ce,kl")
-    assert "vs ce" in outcome.out
-    order = [row["val/acc"] for row in sorted(outcome.rows, key=lambda row: -row["val/acc"])]
-    shown = [line for line in outcome.out.splitlines() if "alpha" in line or "│ ce" in line]
-    assert len(shown) == 2
+def test_the_table_is_sorted_by_validation_and_names_the_baseline(sweep: Outcome) -> None:
+    assert "vs ce" in sweep.out
+    order = [row["val/acc"] for row in sorted(sweep.rows, key=lambda row: -row["val/acc"])]
+    shown = [line for line in sweep.out.splitlines() if "alpha" in line or "│ ce" in line]
+    assert len(shown) == 3
     assert f"{100 * order[0]:.2f}" in shown[0]
 
 
@@ -160,18 +188,3 @@ def test_a_finished_sweep_that_is_resumed_prints_its_report_again(command: Comma
     again = command(*words, "resume=true")
     assert "c/report.html" in again.out
     assert "vs ce in points" in again.out
-
-
-def test_jobs_that_differ_in_values_are_composed_once(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    composed: list[str] = []
-    load = ConfigLoaderImpl.load_sweep_config
-
-    def counted(self: Any, master_config: Any, sweep_overrides: list[str]) -> DictConfig:
-        composed.append(" ".join(sweep_overrides))
-        return load(self, master_config, sweep_overrides)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
-    assert command("T=1,4", "alpha=0.1,0.9", "loss=kl,mse", "dry_run=true").code == 0
-    assert len(composed) == len(set(composed)) == 2, "once for each loss"

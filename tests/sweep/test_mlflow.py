@@ -41,28 +41,22 @@ def test_a_single_run_has_no_parent(command: Command) -> None:
     assert set(runs(outcome)) == {"run"}
 
 
+@pytest.mark.parametrize(
+    ("cells", "swept"), [(1, "T=4"), pytest.param(2, "T=1,4", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, monkeypatch: pytest.MonkeyPatch, cells: int, swept: str
 ) -> None:
-    words = ["T=1,4", "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    words = [swept, "seed=0,1", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
     whole = {row["name"]: row["weights_sha256"] for row in command(*words).rows}
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=2, seed=1)
         stopped = command(*words, tracking=True)
     assert stopped.code == 130
     assert "resume=true resumes" in stopped.err
-    assert sorted(row["status"] for row in stopped.rows) == [
-        "FINISHED",
-        "FINISHED",
-        "KILLED",
-        "KILLED",
-    ]
-    assert sorted(run.info.status for run in runs(stopped)["run"]) == [
-        "FINISHED",
-        "FINISHED",
-        "KILLED",
-        "KILLED",
-    ]
+    statuses = ["FINISHED"] * cells + ["KILLED"] * cells
+    assert sorted(row["status"] for row in stopped.rows) == statuses
+    assert sorted(run.info.status for run in runs(stopped)["run"]) == statuses
     before = {run.info.run_id for run in runs(stopped)["run"]}
     resumed = command(*words, "resume=true", tracking=True)
     assert resumed.code == 0, resumed.err

@@ -1,5 +1,7 @@
 """`teacher=peers`: the peers of a run are one unit of its cohort, and runs of their own."""
 
+from pathlib import Path
+
 import pytest
 from commands import Command, Outcome, Refusal
 from mlflow import MlflowClient
@@ -7,7 +9,7 @@ from outcomes import both, digests, interrupt, parent_of, runs
 
 from kdsweep.common.files import read_json
 
-PEERS = ["teacher=peers"]
+PEERS = ["teacher=peers", "teacher.store=own"]
 THREE = [
     *PEERS,
     "+student@teacher.peers.second=mlp",
@@ -25,18 +27,24 @@ def digests_of_peers(outcome: Outcome) -> dict[str, str]:
 @pytest.mark.parametrize(
     "words",
     [
-        [*PEERS, "T=1,4"],
-        pytest.param([*THREE, "loss=kl,[kl,fitnet]"], marks=pytest.mark.slow),
-        pytest.param(
-            [*PEERS, "T=1,4", "student.model.dropout=0.5", "trainer.precision=bf16"],
-            marks=pytest.mark.slow,
-        ),
+        [*THREE, "loss=kl,[kl,fitnet]"],
+        [*PEERS, "T=1,4", "student.model.dropout=0.5", "trainer.precision=bf16"],
     ],
 )
+@pytest.mark.slow
 def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
     together, alone = both(command, *words)
     assert len(together) == 2
     assert together == alone
+
+
+def test_no_teacher_is_trained_and_lockstep_gives_the_bits_of_separate_runs(
+    command: Command,
+) -> None:
+    together, alone = both(command, *PEERS, "T=1,4")
+    assert len(together) == 2
+    assert together == alone
+    assert not Path("own").exists(), "a teacher was trained"
 
 
 @pytest.mark.slow
@@ -66,12 +74,6 @@ def test_every_other_peer_is_a_run_of_its_own_next_to_the_run(command: Command) 
     files = {path.name for path in (outcome.sweep / "0/peers/third").iterdir()}
     assert {"result.json", "metrics.jsonl", "config.yaml", "checkpoint", "train.log"} <= files
     assert [row["role"] for row in outcome.rows] == ["run"], "peers are no cells of the sweep"
-
-
-def test_no_teacher_is_trained(command: Command, tmp_path) -> None:
-    outcome = command(*PEERS, f"teacher.store={tmp_path}/mine")
-    assert outcome.code == 0, outcome.err
-    assert not (tmp_path / "mine").exists()
 
 
 @pytest.mark.slow

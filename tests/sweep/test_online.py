@@ -27,8 +27,9 @@ def bits_of_teacher(outcome: Outcome) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        ["T=1,4"],
-        ["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"],
+        ["loss=kl,[kl,fitnet]", "teacher.model.dropout=0.5"],
+        pytest.param(["T=1,4"], marks=pytest.mark.slow),
+        pytest.param(["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"], marks=pytest.mark.slow),
         pytest.param(["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )

@@ -18,7 +18,7 @@ from kdsweep.sweep.open_context import open_context
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS
 
-SMALL = ["trainer.epochs=2", "tracking.plots=none", "tracking.checkpoint_seconds=0"]
+SMALL = ["trainer.epochs=2", "tracking.checkpoint_seconds=0"]
 GRID = ["T=1,4", *SMALL]
 SEARCH = [
     *["search=bayes", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "search.finalists=0"],
@@ -135,6 +135,11 @@ def test_a_sweep_that_has_never_been_in_a_store_is_refused(tmp_path: Path) -> No
     for sweep in (None, tmp_path, noted(tmp_path, None)):
         with pytest.raises(UserError, match=r"tracking\.uri must be an MLflow store that works"):
             opened(broken(tmp_path), sweep)
+
+
+def test_a_store_of_a_kind_that_is_not_supported_is_refused() -> None:
+    with pytest.raises(UserError, match=r"tracking\.uri must be"):
+        opened({"uri": "file:./mlruns"}, None)
 
 
 def test_a_value_that_is_not_allowed_is_no_outage(tmp_path: Path) -> None:

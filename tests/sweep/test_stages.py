@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from commands import Command, Outcome, Refusal
-from outcomes import both, digests, interrupt, parent_of, runs
+from outcomes import both, digests, interrupt, one_by_one, parent_of, runs
 from safetensors.torch import load_file
 
 from kdsweep.cli import CONF
@@ -31,19 +31,33 @@ def weights(folder: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     "words",
     [
-        ["T=1,4"],
-        pytest.param(["loss=ce,kl", "student.model.dropout=0.5"], marks=pytest.mark.slow),
-        pytest.param(["stages=hints,[hints,flow]"], marks=pytest.mark.slow),
+        ["loss=ce,kl", "student.model.dropout=0.5"],
+        ["stages=hints,[hints,flow]"],
     ],
 )
+@pytest.mark.slow
 def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
     together, alone = both(command, *HINTS, *words)
     assert len(together) == 2
     assert together == alone
 
 
-def test_runs_with_the_same_stage_share_it_as_a_run_of_the_sweep(command: Command) -> None:
-    outcome = command(*HINTS, "T=1,4", tracking=True)
+@pytest.fixture(scope="module")
+def shared(trained: Command) -> Outcome:
+    """Two runs that begin with one stage, in MLflow."""
+    return trained(*HINTS, "T=1,4", tracking=True)
+
+
+def test_runs_that_share_a_stage_have_the_bits_of_separate_runs(
+    command: Command, shared: Outcome
+) -> None:
+    together = digests(shared)
+    assert len(together) == 2
+    assert digests(one_by_one(command, *HINTS, "T=1,4")) == together
+
+
+def test_runs_with_the_same_stage_share_it_as_a_run_of_the_sweep(shared: Outcome) -> None:
+    outcome = shared
     assert outcome.code == 0, outcome.err
     found = runs(outcome)
     assert {role: len(them) for role, them in found.items()} == {
@@ -132,12 +146,6 @@ def test_every_option_trains_its_stages(command: Command, option: str, number: i
     assert second != first
 
 
-def test_dry_run_counts_the_stages(command: Command) -> None:
-    outcome = command(*HINTS, "T=1,4", "dry_run=true")
-    assert "before them 1 stage" in outcome.out
-    assert "2 runs in 1 cohort; nothing was trained" in outcome.out
-
-
 def test_no_option_is_overlooked() -> None:
     assert sorted([*SHORT, "none"]) == sorted(
         path.stem for path in (CONF / "stages").glob("*.yaml")
@@ -202,7 +210,6 @@ def test_a_stage_that_diverged_is_not_trained_again_by_a_later_block(command: Co
         *search,
         "search.finalists=0",
         "trainer.epochs=1",
-        "tracking.plots=none",
     ]
     outcome = command(*words)
     assert outcome.err.count("stage hints fitnet: trained first") == 1
