@@ -7,9 +7,9 @@ from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from omegaconf import DictConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -17,11 +17,27 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from commands import TINY, UNDRAWN, Command, Compose, Outcome, Refusal, overrides, run_train
+from commands import TINY, UNDRAWN, Check, Command, Compose, Outcome, Refusal, overrides, run_train
 
 
 @pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrations_read_once() -> Iterator[None]:
+    """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
+    from alembic import util
+
+    read = util.load_python_file
+    read_once = cache(read)
+
+    def load(folder: str, name: str) -> ModuleType:
+        return read(folder, name) if name == "env.py" else read_once(folder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(util, "load_python_file", load)  # env.py migrates when it is read
+        yield
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory, migrations_read_once: None) -> Path:
     """A ready MLflow database to copy; making one takes seconds."""
     from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -95,22 +111,14 @@ def trained(
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("T=1", "loss=ce")`: the config of one run, without its `hydra` node."""
-    import hydra
+    import compositions
 
-    from kdsweep.cli import CONF
-
-    @cache
-    def composed(*words: str) -> DictConfig:
-        with hydra.initialize_config_dir(str(CONF)):
-            return hydra.compose("train", list(words))
-
-    return lambda *words: composed(*words).copy()  # tests may change it
+    return compositions.compose
 
 
 @pytest.fixture
-def refusal(compose: Compose, teachers: Path) -> Refusal:
-    """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
-    from kdsweep.errors import UserError
+def check(compose: Compose, teachers: Path) -> Check:
+    """`check("T=1")`: what a command checks before it trains a run of these words."""
     from kdsweep.execution.context import TrainingContext
     from kdsweep.runs.build_specs import build_specs
     from kdsweep.runs.preflight import preflight
@@ -118,14 +126,22 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
 
     tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
 
-    def refused(*words: str) -> str:
+    def checked(*words: str) -> None:
         base = [f"teacher.store={teachers}", *(word for word in TINY if not overrides(words, word))]
-        config = compose(*base, *words)
-        with (
-            closing(TrainingContext(tracking, Progress())) as context,
-            pytest.raises(UserError) as caught,
-        ):
-            preflight(build_specs([config], [words], 0, []), context.dataset)
+        with closing(TrainingContext(tracking, Progress())) as context:
+            preflight(build_specs([compose(*base, *words)], [words], 0, []), context.dataset)
+
+    return checked
+
+
+@pytest.fixture
+def refusal(check: Check) -> Refusal:
+    """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
+    from kdsweep.errors import UserError
+
+    def refused(*words: str) -> str:
+        with pytest.raises(UserError) as caught:
+            check(*words)
         return str(caught.value)
 
     return refused

@@ -90,6 +90,7 @@ def copy_of(outcome: Outcome, folder: Path) -> Outcome:
 
 Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
+Check = Callable[..., None]
 Refusal = Callable[..., str]
 Specs = Callable[..., list[RunSpec]]
 Targets = Callable[..., list[Any]]
