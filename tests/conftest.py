@@ -7,12 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import hydra._internal.utils
 import pytest
-from omegaconf import DictConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -20,7 +18,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from commands import TINY, Command, Compose, Outcome, Refusal, overrides
+from commands import TINY, Check, Command, Compose, Outcome, Refusal, overrides
 
 
 @pytest.fixture(scope="session")
@@ -98,22 +96,14 @@ def command(
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("T=1", "loss=ce")`: the config of one run, without its `hydra` node."""
-    import hydra
+    import compositions
 
-    from kdsweep.cli import CONF
-
-    @cache
-    def composed(*words: str) -> DictConfig:
-        with hydra.initialize_config_dir(str(CONF)):
-            return hydra.compose("train", list(words))
-
-    return lambda *words: composed(*words).copy()  # tests may change it
+    return compositions.compose
 
 
 @pytest.fixture
-def refusal(compose: Compose, teachers: Path) -> Refusal:
-    """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
-    from kdsweep.errors import UserError
+def check(compose: Compose, teachers: Path) -> Check:
+    """`check("T=1")`: what a command checks before it trains a run of these words."""
     from kdsweep.execution.context import TrainingContext
     from kdsweep.runs.build_specs import build_specs
     from kdsweep.runs.preflight import preflight
@@ -121,14 +111,22 @@ def refusal(compose: Compose, teachers: Path) -> Refusal:
 
     tracking = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
 
-    def refused(*words: str) -> str:
+    def checked(*words: str) -> None:
         base = [f"teacher.store={teachers}", *(word for word in TINY if not overrides(words, word))]
-        config = compose(*base, *words)
-        with (
-            closing(TrainingContext(tracking, Progress())) as context,
-            pytest.raises(UserError) as caught,
-        ):
-            preflight(build_specs([config], [words], 0, []), context.dataset)
+        with closing(TrainingContext(tracking, Progress())) as context:
+            preflight(build_specs([compose(*base, *words)], [words], 0, []), context.dataset)
+
+    return checked
+
+
+@pytest.fixture
+def refusal(check: Check) -> Refusal:
+    """`refusal("T=0")`: what a run of these words is refused with, without the command line."""
+    from kdsweep.errors import UserError
+
+    def refused(*words: str) -> str:
+        with pytest.raises(UserError) as caught:
+            check(*words)
         return str(caught.value)
 
     return refused

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from commands import Command, Compose, Refusal
+from commands import Check, Command, Compose, Refusal
 
 from kdsweep.config.limits import odd_names, refuse_keys_of_some_options, refuse_sweep
 from kdsweep.errors import UserError
@@ -28,7 +28,7 @@ from kdsweep.errors import UserError
     ],
 )
 def test_a_number_that_would_hang_or_crash(refusal: Refusal, word: str, key: str) -> None:
-    assert refusal(word) == f"{key}, got {word.partition('=')[2]}" or key in refusal(word)
+    assert key in refusal(word)
 
 
 def test_stages_and_readers_have_limits_too(refusal: Refusal) -> None:
@@ -89,10 +89,9 @@ def test_an_unknown_key_is_refused(refusal: Refusal, key: str) -> None:
     assert message == f"{key} must be a key of the config, got +{key}, which nothing reads"
 
 
-def test_a_key_that_others_refer_to_is_read(command: Command) -> None:
-    outcome = command("+wide=8", "student.model.width=${wide}", "dry_run=true")
-    assert outcome.code == 0, outcome.err
-    assert command("+published.mine=3", "dry_run=true").code == 0
+def test_a_key_that_others_refer_to_is_read(check: Check) -> None:
+    check("+wide=8", "student.model.width=${wide}")
+    check("+published.mine=3")
 
 
 @pytest.mark.parametrize(
@@ -123,15 +122,14 @@ def test_a_value_twice_trains_nothing(command: Command, launcher: str) -> None:
     assert not list(outcome.folder.rglob("run.json"))
 
 
-def test_a_loss_without_a_term_is_no_ce(command: Command) -> None:
-    assert "must name at least one option" in command("~loss").err
-    mine = command().folder / "conf" / "loss" / "mine.yaml"
-    mine.parent.mkdir(parents=True)
+def test_a_loss_without_a_term_is_no_ce(refusal: Refusal, tmp_path: Path) -> None:
+    assert "must name at least one option" in refusal("~loss")
+    mine = tmp_path / "loss" / "mine.yaml"
+    mine.parent.mkdir()
     mine.write_text("# to be written\n")
     for loss, have in (("mine", "none"), ("[kl,mine]", "kl"), ("[ce,mine]", "none")):
-        outcome = command("hydra.searchpath=[conf]", f"loss={loss}")
-        assert outcome.code == 1, loss
-        assert f"which have {have} (ce is the option without)" in outcome.err
+        refused = refusal(f"hydra.searchpath=[{tmp_path}]", f"loss={loss}")
+        assert f"which have {have} (ce is the option without)" in refused
 
 
 @pytest.mark.parametrize(
@@ -153,9 +151,15 @@ def test_a_key_of_some_options(command: Command, words: list[str], sentence: str
     assert not list(outcome.folder.rglob(".kdsweep"))
 
 
-def test_a_key_of_all_options_is_swept_with_them(command: Command) -> None:
-    outcome = command("loss=kl,[kl,mse]", "loss.kl.weight=2", "dry_run=true")
-    assert outcome.code == 0, outcome.err
+def test_a_key_of_all_options_is_swept_with_them(compose: Compose) -> None:
+    tried = []
+
+    def composes(chosen: Sequence[str]) -> bool:
+        tried.append(compose(*chosen).loss.kl.weight)
+        return True
+
+    refuse_keys_of_some_options(["loss=kl,[kl,mse]", "loss.kl.weight=2"], composes)
+    assert tried.count(2) == 2, "with each of the options"
 
 
 @pytest.mark.parametrize("sweep", ["loss=glob(k*)", "alpha=interval(0,1)", "T=range(1,4)"])

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -184,9 +185,9 @@ FAMILIES = {
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
-def build(name, num_classes=10):
+def build(name):
     constructor, options, in_shape, _ = FAMILIES[name]
-    return constructor(in_shape=in_shape, num_classes=num_classes, **options)
+    return constructor(in_shape=in_shape, num_classes=10, **options)
 
 
 def random_batch(name):
@@ -229,11 +230,11 @@ def test_the_seed_decides_the_initial_weights(name):
     assert not torch.equal(weights(3), weights(4))
 
 
-@pytest.mark.usefixtures("meta_device")
 @every_family
 def test_features_keep_their_names_and_shapes(name):
     shapes = FAMILIES[name][3]
     output = FeatureExtractor(build(name), shapes)(torch.rand(2, *FAMILIES[name][2]))
+    assert output.logits.shape == (2, 10)
     assert {path: tuple(f.shape[1:]) for path, f in output.features.items()} == shapes
 
 
@@ -245,19 +246,14 @@ def test_no_layer_works_in_place(name):
     assert not any(getattr(layer, "inplace", False) for layer in layers)
 
 
-@pytest.mark.usefixtures("meta_device")
+@pytest.mark.parametrize(("channels", "num_classes"), [(1, 7), (3, 2), (4, 11)])
 @every_family
-def test_classes_decide_the_number_of_logits(name):
-    assert build(name, num_classes=7)(torch.rand(2, *FAMILIES[name][2])).shape == (2, 7)
-
-
-@pytest.mark.usefixtures("meta_device")
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@every_family
-def test_channels_come_from_in_shape(name, channels):
+def test_images_and_classes_decide_the_channels_and_the_number_of_logits(
+    name, channels, num_classes
+):
     constructor, options, (_, height, width), _ = FAMILIES[name]
-    model = constructor(in_shape=(channels, height, width), num_classes=10, **options)
-    assert model(torch.rand(2, channels, height, width)).shape == (2, 10)
+    model = constructor(in_shape=(channels, height, width), num_classes=num_classes, **options)
+    assert model(torch.rand(2, channels, height, width)).shape == (2, num_classes)
 
 
 @every_family
@@ -301,7 +297,6 @@ SMALLEST = {
 }
 
 
-@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(("name", "smallest"), SMALLEST.items())
 def test_the_smallest_image_fits_and_a_smaller_one_is_refused(name, smallest):
     constructor, options, (channels, _, _), _ = FAMILIES[name]
@@ -336,6 +331,7 @@ def models_of(group):
     ]
 
 
+@cache
 def with_defaults(path):
     """The yaml merged over the student's and the teacher's recipe that it names."""
     config = OmegaConf.load(path)
@@ -362,21 +358,21 @@ def test_the_yaml_files_are_all_there():
     assert teachers >= students | {"resnet34"}
 
 
-@pytest.mark.usefixtures("meta_device")
 @pytest.mark.parametrize(
     "path", models_of("student") + models_of("teacher"), ids=lambda p: f"{p.parent.stem}-{p.stem}"
 )
 def test_every_yaml_builds_its_model(path):
-    """At full size; the slow tests of conf/ train a step of them."""
+    """At full size, with weights that are never drawn; the slow tests of conf/ train a step."""
     config = with_defaults(path)
     assert config.name == path.stem
     assert config.checkpoint is None
     options = OmegaConf.to_container(config.model)
     module, _, constructor = options.pop("_target_").rpartition(".")
-    model = getattr(importlib.import_module(module), constructor)(
-        in_shape=LARGE, num_classes=5, **options
-    )
-    assert model.eval()(torch.rand(1, *LARGE)).shape == (1, 5)
+    family = getattr(importlib.import_module(module), constructor)
+    with torch.device("meta"):
+        model = family(in_shape=LARGE, num_classes=5, **options)
+    with torch.inference_mode():
+        assert model.to_empty(device="cpu").eval()(torch.rand(1, *LARGE)).shape == (1, 5)
 
 
 @pytest.mark.parametrize("path", models_of("teacher"), ids=lambda p: p.stem)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Refusal
+from commands import Check, Command, Refusal
 from PIL import Image
 
 from kdsweep.training import checkpoint
@@ -117,12 +117,12 @@ def test_an_empty_class_folder(refusal: Refusal, tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_is_named_and_skipped_on_request(
-    command: Command, refusal: Refusal, tmp_path: Path
+    check: Check, refusal: Refusal, tmp_path: Path
 ) -> None:
     root = folder_of_images(tmp_path / "pets")
     (root / "train" / "cat" / "3.png").write_bytes(b"not an image")
     assert "3.png" in refusal(*image_folder(root))
-    assert command(*image_folder(root), "dataset.source.skip_unreadable=true").code == 0
+    check(*image_folder(root), "dataset.source.skip_unreadable=true")
 
 
 def test_a_corrupt_checkpoint(refusal: Refusal, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_search_may_choose_by_the_validation_set_of_a_folder(
 ) -> None:
     root = folder_of_images(tmp_path / "pets")
     shutil.copytree(root / "train", root / "val")
-    words = ["search=bayes", "hydra.sweeper.n_trials=1", "dataset.val_fraction=0"]
-    outcome = command(*image_folder(root), *words)
+    words = ["search=bayes", "hydra.sweeper.n_trials=1", "search.finalists=0"]
+    outcome = command(*image_folder(root), *words, "dataset.val_fraction=0", "trainer.epochs=1")
     assert outcome.code == 0, outcome.err
     assert outcome.rows[0]["val/acc"] is not None

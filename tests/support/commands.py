@@ -52,6 +52,7 @@ class Outcome:
 
 Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
+Check = Callable[..., None]
 Refusal = Callable[..., str]
 Targets = Callable[..., list[Any]]
 
