@@ -96,8 +96,14 @@ def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str
     both = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
     assert both.weights == {"ce": 1.0, "kl": 0.5, FEATURE_TERMS[distill]: 0.8}
     assert both.terms["kl"].T == 2.0
-    alone = objective_of(line_of(*words, "--alpha", "0"), compose)
-    assert alone.weights == {"ce": 1.0, FEATURE_TERMS[distill]: 0.8}
+    alone = shlex.split(line_of(*words, "--alpha", "0"))
+    term = FEATURE_TERMS[distill]
+    assert alone[:3] == [f"loss={term}", f"loss.{term}.weight=0.8", "hard_weight=1"]
+
+
+def test_a_feature_term_of_repdistiller_without_alpha_is_alone(compose: Compose) -> None:
+    words = ["repdistiller", "--distill", "hint", "-r", "1", "-a", "0", "-b", "0.8"]
+    assert objective_of(line_of(*words), compose).weights == {"ce": 1.0, "fitnet": 0.8}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -25,9 +25,11 @@ def run_report(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
-def test_the_latest_sweep_is_reported(command: Command) -> None:
-    assert command("loss=ce").code == 0
-    outcome = command("loss=ce,kl", "seed=0,1")
+def test_the_latest_sweep_is_reported(command: Command, tmp_path: Path) -> None:
+    earlier = tmp_path / "multirun" / "earlier" / "sweep.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"created": 1.0, "name": "T=1,4"}')
+    outcome = command("loss=ce,kl", "seed=0,1", "trainer.epochs=1")
     assert outcome.code == 0, outcome.err
     code, output = run_report()
     assert code == 0, output

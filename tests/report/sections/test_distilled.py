@@ -123,7 +123,8 @@ def test_where_the_labels_alone_won_the_best_taught_cell_is_shown(tmp_path: Path
 
 
 def test_a_trained_sweep_has_the_section(command: Command, tmp_path: Path) -> None:
-    ran = command("loss=ce,kl", "T=4", "seed=0,1", "hydra.sweep.dir=swept")
+    short = ["trainer.epochs=1", "hydra.sweep.dir=swept"]
+    ran = command("loss=ce,kl", "T=4", "seed=0,1", *short)
     assert ran.code == 0, ran.err
     found = from_folder(tmp_path / "swept")
     cells = grid(found.rows)

@@ -34,7 +34,7 @@ def both(outcome: Outcome) -> tuple[RunCollection, RunCollection]:
 
 def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
     # Two jobs are folded, two runs fail.
-    outcome = command("loss=ce,kl", "T=1,4", FAIL, tracking=True)
+    outcome = command("loss=ce,kl", "T=1,4", FAIL, "trainer.epochs=1", tracking=True)
     from_dir, stored = both(outcome)
     assert {row["status"] for row in from_dir.rows} == {"FINISHED", "FAILED"}
     assert any(row["same_as"] for row in from_dir.rows)
@@ -75,7 +75,7 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
 
 
 def test_a_run_that_is_training_is_running_in_both(command: Command) -> None:
-    outcome = command("T=1,4", tracking=True)
+    outcome = command("loss=ce,kl", "trainer.epochs=1", tracking=True)
     note = read_json(outcome.sweep / "1" / "run.json")
     (outcome.sweep / "1" / "result.json").unlink()
     store_of(outcome).reopen(note["mlflow_run_id"])
