@@ -7,7 +7,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import hydra._internal.utils
 import pytest
@@ -22,7 +24,23 @@ from commands import TINY, Check, Command, Compose, Outcome, Refusal, overrides
 
 
 @pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrations_read_once() -> Iterator[None]:
+    """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
+    from alembic import util
+
+    read = util.load_python_file
+    read_once = cache(read)
+
+    def load(folder: str, name: str) -> ModuleType:
+        return read(folder, name) if name == "env.py" else read_once(folder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(util, "load_python_file", load)  # env.py migrates when it is read
+        yield
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory, migrations_read_once: None) -> Path:
     """A ready MLflow database to copy; making one takes seconds."""
     from kdsweep.tracking.mlflow.store import MLflowStore
 
