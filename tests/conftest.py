@@ -21,6 +21,17 @@ os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 from commands import TINY, UNDRAWN, Check, Command, Compose, Outcome, Refusal, overrides, run_train
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compositions_shared() -> Iterator[None]:
+    """Hydra composes the same options of the groups once for all tests."""
+    from compositions import compose_shared
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_shared)
+        yield
+
+
 @pytest.fixture(scope="session")
 def migrations_read_once() -> Iterator[None]:
     """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
@@ -112,9 +123,9 @@ def trained(
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("T=1", "loss=ce")`: the config of one run, without its `hydra` node."""
-    import compositions
+    from compositions import compose
 
-    return compositions.compose
+    return compose
 
 
 @pytest.fixture
