@@ -13,6 +13,7 @@ from kdsweep.tracking.metadata import (
     read_result,
     read_run_metadata,
 )
+from kdsweep.tracking.mlflow.history import history
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:
@@ -119,9 +120,10 @@ def _own_folder(run: "Run") -> Path | None:
 
 
 def _download(run: "Run", store: MLflowStore, downloads: Path) -> Path:
-    """The files of a run in MLflow, in a folder as of a run; metrics are not among them."""
+    """The files of a run in MLflow, and its metrics, in a folder as of a run."""
     run_id = str(run.info.run_id)
     folder = downloads / run_id
+    folder.mkdir(parents=True, exist_ok=True)
     for name, path in ARTIFACTS.items():
         above = name.rpartition("/")[0] or None
         if name not in {item.path for item in store.client.list_artifacts(run_id, above)}:
@@ -129,4 +131,7 @@ def _download(run: "Run", store: MLflowStore, downloads: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         here = Path(store.client.download_artifacts(run_id, name, str(folder)))
         here.replace(folder / path)
+    (folder / run_dir.METRICS).unlink(missing_ok=True)
+    for row in history(store.client, run):
+        run_dir.append_row(folder, row)
     return folder
