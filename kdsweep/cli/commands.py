@@ -209,8 +209,8 @@ def rerun(
 ) -> None:
     """Train a run again, and print whether it is the same, bit for bit, or by how much it differs.
 
-    What has changed since is printed first: config, data, teacher, versions, machine. Nothing is
-    logged to MLflow. The exit code is 0 if the run is the same, and 3 if it is not.
+    What has changed since is printed first: config, data, versions, machine.
+    Nothing is logged to MLflow. The exit code is 0 if the run is the same, else 3.
     """
     from rich.console import Console
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOME = Path("multirun")
 STORE = Path("teachers")
+LEVELS = 4  # from the folder of a sweep down to that of a run, or of its peer in a search
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 OF_SEVERAL = ("sweep", "search", "trial")  # roles of MLflow runs that stand for several runs
 # What is downloaded of a run without a folder here: its name among the artifacts and in a folder.
@@ -65,13 +66,19 @@ def _in_folder(folder: Path, key: str) -> Path:
         raise UserError(f"{key} must be a single run, got {folder}, a sweep; try {folder}/0")
     result = read_result(folder)
     if result is not None and result.same_as is not None:
-        return folder.parent / result.same_as
+        return _sweep_of(folder) / result.same_as
     if result is None and read_run_metadata(folder) is None:
         raise UserError(
             f"{key} must be a run's folder (with a {run_dir.RUN} or a {run_dir.RESULT}), got"
             f" {folder}"
         )
     return folder
+
+
+def _sweep_of(folder: Path) -> Path:
+    """The folder of the sweep or the search that a run's folder is in."""
+    above = list(folder.absolute().parents)[:LEVELS]
+    return next((path for path in above if (path / SWEEP).is_file()), folder.parent)
 
 
 def _recorded_as(word: str) -> list[Path]:

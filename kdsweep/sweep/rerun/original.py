@@ -30,17 +30,23 @@ class Original:
     folder: Path
     result: RunResult
     config: dict[str, Any]  # as in its config.yaml
+    metadata: Mapping[str, Any]  # of its run.json; empty if it is known from MLflow alone
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Values of its config by their keys, as they were when it was trained."""
+        return dict(self.metadata.get("params") or {})
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The software and the machine; empty for a run of an earlier version."""
-        return (self.result.provenance or {}).get("environment", {})
+        return dict((self.result.provenance or {}).get("environment", {}))
 
     @property
     def inputs(self) -> dict[str, str]:
         """The digests of its data and its teachers, the former perhaps only with 16 digits."""
         known = (self.result.provenance or {}).get("inputs", {})
-        dataset = (read_run_metadata(self.folder) or {}).get("dataset") or {}
+        dataset = self.metadata.get("dataset") or {}
         return known or ({"dataset": str(dataset["digest"])} if "digest" in dataset else {})
 
 
@@ -59,7 +65,7 @@ def read_original(folder: Path) -> Original:
         raise UserError(
             f"RUN must be a run with its config, got {folder}, whose {CONFIG} is missing or damaged"
         )
-    return Original(folder, result, raw(config))
+    return Original(folder, result, raw(config), read_run_metadata(folder) or {})
 
 
 def _state(result: RunResult | None) -> str:
@@ -103,10 +109,10 @@ def _config(original: Original, derived: Mapping[str, Any]) -> RunConfig:
         config = from_public(original.config, derived)
         errors = validation_errors(config)
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
-        key = f" in {error.full_key}" if getattr(error, "full_key", None) else ""
-        path, reason = original.folder / CONFIG, error_reason(error)
+        key = getattr(error, "full_key", None)
+        where = f"{original.folder / CONFIG}{f' in {key}' if key else ''}"
         raise UserError(
-            f"RUN must be a run with a valid config, got {path}{key}: {reason}"
+            f"RUN must be a run with a valid config, got {where}: {error_reason(error)}"
         ) from error
     if errors:
         raise UserError("\n".join(errors))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -94,14 +93,12 @@ def _new_folder(chosen: Path | None) -> Path:
     """The folder of the rerun, made. Raises UserError if it cannot be."""
     if chosen is not None:
         return _made(chosen, exist_ok=True)
-    started = OUTPUTS / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
-    names = (started.name if i == 1 else f"{started.name}-{i}" for i in count(1))
-    for name in names:
+    now, number = f"{datetime.now():%Y-%m-%d/%H-%M-%S}", 1
+    while True:
         try:
-            return _made(started.with_name(name), exist_ok=False)
+            return _made(OUTPUTS / (now if number == 1 else f"{now}-{number}"), exist_ok=False)
         except FileExistsError:
-            continue
-    raise AssertionError("the names never end")
+            number += 1
 
 
 def _made(folder: Path, *, exist_ok: bool) -> Path:
