@@ -123,6 +123,14 @@ def test_an_unfinished_run_is_refused_by_its_state(run: Path) -> None:
     )
 
 
+def test_a_rerun_that_fails_is_named_with_its_reason(run: Path) -> None:
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub(r"\n  lr: .*", "\n  lr: 1.0e+30", text))
+    code, output = rerun(run, "--dir", "again")
+    assert code == 1
+    assert f"{NAME} in again is FAILED: non-finite" in output
+
+
 def test_data_that_is_not_there_is_refused(run: Path) -> None:
     text = (run / "config.yaml").read_text()
     text = re.sub(

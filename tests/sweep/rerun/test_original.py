@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import Compose
+from PIL import Image
 
 from kdsweep.common.files import write_json_atomic, write_text_atomic
 from kdsweep.config.run_config import derived_values
@@ -130,6 +131,25 @@ def test_the_digest_of_the_data_is_known_of_runs_of_earlier_versions(
     assert found["fingerprint"].is_same
     assert found["data"].is_same
     assert found["torch"].recorded is None
+
+
+def test_other_images_below_the_same_root_are_other_data(compose: Compose, tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / "photos" / "train" / ("cats", "dogs")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (2 * number, number, 255 - number)).save(path)
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}/photos"]
+    (spec,) = build_specs([compose(*words, "loss=ce", "dataset.test_fraction=0.2")], [[]], 0, [])
+    original = read_original(recorded(tmp_path / "run", spec))
+    Image.new("RGB", (8, 8)).save(path)
+    found = {one.name: one for one in conditions(original, spec_of(original)) if one.differs}
+    assert found.keys() - {"torch"} == {"fingerprint", "data"}
+
+
+def test_a_run_that_an_earlier_version_recorded_is_the_same_run() -> None:
+    original = read_original(Path(__file__).parents[1] / "old_sweep" / "runs" / "0")
+    assert original.result.provenance is None
+    assert spec_of(original).fingerprint == original.result.fingerprint
 
 
 REFUSED = {
