@@ -78,13 +78,13 @@ def _short(digest: str | None) -> str | None:
 def show_conditions(found: Sequence[Condition], console: "Console") -> None:
     """Print those that are not the same."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     changed = [condition for condition in found if not condition.is_same]
     if not changed:
         console.print("config, data, weights of teachers, versions and machine are as recorded")
         return
-    table = Table("", "recorded", "now")
+    table = Table(*(Column(header, overflow="fold") for header in ("", "recorded", "now")))
     for one in changed:
         recorded, now = one.recorded or "not recorded", one.now or "not there"
         table.add_row(*map(escape, (one.name, recorded, now)))
