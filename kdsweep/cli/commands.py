@@ -11,9 +11,10 @@ import typer
 
 from kdsweep.cli.train import main
 from kdsweep.common.passwords import redact_text
-from kdsweep.errors import UserError
+from kdsweep.errors import RunFailed, UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
+DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def _user_errors() -> Iterator[None]:
     """Print the message of what the user can correct, and exit with code 1."""
     try:
         yield
-    except UserError as error:
+    except (UserError, RunFailed) as error:
         typer.echo(redact_text(str(error)), err=True)
         raise typer.Exit(1) from error
     except Exception as error:  # an unreachable store, a full disk or a defect
@@ -187,6 +188,41 @@ def compare(
         address.refuse_absent()
         found = compare_runs(find_run(first, address), find_run(second, address))
     show(found, Console())
+
+
+@app.command()
+def rerun(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="a run's folder, its MLflow id, which may be shortened, its fingerprint or its"
+            " name",
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="new folder of the run; by default outputs/DATE/TIME"),
+    ] = None,
+    uri: Uri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Train a run again, and print whether it is the same, bit for bit, or by how much it differs.
+
+    What has changed since is printed first: config, data, versions, machine.
+    Nothing is logged to MLflow. The exit code is 0 if the run is the same, else 3.
+    """
+    from rich.console import Console
+
+    from kdsweep.report.sources.lookup import Address
+    from kdsweep.sweep.rerun.rerun import rerun as train_again
+
+    address = Address(uri, experiment)
+    with _user_errors():
+        address.refuse_absent()
+        is_same = train_again(run, address.open, folder, Console())
+    if not is_same:
+        raise typer.Exit(DIFFERS)
 
 
 @app.command("weights", context_settings=ANY_WORDS, hidden=True)  # alias

@@ -1,6 +1,7 @@
 """The config of one run with its interpolations resolved, as typed values."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -12,6 +13,7 @@ Node = TypeVar("Node")
 type_hints = cache(get_type_hints)  # evaluating them takes longer than all the rest
 
 MEMBER_NAME = "beside"  # the key of `member_name` in plain values, which are hashed
+DERIVED = ("alpha_weighted", MEMBER_NAME)  # keys that follow from the config before it is resolved
 
 
 @dataclass
@@ -62,8 +64,7 @@ class RunConfig(TrainConfig):
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
     """The typed config of plain values."""
-    derived = ("alpha_weighted", MEMBER_NAME)
-    extra = _extra_keys(RunConfig, {k: v for k, v in values.items() if k not in derived})
+    extra = _extra_keys(RunConfig, {k: v for k, v in values.items() if k not in DERIVED})
     member_name = values.get(MEMBER_NAME)
     return replace(from_values(RunConfig, values), member_name=member_name, extra_keys=extra)
 
@@ -119,8 +120,24 @@ def public_values(config: RunConfig) -> dict[str, Any]:
     def without_derived(node: Any) -> Any:
         if not isinstance(node, dict):
             return node
-        return {k: without_derived(v) for k, v in node.items() if k not in derived}
+        return {k: without_derived(v) for k, v in node.items() if k not in DERIVED}
 
-    derived = ("alpha_weighted", MEMBER_NAME)
     values: dict[str, Any] = without_derived(to_values(config))
     return values
+
+
+def derived_values(config: RunConfig) -> dict[str, Any]:
+    """The derived values that are set, nested as in the config: what `public_values` lacks."""
+
+    def derived(node: Any) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            return {}
+        own = {key: value for key, value in node.items() if key in DERIVED and value}
+        return own | {key: found for key, value in node.items() if (found := derived(value))}
+
+    return derived(to_values(config))
+
+
+def from_public(values: Mapping[str, Any], derived: Mapping[str, Any]) -> RunConfig:
+    """The config with these `public_values` and `derived_values`."""
+    return run_config(_merged(deepcopy(dict(values)), derived))

@@ -14,6 +14,7 @@ from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.provenance import provenance
 from kdsweep.execution.target import RunTarget
 from kdsweep.plotting.confusion import draw_confusion as confusion_plot
 from kdsweep.plotting.curves import draw_curves as curves_plot
@@ -219,6 +220,7 @@ class RunWriter:
             loss=spec.cell.loss,
             student=spec.config.student.name,
             teacher=spec.teacher_name,
+            provenance=provenance(spec) if status == "FINISHED" else None,
         )
         try:
             if reason is not None:

@@ -76,12 +76,15 @@ class SpecBuilder:
         errors += loss_option_errors(job, config.loss)
         if errors:
             raise UserError("\n".join(errors))
+        return self.of_config(config, cell_of(cfg, config, swept))
+
+    def of_config(self, config: RunConfig, cell: Cell) -> RunSpec:
+        """The spec of a run with this valid config. Raises UserError."""
         requirements = _requirements(config)
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config)
-        cell = cell_of(cfg, config, swept)
         return self._spec(config, requirements, self._digests[key], "run", cell)
 
     def _spec(

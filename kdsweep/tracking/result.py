@@ -41,6 +41,7 @@ class RunResult:
     loss: str | None = None
     student: str | None = None
     teacher: str | None = None
+    provenance: Mapping[str, Any] | None = None  # of a finished run: `execution.provenance`
     extra: Mapping[str, Any] = field(default_factory=dict)  # keys of other versions of kdsweep
 
     @classmethod

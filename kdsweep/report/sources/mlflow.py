@@ -22,7 +22,8 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
-from kdsweep.tracking.mlflow.run_sync import END_METRICS, END_TAGS, PRUNED_TAG, SO_FAR_TAGS
+from kdsweep.tracking.mlflow.history import history
+from kdsweep.tracking.mlflow.run_sync import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import COLUMNS, ResultRow, settings_from_params
@@ -98,12 +99,7 @@ class MLflowRun(Run):
 
     @cached_property
     def history(self) -> list[run_dir.Row]:
-        client = self._artifacts.store.client
-        rows: dict[tuple[int, int], dict[str, float]] = {}
-        for key in (key for key in self._entity.data.metrics if key not in END_METRICS):
-            for entry in client.get_metric_history(self.run_id, key):
-                rows.setdefault((entry.step, entry.timestamp), {})[key] = entry.value
-        return [run_dir.make_row(step, time, rows[step, time]) for step, time in sorted(rows)]
+        return history(self._artifacts.store.client, self._entity)
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -1,0 +1,51 @@
+"""What a finished run was trained from and with, so that it can be trained again and compared."""
+
+from typing import Any
+
+from kdsweep.builders.device import resolve_device
+from kdsweep.config.run_config import derived_values
+from kdsweep.execution.target import RunTarget, finished_result
+from kdsweep.runs.fingerprint import NUMERICS
+from kdsweep.runs.spec import RunSpec, TeacherSpec
+from kdsweep.tracking.environment import environment
+
+
+def provenance(spec: RunSpec) -> dict[str, Any]:
+    """What `result.json` holds of it: `environment`, `inputs`, and `derived` (`derived_values`)."""
+    return {
+        "environment": run_environment(spec),
+        "inputs": input_digests(spec),
+        "derived": derived_values(spec.config),
+    }
+
+
+def run_environment(spec: RunSpec) -> dict[str, str]:
+    """The software and the machine of a run, by name."""
+    trainer = spec.config.trainer
+    return {
+        **environment(resolve_device(trainer.device)),
+        "threads": str(trainer.threads),
+        "numerics": str(NUMERICS),
+    }
+
+
+def input_digests(spec: RunSpec) -> dict[str, str]:
+    """The digests of the data and of all weights that a run is given, by config key.
+
+    A teacher that is not trained yet has none.
+    """
+    checkpoint = spec.config.student.checkpoint
+    given = {} if checkpoint is None else {"student.checkpoint": spec.digests[checkpoint]}
+    teachers = {teacher.key: _digest(teacher, spec) for teacher in spec.teachers}
+    return {
+        "dataset": spec.digests["dataset"],
+        **given,
+        **{key: digest for key, digest in teachers.items() if digest is not None},
+    }
+
+
+def _digest(teacher: TeacherSpec, spec: RunSpec) -> str | None:
+    if teacher.run is None:
+        return spec.digests[str(teacher.config.checkpoint)]
+    result = finished_result(RunTarget(teacher.run, teacher.run_dir))
+    return None if result is None else result.weights_sha256
