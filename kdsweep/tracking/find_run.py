@@ -1,0 +1,132 @@
+"""The folder of the run that the user names: by its folder, its id in MLflow, or its name."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdsweep.errors import UserError
+from kdsweep.tracking import run_dir
+from kdsweep.tracking.metadata import (
+    SWEEP,
+    read_fingerprint,
+    read_result,
+    read_run_metadata,
+)
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+HOME = Path("multirun")
+STORE = Path("teachers")
+SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
+OF_SEVERAL = ("sweep", "search", "trial")  # roles of MLflow runs that stand for several runs
+# What is downloaded of a run without a folder here: its name among the artifacts and in a folder.
+ARTIFACTS = {
+    **{f"config/{name}": name for name in (run_dir.CONFIG, run_dir.OVERRIDES)},
+    run_dir.RESULT: run_dir.RESULT,
+    run_dir.WEIGHTS: run_dir.WEIGHTS,
+}
+
+
+def find_run(
+    word: str, open_store: Callable[[], MLflowStore], downloads: Path, key: str = "RUN"
+) -> Path:
+    """The folder of one run, with its config, its result and its weights as far as there are any.
+
+    Args:
+        word: the run's folder, also relative to multirun/; its id in MLflow, which may be
+            shortened; its fingerprint or its name, if only one run below multirun/ and teachers/
+            has it.
+        open_store: the MLflow store; called only if no folder is found.
+        downloads: the folder for the files of a run that has no folder here, in one named by its
+            id.
+        key: what the user has given the word for, for the messages.
+
+    Raises UserError if the word names no run, or several.
+    """
+    for folder in (Path(word), HOME / word):
+        if word and folder.is_dir():
+            return _in_folder(folder, key)
+    if found := _recorded_as(word):
+        return _single(word, found, key)
+    if SHORT_ID.fullmatch(word):
+        return _in_mlflow(word, open_store(), downloads, key)
+    raise UserError(
+        f"{key} must be a run's folder, its id in MLflow, its fingerprint or its name, got {word}"
+    )
+
+
+def _in_folder(folder: Path, key: str) -> Path:
+    """The folder itself; of a run that was folded into an equal one, the folder of that one."""
+    if (folder / SWEEP).is_file():
+        raise UserError(f"{key} must be a single run, got {folder}, a sweep; try {folder}/0")
+    result = read_result(folder)
+    if result is not None and result.same_as is not None:
+        return folder.parent / result.same_as
+    if result is None and read_run_metadata(folder) is None:
+        raise UserError(
+            f"{key} must be a run's folder (with a {run_dir.RUN} or a {run_dir.RESULT}), got"
+            f" {folder}"
+        )
+    return folder
+
+
+def _recorded_as(word: str) -> list[Path]:
+    """The folders here of the runs with this id, fingerprint or name."""
+    notes = [path for home in (HOME, STORE) for path in home.glob(f"**/{run_dir.RUN}")]
+    found = []
+    for folder in sorted(note.parent for note in notes):
+        known = read_run_metadata(folder) or {}
+        run_id = str(known.get("mlflow_run_id") or "")
+        by_id = SHORT_ID.fullmatch(word) is not None and run_id.startswith(word)
+        if by_id or word in (known.get("fingerprint"), known.get("name")):
+            found.append(folder)
+    return found
+
+
+def _single(word: str, found: list[Path], key: str) -> Path:
+    if len(found) > 1:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise UserError(
+            f"{key} must be a single run, got {word}, which is in"
+            f" {', '.join(map(str, found[:5]))}{more}"
+        )
+    return found[0]
+
+
+def _in_mlflow(word: str, store: MLflowStore, downloads: Path, key: str) -> Path:
+    runs = store.search(f"attributes.run_id LIKE '{word}%'")
+    runs = runs or store.search(f"tags.`kdsweep.fingerprint` = '{word}'")
+    if not runs:
+        raise UserError(f"{key} must be the id of a run of the experiment, got {word}")
+    if len(runs) > 1:
+        ids = ", ".join(str(run.info.run_id) for run in runs[:5])
+        raise UserError(f"{key} must be the id of one run, got {word}, which may be {ids}")
+    (run,) = runs
+    if (role := run.data.tags.get("kdsweep.role")) in OF_SEVERAL:
+        raise UserError(f"{key} must be a single run, got {word}, a {role}")
+    return _own_folder(run) or _download(run, store, downloads)
+
+
+def _own_folder(run: "Run") -> Path | None:
+    """The folder that a run in MLflow was recorded in, if that is here and still holds it."""
+    tags = run.data.tags
+    folder, known = Path(tags.get(FOLDER_TAG, "")), tags.get("kdsweep.fingerprint")
+    is_here = known is not None and FOLDER_TAG in tags and read_fingerprint(folder) == known
+    return folder if is_here else None
+
+
+def _download(run: "Run", store: MLflowStore, downloads: Path) -> Path:
+    """The files of a run in MLflow, in a folder as of a run; metrics are not among them."""
+    run_id = str(run.info.run_id)
+    folder = downloads / run_id
+    for name, path in ARTIFACTS.items():
+        above = name.rpartition("/")[0] or None
+        if name not in {item.path for item in store.client.list_artifacts(run_id, above)}:
+            continue
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        here = Path(store.client.download_artifacts(run_id, name, str(folder)))
+        here.replace(folder / path)
+    return folder
