@@ -5,6 +5,7 @@ checkpoint is a file has the fingerprint of these weights, however they were nam
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,10 @@ from kdsweep.config.schema import StudentConfig, TrackingConfig
 from kdsweep.errors import UserError
 from kdsweep.tracking.best_run import best_run, find_sweep, only_run
 from kdsweep.tracking.find_run import HOME, SHORT_ID, find_run
-from kdsweep.tracking.metadata import SWEEP, read_result, read_run_config
+from kdsweep.tracking.metadata import read_result, read_run_config
 from kdsweep.tracking.mlflow.backend import describe_store_error
 from kdsweep.tracking.mlflow.store import MLflowStore
-from kdsweep.tracking.run_dir import RESULT, WEIGHTS
+from kdsweep.tracking.run_dir import RESULT, RUN, WEIGHTS
 from kdsweep.training.checkpoint import has_digest
 from kdsweep.training.weight_files import recognise
 from kdsweep.training.weight_match import split_selection
@@ -34,6 +35,7 @@ MLFLOW = "runs:/"  # how MLflow writes the address of a run
 DOWNLOADS = "downloads"  # of runs without a folder here, in the store of teachers
 # Options of networks that make no difference once a network is trained.
 IN_TRAINING = ("dropout", "drop_rate", "drop_path_rate")
+NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?|inf")  # what Hydra makes of an id such as 12e4
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 
@@ -55,6 +57,12 @@ class CheckpointFiles:
                 file = self._file(node.checkpoint, key, node.model, tracking, downloads)
             except UserError as error:
                 errors.append(str(error))
+                return node
+            except OSError as error:  # a name that is too long, a folder that cannot be read
+                errors.append(
+                    f"{key}.checkpoint must be a file of weights or a run, got {node.checkpoint},"
+                    f" which cannot be read ({error.strerror})"
+                )
                 return node
             return replace(node, checkpoint=file)
 
@@ -119,15 +127,17 @@ def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) 
         note_once(f"{key}: {word} is {folder}, {row['name']}, val/acc {row['val/acc']:.2%}")
         return folder
     run = word.removeprefix(MLFLOW)
+    if (sweep := find_sweep(run)) is not None:
+        return only_run(sweep, key)
     folders = [folder for folder in (Path(run), HOME / run) if run and folder.is_dir()]
-    if folders and (folders[0] / SWEEP).is_file():
-        return only_run(folders[0], key)
     if folders and not _is_run(folders[0]):
         raise UserError(f"{key} must be a file of weights or a run, got {_described(folders[0])}")
     if not folders and not SHORT_ID.fullmatch(run):
+        also = "a run's folder or id and SWEEP/best are allowed, too"
+        if NUMBER.fullmatch(word):
+            also = f"an id that is also a number, 12e4, needs quotes: '{key}=\"12e4\"'"
         raise UserError(
-            f"{key} must be a file of weights, got {word}, which does not exist; a run's folder or"
-            " id and SWEEP/best are allowed, too"
+            f"{key} must be a file of weights, got {word}, which does not exist; {also}"
         )
     try:
         folder = find_run(run, lambda: _open_store(word, key, tracking), downloads, key)
@@ -160,7 +170,7 @@ def _open_store(word: str, key: str, tracking: TrackingConfig) -> MLflowStore:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (RESULT, "run.json"))
+    return any((folder / name).is_file() for name in (RESULT, RUN))
 
 
 def _described(folder: Path) -> str:

@@ -14,6 +14,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ AGAIN = "copy or download it again"
 STATE_DICT = "torch.save(model.state_dict(), FILE) writes its weights alone"
 NEVER = "pickled objects; those are never loaded"
 UNPACK = "unpack it and name the file of weights in it"
+DEPTH = 8  # of mappings and lists in which tensors are looked for
 HEAD = 512  # bytes that are looked at to recognise a file
 # The first pickle of a file that torch.save wrote before its format became a zip archive (1.6).
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -88,10 +90,11 @@ def read_weight_file(path: Path) -> Content:
         except (SafetensorError, OSError) as error:
             raise _refusal(path, f"is damaged ({error})", AGAIN) from error
     content = _read_torch(path)
-    if content.foreign and not _holds_tensors(content.tree):
-        models = _models(content.tree)
-        what = f"is a whole model ({', '.join(models)})" if models else "has no tensors"
-        raise _refusal(path, f"{what} of {NEVER}", STATE_DICT)
+    leaves = list(_leaves(content.tree))
+    if content.foreign and not any(isinstance(leaf, Tensor) for leaf in leaves):
+        models = [type(leaf).__name__ for leaf in leaves if getattr(leaf, "is_module", False)]
+        what = f"is a whole model ({models[0]}) of" if models else "holds no tensors but"
+        raise _refusal(path, f"{what} {NEVER}", STATE_DICT)
     return content
 
 
@@ -181,10 +184,10 @@ def _recognise_zip(path: Path) -> Kind:
 def _recognise_pickle(path: Path) -> Kind:
     with path.open("rb") as file:
         try:
-            begins = [arg for _, arg, _ in pickletools.genops(file)]
+            begin = [argument for _, argument, _ in islice(pickletools.genops(file), 2)]
         except ValueError as error:
             raise _refusal(path, "is damaged: its end is missing", AGAIN) from error
-    if LEGACY_MAGIC in begins:
+    if LEGACY_MAGIC in begin:
         return "torch"
     raise _refusal(path, f"holds {NEVER}", STATE_DICT)
 
@@ -202,8 +205,8 @@ def _read_torch(path: Path) -> Content:
             tree = torch.load(file, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         modules = [name for name in foreign if name.startswith("torch.nn.modules.")]
-        what = f"is a whole model ({modules[0]}) of {NEVER}" if modules else f"holds {NEVER}"
-        raise _refusal(path, what, STATE_DICT) from error
+        what = f"is a whole model ({modules[0]}) of" if modules else "holds"
+        raise _refusal(path, f"{what} {NEVER}", STATE_DICT) from error
     except Exception as error:  # a damaged file makes torch raise anything
         if is_out_of_memory(error):
             raise
@@ -248,23 +251,14 @@ def _stand_ins(names: Sequence[str]) -> Iterator[tuple[Callable[..., Any], str]]
             yield type(name, (StandIn,), {}), name
 
 
-def _holds_tensors(node: object) -> bool:
-    if isinstance(node, Mapping):
-        return any(map(_holds_tensors, node.values()))
-    if isinstance(node, list | tuple):
-        return any(map(_holds_tensors, node))
-    return isinstance(node, Tensor)
-
-
-def _models(node: object) -> list[str]:
-    """The classes of the modules in a content, each once."""
-    if isinstance(node, Mapping):
-        below = [name for value in node.values() for name in _models(value)]
-    elif isinstance(node, list | tuple):
-        below = [name for value in node for name in _models(value)]
+def _leaves(node: object, depth: int = DEPTH) -> Iterator[object]:
+    """What is in the mappings and lists of a content."""
+    if isinstance(node, Mapping | list | tuple):
+        for value in node.values() if isinstance(node, Mapping) else node:
+            if depth:  # a content may contain itself
+                yield from _leaves(value, depth - 1)
     else:
-        below = [type(node).__name__] if isinstance(node, StandIn) and node.is_module else []
-    return list(dict.fromkeys(below))
+        yield node
 
 
 def _refusal(path: Path, what: str, way_out: str) -> ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import TINY, Compose
+from commands import TINY, Compose, overrides
 from omegaconf import OmegaConf
 
 from kdsweep.errors import UserError
@@ -33,7 +33,7 @@ def spec(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     monkeypatch.chdir(tmp_path)
 
     def of(*words: str) -> RunSpec:
-        tiny = [word for word in TINY if word.partition("=")[0] not in " ".join(words)]
+        tiny = [word for word in TINY if not overrides(words, word)]
         return build_specs([compose(*tiny, "tracking=none", *words)], [words], 0, [])[0]
 
     return of
@@ -49,6 +49,7 @@ def trained(folder: Path, width: int = 4, seed: int = 0, **result: Any) -> Path:
     """The folder of a run that has trained a small network, and the file of its weights."""
     torch.manual_seed(seed)
     network = CNN(in_shape=(1, 8, 8), num_classes=10, width=width)
+    (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     save_weights(folder / WEIGHTS, network)
     model = {"_target_": "kdsweep.models.cnn.CNN", "width": width, "dropout": 0.1}
     config = {"student": {"name": "cnn", "model": model}, "tracking": {}}
@@ -140,11 +141,12 @@ def test_a_sweep_that_has_no_best_run(spec: Specs) -> None:
 def test_a_sweep_itself_is_a_run_only_if_it_has_one(spec: Specs) -> None:
     (only,) = sweep(Path("multirun/one"), 0.5)
     assert spec("teacher.checkpoint=multirun/one").config.teacher.checkpoint == str(only)
-    sweep(Path("multirun/two"), 0.5, 0.6)
-    assert refused(spec, "teacher.checkpoint=multirun/two") == (
-        "teacher.checkpoint must be a single run, got multirun/two, a sweep of 2; multirun/two/best"
-        " is the best by validation"
-    )
+    sweep(Path("multirun/two"), 0.5, 0.6, parent_run_id=ID)
+    for word in ("multirun/two", ID):
+        assert refused(spec, f"teacher.checkpoint={word}") == (
+            "teacher.checkpoint must be a single run, got multirun/two, a sweep of 2;"
+            " multirun/two/best is the best by validation"
+        )
 
 
 def test_a_run_of_another_network_is_one_sentence(spec: Specs) -> None:
@@ -203,6 +205,24 @@ def test_what_names_nothing_is_refused_for_every_key_at_once(spec: Specs) -> Non
         " folder or id and SWEEP/best are allowed, too"
     )
     assert value.startswith("T must be ")
+
+
+def test_a_name_that_no_file_can_have(spec: Specs) -> None:
+    word = 300 * "a" + ".pt"
+    assert refused(spec, f"teacher.checkpoint={word}") == (
+        f"teacher.checkpoint must be a file of weights or a run, got {word}, which cannot be read"
+        " (File name too long)"
+    )
+
+
+def test_an_id_that_hydra_reads_as_a_number(spec: Specs) -> None:
+    trained(Path("multirun/0"), mlflow_run_id=f"12e4{28 * '0'}")
+    assert refused(spec, "teacher.checkpoint=12e4") == (
+        "teacher.checkpoint must be a file of weights, got 120000.0, which does not exist; an id"
+        " that is also a number, 12e4, needs quotes: 'teacher.checkpoint=\"12e4\"'"
+    )
+    given = spec("teacher.checkpoint='12e4'").config.teacher.checkpoint
+    assert given == f"multirun/0/{WEIGHTS}"
 
 
 def test_a_file_that_holds_no_weights_is_refused_before_any_data_is_read(spec: Specs) -> None:

@@ -154,4 +154,13 @@ def test_an_archive_of_another_kind_is_named(tmp_path: Path) -> None:
 
 def test_a_file_without_tensors_is_named_by_what_it_holds(tmp_path: Path) -> None:
     torch.save({"args": argparse.Namespace(lr=0.1)}, tmp_path / "args.pt")
-    assert "FILE, which has no tensors" in refused(tmp_path / "args.pt")
+    assert "FILE, which holds no tensors but pickled objects; those are never loaded" in refused(
+        tmp_path / "args.pt"
+    )
+
+
+def test_a_content_that_contains_itself(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"args": argparse.Namespace(lr=0.1)}
+    content["self"] = content
+    torch.save(content, tmp_path / "loop.pt")
+    assert "FILE, which holds no tensors but" in refused(tmp_path / "loop.pt")
