@@ -32,6 +32,7 @@ AGAIN = "copy or download it again"
 STATE_DICT = "torch.save(model.state_dict(), FILE) writes its weights alone"
 NEVER = "pickled objects; those are never loaded"
 UNPACK = "unpack it and name the file of weights in it"
+SUPPORTED_PROTOCOL = 3  # of `torch.load(weights_only=True)`
 DEPTH = 8  # of mappings and lists in which tensors are looked for
 HEAD = 512  # bytes that are looked at to recognise a file
 # The first pickle of a file that torch.save wrote before its format became a zip archive (1.6).
@@ -164,8 +165,9 @@ def _recognise_zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise _refusal(path, "is damaged: its end is missing", AGAIN) from error
+    except Exception as error:  # a damaged archive makes zipfile raise anything
+        what = "is damaged: its directory, which is at its end, cannot be read"
+        raise _refusal(path, what, AGAIN) from error
     files = {name.partition("/")[2] for name in names}
     if "constants.pkl" in files:
         save = "torch.save(torch.jit.load(FILE).state_dict(), NEW)"
@@ -204,6 +206,9 @@ def _read_torch(path: Path) -> Content:
             file = held.enter_context(path.open("rb"))  # of a path torch goes by the suffix
             tree = torch.load(file, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
+        if (protocol := _protocol(path)) > SUPPORTED_PROTOCOL:
+            way_out = "torch.save without pickle_protocol writes one that is read"
+            raise _refusal(path, f"has pickle protocol {protocol}", way_out) from error
         modules = [name for name in foreign if name.startswith("torch.nn.modules.")]
         what = f"is a whole model ({modules[0]}) of" if modules else "holds"
         raise _refusal(path, f"{what} {NEVER}", STATE_DICT) from error
@@ -227,6 +232,12 @@ def _foreign_classes(path: Path) -> list[str]:
                 module, _, name = str(argument).partition(" ")
                 names.add(f"{PYTHON_2.get(module, module)}.{name}")
     return sorted(name for name in names if not OF_TENSORS.fullmatch(name))
+
+
+def _protocol(path: Path) -> int:
+    """The latest protocol of the pickles of a file of torch.save."""
+    first = [next(pickletools.genops(pickled)) for pickled in islice(_pickles(path), 1)]
+    return max((int(argument or 0) for op, argument, _ in first if op.name == "PROTO"), default=0)
 
 
 def _pickles(path: Path) -> Iterator[IO[bytes]]:

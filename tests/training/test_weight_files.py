@@ -5,7 +5,9 @@ import pickle
 import tarfile
 import zipfile
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -164,3 +166,29 @@ def test_a_content_that_contains_itself(tmp_path: Path) -> None:
     content["self"] = content
     torch.save(content, tmp_path / "loop.pt")
     assert "FILE, which holds no tensors but" in refused(tmp_path / "loop.pt")
+
+
+def test_a_later_pickle_protocol_is_named(tmp_path: Path) -> None:
+    torch.save(linear(), tmp_path / "four.pt", pickle_protocol=4)
+    assert refused(tmp_path / "four.pt").endswith(
+        "FILE, which has pickle protocol 4; torch.save without pickle_protocol writes one that is"
+        " read"
+    )
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, kind: str) -> None:
+    path, random = tmp_path / "weights.pt", Random(0)
+    if kind == "safetensors":
+        save_file(linear(), path)
+    else:
+        content = {"model": linear(), "args": argparse.Namespace(lr=0.1)}
+        torch.save(content, path, **(LEGACY if kind == "legacy" else {}))
+    whole = path.read_bytes()
+    for _ in range(50):
+        changed = bytearray(whole)
+        for _ in range(random.choice([1, 2, 8])):
+            changed[random.randrange(len(changed))] = random.randrange(256)
+        path.write_bytes(changed)
+        with suppress(ValueError):
+            read_weight_file(path)
