@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from kdsweep.builders.data import build_source
 from kdsweep.builders.instantiate import naming_key
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.errors import UserError
+from kdsweep.training.weight_match import split_selection
 
 
 def content_digests(config: RunConfig) -> dict[str, str]:
@@ -19,14 +19,16 @@ def content_digests(config: RunConfig) -> dict[str, str]:
     with naming_key("dataset"):
         digests = {"dataset": source.digest()}
     named = [("student", config.student.checkpoint), *_teacher_files("teacher", config.teacher)]
-    for key, path in named:
-        if path is None:
+    for key, word in named:
+        if word is None:
             continue
-        if not Path(path).is_file():
+        path, part = split_selection(word)
+        if not path.is_file():
             raise UserError(
                 f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
             )
-        digests[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        content = path.read_bytes() + (b"" if part is None else f":{part}".encode())
+        digests[word] = hashlib.sha256(content).hexdigest()
     return digests
 
 

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.common.notices import note_once
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import adapt_input
-from kdsweep.training.checkpoint import fit_weights, load_weights
+from kdsweep.training.weight_match import load_file_into
 
 
 def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
@@ -41,14 +42,17 @@ def build_teacher_network(
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
-    """Load a file of weights into a model.
+    """Load a file of weights into a model; a line in the log says how the file was read.
 
-    Raises UserError if the file is missing, damaged, a pickle, or does not fit the model.
+    `FILE:PART` is a part of it. Raises UserError if the file is missing, damaged, a pickle, or does
+    not fit the model.
     """
     try:
-        fit_weights(model, load_weights(Path(path)), str(path))
+        account = load_file_into(model, str(path))
     except ValueError as error:
         raise UserError(f"{key}.checkpoint {error}") from error
+    if account is not None:
+        note_once(f"{key}.checkpoint: {account}")
 
 
 def extract_features(

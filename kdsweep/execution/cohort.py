@@ -39,6 +39,7 @@ from kdsweep.training.latency import latency_ms
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.trainer import CohortUnit, fit, student_logits, torch_state, with_teacher
+from kdsweep.training.weight_files import read_weight_file
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def _load_stage_weights(target: RunTarget, student: Student, context: TrainingCo
     load_checkpoint(student.model, stage.weights, "stages")
     terms = stage.checkpoints / checkpoint.TERMS
     if terms.is_file():  # else no term has parameters of its own
-        student.objective.load_stage_state(checkpoint.load_weights(terms))
+        student.objective.load_stage_state(read_weight_file(terms).tree)
 
 
 def _start(cohort: _Cohort, resume: bool) -> None:

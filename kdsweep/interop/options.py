@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kdsweep.errors import UserError
 
 Given = Mapping[str, str]  # an option's name -> its text
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 Known = Mapping[str, float | str | None]  # an option's name -> its default, None for none
 
 
@@ -18,6 +20,11 @@ def parse_options(words: Sequence[str]) -> Given:
     given, rest = {}, iter(words)
     for word in rest:
         name, separator, text = word.lstrip("-").partition("=")
+        if not separator and name == word and Path(word).suffix in CHECKPOINTS:
+            raise UserError(
+                f"an option must be NAME=VALUE, got {word}; these are weights of losses, a"
+                f" checkpoint is given as it is: teacher.checkpoint={word}"
+            )
         if not separator and (text := next(rest, "")) == "":
             raise UserError(f"{name} must have a value, {name}=...")
         given[name.replace("-", "_")] = text

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from kdsweep.builders.checkpoints import CheckpointFiles
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
@@ -64,6 +65,7 @@ class SpecBuilder:
     """Builds the tree of each run bottom up; what several runs share is built once."""
 
     def __init__(self) -> None:
+        self._checkpoints = CheckpointFiles()
         self._digests: dict[str, dict[str, str]] = {}
         self._shared: dict[str, RunSpec] = {}
 
@@ -71,8 +73,8 @@ class SpecBuilder:
         """The spec of a job. Raises UserError, with a message a line."""
         if absent := missing_keys(cfg):
             raise UserError("\n".join(f"{key} must be given" for key in absent))
-        config = resolve_config(cfg)
-        errors = validation_errors(config) + unknown_key_errors(cfg)
+        config, errors = self._checkpoints.resolve(resolve_config(cfg))
+        errors += validation_errors(config) + unknown_key_errors(cfg)
         errors += loss_option_errors(job, config.loss)
         if errors:
             raise UserError("\n".join(errors))

@@ -123,55 +123,6 @@ def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str] | Non
     write_bytes_atomic(path, tensors_as_bytes(model.state_dict(), metadata))
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Weights from a file of the user: safetensors, or a `weights_only` state dict of torch.
-
-    Raises ValueError if the file is missing, damaged, or would need unpickling arbitrary objects.
-    """
-    if not path.is_file():
-        raise ValueError(f"must be a file of weights, got {path}, which does not exist")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"must be a safetensors file, got {path}, which is damaged") from error
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise ValueError(
-            f"must be a safetensors file or a plain state dict, got {path}, which is damaged or"
-            " holds pickled objects; those are never loaded"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"must hold a state dict of tensors, got {path}, which does not")
-    return state
-
-
-def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights into a model; names and shapes must be the same.
-
-    Raises ValueError, naming the first tensor that is missing, unknown, of another shape, or not
-    finite.
-    """
-    own = model.state_dict()
-    for name in sorted({*own, *weights}):
-        if name not in weights:
-            raise ValueError(f"{origin} lacks {name!r}, which the model has")
-        if name not in own:
-            raise ValueError(f"{origin} has {name!r}, which the model lacks")
-        if own[name].shape != weights[name].shape:
-            given, needed = tuple(weights[name].shape), tuple(own[name].shape)
-            raise ValueError(f"{origin} has {name!r} of shape {given}, the model needs {needed}")
-    for name, tensor in weights.items():
-        # A mask may be infinite, as it is in a new model.
-        if (~torch.isfinite(tensor) & torch.isfinite(own[name].to(tensor.device))).any():
-            raise ValueError(f"{origin} must hold finite weights, got nan or inf in {name!r}")
-    model.load_state_dict(dict(weights))
-
-
 def sha256(model: nn.Module) -> str:
     """A digest of names, types, shapes and bits of a model's parameters and buffers."""
     return _digest(model.state_dict())

@@ -92,6 +92,20 @@ def test_a_given_teacher_at_chance(command: Command, weights: Path) -> None:
     assert " (of 16 images) is near chance" in warning
 
 
+def test_how_a_file_of_another_program_was_read_is_one_line(
+    command: Command, weights: Path
+) -> None:
+    state = {f"module.{name}": tensor for name, tensor in load_file(weights).items()}
+    torch.save({"epoch": 3, "model_state_dict": state}, weights.with_name("other.pth"))
+    outcome = command(*QUICK, "seed=0,1", f"teacher.checkpoint={weights.with_name('other.pth')}")
+    assert outcome.code == 0, outcome.err
+    (line,) = lines(outcome.out + outcome.err, "model_state_dict")
+    assert line == (
+        f"teacher.checkpoint: read 'model_state_dict' of {weights.with_name('other.pth')},"
+        " prefix 'module.' removed"
+    )
+
+
 @pytest.mark.slow
 def test_every_member_of_an_ensemble(command: Command) -> None:
     outcome = command(*ENSEMBLE, *SHORT, *QUICK)

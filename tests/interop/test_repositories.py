@@ -151,6 +151,7 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
         ("timm task_loss_weight=much", "task_loss_weight must be a finite number, got much"),
         ("timm task_loss_weight=nan", "task_loss_weight must be a finite number, got nan"),
         ("timm task_loss_weight", "task_loss_weight must have a value, task_loss_weight=..."),
+        ("timm teacher.pth", "an option must be NAME=VALUE, got teacher.pth; these are weights of"),
         ("kd-pytorch kd_mode=kl", "kd_mode must be one of cse, mse, got kl"),
         ("kd_lib loss_fn=KLDivLoss", "loss_fn must be one of MSELoss, got KLDivLoss"),
     ],

@@ -1,0 +1,234 @@
+"""Checkpoints that name a run: the file of its weights takes the place of its name.
+
+A checkpoint is a file of weights, a run's folder or id, or `SWEEP/best`. A config in which every
+checkpoint is a file has the fingerprint of these weights, however they were named.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.utils import get_object
+
+from kdsweep.common.notices import note_once
+from kdsweep.config.interpolation import raw
+from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
+from kdsweep.config.schema import StudentConfig, TrackingConfig
+from kdsweep.errors import UserError
+from kdsweep.tracking.best_run import best_run, find_sweep, only_run
+from kdsweep.tracking.find_run import HOME, SHORT_ID, find_run
+from kdsweep.tracking.metadata import read_result, read_run_config
+from kdsweep.tracking.mlflow.backend import describe_store_error
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.run_dir import RESULT, RUN, WEIGHTS
+from kdsweep.training.checkpoint import has_digest
+from kdsweep.training.weight_files import recognise
+from kdsweep.training.weight_match import split_selection
+
+Node = TypeVar("Node", StudentConfig, ResolvedPeer, ResolvedTeacher)
+
+BEST = "/best"
+MLFLOW = "runs:/"  # how MLflow writes the address of a run
+DOWNLOADS = "downloads"  # of runs without a folder here, in the store of teachers
+# Options of networks that make no difference once a network is trained.
+IN_TRAINING = ("dropout", "drop_rate", "drop_path_rate")
+NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?|inf")  # what Hydra makes of an id such as 12e4
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+
+
+class CheckpointFiles:
+    """The files of weights that configs name; what several configs name is looked up once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, Path | None]] = {}
+
+    def resolve(self, config: RunConfig) -> tuple[RunConfig, list[str]]:
+        """The config with a file as every checkpoint, and a message for each that names none."""
+        errors: list[str] = []
+        tracking, downloads = config.tracking, Path(config.teacher.store) / DOWNLOADS
+
+        def of(node: Node, key: str) -> Node:
+            if node.checkpoint is None:
+                return node
+            try:
+                file = self._file(node.checkpoint, key, node.model, tracking, downloads)
+            except UserError as error:
+                errors.append(str(error))
+                return node
+            except OSError as error:  # a name that is too long, a folder that cannot be read
+                errors.append(
+                    f"{key}.checkpoint must be a file of weights or a run, got {node.checkpoint},"
+                    f" which cannot be read ({error.strerror})"
+                )
+                return node
+            return replace(node, checkpoint=file)
+
+        def of_teacher(node: ResolvedTeacher, key: str) -> ResolvedTeacher:
+            below = node.teacher
+            return replace(
+                of(node, key),
+                teacher=None if below is None else of_teacher(below, f"{key}.teacher"),
+                members={
+                    name: of_teacher(member, f"{key}.members.{name}")
+                    for name, member in node.members.items()
+                },
+                peers={name: of(peer, f"{key}.peers.{name}") for name, peer in node.peers.items()},
+            )
+
+        student = of(config.student, "student")
+        teacher = of_teacher(config.teacher, "teacher")
+        return replace(config, student=student, teacher=teacher), errors
+
+    def _file(
+        self,
+        word: str,
+        key: str,
+        model: Mapping[str, Any] | None,
+        tracking: TrackingConfig,
+        downloads: Path,
+    ) -> str:
+        """The file of weights that a checkpoint names. Raises UserError if there is none."""
+        if word not in self._found:
+            self._found[word] = _find(word, f"{key}.checkpoint", tracking, downloads)
+        file, folder = self._found[word]
+        if folder is not None and model is not None:
+            _refuse_other_network(folder, key, model)
+        return file
+
+
+def _find(
+    word: str, key: str, tracking: TrackingConfig, downloads: Path
+) -> tuple[str, Path | None]:
+    """The file of a checkpoint, and the folder of the run that it belongs to, if it names one."""
+    path, _ = split_selection(word)
+    if path.is_file():
+        try:
+            recognise(path)
+        except ValueError as error:
+            raise UserError(f"{key} {error}") from error
+        return word, None
+    folder = _run_folder(word.rstrip("/"), key, tracking, downloads)
+    return str(_weights(folder, key)), folder
+
+
+def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:
+    """The folder of the run that a checkpoint names. Raises UserError if it names none."""
+    if word.endswith(BEST) and not Path(word).exists():
+        sweep = find_sweep(word.removesuffix(BEST))
+        if sweep is None:
+            raise UserError(
+                f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"
+                f" the id of its run in MLflow, got {word}"
+            )
+        folder, row = best_run(sweep, key)
+        note_once(f"{key}: {word} is {folder}, {row['name']}, val/acc {row['val/acc']:.2%}")
+        return folder
+    run = word.removeprefix(MLFLOW)
+    if (sweep := find_sweep(run)) is not None:
+        return only_run(sweep, key)
+    folders = [folder for folder in (Path(run), HOME / run) if run and folder.is_dir()]
+    if folders and not _is_run(folders[0]):
+        raise UserError(f"{key} must be a file of weights or a run, got {_described(folders[0])}")
+    if not folders and not SHORT_ID.fullmatch(run):
+        also = "a run's folder or id and SWEEP/best are allowed, too"
+        if NUMBER.fullmatch(word):
+            also = f"an id that is also a number, 12e4, needs quotes: '{key}=\"12e4\"'"
+        raise UserError(
+            f"{key} must be a file of weights, got {word}, which does not exist; {also}"
+        )
+    try:
+        folder = find_run(run, lambda: _open_store(word, key, tracking), downloads, key)
+    except Exception as error:  # of MLflow's client, whatever it raises
+        if (reason := describe_store_error(error)) is None:
+            raise
+        raise UserError(
+            f"{key} must be a file of weights or a run, got {word}, for which the MLflow store does"
+            f" not work: {reason}"
+        ) from error
+    if not folders:
+        note_once(f"{key}: {word} is {folder}")
+    return folder
+
+
+def _open_store(word: str, key: str, tracking: TrackingConfig) -> MLflowStore:
+    if tracking.uri is None:
+        raise UserError(
+            f"{key} must be a file of weights or a run, got {word}, which no run here has as its id"
+            " (tracking.uri=null: MLflow is not searched)"
+        )
+    try:
+        return MLflowStore.existing(tracking.uri, tracking.experiment)
+    except ValueError as error:
+        text = str(error).replace("--uri", "tracking.uri")
+        raise UserError(
+            f"{key} must be a file of weights or a run, got {word}, which no run here has as its"
+            f" id; {text.replace('--experiment', 'tracking.experiment')}"
+        ) from error
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (RESULT, RUN))
+
+
+def _described(folder: Path) -> str:
+    """A folder that is no run's, with what in it may be meant."""
+    files = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES)
+    runs = sorted(path.name for path in folder.iterdir() if path.is_dir() and _is_run(path))
+    named, kind = (files, "file") if files else (runs, "run")
+    if not named:
+        return f"{folder}, a folder without a {RESULT} and without a file of weights"
+    more = ", ..." if len(named) > 3 else ""
+    return f"{folder}, a folder; name a {kind} in it: {', '.join(named[:3])}{more}"
+
+
+def _weights(folder: Path, key: str) -> Path:
+    """The final weights of a run. Raises UserError if it has not finished or has lost them."""
+    result, weights = read_result(folder), folder / WEIGHTS
+    problem = None
+    if result is None or result.status != "FINISHED":
+        problem = "has not ended" if result is None else f"is {result.status}"
+    elif not weights.is_file():
+        problem = f"has no {WEIGHTS}"
+    elif not has_digest(weights, result.weights_sha256):
+        problem = f"has another {WEIGHTS} than it has trained"
+    if problem is not None:
+        raise UserError(
+            f"{key} must be a finished run with its weights, got {folder}, which {problem}"
+        )
+    return weights
+
+
+def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any]) -> None:
+    """Raises UserError if the network of a run is another one than that of a config."""
+    config = read_run_config(folder)
+    student = None if config is None else raw(config).get("student")
+    if not isinstance(student, dict) or not isinstance(student.get("model"), dict):
+        return  # the names and shapes of its weights decide
+    theirs, own = student["model"], dict(model)
+    if theirs.get("_target_") != own.get("_target_"):
+        differing = [f"is {student.get('name')} ({theirs.get('_target_')})"]
+    else:
+        defaults = _defaults(str(own.get("_target_")))
+        theirs, own = {**defaults, **theirs}, {**defaults, **own}
+        differing = [
+            f"has {name}={theirs.get(name)}"
+            for name in dict.fromkeys([*theirs, *own])
+            if name not in IN_TRAINING and theirs.get(name) != own.get(name)
+        ]
+    if differing:
+        raise UserError(
+            f"{key}.model must be the network of the run that {key}.checkpoint names, which"
+            f" {' and '.join(differing)} ({folder}), got {dict(model)}"
+        )
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    """The options of a network of kdsweep and their defaults: older runs lack newer options."""
+    if not target.startswith("kdsweep."):
+        return {}
+    network: Callable[..., Any] = get_object(target)
+    parameters = inspect.signature(network).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
