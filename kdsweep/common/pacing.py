@@ -22,10 +22,16 @@ logger.setLevel(logging.INFO)  # the root's level is WARNING unless Hydra has co
 
 
 class LinePacer:
-    """Decides whether a line is due. Asking costs as much as reading the clock."""
+    """Decides whether a line is due. Asking costs as much as reading the clock.
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    Args:
+        first: seconds after which the first line is due; None: as many as between any two.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic, first: float | None = None) -> None:
         self._clock, self._last = clock, clock()
+        if first is not None:
+            self._last += first - MIN_SECONDS
 
     def restart(self) -> None:
         """A line has just been printed."""

@@ -30,7 +30,7 @@ class JobConfigLoader:
         self._loader = loader
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}
-        self._pacer = LinePacer()
+        self._pacer = LinePacer(first=2.0)  # nothing has been printed yet
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+TEXT_WIDTH = 16  # columns that a text in a table has at least, if it is as long
+
 
 def print_line(console: "Console", text: str, style: str | None = None) -> None:
     """Print text as it is: a path or an address in it is neither wrapped nor cut nor changed."""
@@ -16,17 +18,32 @@ def print_line(console: "Console", text: str, style: str | None = None) -> None:
 
 
 def print_table(console: "Console", table: "Table") -> None:
-    """Print a table of texts with markup; one too narrow for a path in it gets wider instead."""
+    """Print a table of texts with markup; it gets wider than the console rather than unreadable.
+
+    Numbers are whole, paths are neither wrapped nor cut, other texts have `TEXT_WIDTH`.
+    """
+    least = 1  # what borders and padding take, with those of each column
+    for column in table.columns:
+        cells = [_plain(cell) for cell in (column.header, *column.cells)]
+        widest = max(map(len, cells))
+        needed = widest if column.no_wrap else min(widest, TEXT_WIDTH)
+        paths = [word for cell in cells[1:] for word in _words(cell) if "/" in word]
+        column.min_width = max([column.min_width or 0, needed, *map(len, paths)])
+        least += column.min_width + 3
+    if least > console.width:  # else rich would leave columns out
+        table.width = least
+    console.print(table, crop=False)
+
+
+def _words(cell: str) -> list[str]:
+    """The words of a text; one in quotation marks, as JSON has it, is a single one."""
+    return [cell] if cell.startswith('"') else cell.split()
+
+
+def _plain(cell: object) -> str:
     from rich.text import Text
 
-    for column in table.columns:
-        words = [
-            word for cell in column.cells for word in Text.from_markup(str(cell)).plain.split()
-        ]
-        column.min_width = max(
-            [column.min_width or 0, *(len(word) for word in words if "/" in word)]
-        )
-    console.print(table, crop=False)
+    return Text.from_markup(str(cell)).plain
 
 
 @contextmanager

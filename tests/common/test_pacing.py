@@ -37,6 +37,16 @@ def test_a_line_is_due_after_ten_seconds_and_overdue_within_a_minute() -> None:
     assert not pacer.is_due()
 
 
+def test_the_first_line_may_be_due_sooner() -> None:
+    clock = FakeClock()
+    pacer = LinePacer(clock, first=2.0)
+    assert not pacer.is_due()
+    clock.now += 2
+    assert pacer.is_due()
+    clock.now += 9
+    assert not pacer.is_due()
+
+
 def slow(clock: FakeClock, items: int, seconds: float) -> Iterator[int]:
     for item in range(items):
         yield item

@@ -9,8 +9,10 @@ import pytest
 from commands import Command
 from rich.console import Console
 
+from kdsweep.common import pacing
 from kdsweep.search.plots import PAGE
 from kdsweep.search.results import _show_places
+from kdsweep.sweep import job_configs
 from kdsweep.sweep.callbacks import show_mlflow_page
 from kdsweep.sweep.record import PLOTS
 
@@ -51,6 +53,14 @@ def test_no_path_is_wrapped_in_40_columns(
 def narrow() -> tuple[Console, StringIO]:
     file = StringIO()
     return Console(file=file, width=40, force_terminal=True, color_system=None), file
+
+
+def test_composing_many_jobs_has_lines(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    monkeypatch.setattr(job_configs, "LinePacer", lambda first: pacing.LinePacer())
+    monkeypatch.setitem(sys.modules, "kdsweep.sweep.batch", None)
+    outcome = command("T=1,4")
+    assert outcome.out.startswith("1 job composed\n2 jobs composed\nLaunching 2 jobs")
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////data/of/a/{}/mlflow.db", "http://host.of.{}:5000"])

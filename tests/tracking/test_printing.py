@@ -37,6 +37,26 @@ def test_a_table_gets_wider_for_a_path(width: int, overflow: str) -> None:
     assert PATH in file.getvalue()
 
 
+def test_a_quoted_path_may_have_spaces() -> None:
+    console, file = printed_on(40)
+    table = Table("config", "a", "b")
+    table.add_row("dataset.root", '"/data/a folder of images/of 2026"', "null")
+    print_table(console, table)
+    assert '"/data/a folder of images/of 2026"' in file.getvalue()
+
+
+def test_numbers_are_whole_and_texts_readable_at_any_width() -> None:
+    console, file = printed_on(30)
+    table = Table()
+    for name in ("run", "seed", "val/acc", "test/acc"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    table.add_row("0", "12", "98.77", "97.65", "kl T=4 alpha=0.5 seed=12")
+    print_table(console, table)
+    for text in ("seed", "val/acc", "98.77", "97.65", "kl T=4 alpha=0.5"):
+        assert f" {text} " in file.getvalue()
+
+
 def test_a_table_without_a_path_keeps_to_the_width() -> None:
     console, file = printed_on(40)
     table = Table("run", "cell")
