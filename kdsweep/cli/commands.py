@@ -113,6 +113,7 @@ def report(
     from kdsweep.report.files import show, write_report
     from kdsweep.report.mlflow_publish import publish_if_possible
     from kdsweep.report.sources.lookup import Address, find
+    from kdsweep.tracking.printing import print_line
     from kdsweep.tracking.results_table import REPORT
 
     with _user_errors():
@@ -120,9 +121,9 @@ def report(
         found = write_report(source.collection)
     console = Console()
     show(found.grid, found.conclusions, console)
-    console.print(f"report   {source.collection.home / REPORT}", soft_wrap=True, markup=False)
+    print_line(console, f"report   {source.collection.home / REPORT}")
     if (reason := publish_if_possible(found, source)) is not None:
-        console.print(reason, soft_wrap=True, markup=False)
+        print_line(console, reason)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from types import TracebackType
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdsweep.common.passwords import redact_argument, redact_text
@@ -35,6 +36,10 @@ register()
 @hydra.main(config_path=str(CONF), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
+    from kdsweep.sweep.launcher import log_launch
+
+    if HydraConfig.get().mode == RunMode.RUN:  # in a sweep the launcher has logged the job
+        log_launch("1 run")
     from kdsweep.sweep.single_job import train_one
     from kdsweep.tracking.disk import report_disk_full
 
@@ -47,6 +52,8 @@ def train(cfg: DictConfig) -> float:
 def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _print_error
+    if not sys.stderr.isatty():  # libraries' bars would fill a log; `common.pacing` has lines
+        os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _terminate)
     sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.

@@ -6,6 +6,7 @@ It imports no other package of kdsweep.
   read_json, without_nan, UPDATE_LOCK
 - nested: leaves
 - notices: warn_once
+- pacing: LinePacer, with_lines, lines_while
 - passwords: redact_text, redact_password, redact_nested, redact_argument, register_address, reveal,
   lacks_password, how_to_give
 - processes: new_lease, is_alive, is_running, is_local, is_this_process, host_has_restarted

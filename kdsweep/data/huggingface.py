@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.hf_table import TableImages, hf_datasets
@@ -139,7 +140,8 @@ def _open(path: str, config: str | None, revision: str | None, root: str | None)
         if any((folder / written).is_file() for written in SAVED):
             return datasets.load_from_disk(str(folder))
         known = str(folder) if folder.is_dir() else path
-        return datasets.load_dataset(known, config, revision=revision, cache_dir=root)
+        with lines_while(f"loading {path}, downloaded if it is not there"):
+            return datasets.load_dataset(known, config, revision=revision, cache_dir=root)
     except (OSError, RuntimeError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             "dataset.source.path must be a data set that can be loaded here, "

@@ -11,8 +11,10 @@ from torch import Tensor
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import load_checkpoint
+from kdsweep.common.pacing import with_lines
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import RunFailed
+from kdsweep.execution.cohort_watcher import CohortWatcher, watched
 from kdsweep.execution.context import TrainingContext, readable_data
 from kdsweep.execution.run_writer import CheckpointThrottle, EpochCallback, RunWriter
 from kdsweep.execution.target import (
@@ -85,11 +87,14 @@ def train_cohort(
     dataset, device = context.dataset(config), resolve_device(config.trainer.device)
     context.forget_sources()  # the preflight has cut every data set by now
     stream = build_stream(config, dataset, device)
-    splits = build_splits(config, dataset, device)
+    splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
         teacher = online or load_teacher(specs, context)
         networks = teacher.networks if teacher else ()
-        units = [build_unit(spec, dataset, networks, stream.steps_per_epoch) for spec in specs]
+        units = [
+            build_unit(spec, dataset, networks, stream.steps_per_epoch)
+            for spec in with_lines(specs, "building students")
+        ]
         groups = [
             _group(target, unit, context, dataset, on_epoch)
             for target, unit in zip(targets, units, strict=True)
@@ -107,6 +112,7 @@ def train_cohort(
                 epochs=config.trainer.epochs,
                 threads=config.trainer.threads,
                 record=EpochRecorder({w.student: w for w in cohort.writers}, context),
+                watcher=CohortWatcher([group[0] for group in groups], context),
             )
             _prune_idle_teacher(writer, config.trainer.epochs)
             with torch_state(config.trainer.threads):
@@ -239,7 +245,7 @@ def _finish(cohort: _Cohort, splits: Sequence[Split], context: TrainingContext) 
     logits_by_split = {split.name: student_logits(students, split) for split in evaluated}
     test = splits[-1]
     image = next(iter(test.batches())).images[:1]
-    for place, writer in enumerate(alive):
+    for place, writer in enumerate(with_lines(alive, "writing the results of the runs")):
         logits = {name: students[place] for name, students in logits_by_split.items()}
         if keep_predictions:
             _save_predictions(writer, logits, splits, context)

@@ -151,7 +151,6 @@ class RunWriter:
             checkpoint.save(*self.saved)
         if self.spec.role == "run":
             self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
-        self.context.progress.epoch(self.student.epoch, self.context.leader)
 
     def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
         """Record the end of a whole run: test metrics, final weights, pictures, result."""

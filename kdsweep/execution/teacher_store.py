@@ -1,13 +1,16 @@
 """Frozen teachers: loaded from a given file or from the store, and verified before use."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.common.pacing import with_lines
+from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
@@ -103,8 +106,11 @@ def _announce(
 
 
 def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
+    def batches() -> Iterator[Batch]:
+        return with_lines(split.batches(), f"evaluating {key} on {split.name}, batches")
+
     try:
-        return measured_accuracy(teacher, split)
+        return measured_accuracy(teacher, replace(split, batches=batches))
     except ValueError as error:
         raise UserError(f"{key} {error}") from error
 

@@ -15,6 +15,7 @@ from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.predictions import Predictions
+from kdsweep.tracking.printing import print_table
 from kdsweep.tracking.results_table import read_row
 
 if TYPE_CHECKING:
@@ -189,7 +190,10 @@ def show(comparison: RunComparison, console: "Console") -> None:
         configs.add_row(*map(escape, setting))
     for metric in comparison.metrics:
         metrics.add_row(*map(escape, metric))
-    console.print(configs if comparison.differences else "Their configs do not differ.")
-    console.print(metrics)
+    if comparison.differences:
+        print_table(console, configs)
+    else:
+        console.print("Their configs do not differ.")
+    print_table(console, metrics)
     for sentence in sentences(comparison):
         console.print(escape(sentence))

@@ -11,6 +11,7 @@ from kdsweep.report.render.latex import tex
 from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import Report, report
 from kdsweep.report.sources.collection import RunCollection
+from kdsweep.tracking.printing import print_table
 from kdsweep.tracking.results_table import CSV, REPORT, write_csv
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def show(
             table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name)
         for row in cells.rows:
             table.add_row(*map(escape, row))
-        console.print(table)
+        print_table(console, table)
         console.print(cells.note, style="dim")
     for sentence in sentences:
         console.print(escape(sentence), soft_wrap=False)

@@ -18,13 +18,13 @@ from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import ROLE, ParentIndex, row_of
 from kdsweep.tracking.mlflow.pages import run_page
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
+from kdsweep.tracking.printing import print_table
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
     from rich.console import Console
 
 ID_LENGTH = 8  # of a run, as it is shown; `kdsweep compare` takes it
-DATE = re.compile(r"^\d{4}-\d\d-\d\d/")
 SWEEP_WIDTH = len("2026-11-21/")
 
 NOTE = (
@@ -122,15 +122,14 @@ def show(tables: Sequence[Leaderboard], limit: int, console: "Console") -> None:
         table.add_column("sweep", overflow="fold", min_width=SWEEP_WIDTH)
         for column in ("n", "val/acc", "test/acc"):
             table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("run", no_wrap=True)
+        table.add_column("run", no_wrap=True, min_width=ID_LENGTH)
         for entry in board.entries[:limit]:
             run = f"[link={board.pages}{entry.run_id}]{entry.run_id[:ID_LENGTH]}[/link]"
-            sweep = DATE.sub(r"\g<0>\n", entry.sweep)  # rather than anywhere within the time
             n = str(max(len(entry.val), len(entry.test)))
             measured = (entry.val, entry.test)
             means = [mean_and_sd(summary(values), " ±") if values else "" for values in measured]
-            table.add_row(escape(entry.cell), escape(sweep), n, *means, run)
-        console.print(table)
+            table.add_row(escape(entry.cell), escape(entry.sweep), n, *means, run)
+        print_table(console, table)
         if (more := len(board.entries) - limit) > 0:
             console.print(f"and {more} more cells: --limit {len(board.entries)}", style="dim")
     console.print(NOTE, style="dim")

@@ -7,6 +7,7 @@ from pathlib import Path
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.common.pacing import with_lines
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
@@ -27,7 +28,7 @@ def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
     errors = ErrorsByRun(len(specs))
     checker = _Preflight(datasets)
     checked: set[str] = set()
-    for spec in specs:
+    for spec in with_lines(specs, "checking the runs"):
         if spec.fingerprint not in checked:
             checked.add(spec.fingerprint)
             with errors.of(spec.number, spec.swept, whole=True):

@@ -8,6 +8,7 @@ from kdsweep.execution.worklist import cohorts, pending
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.run_cache import RunCache
 from kdsweep.sweep.estimate.probing import print_estimate
+from kdsweep.tracking.printing import print_line
 
 
 def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
@@ -25,9 +26,8 @@ def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
     console = Console()
     again = f", then {finalists} finalists with seed={_listed(fresh_seeds)}" if fresh_seeds else ""
     console.print(f"at most {trials} trials with seed={_listed(seeds)}{again}; nothing was trained")
-    console.print(
-        f"each taken to cost what {first_run.name} costs; racing and pruning make it less",
-        markup=False,
+    print_line(
+        console, f"each taken to cost what {first_run.name} costs; racing and pruning make it less"
     )
     size, capacity = plan.block_size, runs.jobs.cohort_size
     blocks = [min(size, trials - start) for start in range(0, trials, size)]

@@ -17,6 +17,7 @@ from kdsweep.search.plots import PAGE
 from kdsweep.sweep.callbacks import show_mlflow_page
 from kdsweep.sweep.record import PLOTS
 from kdsweep.tracking.metadata import read_sweep_metadata
+from kdsweep.tracking.printing import print_line, print_table
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.results_table import CSV, REPORT, collect, write_csv
 
@@ -61,9 +62,10 @@ class SearchSummary:
         write_csv(collect(folder), folder / CSV)
         best = {"name": "optuna", **self._show_best(console, finalists)}
         OmegaConf.save(OmegaConf.create(best), folder / "optimization_results.yaml")
-        console.print(
-            f"search {escape(self.plan.name)}: {self.count(TrialState.COMPLETE)} trials complete,"
-            f" {self.count(TrialState.PRUNED)} pruned, {self.count(TrialState.FAIL)} failed"
+        print_line(
+            console,
+            f"search {self.plan.name}: {self.count(TrialState.COMPLETE)} trials complete,"
+            f" {self.count(TrialState.PRUNED)} pruned, {self.count(TrialState.FAIL)} failed",
         )
         if is_stopped:
             console.print(
@@ -79,10 +81,10 @@ class SearchSummary:
             for trial in front:
                 numbers = (f"{value:.5g}" for value in trial.values)
                 table.add_row(str(trial.number), escape(self._cell(trial)), *numbers)
-            console.print(table)
+            print_table(console, table)
             return {"solutions": [{"params": values(t.params), "values": t.values} for t in front]}
         if finalists:
-            console.print(self.finalist_table(finalists))
+            print_table(console, self.finalist_table(finalists))
             console.print(
                 "Sorted by the mean over fresh seeds. The mean in the search is over the seeds"
                 " that the finalists were chosen by, and too high.",
@@ -94,10 +96,10 @@ class SearchSummary:
         if not self.count(TrialState.COMPLETE):
             return {}
         top = self.study.best_trial
-        console.print(
-            f"best trial {top.number}: {escape(self._cell(top))},"
-            f" {self.objectives[0]} {top.value:.5g},"
-            f" in the search (n = {top.user_attrs.get('n', 1)})"
+        print_line(
+            console,
+            f"best trial {top.number}: {self._cell(top)}, {self.objectives[0]} {top.value:.5g},"
+            f" in the search (n = {top.user_attrs.get('n', 1)})",
         )
         return self._best(top, top.value)
 
@@ -134,11 +136,11 @@ def _order(finalist: Finalist) -> tuple[bool, float]:
 def _show_places(console: Console, folder: Path) -> None:
     """Print where the files and pages are."""
     files = f"{folder / 'optimization_results.yaml'}, {folder / CSV}"
-    console.print(f"results  {files}", markup=False)
+    print_line(console, f"results  {files}")
     if (page := folder / PLOTS / PAGE).is_file():
-        console.print(f"plots    {page}", markup=False)
+        print_line(console, f"plots    {page}")
     if (report := folder / REPORT).is_file():
-        console.print(f"report   {report}", soft_wrap=True, markup=False)
+        print_line(console, f"report   {report}")
     note = read_sweep_metadata(folder)
     if note is not None:
         show_mlflow_page(note, console)

@@ -13,6 +13,8 @@ from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperConf, TPESamplerConfig
 from omegaconf import DictConfig
 
+from kdsweep.common.text import counted
+
 if TYPE_CHECKING:
     from kdsweep.sweep.launcher import LockstepLauncher
 
@@ -78,7 +80,10 @@ class SearchSweeper(Sweeper):
         self.jobs.move_to(self.plan.folder)
 
     def sweep(self, arguments: list[str]) -> None:
-        from kdsweep.search.controller import run_search
+        from kdsweep.sweep.launcher import log_launch
 
         self.jobs.set_up_logging()
+        log_launch(f"a search of {counted(self.plan.n_trials, 'trial')}")
+        from kdsweep.search.controller import run_search
+
         run_search(self.plan, self.jobs)

@@ -50,6 +50,7 @@ from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
+from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
@@ -72,14 +73,14 @@ def launch(
     searching = is_search(jobs.config)
     swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
     configs = [jobs.compose(number, job) for number, job in enumerate(overrides, start=first)]
-    specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
-    _refuse(specs, overrides, swept, searching)
     if jobs.cohort_size is not None and jobs.cohort_size < 1:
         raise UserError(
             f"hydra.launcher.cohort_size must be null or at least 1, got {jobs.cohort_size}"
         )
-    config = specs[0].config
-    with Progress(total_runs=len(specs)) as progress:
+    with Progress(total_runs=len(configs)) as progress:
+        specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
+        _refuse(specs, overrides, swept, searching)
+        config = specs[0].config
         earlier = _earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
         if context is None:
             if config.dry_run:  # no store is made or written
@@ -95,7 +96,7 @@ def launch(
             _list_runs(specs, earlier, jobs.cohort_size, console)
             if earlier is not None and not config.resume:
                 text = f"resume=true continues in {earlier}; this is for starting afresh"
-                console.print(text, markup=False)
+                print_line(console, text)
             resumed = earlier if config.resume else None
             sweep = SweepLocation(resumed or jobs.folder)
             missing, _ = split_finished(run_targets(sweep, specs))
@@ -148,6 +149,7 @@ def _train(
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
+        context.progress.leave_out(len(targets) - len(missing))
         results: dict[str, RunResult] = {}
         for key, (target, result) in finished.items():
             results[key] = result
@@ -240,7 +242,8 @@ def _list_runs(
             elif epochs_done(target):
                 state = "resumable"
         name = escape(spec.name)
-        console.print(f"{spec.number:>4}  {name}  [dim]{spec.fingerprint}  {state}[/dim]")
+        line = f"{spec.number:>4}  {name}  [dim]{spec.fingerprint}  {state}[/dim]"
+        console.print(line, soft_wrap=True)
     if stages := len({stage.fingerprint for spec in specs for stage in spec.stages}):
         console.print(f"      before them {counted(stages, 'stage')}")
     in_cohorts = f"{counted(len(first), 'run')} in {counted(len(cohorts), 'cohort')}"

@@ -18,6 +18,7 @@ from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, ui_address
+from kdsweep.tracking.printing import print_line, print_table
 from kdsweep.tracking.results_table import CSV, REPORT, ResultRow, caption, collect, table
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SweepSummaryCallback(Callback):
             return
         report = self.sweep_summary.report if self.sweep_summary else None
         _show_results(rows, folder, console, report)
-        console.print(f"results  {folder / CSV}", markup=False)
+        print_line(console, f"results  {folder / CSV}")
         show_mlflow_page(note, console)
 
 
@@ -118,15 +119,15 @@ def _show_results(
     if cells.seeds < 2:
         _show_runs(rows, console)
     elif unfinished := [row for row in rows if row["status"] != "FINISHED"]:
-        console.print(table(unfinished))
+        print_table(console, table(unfinished))
     sentences = conclusions(cells) if report is None else report.conclusions
     show(cells, sentences, console, with_table=cells.seeds > 1)
-    console.print(f"report   {folder / REPORT}", soft_wrap=True, markup=False)
+    print_line(console, f"report   {folder / REPORT}")
 
 
 def _show_runs(rows: list[ResultRow], console: Console) -> None:
     """Print a row a run, best on validation first."""
-    console.print(table(rows))
+    print_table(console, table(rows))
     console.print(caption(rows), style="dim")
 
 
@@ -142,9 +143,9 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
             return publish(folder, context)
         except OSError as error:
             if is_full(error):
-                console.print(str(disk_full(full_folder(error, folder), how_to_resume())))
+                print_line(console, str(disk_full(full_folder(error, folder), how_to_resume())))
             else:
-                console.print(f"no results were written: {error}")
+                print_line(console, f"no results were written: {error}")
             return None
 
 
@@ -154,9 +155,9 @@ def show_mlflow_page(note: dict[str, Any], console: Console) -> None:
         return
     page = f"{ui_address(uri)}/{page_of_sweep(note)}"
     if is_server(uri):
-        console.print(f"browse   {page}", soft_wrap=True, markup=False)
+        print_line(console, f"browse   {page}")
         return
     is_default = uri == sqlite_address(Path.cwd() / "mlflow.db")
     option = "" if is_default else f" --backend-store-uri {shlex.quote(uri)}"
-    console.print(f"browse   mlflow ui{option}", soft_wrap=True, markup=False)
-    console.print(f"         then {page}", soft_wrap=True, markup=False)
+    print_line(console, f"browse   mlflow ui{option}")
+    print_line(console, f"         then {page}")

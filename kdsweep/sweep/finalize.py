@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import first_line
 from kdsweep.config.run_config import from_values
 from kdsweep.config.schema import DatasetConfig
@@ -162,7 +163,8 @@ def make_report(folder: Path, context: TrainingContext | None = None) -> "Report
         collection = from_folder(folder)
         if context is not None and context.has_data:
             collection = replace(collection, load=partial(_load, context))
-        return write_report(collection)
+        with lines_while("making the report"):
+            return write_report(collection)
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         log.warning("no report was made (%s): `kdsweep report %s` tries again", reason, folder)

@@ -10,6 +10,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from kdsweep.common import pacing
+from kdsweep.common.pacing import LinePacer
+from kdsweep.common.text import counted
+
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
@@ -26,12 +30,15 @@ class JobConfigLoader:
         self._loader = loader
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}
+        self._pacer = LinePacer(first=2.0)  # nothing has been printed yet
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
         config = self._load(master_config, sweep_overrides)
         self._configs[tuple(sweep_overrides)] = config
+        if self._pacer.is_due():
+            pacing.logger.info("%s composed", counted(len(self._configs), "job"))
         return config
 
     def take(self, master_config: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -4,7 +4,9 @@ Only this module and `kdsweep.config` are imported when Hydra looks for plugins;
 come in with the first launch, so that `--help` and `--cfg job` stay quick.
 """
 
+import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.passwords import TRACKING
+from kdsweep.common.text import counted
 from kdsweep.config.limits import refuse_sweep
 from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
@@ -26,6 +29,9 @@ from kdsweep.sweep.idle_keys import refuse_idle_dirs
 
 if TYPE_CHECKING:
     from kdsweep.execution.context import TrainingContext
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,6 +44,15 @@ ConfigStore.instance().store(
     group="hydra/launcher", name="lockstep", node=LockstepLauncherConf, provider="kdsweep"
 )
 register()
+
+
+def log_launch(what: str) -> None:
+    """Log that training is launched, as Hydra's launchers do, where the output is no terminal.
+
+    It is the first line of a log: what comes next is the import of torch, which takes seconds.
+    """
+    if not sys.stdout.isatty():
+        log.info("Launching %s", what)
 
 
 class LockstepLauncher(Launcher):
@@ -80,6 +95,7 @@ class LockstepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        log_launch(f"{counted(len(job_overrides), 'job')} in lockstep")
         from kdsweep.sweep.batch import launch
         from kdsweep.tracking.disk import report_disk_full
 

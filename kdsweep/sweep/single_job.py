@@ -47,11 +47,11 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     swept = command_sweeps(whole)
     is_single = hydra.mode == RunMode.RUN
     number = 0 if is_single else int(hydra.job.num)
-    (spec,) = build_specs([cfg], [command_words(config)], number, swept)
-    target = RunTarget(spec, folder)
-    if (done := _refuse_or_find(target, whole)) is not None:
-        return objective_value(done)
     with Progress(total_runs=1) as progress:
+        (spec,) = build_specs([cfg], [command_words(config)], number, swept)
+        target = RunTarget(spec, folder)
+        if (done := _refuse_or_find(target, whole)) is not None:
+            return objective_value(done)
         context = open_context(vars(spec.config.tracking), progress, folder.parent)
         preflight([spec], context.dataset)
         if not is_single:

@@ -2,5 +2,5 @@
 
 `recorder.Recorder` writes both; `run_dir`, `metadata`, `result` and `predictions` hold the formats
 of the files in a run folder, `results_table` those of a sweep; `console.Progress` is the display,
-`disk` recognises a full disk.
+`printing` prints paths in full, `disk` recognises a full disk.
 """

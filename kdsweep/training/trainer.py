@@ -41,6 +41,32 @@ class CohortUnit(Protocol):
     def step(self, batch: Batch, target: Output | None, step: int) -> None: ...
 
 
+class Watcher(Protocol):
+    """Follows a training, for a display; called too often to be slow, or to wait for the device."""
+
+    def begin_epoch(self, epoch: int, images: int) -> None:
+        """An epoch begins, numbered from 0, of so many images."""
+
+    def step(self, images: int) -> None:
+        """A batch of so many images has been trained on."""
+
+    def epoch(self, done: int) -> None:
+        """So many epochs are done, evaluated and recorded."""
+
+
+class Unwatched:
+    """The watcher of a training that nobody follows."""
+
+    def begin_epoch(self, epoch: int, images: int) -> None:
+        pass
+
+    def step(self, images: int) -> None:
+        pass
+
+    def epoch(self, done: int) -> None:
+        pass
+
+
 def fit(
     units: Sequence[CohortUnit],
     stream: Stream,
@@ -50,6 +76,7 @@ def fit(
     epochs: int,
     threads: int,
     record: Record,
+    watcher: Watcher | None = None,
 ) -> None:
     """Train every unit from its own epoch, where it was interrupted, up to `epochs`.
 
@@ -61,7 +88,9 @@ def fit(
         teacher: an online teacher resumes at its epoch, which must not be after that of a unit.
         splits: measured at the end of every epoch (`val`, and `test` with `test_curve`).
         record: called with each student and its metrics at the end of each of its epochs.
+        watcher: follows the training.
     """
+    watcher = watcher or Unwatched()
     online = [teacher.student] if isinstance(teacher, OnlineTeacher) else []
     everything: list[CohortUnit] = [*units, *online]
     with torch_state(threads):
@@ -71,8 +100,9 @@ def fit(
             active = [unit for unit in units if unit.epoch == epoch and unit.failure is None]
             if not active and not (online and any(unit.failure is None for unit in units)):
                 continue
+            watcher.begin_epoch(epoch, stream.images_per_epoch)
             started = time.perf_counter()
-            active = train_epoch(active, stream, epoch, teacher)
+            active = train_epoch(active, stream, epoch, teacher, watcher)
             seconds = time.perf_counter() - started
             trained: list[CohortUnit] = [*online, *active]
             measured = measure(
@@ -87,10 +117,15 @@ def fit(
             for failed in (one for one in online if one.failure is not None):
                 for unit in units:  # a teacher may fail by diverging; its students fail with it
                     unit.fail(f"its teacher: {failed.failure}")
+            watcher.epoch(epoch + 1)
 
 
 def train_epoch(
-    units: Sequence[CohortUnit], stream: Stream, epoch: int, teacher: AnyTeacher | None
+    units: Sequence[CohortUnit],
+    stream: Stream,
+    epoch: int,
+    teacher: AnyTeacher | None,
+    watcher: Watcher,
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
     active = list(units)
@@ -102,6 +137,7 @@ def train_epoch(
             with isolate_failures(unit):
                 unit.step(batch, target, step)
         active = [unit for unit in active if unit.failure is None]
+        watcher.step(len(batch.labels))
     return active
 
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.common import pacing
 from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images import decoding
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.inspection import DatasetInspector
 from kdsweep.data.pipeline.split import SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 
@@ -512,3 +514,33 @@ def test_folder_that_cannot_be_read_is_not_passed_over(root, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionError, match="deeper"):
         load(root)
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({}, ["reading the sizes of images", "decoding images"]),
+        ({"memory_gib": ON_DISK, "image_size": 5, "workers": 0}, ["checking images"]),
+    ],
+)
+def test_hashing_and_decoding_that_take_long_have_lines(root, options, lines, monkeypatch, caplog):
+    monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    source = ImageFolder(str(root), **options)
+    source.digest()
+    assert [m for m in caplog.messages if m.endswith(": 5 of 24")] == [
+        "hashing train images: 5 of 24"
+    ]
+    assert "hashing test images: 5 of 6" in caplog.messages
+    caplog.clear()
+    source.load()
+    assert [m for m in caplog.messages if m.endswith(": 5 of 24")] == [
+        f"{line}: 5 of 24" for line in lines
+    ]
+
+
+def test_the_inspection_of_images_on_disk_has_lines(root, monkeypatch, caplog):
+    monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    source = ImageFolder(str(root), memory_gib=ON_DISK, workers=0)
+    DatasetInspector().inspect(load_dataset(source, OPTIONS), "here")
+    assert "looking for images in several parts: 5 of 6" in caplog.messages
+    assert "decoding images once: 0 of 6" in caplog.messages

@@ -82,5 +82,6 @@ def train(
         epochs=epochs,
         threads=1,
         record=record or (lambda student, metrics: seen.append(metrics)),
+        watcher=options.pop("watcher", None),
     )
     return seen

@@ -193,3 +193,37 @@ def test_another_stream_gives_another_student() -> None:
     train([first])
     train([second], stream=make_stream(seed=1))
     assert sha256(first.model) != sha256(second.model)
+
+
+def test_a_watcher_sees_every_batch_and_epoch() -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Watcher:
+        def begin_epoch(self, epoch: int, images: int) -> None:
+            seen.append(("begin", epoch))
+            seen.append(("images", images))
+
+        def step(self, images: int) -> None:
+            seen.append(("step", images))
+
+        def epoch(self, done: int) -> None:
+            seen.append(("done", done))
+
+    stream = make_stream()
+    recorded = train([make_student(), make_student(T=1.0)], 2, stream=stream, watcher=Watcher())
+    assert len(recorded) == 4
+    one = [batch for kind, batch in seen[: seen.index(("done", 1))] if kind == "step"]
+    assert sum(one) == stream.images_per_epoch
+    assert len(one) == stream.steps_per_epoch
+    steps = [("step", images) for images in one]
+    size = ("images", stream.images_per_epoch)
+    assert seen == [
+        ("begin", 0),
+        size,
+        *steps,
+        ("done", 1),
+        ("begin", 1),
+        size,
+        *steps,
+        ("done", 2),
+    ]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from kdsweep.common.pacing import with_lines
 from kdsweep.common.validation import check_positive, check_whole, shown
 from kdsweep.data.images import encoded
 from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, UnreadableImage
@@ -108,7 +109,8 @@ class ImageDecoder:
     def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, encoded.Header]]:
         """Names and headers of all readable images."""
         for images, _ in parts.values():
-            headers = encoded.attempt_all(partial(encoded.read_header, images), range(len(images)))
+            read, rows = partial(encoded.read_header, images), range(len(images))
+            headers = encoded.attempt_all(read, rows, "reading the sizes of images")
             for row, header in enumerate(headers):
                 if not isinstance(header, UnreadableImage):
                     yield images.name(row), header
@@ -128,7 +130,7 @@ class ImageDecoder:
             return None
 
         stored = StoredImages(images, image_format, self.workers)
-        return stored, encoded.attempt_all(check, range(len(images)))
+        return stored, encoded.attempt_all(check, range(len(images)), "checking images")
 
     def _without_unreadable(
         self, part: str, loaded: LabelledImages, status: Sequence[Status], names: Sequence[str]
@@ -162,7 +164,7 @@ def content_digest(parts: Mapping[str, Part]) -> str:
     reads_content = sum(map(sum, sizes.values())) <= DIGEST_GIB * GIB
     for name, (images, labels) in parts.items():
         digest.update(f"{name}\0{len(labels)}\0".encode())
-        for row, label in enumerate(labels):
+        for row, label in enumerate(with_lines(labels, f"hashing {name} images")):
             content = (
                 encoded.content_sha256(images, row) if reads_content else str(sizes[name][row])
             )

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
+from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
 from kdsweep.data.images.decoding import Part
 
 logger = logging.getLogger(__name__)
+
+MIB = 2**20
 
 # Errors of the network, the disk and damaged archives, which torchvision does not catch.
 FAILURES = (
@@ -28,10 +31,17 @@ def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Ite
     Raises ValueError if a file is neither there nor can be downloaded; ``root`` is dataset.root as
     given by the user.
     """
+    names = [url.rpartition("/")[2] for url in urls]
+    files = ", ".join(names)
+
+    def size() -> str:
+        paths = [folder / name for name in names]
+        return f"{sum(path.stat().st_size for path in paths if path.is_file()) / MIB:.1f} MiB"
+
     try:
-        yield
+        with lines_while(f"downloading, checking or unpacking {files} in {folder}", size):
+            yield
     except FAILURES as error:
-        files = ", ".join(url.rpartition("/")[2] for url in urls)
         they, them = ("it", "it") if len(urls) == 1 else ("they", "them")
         raise ValueError(
             f"dataset.root must be a folder that holds {files}, because {they} could not be "

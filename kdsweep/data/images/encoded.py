@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from kdsweep.common.pacing import with_lines
 from kdsweep.common.text import error_reason, escape_unprintable
 from kdsweep.data.images.formats import image_formats
 from kdsweep.data.images.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
@@ -138,9 +139,12 @@ def has_deep_pixels(images: EncodedImages, row: int) -> bool:
 
 
 def attempt_all(
-    read: Callable[[Item], Result], items: Sequence[Item]
+    read: Callable[[Item], Result], items: Sequence[Item], what: str
 ) -> list[Result | UnreadableImage]:
-    """The result of ``read`` for each item, in order, or its exception; read in threads."""
+    """The result of ``read`` for each item, in order, or its exception; read in threads.
+
+    ``what`` is done, for the lines about it.
+    """
 
     def attempt(item: Item) -> Result | UnreadableImage:
         try:
@@ -151,7 +155,7 @@ def attempt_all(
     # Pillow warns of odd but harmless things (transparency of a palette, very large images).
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        return list(pool.map(attempt, items))
+        return list(with_lines(pool.map(attempt, items), what, total=len(items)))
 
 
 def decode_all(
@@ -168,4 +172,4 @@ def decode_all(
         pixels[row], brightness = decode(images, row, image_format)
         return brightness
 
-    return decoded, attempt_all(read, range(len(images)))
+    return decoded, attempt_all(read, range(len(images)), "decoding images")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.notices import warn_once
+from kdsweep.common.pacing import with_lines
 from kdsweep.data.images.decoding import DIGEST_GIB, GIB
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, in_order
@@ -130,7 +131,8 @@ class DatasetInspector:
 def read_through(images: Images) -> None:
     """Decode images that stay on disk. Raises DataError, before training, for a damaged one."""
     if not isinstance(images, Tensor):
-        for _ in in_order(images, BATCH):
+        batches = in_order(images, BATCH)
+        for _ in with_lines(batches, "decoding images once", total=len(images), each=BATCH):
             pass
 
 
@@ -152,9 +154,10 @@ def _cached(
 
 def _digests(images: Images) -> list[bytes]:
     if not isinstance(images, Tensor):
-        return [bytes.fromhex(images.content_digest(row)) for row in range(len(images))]
-    rows = images.cpu().contiguous().numpy()
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+        rows = with_lines(range(len(images)), "looking for images in several parts")
+        return [bytes.fromhex(images.content_digest(row)) for row in rows]
+    pixels = images.cpu().contiguous().numpy()
+    return [hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels]
 
 
 def _lengths(images: Images) -> list[int]:

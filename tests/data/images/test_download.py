@@ -1,11 +1,14 @@
 """Failed downloads of all published sources: the message has the files, addresses and folder."""
 
+import threading
 from functools import partial
 
 import pytest
 
+from kdsweep.common import pacing
 from kdsweep.data.cifar import CIFAR10, CIFAR100
 from kdsweep.data.imagenette import Imagenette
+from kdsweep.data.images.download import explain_failed_download
 from kdsweep.data.mnist import MNIST, FashionMNIST
 from kdsweep.data.svhn import SVHN
 from kdsweep.data.tiny_imagenet import TinyImageNet
@@ -68,3 +71,18 @@ def test_missing_files_of_mnist(source, tmp_path):
 def test_root_that_is_a_file(tmp_path):
     (tmp_path / "data").write_text("no folder")
     assert "holds cifar-10" in refusal(CIFAR10, tmp_path / "data")
+
+
+def test_a_download_that_takes_long_has_lines(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(pacing, "MIN_SECONDS", 0.001)
+    printed = threading.Event()
+    monkeypatch.setattr(pacing.logger, "info", lambda *args: (info(*args), printed.set()))
+    (tmp_path / "a.tgz").write_bytes(bytes(3 * 2**20))
+    with explain_failed_download(["http://x/a.tgz", "http://x/b.tgz"], tmp_path, "data"):
+        printed.wait()
+    assert caplog.messages[0] == (
+        f"downloading, checking or unpacking a.tgz, b.tgz in {tmp_path}: 0 s, 3.0 MiB"
+    )
+
+
+info = pacing.logger.info
