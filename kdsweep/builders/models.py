@@ -1,12 +1,13 @@
 """Networks of students and teachers, with the features that loss terms require."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from kdsweep.builders.features import feature_errors
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
@@ -32,36 +33,46 @@ def build_teacher_network(
     dataset: Dataset,
     features: Sequence[str] = (),
     key: str = "teacher",
+    loss: Mapping[str, Any] | None = None,
 ) -> FeatureExtractor:
-    """A teacher's network with its initial weights, and an extractor of its features."""
+    """A teacher's network with its initial weights, and an extractor of its features.
+
+    ``loss``: the terms that require these, for messages.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", seed))
         model = build_network(dataset, node, key)
-    return extract_features(model, features, key, dataset)
+    return extract_features(model, features, key, dataset, loss)
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
-    """Load a file of weights into a model.
+def load_checkpoint(
+    model: nn.Module, path: str | Path, key: str, option: str = "checkpoint"
+) -> None:
+    """Load a file of weights, which the option of a network names or leads to, into a model.
 
     Raises UserError if the file is missing, damaged, a pickle, or does not fit the model.
     """
     try:
         fit_weights(model, load_weights(Path(path)), str(path))
     except ValueError as error:
-        raise UserError(f"{key}.checkpoint {error}") from error
+        raise UserError(f"{key}.{option} {error}") from error
 
 
 def extract_features(
-    model: nn.Module, names: Sequence[str], key: str, dataset: Dataset
+    model: nn.Module,
+    names: Sequence[str],
+    key: str,
+    dataset: Dataset,
+    loss: Mapping[str, Any] | None = None,
 ) -> FeatureExtractor:
     """The model with an extractor of the named features; its logits must fit the data set.
 
-    Raises UserError if a feature is not there, or the model does not fit the images or the classes.
+    Raises UserError if a feature is not there, with the option of ``loss`` that names it, or the
+    model does not fit the images or the classes.
     """
-    try:
-        network = FeatureExtractor(model, names)
-    except ValueError as error:
-        raise UserError(f"loss needs a feature that the {key} does not have: {error}") from error
+    if errors := feature_errors(model, names, key, loss or {}):
+        raise UserError("\n".join(errors))
+    network = FeatureExtractor(model, names)
     try:
         logits = dry_forward(network, dataset).logits
     except (RuntimeError, ValueError) as error:

@@ -16,3 +16,23 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
         by_lower_case.setdefault(option.lower(), option)
     found = difflib.get_close_matches(word.lower(), list(by_lower_case), n=1, cutoff=CUTOFF)
     return by_lower_case[found[0]] if found else None
+
+
+def did_you_mean(word: str, options: Iterable[str], prefix: str = "") -> str:
+    """The end of a refusal, `; did you mean trainer.epochs?`, or nothing.
+
+    ``prefix`` is put in front of the option: the config key that it is an option of.
+    """
+    option = nearest(word, options)
+    return "" if option is None else f"; did you mean {prefix}{option}?"
+
+
+def nearest_first(word: str, options: Iterable[str]) -> list[str]:
+    """The options, those similar to a word first."""
+    matcher = difflib.SequenceMatcher(b=word.lower())
+
+    def difference(option: str) -> float:
+        matcher.set_seq1(option.lower())
+        return -matcher.ratio()
+
+    return sorted(options, key=difference)

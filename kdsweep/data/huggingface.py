@@ -37,6 +37,7 @@ class HuggingFace:
     """
 
     name = "huggingface"
+    more_options = ImageDecoder
 
     def __init__(
         self,

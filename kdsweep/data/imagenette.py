@@ -26,6 +26,7 @@ class Imagenette:
     """
 
     name = "imagenette"
+    more_options = ImageDecoder
 
     def __init__(self, root: str, size: str = "320px", **decoder: Any) -> None:
         if size not in FOLDERS:

@@ -29,6 +29,7 @@ class TinyImageNet:
     """
 
     name = "tiny_imagenet"
+    more_options = ImageDecoder
 
     def __init__(self, root: str, **decoder: Any) -> None:
         self.root = root

@@ -25,10 +25,11 @@ from kdsweep.config.recipes import (
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.validate import validation_errors
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.runs.fingerprint import fingerprint, peer_fingerprint, student_identity
 from kdsweep.runs.naming import Cell, cell_of
 from kdsweep.runs.spec import RunSpec, TeacherSpec
+from kdsweep.runs.value_checks import ValueChecks, unknown_term_options
 
 
 def build_specs(
@@ -60,12 +61,17 @@ def build_specs(
     return specs
 
 
+# Keys that decide the weights and temperatures of loss terms, and for how many epochs.
+WEIGHING = {"T", "alpha", "hard_weight", "hard.label_smoothing", "trainer.epochs"}
+
+
 class SpecBuilder:
     """Builds the tree of each run bottom up; what several runs share is built once."""
 
     def __init__(self) -> None:
         self._digests: dict[str, dict[str, str]] = {}
         self._shared: dict[str, RunSpec] = {}
+        self._checks = ValueChecks()
 
     def of_job(self, cfg: DictConfig, job: Sequence[str], swept: Sequence[str]) -> RunSpec:
         """The spec of a job. Raises UserError, with a message a line."""
@@ -74,15 +80,36 @@ class SpecBuilder:
         config = resolve_config(cfg)
         errors = validation_errors(config) + unknown_key_errors(cfg)
         errors += loss_option_errors(job, config.loss)
-        if errors:
-            raise UserError("\n".join(errors))
-        requirements = _requirements(config)
+        requirements = self._checked_requirements(config, errors)
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config)
         cell = cell_of(cfg, config, swept)
         return self._spec(config, requirements, self._digests[key], "run", cell)
+
+    def _checked_requirements(self, config: RunConfig, errors: list[str]) -> Requirements:
+        """What the loss terms of a run require, if all of its values are allowed.
+
+        Args:
+            errors: messages about it that there are already; of two for a key the first counts.
+
+        Raises UserError with these and all others.
+        """
+        keys = {_key_of(message) for message in errors}
+        found, requirements = CollectedErrors(), None
+        if keys & WEIGHING:  # a weight of a term may be wrong because alpha is
+            found.messages += unknown_term_options(config)
+        else:
+            with found.of():
+                requirements = _requirements(config)
+        needs_teacher = requirements is None or requirements.needs_teacher
+        found.messages += self._checks.errors(config, needs_teacher=needs_teacher)
+        known = (*keys, *_terms_below(keys))
+        found.messages = errors + [one for one in found.messages if not _is_of(one, known)]
+        found.raise_if_any()
+        assert requirements is not None, "there is no error"
+        return requirements
 
     def _spec(
         self,
@@ -162,6 +189,22 @@ def _peers(spec: RunSpec) -> dict[str, RunSpec]:
     }
 
 
+def _key_of(message: str) -> str:
+    return message.split(" ", 1)[0]
+
+
+def _is_of(message: str, keys: Collection[str]) -> bool:
+    """Whether a message is about one of these keys, or about one below it."""
+    key = _key_of(message).rstrip(":")
+    return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+def _terms_below(keys: Collection[str]) -> list[str]:
+    """The loss terms of recipes whose T or alpha is wrong: `teacher.loss` for `teacher.T`."""
+    parents = (key.rpartition(".") for key in keys)
+    return [f"{recipe}.loss" for recipe, _, name in parents if recipe and name in WEIGHING]
+
+
 def _requirements(config: RunConfig) -> Requirements:
     """What a run's loss terms require; a teacher they require must be configured.
 
@@ -233,15 +276,6 @@ def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
     return []
 
 
-@contextmanager
-def prefix_errors(key: str) -> Iterator[None]:
-    """Put the config key of a recipe in front of the messages of its errors."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError("\n".join(f"{key}.{line}" for line in str(error).splitlines())) from error
-
-
 class ErrorsByRun:
     """Collects errors over the runs of a sweep; equal ones are reported once, with their runs."""
 
@@ -250,13 +284,13 @@ class ErrorsByRun:
         self._origins: dict[str, list[str]] = {}
 
     @contextmanager
-    def of(self, number: int, swept: Sequence[str], *, whole: bool = False) -> Iterator[None]:
-        """Collect the UserError of a run, as a whole or a message a line."""
+    def of(self, number: int, swept: Sequence[str]) -> Iterator[None]:
+        """Collect the UserError of a run, a message a line."""
         try:
             yield
         except UserError as error:
             origin = f"run {number}: {' '.join(swept)}" if swept else f"run {number}"
-            for message in [str(error)] if whole else str(error).splitlines():
+            for message in str(error).splitlines():
                 self._origins.setdefault(message, []).append(origin)
 
     def raise_if_any(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdsweep.common.suggestions import nearest
+from kdsweep.common.suggestions import did_you_mean, nearest, nearest_first
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,14 @@ from kdsweep.common.suggestions import nearest
 )
 def test_nearest(word: str, options: list[str], option: str | None) -> None:
     assert nearest(word, options) == option
+
+
+def test_the_end_of_a_refusal() -> None:
+    assert did_you_mean("betass", ["lr", "betas"], "optimizer.") == (
+        "; did you mean optimizer.betas?"
+    )
+    assert did_you_mean("foo", ["lr", "betas"]) == ""
+
+
+def test_options_are_listed_by_similarity() -> None:
+    assert nearest_first("betass", ["lr", "betas", "beta", "eps"]) == ["betas", "beta", "eps", "lr"]

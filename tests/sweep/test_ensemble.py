@@ -81,7 +81,7 @@ def test_one_more_member_is_one_more_teacher(command: Command) -> None:
         ),
         (
             ["teacher.members.second.model.width=0"],
-            "teacher.members.second.model: width must be",
+            "teacher.members.second.model.width must be",
         ),
         (
             ["teacher.members.second.trainer.epochs=0"],

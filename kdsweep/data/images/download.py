@@ -28,16 +28,33 @@ def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Ite
     Raises ValueError if a file is neither there nor can be downloaded; ``root`` is dataset.root as
     given by the user.
     """
+    names = [url.rpartition("/")[2] for url in urls]
+    before = {name: (folder / name).is_file() for name in names}
     try:
         yield
     except FAILURES as error:
-        files = ", ".join(url.rpartition("/")[2] for url in urls)
+        if damaged := [name for name in names if before[name]]:
+            raise ValueError(_damaged(damaged, urls, folder, root, error)) from error
+        files = ", ".join(names)
         they, them = ("it", "it") if len(urls) == 1 else ("they", "them")
         raise ValueError(
             f"dataset.root must be a folder that holds {files}, because {they} could not be "
             f"downloaded here ({error_reason(error).rstrip('.:')}): fetch {', '.join(urls)} "
             f"and put {them} into {folder.absolute()}, got {root}"
         ) from error
+
+
+def _damaged(
+    names: Sequence[str], urls: Sequence[str], folder: Path, root: str, error: Exception
+) -> str:
+    """The message about archives that were there, and neither readable nor downloaded again."""
+    sources = [url for url in urls if url.rpartition("/")[2] in names]
+    they, them = ("it is", "it") if len(names) == 1 else ("they are", "them")
+    return (
+        f"dataset.root must hold whole archives, got {root}, where {they} damaged and could not be"
+        f" downloaded again ({error_reason(error).rstrip('.:')}): fetch {', '.join(sources)} and"
+        f" put {them} into {folder.absolute()} in place of {', '.join(names)}"
+    )
 
 
 def warn_if_incomplete(

@@ -1,0 +1,131 @@
+"""What is wrong with the values of a run whatever its data is: no image is read.
+
+So a mistyped option is reported before gigabytes are read, and together with all others.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kdsweep.builders.data import refuse_options
+from kdsweep.builders.device import resolve_device
+from kdsweep.builders.instantiate import naming_key
+from kdsweep.builders.losses import build_objective
+from kdsweep.builders.optimizers import refuse_optimizer
+from kdsweep.builders.options import option_errors
+from kdsweep.config.limits import MOST
+from kdsweep.config.recipes import peer_recipes, single_teachers, teacher_recipe
+from kdsweep.config.run_config import RunConfig
+from kdsweep.config.schema import TrackingConfig
+from kdsweep.errors import CollectedErrors, prefix_errors
+from kdsweep.tracking.mlflow import backend
+from kdsweep.tracking.mlflow.experiment import check_name
+
+GIVEN = ("in_shape", "num_classes")  # arguments of a model that the data determines
+
+
+class ValueChecks:
+    """Checks the values of the runs of a sweep, those that runs share only once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def errors(self, config: RunConfig, *, needs_teacher: bool) -> list[str]:
+        """A message for every value of a run, but for its loss terms, that no data can make right.
+
+        ``needs_teacher``: whether a loss term does; the recipe of a teacher is not read otherwise.
+        """
+        data, tracking, trainer = config.dataset, config.tracking, config.trainer
+        found = self._once(partial(refuse_options, data), asdict(data))
+        found += self._once(partial(_refuse_tracking, tracking), asdict(tracking))
+        found += _network_errors(config) + list(_stage_errors(config))
+        found += self._once(
+            partial(_refuse_trainer, config), [config.optimizer, config.schedule, asdict(trainer)]
+        )
+        if needs_teacher:
+            read = [asdict(config.teacher), asdict(data.augment)]
+            found += self._once(partial(_refuse_teachers, config), read)
+        return found
+
+    def _once(self, check: "partial[None]", values: Any) -> list[str]:
+        """The messages of a check, which reads these values and nothing else."""
+        key = json.dumps([check.func.__name__, values], default=str)
+        if key not in self._found:
+            errors = CollectedErrors()
+            with errors.of():
+                check()
+            self._found[key] = errors.messages
+        return list(self._found[key])
+
+
+def unknown_term_options(config: RunConfig) -> list[str]:
+    """Options that loss terms do not have; of terms that are not built, as alpha or T is wrong."""
+    return [
+        error
+        for name, node in config.loss.items()
+        if isinstance(node, dict)
+        for error in option_errors({k: node[k] for k in node if k != "schedule"}, f"loss.{name}")
+    ]
+
+
+def _network_errors(config: RunConfig) -> list[str]:
+    """Options of the networks that a run trains."""
+    models = {"student.model": config.student.model}
+    for name, peer in peer_recipes(config).items():
+        models[f"teacher.peers.{name}.model"] = peer.student.model
+    return [error for key, node in models.items() for error in option_errors(node, key, GIVEN)]
+
+
+def _stage_errors(config: RunConfig) -> Iterator[str]:
+    """Options of the optimizers and schedules of stages."""
+    for name, stage in config.stages.items():
+        for part in ("optimizer", "schedule"):
+            if node := getattr(stage, part):
+                errors = option_errors(node, part, ("params",))
+                yield from (f"stages.{name}.{error}" for error in errors)
+
+
+def _refuse_trainer(config: RunConfig) -> None:
+    errors = CollectedErrors()
+    with errors.of():
+        resolve_device(config.trainer.device)
+    with errors.of():
+        refuse_optimizer(config)
+    errors.raise_if_any()
+
+
+def _refuse_teachers(config: RunConfig) -> None:
+    """Raise UserError for values in the recipes of a run's teachers, and of theirs."""
+    errors = CollectedErrors()
+    for key, single in single_teachers(config).items():
+        errors.messages += option_errors(single.teacher.model or {}, f"{key}.model", GIVEN)
+        if single.teacher.checkpoint is None:
+            recipe = _with_possible_epochs(teacher_recipe(single))
+            checks: tuple[Callable[[RunConfig], object], ...]
+            checks = (_refuse_trainer, build_objective, _refuse_teachers)
+            for check in checks:
+                with errors.of(), prefix_errors(key):
+                    check(recipe)
+    errors.raise_if_any()
+
+
+def _with_possible_epochs(config: RunConfig) -> RunConfig:
+    """A config with fewer epochs if it has too many, which is reported already."""
+    if config.trainer.epochs <= MOST["epochs"]:
+        return config
+    return replace(config, trainer=replace(config.trainer, epochs=1000))
+
+
+def _refuse_tracking(tracking: TrackingConfig) -> None:
+    """Raise UserError for an address or a name that no store can have."""
+    if tracking.uri is None:
+        return
+    errors = CollectedErrors()
+    with errors.of(), naming_key("tracking"):
+        backend.resolve(tracking.uri, Path.cwd())
+    with errors.of(), naming_key("tracking"):
+        check_name(tracking.experiment)
+    errors.raise_if_any()
