@@ -10,7 +10,7 @@ from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
-from kdsweep.common.validation import shown
+from kdsweep.common.validation import as_typed, shown
 from kdsweep.config.recipes import num_averaged_teachers
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
@@ -92,7 +92,7 @@ def _build_term(name: str, config: RunConfig) -> Term:
         term = instantiate_node(options, f"loss.{name}")
         if not isinstance(term, Term):
             raise UserError(
-                f"loss.{name}._target_ must be a loss term, got {shown(node['_target_'])}"
+                f"loss.{name}._target_ must be a loss term, got {as_typed(node['_target_'])}"
             )
         return term
 

@@ -33,7 +33,9 @@ def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Op
     except REFUSALS as error:
         raise UserError(_refusal(node, error)) from error
     if not isinstance(optimizer, Optimizer):
-        raise UserError(f"optimizer._target_ must be an optimizer, got {node['_target_']}")
+        raise UserError(
+            f"optimizer._target_ must be an optimizer, got {as_typed(node['_target_'])}"
+        )
     return optimizer
 
 
@@ -43,7 +45,7 @@ def build_schedule(
     """The schedule of an optimizer's learning rate. Raises UserError for options out of range."""
     schedule = instantiate_node(node, "schedule")
     if not isinstance(schedule, Schedule):
-        raise UserError(f"schedule._target_ must be a schedule, got {node['_target_']}")
+        raise UserError(f"schedule._target_ must be a schedule, got {as_typed(node['_target_'])}")
     with naming_key("schedule", node):
         return schedule.build(optimizer, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
@@ -81,6 +83,8 @@ def _refusal(node: dict[str, Any], error: Exception) -> str:
             return " ".join(str(refused).split())
         return None
 
+    if reason(options) is None:  # it fails on the parameters there are
+        return refusal_of(node, "optimizer", error)
     healing = [name for name in options if reason(options.keys() - {name}) is None]
     refused = {name: reason(options) for name in healing[:1]}
     refused = refused or {name: reason([name]) for name in options}

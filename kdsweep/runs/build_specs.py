@@ -1,8 +1,7 @@
 """From composed configs to run specs: everything is decided and validated before training."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,10 +25,17 @@ from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.validate import validation_errors
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
+from kdsweep.runs.errors_by_run import ErrorsByRun
 from kdsweep.runs.fingerprint import fingerprint, peer_fingerprint, student_identity
 from kdsweep.runs.naming import Cell, cell_of
 from kdsweep.runs.spec import RunSpec, TeacherSpec
-from kdsweep.runs.value_checks import ValueChecks, unknown_term_options
+from kdsweep.runs.value_checks import (
+    WEIGHING,
+    ValueChecks,
+    about_other_keys,
+    key_of,
+    unknown_term_options,
+)
 
 
 def build_specs(
@@ -59,10 +65,6 @@ def build_specs(
             specs.append(numbered(spec, peers=peers))
     errors.raise_if_any()
     return specs
-
-
-# Keys that decide the weights and temperatures of loss terms, and for how many epochs.
-WEIGHING = {"T", "alpha", "hard_weight", "hard.label_smoothing", "trainer.epochs"}
 
 
 class SpecBuilder:
@@ -96,17 +98,15 @@ class SpecBuilder:
 
         Raises UserError with these and all others.
         """
-        keys = {_key_of(message) for message in errors}
         found, requirements = CollectedErrors(), None
-        if keys & WEIGHING:  # a weight of a term may be wrong because alpha is
+        if WEIGHING & set(map(key_of, errors)):  # a term may be wrong because alpha is
             found.messages += unknown_term_options(config)
         else:
             with found.of():
                 requirements = _requirements(config)
         needs_teacher = requirements is None or requirements.needs_teacher
         found.messages += self._checks.errors(config, needs_teacher=needs_teacher)
-        known = (*keys, *_terms_below(keys))
-        found.messages = errors + [one for one in found.messages if not _is_of(one, known)]
+        found.messages = errors + about_other_keys(found.messages, errors)
         found.raise_if_any()
         assert requirements is not None, "there is no error"
         return requirements
@@ -189,22 +189,6 @@ def _peers(spec: RunSpec) -> dict[str, RunSpec]:
     }
 
 
-def _key_of(message: str) -> str:
-    return message.split(" ", 1)[0]
-
-
-def _is_of(message: str, keys: Collection[str]) -> bool:
-    """Whether a message is about one of these keys, or about one below it."""
-    key = _key_of(message).rstrip(":")
-    return any(key == one or key.startswith(f"{one}.") for one in keys)
-
-
-def _terms_below(keys: Collection[str]) -> list[str]:
-    """The loss terms of recipes whose T or alpha is wrong: `teacher.loss` for `teacher.T`."""
-    parents = (key.rpartition(".") for key in keys)
-    return [f"{recipe}.loss" for recipe, _, name in parents if recipe and name in WEIGHING]
-
-
 def _requirements(config: RunConfig) -> Requirements:
     """What a run's loss terms require; a teacher they require must be configured.
 
@@ -274,31 +258,3 @@ def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
             f" {', '.join(terms) or 'none'} (ce is the option without)"
         ]
     return []
-
-
-class ErrorsByRun:
-    """Collects errors over the runs of a sweep; equal ones are reported once, with their runs."""
-
-    def __init__(self, runs: int) -> None:
-        self._runs = runs
-        self._origins: dict[str, list[str]] = {}
-
-    @contextmanager
-    def of(self, number: int, swept: Sequence[str]) -> Iterator[None]:
-        """Collect the UserError of a run, a message a line."""
-        try:
-            yield
-        except UserError as error:
-            origin = f"run {number}: {' '.join(swept)}" if swept else f"run {number}"
-            for message in str(error).splitlines():
-                self._origins.setdefault(message, []).append(origin)
-
-    def raise_if_any(self) -> None:
-        """Raise UserError with all messages; the runs are named unless all are concerned."""
-        lines = []
-        for message, origins in self._origins.items():
-            more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
-            where = f" ({'; '.join(origins[:3])}{more})" if len(origins) < self._runs else ""
-            lines.append(message + where)
-        if lines:
-            raise UserError("\n".join(lines))

@@ -15,7 +15,7 @@ from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.runs.build_specs import ErrorsByRun
+from kdsweep.runs.errors_by_run import ErrorsByRun
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import build_unit
 from kdsweep.training.mutual import Peers

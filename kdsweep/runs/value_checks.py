@@ -4,7 +4,7 @@ So a mistyped option is reported before gigabytes are read, and together with al
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ from kdsweep.errors import CollectedErrors, prefix_errors
 from kdsweep.tracking.mlflow import backend
 from kdsweep.tracking.mlflow.experiment import check_name
 
+# Keys that decide the weights and temperatures of loss terms, and for how many epochs.
+WEIGHING = {"T", "alpha", "hard_weight", "hard.label_smoothing", "trainer.epochs"}
 GIVEN = ("in_shape", "num_classes")  # arguments of a model that the data determines
 
 
@@ -59,6 +61,27 @@ class ValueChecks:
                 check()
             self._found[key] = errors.messages
         return list(self._found[key])
+
+
+def about_other_keys(messages: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The messages about other keys than those that are known to be wrong.
+
+    What is below such a key is left out, and so are the loss terms of a recipe with a wrong T or
+    alpha, which they may interpolate.
+    """
+    keys = {key_of(message) for message in known}
+    parents = (key.rpartition(".") for key in keys)
+    keys |= {f"{recipe}.loss" for recipe, _, name in parents if recipe and name in WEIGHING}
+    return [
+        message
+        for message in messages
+        if not any(f"{key_of(message)}.".startswith(f"{key}.") for key in keys)
+    ]
+
+
+def key_of(message: str) -> str:
+    """The config key that a message begins with."""
+    return message.split(" ", 1)[0].rstrip(":")
 
 
 def unknown_term_options(config: RunConfig) -> list[str]:

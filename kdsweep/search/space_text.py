@@ -13,6 +13,7 @@ from optuna.distributions import (
 )
 
 from kdsweep.common.validation import as_typed
+from kdsweep.search.space import Dimension
 
 NOT_SEARCHED = "not searched"
 # A dimension of numbers in rising order, which are searched by their position.
@@ -44,6 +45,13 @@ def _by_key(space: Mapping[str, str]) -> dict[str, str]:
         else:
             found[name] = distribution_text(text)
     return found
+
+
+def dimension_text(dimension: Dimension) -> str:
+    """What is searched of a key, as it is written on a command line."""
+    if dimension.ordered is not None:
+        return f"choice({_listed(dimension.ordered)})"
+    return _words(dimension.distribution)
 
 
 def distribution_text(text: str) -> str:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from optuna.distributions import distribution_to_json
 from optuna.pruners import BasePruner, NopPruner
 
 from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.text import first_line
+from kdsweep.common.validation import shown
 from kdsweep.config.limits import MOST
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
-from kdsweep.search.space_text import distribution_text
+from kdsweep.search.space_text import dimension_text
 from kdsweep.search.study import engine_of
 from kdsweep.search.timeout import parse_duration
 
@@ -151,10 +151,9 @@ def refuse_unknown_keys(space: Space, base: DictConfig) -> None:
     for dimension in space.dimensions:
         key = dimension.key
         if key not in known and not key.startswith(below_groups) and not {"/", "@"} & set(key):
-            text = distribution_text(distribution_to_json(dimension.distribution))
             errors.messages.append(
-                f"{key} must be a key of the config to be searched, got"
-                f" {dimension.description if dimension.ordered else text}{did_you_mean(key, known)}"
+                f"{key} must be a key of the config to be searched,"
+                f" got {dimension_text(dimension)}{did_you_mean(key, known)}"
             )
     errors.raise_if_any()
 
@@ -205,7 +204,7 @@ def refuse_combinations(
         if dimension.size == float("inf"):
             raise UserError(
                 f"{dimension.key} must be a list or a range of steps with"
-                f" hydra/sweeper/sampler=grid, got {dimension.description}"
+                f" hydra/sweeper/sampler=grid, got {dimension_text(dimension)}"
             )
     if sampler == "CmaEsSampler" and len(options.objectives) > 1:
         raise UserError(
@@ -223,7 +222,7 @@ def refuse_combinations(
         given = {key: value for key, value in node.items() if value is not None}
         raise UserError(
             f"hydra.sweeper.sampler must be a sampler of Optuna's with options that it takes,"
-            f" got {given}: {first_line(error)}"
+            f" got {shown(given)}: {first_line(error)}"
         ) from error
 
 

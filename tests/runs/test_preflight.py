@@ -75,13 +75,16 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_features_that_networks_lack_are_named_with_those_there_are(refusal: Refusal) -> None:
-    lines = refusal("loss=fitnet", "loss.fitnet.pairs=[[layer99,stage9]]").splitlines()
-    assert sorted(lines) == [
+    message = refusal("loss=fitnet", "loss.fitnet.pairs=[[layer99,stage9]]")
+    student, teacher = sorted(message.splitlines())
+    assert student == (
         "loss.fitnet.pairs must name modules of student.model (flatten, head, hidden1, hidden2,"
-        " dropout), got layer99",
-        "loss.fitnet.pairs must name modules of teacher.model (stage1, stage2, stage3, halve, head,"
-        " dropout, pool), got stage9; did you mean stage1?",
-    ]
+        " dropout), got layer99"
+    )
+    assert teacher.startswith(
+        "loss.fitnet.pairs must name modules of teacher.model (stage1, stage2, stage3, "
+    )
+    assert teacher.endswith(", got stage9; did you mean stage1?")
 
 
 SINGLE = ["dataset.source.shape=[3,16,16]", "trainer.batch_size=1"]

@@ -51,6 +51,6 @@ def test_a_folder_that_cannot_be_made_is_refused(occupied: str) -> None:
 
 def test_a_folder_of_a_sweep_is_refused() -> None:
     FOLDER.mkdir(parents=True)
-    write_json_atomic(FOLDER / SWEEP, SWEEP_DEFAULTS | {"role": "sweep"})
+    write_json_atomic(FOLDER / SWEEP, SWEEP_DEFAULTS | {"name": "T=1,4", "created": 0})
     with pytest.raises(UserError, match=r"^search\.name must be another one, got mine: .* sweep$"):
         own_folder(FOLDER).__enter__()

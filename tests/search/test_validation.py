@@ -107,8 +107,8 @@ def test_a_value_that_is_not_allowed_is_refused(
             "temprature must be a key of the config to be searched, got ",
         ),
         (["optimizer.lrr=interval(0.1,1)"], "; did you mean optimizer.lr?"),
-        (["trainer.epoch=range(1,4)"], "got int(range(1, 3)); did you mean trainer.epochs?"),
-        (["studnt.model.width=4,8"], "got [4, 8]; did you mean student.model.width?"),
+        (["trainer.epoch=range(1,4)"], "got int(interval(1, 3)); did you mean trainer.epochs?"),
+        (["studnt.model.width=4,8"], "got choice(4, 8); did you mean student.model.width?"),
         (
             [f"search.seeds=[{2**63 - 2}]"],
             "search.seeds must be at most 9223372036854775804 with search.finalist_seeds=3, which",
@@ -146,7 +146,7 @@ def test_a_value_that_is_not_allowed_is_refused(
         (["hydra/sweeper/sampler=motpe"], "The 'motpe' sampler was removed in Optuna 4.0."),
         (
             ["search/pruner=median", "search.pruner.n_startup_trials=-1"],
-            "search.pruner must be a pruner of Optuna's with options that it takes, got {'_target_",
+            "search.pruner must be a pruner of Optuna's with options that it takes, got {_target_",
         ),
         (
             ["search/pruner=median", "search.pruner._target_=os.getcwd"],
@@ -192,7 +192,7 @@ def test_words_that_make_no_search_are_refused(load: Load, words: list[str], mes
         ("seed=0,1", "seed must not be searched, got several; search.seeds are averaged"),
         (
             "hydra/sweeper/sampler=grid",
-            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got Float",
+            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got tag(log, in",
         ),
     ],
 )
