@@ -9,6 +9,7 @@ from torch import nn
 
 from kdsweep.builders.features import feature_errors
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.options import option_errors
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.data.pipeline.split import Dataset
@@ -25,6 +26,29 @@ def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module
     assert isinstance(model, nn.Module)
     adapt_input(model, dataset.mean, dataset.std)
     return model
+
+
+def refuse_model_options(node: dict[str, Any], key: str) -> None:
+    """Raise UserError for options of a model that are wrong whatever the images are.
+
+    It is built for large images on torch's device without memory. What it refuses without naming
+    an option of its own may be due to these images.
+
+    Args:
+        key: of the node, `student.model`.
+    """
+    if errors := option_errors(node, key, ("in_shape", "num_classes")):
+        raise UserError("\n".join(errors))
+    if node.get("weights") or node.get("pretrained"):
+        return  # they would be downloaded
+    try:
+        with torch.random.fork_rng(), torch.device("meta"):
+            instantiate_node(node, key, in_shape=(3, 224, 224), num_classes=10)
+    except UserError as error:
+        if str(error).startswith(f"{key}."):
+            raise
+    except RuntimeError:
+        return  # it computes with its weights
 
 
 def build_teacher_network(

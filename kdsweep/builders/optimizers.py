@@ -10,23 +10,25 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, refusal_of
 from kdsweep.builders.option_types import type_errors
-from kdsweep.builders.options import find_target, options_of
+from kdsweep.builders.options import find_target, option_errors, options_of
 from kdsweep.common.validation import as_typed
 from kdsweep.config.limits import MOST
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.schedule import Schedule
 
+GIVEN = ("params",)  # the argument that is no option
 # What optimizers of torch raise for a value that they do not take.
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
 def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Optimizer:
     """The optimizer of these parameters. Raises UserError, naming the option it does not take."""
+    # Some of torch's optimizers take values of any type.
+    if errors := option_errors(node, "optimizer", GIVEN) or type_errors(node, "optimizer"):
+        raise UserError("\n".join(errors))
     if (partial := node.get("_partial_")) is not True:
         raise UserError(f"optimizer._partial_ must be true, got {as_typed(partial)}")
-    if errors := type_errors(node, "optimizer"):  # of torch's optimizers some convert any value
-        raise UserError("\n".join(errors))
     recipe = instantiate_node(node, "optimizer")
     try:
         optimizer = recipe(trained)

@@ -52,8 +52,9 @@ def fits(value: object, hint: Any) -> bool:
     if origin is Literal:
         return value in parts
     if origin is tuple and Ellipsis not in parts:
-        is_long = isinstance(value, list | tuple) and len(value) == len(parts)
-        return is_long and all(fits(*pair) for pair in zip(value, parts, strict=True))
+        if not isinstance(value, list | tuple) or len(value) != len(parts):
+            return False
+        return all(fits(*pair) for pair in zip(value, parts, strict=True))
     if origin in (list, tuple, Sequence):
         return isinstance(value, list | tuple) and all(fits(child, parts[0]) for child in value)
     if hint in (float, int):

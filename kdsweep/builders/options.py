@@ -17,13 +17,15 @@ from kdsweep.config.schema import EXECUTION_WHITELIST
 ANY_KEYWORD, ANY_POSITION = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
-def option_errors(node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> list[str]:
+def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]:
     """A message for every option that the target of a node lacks, or that it requires.
 
     Args:
         key: of the node in the config.
         given: the arguments that kdsweep passes itself.
     """
+    if not isinstance(node, Mapping):
+        return [f"{key} must be a mapping of options, got {as_typed(node)}"]
     if "_target_" not in node:
         return [f"{key}._target_ must be given"]
     target = find_target(node["_target_"])

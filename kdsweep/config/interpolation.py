@@ -1,12 +1,11 @@
 """A composed config before its interpolations are resolved: which keys a term refers to."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from kdsweep.common.suggestions import did_you_mean
 from kdsweep.config.limits import scalars, unknown_keys
 from kdsweep.config.schema import TrainConfig
 
@@ -41,21 +40,11 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
     """
     written = raw(cfg)
     texts = [text for _, text in _texts(written)]
-    unknown = list(unknown_keys(TrainConfig, written))
     return [
         f"{key} must be a key of the config, got +{key}, which nothing reads"
-        f"{_sibling_like(key, cfg, unknown)}"
-        for key in unknown
+        for key in unknown_keys(TrainConfig, written)
         if not any(re.search(rf"\$\{{{re.escape(key)}[.}}]", text) for text in texts)
     ]
-
-
-def _sibling_like(key: str, cfg: DictConfig, unknown: Collection[str]) -> str:
-    """A suggestion of another key of the same node."""
-    parent, dot, name = key.rpartition(".")
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    siblings = [str(one) for one in node if f"{parent}{dot}{one}" not in unknown]
-    return did_you_mean(name, siblings, f"{parent}{dot}")
 
 
 def missing_keys(cfg: DictConfig) -> list[str]:

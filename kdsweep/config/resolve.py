@@ -7,7 +7,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.common.passwords import KEYS, register_address
-from kdsweep.common.validation import as_typed
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
 from kdsweep.config.run_config import RunConfig, run_config, to_values
@@ -137,7 +136,7 @@ def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
     Raises UserError for an unknown key, or a value of another type.
     """
     if not isinstance(node, dict):
-        raise UserError(f"{key} must be a mapping of options, got {as_typed(node)}")
+        raise UserError(f"{key} must be a mapping of options, got {node}")
     try:
         whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
         assert isinstance(whole, DictConfig)

@@ -75,7 +75,9 @@ class Imagenette:
 
         folder = self._folder
         if not folder.is_dir():
-            with explain_failed_download([URL.format(folder.name)], folder.parent, self.root):
+            _, md5 = datasets.Imagenette._ARCHIVES[self._size]
+            published = {URL.format(folder.name): md5}
+            with explain_failed_download(published, folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
         return {

@@ -99,13 +99,14 @@ class SpecBuilder:
         Raises UserError with these and all others.
         """
         found, requirements = CollectedErrors(), None
-        if WEIGHING & set(map(key_of, errors)):  # a term may be wrong because alpha is
+        keys = set(map(key_of, errors))
+        if WEIGHING & keys:  # a term may be wrong because alpha is
             found.messages += unknown_term_options(config)
         else:
             with found.of():
                 requirements = _requirements(config)
         needs_teacher = requirements is None or requirements.needs_teacher
-        found.messages += self._checks.errors(config, needs_teacher=needs_teacher)
+        found.messages += self._checks.errors(config, needs_teacher=needs_teacher, known=keys)
         found.messages = errors + about_other_keys(found.messages, errors)
         found.raise_if_any()
         assert requirements is not None, "there is no error"

@@ -55,15 +55,15 @@ class _Preflight:
         with errors.of():
             device = resolve_device(spec.config.trainer.device)
             steps = build_stream(spec.config, dataset, device).steps_per_epoch
-        networks = None
+        teachers: list[Sequence[FeatureExtractor]] = []
         with errors.of():
-            networks = self._networks(spec, dataset)
+            teachers.append(self._networks(spec, dataset))
         with errors.of():
-            if networks is None:  # its terms cannot be set up, its own network can be built
+            for networks in teachers:
+                self._check_unit(build_unit(spec, dataset, networks, steps), spec, networks)
+            if not teachers:  # its terms cannot be set up, its own network can be built
                 with torch.random.fork_rng():
                     build_student_network(spec.config, dataset)
-            else:
-                self._check_unit(build_unit(spec, dataset, networks, steps), spec, networks)
         if spec.stage is not None:
             with errors.of(), prefix_errors(f"stages.{list(spec.config.stages)[-1]}"):
                 self.check(spec.stage)

@@ -4,7 +4,7 @@ So a mistyped option is reported before gigabytes are read, and together with al
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 
 from kdsweep.builders.data import refuse_options
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.losses import build_objective
+from kdsweep.builders.models import refuse_model_options
 from kdsweep.builders.optimizers import refuse_optimizer
 from kdsweep.builders.options import option_errors
 from kdsweep.config.limits import MOST
@@ -26,7 +26,6 @@ from kdsweep.tracking.mlflow.experiment import check_name
 
 # Keys that decide the weights and temperatures of loss terms, and for how many epochs.
 WEIGHING = {"T", "alpha", "hard_weight", "hard.label_smoothing", "trainer.epochs"}
-GIVEN = ("in_shape", "num_classes")  # arguments of a model that the data determines
 
 
 class ValueChecks:
@@ -35,21 +34,29 @@ class ValueChecks:
     def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}
 
-    def errors(self, config: RunConfig, *, needs_teacher: bool) -> list[str]:
+    def errors(
+        self, config: RunConfig, *, needs_teacher: bool, known: Collection[str] = ()
+    ) -> list[str]:
         """A message for every value of a run, but for its loss terms, that no data can make right.
 
-        ``needs_teacher``: whether a loss term does; the recipe of a teacher is not read otherwise.
+        Args:
+            needs_teacher: whether a loss term does; the recipe of a teacher is not read otherwise.
+            known: keys that are known to be wrong; models with such an option are not built, which
+                may have a billion layers.
         """
+        too_large = sorted(key for key in known if ".model." in key)
         data, tracking, trainer = config.dataset, config.tracking, config.trainer
         found = self._once(partial(refuse_options, data), asdict(data))
         found += self._once(partial(_refuse_tracking, tracking), asdict(tracking))
-        found += _network_errors(config) + list(_stage_errors(config))
+        for key, model in _models(config).items():
+            found += self._once(partial(_refuse_model, model, key, too_large), [model, key])
+        found += _stage_errors(config)
         found += self._once(
             partial(_refuse_trainer, config), [config.optimizer, config.schedule, asdict(trainer)]
         )
         if needs_teacher:
             read = [asdict(config.teacher), asdict(data.augment)]
-            found += self._once(partial(_refuse_teachers, config), read)
+            found += self._once(partial(_refuse_teachers, config, too_large), read)
         return found
 
     def _once(self, check: "partial[None]", values: Any) -> list[str]:
@@ -94,12 +101,17 @@ def unknown_term_options(config: RunConfig) -> list[str]:
     ]
 
 
-def _network_errors(config: RunConfig) -> list[str]:
-    """Options of the networks that a run trains."""
+def _models(config: RunConfig) -> dict[str, Any]:
+    """The networks that a run trains, by their config keys."""
     models = {"student.model": config.student.model}
     for name, peer in peer_recipes(config).items():
         models[f"teacher.peers.{name}.model"] = peer.student.model
-    return [error for key, node in models.items() for error in option_errors(node, key, GIVEN)]
+    return models
+
+
+def _refuse_model(model: Any, key: str, too_large: Sequence[str]) -> None:
+    if not any(f"{key}." in known for known in too_large):
+        refuse_model_options(model, key)
 
 
 def _stage_errors(config: RunConfig) -> Iterator[str]:
@@ -120,18 +132,20 @@ def _refuse_trainer(config: RunConfig) -> None:
     errors.raise_if_any()
 
 
-def _refuse_teachers(config: RunConfig) -> None:
+def _refuse_teachers(config: RunConfig, too_large: Sequence[str]) -> None:
     """Raise UserError for values in the recipes of a run's teachers, and of theirs."""
     errors = CollectedErrors()
     for key, single in single_teachers(config).items():
-        errors.messages += option_errors(single.teacher.model or {}, f"{key}.model", GIVEN)
+        with errors.of():
+            _refuse_model(single.teacher.model, f"{key}.model", too_large)
         if single.teacher.checkpoint is None:
             recipe = _with_possible_epochs(teacher_recipe(single))
-            checks: tuple[Callable[[RunConfig], object], ...]
-            checks = (_refuse_trainer, build_objective, _refuse_teachers)
-            for check in checks:
-                with errors.of(), prefix_errors(key):
-                    check(recipe)
+            with errors.of(), prefix_errors(key):
+                _refuse_trainer(recipe)
+            with errors.of(), prefix_errors(key):
+                build_objective(recipe)
+            with errors.of(), prefix_errors(key):
+                _refuse_teachers(recipe, too_large)
     errors.raise_if_any()
 
 
@@ -147,8 +161,8 @@ def _refuse_tracking(tracking: TrackingConfig) -> None:
     if tracking.uri is None:
         return
     errors = CollectedErrors()
-    with errors.of(), naming_key("tracking"):
+    with errors.of(ValueError):
         backend.resolve(tracking.uri, Path.cwd())
-    with errors.of(), naming_key("tracking"):
+    with errors.of(ValueError):
         check_name(tracking.experiment)
     errors.raise_if_any()

@@ -146,6 +146,7 @@ def refuse_unknown_keys(space: Space, base: DictConfig) -> None:
     one of its options; Hydra composes these.
     """
     below_groups = tuple(f"{key}." for key in space.keys if "." not in key)
+    below_groups += tuple(f"loss.{term}." for term in _other_terms(space, base))
     known = set(_keys(OmegaConf.to_container(base, resolve=False)))
     errors = CollectedErrors()
     for dimension in space.dimensions:
@@ -156,6 +157,12 @@ def refuse_unknown_keys(space: Space, base: DictConfig) -> None:
                 f" got {dimension_text(dimension)}{did_you_mean(key, known)}"
             )
     errors.raise_if_any()
+
+
+def _other_terms(space: Space, base: DictConfig) -> set[str]:
+    """Terms whose options are searched, and that the loss does not have: they have no effect."""
+    terms = {key.split(".")[1] for key in space.keys if key.startswith("loss.")}
+    return terms - {str(name) for name in base.loss}
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

@@ -89,18 +89,6 @@ def test_an_unknown_key_is_refused(refusal: Refusal, key: str) -> None:
     assert message == f"{key} must be a key of the config, got +{key}, which nothing reads"
 
 
-@pytest.mark.parametrize(
-    ("word", "key"),
-    [
-        ("+trainer.epoch=3", "trainer.epochs"),
-        ("+alhpa=0.5", "alpha"),
-        ("+dataset.augment.mix_up=1", "dataset.augment.mixup"),
-    ],
-)
-def test_an_unknown_key_is_refused_with_the_nearest(refusal: Refusal, word: str, key: str) -> None:
-    assert refusal(word).endswith(f", which nothing reads; did you mean {key}?")
-
-
 def test_a_key_that_others_refer_to_is_read(command: Command) -> None:
     outcome = command("+wide=8", "student.model.width=${wide}", "dry_run=true")
     assert outcome.code == 0, outcome.err

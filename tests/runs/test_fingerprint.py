@@ -69,7 +69,7 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["trainer.epochs=3"],
         ["trainer.threads=2"],
         ["trainer.precision=bf16"],
-        ["trainer.device=meta"],  # present on every machine
+        ["trainer.device=cpu:0"],
         ["dataset=fake"],
         ["dataset.split_seed=1"],
         ["dataset.limit=100"],

@@ -14,6 +14,9 @@ DEVICE = "trainer.device must be auto, cpu or a device of this machine"
     ("word", "sentence"),
     [
         ("student.model.width=10000000000", "student.model.width must be at most 16384, got 10000"),
+        ("student.model.width=0", "student.model.width must be an integer > 0, got 0"),
+        ("student.model.dropout=1", "student.model.dropout must be a number in [0, 1), got 1"),
+        ("teacher.model.width=abc", "teacher.model.width must be an integer > 0, got 'abc'"),
         ("dataset.augment.crop_padding=1000000", "crop_padding must be at most 1024, got 1000000"),
         ("trainer.device=meta", DEVICE),
         ("trainer.device=nope", DEVICE),
@@ -93,6 +96,17 @@ def test_options_of_a_source_that_its_decoder_takes(refusal: Refusal) -> None:
         "dataset.source.image_sizee must be one of the options of ImageFolder"
     )
     assert message.endswith("got image_sizee=3; did you mean dataset.source.image_size?")
+
+
+def test_a_model_is_not_built_for_other_images_than_those_of_the_data(compose: Compose) -> None:
+    for words in (["student=vgg16"], ["student=torchvision", "student.model.name=vit_b_16"]):
+        config = resolve_config(compose("loss=ce", *words))
+        assert ValueChecks().errors(config, needs_teacher=False) == []
+
+
+def test_a_model_of_a_billion_layers_is_not_built(refusal: Refusal) -> None:
+    words = ["student=resnet8", "student.model.depth=1000000002"]
+    assert refusal(*words) == "student.model.depth must be at most 10000, got 1000000002"
 
 
 def test_an_experiment_has_a_name_that_mlflow_takes(refusal: Refusal) -> None:
