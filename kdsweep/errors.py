@@ -30,11 +30,11 @@ class CollectedErrors:
         self.messages: list[str] = []
 
     @contextmanager
-    def of(self, kind: type[Exception] | None = None) -> Iterator[None]:
-        """Keep the messages of the UserError, or other kind, that a check raises inside."""
+    def of(self, kind: type[Exception] = UserError) -> Iterator[None]:
+        """Keep the messages of the errors of a kind that a check raises inside."""
         try:
             yield
-        except kind or UserError as error:
+        except kind as error:
             self.messages += str(error).splitlines()
 
     def raise_if_any(self) -> None:
