@@ -15,12 +15,25 @@ class UserError(CompactHydraException):
 
 
 @contextmanager
-def prefix_errors(key: str) -> Iterator[None]:
-    """Put the config key of a recipe in front of the messages of its errors."""
+def prefix_errors(key: str, *, trains: str = "student") -> Iterator[None]:
+    """Put the config key of a recipe in front of the messages of its errors.
+
+    ``trains``: the key of the network that the recipe trains, which its messages call the student.
+    """
     try:
         yield
     except UserError as error:
-        raise UserError("\n".join(f"{key}.{line}" for line in str(error).splitlines())) from error
+        lines = str(error).splitlines()
+        raise UserError("\n".join(_of_recipe(line, key, trains) for line in lines)) from error
+
+
+def _of_recipe(line: str, key: str, trains: str) -> str:
+    """A message about a recipe, with the keys that the whole config has for the same."""
+    if trains == "student":
+        return f"{key}.{line}"
+    if line.startswith("student."):
+        return f"{trains}.{line.removeprefix('student.')}"
+    return f"{key}.{line.replace(' student.model', f' {trains}.model')}"
 
 
 class CollectedErrors:

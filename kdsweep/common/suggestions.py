@@ -1,7 +1,7 @@
 """The option that a mistyped word most likely means."""
 
-import difflib
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 CUTOFF = 0.6  # similarity from 0 to 1 below which an option is another word, not a misspelling
 
@@ -11,11 +11,13 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
 
     The first of equally similar ones is returned.
     """
-    by_lower_case: dict[str, str] = {}
-    for option in options:
-        by_lower_case.setdefault(option.lower(), option)
-    found = difflib.get_close_matches(word.lower(), list(by_lower_case), n=1, cutoff=CUTOFF)
-    return by_lower_case[found[0]] if found else None
+    ranked = nearest_first(word, options)
+    return ranked[0] if ranked and _similarity(word, ranked[0]) >= CUTOFF else None
+
+
+def nearest_first(word: str, options: Iterable[str]) -> list[str]:
+    """The options, the most similar to a word first, equally similar ones in their order."""
+    return sorted(options, key=lambda option: -_similarity(word, option))
 
 
 def did_you_mean(word: str, options: Iterable[str], prefix: str = "") -> str:
@@ -27,12 +29,5 @@ def did_you_mean(word: str, options: Iterable[str], prefix: str = "") -> str:
     return "" if option is None else f"; did you mean {prefix}{option}?"
 
 
-def nearest_first(word: str, options: Iterable[str]) -> list[str]:
-    """The options, those similar to a word first."""
-    matcher = difflib.SequenceMatcher(b=word.lower())
-
-    def difference(option: str) -> float:
-        matcher.set_seq1(option.lower())
-        return -matcher.ratio()
-
-    return sorted(options, key=difference)
+def _similarity(word: str, option: str) -> float:
+    return SequenceMatcher(None, option.lower(), word.lower()).ratio()

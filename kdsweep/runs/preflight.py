@@ -85,7 +85,7 @@ class _Preflight:
             network = build_teacher_network(
                 config.student.model, seed, dataset, features, loss=spec.config.loss
             )
-            with prefix_errors("teacher"):
+            with prefix_errors("teacher", trains="teacher"):
                 self.check(online)
             return [network]
         return [self._network(teacher, spec, dataset) for teacher in spec.teachers]
@@ -103,7 +103,7 @@ class _Preflight:
                 load_checkpoint(network.model, Path(checkpoint), teacher.key)
             if teacher.run is not None:
                 make_store(teacher)
-                with prefix_errors(teacher.key):
+                with prefix_errors(teacher.key, trains=teacher.key):
                     self.check(teacher.run)
             self._teachers[key] = network
         return self._teachers[key]

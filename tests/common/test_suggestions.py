@@ -11,6 +11,7 @@ from kdsweep.common.suggestions import did_you_mean, nearest, nearest_first
         ("betass", ["lr", "betas", "eps"], "betas"),
         ("Widht", ["depth", "width"], "width"),
         ("t", ["T", "alpha"], "T"),
+        ("stage9", ["halve", "stage2", "stage1"], "stage2"),
         ("foo", ["lr", "betas"], None),
         ("foo", [], None),
         ("", ["lr"], None),

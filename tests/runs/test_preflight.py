@@ -94,7 +94,7 @@ def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal:
     message = refusal("student=mobilenetv2", *SINGLE)
     assert message.startswith("trainer.batch_size must be at least 2 for student.model, got 1: ")
     message = refusal("teacher=mobilenetv2", "teacher.trainer.batch_size=1", SINGLE[0])
-    assert message.startswith("teacher.trainer.batch_size must be at least 2 for student.model")
+    assert message.startswith("teacher.trainer.batch_size must be at least 2 for teacher.model")
 
 
 def test_images_that_do_not_fit_into_memory_are_named(refusal: Refusal) -> None:

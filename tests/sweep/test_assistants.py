@@ -103,7 +103,7 @@ def test_an_interrupted_assistant_resumes_with_the_same_bits(
         (["teacher.teacher.trainer.batch_size=5000"], "teacher.teacher.trainer.batch_size must be"),
         (
             ["loss@teacher.loss=fitnet", "teacher.loss.fitnet.pairs=[[nope,pool]]"],
-            "teacher.loss needs a feature that the student does not have",
+            "teacher.loss.fitnet.pairs must name modules of teacher.model (",
         ),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
         ),
         (
             ["stages.hints.loss.fitnet.pairs=[[layer9,stage1]]"],
-            "feature 'layer9' must be",
+            "stages.hints.loss.fitnet.pairs must name modules of student.model (",
         ),
     ],
 )
