@@ -69,7 +69,7 @@ def _one_parameter() -> list[nn.Parameter]:
 
 
 def _refusal(node: dict[str, Any], error: Exception) -> str:
-    """A message for the option without which there is an optimizer, or for each that it lacks.
+    """A message for the option without which there is an optimizer, else for each wrong one.
 
     An error of torch names a value, `Invalid beta parameter at index 0`, and no option.
     """
@@ -87,8 +87,8 @@ def _refusal(node: dict[str, Any], error: Exception) -> str:
 
     if reason(options) is None:  # it fails on the parameters there are
         return refusal_of(node, "optimizer", error)
-    healing = [name for name in options if reason(options.keys() - {name}) is None]
-    refused = {name: reason(options) for name in healing[:1]}
+    wrong = [name for name in options if reason(options.keys() - {name}) is None]
+    refused = {name: reason(options) for name in wrong[:1]}
     refused = refused or {name: reason([name]) for name in options}
     messages = [
         f"optimizer.{name} must be a value that {target.__name__} takes,"
