@@ -91,9 +91,10 @@ SINGLE = ["dataset.source.shape=[3,16,16]", "trainer.batch_size=1"]
 
 
 def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal: Refusal) -> None:
-    message = refusal("student=mobilenetv2", *SINGLE)
+    message = refusal("student=mobilenetv2", "student.model.width=0.1", *SINGLE)
     assert message.startswith("trainer.batch_size must be at least 2 for student.model, got 1: ")
-    message = refusal("teacher=mobilenetv2", "teacher.trainer.batch_size=1", SINGLE[0])
+    teacher = ["teacher=mobilenetv2", "teacher.model.width=0.1", "teacher.trainer.batch_size=1"]
+    message = refusal(*teacher, SINGLE[0])
     assert message.startswith("teacher.trainer.batch_size must be at least 2 for teacher.model")
 
 
