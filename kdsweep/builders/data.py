@@ -6,15 +6,17 @@ import torch
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.common.types import Batch
+from kdsweep.common.validation import shown
 from kdsweep.config.run_config import RunConfig
-from kdsweep.config.schema import DatasetConfig
+from kdsweep.config.schema import AugmentConfig, DatasetConfig
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 from kdsweep.data.types import LabelledImages, Source
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
+from kdsweep.training.memory import is_out_of_memory
 
 EVALUATION_BATCH = 256  # at least this many images per forward pass in evaluation
 TRAINING_SAMPLE = 1000  # images to measure a teacher on where nothing is held out
@@ -22,8 +24,27 @@ TRAINING_SAMPLE = 1000  # images to measure a teacher on where nothing is held o
 
 def build_source(dataset: DatasetConfig) -> Source:
     """The data source of a data set, without reading its images."""
-    source: Source = instantiate_node(dataset.source, "dataset")
+    source: Source = instantiate_node(dataset.source, "dataset.source")
     return source
+
+
+def refuse_options(dataset: DatasetConfig) -> None:
+    """Raise UserError for the options of a data set that are wrong whatever its images are."""
+    errors = CollectedErrors()
+    with errors.of():
+        build_source(dataset)
+    with errors.of(), naming_key("dataset"):
+        SplitOptions.from_config(dataset)
+    with errors.of():
+        build_augmentation(dataset.augment)
+    errors.raise_if_any()
+
+
+def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer]:
+    """What is done to each image, and to each batch. Raises UserError for options out of range."""
+    with naming_key("dataset.augment"):
+        augment = Augment(crop_padding=options.crop_padding, flip=options.flip)
+        return augment, BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
 
 
 def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = None) -> Dataset:
@@ -40,14 +61,16 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
         )
     except (ValueError, OSError) as error:
         raise UserError(with_key("dataset", error)) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        node = shown(dataset.source)
+        raise UserError(f"dataset.source must fit into memory, got {node}") from error
 
 
 def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
     """The cohort's stream of training batches."""
-    options = config.dataset.augment
-    with naming_key("dataset.augment"):
-        augment = Augment(crop_padding=options.crop_padding, flip=options.flip)
-        mix = BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
+    augment, mix = build_augmentation(config.dataset.augment)
     with naming_key("trainer.batch_size"):
         return Stream(
             dataset.train,

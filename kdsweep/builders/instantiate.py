@@ -1,19 +1,29 @@
 """Objects from config nodes; messages about bad options begin with the config key."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from kdsweep.builders.option_types import type_errors
+from kdsweep.builders.options import option_errors
+from kdsweep.common.validation import shown
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
 from kdsweep.training.memory import is_out_of_memory
 
+# What a constructor raises for a value of a type that it does not expect.
+BY_TYPE = TypeError | AttributeError | IndexError | KeyError
+
 
 def instantiate_node(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
     """The object that a config node describes. A UserError begins with the config key."""
+    later = ("params",) if node.get("_partial_") is True else ()  # of an optimizer
+    if errors := option_errors(node, key, (*kwargs, *later)):
+        raise UserError("\n".join(errors))
     try:
         return instantiate(
             node, **kwargs, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST
@@ -21,22 +31,39 @@ def instantiate_node(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if is_out_of_memory(cause):
-            raise UserError(f"{key} must fit into memory, got {node}") from error
-        if isinstance(error, InstantiationException | ValueError | TypeError | OSError):
-            raise UserError(with_key(key, cause)) from error
+            raise UserError(f"{key} must fit into memory, got {shown(node)}") from error
+        if isinstance(error, InstantiationException | ValueError | OSError | BY_TYPE):
+            raise UserError(refusal_of(node, key, cause)) from error
         raise
 
 
-def with_key(key: str, error: BaseException) -> str:
-    """The message of an error, beginning with a config key."""
-    text = str(error).split("\nfull_key")[0].strip()
-    return text if text.startswith(key) else f"{key}: {text}"
+def refusal_of(node: dict[str, Any], key: str, error: BaseException) -> str:
+    """What is wrong with the options of a node that a constructor has failed on."""
+    if isinstance(error, BY_TYPE) and (errors := type_errors(node, key)):
+        return "\n".join(errors)
+    return with_key(key, error, node)
+
+
+def with_key(key: str, error: BaseException, options: Collection[str] = ()) -> str:
+    """The message of an error in one line, beginning with a config key.
+
+    A constructor does not know where in the config its ``options`` are: `width must be` becomes
+    `student.model.width must be`.
+    """
+    text = " ".join(str(error).split("\nfull_key")[0].split())
+    if text.startswith((key, f"{key.partition('.')[0]}.")):
+        return text
+    text = text.removeprefix(f"{key.rpartition('.')[2]}.")
+    word = re.match(r"\w*", text)
+    if word is not None and word[0] in options:
+        return f"{key}.{text}"
+    return f"{key} {text}" if text.startswith("must be ") else f"{key}: {text}"
 
 
 @contextmanager
-def naming_key(key: str) -> Iterator[None]:
+def naming_key(key: str, options: Collection[str] = ()) -> Iterator[None]:
     """Raise UserError, with the config key, for what a constructor inside refuses."""
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        raise UserError(with_key(key, error)) from error
+        raise UserError(with_key(key, error, options)) from error

@@ -10,14 +10,15 @@ from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
+from kdsweep.common.validation import as_typed, shown
 from kdsweep.config.recipes import num_averaged_teachers
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_terms
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
-from kdsweep.losses.base.weight_schedule import weight_schedule
+from kdsweep.losses.base.weight_schedule import KEYS, weight_schedule
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 
@@ -40,25 +41,18 @@ def build_objective(config: RunConfig) -> Objective:
 
     Raises UserError if a term cannot be built, or does not go with the data or the stages.
     """
+    errors = CollectedErrors()
+    terms, schedules = {}, {}
     with torch.random.fork_rng():
-        terms = {name: _build_term(name, config) for name in sorted(config.loss)}
-    augment, last_stage = config.dataset.augment, list(config.stages.values())[-1:]
-    for name, term in terms.items():
-        for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
-            if term.needs_labels and share:
-                raise UserError(
-                    f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class"
-                    f" of an image, got {share:g}"
-                )
-        if term.needs_stage and not any(name in stage.loss for stage in last_stage):
-            raise UserError(
-                f"loss.{name} must begin with a stage that has it among its loss terms, as the"
-                f" last of the stages, got stages {', '.join(config.stages) or 'none'}"
-            )
-    schedules = {}
+        for name in sorted(config.loss):
+            with errors.of():
+                terms[name] = _build_term(name, config)
+                _refuse_combination(name, terms[name], config)
     for name, node in config.loss.items():
-        with naming_key(f"loss.{name}.schedule"):
-            schedules[name] = weight_schedule(node.get("schedule"))
+        if isinstance(node, dict):
+            with errors.of(), naming_key(f"loss.{name}.schedule", KEYS):
+                schedules[name] = weight_schedule(node.get("schedule"))
+    errors.raise_if_any()
     with naming_key("loss"):
         return Objective(
             terms,
@@ -70,18 +64,36 @@ def build_objective(config: RunConfig) -> Objective:
         )
 
 
+def _refuse_combination(name: str, term: Term, config: RunConfig) -> None:
+    """Raise UserError for a term that does not go with the data or the stages of a run."""
+    augment, last_stage = config.dataset.augment, list(config.stages.values())[-1:]
+    for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
+        if term.needs_labels and share:
+            raise UserError(
+                f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class"
+                f" of an image, got {share:g}"
+            )
+    if term.needs_stage and not any(name in stage.loss for stage in last_stage):
+        raise UserError(
+            f"loss.{name} must begin with a stage that has it among its loss terms, as the"
+            f" last of the stages, got stages {', '.join(config.stages) or 'none'}"
+        )
+
+
 def _build_term(name: str, config: RunConfig) -> Term:
     """A loss term, or one for each of several teachers, each built right after its own seed."""
     node: Any = config.loss[name]
     if not isinstance(node, dict):
-        raise UserError(f"loss.{name} must be a term's options, got {node!r}")
+        raise UserError(f"loss.{name} must be a term's options, got {shown(node)}")
     options = {key: value for key, value in node.items() if key != "schedule"}
 
     def build(teacher: int) -> Term:
         _seed_term(name, config, teacher)
         term = instantiate_node(options, f"loss.{name}")
         if not isinstance(term, Term):
-            raise UserError(f"loss.{name}._target_ must be a loss term, got {node['_target_']}")
+            raise UserError(
+                f"loss.{name}._target_ must be a loss term, got {as_typed(node['_target_'])}"
+            )
         return term
 
     count, first = num_averaged_teachers(config), build(0)
@@ -126,4 +138,4 @@ def set_up_terms(
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
             except ValueError as error:
-                raise UserError(with_key(f"loss.{name}", error)) from error
+                raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error

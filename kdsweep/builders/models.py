@@ -1,13 +1,15 @@
 """Networks of students and teachers, with the features that loss terms require."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from kdsweep.builders.features import feature_errors
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.options import option_errors
 from kdsweep.common.notices import note_once
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
@@ -27,45 +29,79 @@ def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module
     return model
 
 
+def refuse_model_options(node: dict[str, Any], key: str) -> None:
+    """Raise UserError for options of a model that are wrong whatever the images are.
+
+    It is built for large images on torch's device without memory. What it refuses without naming
+    an option of its own may be due to these images.
+
+    Args:
+        key: of the node, `student.model`.
+    """
+    if errors := option_errors(node, key, ("in_shape", "num_classes")):
+        raise UserError("\n".join(errors))
+    if node.get("weights") or node.get("pretrained"):
+        return  # they would be downloaded
+    try:
+        with torch.random.fork_rng(), torch.device("meta"):
+            instantiate_node(node, key, in_shape=(3, 224, 224), num_classes=10)
+    except UserError as error:
+        if str(error).startswith(f"{key}."):
+            raise
+    except RuntimeError:
+        return  # it computes with its weights
+
+
 def build_teacher_network(
     node: dict[str, Any],
     seed: int,
     dataset: Dataset,
     features: Sequence[str] = (),
     key: str = "teacher",
+    loss: Mapping[str, Any] | None = None,
 ) -> FeatureExtractor:
-    """A teacher's network with its initial weights, and an extractor of its features."""
+    """A teacher's network with its initial weights, and an extractor of its features.
+
+    ``loss``: the terms that require these, for messages.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(derive("student", seed))
         model = build_network(dataset, node, key)
-    return extract_features(model, features, key, dataset)
+    return extract_features(model, features, key, dataset, loss)
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, key: str) -> None:
-    """Load a file of weights into a model; a line in the log says how the file was read.
+def load_checkpoint(
+    model: nn.Module, path: str | Path, key: str, option: str = "checkpoint"
+) -> None:
+    """Load a file of weights, which the option of a network names or leads to, into a model.
 
+    A line in the log describes how the file was read.
     `FILE:PART` is a part of it. Raises UserError if the file is missing, damaged, a pickle, or does
     not fit the model.
     """
     try:
         account = load_file_into(model, str(path))
     except ValueError as error:
-        raise UserError(f"{key}.checkpoint {error}") from error
+        raise UserError(f"{key}.{option} {error}") from error
     if account is not None:
-        note_once(f"{key}.checkpoint: {account}")
+        note_once(f"{key}.{option}: {account}")
 
 
 def extract_features(
-    model: nn.Module, names: Sequence[str], key: str, dataset: Dataset
+    model: nn.Module,
+    names: Sequence[str],
+    key: str,
+    dataset: Dataset,
+    loss: Mapping[str, Any] | None = None,
 ) -> FeatureExtractor:
     """The model with an extractor of the named features; its logits must fit the data set.
 
-    Raises UserError if a feature is not there, or the model does not fit the images or the classes.
+    Raises UserError if a feature is not there, with the option of ``loss`` that names it, or the
+    model does not fit the images or the classes.
     """
-    try:
-        network = FeatureExtractor(model, names)
-    except ValueError as error:
-        raise UserError(f"loss needs a feature that the {key} does not have: {error}") from error
+    if errors := feature_errors(model, names, key, loss or {}):
+        raise UserError("\n".join(errors))
+    network = FeatureExtractor(model, names)
     try:
         logits = dry_forward(network, dataset).logits
     except (RuntimeError, ValueError) as error:

@@ -5,15 +5,31 @@ from collections.abc import Sequence
 import torch
 
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.losses import build_objective, init_seed, set_up_terms
 from kdsweep.builders.models import build_network, extract_features, load_checkpoint
+from kdsweep.builders.optimizers import build_optimizer, build_schedule
 from kdsweep.common.rng import derive
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.training.schedule import Schedule
 from kdsweep.training.student import Student
+
+
+def build_student_network(
+    config: RunConfig, dataset: Dataset, features: Sequence[str] = (), key: str = "student"
+) -> tuple[FeatureExtractor, Objective]:
+    """A run's network with its initial weights, and the terms whose features it returns.
+
+    The random state of the caller changes: terms may draw after the network.
+    """
+    torch.manual_seed(derive("student", init_seed(config)))
+    model = build_network(dataset, config.student.model, key)
+    if (path := config.student.checkpoint) is not None:
+        load_checkpoint(model, path, key)
+    objective = build_objective(config)
+    required = sorted({*objective.student_features, *features})
+    return extract_features(model, required, key, dataset, config.loss), objective
 
 
 def build_student(
@@ -40,26 +56,14 @@ def build_student(
     trainer, seed = config.trainer, init_seed(config)
     device = resolve_device(trainer.device)
     with torch.random.fork_rng():
-        torch.manual_seed(derive("student", seed))
-        model = build_network(dataset, config.student.model, key)
-        if (path := config.student.checkpoint) is not None:
-            load_checkpoint(model, path, key)
-        objective = build_objective(config)
-        required = sorted({*objective.student_features, *features})
-        network = extract_features(model, required, key, dataset)
+        network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)
+    model = network.model
     model.to(device)
     objective.to(device)
     trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
-    recipe = instantiate_node(config.optimizer, "optimizer")
-    with naming_key("optimizer"):
-        optimizer = recipe(trained)
-    schedule = instantiate_node(config.schedule, "schedule")
-    assert isinstance(schedule, Schedule)
-    with naming_key("schedule"):
-        scheduler = schedule.build(
-            optimizer, epochs=trainer.epochs, steps_per_epoch=steps_per_epoch
-        )
+    optimizer = build_optimizer(config.optimizer, trained)
+    scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)
     return Student(
         network,
         objective,

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,25 @@ def write_bytes_atomic(path: Path, content: bytes | bytearray | memoryview) -> N
     """
     with atomic_write(path) as draft:
         draft.write_bytes(content)
+
+
+def remove_if_only(names: Collection[str], folder: Path) -> None:
+    """Remove a folder that holds nothing but files of these names.
+
+    Folders above it that are empty then are removed, up to and including multirun/.
+    """
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= set(names):
+        return
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    if folder.is_absolute() or folder.parts[0] != "multirun":
+        return  # the user has made them
+    for parent in folder.parents[:-1]:
+        try:
+            parent.rmdir()
+        except OSError:  # another sweep is there
+            return
 
 
 @contextmanager

@@ -10,6 +10,8 @@ NETWORK = {
     "timed out": "no answer in time",
     "timeout expired": "no answer in time",
     "RemoteDisconnected": "the connection is closed without an answer",
+    "Name or service not known": "no host of this name is known",
+    "nodename nor servname provided": "no host of this name is known",
     "Connection reset by peer": "the connection is reset",
     "error 500 ": "it answers with error 500",
     "too many 500 error responses": "it answers with error 500",

@@ -1,7 +1,7 @@
 """Checks of the numbers a user gives; a ValueError reads "KEY must be ALLOWED, got VALUE"."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeGuard
 
@@ -24,20 +24,40 @@ def is_integer(value: object) -> TypeGuard[int]:
 
 
 def shown(value: object) -> str:
-    """A value as it is written in yaml: null for None, lists whatever their class."""
-    if value is None:
-        return "null"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return str(list(value))
+    """A value as it is written in yaml, on one line: null, true, lists whatever their class."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shown(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return "[" + ", ".join(map(shown, value)) + "]"
     return repr(value)
 
 
-def require(
-    valid: bool, key: str, allowed: str, value: object, text: Callable[[object], str] = repr
-) -> None:
-    """Raises ValueError unless ``valid``; ``text`` renders the value in its message."""
+def as_typed(value: object) -> str:
+    """A value of the command line: a word without quotes, unless it reads as anything else.
+
+    `optimizer.lr='"1e-3"'` is a text, which 1e-3 would not show.
+    """
+    if isinstance(value, float):
+        return f"{value:g}"
+    if not isinstance(value, str):
+        return shown(value)
+    return f"the text {value!r}" if _reads_as_another_type(value) else value
+
+
+def _reads_as_another_type(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() in ("", "null", "none", "true", "false")
+    return True
+
+
+def require(valid: bool, key: str, allowed: str, value: object) -> None:
+    """Raises ValueError unless ``valid``."""
     if not valid:
-        raise ValueError(f"{key} must be {allowed}, got {text(value)}")
+        raise ValueError(f"{key} must be {allowed}, got {shown(value)}")
 
 
 def import_package(package: str, extra: str) -> Any:
@@ -61,8 +81,8 @@ def check_package(key: str, package: str, extra: str) -> None:
         ) from error
 
 
-def check_positive(key: str, value: object, text: Callable[[object], str] = shown) -> None:
-    require(is_finite_number(value) and value > 0, key, "a finite number > 0", value, text)
+def check_positive(key: str, value: object) -> None:
+    require(is_finite_number(value) and value > 0, key, "a finite number > 0", value)
 
 
 def check_not_negative(key: str, value: object) -> None:
@@ -85,7 +105,7 @@ def check_share(
 ) -> None:
     """A share of a data set, between 0 and 1; each end is allowed or not, for a reason ``why``."""
     interval = f"in {'[' if zero else '('}0, 1{']' if one else ')'}{why}"
-    require(_in_unit_interval(value, zero=zero, one=one), key, interval, value, shown)
+    require(_in_unit_interval(value, zero=zero, one=one), key, interval, value)
 
 
 def check_bool(key: str, value: object) -> None:
@@ -99,13 +119,13 @@ def check_positive_integer(key: str, value: object) -> None:
 def check_whole(key: str, value: object, *, least: int) -> None:
     """A whole number, at least ``least``."""
     valid = is_integer(value) and value >= least
-    require(valid, key, f"a whole number >= {least}", value, shown)
+    require(valid, key, f"a whole number >= {least}", value)
 
 
 def check_count(key: str, value: object) -> None:
     """A whole number >= 1, or None."""
     valid = value is None or (is_integer(value) and value >= 1)
-    require(valid, key, "a whole number >= 1 or null", value, shown)
+    require(valid, key, "a whole number >= 1 or null", value)
 
 
 def per_channel(key: str, values: object, channels: int) -> tuple[float, ...]:
@@ -113,7 +133,7 @@ def per_channel(key: str, values: object, channels: int) -> tuple[float, ...]:
     listed = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else []
     valid = len(listed) == channels and all(map(is_finite_number, listed))
     numbers = f"{channels} finite {'number' if channels == 1 else 'numbers'}"
-    require(valid, key, f"null or a list of {numbers}, one per channel", values, shown)
+    require(valid, key, f"null or a list of {numbers}, one per channel", values)
     return tuple(float(value) for value in listed)
 
 

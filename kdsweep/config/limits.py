@@ -31,6 +31,8 @@ MOST = {  # of every key of that name, at the root and in every recipe and stage
     "width": 16_384,
     "depth": 10_000,
     "dim": 65_536,
+    "stem_channels": 65_536,
+    "negatives": 10_000_000,
 }
 MOST_RUNS = 100_000  # of a grid
 NAME = re.compile(r"\w(?:[\w .-]{0,98}[\w-])?")

@@ -3,8 +3,7 @@
 from math import inf
 from typing import Any
 
-from kdsweep.common.text import format_number
-from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, is_number
+from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
@@ -111,4 +110,4 @@ def _hard_weight_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
 
 
 def _unless(valid: bool, key: str, value: Any, allowed: str) -> list[str]:
-    return [] if valid else [f"{key} must be {allowed}, got {format_number(value)}"]
+    return [] if valid else [f"{key} must be {allowed}, got {as_typed(value)}"]

@@ -24,7 +24,8 @@ class CIFAR10:
 
         archive = getattr(datasets, type(self).__name__)
         folder = Path(self.root).expanduser()
-        with explain_failed_download([archive.url], folder, self.root), warnings.catch_warnings():
+        archives = {archive.url: archive.tgz_md5}
+        with explain_failed_download(archives, folder, self.root), warnings.catch_warnings():
             # NumPy 2.4.0 to 2.4.4 and tarfile warn of how these archives were written in 2009.
             warnings.simplefilter("ignore")
             train, test = (archive(folder, train=part, download=True) for part in (True, False))

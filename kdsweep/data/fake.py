@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdsweep.common.rng import derive
-from kdsweep.common.validation import check_whole, require, shown
+from kdsweep.common.validation import check_whole, require
 from kdsweep.data.types import LabelledImages, SourceData
 
 COARSE = 4  # prototypes are interpolated from 4 x 4 values, so that crops and flips keep them
@@ -39,7 +39,7 @@ class Fake:
         check_whole("dataset.source.num_classes", num_classes, least=2)
         check_whole("dataset.source.num_train", num_train, least=num_classes)
         check_whole("dataset.source.num_test", num_test, least=1)
-        require(len(shape) == 3, "dataset.source.shape", "[channels, H, W]", shape, shown)
+        require(len(shape) == 3, "dataset.source.shape", "[channels, H, W]", shape)
         for length in shape:
             check_whole("dataset.source.shape", length, least=1)
         is_finite = 0 <= noise < float("inf")

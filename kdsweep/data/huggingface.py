@@ -38,6 +38,7 @@ class HuggingFace:
     """
 
     name = "huggingface"
+    more_options = ImageDecoder
 
     def __init__(
         self,

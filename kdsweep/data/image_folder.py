@@ -28,6 +28,7 @@ class ImageFolder:
     """
 
     name = "image_folder"
+    more_options = ImageDecoder
 
     def __init__(self, root: str | None, **decoder: Any) -> None:
         if root is None:

@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.validation import as_typed
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
@@ -26,10 +27,12 @@ class Imagenette:
     """
 
     name = "imagenette"
+    more_options = ImageDecoder
 
     def __init__(self, root: str, size: str = "320px", **decoder: Any) -> None:
         if size not in FOLDERS:
-            raise ValueError(f"dataset.source.size must be one of {', '.join(FOLDERS)}, got {size}")
+            allowed = ", ".join(FOLDERS)
+            raise ValueError(f"dataset.source.size must be one of {allowed}, got {as_typed(size)}")
         self.root, self._size = root, size
         self._folder = Path(root).expanduser() / FOLDERS[size]
         self._decoder, self._skipped = ImageDecoder(**decoder), SkippedFiles()
@@ -72,7 +75,9 @@ class Imagenette:
 
         folder = self._folder
         if not folder.is_dir():
-            with explain_failed_download([URL.format(folder.name)], folder.parent, self.root):
+            _, md5 = datasets.Imagenette._ARCHIVES[self._size]
+            published = {URL.format(folder.name): md5}
+            with explain_failed_download(published, folder.parent, self.root):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
         return {

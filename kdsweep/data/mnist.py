@@ -34,8 +34,8 @@ class MNIST:
         folder = Path(self.root).expanduser()
         files = folder / kind / "raw"
         if not all((files / Path(name).stem).is_file() for name, _ in archive.resources):
-            urls = [archive.mirrors[0] + name for name, _ in archive.resources]
-            with explain_failed_download(urls, files, self.root):
+            published = {archive.mirrors[0] + name: md5 for name, md5 in archive.resources}
+            with explain_failed_download(published, files, self.root):
                 archive(folder, download=True)
         try:
             train, test = (_labelled(archive(folder, train=part)) for part in (True, False))

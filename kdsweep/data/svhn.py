@@ -25,8 +25,8 @@ class SVHN:
 
         folder = Path(self.root).expanduser()
         parts = ("train", "test")
-        urls = [datasets.SVHN.split_list[part][0] for part in parts]
-        with explain_failed_download(urls, folder, self.root):
+        published = {url: md5 for url, _, md5 in (datasets.SVHN.split_list[p] for p in parts)}
+        with explain_failed_download(published, folder, self.root):
             archives = [datasets.SVHN(folder, split=part, download=True) for part in parts]
         train, test = (
             LabelledImages(torch.from_numpy(a.data).contiguous(), torch.from_numpy(a.labels))

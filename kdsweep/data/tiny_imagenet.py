@@ -29,6 +29,7 @@ class TinyImageNet:
     """
 
     name = "tiny_imagenet"
+    more_options = ImageDecoder
 
     def __init__(self, root: str, **decoder: Any) -> None:
         self.root = root
@@ -58,7 +59,7 @@ class TinyImageNet:
         from torchvision.datasets.utils import download_and_extract_archive  # as in cifar.py
 
         if not self._folder.is_dir():
-            with explain_failed_download([URL], self._folder.parent, self.root):
+            with explain_failed_download({URL: MD5}, self._folder.parent, self.root):
                 download_and_extract_archive(URL, self._folder.parent, md5=MD5)
         return sorted(self._lines("wnids.txt"))
 

@@ -55,7 +55,8 @@ def _load(
     if target is not None and record is None:
         raise RunFailed(f"{target.spec.name}: its training in {target.run_dir} is not complete")
     model, seed = teacher.model, teacher.config.seed
-    loaded = _frozen(model, seed, weights, teacher.key, config, features, context)
+    option = "checkpoint" if target is None else "store"
+    loaded = _frozen(model, seed, weights, teacher.key, option, config, features, context)
     if target is not None and record is not None:
         _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)
@@ -67,13 +68,17 @@ def _frozen(
     seed: int,
     weights: Path,
     key: str,
+    option: str,
     config: RunConfig,
     features: Sequence[str],
     context: TrainingContext,
 ) -> Teacher:
-    """A trained network on its device; precision and device are those of a config."""
+    """A trained network on its device; precision and device are those of a config.
+
+    ``option``: which of its options leads to its weights, `checkpoint` or `store`.
+    """
     network = build_teacher_network(model, seed, context.dataset(config), features, key)
-    load_checkpoint(network.model, weights, key)
+    load_checkpoint(network.model, weights, key, option)
     device = resolve_device(config.trainer.device)
     network.model.to(device)
     return Teacher(network, precision=config.trainer.precision, device=device)
@@ -122,7 +127,7 @@ def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> N
     splits = build_splits(config, dataset, resolve_device(config.trainer.device))
     split = splits.get("val", splits["test"])
     model, seed = config.student.model, config.seed
-    teacher = _frozen(model, seed, target.weights, "teacher", config, (), context)
+    teacher = _frozen(model, seed, target.weights, "teacher", "store", config, (), context)
     with torch_state(config.trainer.threads):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"

@@ -23,7 +23,7 @@ from typing import Literal, Self, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.common.validation import check_positive
+from kdsweep.common.validation import check_positive, shown
 from kdsweep.losses.at import attention
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape, to_same_size
@@ -52,9 +52,10 @@ class FT(LearnedFeatureTerm):
         learns: Learns = "both",
     ) -> None:
         super().__init__(pairs, weight)
-        check_positive("rate", rate, repr)
+        check_positive("rate", rate)
         if learns not in get_args(Learns):
-            raise ValueError(f"learns must be one of {', '.join(get_args(Learns))}, got {learns!r}")
+            allowed = ", ".join(get_args(Learns))
+            raise ValueError(f"learns must be one of {allowed}, got {shown(learns)}")
         self.rate, self.learns = rate, learns
         self.needs_stage = learns == "translator"
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdsweep.common.validation import check_positive, check_temperature
+from kdsweep.common.validation import check_positive, check_temperature, shown
 from kdsweep.losses.base.logit_term import SoftTargetTerm
 from kdsweep.losses.base.soft_targets import compare_soft_targets
 
@@ -77,7 +77,9 @@ def similarity_errors(p: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
 def validated_factors(factors: Sequence[float]) -> list[float]:
     """The factors as floats; ValueError unless there is one, and all are finite numbers > 0."""
     if not isinstance(factors, Sequence) or not factors:
-        raise ValueError(f"factors must be a list of numbers > 0, at least one, got {factors!r}")
+        raise ValueError(
+            f"factors must be a list of numbers > 0, at least one, got {shown(factors)}"
+        )
     for factor in factors:
-        check_positive("factors", factor, repr)
+        check_positive("factors", factor)
     return [float(factor) for factor in factors]

@@ -69,7 +69,7 @@ class ShuffleNetV1(nn.Sequential):
         check_multiplier(width)
         first, second, third = (scaled(base, width, multiple=4 * GROUPS) for base in CHANNELS)
         if first <= STEM_CHANNELS:
-            raise ValueError(f"width of shufflenetv1 must be at least 0.15, got {width!r}")
+            raise ValueError(f"width of shufflenetv1 must be at least 0.15, got {width}")
         self.stem = conv_bn_relu(in_shape[0], STEM_CHANNELS, kernel_size=1)
         self.stage1 = stage(ShuffleUnit, STEM_CHANNELS, first, BLOCKS[0], stride=2)
         self.stage2 = stage(ShuffleUnit, first, second, BLOCKS[1], stride=2)

@@ -1,8 +1,7 @@
 """From composed configs to run specs: everything is decided and validated before training."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,10 +25,18 @@ from kdsweep.config.recipes import (
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.validate import validation_errors
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError, prefix_errors
+from kdsweep.runs.errors_by_run import ErrorsByRun
 from kdsweep.runs.fingerprint import fingerprint, peer_fingerprint, student_identity
 from kdsweep.runs.naming import Cell, cell_of
 from kdsweep.runs.spec import RunSpec, TeacherSpec
+from kdsweep.runs.value_checks import (
+    WEIGHING,
+    ValueChecks,
+    about_other_keys,
+    key_of,
+    unknown_term_options,
+)
 
 
 def build_specs(
@@ -68,6 +75,7 @@ class SpecBuilder:
         self._checkpoints = CheckpointFiles()
         self._digests: dict[str, dict[str, str]] = {}
         self._shared: dict[str, RunSpec] = {}
+        self._checks = ValueChecks()
 
     def of_job(self, cfg: DictConfig, job: Sequence[str], swept: Sequence[str]) -> RunSpec:
         """The spec of a job. Raises UserError, with a message a line."""
@@ -76,18 +84,41 @@ class SpecBuilder:
         config, errors = self._checkpoints.resolve(resolve_config(cfg))
         errors += validation_errors(config) + unknown_key_errors(cfg)
         errors += loss_option_errors(job, config.loss)
-        if errors:
-            raise UserError("\n".join(errors))
-        return self.of_config(config, cell_of(cfg, config, swept))
+        requirements = self._checked_requirements(config, errors)
+        return self._run(config, requirements, cell_of(cfg, config, swept))
 
     def of_config(self, config: RunConfig, cell: Cell) -> RunSpec:
         """The spec of a run with this valid config. Raises UserError."""
-        requirements = _requirements(config)
+        return self._run(config, _requirements(config), cell)
+
+    def _run(self, config: RunConfig, requirements: Requirements, cell: Cell) -> RunSpec:
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config)
         return self._spec(config, requirements, self._digests[key], "run", cell)
+
+    def _checked_requirements(self, config: RunConfig, errors: list[str]) -> Requirements:
+        """What the loss terms of a run require, if all of its values are allowed.
+
+        Args:
+            errors: messages about it that there are already; of two for a key the first counts.
+
+        Raises UserError with these and all others.
+        """
+        found, requirements = CollectedErrors(), None
+        keys = set(map(key_of, errors))
+        if WEIGHING & keys:  # a term may be wrong because alpha is
+            found.messages += unknown_term_options(config)
+        else:
+            with found.of():
+                requirements = _requirements(config)
+        needs_teacher = requirements is None or requirements.needs_teacher
+        found.messages += self._checks.errors(config, needs_teacher=needs_teacher, known=keys)
+        found.messages = errors + about_other_keys(found.messages, errors)
+        found.raise_if_any()
+        assert requirements is not None, "there is no error"
+        return requirements
 
     def _spec(
         self,
@@ -236,40 +267,3 @@ def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
             f" {', '.join(terms) or 'none'} (ce is the option without)"
         ]
     return []
-
-
-@contextmanager
-def prefix_errors(key: str) -> Iterator[None]:
-    """Put the config key of a recipe in front of the messages of its errors."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError("\n".join(f"{key}.{line}" for line in str(error).splitlines())) from error
-
-
-class ErrorsByRun:
-    """Collects errors over the runs of a sweep; equal ones are reported once, with their runs."""
-
-    def __init__(self, runs: int) -> None:
-        self._runs = runs
-        self._origins: dict[str, list[str]] = {}
-
-    @contextmanager
-    def of(self, number: int, swept: Sequence[str], *, whole: bool = False) -> Iterator[None]:
-        """Collect the UserError of a run, as a whole or a message a line."""
-        try:
-            yield
-        except UserError as error:
-            origin = f"run {number}: {' '.join(swept)}" if swept else f"run {number}"
-            for message in [str(error)] if whole else str(error).splitlines():
-                self._origins.setdefault(message, []).append(origin)
-
-    def raise_if_any(self) -> None:
-        """Raise UserError with all messages; the runs are named unless all are concerned."""
-        lines = []
-        for message, origins in self._origins.items():
-            more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
-            where = f" ({'; '.join(origins[:3])}{more})" if len(origins) < self._runs else ""
-            lines.append(message + where)
-        if lines:
-            raise UserError("\n".join(lines))

@@ -4,17 +4,23 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.builders.single_images import refuse_single_images
+from kdsweep.builders.students import build_student_network
 from kdsweep.common.pacing import with_lines
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.runs.build_specs import ErrorsByRun, prefix_errors
+from kdsweep.runs.errors_by_run import ErrorsByRun
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import build_unit
+from kdsweep.training.mutual import Peers
+from kdsweep.training.student import Student
 
 
 def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]) -> None:
@@ -31,7 +37,7 @@ def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
     for spec in with_lines(specs, "checking the runs"):
         if spec.fingerprint not in checked:
             checked.add(spec.fingerprint)
-            with errors.of(spec.number, spec.swept, whole=True):
+            with errors.of(spec.number, spec.swept):
                 checker.check(spec)
     errors.raise_if_any()
 
@@ -45,19 +51,42 @@ class _Preflight:
 
     def check(self, spec: RunSpec) -> None:
         dataset = self.datasets(spec.config)
-        stream = build_stream(spec.config, dataset, resolve_device(spec.config.trainer.device))
-        build_unit(spec, dataset, self._networks(spec, dataset), stream.steps_per_epoch)
+        errors = CollectedErrors()
+        steps = 1
+        with errors.of():
+            device = resolve_device(spec.config.trainer.device)
+            steps = build_stream(spec.config, dataset, device).steps_per_epoch
+        teachers: list[Sequence[FeatureExtractor]] = []
+        with errors.of():
+            teachers.append(self._networks(spec, dataset))
+        with errors.of():
+            for networks in teachers:
+                self._check_unit(build_unit(spec, dataset, networks, steps), spec, networks)
+            if not teachers:  # its terms cannot be set up, its own network can be built
+                with torch.random.fork_rng():
+                    build_student_network(spec.config, dataset)
         if spec.stage is not None:
-            with prefix_errors(f"stages.{list(spec.config.stages)[-1]}"):
+            with errors.of(), prefix_errors(f"stages.{list(spec.config.stages)[-1]}"):
                 self.check(spec.stage)
+        errors.raise_if_any()
+
+    def _check_unit(
+        self, unit: Student | Peers, spec: RunSpec, networks: Sequence[FeatureExtractor]
+    ) -> None:
+        if spec.config.trainer.batch_size > 1:
+            return
+        for student in unit.students:  # the terms of peers compare the outputs of each other
+            refuse_single_images(student, networks, self.datasets(spec.config))
 
     def _networks(self, spec: RunSpec, dataset: Dataset) -> list[FeatureExtractor]:
         """The networks of a run's teachers, for their shapes."""
         if (online := spec.online_teacher) is not None:
             config, features = online.config, spec.requirements.teacher_features
             seed = spec.config.teacher.seed
-            network = build_teacher_network(config.student.model, seed, dataset, features)
-            with prefix_errors("teacher"):
+            network = build_teacher_network(
+                config.student.model, seed, dataset, features, loss=spec.config.loss
+            )
+            with prefix_errors("teacher", trains="teacher"):
                 self.check(online)
             return [network]
         return [self._network(teacher, spec, dataset) for teacher in spec.teachers]
@@ -68,12 +97,14 @@ class _Preflight:
         identity = [teacher.model, checkpoint] if teacher.run is None else teacher.run.fingerprint
         key = json.dumps([identity, teacher.key, features], sort_keys=True)
         if key not in self._teachers:
-            network = build_teacher_network(teacher.model, seed, dataset, features, teacher.key)
+            network = build_teacher_network(
+                teacher.model, seed, dataset, features, teacher.key, spec.config.loss
+            )
             if checkpoint is not None:
                 load_checkpoint(network.model, Path(checkpoint), teacher.key)
             if teacher.run is not None:
                 make_store(teacher)
-                with prefix_errors(teacher.key):
+                with prefix_errors(teacher.key, trains=teacher.key):
                     self.check(teacher.run)
             self._teachers[key] = network
         return self._teachers[key]

@@ -33,6 +33,7 @@ def build_unit(
                 members[name].requirements.teacher_features,
                 keys[other],
                 dataset,
+                members[name].config.loss,
             )
             for other, one in others.items()
         ]

@@ -1,6 +1,7 @@
 """Runs a search: claims and trains block after block of trials, then publishes the results."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext
+from kdsweep.runs.spec import RunSpec
 from kdsweep.search import lease
 from kdsweep.search.estimate import estimate_search
+from kdsweep.search.folder import own_folder
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import draw
 from kdsweep.search.results import Finalist, SearchSummary
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.run_cache import RunCache, TrialRuns
 from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runner import TrialRunner
@@ -40,24 +43,28 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
     published), and RunFailed if too many trials failed, or none is complete.
     """
     deadline = Deadline(plan.timeout)
+    planned = TrialRuns(jobs, plan.space, plan.folder)
+    first_run = planned.run(0, {}, plan.options.seeds[0]).target.spec  # stands for all of them
+    at_bounds = planned.boundary_specs(plan.options.seeds[0])
     if plan.config.dry_run:
         untracked = {**plan.config.tracking, "uri": None}
         with Progress() as progress, closing(TrainingContext(untracked, progress)) as context:
             estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
         return
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    with report_disk_full(plan.folder):
-        _run(plan, jobs, deadline)
+    with own_folder(plan.folder), report_disk_full(plan.folder):
+        _run(plan, jobs, deadline, [first_run, *at_bounds])
 
 
-def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
+def _run(
+    plan: SearchPlan, jobs: HydraJobs, deadline: Deadline, examples: Sequence[RunSpec]
+) -> None:
     """Train, then publish the results, whatever has ended the training."""
     with ExitStack() as stack:
         with Progress(total_runs=plan.n_trials) as progress:
             tracking = dict(plan.config.tracking)
             context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
             context.stop_in_time = deadline.check
-            controller = _open_controller(plan, jobs, context, stack)
+            controller = _open_controller(plan, jobs, context, stack, examples)
             show_destination(context)
             finalists, stopped = controller.train()
             if is_worker():
@@ -75,19 +82,25 @@ def _run(plan: SearchPlan, jobs: HydraJobs, deadline: Deadline) -> None:
 
 
 def _open_controller(
-    plan: SearchPlan, jobs: HydraJobs, context: TrainingContext, stack: ExitStack
+    plan: SearchPlan,
+    jobs: HydraJobs,
+    context: TrainingContext,
+    stack: ExitStack,
+    examples: Sequence[RunSpec],
 ) -> "SearchController":
-    """Open and check everything that a search needs, before its first trial."""
+    """Open and check everything that a search needs, before its first trial.
+
+    ``examples``: runs of the search that stand for all, the first of them for its identity.
+    """
     runs = RunCache(jobs, context, plan.space, plan.folder)
-    first_run = runs.run(0, {}, plan.options.seeds[0]).target.spec  # stands for all of them
-    runs.preflight([first_run, *runs.boundary_specs(plan.options.seeds[0])])
+    runs.preflight(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
         study = open_study(
             str(plan.config.hydra.sweeper.storage),
             plan.name,
             plan.directions,
-            plan.identity(first_run),
+            plan.identity(examples[0]),
             plan.pruner,
             plan.folder,
         )

@@ -16,7 +16,12 @@ from kdsweep.search.sampling import make_pruner
 from kdsweep.search.space import Space, grid_size, parse, searched_keys
 from kdsweep.search.study import SETTINGS
 from kdsweep.search.timeout import parse_duration
-from kdsweep.search.validation import directions_of, refuse_combinations, refuse_values
+from kdsweep.search.validation import (
+    directions_of,
+    refuse_combinations,
+    refuse_unknown_keys,
+    refuse_values,
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
     space = parse([*params, *command_line], lambda key, loss: True)
     space = replace(space, applies=study_name.applies_with(context, config, space.fixed))
     base = study_name.base_config(context, config, space.fixed)
+    refuse_unknown_keys(space, base)
     space = study_name.without_ineffective_keys(space, base, searched_keys(command_line))
     pruner = make_pruner(options.pruner)
     refuse_combinations(config, options, space, pruner)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from kdsweep.common.files import write_json_atomic
 from kdsweep.config.overrides import without_hydra
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.scheduler import refuse_without_validation, train
@@ -33,19 +33,15 @@ class TrialRun(NamedTuple):
     target: RunTarget
 
 
-class RunCache:
-    """Plans and trains the runs of one search; equal ones are trained once.
+class TrialRuns:
+    """Plans the runs of one search, which needs no folder, no data and no store.
 
     A run is in `<trial>/seed-<seed>` of the search's folder. ``jobs`` compose the configs and call
     Hydra's job callbacks.
     """
 
-    def __init__(
-        self, jobs: HydraJobs, context: TrainingContext, space: Space, folder: Path
-    ) -> None:
-        self.jobs, self.context, self.space, self.folder = jobs, context, space, folder
-        self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
-        self._read: set[Path] = set()
+    def __init__(self, jobs: HydraJobs, space: Space, folder: Path) -> None:
+        self.jobs, self.space, self.folder = jobs, space, folder
 
     def run(self, trial: int, values: dict[str, Any], seed: int) -> TrialRun:
         """A trial's run, composed, in its folder."""
@@ -62,15 +58,25 @@ class RunCache:
         Raises UserError, naming every value that is not allowed.
         """
         specs: list[RunSpec] = []
-        messages: dict[str, None] = {}
+        errors = CollectedErrors()
         for point in self.space.boundary_points():
-            try:
+            with errors.of():
                 specs.append(self.run(0, point, seed).target.spec)
-            except UserError as error:
-                messages |= dict.fromkeys(str(error).splitlines())
-        if messages:
-            raise UserError("\n".join(f"{message}, which is searched" for message in messages))
+        errors.messages = [f"{message}, which is searched" for message in errors.messages]
+        errors.raise_if_any()
         return specs
+
+
+class RunCache(TrialRuns):
+    """Plans and trains the runs of one search; equal ones are trained once."""
+
+    def __init__(
+        self, jobs: HydraJobs, context: TrainingContext, space: Space, folder: Path
+    ) -> None:
+        super().__init__(jobs, space, folder)
+        self.context = context
+        self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
+        self._read: set[Path] = set()
 
     def preflight(self, specs: Sequence[RunSpec]) -> None:
         """Build every part once. Raises UserError if one fails, or without a validation set."""

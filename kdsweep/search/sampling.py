@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdsweep.common.rng import derive
 from kdsweep.common.text import first_line
+from kdsweep.common.validation import shown
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import SearchStudy, grid_choices
 from kdsweep.search.space import Space
@@ -150,8 +151,8 @@ def make_pruner(options: dict[str, Any] | None) -> BasePruner:
     except Exception as error:  # whatever its constructor raises
         raise UserError(
             f"search.pruner must be a pruner of Optuna's with options that it takes,"
-            f" got {options}: {first_line(error)}"
+            f" got {shown(options)}: {first_line(error)}"
         ) from error
     if not isinstance(pruner, BasePruner):
-        raise UserError(f"search.pruner must be a pruner of Optuna's, got {options}")
+        raise UserError(f"search.pruner must be a pruner of Optuna's, got {shown(options)}")
     return pruner

@@ -19,13 +19,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kdsweep.common.passwords import redact_password, reveal
 from kdsweep.common.text import first_line
+from kdsweep.common.validation import shown
 from kdsweep.errors import UserError
 from kdsweep.search.optuna_internals import SearchStudy
+from kdsweep.search.space_text import space_changes
 from kdsweep.tracking.mlflow import connections
 
 IDENTITY = "kdsweep.runs.fingerprint"
 IDENTITY_DEFAULTS = {"numerics": 2}  # of a study that was created before these were recorded
+SPACE = "space"  # of the identity: the searched keys
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
+LOCK = ".study.lock"
 MAX_LISTED = 3  # changed keys that a refusal lists
 # Tables that show which program a database belongs to: Optuna, MLflow, and one that both have.
 STUDIES, MLFLOW, VERSION = "studies", "experiments", "alembic_version"
@@ -94,7 +98,7 @@ def exclusive_lock(engine: Engine, folder: Path) -> Iterator[None]:
     The file locks out processes with the same folder, PostgreSQL also hosts with another one.
     Both free the lock of a process that dies.
     """
-    with FileLock(folder / ".study.lock"), engine.begin() as connection:
+    with FileLock(folder / LOCK), engine.begin() as connection:
         if engine.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(POSTGRES_LOCK)))
         yield
@@ -133,7 +137,7 @@ def _refuse_change(name: str, stored: dict[str, Any], identity: dict[str, Any]) 
     changed = list(_changes(stored, json.loads(json.dumps(identity, default=str))))
     if not changed:
         return
-    (key, old, new), *others = changed
+    (key, old, new), *others = [(key, _text(old), _text(new)) for key, old, new in changed]
     messages = [f"{key} of the search {name} must stay {old}, got {new}"]
     messages += [f"{key} must stay {old}, got {new}" for key, old, new in others[: MAX_LISTED - 1]]
     if more := len(changed) - len(messages):
@@ -141,11 +145,17 @@ def _refuse_change(name: str, stored: dict[str, Any], identity: dict[str, Any]) 
     raise UserError(f"{'; '.join(messages)}; another search.name begins another search")
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
+
+
 def _changes(stored: dict[str, Any], identity: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """(key, old, new) of what differs; what a study was created without is no difference."""
     for key, value in identity.items():
-        if key != SETTINGS and key in stored and stored[key] != value:
+        if key not in (SETTINGS, SPACE) and key in stored and stored[key] != value:
             yield key, stored[key], value
+    if SPACE in stored:
+        yield from space_changes(stored[SPACE], identity.get(SPACE, {}))
     old, new = (values.get(SETTINGS, {}) for values in (stored, identity))
     for key in {**old, **new} if old else {}:
         if old.get(key) != new.get(key):

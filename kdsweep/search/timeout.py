@@ -31,5 +31,8 @@ def parse_duration(text: str | None) -> float:
         return math.inf
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"search.timeout must be like 90s, 30m, 8h or 2d, got {text}")
+        raise UserError(
+            "search.timeout must be null or a time > 0 like 90 (seconds), 90s, 30m, 8h or 2d,"
+            f" got {text}"
+        )
     return float(match[1]) * UNITS[match[2]]

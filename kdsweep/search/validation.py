@@ -5,19 +5,23 @@ What depends on the study's storage is refused in `kdsweep.search.study`, a spac
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from optuna.pruners import BasePruner, NopPruner
 
+from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.text import first_line
+from kdsweep.common.validation import shown
 from kdsweep.config.limits import MOST
 from kdsweep.config.schema import SearchConfig
-from kdsweep.errors import UserError
+from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
+from kdsweep.search.space_text import dimension_text
 from kdsweep.search.study import engine_of
+from kdsweep.search.timeout import parse_duration
 
 # Keys of result.json, and their directions. Nothing of the test set: what is selected by it cannot
 # be measured on it.
@@ -98,23 +102,75 @@ UNSUPPORTED_KEYS = (
 
 
 def refuse_values(config: DictConfig) -> None:
-    """Refuse, with a UserError, invalid values that can be seen from the config alone."""
+    """Refuse, with one UserError, all invalid values that can be seen from the config alone."""
+    errors = CollectedErrors()
     for key, allowed, holds in CHECKS:
         value = OmegaConf.select(config, key)
         if not holds(value):
-            raise UserError(f"{key} must be {allowed}, got {_as_yaml(value)}")
-    if config.search.finalists > 0 and config.search.finalist_seeds < 1:
-        raise UserError(
-            f"search.finalist_seeds must be at least 1 with search.finalists="
-            f"{config.search.finalists}, got {config.search.finalist_seeds}"
-        )
+            errors.messages.append(f"{key} must be {allowed}, got {_as_yaml(value)}")
+    with errors.of():
+        parse_duration(config.search.timeout)
     given = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
     for key, default, instead in UNSUPPORTED_KEYS:
         value = OmegaConf.select(config, key)
         if key in given or (default is not ... and value != default):
-            raise UserError(f"{key} must be left out of a search, got {_as_yaml(value)}: {instead}")
-    _refuse_objectives(config)
+            errors.messages.append(
+                f"{key} must be left out of a search, got {_as_yaml(value)}: {instead}"
+            )
+    with errors.of():
+        _refuse_objectives(config)
+    errors.raise_if_any()
+    _refuse_finalists(config)
     engine_of(str(config.hydra.sweeper.storage)).dispose()
+
+
+def _refuse_finalists(config: DictConfig) -> None:
+    """Refuse finalists without seeds, or with seeds above the largest there is."""
+    finalists, count = config.search.finalists, config.search.finalist_seeds
+    if finalists > 0 and count < 1:
+        raise UserError(
+            f"search.finalist_seeds must be at least 1 with search.finalists={finalists},"
+            f" got {count}"
+        )
+    if finalists > 0 and config.search.seeds[-1] + count > MOST["seed"]:
+        raise UserError(
+            f"search.seeds must be at most {MOST['seed'] - count} with search.finalist_seeds="
+            f"{count}, which come after them, got {_as_yaml(config.search.seeds)}"
+        )
+
+
+def refuse_unknown_keys(space: Space, base: DictConfig) -> None:
+    """Refuse, with a UserError, to search keys that no config has.
+
+    A key below a group that is searched itself (`loss.fitnet.weight` with `loss`) may belong to
+    one of its options; Hydra composes these.
+    """
+    below_groups = tuple(f"{key}." for key in space.keys if "." not in key)
+    below_groups += tuple(f"loss.{term}." for term in _other_terms(space, base))
+    known = set(_keys(OmegaConf.to_container(base, resolve=False)))
+    errors = CollectedErrors()
+    for dimension in space.dimensions:
+        key = dimension.key
+        if key not in known and not key.startswith(below_groups) and not {"/", "@"} & set(key):
+            errors.messages.append(
+                f"{key} must be a key of the config to be searched,"
+                f" got {dimension_text(dimension)}{did_you_mean(key, known)}"
+            )
+    errors.raise_if_any()
+
+
+def _other_terms(space: Space, base: DictConfig) -> set[str]:
+    """Terms whose options are searched, and that the loss does not have: they have no effect."""
+    terms = {key.split(".")[1] for key in space.keys if key.startswith("loss.")}
+    return terms - {str(name) for name in base.loss}
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a config, those of its nodes included."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield f"{prefix}{name}"
+            yield from _keys(child, f"{prefix}{name}.")
 
 
 def _refuse_objectives(config: DictConfig) -> None:
@@ -155,7 +211,7 @@ def refuse_combinations(
         if dimension.size == float("inf"):
             raise UserError(
                 f"{dimension.key} must be a list or a range of steps with"
-                f" hydra/sweeper/sampler=grid, got {dimension.description}"
+                f" hydra/sweeper/sampler=grid, got {dimension_text(dimension)}"
             )
     if sampler == "CmaEsSampler" and len(options.objectives) > 1:
         raise UserError(
@@ -173,7 +229,7 @@ def refuse_combinations(
         given = {key: value for key, value in node.items() if value is not None}
         raise UserError(
             f"hydra.sweeper.sampler must be a sampler of Optuna's with options that it takes,"
-            f" got {given}: {first_line(error)}"
+            f" got {shown(given)}: {first_line(error)}"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.files import remove_if_only
 from kdsweep.common.processes import host_has_restarted, is_local, is_running
 from kdsweep.errors import UserError
 from kdsweep.execution.target import RunTarget, SweepLocation
@@ -54,10 +55,7 @@ def scratch() -> Path:
 
 def release(folder: Path) -> None:
     """Give a claimed folder back if nothing but Hydra's own note of the sweep is in it."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CLAIM, "multirun.yaml"}:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+    remove_if_only({CLAIM, "multirun.yaml"}, folder)
 
 
 def may_be_training(note: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from kdsweep.common.validation import require
+from kdsweep.common.validation import is_integer, require
 
 
 class Schedule(ABC):
@@ -21,7 +21,8 @@ class Schedule(ABC):
     """
 
     def __init__(self, *, warmup_epochs: int = 0) -> None:
-        require(warmup_epochs >= 0, "warmup_epochs", "at least 0", warmup_epochs)
+        is_whole = is_integer(warmup_epochs) and warmup_epochs >= 0
+        require(is_whole, "warmup_epochs", "a whole number >= 0", warmup_epochs)
         self.warmup_epochs = warmup_epochs
 
     def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from kdsweep.common.validation import (
+    as_typed,
     check_bool,
     check_count,
     check_fraction,
@@ -73,7 +74,7 @@ def test_a_share_may_exclude_either_end(ends, good, bad, interval):
 def test_true_and_false_are_the_only_bools():
     check_bool("key", False)
     for value in (0, 1, None, "true"):
-        with pytest.raises(ValueError, match=f"^key must be true or false, got {value!r}$"):
+        with pytest.raises(ValueError, match=f"^key must be true or false, got {shown(value)}$"):
             check_bool("key", value)
 
 
@@ -82,10 +83,12 @@ def test_whole_numbers():
     check_count("key", None)
     check_count("key", 1)
     for value in (1, 2.0, True):
-        with pytest.raises(ValueError, match=f"^key must be a whole number >= 2, got {value}$"):
+        with pytest.raises(
+            ValueError, match=f"^key must be a whole number >= 2, got {shown(value)}$"
+        ):
             check_whole("key", value, least=2)
     for value in (0, 1.5, False):
-        with pytest.raises(ValueError, match=f"null, got {value}$"):
+        with pytest.raises(ValueError, match=f"null, got {shown(value)}$"):
             check_count("key", value)
 
 
@@ -106,3 +109,18 @@ def test_one_finite_number_per_channel():
 
 def test_values_are_shown_as_yaml_has_them():
     assert [shown(value) for value in (None, (1, 2), "a", 0.5)] == ["null", "[1, 2]", "'a'", "0.5"]
+    assert shown({"a": [None, True], "b": {"c": False}}) == "{a: [null, true], b: {c: false}}"
+
+
+def test_values_are_printed_as_they_are_typed_and_texts_that_read_as_numbers_are_marked():
+    values = (4.0, 1e-3, "fast", None, True, [1, None])
+    assert [as_typed(value) for value in values] == [
+        "4",
+        "0.001",
+        "fast",
+        "null",
+        "true",
+        "[1, null]",
+    ]
+    for text in ("1e-3", "nan", "true", "null", ""):
+        assert as_typed(text) == f"the text {text!r}"

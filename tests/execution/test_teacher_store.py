@@ -9,6 +9,7 @@ from commands import Command, Refusal
 from outcomes import digests
 from safetensors.torch import load_file, save_file
 
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.execution import teacher_store
 from kdsweep.models.cnn import CNN
 from kdsweep.training.checkpoint import save_weights
@@ -151,6 +152,22 @@ def test_weights_that_are_not_finite_are_refused_with_key_and_file(
     assert f"student.checkpoint {sentence}" in refusal(*student)
     member = f"teacher.members.first.checkpoint={path}"
     assert f"teacher.members.first.checkpoint {sentence}" in refusal(*ENSEMBLE, member)
+
+
+def test_damaged_weights_of_the_store_are_not_blamed_on_a_checkpoint(
+    command: Command, tmp_path: Path
+) -> None:
+    words = [*QUICK, f"teacher.store={tmp_path}/own"]
+    assert command(*words).code == 0
+    (weights,) = (tmp_path / "own").glob("*/checkpoint/model.safetensors")
+    name = classifier(weights, "weight")
+    changed(weights, name, lambda rows: rows * torch.nan).replace(weights)
+    (record,) = (tmp_path / "own").glob("*/result.json")
+    write_json_atomic(record, {**read_json(record), "weights_sha256": None})  # of an old version
+    again = command(*words)
+    assert again.code == 1
+    assert f"teacher.store {weights} must hold finite weights, got nan or inf in" in again.err
+    assert "teacher.checkpoint" not in again.err
 
 
 @pytest.mark.slow

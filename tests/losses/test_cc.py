@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from kdsweep.common.validation import shown
 from kdsweep.losses.cc import CC
 
 
@@ -29,5 +30,5 @@ def test_both_embeddings_have_dim_dimensions(case, golden):
 
 @pytest.mark.parametrize("dim", [0, -1, 1.5, None, True])
 def test_bad_dimensions_are_refused(dim):
-    with pytest.raises(ValueError, match=f"dim must be an integer >= 1, got {dim!r}"):
+    with pytest.raises(ValueError, match=f"dim must be an integer >= 1, got {shown(dim)}"):
         CC([["a", "b"]], weight=1.0, dim=dim)

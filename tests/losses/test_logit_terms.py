@@ -178,7 +178,7 @@ def test_standardised_it_ignores_offset_and_size_of_the_logits(path, logits):
 def test_negative_numbers_are_refused(path):
     """Other bad values are tested with the checks, in common/test_validation.py."""
     for name in set(options_of(path)) - {"_target_", "standardize", "factors"}:
-        with pytest.raises(UserError, match=f"loss.{path.stem}: {name} must be a .*got -1"):
+        with pytest.raises(UserError, match=f"loss.{path.stem}.{name} must be a .*got -1"):
             build(path, **{name: -1})
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from kdsweep.common.validation import shown
 from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.soft_ce import SoftCE, soft_cross_entropy
 
@@ -36,5 +37,5 @@ def test_has_the_gradient_of_kl(student, teacher, gradient_of, T):
 
 @pytest.mark.parametrize("T", [0, -1, float("inf"), float("nan"), None])
 def test_bad_temperatures_are_refused(T):
-    with pytest.raises(ValueError, match=f"T must be a number from 1e-6 to 1e6, got {T!r}"):
+    with pytest.raises(ValueError, match=f"T must be a number from 1e-6 to 1e6, got {shown(T)}"):
         SoftCE(T=T, weight=1.0)

@@ -5,6 +5,7 @@ from commands import Compose
 from specs import build_spec
 
 from kdsweep.config.resolve import resolve_config
+from kdsweep.runs import build_specs
 
 
 @pytest.fixture
@@ -69,7 +70,6 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["trainer.epochs=3"],
         ["trainer.threads=2"],
         ["trainer.precision=bf16"],
-        ["trainer.device=meta"],  # present on every machine
         ["dataset=fake"],
         ["dataset.split_seed=1"],
         ["dataset.limit=100"],
@@ -83,6 +83,12 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
 )
 def test_another_run(mark, words: list[str]) -> None:
     assert mark(*words) != mark()
+
+
+def test_another_kind_of_device_is_another_run(mark, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = mark()
+    monkeypatch.setattr(build_specs, "resolve_device", lambda name: "cuda:0")
+    assert mark() != on_cpu
 
 
 def test_other_data_is_another_run(mark) -> None:

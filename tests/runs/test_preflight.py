@@ -15,41 +15,44 @@ from kdsweep.training import checkpoint
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["loss.kl.T=null"], "T must be a number from 1e-6 to 1e6, got None"),
-        (["loss.kl.weight=-1"], "loss.kl: weight must be a finite number >= 0, got -1"),
-        (["loss.kl.standardize=maybe"], "loss.kl: standardize must be true or false, got 'maybe'"),
+        (["loss.kl.T=null"], "loss.kl.T must be a number from 1e-6 to 1e6, got null"),
+        (["loss.kl.weight=-1"], "loss.kl.weight must be a finite number >= 0, got -1"),
+        (["loss.kl.standardize=maybe"], "loss.kl.standardize must be true or false, got 'maybe'"),
         (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
-        (["loss.kl.schedule=20"], "loss.kl.schedule: must be null or hold some of warmup, until,"),
-        (["loss.kl.schedule={warm:3}"], "loss.kl.schedule: must be null or hold some of warmup,"),
-        (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule: warmup must be an integer >= 1, got"),
+        (["loss.kl.schedule=20"], "loss.kl.schedule must be null or hold some of warmup, until,"),
+        (["loss.kl.schedule={warm:3}"], "loss.kl.schedule must be null or hold some of warmup,"),
+        (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule.warmup must be an integer >= 1, got"),
         (
             ["loss.kl.schedule={until:1}", "hard_weight=0"],
             "loss: hard_weight or the weight of a term must be > 0 in every epoch, got",
         ),
         (["trainer.batch_size=5000"], "trainer.batch_size must be at most the"),
         (["trainer.device=tpu9"], "trainer.device must be auto, cpu or a device"),
-        (["schedule.warmup_epochs=9"], "warmup_epochs must be less than trainer.epochs=2, got 9"),
+        (
+            ["schedule.warmup_epochs=9"],
+            "schedule.warmup_epochs must be less than trainer.epochs=2, got 9",
+        ),
         (["schedule=multistep", "schedule.milestones=[3,2]"], "milestones must be rising"),
         (["teacher.trainer.batch_size=5000"], "teacher.trainer.batch_size must be at most the"),
         (["loss=[kl,kl]"], "loss must name each option once, got [kl,kl]"),
         (["loss=[]"], "loss must name at least one option"),
         (["teacher=none"], "teacher must be a model for these loss terms, got none"),
-        (["loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"], "feature 'layer9' must be"),
-        (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet: pairs must be"),
+        (["loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"], "student.model (flatten, "),
+        (["loss=fitnet", "loss.fitnet.pairs=[]"], "loss.fitnet.pairs must be"),
         (
             ["loss=fitnet", "loss.fitnet.pairs=${pairs:maps}"],
             "loss.fitnet.pairs: student.features.maps must be given, got []; or list the pairs",
         ),
         (["loss=fitnet", "teacher=none"], "loss.fitnet.pairs: teacher must be a model, got none"),
-        (["loss=fitnet", "loss.fitnet.pairs=[[pool,stage1]]"], "feature 'pool' must be"),
+        (["loss=fitnet", "loss.fitnet.pairs=[[pool,stage1]]"], "head), got pool"),
         (
             ["loss=fitnet", "loss.fitnet.pairs=[[hidden2,stage1]]"],
-            "loss.fitnet: pairs [hidden2, stage1]: features must be two vectors",
+            "loss.fitnet.pairs [hidden2, stage1]: features must be two vectors",
         ),
         (["dataset.val_fraction=1"], "dataset.val_fraction must be"),
         (["dataset.train_fraction=0"], "dataset.train_fraction must be"),
         (["dataset.limit=0"], "dataset.limit must be"),
-        (["student.model.width=0"], "width must be"),
+        (["student.model.width=0"], "student.model.width must be an integer > 0, got 0"),
         (
             ["student.checkpoint=nowhere.safetensors"],
             "student.checkpoint must be a file of weights",
@@ -61,7 +64,7 @@ from kdsweep.training import checkpoint
         (["teacher=torchvision"], "teacher.model.name must be given"),
         (
             ["loss=fitnet", "loss.fitnet.pairs=[[nope,stage1]]"],
-            "loss needs a feature that the student does not have",
+            "loss.fitnet.pairs must name modules of student.model (",
         ),
     ],
 )
@@ -69,6 +72,35 @@ def test_what_cannot_be_trained_is_refused(
     refusal: Refusal, words: list[str], sentence: str
 ) -> None:
     assert sentence in refusal(*words)
+
+
+def test_features_that_networks_lack_are_named_with_those_there_are(refusal: Refusal) -> None:
+    message = refusal("loss=fitnet", "loss.fitnet.pairs=[[layer99,stage9]]")
+    student, teacher = sorted(message.splitlines())
+    assert student == (
+        "loss.fitnet.pairs must name modules of student.model (flatten, head, hidden1, hidden2,"
+        " dropout), got layer99"
+    )
+    assert teacher.startswith(
+        "loss.fitnet.pairs must name modules of teacher.model (stage1, stage2, stage3, "
+    )
+    assert teacher.endswith(", got stage9; did you mean stage1?")
+
+
+SINGLE = ["dataset.source.shape=[3,16,16]", "trainer.batch_size=1"]
+
+
+def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal: Refusal) -> None:
+    message = refusal("student=mobilenetv2", "student.model.width=0.1", *SINGLE)
+    assert message.startswith("trainer.batch_size must be at least 2 for student.model, got 1: ")
+    teacher = ["teacher=mobilenetv2", "teacher.model.width=0.1", "teacher.trainer.batch_size=1"]
+    message = refusal(*teacher, SINGLE[0])
+    assert message.startswith("teacher.trainer.batch_size must be at least 2 for teacher.model")
+
+
+def test_images_that_do_not_fit_into_memory_are_named(refusal: Refusal) -> None:
+    message = refusal("dataset.source.shape=[1,1000000,1000000]")
+    assert message.startswith("dataset.source must fit into memory, got {")
 
 
 def test_what_does_not_fit_into_memory_is_named(

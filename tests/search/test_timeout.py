@@ -33,5 +33,7 @@ def test_words_that_are_durations(text: str | None, seconds: float) -> None:
 def test_other_words_are_refused_with_key_and_value(text: str) -> None:
     with pytest.raises(UserError) as refused:
         parse_duration(text)
-    assert str(refused.value).startswith("search.timeout must be like 90s, 30m, 8h or 2d, got ")
+    assert str(refused.value).startswith(
+        "search.timeout must be null or a time > 0 like 90 (seconds), 90s, 30m, 8h or 2d, got "
+    )
     assert str(refused.value).endswith(text)

@@ -106,7 +106,19 @@ def test_a_value_that_is_not_allowed_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["search.timeout=soon"], "search.timeout must be like 90s, 30m, 8h or 2d, got soon"),
+        (["search.timeout=soon"], "search.timeout must be null or a time > 0 like 90 (seconds),"),
+        (["search.timeout=0"], "90s, 30m, 8h or 2d, got 0"),
+        (
+            ["temprature=interval(1,4)"],
+            "temprature must be a key of the config to be searched, got ",
+        ),
+        (["optimizer.lrr=interval(0.1,1)"], "; did you mean optimizer.lr?"),
+        (["trainer.epoch=range(1,4)"], "got int(interval(1, 3)); did you mean trainer.epochs?"),
+        (["studnt.model.width=4,8"], "got choice(4, 8); did you mean student.model.width?"),
+        (
+            [f"search.seeds=[{2**63 - 2}]"],
+            "search.seeds must be at most 9223372036854775804 with search.finalist_seeds=3, which",
+        ),
         (["seed=5"], "seed must be left out of a search, got 5: its seeds are search.seeds"),
         (["seed=0"], "seed must be left out of a search, got 0: its seeds are search.seeds"),
         (["hydra.sweep.dir=mine"], "hydra.sweep.dir must be left out of a search, got mine: its f"),
@@ -140,7 +152,7 @@ def test_a_value_that_is_not_allowed_is_refused(
         (["hydra/sweeper/sampler=motpe"], "The 'motpe' sampler was removed in Optuna 4.0."),
         (
             ["search/pruner=median", "search.pruner.n_startup_trials=-1"],
-            "search.pruner must be a pruner of Optuna's with options that it takes, got {'_target_",
+            "search.pruner must be a pruner of Optuna's with options that it takes, got {_target_",
         ),
         (
             ["search/pruner=median", "search.pruner._target_=os.getcwd"],
@@ -175,10 +187,18 @@ def test_words_that_make_no_search_are_refused(load: Load, words: list[str], mes
     ("word", "message"),
     [
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be from 1 to 10000, got 0"),
+        (
+            "alpha=interval(0,2)",
+            "alpha must be a number in [0, 1], got 2, which is searched",
+        ),
+        (
+            "foo=interval(0,1)",
+            "foo must be a key of the config to be searched, got interval(0.0, 1.0)",
+        ),
         ("seed=0,1", "seed must not be searched, got several; search.seeds are averaged"),
         (
             "hydra/sweeper/sampler=grid",
-            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got Float",
+            "T must be a list or a range of steps with hydra/sweeper/sampler=grid, got tag(log, in",
         ),
     ],
 )
@@ -191,6 +211,15 @@ def test_a_refused_command_prints_one_line_and_creates_nothing(
     assert outcome.err.count("\n") == 1, outcome.err
     assert "Traceback" not in outcome.err
     assert not [*outcome.folder.glob("multirun*"), *outcome.folder.glob("*.db")]
+
+
+def test_all_wrong_values_of_a_search_are_named_at_once(load: Load) -> None:
+    words = ["search=bayes", "search.timeout=soon", "search.workers=0", "seed=3"]
+    words += ["search.objectives=[nope]", "hydra.sweeper.n_jobs=0"]
+    with pytest.raises(UserError) as refused:
+        make_search_plan(*load(*words))
+    keys = [line.split(" ")[0] for line in str(refused.value).splitlines()]
+    assert sorted(keys) == sorted(word.partition("=")[0] for word in words[1:])
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_one_more_member_is_one_more_teacher(command: Command) -> None:
         ),
         (
             ["teacher.members.second.model.width=0"],
-            "teacher.members.second.model: width must be",
+            "teacher.members.second.model.width must be",
         ),
         (
             ["teacher.members.second.trainer.epochs=0"],
@@ -91,7 +91,7 @@ def test_one_more_member_is_one_more_teacher(command: Command) -> None:
         ),
         (
             ["teacher@teacher.members.second=deepnn", "loss=fitnet", "dry_run=true"],
-            "loss needs a feature that the teacher.members.second does not have",
+            "loss.fitnet.pairs must name modules of teacher.members.second.model (",
         ),
         (
             ["teacher.members.first.features.hint=null", "loss=fitnet"],

@@ -104,7 +104,7 @@ def test_an_interrupted_unit_resumes_with_the_same_bits(
         (["loss=ce"], "loss must have a term that needs a teacher with teacher.peers, got ce"),
         (
             ["+student@teacher.peers.second=mlp", "teacher.peers.second.model.width=0"],
-            "teacher.peers.second.model: width must be",
+            "teacher.peers.second.model.width must be",
         ),
         (["+teacher.peers.second.sedd=1"], "teacher.peers.second.sedd: Key 'sedd' not in"),
         (

@@ -161,8 +161,8 @@ def test_a_teacher_whose_students_all_diverged_is_not_trained_to_its_end(
         (["teacher=ensemble"], "teacher.members must be empty with teacher.online=true, got first"),
         (["teacher=peers"], "teacher.peers must be empty with teacher.online=true, got second"),
         (["teacher=none"], "teacher must be a model for these loss terms, got none"),
-        (["teacher.model.width=0"], "teacher.model: width must be"),
-        (["teacher.schedule.warmup_epochs=9"], "teacher.schedule: warmup_epochs must be less than"),
+        (["teacher.model.width=0"], "teacher.model.width must be"),
+        (["teacher.schedule.warmup_epochs=9"], "teacher.schedule.warmup_epochs must be less than"),
         (
             ["teacher=assistant", "teacher.online=false", "+teacher.teacher.online=true"],
             "teacher.teacher.online must be false below the root, got true",

@@ -181,7 +181,7 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
         (["+stages.more=5"], "stages.more must be a mapping of options, got 5"),
         (["+stages.more=null"], "stages.more must be a mapping of options, got None"),
         (["+stages.hints.epoch=3"], "stages.hints.epoch: Key 'epoch' not in 'StageConfig'"),
-        (["stages.hints.loss.fitnet.weight=-1"], "stages.hints.loss.fitnet: weight must be a"),
+        (["stages.hints.loss.fitnet.weight=-1"], "stages.hints.loss.fitnet.weight must be a"),
         (["teacher=peers"], "stages must be empty with teacher.peers, got hints"),
         (["teacher.online=true"], "stages must be empty with teacher.online, got hints"),
         (["teacher=none", "loss=ce"], "teacher must be a model, got none"),
@@ -192,7 +192,7 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
         ),
         (
             ["stages.hints.loss.fitnet.pairs=[[layer9,stage1]]"],
-            "feature 'layer9' must be",
+            "stages.hints.loss.fitnet.pairs must name modules of student.model (",
         ),
     ],
 )

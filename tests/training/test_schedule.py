@@ -109,7 +109,7 @@ def test_onecycle_cycles_the_momentum_of_adamw() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Constant(warmup_epochs=-1), "warmup_epochs must be at least 0, got -1"),
+        (lambda: Constant(warmup_epochs=-1), "warmup_epochs must be a whole number >= 0, got -1"),
         (lambda: MultiStep(milestones=[5, 5]), "milestones must be rising epochs"),
         (lambda: MultiStep(milestones=[5], gamma=2.0), "gamma must be in"),
         (lambda: OneCycle(pct_start=1.0), "pct_start must be in"),

@@ -62,7 +62,8 @@ class ImageDecoder:
         check_positive("dataset.source.memory_gib", self.memory_gib)
         check_whole("dataset.source.workers", self.workers, least=0)
         if self.channels not in (None, 1, 3):
-            raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {self.channels!r}")
+            got = shown(self.channels)
+            raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {got}")
         if self.white is not None:
             check_positive("dataset.source.white", self.white)
         if self.image_size is not None:

@@ -25,29 +25,55 @@ FAILURES = (
 
 
 @contextmanager
-def explain_failed_download(urls: Sequence[str], folder: Path, root: str) -> Iterator[None]:
+def explain_failed_download(archives: Mapping[str, str], folder: Path, root: str) -> Iterator[None]:
     """Report any failure of a download into ``folder`` as one message: which files to put where.
 
-    Raises ValueError if a file is neither there nor can be downloaded; ``root`` is dataset.root as
-    given by the user.
+    Args:
+        archives: their addresses, each with the MD5 of the file.
+        root: dataset.root as given by the user.
+
+    Raises ValueError if a file is neither there and whole nor can be downloaded.
     """
-    names = [url.rpartition("/")[2] for url in urls]
-    files = ", ".join(names)
+    urls = list(archives)
+    damaged = [url for url, digest in archives.items() if _is_damaged(folder / _name(url), digest)]
+    files = ", ".join(map(_name, urls))
 
     def size() -> str:
-        paths = [folder / name for name in names]
+        paths = [folder / _name(url) for url in urls]
         return f"{sum(path.stat().st_size for path in paths if path.is_file()) / MIB:.1f} MiB"
 
     try:
         with lines_while(f"downloading, checking or unpacking {files} in {folder}", size):
             yield
     except FAILURES as error:
+        if damaged:
+            raise ValueError(_damaged(damaged, folder, root, error)) from error
         they, them = ("it", "it") if len(urls) == 1 else ("they", "them")
         raise ValueError(
             f"dataset.root must be a folder that holds {files}, because {they} could not be "
             f"downloaded here ({error_reason(error).rstrip('.:')}): fetch {', '.join(urls)} "
             f"and put {them} into {folder.absolute()}, got {root}"
         ) from error
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _is_damaged(file: Path, digest: str) -> bool:
+    from torchvision.datasets.utils import check_integrity  # takes two seconds to import
+
+    return file.is_file() and not check_integrity(file, digest)
+
+
+def _damaged(urls: Sequence[str], folder: Path, root: str, error: Exception) -> str:
+    """The message about archives that were there, damaged, and could not be downloaded again."""
+    they, them = ("it is", "it") if len(urls) == 1 else ("they are", "them")
+    return (
+        f"dataset.root must hold whole archives, got {root}, where {they} damaged and could not be"
+        f" downloaded again ({error_reason(error).rstrip('.:')}): fetch {', '.join(urls)} and"
+        f" put {them} into {folder.absolute()} in place of {', '.join(map(_name, urls))}"
+    )
 
 
 def warn_if_incomplete(

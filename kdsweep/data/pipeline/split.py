@@ -226,13 +226,13 @@ def _check_classes_and_test(data: SourceData, options: SplitOptions) -> None:
     name, num_classes, fraction = options.name, len(data.class_names), options.test_fraction
     is_right = options.classes in (None, num_classes)
     allowed = f"null or {num_classes}, the classes {name} has"
-    require(is_right, "dataset.classes", allowed, options.classes, shown)
+    require(is_right, "dataset.classes", allowed, options.classes)
     if data.test is None:
         why = f", because {name} has no test set of its own"
         check_share("dataset.test_fraction", fraction, zero=False, why=why)
     else:
         allowed = f"null, because {name} has a test set of its own"
-        require(fraction is None, "dataset.test_fraction", allowed, fraction, shown)
+        require(fraction is None, "dataset.test_fraction", allowed, fraction)
 
 
 def _check_every_class(pools: Pools, names: tuple[str, ...], key: str, value: object) -> None:

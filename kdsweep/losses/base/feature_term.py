@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
+from kdsweep.common.validation import shown
 from kdsweep.losses.base.shapes import Shape, check_maps
 from kdsweep.losses.base.term import Term, at_least_float32
 
@@ -114,9 +115,10 @@ class LearnedFeatureTerm(FeatureTerm):
 
 def validated_pairs(pairs: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
     """The pairs as plain tuples; ValueError for anything other than a list of pairs of names."""
-    if not pairs or isinstance(pairs, str) or not all(map(is_pair, pairs)):
+    if not isinstance(pairs, list | tuple) or not pairs or not all(map(is_pair, pairs)):
         raise ValueError(
-            f"pairs must be [[student_feature, teacher_feature], ...], at least one, got {pairs!r}"
+            "pairs must be [[student_feature, teacher_feature], ...], at least one,"
+            f" got {shown(pairs)}"
         )
     return tuple((student, teacher) for student, teacher in pairs)
 

@@ -15,7 +15,7 @@ has ended, and its first epoch has the full weight.
 import math
 from collections.abc import Mapping
 
-from kdsweep.common.validation import check_positive_integer
+from kdsweep.common.validation import check_positive_integer, shown
 
 KEYS = ("warmup", "until", "decay")
 DECAYS = ("linear", "cosine")
@@ -43,7 +43,7 @@ class WeightSchedule:
             if until <= (warmup or 0):
                 raise ValueError(f"until must be after the warmup of {warmup} epochs, got {until}")
         if decay is not None and decay not in DECAYS:
-            raise ValueError(f"decay must be null or {' or '.join(DECAYS)}, got {decay!r}")
+            raise ValueError(f"decay must be null or {' or '.join(DECAYS)}, got {shown(decay)}")
         if decay is not None and until is None:
             raise ValueError(f"until must be given with decay {decay}: it is where the decay ends")
         self.warmup, self.until, self.decay = warmup, until, decay
@@ -80,5 +80,5 @@ def weight_schedule(options: object) -> WeightSchedule:
     if options is None:
         return WeightSchedule()
     if not isinstance(options, Mapping) or not set(options) <= set(KEYS):
-        raise ValueError(f"must be null or hold some of {', '.join(KEYS)}, got {options!r}")
+        raise ValueError(f"must be null or hold some of {', '.join(KEYS)}, got {shown(options)}")
     return WeightSchedule(**options)

@@ -30,5 +30,5 @@ def check_units(count: int, name: str = "width") -> None:
 
 def check_multiplier(width: float) -> None:
     """``width`` multiplies the number of channels of a published model."""
-    check_positive("width", width, repr)
+    check_positive("width", width)
     require(width <= WIDEST, "width", f"at most {WIDEST} times the published one", width)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdsweep.common.validation import shown
 from kdsweep.models.components.checks import Shape
 
 
@@ -40,7 +41,9 @@ def set_expected(
     """
     known = {None: of_weights, "dataset": None, "imagenet": IMAGENET}
     if normalize not in known:
-        raise ValueError(f"model.normalize must be null, dataset or imagenet, got {normalize!r}")
+        raise ValueError(
+            f"model.normalize must be null, dataset or imagenet, got {shown(normalize)}"
+        )
     expected = known[normalize]
     if expected is None:
         return

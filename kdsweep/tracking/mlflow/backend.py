@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kdsweep.common.passwords import how_to_give, lacks_password, redact_password, reveal
 from kdsweep.common.text import first_line
+from kdsweep.tracking.mlflow.addresses import fault_of, without_login
 from kdsweep.tracking.mlflow.connections import engine_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -63,6 +64,11 @@ def resolve(uri: str, cwd: Path) -> str:
         )
     if scheme in SERVERS:
         # MLflow reads a login from the environment, and writes the address into its errors.
+        if (fault := fault_of(reveal(uri))) is not None:
+            raise ValueError(
+                f"{_key(uri)} must be an address like http://HOST:5000,"
+                f" got {without_login(uri)}: {fault}"
+            )
         parts = urlsplit(reveal(uri))
         if parts.password is not None:
             os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")

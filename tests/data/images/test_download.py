@@ -42,6 +42,17 @@ def test_one_missing_file(source, address, file, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(("source", "address", "file"), ONE_FILE)
+def test_a_damaged_archive_is_called_damaged(source, address, file, tmp_path):
+    (tmp_path / file).write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"^dataset\.root must hold whole archives") as refused:
+        source(str(tmp_path)).load()
+    message = str(refused.value)
+    assert f"got {tmp_path}, where it is damaged and could not be downloaded again (" in message
+    assert message.endswith(f"fetch {address}{file} and put it into {tmp_path} in place of {file}")
+
+
 def several(names, urls, reason, folder, root):
     return (
         f"dataset.root must be a folder that holds {', '.join(names)}, because they could not be "

@@ -55,7 +55,7 @@ def test_its_text(options, text):
     [
         ({"warmup": 0}, "warmup must be an integer >= 1, got 0"),
         ({"warmup": 2.5}, "warmup must be an integer >= 1, got 2.5"),
-        ({"warmup": True}, "warmup must be an integer >= 1, got True"),
+        ({"warmup": True}, "warmup must be an integer >= 1, got true"),
         ({"until": -1}, "until must be an integer >= 1, got -1"),
         ({"until": "late"}, "until must be an integer >= 1, got 'late'"),
         ({"warmup": 5, "until": 5}, "until must be after the warmup of 5 epochs, got 5"),

@@ -1,12 +1,15 @@
 import pytest
 
+from kdsweep.common.validation import shown
 from kdsweep.models.components.checks import check_multiplier, check_task, check_units
 
 
 @pytest.mark.parametrize("width", [0, -1, "wide", float("nan"), float("inf"), None, True])
 def test_a_multiplier_is_a_finite_number_above_0(width):
     check_multiplier(0.1)
-    with pytest.raises(ValueError, match=f"^width must be a finite number > 0, got {width!r}$"):
+    with pytest.raises(
+        ValueError, match=f"^width must be a finite number > 0, got {shown(width)}$"
+    ):
         check_multiplier(width)
 
 
@@ -21,7 +24,7 @@ def test_a_multiplier_has_a_maximum():
 @pytest.mark.parametrize("count", [0, -1, 1.5, "wide", None, True])
 def test_units_are_a_positive_integer(count):
     check_units(1)
-    with pytest.raises(ValueError, match=f"^stem must be an integer > 0, got {count!r}$"):
+    with pytest.raises(ValueError, match=f"^stem must be an integer > 0, got {shown(count)}$"):
         check_units(count, "stem")
 
 
