@@ -31,6 +31,7 @@ from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
+from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.directory import (
     CLAIM,
@@ -70,9 +71,13 @@ def launch(
     batch of the sweep.
     """
     searching = is_search(jobs.config)
-    swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
+    in_batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
+    swept = command_sweeps(jobs.config) if searching or in_batches else []
+    if not searching:
+        swept = list(dict.fromkeys([*swept_keys(overrides), *swept]))
     configs = [jobs.compose(number, job) for number, job in enumerate(overrides, start=first)]
     specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
+    specs = name_recipes(specs, always=in_batches)
     _refuse(specs, overrides, swept, searching)
     if jobs.cohort_size is not None and jobs.cohort_size < 1:
         raise UserError(

@@ -21,6 +21,7 @@ from kdsweep.config.limits import refuse_sweep
 from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
 from kdsweep.config.resolve import hide_passwords
+from kdsweep.sweep import grid_sweeper  # noqa: F401  (stores hydra/sweeper=grid)
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_idle_dirs
 

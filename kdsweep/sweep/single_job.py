@@ -22,6 +22,7 @@ from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
+from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
 from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
@@ -47,7 +48,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     swept = command_sweeps(whole)
     is_single = hydra.mode == RunMode.RUN
     number = 0 if is_single else int(hydra.job.num)
-    (spec,) = build_specs([cfg], [command_words(config)], number, swept)
+    specs = build_specs([cfg], [command_words(config)], number, swept)
+    (spec,) = name_recipes(specs, always=True)
     target = RunTarget(spec, folder)
     if (done := _refuse_or_find(target, whole)) is not None:
         return objective_value(done)
