@@ -73,6 +73,13 @@ def command_words(config: DictConfig) -> list[str]:
     return [str(word) for word in words]
 
 
+def hydra_words(config: DictConfig) -> list[str]:
+    """The overrides of Hydra's own keys as they were written, interpolations not resolved."""
+    words = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
 def command_sweeps(config: DictConfig) -> list[str]:
     """The keys that the command line or the sweeper's params vary."""
     words = command_words(config)
@@ -108,4 +115,4 @@ def is_lockstep(config: DictConfig) -> bool:
 
 def is_sweep_dir_given(config: DictConfig) -> bool:
     """Whether the user named the sweep's directory; by default it is named by the time."""
-    return any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
+    return any(word.startswith("hydra.sweep.dir=") for word in hydra_words(config))

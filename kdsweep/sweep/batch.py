@@ -1,9 +1,9 @@
 """A batch of jobs under the lockstep launcher, from composed configs to results."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
@@ -48,6 +48,7 @@ from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
+from kdsweep.sweep.subdirs import link_subdirs, refuse_several_dirs, refuse_taken, subdirs_of
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
@@ -76,6 +77,8 @@ def launch(
     if not searching:
         swept = list(dict.fromkeys([*swept_keys(overrides), *swept]))
     configs = [jobs.compose(number, job) for number, job in enumerate(overrides, start=first)]
+    refuse_several_dirs(configs, first, chosen)
+    subdirs = subdirs_of(configs, first)
     specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
     specs = name_recipes(specs, always=in_batches)
     _refuse(specs, overrides, swept, searching)
@@ -109,6 +112,7 @@ def launch(
             return context, []
         if config.resume:
             _resume(jobs, chosen, earlier, progress)
+        refuse_taken(jobs.folder, subdirs)
         context.sweep = open_sweep(
             jobs.folder,
             context.store,
@@ -119,7 +123,7 @@ def launch(
             alone=True,
         )
         show_destination(context)
-        return context, _train(jobs, configs, specs, context)
+        return context, _train(jobs, configs, specs, context, subdirs)
 
 
 def _refuse(
@@ -145,10 +149,12 @@ def _train(
     configs: Sequence[DictConfig],
     specs: Sequence[RunSpec],
     context: TrainingContext,
+    subdirs: Mapping[int, PurePath],
 ) -> list[JobReturn]:
     assert context.sweep is not None, "the sweep is open"
     folder = context.sweep.folder
     try:
+        link_subdirs(folder, subdirs)
         returns = [jobs.open(config, folder) for config in configs]
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import raw
-from kdsweep.config.overrides import command_words, is_search, override_values
+from kdsweep.config.overrides import command_words, hydra_words, is_search, override_values
 from kdsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,10 +67,9 @@ def swept_recipes(loader: "ConfigLoader", config: DictConfig) -> list[Recipe]:
     for option in swept[-1].sweep_string_iterator():
         chosen = f"{swept[-1].get_key_element()}={option}"
         written = [chosen if word in swept else str(word.input_line) for word in words]
-        hydra_words = [str(word) for word in raw(config.hydra.overrides)["hydra"]]
         own = loader.load_configuration(
             config_name=config.hydra.job.config_name,
-            overrides=[*hydra_words, *written],
+            overrides=[*hydra_words(config), *written],
             run_mode=RunMode.MULTIRUN,
         )
         name = override_values([chosen])[RECIPE]

@@ -25,7 +25,7 @@ from kdsweep.runs.preflight import preflight
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
-from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
+from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
@@ -119,7 +119,6 @@ def refuse_folder(config: DictConfig) -> None:
     ``config`` is that of the whole sweep. Raises UserError if its folder holds the runs of another
     command.
     """
-    refuse_idle_dirs(config, "hydra.run.dir")
     folder = Path(str(config.hydra.sweep.dir))
     if not is_sweep_dir_given(config) or not holds_runs(folder):
         return
