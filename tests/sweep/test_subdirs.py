@@ -52,7 +52,7 @@ def refusal(config: DictConfig, *subdirs: str) -> str:
 def test_runs_are_found_under_the_names_of_their_overrides(command: Command) -> None:
     others = "dataset,dataset.source.shape,dataset.source.num_train,dataset.source.num_test"
     others += ",teacher.model.width,trainer.epochs,trainer.batch_size,teacher.trainer.epochs"
-    others += ",student.model.width,teacher.store,tracking,tracking.report,resume"
+    others += ",student.model.width,teacher.store,tracking,tracking.report,tracking.plots,resume"
     words = [OVERRIDES, f"{ONLY_T}[{others}]", "loss=kl", "T=1,4"]
     words += ["hydra.sweep.dir=out/${hydra.job.name}", "hydra.job.name=mine", "trainer.epochs=1"]
     outcome = command(*words)
