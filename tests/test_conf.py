@@ -77,6 +77,7 @@ GROUPS = {
 }
 ELSEWHERE = {
     ".": "the default config, composed by every test",
+    "hydra": "sweep/test_recipe_grids.py",
     "hydra/help": "test_cli.py",
     "teacher/recipe": "the teachers and experiments that name it",
     "stages": "test_stages.py",

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
+from kdsweep.sweep.grid_sweeper import GridSweeper
 
 PACKAGE = Path(__file__).parents[1]
 # conf/ is packaged in the wheel; in a source checkout it stands at the top.
@@ -59,6 +61,7 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
+    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
     _refuse_empty_groups(sys.argv[1:])
     _refuse_keys_of_some_options(sys.argv[1:])
     if "${" in os.getcwd():

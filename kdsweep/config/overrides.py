@@ -44,15 +44,19 @@ def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def keys_without_effect(jobs: Sequence[Sequence[str]], fingerprints: Sequence[str]) -> list[str]:
-    """The swept keys that change no run: with the other keys fixed, the fingerprint stays."""
+    """The swept keys that change no run: with the other keys fixed, the fingerprint stays.
+
+    Jobs of several recipes have other keys each, so a key may have no two jobs to compare.
+    """
     settings = [override_values(job) for job in jobs]
     idle = []
     for key in swept_keys(jobs):
-        groups: dict[tuple[tuple[str, str], ...], set[str]] = {}
+        groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
         for job, fingerprint in zip(settings, fingerprints, strict=True):
             rest = tuple(sorted((k, v) for k, v in job.items() if k != key))
-            groups.setdefault(rest, set()).add(fingerprint)
-        if all(len(group) == 1 for group in groups.values()):
+            groups.setdefault(rest, []).append(fingerprint)
+        compared = [group for group in groups.values() if len(group) > 1]
+        if compared and all(len(set(group)) == 1 for group in compared):
             idle.append(key)
     return idle
 
@@ -65,6 +69,13 @@ def without_hydra(config: DictConfig) -> DictConfig:
 def command_words(config: DictConfig) -> list[str]:
     """The overrides of the command line as they were written, interpolations not resolved."""
     words = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
+def hydra_words(config: DictConfig) -> list[str]:
+    """The overrides of Hydra's own keys as they were written, interpolations not resolved."""
+    words = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(words, list)
     return [str(word) for word in words]
 
@@ -104,4 +115,4 @@ def is_lockstep(config: DictConfig) -> bool:
 
 def is_sweep_dir_given(config: DictConfig) -> bool:
     """Whether the user named the sweep's directory; by default it is named by the time."""
-    return any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
+    return any(word.startswith("hydra.sweep.dir=") for word in hydra_words(config))

@@ -1,20 +1,22 @@
-"""Any folder of class folders: train/<class>/*, and optionally val/ and test/ of the same kind."""
+"""Any folder of images: class folders in train/, val/ and test/, or a table of labels."""
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kdsweep.common.notices import warn_once
+from kdsweep.common.validation import check_bool
+from kdsweep.data.images import label_table, layout
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
 from kdsweep.data.types import SourceData
 
-# The names that folders of a part have in published data sets, the usual one first.
-PARTS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
+
+class Contents(NamedTuple):
+    """The files of each part that exists, and the names of the classes."""
+
+    parts: dict[str, Part]
+    class_names: tuple[str, ...]
 
 
 class ImageFolder:
@@ -23,17 +25,33 @@ class ImageFolder:
     Without a train/ the folders of the root itself are the classes. With val/ and test/ both are
     used as given; if only one of them exists it is the test set; with neither the test set is cut
     off train/. Files are found in class folders at any depth, by their ending (.jpg, .png, .webp,
-    ...); hidden files and folders are ignored. Other skipped files are counted in one warning. The
-    other options are those of ``ImageDecoder``.
+    ...); hidden files and folders are ignored. Other skipped files are counted in one warning.
+
+    Args:
+        root: the folder, which may be packed into others, as the only one there.
+        csv: a table of files, labels and splits in the root, instead of class folders; None: the
+            only one there is, if there are no class folders.
+        nested: whether every folder that holds images is a class (`animals/cats`), or those in
+            train/ are; None: as the layout suggests (``layout.class_folders``).
+        decoder: options of ``ImageDecoder``.
     """
 
     name = "image_folder"
     more_options = ImageDecoder
 
-    def __init__(self, root: str | None, **decoder: Any) -> None:
+    def __init__(
+        self,
+        root: str | None,
+        csv: str | None = None,
+        nested: bool | None = None,
+        **decoder: Any,
+    ) -> None:
         if root is None:
             raise ValueError("dataset.root must be given: the folder that holds train/")
+        if nested is not None:
+            check_bool("dataset.source.nested", nested)
         self.root = Path(root).expanduser()
+        self._csv, self._nested = csv, nested
         self._decoder = ImageDecoder(**decoder)
         self._skipped = SkippedFiles()
 
@@ -43,60 +61,69 @@ class ImageFolder:
         Raises ValueError if there is no such folder, a class is empty or missing, an image is
         unreadable, or sizes differ and no image_size is given.
         """
-        parts = self._parts
+        parts, names = self._contents
         self._skipped.warn(self.root)
-        loaded = self._decoder.load(parts, self._class_names)
+        loaded = self._decoder.load(parts, names)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
-        return SourceData(loaded["train"], test, self._class_names, val)
+        unread = self._unread_test_set() if test is None else None
+        return SourceData(loaded["train"], test, names, val, unread)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
-        return content_digest(self._parts)
+        return content_digest(self._contents.parts)
+
+    def _unread_test_set(self) -> Path | None:
+        """What may be meant as the test set of a root without one, which may not be a class."""
+        unread = layout.unread_test_set(self._home)
+        is_class = unread is not None and unread.name in self._contents.class_names
+        return None if is_class else unread
 
     @cached_property
-    def _class_names(self) -> tuple[str, ...]:
+    def _home(self) -> Path:
         if not self.root.is_dir():
             raise ValueError(f"dataset.root must be an existing folder, got {self.root}")
-        train = self._folders["train"]
-        names = folder_names(train)
+        return layout.innermost(self.root)
+
+    @cached_property
+    def _contents(self) -> Contents:
+        folders = layout.part_folders(self._home)
+        if tables := self._tables(folders):
+            return Contents(*label_table.read_tables(tables, self._home, folders))
+        return self._read_class_folders(folders)
+
+    def _tables(self, folders: dict[str, Path]) -> list[Path]:
+        """The tables to read; none where there are class folders, and no table is named."""
+        tables = label_table.find_tables(self._home, self._csv)
+        if self._csv is not None:
+            return tables
+        if "train" in folders:
+            return [] if folder_names(folders["train"]) else tables
+        if not folders and len(folder_names(self._home)) > 1:  # they may be the classes
+            are_classes = len(tables) != 1 or not label_table.lists_images(tables[0], self._home)
+            return [] if are_classes else tables
+        return tables
+
+    def _read_class_folders(self, folders: dict[str, Path]) -> Contents:
+        home = self._home
+        if not folders and len(names := folder_names(home)) > 1:
+            layout.refuse_parts_as_classes(home, names)
+            warn_once(f"dataset.root: {home} has no train/, so its folders are the classes")
+            folders = {"train": home}
+        if "train" not in folders:
+            others = " and ".join(f"{folder.name}/" for folder in folders.values())
+            has = f"with {others} only" if others else "without it"
+            raise ValueError(f"dataset.root must hold a folder train/, got {home} {has}")
+        there = layout.class_folders(folders, self._nested)
+        names = there["train"]
         if len(names) < 2:
             raise ValueError(
                 "dataset.root must hold at least 2 class folders in train/, "
-                f"got {len(names)} in {train}"
+                f"got {len(names)} in {folders['train']}"
             )
-        return names
-
-    @cached_property
-    def _folders(self) -> dict[str, Path]:
-        """The folder of each part that exists."""
-        folders = {}
-        for part, names in PARTS.items():
-            there = [name for name in names if (self.root / name).is_dir()]
-            if len(there) > 1:
-                raise ValueError(
-                    f"dataset.root must hold one of {', '.join(f'{name}/' for name in names)},"
-                    f" got {self.root} with {' and '.join(f'{name}/' for name in there)}"
-                )
-            if there:
-                folders[part] = self.root / there[0]
-                if there[0] != part:
-                    warn_once(f"dataset.root: {there[0]}/ of {self.root} is used as {part}/")
-        if not folders and len(folder_names(self.root)) > 1:
-            warn_once(f"dataset.root: {self.root} has no train/, so its folders are the classes")
-            return {"train": self.root}
-        if "train" not in folders:
-            parts = " and ".join(f"{folder.name}/" for folder in folders.values())
-            has = f"with {parts} only" if parts else "without it"
-            raise ValueError(f"dataset.root must hold a folder train/, got {self.root} {has}")
-        return folders
-
-    @cached_property
-    def _parts(self) -> dict[str, Part]:
-        """The files of each part that exists."""
-        names = self._class_names
-        return {
-            part: class_folder(folder, names, skipped=self._skipped, root=self.root)
-            for part, folder in self._folders.items()
+        parts = {
+            part: class_folder(folder, names, skipped=self._skipped, there=there[part], root=home)
+            for part, folder in folders.items()
         }
+        return Contents(parts, names)

@@ -5,6 +5,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -78,6 +79,7 @@ class SourceData(NamedTuple):
     test: LabelledImages | None  # None: the source has no test set
     class_names: tuple[str, ...]
     val: LabelledImages | None = None
+    unread_test_set: Path | None = None  # what may be meant as one, where test is None
 
 
 class Source(Protocol):

@@ -17,6 +17,7 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.predictions import Predictions
 from kdsweep.tracking.printing import print_table
 from kdsweep.tracking.results_table import read_row
+from kdsweep.tracking.run_dir import real_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +63,7 @@ def find_run(word: str, address: Address) -> Run:
         if SHORT_ID.fullmatch(word):
             return _in_mlflow(word, address.open())
         raise UserError(f"RUN must be a run's folder or its id in MLflow, got {word}")
+    folder = real_folder(folder)
     parents = list(folder.absolute().parents)[:4]
     sweep = next((parent for parent in parents if (parent / "sweep.json").is_file()), None)
     number = folder.absolute().relative_to(sweep).as_posix() if sweep else folder.name

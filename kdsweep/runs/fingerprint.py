@@ -10,8 +10,9 @@ from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 3
 
-# Options of a data source that locate its files or set how they are read; no pixel depends on them.
-READING = ("root", "path", "memory_gib", "workers")
+# Options of a data source that locate its files or set how they are read: no pixel depends on them,
+# and labels are part of the digest.
+READING = ("root", "path", "csv", "nested", "memory_gib", "workers")
 
 
 def fingerprint(

@@ -19,6 +19,8 @@ from kdsweep.search.space import Applies, Space, fixed_keys
 
 # Where files are and how they are read: a search can be resumed when these change.
 PATHS = ("teacher.store", "dataset.root", *(f"dataset.source.{key}" for key in READING))
+# Keys of the above that were added later: the names of searches do not depend on them.
+ADDED = ("dataset.source.csv", "dataset.source.nested")
 
 
 def base_config(context: HydraContext, config: DictConfig, fixed: Sequence[str]) -> DictConfig:
@@ -59,7 +61,7 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     """
     values = OmegaConf.to_container(base, resolve=False)
     assert isinstance(values, dict)
-    for key in (*CONTROL, *space.keys, "seed"):
+    for key in (*CONTROL, *space.keys, *ADDED, "seed"):
         _drop(values, key)
     below = tuple(f"{key}." for key in space.keys)
     fixed = fixed_keys(space.fixed).items()

@@ -1,9 +1,9 @@
 """A batch of jobs under the lockstep launcher, from composed configs to results."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
@@ -31,6 +31,7 @@ from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
+from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.directory import (
     CLAIM,
@@ -47,6 +48,7 @@ from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
+from kdsweep.sweep.subdirs import link_subdirs, refuse_several_dirs, refuse_taken, subdirs_of
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
@@ -71,14 +73,20 @@ def launch(
     batch of the sweep.
     """
     searching = is_search(jobs.config)
-    swept = command_sweeps(jobs.config) if searching else swept_keys(overrides)
+    in_batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
+    swept = command_sweeps(jobs.config) if searching or in_batches else []
+    if not searching:
+        swept = list(dict.fromkeys([*swept_keys(overrides), *swept]))
     configs = [jobs.compose(number, job) for number, job in enumerate(overrides, start=first)]
+    refuse_several_dirs(configs, first, chosen)
+    subdirs = subdirs_of(configs, first)
     if jobs.cohort_size is not None and jobs.cohort_size < 1:
         raise UserError(
             f"hydra.launcher.cohort_size must be null or at least 1, got {jobs.cohort_size}"
         )
     with Progress(total_runs=len(configs)) as progress:
         specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
+        specs = name_recipes(specs, always=in_batches)
         _refuse(specs, overrides, swept, searching)
         config = specs[0].config
         earlier = _earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
@@ -105,6 +113,7 @@ def launch(
             return context, []
         if config.resume:
             _resume(jobs, chosen, earlier, progress)
+        refuse_taken(jobs.folder, subdirs)
         context.sweep = open_sweep(
             jobs.folder,
             context.store,
@@ -115,7 +124,7 @@ def launch(
             alone=True,
         )
         show_destination(context)
-        return context, _train(jobs, configs, specs, context)
+        return context, _train(jobs, configs, specs, context, subdirs)
 
 
 def _refuse(
@@ -141,10 +150,12 @@ def _train(
     configs: Sequence[DictConfig],
     specs: Sequence[RunSpec],
     context: TrainingContext,
+    subdirs: Mapping[int, PurePath],
 ) -> list[JobReturn]:
     assert context.sweep is not None, "the sweep is open"
     folder = context.sweep.folder
     try:
+        link_subdirs(folder, subdirs)
         returns = [jobs.open(config, folder) for config in configs]
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)

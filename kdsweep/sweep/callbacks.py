@@ -14,6 +14,8 @@ from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_passwor
 from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
+from kdsweep.sweep.idle_keys import refuse_idle_dirs
+from kdsweep.sweep.recipe_grids import refuse_swept_recipes
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
@@ -41,6 +43,8 @@ class SweepSummaryCallback(Callback):
         hide_passwords(config, TRACKING)
         try:
             _refuse_password_in_log(config)
+            refuse_swept_recipes(config)
+            refuse_idle_dirs(config)
             if not is_lockstep(config):  # that launcher has all runs, and compares them
                 from kdsweep.sweep.single_job import refuse_folder
 

@@ -24,8 +24,8 @@ from kdsweep.config.limits import refuse_sweep
 from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
 from kdsweep.config.resolve import hide_passwords
+from kdsweep.sweep import grid_sweeper  # noqa: F401  (stores hydra/sweeper=grid)
 from kdsweep.sweep.hydra_jobs import HydraJobs
-from kdsweep.sweep.idle_keys import refuse_idle_dirs
 
 if TYPE_CHECKING:
     from kdsweep.execution.context import TrainingContext
@@ -58,8 +58,9 @@ def log_launch(what: str) -> None:
 class LockstepLauncher(Launcher):
     """Composes the jobs, folds those that are the same run, trains the cohorts, returns the jobs.
 
-    Hydra's per-job folders and job callbacks are as with the basic launcher. `hydra.job.env_set`
-    and `hydra.job.chdir` have no effect on the training: all jobs share one process.
+    Hydra's per-job folders and job callbacks are as with the basic launcher, but for names of the
+    user's, which are links (`sweep.subdirs`). `hydra.job.env_set` has no effect on the training:
+    all jobs share one process.
     """
 
     def __init__(self, cohort_size: int | None = None) -> None:
@@ -84,7 +85,6 @@ class LockstepLauncher(Launcher):
         # Only a folder that the user named may be resumed as it is: one named by the clock may
         # belong to another sweep of this very second.
         self.chosen = folder if is_sweep_dir_given(config) else None
-        refuse_idle_dirs(config)
         if not is_kdsweep_search(config):
             resumes = self.chosen and OmegaConf.select(config, "resume") and folder.exists()
             # Hydra writes its note before it is known which sweep the chosen folder holds.

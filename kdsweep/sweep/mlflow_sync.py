@@ -47,7 +47,7 @@ def sync_folder(folder: Path, target: Target) -> str:
     Returns what was uploaded, as a sentence. Raises UserError if the folder holds no run, or its
     store cannot be used.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = run_dir.real_folder(Path(os.path.abspath(folder)))
     found = [path.parent for path in folder.rglob(run_dir.RUN)]
     found.sort(key=lambda run: run_dir.by_number(str(run)))
     configs = {run: config for run in found if (config := _config(run)) is not None}

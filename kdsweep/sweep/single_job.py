@@ -22,9 +22,10 @@ from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
+from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
-from kdsweep.sweep.idle_keys import refuse_idle_dirs, refuse_search_keys
+from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
@@ -48,7 +49,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     is_single = hydra.mode == RunMode.RUN
     number = 0 if is_single else int(hydra.job.num)
     with Progress(total_runs=1) as progress:
-        (spec,) = build_specs([cfg], [command_words(config)], number, swept)
+        specs = build_specs([cfg], [command_words(config)], number, swept)
+        (spec,) = name_recipes(specs, always=True)
         target = RunTarget(spec, folder)
         if (done := _refuse_or_find(target, whole)) is not None:
             return objective_value(done)
@@ -117,7 +119,6 @@ def refuse_folder(config: DictConfig) -> None:
     ``config`` is that of the whole sweep. Raises UserError if its folder holds the runs of another
     command.
     """
-    refuse_idle_dirs(config, "hydra.run.dir")
     folder = Path(str(config.hydra.sweep.dir))
     if not is_sweep_dir_given(config) or not holds_runs(folder):
         return

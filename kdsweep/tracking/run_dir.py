@@ -5,6 +5,7 @@ metrics are one more row with the last epoch's number.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,13 @@ class Row(TypedDict):
     epoch: int
     time: int  # unix milliseconds
     metrics: dict[str, float | None]  # None where the value was not finite
+
+
+def real_folder(folder: Path) -> Path:
+    """The folder itself, if it is given by a name that `hydra.sweep.subdir` has made a link."""
+    if not folder.is_symlink():
+        return folder
+    return Path(os.path.normpath(folder.parent / os.readlink(folder)))
 
 
 def make_row(epoch: int, time: int, metrics: Mapping[str, float]) -> Row:

@@ -494,7 +494,7 @@ def test_only_regular_files_are_read(root, memory_gib, warned):
 @pytest.mark.parametrize("read", ["digest", "load"])
 def test_file_that_becomes_a_pipe_is_named_and_not_waited_for(root, read):
     source = ImageFolder(str(root))
-    assert source._parts
+    assert source._contents
     pipe = root / "train" / "cat" / "00.png"
     pipe.unlink()
     os.mkfifo(pipe)

@@ -44,6 +44,10 @@ def mark(compose: Compose):
         ([], ["teacher.store=elsewhere"]),
         ([], ["dataset.root=elsewhere"]),
         (
+            ["dataset=image_folder", "dataset.source.csv=a.csv", "dataset.source.nested=true"],
+            ["dataset=image_folder", "~dataset.source.csv", "~dataset.source.nested"],  # as before
+        ),
+        (
             ["dataset=huggingface", "dataset.source.path=owner/name"],
             ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
         ),

@@ -95,9 +95,12 @@ def class_folder(
     *,
     skipped: SkippedFiles,
     known: str = "train/",
+    there: Sequence[str] | None = None,
     root: Path | None = None,
 ) -> Part:
     """All images of a part's folder, which must hold exactly the class folders ``names``.
+
+    ``there`` are those it has, by default the folders in it.
 
     Files are found at any depth, by their ending; hidden files and folders are ignored. Only
     regular files are read, each once, even if several links lead to it: an image that lies in a
@@ -106,8 +109,8 @@ def class_folder(
     ``known`` is the origin of the names, for the message about a difference. Paths of images are
     relative to ``root``, by default the folder above.
     """
-    _check_names(folder, names, known)
-    for entry in _entries(folder):
+    _check_names(folder, folder_names(folder) if there is None else there, names, known)
+    for entry in visible_entries(folder):
         if not _is_folder(entry):
             kind = _kind(entry)
             skipped.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
@@ -139,11 +142,10 @@ def folder_names(folder: Path) -> tuple[str, ...]:
         raise ValueError(
             f"dataset.root must hold a folder {folder.name}/, got {folder.parent} without it"
         )
-    return tuple(entry.name for entry in _entries(folder) if _is_folder(entry))
+    return tuple(entry.name for entry in visible_entries(folder) if _is_folder(entry))
 
 
-def _check_names(folder: Path, names: Sequence[str], known: str) -> None:
-    there = folder_names(folder)
+def _check_names(folder: Path, there: Sequence[str], names: Sequence[str], known: str) -> None:
     missing, unknown = sorted({*names} - {*there}), sorted({*there} - {*names})
     if missing or unknown:
         odd = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}, unknown in {known}"
@@ -171,7 +173,7 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
             skipped.add(DUPLICATE_LINK, parent)
             continue
         visited.add(real_parent)
-        for entry in _entries(parent):
+        for entry in visible_entries(parent):
             path, via_link = Path(entry.path), is_linked or entry.is_symlink()
             real = os.path.realpath(path) if via_link else os.path.join(real_parent, entry.name)
             if _is_folder(entry):
@@ -185,11 +187,19 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
                 skipped.add(kind, path)
 
 
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+def visible_entries(folder: Path) -> list["os.DirEntry[str]"]:
     """The entries of a folder that are not hidden, sorted by name. Raises OSError."""
     with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith((".", RESOURCE_FORKS))]
-    return sorted(visible, key=lambda entry: entry.name)
+        return sorted(filter(is_visible, entries), key=lambda entry: entry.name)
+
+
+def is_visible(entry: "os.DirEntry[str]") -> bool:
+    return not entry.name.startswith((".", RESOURCE_FORKS))
+
+
+def is_image(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a file with the ending of an image."""
+    return not _is_folder(entry) and _kind(entry) in image_endings()
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

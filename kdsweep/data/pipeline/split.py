@@ -229,6 +229,8 @@ def _check_classes_and_test(data: SourceData, options: SplitOptions) -> None:
     require(is_right, "dataset.classes", allowed, options.classes)
     if data.test is None:
         why = f", because {name} has no test set of its own"
+        if data.unread_test_set is not None:
+            why = f", because {data.unread_test_set} is not read as a test set (docs/datasets.md)"
         check_share("dataset.test_fraction", fraction, zero=False, why=why)
     else:
         allowed = f"null, because {name} has a test set of its own"

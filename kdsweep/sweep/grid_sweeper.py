@@ -1,0 +1,66 @@
+"""`hydra/sweeper=grid`, the default: Hydra's own grids, and those of several recipes as one sweep.
+
+Only light modules are imported here: the launcher, which Hydra imports whenever it looks for
+plugins, imports this one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, read_write
+
+from kdsweep.sweep.recipe_grids import Recipe, RecipeLoader, swept_recipes, union_of_params
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
+
+@dataclass
+class GridSweeperConf(BasicSweeperConf):
+    """The keys of Hydra's basic sweeper."""
+
+    _target_: str = "kdsweep.sweep.grid_sweeper.GridSweeper"
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="kdsweep"
+)
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's basic sweeper, which also sweeps over recipes (`experiment=a,b`).
+
+    Recipes set a grid of their own, `hydra.sweeper.params`, which Hydra allows no swept group to
+    change. The jobs are those of `experiment=a` with the rest of the command line, then those of
+    `experiment=b`, and so on.
+    """
+
+    _recipes: Sequence[Recipe] = ()
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        loader = hydra_context.config_loader
+        self._recipes = swept_recipes(loader, config)
+        if self._recipes:
+            hydra_context.config_loader = cast("ConfigLoader", RecipeLoader(loader, self._recipes))
+            with read_write(config.hydra):  # for multirun.yaml and the name of the sweep
+                config.hydra.sweeper.params = union_of_params(self._recipes)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def split_arguments(  # type: ignore[override]
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The jobs in batches."""
+        if not self._recipes:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+        jobs: list[list[str]] = []
+        for recipe in self._recipes:
+            (grid,) = BasicSweeper.split_arguments([*recipe.params, *recipe.words], None)
+            jobs += grid
+        return list(self.split_overrides_to_chunks(jobs, max_batch_size))
