@@ -50,7 +50,7 @@ def find_run(
     """
     for folder in (Path(word), HOME / word):
         if word and folder.is_dir():
-            return _in_folder(folder, key)
+            return _in_folder(run_dir.real_folder(folder), key)
     if found := _recorded_as(word):
         return _single(word, found, key)
     if SHORT_ID.fullmatch(word):

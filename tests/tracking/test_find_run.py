@@ -62,6 +62,13 @@ def test_a_folder_may_be_named_from_multirun(project: Path) -> None:
     assert found(str(project / "multirun/mine/0")) == project / "multirun/mine/0"
 
 
+def test_a_name_of_hydra_sweep_subdir_leads_to_the_run(project: Path) -> None:
+    made(project / "multirun" / "mine" / "0")
+    (project / "multirun" / "mine" / "T=4").symlink_to("0")
+    assert found("mine/T=4") == Path("multirun/mine/0")
+    assert found("kl seed=0") == Path("multirun/mine/0"), "found once"
+
+
 def test_a_run_is_known_by_id_fingerprint_and_name(project: Path) -> None:
     one = made(Path("multirun/mine/0"))
     made(Path("multirun/mine/1"), "kl seed=1", "1" * 16)
