@@ -6,12 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_password
-from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
+from kdsweep.config.overrides import command_words, is_kdsweep_search, is_lockstep
+from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
@@ -38,7 +40,10 @@ class SweepSummaryCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
+        if config.get("debug"):
+            os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
+            _refuse_words(config)
             _refuse_password_in_log(config)
             if not is_lockstep(config):  # that launcher has all runs, and compares them
                 from kdsweep.sweep.single_job import refuse_folder
@@ -85,6 +90,13 @@ class SweepSummaryCallback(Callback):
         _show_results(rows, folder, console, report)
         console.print(f"results  {folder / CSV}", markup=False)
         show_mlflow_page(note, console)
+
+
+def _refuse_words(config: DictConfig) -> None:
+    """Refuse sweeps that no job could be composed of, before the sweep has a folder."""
+    loader = GlobalHydra.instance().config_loader()
+    if found := sweep_refusals(config, command_words(config), loader):
+        raise UserError("\n".join(found))
 
 
 def _refuse_password_in_log(config: DictConfig) -> None:

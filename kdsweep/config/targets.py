@@ -1,0 +1,41 @@
+"""Nodes that objects are made of: each must name its class."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kdsweep.config.run_config import RunConfig, to_values
+
+OBJECTS = ("model", "source", "optimizer", "schedule")
+AT_THE_ROOT = ("student.model", "dataset.source", "optimizer", "schedule")
+
+
+def target_errors(config: RunConfig) -> list[str]:
+    """A message for every model, data source, optimizer, schedule and loss term without a class."""
+    found = []
+    for key, node in _objects(to_values(config), ""):
+        if not isinstance(node, Mapping):
+            found.append(f"{key} must be a mapping of options, got {_shown(node)}")
+        elif not isinstance(target := node.get("_target_"), str) or not target:
+            found.append(f"{key}._target_ must be the path of a class, got {_shown(target)}")
+    return found
+
+
+def _objects(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The nodes that objects are made of; those below the root may be left empty."""
+    if not isinstance(node, Mapping):
+        return
+    for name, child in node.items():
+        key = f"{prefix}{name}"
+        if name == "published":
+            continue
+        if name in OBJECTS:
+            if child or key in AT_THE_ROOT:
+                yield key, child
+        elif name == "loss" and isinstance(child, Mapping):
+            yield from ((f"{key}.{term}", options) for term, options in child.items())
+        else:
+            yield from _objects(child, f"{key}.")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,41 @@
+"""What is wrong with a yaml file that Hydra cannot read, and which file it is."""
+
+from pathlib import Path
+from traceback import walk_tb
+
+from yaml import MarkedYAMLError, YAMLError
+
+SOURCE = "hydra._internal.core_plugins.file_config_source"  # of the frame that reads a file
+
+
+def yaml_fault(error: BaseException) -> str | None:
+    """`conf/loss/mine.yaml, line 3: found a tab`, or None if no file was being read."""
+    file = _file_being_read(error)
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        name = file or getattr(mark, "name", None) or getattr(error, "name", None)
+        return f"{name}{'' if mark is None else f', line {mark.line + 1}'}: {_problem(error)}"
+    if file is None:
+        return None
+    if isinstance(error, UnicodeDecodeError):
+        return f"{file}: it is no text in UTF-8"
+    return f"{file}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+
+
+def _file_being_read(error: BaseException) -> Path | None:
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == SOURCE and "full_path" in frame.f_locals:
+            return Path(frame.f_locals["full_path"])
+    return None
+
+
+def _problem(error: YAMLError) -> str:
+    problem = error.problem if isinstance(error, MarkedYAMLError) else None
+    text = problem or getattr(error, "reason", None) or str(error)
+    line = " ".join(str(text).split())
+    if "'\\t'" in line:
+        return "it must be indented with spaces, and a tab was found"
+    if "could not determine a constructor" in line:
+        tag = line.rpartition(" ")[2]
+        return f"it must hold no tag of Python's, and {tag} was found"
+    return line
