@@ -1,6 +1,5 @@
 """Configs of some words of a command line, composed by Hydra's own loader."""
 
-import copy
 from collections.abc import Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -20,27 +19,28 @@ class Composition:
         self, loader: ConfigLoader, name: str | None = PRIMARY, sources: Sequence[str] = ()
     ) -> None:
         self._loader, self._name, self._sources = loader, name, list(sources)
-        self._options: dict[str, list[str]] = {}
-        self._groups: dict[str, bool] = {}
+        self._listed: dict[tuple[str, ObjectType], list[str]] = {}
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def options(self, group: str) -> list[str]:
         """The options of a group; none if it is no group."""
-        if group not in self._options:
-            self._options[group] = self._list(group, ObjectType.CONFIG)
-        return self._options[group]
+        return self._list(group, ObjectType.CONFIG)
 
     def groups(self, parent: str = "") -> list[str]:
+        """The names of the groups, or of those below another."""
         return self._list(parent, ObjectType.GROUP)
 
     def is_group(self, name: str) -> bool:
         """Whether there is such a group, be it one with groups of options only."""
-        if name not in self._groups:
-            self._groups[name] = bool(name) and bool(self.options(name) or self.groups(name))
-        return self._groups[name]
+        parent, _, last = name.rpartition("/")
+        return last in self.groups(parent)
 
     def _list(self, group: str, kind: ObjectType) -> list[str]:
-        return self._loader.get_group_options(group, kind, self._name, self._sources)
+        if (group, kind) not in self._listed:
+            self._listed[group, kind] = self._loader.get_group_options(
+                group, kind, self._name, self._sources
+            )
+        return self._listed[group, kind]
 
     def has_option(self, group: str, option: str) -> bool:
         """Whether a group has an option, `base/kd` in a folder below its own too."""
@@ -62,11 +62,9 @@ class Composition:
         return self._composed[key]
 
 
-def with_value(config: DictConfig, override: Override) -> DictConfig:
-    """A copy of a config with the value of an override. Raises whatever Hydra raises."""
-    changed = copy.deepcopy(config)
-    ConfigLoaderImpl._apply_overrides_to_config([override], changed)
-    return changed
+def set_value(config: DictConfig, override: Override) -> None:
+    """Change a config as an override without a sweep does. Raises whatever Hydra raises."""
+    ConfigLoaderImpl._apply_overrides_to_config([override], config)
 
 
 def matching(override: Override, options: list[str]) -> list[str] | None:

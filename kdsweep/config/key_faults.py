@@ -11,7 +11,6 @@ from kdsweep.config.composition import Composition
 from kdsweep.config.expected import expected, skeleton_of
 from kdsweep.config.group_faults import reason_of
 from kdsweep.config.keys import did_you_mean_key, keys_of, listed, names_below
-from kdsweep.config.overrides import is_search
 
 
 def key_fault(
@@ -113,13 +112,13 @@ def is_known_by_type(key: str, config: DictConfig) -> bool:
     return not key.startswith("hydra.") and skeleton_of(config, key.rpartition(".")[0]) is not None
 
 
-def sweep_fault(override: Override, config: DictConfig) -> str | None:
+def sweep_fault(override: Override, searching: bool) -> str | None:
     """A sentence about values to be swept that are none, or only a search can draw; or None."""
     key, value = override.key_or_group, override.value()
     got = str(override.input_line).partition("=")[2]
     if override.is_hydra_override():
         return f"{key} must have one value, got {got}: Hydra's own keys cannot be swept"
-    if isinstance(value, IntervalSweep) and not is_search(config):
+    if isinstance(value, IntervalSweep) and not searching:
         return f"{key} must be values or a range of steps without a search, got {got}"
     if isinstance(value, RangeSweep) and not first_values(override):
         return f"{key} must be a range with at least one value, got {got}"

@@ -6,15 +6,16 @@ be composed. A command line that composes costs nothing; `sweep_refusals` then c
 Hydra looks at only job by job.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from kdsweep.config.composition import PRIMARY, Composition, matching, with_value
+from kdsweep.config.composition import PRIMARY, Composition, matching, set_value
 from kdsweep.config.group_faults import choice_fault, deletion_fault, option_fault
 from kdsweep.config.interpolation import missing_keys, unknown_key_errors
 from kdsweep.config.key_faults import (
@@ -25,7 +26,7 @@ from kdsweep.config.key_faults import (
 )
 from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.malformed import parse
-from kdsweep.config.overrides import without_hydra
+from kdsweep.config.overrides import is_search, without_hydra
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.targets import target_errors
 from kdsweep.config.validate import validation_errors
@@ -65,12 +66,14 @@ class Checker:
         groups = [o for o in overrides if self.composition.chooses(o)]
         keys = [o for o in overrides if not self.composition.chooses(o)]
         found = [*self._option_faults(groups)]
-        config, more = self._compose(groups)
-        found += more
-        found += self._of_some_options(overrides)
-        config, more = self._set(keys, config)
-        found += more
-        found += self._value_errors(config)
+        composed, more = self._compose(groups)
+        found += more + self._of_some_options(overrides)
+        config = _copied(composed, keys)
+        searching = is_search(composed)
+        for override in keys:
+            found += self._key_faults(override, config, searching)
+        if len(found) < len(overrides):  # some can be composed
+            found += self._value_errors(config)
         return list(dict.fromkeys(found))
 
     def sweep_faults(self, overrides: Sequence[Override], config: DictConfig) -> list[str]:
@@ -79,11 +82,12 @@ class Checker:
         sweeps = [o for o in overrides if o.is_sweep_override()]
         groups = [o for o in sweeps if self.composition.chooses(o)]
         found = [*self._option_faults(groups), *self._of_some_options(overrides)]
+        searching, config = is_search(config), _copied(config, overrides)
         for override in overrides:
             if override.is_delete():
                 found += filter(None, [deletion_fault(override, config, self.composition)])
             elif override in sweeps and override not in groups:
-                found += self._of_key(override, config)[1]
+                found += self._key_faults(override, config, searching)
         return list(dict.fromkeys(found))
 
     def _option_faults(self, groups: Sequence[Override]) -> Iterator[str]:
@@ -143,6 +147,8 @@ class Checker:
         return config, found
 
     def _of_some_options(self, overrides: Sequence[Override]) -> list[str]:
+        if not any(override.is_choice_sweep() for override in overrides):
+            return []
         words = [str(o.input_line) for o in overrides if not o.is_delete()]
         try:
             refuse_keys_of_some_options(words, self._composes)
@@ -158,35 +164,27 @@ class Checker:
             return False
         return True
 
-    def _set(self, keys: Sequence[Override], config: DictConfig) -> tuple[DictConfig, list[str]]:
-        """The config with the values that can be set; sentences for those that cannot."""
-        found: list[str] = []
-        for override in keys:
-            config, more = self._of_key(override, config)
-            found += more
-        return config, found
-
-    def _of_key(self, override: Override, config: DictConfig) -> tuple[DictConfig, list[str]]:
+    def _key_faults(self, override: Override, config: DictConfig, searching: bool) -> list[str]:
+        """Why a key cannot be set, added or deleted in a config; it is changed if it can."""
         if self._depends_on_a_refused_group(override.key_or_group, config):
-            return config, []
+            return []
         if override.is_delete():
             fault = deletion_fault(override, config, self.composition)
             if fault is not None:
-                return config, [fault]
+                return [fault]
         values = [override]
         if override.is_sweep_override():
-            if (fault := sweep_fault(override, config)) is not None:
-                return config, [fault]
+            if (fault := sweep_fault(override, searching)) is not None:
+                return [fault]
             values = [_one(override, text) for text in first_values(override)]
-        changed = config
         for value in values:
             try:
-                changed = with_value(config, value)
+                set_value(config, value)
             except Exception as error:
                 if not isinstance(override.value(), ChoiceSweep):  # its values were not typed
                     value.input_line = override.input_line
-                return config, [key_fault(value, error, config, self.composition)]
-        return changed, []
+                return [key_fault(value, error, config, self.composition)]
+        return []
 
     def _depends_on_a_refused_group(self, key: str, config: DictConfig) -> bool:
         """Whether another option than the one that was refused may have a key."""
@@ -198,9 +196,9 @@ class Checker:
 
     def _value_errors(self, config: DictConfig) -> list[str]:
         """What is wrong with the values of the words that can be composed."""
-        config = without_hydra(config)
         if self.refused:
             return []
+        config = without_hydra(config) if "hydra" in config else config
         if absent := missing_keys(config):
             return [f"{key} must be given" for key in absent]
         try:
@@ -209,6 +207,15 @@ class Checker:
             return str(error).splitlines()
         errors = validation_errors(resolved) + target_errors(resolved)
         return errors + unknown_key_errors(config)
+
+
+def _copied(config: DictConfig, overrides: Sequence[Override]) -> DictConfig:
+    """A copy to be changed: without Hydra's own node, which is large, unless it is meant."""
+    if any(override.is_hydra_override() for override in overrides):
+        return copy.deepcopy(config)
+    plain = without_hydra(config)
+    OmegaConf.set_struct(plain, True)  # as Hydra does
+    return plain
 
 
 def _one(override: Override, text: str) -> Override:
