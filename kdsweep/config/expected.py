@@ -8,6 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kdsweep.config.schema import TrainConfig
+
 KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 PLURALS = {bool: "true and false", int: "integers", float: "numbers", str: "strings"}
 
@@ -23,8 +25,10 @@ def expected(config: DictConfig, key: str) -> str | None:
 
 def skeleton_of(config: DictConfig, key: str) -> type | None:
     """The dataclass of a node; None if it has none, or there is no such node."""
+    if not key:
+        return TrainConfig  # a copy of the root may have lost its type
     try:
-        node = OmegaConf.select(config, key) if key else config
+        node = OmegaConf.select(config, key)
     except OmegaConfBaseException:
         return None
     kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None

@@ -28,7 +28,7 @@ def interpolation_fault(error: InterpolationResolutionError, config: DictConfig)
     if isinstance(error, InterpolationKeyError):
         named = re.search(r"'([^']*)' not found", text)
         hint = "" if named is None else did_you_mean_key(named[1], keys_of(config))
-        return f"{key} must refer to a key of the config, got {typed}{hint}"
+        return f"{key} must refer to a key, got {typed}{hint}"
     if "dereferencing" in text and (kind := expected(config, key)) is not None:
         return f"{key} must be {kind}, got {typed}"
     reason = text.rpartition(RAISED)[2].strip("\"'")

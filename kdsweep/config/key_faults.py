@@ -14,11 +14,16 @@ from kdsweep.config.keys import did_you_mean_key, keys_of, listed, names_below
 
 
 def key_fault(
-    override: Override, error: BaseException, config: DictConfig, composition: Composition
+    override: Override,
+    typed: str,
+    error: BaseException,
+    config: DictConfig,
+    composition: Composition,
 ) -> str:
     """Why an override without a sweep cannot be applied to a config, in one sentence.
 
     Args:
+        typed: the word with all its values, if it is swept.
         error: what Hydra raises for it.
     """
     key, word, cause = override.key_or_group, str(override.input_line), error.__cause__
@@ -30,7 +35,7 @@ def key_fault(
     if override.package is not None:
         return f"{key} must be a group of options to have an @, got {word}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
-        return unknown_key(where, word, config, composition)
+        return unknown_key(where, typed, config, composition)
     if (kind := expected(config, where)) is not None:
         return f"{where} must be {kind}, got {_value(word)}"
     if (scalar := _scalar_above(key, config)) is not None:

@@ -1,6 +1,7 @@
 """The keys of a composed config, and which of them a mistyped one most likely means."""
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ SYNONYMS = {
     "max_epochs": "trainer.epochs",
 }
 MOST_LISTED = 40
+ELSEWHERE = 0.8  # similarity from 0 to 1 of names at different places
 
 
 def keys_of(config: DictConfig) -> list[str]:
@@ -45,8 +47,8 @@ def nearest_key(key: str, keys: Sequence[str]) -> str | None:
     by_name: dict[str, str] = {}
     for known in sorted(keys, key=_depth):
         by_name.setdefault(known.rpartition(".")[2], known)
-    name = nearest(last, by_name)
-    return None if name is None else by_name[name]
+    names = get_close_matches(last, by_name, n=1, cutoff=ELSEWHERE)
+    return by_name[names[0]] if names else None
 
 
 def _depth(key: str) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class Checker:
         found = [*self._option_faults(groups)]
         composed, more = self._compose(groups)
         found += more + self._of_some_options(overrides)
-        config = _copied(composed, keys)
+        config = _copied(composed, keys) if keys else composed
         searching = is_search(composed)
         for override in keys:
             found += self._key_faults(override, config, searching)
@@ -183,7 +183,8 @@ class Checker:
             except Exception as error:
                 if not isinstance(override.value(), ChoiceSweep):  # its values were not typed
                     value.input_line = override.input_line
-                return [key_fault(value, error, config, self.composition)]
+                typed = str(override.input_line)
+                return [key_fault(value, typed, error, config, self.composition)]
         return []
 
     def _depends_on_a_refused_group(self, key: str, config: DictConfig) -> bool:

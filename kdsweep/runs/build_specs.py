@@ -24,6 +24,7 @@ from kdsweep.config.recipes import (
 )
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.targets import target_errors
 from kdsweep.config.validate import validation_errors
 from kdsweep.errors import UserError
 from kdsweep.runs.fingerprint import fingerprint, peer_fingerprint, student_identity
@@ -72,7 +73,7 @@ class SpecBuilder:
         if absent := missing_keys(cfg):
             raise UserError("\n".join(f"{key} must be given" for key in absent))
         config = resolve_config(cfg)
-        errors = validation_errors(config) + unknown_key_errors(cfg)
+        errors = validation_errors(config) + target_errors(config) + unknown_key_errors(cfg)
         errors += loss_option_errors(job, config.loss)
         if errors:
             raise UserError("\n".join(errors))

@@ -1,7 +1,6 @@
 """Command lines that are wrong in one way each: refused in sentences, never by a traceback."""
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -27,9 +26,9 @@ TRACKING = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seco
 
 
 @pytest.fixture(scope="module")
-def composition() -> Iterator[Composition]:
+def composition() -> Composition:
     with hydra.initialize_config_dir(str(CONF)):
-        yield Composition(GlobalHydra.instance().config_loader())
+        return Composition(GlobalHydra.instance().config_loader())
 
 
 def sentences(line: Damaged, checker: Checker) -> list[str]:

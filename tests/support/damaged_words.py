@@ -6,11 +6,13 @@ from dataclasses import dataclass, is_dataclass
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from kdsweep.config.composition import Composition
+from kdsweep.config.composition import Composition, set_value
 from kdsweep.config.keys import keys_of
 from kdsweep.config.limits import MOST
+from kdsweep.config.malformed import parse
+from kdsweep.config.overrides import without_hydra
 from kdsweep.config.schema import TrainConfig
 
 # What a key of this type does not take.
@@ -42,9 +44,7 @@ class Damager:
     def __init__(self, composition: Composition, seed: int) -> None:
         self.random = random.Random(seed)
         self.composition = composition
-        config = composition.compose()
-        self.config = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
-        self.keys = keys_of(self.config)
+        self.keys = keys_of(without_hydra(composition.compose()))
         self.nodes = {key.rpartition(".")[0] for key in self.keys}
         self.typed = dict(_typed_keys(TrainConfig, ""))
         self.leaves = [key for key in self.keys if key not in self.nodes]
@@ -59,7 +59,8 @@ class Damager:
         ]
 
     def draw(self) -> Damaged:
-        return self.random.choice(self.kinds)()
+        (kind,) = self.random.choices(self.kinds, weights=[4, 4, 4, 4, 1, 4])
+        return kind()
 
     def wrong_type(self) -> Damaged:
         key = self._any([k for k, hint in self.typed.items() if _kind(hint) in WRONG])
@@ -166,5 +167,10 @@ def _last(key: str) -> str:
 
 def config_of(composition: Composition, words: tuple[str, ...]) -> DictConfig:
     """The config of words that can be composed, without its `hydra` node."""
-    config = composition.compose(words)
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    overrides, _ = parse(words)
+    chosen = [str(o.input_line) for o in overrides if composition.chooses(o)]
+    config = without_hydra(composition.compose(chosen))
+    for override in overrides:
+        if override.input_line not in chosen:
+            set_value(config, override)
+    return config

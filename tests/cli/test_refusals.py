@@ -1,0 +1,89 @@
+"""What the whole command line refuses: in sentences, with exit code 1, and nothing is made."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command, Outcome
+
+FOUND = [
+    "loss must be one of fitnet, ",
+    "temprature must be a key of the config, got temprature=4; did you mean T?",
+    "trainer.epochs must be an integer, got ten",
+]
+
+
+def lines(outcome: Outcome) -> list[str]:
+    assert outcome.code == 1
+    assert outcome.out == ""
+    assert list(outcome.folder.iterdir()) == []
+    return outcome.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["-m", "seed=0,1"], ["search=bayes"], ["hydra/launcher=basic"], ["--cfg", "job"]]
+)
+def test_all_errors_are_reported_together(command: Command, more: list[str]) -> None:
+    words = ["temprature=4", "loss=[kl,fitnett]", "trainer.epochs=ten", *more]
+    found = lines(command(*words, tiny=False))
+    assert len(found) == len(FOUND)
+    assert all(map(str.startswith, found, FOUND))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["T=1,four"], "T must be a number, got four"),
+        (["sed=0,1"], "sed must be a key of the config, got sed=0,1; did you mean seed?"),
+        (["seed=range(0)"], "seed must be a range with at least one value, got range(0)"),
+        (["T=interval(1,4)"], "T must be values or a range of steps without a search, got"),
+        (["~schedule"], "schedule must name at least one option of constant, cosine,"),
+        (["search=bayes", "nope=interval(0,1)"], "nope must be a key of the config, got nope="),
+        (["hydra/launcher=basic", "T=1,four"], "T must be a number, got four"),
+        (["hydra/sweeper=optuna", "T=1,four"], "T must be a number, got four"),
+        (["T", "=", "4"], "T must be written without spaces, T=4, got T = 4"),
+    ],
+)
+def test_what_only_jobs_would_show_makes_no_folder(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    (found,) = lines(command(*words, tiny=False))
+    assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize("asked", ["debug=true", "HYDRA_FULL_ERROR"])
+def test_a_traceback_is_shown_on_request(
+    command: Command, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    words = [asked] if "=" in asked else []
+    if not words:
+        monkeypatch.setenv(asked, "1")
+    outcome = command("temprature=4", *words, tiny=False)
+    assert outcome.code == 1
+    assert "Traceback" in outcome.err
+    assert "UserError: temprature must be a key" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--config-dir", "nowhere"], "--config-dir must be a folder that exists, got nowhere"),
+        (["--config-name", "trane"], "--config-name must be a config in conf/, got trane"),
+        (["-m", "--cfg", "job"], "the switches must go together, got -m --cfg: Only one of"),
+        (["--cfg", "job", "T=1,4"], "T must have one value with --cfg job, got 1,4"),
+    ],
+)
+def test_switches_of_hydra(command: Command, words: list[str], sentence: str) -> None:
+    (found,) = lines(command(*words, tiny=False))
+    assert found.startswith(sentence)
+
+
+def test_own_yaml_without_a_class(command: Command, tmp_path: Path) -> None:
+    for group, text in (("loss", "mine: {weight: 1}\n"), ("optimizer", "lr: 0.1\n")):
+        (tmp_path / "own" / group).mkdir(parents=True)
+        (tmp_path / "own" / group / "mine.yaml").write_text(text)
+    outcome = command("--config-dir", "own", "loss=mine", "optimizer=mine", tiny=False)
+    assert outcome.code == 1
+    assert sorted(outcome.err.splitlines()) == [
+        "loss.mine._target_ must be the path of a class, got none",
+        "optimizer._target_ must be the path of a class, got none",
+    ]
