@@ -106,6 +106,17 @@ def _show_traceback_if_debugging(words: list[str]) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
+def unknown_switches(words: list[str]) -> list[str]:
+    """A sentence for each word with dashes, `--lr=0.1`, that Hydra does not know."""
+    _, unknown = utils.get_args_parser().parse_known_intermixed_args(words)
+    return [
+        f"{word} must be an override without dashes, {word.lstrip('-').partition('=')[0]}=VALUE,"
+        f" or a switch that --hydra-help lists, got {word}"
+        for word in unknown
+        if word.startswith("-")
+    ]
+
+
 def switch_error(error: Exception) -> str | None:
     """Why Hydra refuses a combination of its switches, which it raises without a report."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]

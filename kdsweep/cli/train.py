@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error
+from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, unknown_switches
 from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
@@ -51,6 +51,8 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
+    if unknown := unknown_switches(sys.argv[1:]):
+        sys.exit("\n".join(unknown))
     if "${" in os.getcwd():
         sys.exit(
             f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"

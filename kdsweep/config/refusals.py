@@ -67,26 +67,33 @@ class Checker:
         keys = [o for o in overrides if not self.composition.chooses(o)]
         found = [*self._option_faults(groups)]
         composed, more = self._compose(groups)
-        found += more + self._of_some_options(overrides)
+        if not is_search(composed):  # in which keys may depend on the option that is drawn
+            more += self._of_some_options(overrides)
+        found += more
         config = _copied(composed, keys) if keys else composed
         searching = is_search(composed)
         for override in keys:
             found += self._key_faults(override, config, searching)
         if len(found) < len(overrides):  # some can be composed
             found += self._value_errors(config)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found or _fixed_below(_swept(groups), keys)))
 
     def sweep_faults(self, overrides: Sequence[Override], config: DictConfig) -> list[str]:
         """What is wrong with the sweeps and deletions among overrides of a composed config."""
         self.refused = []
         sweeps = [o for o in overrides if o.is_sweep_override()]
         groups = [o for o in sweeps if self.composition.chooses(o)]
-        found = [*self._option_faults(groups), *self._of_some_options(overrides)]
+        found = [*self._option_faults(groups)]
         searching, config = is_search(config), _copied(config, overrides)
+        if not searching:
+            found += self._of_some_options(overrides)
+        depending = _swept(groups)
         for override in overrides:
             if override.is_delete():
                 found += filter(None, [deletion_fault(override, config, self.composition)])
-            elif override in sweeps and override not in groups:
+            elif override.key_or_group.startswith(depending) or override in groups:
+                continue  # checked by their options
+            elif override in sweeps:
                 found += self._key_faults(override, config, searching)
         return list(dict.fromkeys(found))
 
@@ -208,6 +215,21 @@ class Checker:
             return str(error).splitlines()
         errors = validation_errors(resolved) + target_errors(resolved)
         return errors + unknown_key_errors(config)
+
+
+def _swept(groups: Sequence[Override]) -> tuple[str, ...]:
+    """What the keys that depend on swept groups begin with, `loss.`."""
+    swept = [override for override in groups if override.is_sweep_override()]
+    return tuple(f"{override.package or override.key_or_group}." for override in swept)
+
+
+def _fixed_below(swept: tuple[str, ...], keys: Sequence[Override]) -> list[str]:
+    """Hydra sets keys that are not swept before it chooses from groups that are."""
+    return [
+        f"{key.key_or_group} must be set with ++ where its group is swept, ++{word}, got {word}"
+        for key in keys
+        if key.key_or_group.startswith(swept) and (word := str(key.input_line).lstrip("+"))
+    ]
 
 
 def _copied(config: DictConfig, overrides: Sequence[Override]) -> DictConfig:

@@ -7,6 +7,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.common.passwords import KEYS, register_address
+from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.interpolation_faults import interpolation_fault, nested_fault
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
@@ -135,7 +136,7 @@ def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
     Raises UserError for an unknown key, or a value of another type.
     """
     if not isinstance(node, dict):
-        raise UserError(f"{key} must be a mapping of options, got {node}")
+        raise UserError(f"{key} must be a mapping of options, got {shown(node)}")
     try:
         whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
         assert isinstance(whole, DictConfig)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kdsweep.common.validation import shown
 from kdsweep.config.run_config import RunConfig, to_values
 
 OBJECTS = ("model", "source", "optimizer", "schedule")
@@ -14,9 +15,12 @@ def target_errors(config: RunConfig) -> list[str]:
     found = []
     for key, node in _objects(to_values(config), ""):
         if not isinstance(node, Mapping):
-            found.append(f"{key} must be a mapping of options, got {_shown(node)}")
-        elif not isinstance(target := node.get("_target_"), str) or not target:
-            found.append(f"{key}._target_ must be the path of a class, got {_shown(target)}")
+            what = "a term's options" if "loss" in key.split(".") else "a mapping of options"
+            found.append(f"{key} must be {what}, got {shown(node)}")
+        elif "_target_" not in node:
+            found.append(f"{key}._target_ must be the path of a class, got none")
+        elif not isinstance(target := node["_target_"], str) or not target:
+            found.append(f"{key}._target_ must be the path of a class, got {shown(target)}")
     return found
 
 
@@ -35,7 +39,3 @@ def _objects(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from ((f"{key}.{term}", options) for term, options in child.items())
         else:
             yield from _objects(child, f"{key}.")
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)

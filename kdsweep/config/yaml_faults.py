@@ -14,7 +14,11 @@ def yaml_fault(error: BaseException) -> str | None:
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
         name = file or getattr(mark, "name", None) or getattr(error, "name", None)
-        return f"{name}{'' if mark is None else f', line {mark.line + 1}'}: {_problem(error)}"
+        if mark is None:
+            return f"{name}: {_problem(error)}"
+        has_tab = file is not None and "\t" in _line(file, mark.line)
+        tab = "it must be indented with spaces, and a tab was found"
+        return f"{name}, line {mark.line + 1}: {tab if has_tab else _problem(error)}"
     if file is None:
         return None
     if isinstance(error, UnicodeDecodeError):
@@ -29,12 +33,15 @@ def _file_being_read(error: BaseException) -> Path | None:
     return None
 
 
+def _line(file: Path, number: int) -> str:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[number] if number < len(lines) else ""
+
+
 def _problem(error: YAMLError) -> str:
     problem = error.problem if isinstance(error, MarkedYAMLError) else None
     text = problem or getattr(error, "reason", None) or str(error)
     line = " ".join(str(text).split())
-    if "'\\t'" in line:
-        return "it must be indented with spaces, and a tab was found"
     if "could not determine a constructor" in line:
         tag = line.rpartition(" ")[2]
         return f"it must hold no tag of Python's, and {tag} was found"

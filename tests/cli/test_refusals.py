@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import hydra._internal.utils
 import pytest
 from commands import Command, Outcome
+from typer.testing import CliRunner
+
+from kdsweep.cli import app
 
 FOUND = [
     "loss must be one of fitnet, ",
@@ -69,12 +73,26 @@ def test_a_traceback_is_shown_on_request(
         (["--config-dir", "nowhere"], "--config-dir must be a folder that exists, got nowhere"),
         (["--config-name", "trane"], "--config-name must be a config in conf/, got trane"),
         (["-m", "--cfg", "job"], "the switches must go together, got -m --cfg: Only one of"),
+        (["--lr=0.1"], "--lr=0.1 must be an override without dashes, lr=VALUE, or a switch"),
         (["--cfg", "job", "T=1,4"], "T must have one value with --cfg job, got 1,4"),
     ],
 )
 def test_switches_of_hydra(command: Command, words: list[str], sentence: str) -> None:
     (found,) = lines(command(*words, tiny=False))
     assert found.startswith(sentence)
+
+
+def test_estimate_refuses_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hydra._internal.utils, "is_under_debugger", lambda: False)
+    monkeypatch.setattr("sys.argv", [])
+    outcome = CliRunner().invoke(app, ["estimate", "temprature=4", "loss=[kl,fitnett]"])
+    assert outcome.exit_code == 1
+    assert [line.partition(" ")[0] for line in outcome.output.splitlines()] == [
+        "loss",
+        "temprature",
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_own_yaml_without_a_class(command: Command, tmp_path: Path) -> None:

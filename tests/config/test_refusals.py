@@ -136,8 +136,8 @@ ALONE = {
         "optimizer.lr must be a value or lead to one, got ${oc.env:KDSWEEP_NOPE}: Environment"
         " variable 'KDSWEEP_NOPE' not found"
     ),
-    "student.model._target_=null": "student.model._target_ must be the path of a class, got none",
-    "loss.kl=null": "loss.kl must be a mapping of options, got none",
+    "student.model._target_=null": "student.model._target_ must be the path of a class, got null",
+    "loss.kl=null": "loss.kl must be a term's options, got null",
     "+teacher.members.a=3": "teacher.members.a must be a mapping of options, got 3",
 }
 
@@ -181,6 +181,14 @@ def test_a_key_of_some_swept_options(checker: Checker) -> None:
     assert sentence.startswith("loss.fitnet.weight must be a key of every option of loss that is")
 
 
+def test_a_fixed_key_of_an_option_that_is_no_default(checker: Checker) -> None:
+    words = ["loss=[kl,fitnet],fitnet", "loss.fitnet.weight=2"]
+    assert faults(checker, *words) == [
+        "loss.fitnet.weight must be set with ++ where its group is swept, ++loss.fitnet.weight=2,"
+        " got loss.fitnet.weight=2"
+    ]
+
+
 def test_nothing_is_wrong(checker: Checker) -> None:
     assert faults(checker, "loss=kl,[kl,fitnet]", "T=1,4", "seed=range(3)", "+published.x=3") == []
     assert faults(checker, "search=bayes", "T=interval(1,4)", "hydra.sweeper.n_trials=4") == []
@@ -196,6 +204,14 @@ def test_sweeps_and_deletions_of_a_config_that_composes(checker: Checker) -> Non
     assert len(found) == len(starts)
     assert all(map(str.startswith, found, starts))
     assert sweep_refusals(config, ["T=1,4", "loss=kl,ce", "~optimizer.lr"], loader()) == []
+    swept = ["loss=[kl,fitnet],fitnet", "loss.fitnet.weight=1,2"]
+    assert sweep_refusals(config, swept, loader()) == []
+
+
+def test_a_search_draws_keys_of_some_options(checker: Checker) -> None:
+    config = checker.composition.compose(["search=bayes"])
+    words = ["loss=kl,dkd", "loss.dkd.beta=1,2", "T=interval(1,4)"]
+    assert sweep_refusals(config, words, loader()) == []
 
 
 FILES = {

@@ -179,7 +179,7 @@ def test_a_search_shares_a_stage_too(command: Command) -> None:
         (["stages.hints.hard_weight=-1"], "stages.hints.hard_weight must be null or a finite"),
         (["+stages.more.loss={}"], "stages.more.epochs must be given"),
         (["+stages.more=5"], "stages.more must be a mapping of options, got 5"),
-        (["+stages.more=null"], "stages.more must be a mapping of options, got None"),
+        (["+stages.more=null"], "stages.more must be a mapping of options, got null"),
         (["+stages.hints.epoch=3"], "stages.hints.epoch must be a key of stages.hints (epochs,"),
         (["stages.hints.loss.fitnet.weight=-1"], "stages.hints.loss.fitnet: weight must be a"),
         (["teacher=peers"], "stages must be empty with teacher.peers, got hints"),
