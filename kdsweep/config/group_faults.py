@@ -101,8 +101,13 @@ def reason_of(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def deletion_fault(override: Override, config: DictConfig, composition: Composition) -> str | None:
-    """A sentence about a key or a group that no run can do without, or None."""
+def deletion_fault(
+    override: Override, config: DictConfig | None, composition: Composition
+) -> str | None:
+    """A sentence about a key or a group that no run can do without, or None.
+
+    ``config`` has the types of the keys; None for a group.
+    """
     key, word = override.key_or_group, str(override.input_line)
     if key in REQUIRED:
         options = listed(composition.options(key))

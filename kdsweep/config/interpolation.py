@@ -42,7 +42,7 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
     written = raw(cfg)
     texts = [text for _, text in _texts(written)]
     unknown = list(unknown_keys(TrainConfig, written))
-    known = [key for key in keys_of(cfg) if key not in unknown]
+    known = [key for key in keys_of(cfg) if key not in unknown] if unknown else []
     return [
         f"{key} must be a key of the config, got +{key}, which nothing reads"
         f"{did_you_mean_key(key, known)}"

@@ -1,10 +1,11 @@
 """Nodes that objects are made of: each must name its class."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from kdsweep.common.validation import shown
-from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.run_config import RunConfig
 
 OBJECTS = ("model", "source", "optimizer", "schedule")
 AT_THE_ROOT = ("student.model", "dataset.source", "optimizer", "schedule")
@@ -13,7 +14,7 @@ AT_THE_ROOT = ("student.model", "dataset.source", "optimizer", "schedule")
 def target_errors(config: RunConfig) -> list[str]:
     """A message for every model, data source, optimizer, schedule and loss term without a class."""
     found = []
-    for key, node in _objects(to_values(config), ""):
+    for key, node in _objects(config, ""):
         if not isinstance(node, Mapping):
             what = "a term's options" if "loss" in key.split(".") else "a mapping of options"
             found.append(f"{key} must be {what}, got {shown(node)}")
@@ -26,11 +27,12 @@ def target_errors(config: RunConfig) -> list[str]:
 
 def _objects(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """The nodes that objects are made of; those below the root may be left empty."""
-    if not isinstance(node, Mapping):
+    children = vars(node) if is_dataclass(node) else node
+    if not isinstance(children, Mapping):
         return
-    for name, child in node.items():
+    for name, child in children.items():
         key = f"{prefix}{name}"
-        if name == "published":
+        if name in ("published", "extra_keys"):
             continue
         if name in OBJECTS:
             if child or key in AT_THE_ROOT:

@@ -1,5 +1,6 @@
 """What the whole command line refuses: in sentences, with exit code 1, and nothing is made."""
 
+import sys
 from pathlib import Path
 
 import hydra._internal.utils
@@ -59,8 +60,7 @@ def test_a_traceback_is_shown_on_request(
     command: Command, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     words = [asked] if "=" in asked else []
-    if not words:
-        monkeypatch.setenv(asked, "1")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0" if words else "1")
     outcome = command("temprature=4", *words, tiny=False)
     assert outcome.code == 1
     assert "Traceback" in outcome.err
@@ -86,6 +86,8 @@ def test_estimate_refuses_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hydra._internal.utils, "is_under_debugger", lambda: False)
     monkeypatch.setattr("sys.argv", [])
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # main sets it
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     outcome = CliRunner().invoke(app, ["estimate", "temprature=4", "loss=[kl,fitnett]"])
     assert outcome.exit_code == 1
     assert [line.partition(" ")[0] for line in outcome.output.splitlines()] == [
