@@ -30,8 +30,8 @@ def refusals_in_sentences() -> Iterator[None]:
     """
     report = utils.run_and_report
 
-    def report_sentences(function: Callable[[], Any]) -> Any:
-        return report(lambda: _translated(function))
+    def report_sentences(func: Any) -> Any:
+        return report(lambda: _translated(func))
 
     utils.run_and_report = report_sentences
     try:

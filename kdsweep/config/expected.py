@@ -40,7 +40,8 @@ def in_words(hint: Any) -> str | None:
     if hint in KINDS:
         return KINDS[hint]
     if get_origin(hint) is list or hint is list:
-        plural = PLURALS.get(next(iter(get_args(hint)), None))
+        held = get_args(hint)
+        plural = PLURALS.get(held[0]) if held else None
         return "a list" if plural is None else f"a list of {plural}"
     if get_origin(hint) is dict or hint is dict:
         return "a mapping"

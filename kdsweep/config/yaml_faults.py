@@ -3,27 +3,20 @@
 from pathlib import Path
 from traceback import walk_tb
 
-from yaml import MarkedYAMLError, YAMLError
-
 SOURCE = "hydra._internal.core_plugins.file_config_source"  # of the frame that reads a file
 
 
 def yaml_fault(error: BaseException) -> str | None:
     """`conf/loss/mine.yaml, line 3: found a tab`, or None if no file was being read."""
-    file = _file_being_read(error)
-    if isinstance(error, YAMLError):
-        mark = getattr(error, "problem_mark", None)
-        name = file or getattr(mark, "name", None) or getattr(error, "name", None)
-        if mark is None:
-            return f"{name}: {_problem(error)}"
-        has_tab = file is not None and "\t" in _line(file, mark.line)
-        tab = "it must be indented with spaces, and a tab was found"
-        return f"{name}, line {mark.line + 1}: {tab if has_tab else _problem(error)}"
-    if file is None:
+    if (file := _file_being_read(error)) is None:
         return None
     if isinstance(error, UnicodeDecodeError):
         return f"{file}: it is no text in UTF-8"
-    return f"{file}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    if (mark := getattr(error, "problem_mark", None)) is None:  # of PyYAML's errors
+        return f"{file}: {_problem(error)}"
+    has_tab = "\t" in _line(file, mark.line)
+    tab = "it must be indented with spaces, and a tab was found"
+    return f"{file}, line {mark.line + 1}: {tab if has_tab else _problem(error)}"
 
 
 def _file_being_read(error: BaseException) -> Path | None:
@@ -38,10 +31,10 @@ def _line(file: Path, number: int) -> str:
     return lines[number] if number < len(lines) else ""
 
 
-def _problem(error: YAMLError) -> str:
-    problem = error.problem if isinstance(error, MarkedYAMLError) else None
-    text = problem or getattr(error, "reason", None) or str(error)
-    line = " ".join(str(text).split())
+def _problem(error: BaseException) -> str:
+    """What PyYAML, or whatever reads a file, finds wrong, on one line."""
+    given = getattr(error, "problem", None) or getattr(error, "reason", None)
+    line = " ".join(str(given or error or type(error).__name__).split())
     if "could not determine a constructor" in line:
         tag = line.rpartition(" ")[2]
         return f"it must hold no tag of Python's, and {tag} was found"
