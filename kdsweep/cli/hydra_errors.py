@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
@@ -20,6 +21,8 @@ from kdsweep.errors import RunFailed, UserError
 
 LOADER = "hydra._internal.config_loader_impl"  # what is raised in it concerns a composition
 
+PLUGINS = "hydra.core.plugins"  # what it raises itself, that there is no such launcher or sweeper
+
 
 @contextmanager
 def refusals_in_sentences() -> Iterator[None]:
@@ -29,6 +32,8 @@ def refusals_in_sentences() -> Iterator[None]:
     tests/cli/test_refusals.py fails if another version of Hydra reports elsewhere.
     """
     report = utils.run_and_report
+    # A folder of configs that does not exist is refused.
+    warnings.filterwarnings("ignore", "provider=.* is not available", UserWarning)
 
     def report_sentences(func: Any) -> Any:
         return report(lambda: _translated(func))
@@ -53,9 +58,8 @@ def _is_of_hydra(error: Exception) -> bool:
     """Whether Hydra refuses the command line: no error of a run, and no defect of ours."""
     if isinstance(error, UserError | RunFailed):
         return False
-    return isinstance(error, HydraException) or any(
-        frame.f_globals.get("__name__") == LOADER for frame, _ in walk_tb(error.__traceback__)
-    )
+    modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
+    return isinstance(error, HydraException) or LOADER in modules or modules[-1:] == [PLUGINS]
 
 
 def sentences_of(error: Exception) -> list[str]:

@@ -9,6 +9,7 @@ Hydra looks at only job by job.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -39,18 +40,31 @@ def refusals(words: Sequence[str], loader: ConfigLoader, name: str | None = PRIM
     Raises whatever Hydra raises if not even the config without these words can be composed.
     """
     overrides, found = parse(words)
-    sources = [str(o.input_line) for o in overrides if o.key_or_group == "hydra.searchpath"]
+    given = [o for o in overrides if o.key_or_group == "hydra.searchpath"]
+    sources = [str(override.input_line) for override in given]
+    found += [fault for override in given for fault in source_faults(override.value())]
     return [*found, *Checker(Composition(loader, name, sources)).all_faults(overrides)]
 
 
 def sweep_refusals(config: DictConfig, words: Sequence[str], loader: ConfigLoader) -> list[str]:
     """A sentence for each sweep and deletion of a composed command line that no job can have."""
     overrides, found = parse(words)
+    found += source_faults(list(config.hydra.searchpath))
     if not any(override.is_sweep_override() or override.is_delete() for override in overrides):
         return found
     sources = [word for word in config.hydra.overrides.hydra if "hydra.searchpath=" in word]
     checker = Checker(Composition(loader, config.hydra.job.config_name, sources))
     return [*found, *checker.sweep_faults(overrides, config)]
+
+
+def source_faults(paths: object) -> list[str]:
+    """A sentence for each folder of configs that does not exist: Hydra passes over it."""
+    return [
+        f"hydra.searchpath must be folders that exist, got {path}"
+        for path in (paths if isinstance(paths, list) else [])
+        if (folder := str(path).removeprefix("file://")) and "://" not in folder
+        if not Path(folder).is_dir()
+    ]
 
 
 @dataclass
@@ -75,7 +89,7 @@ class Checker:
         for override in keys:
             found += self._key_faults(override, config, searching)
         if len(found) < len(overrides):  # some can be composed
-            found += self._value_errors(config)
+            found += self._value_errors(config, tuple(o.key_or_group for o in keys))
         return list(dict.fromkeys(found or _fixed_below(_swept(groups), keys)))
 
     def sweep_faults(self, overrides: Sequence[Override], config: DictConfig) -> list[str]:
@@ -202,10 +216,16 @@ class Checker:
         overall = any(group.split("@")[0] not in config for group in self.refused)
         return (below or overall) and not is_known_by_type(key, config)
 
-    def _value_errors(self, config: DictConfig) -> list[str]:
-        """What is wrong with the values of the words that can be composed."""
-        if self.refused:
-            return []
+    def _value_errors(self, config: DictConfig, keys: tuple[str, ...]) -> list[str]:
+        """What is wrong with the values of the words that can be composed.
+
+        Where an option was refused, others may be wrong for this alone: only those of ``keys``.
+        """
+        found = self._all_value_errors(config)
+        own = [sentence for sentence in found if sentence.partition(" ")[0] in keys]
+        return own if self.refused else found
+
+    def _all_value_errors(self, config: DictConfig) -> list[str]:
         config = without_hydra(config) if "hydra" in config else config
         if absent := missing_keys(config):
             return [f"{key} must be given" for key in absent]

@@ -16,7 +16,6 @@ from kdsweep.config.overrides import command_words, is_kdsweep_search, is_lockst
 from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
-from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, ui_address
@@ -147,6 +146,7 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
     from kdsweep.sweep.finalize import publish
     from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress
+    from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 
     tracking = dict(OmegaConf.load(min(folder.glob("*/config.yaml"))).tracking)
     with Progress() as progress, closing(open_context(tracking, progress, folder)) as context:

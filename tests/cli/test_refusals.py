@@ -1,5 +1,6 @@
 """What the whole command line refuses: in sentences, with exit code 1, and nothing is made."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def test_all_errors_are_reported_together(command: Command, more: list[str]) -> 
         (["search=bayes", "nope=interval(0,1)"], "nope must be a key of the config, got nope="),
         (["hydra/launcher=basic", "T=1,four"], "T must be a number, got four"),
         (["hydra/sweeper=optuna", "T=1,four"], "T must be a number, got four"),
+        (
+            ["hydra.searchpath=[nowhere]"],
+            "hydra.searchpath must be folders that exist, got nowhere",
+        ),
+        (["hydra.launcher._target_=nope"], "the overrides must be composable, got hydra.launcher."),
         (["T", "=", "4"], "T must be written without spaces, T=4, got T = 4"),
     ],
 )
@@ -95,6 +101,13 @@ def test_estimate_refuses_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "temprature",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_refusal_waits_for_torch() -> None:
+    """Importing it takes seconds, and the callback refuses sweeps before any run is built."""
+    code = "import sys, kdsweep.cli, kdsweep.sweep.callbacks; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_own_yaml_without_a_class(command: Command, tmp_path: Path) -> None:

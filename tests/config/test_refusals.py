@@ -189,6 +189,14 @@ def test_a_fixed_key_of_an_option_that_is_no_default(checker: Checker) -> None:
     ]
 
 
+def test_values_of_own_keys_are_checked_next_to_refused_options(checker: Checker) -> None:
+    found = faults(checker, "loss=3", "seed=-1", "alpha=2")
+    assert found[1:] == [
+        "alpha must be a number in [0, 1], got 2",
+        "seed must be an integer >= 0, got -1",
+    ]
+
+
 def test_nothing_is_wrong(checker: Checker) -> None:
     assert faults(checker, "loss=kl,[kl,fitnet]", "T=1,4", "seed=range(3)", "+published.x=3") == []
     assert faults(checker, "search=bayes", "T=interval(1,4)", "hydra.sweeper.n_trials=4") == []
