@@ -10,6 +10,7 @@ from commands import Command, Outcome
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.errors import UserError
 
 FOUND = [
     "loss must be one of fitnet, ",
@@ -61,16 +62,22 @@ def test_what_only_jobs_would_show_makes_no_folder(
     assert found.startswith(sentence)
 
 
-@pytest.mark.parametrize("asked", ["debug=true", "HYDRA_FULL_ERROR"])
-def test_a_traceback_is_shown_on_request(
-    command: Command, monkeypatch: pytest.MonkeyPatch, asked: str
-) -> None:
-    words = [asked] if "=" in asked else []
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0" if words else "1")
-    outcome = command("temprature=4", *words, tiny=False)
+def test_a_traceback_is_shown_with_debug(command: Command) -> None:
+    outcome = command("temprature=4", "debug=true", tiny=False)
     assert outcome.code == 1
     assert "Traceback" in outcome.err
     assert "UserError: temprature must be a key" in outcome.err
+
+
+def test_an_error_reaches_the_interpreter_if_the_environment_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [])
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # main sets it
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    outcome = CliRunner().invoke(app, ["train", "temprature=4"])
+    assert isinstance(outcome.exception, UserError)
 
 
 @pytest.mark.parametrize(
