@@ -4,7 +4,6 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
@@ -12,12 +11,12 @@ from types import TracebackType
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, unknown_switches
 from kdsweep.common.passwords import redact_argument, redact_text
-from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
@@ -62,45 +61,26 @@ def main() -> None:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
     Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
-    _refuse_empty_groups(sys.argv[1:])
-    _refuse_keys_of_some_options(sys.argv[1:])
+    if unknown := unknown_switches(sys.argv[1:]):
+        sys.exit("\n".join(unknown))
     if "${" in os.getcwd():
         sys.exit(
             f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
         )
     try:
-        train()
+        with refusals_in_sentences():
+            train()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
         sys.exit(130)
-
-
-def _refuse_empty_groups(words: list[str]) -> None:
-    """Hydra's own traceback for `loss=null` does not name the loss."""
-    for word in words:
-        group, _, option = word.partition("=")
-        if group in GROUPS and option == "null":
-            options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-            sys.exit(f"{group} must name at least one option of {', '.join(options)}, got null")
-
-
-def _refuse_keys_of_some_options(words: list[str]) -> None:
-    """Hydra's own message for these does not name the option that lacks the key."""
-    if any(word.startswith(("--", "-c", "search=", "hydra/sweeper")) for word in words):
-        return  # other folders of configs, or keys that a search needs where they are
-    try:
-        refuse_keys_of_some_options([word for word in words if "=" in word], _composes)
-    except UserError as error:
-        sys.exit(str(error))
-
-
-def _composes(words: Sequence[str]) -> bool:
-    with hydra.initialize_config_dir(str(CONF)):
-        try:
-            hydra.compose("train", list(words))
-        except HydraException:
-            return False
-    return True
+    except SystemExit as error:  # of a callback, of whose other exceptions Hydra makes warnings
+        if isinstance(error.__cause__, UserError) and _shows_tracebacks():
+            raise error.__cause__ from None
+        raise
+    except ValueError as error:
+        if (sentence := switch_error(error)) is None or _shows_tracebacks():
+            raise
+        sys.exit(sentence)
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -124,11 +104,15 @@ def _hang_up(number: int, frame: object) -> None:
     _terminate(number, frame)
 
 
+def _shows_tracebacks() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
 def _print_error(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     """A message for what the user can correct, a traceback for everything else."""
-    if isinstance(error, CompactHydraException) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+    if isinstance(error, CompactHydraException) and not _shows_tracebacks():
         sys.stderr.write(redact_text(f"{error}\n"))
     else:
         sys.stderr.write(redact_text("".join(format_exception(kind, error, traceback))))

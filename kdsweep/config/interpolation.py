@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from kdsweep.config.keys import did_you_mean_key, keys_of
 from kdsweep.config.limits import scalars, unknown_keys
 from kdsweep.config.schema import TrainConfig
 
@@ -40,9 +41,12 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
     """
     written = raw(cfg)
     texts = [text for _, text in _texts(written)]
+    unknown = list(unknown_keys(TrainConfig, written))
+    known = [key for key in keys_of(cfg) if key not in unknown] if unknown else []
     return [
         f"{key} must be a key of the config, got +{key}, which nothing reads"
-        for key in unknown_keys(TrainConfig, written)
+        f"{did_you_mean_key(key, known)}"
+        for key in unknown
         if not any(re.search(rf"\$\{{{re.escape(key)}[.}}]", text) for text in texts)
     ]
 

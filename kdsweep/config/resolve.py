@@ -7,7 +7,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.common.passwords import KEYS, register_address
+from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
+from kdsweep.config.interpolation_faults import interpolation_fault, nested_fault
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
 from kdsweep.config.run_config import RunConfig, run_config, to_values
 from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig
@@ -73,9 +75,7 @@ def _plain(cfg: DictConfig, prefix: str = "") -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     except InterpolationResolutionError as error:
-        # OmegaConf hides the resolver's own exception behind a message that ends with its text.
-        sentence = str(error).splitlines()[0].split("while resolving interpolation: ")[-1]
-        raise UserError(f"{prefix}{error.full_key}: {sentence}") from error
+        raise UserError(f"{prefix}{interpolation_fault(error, cfg)}") from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
@@ -136,11 +136,10 @@ def _complete(skeleton: type, node: Any, key: str) -> dict[str, Any]:
     Raises UserError for an unknown key, or a value of another type.
     """
     if not isinstance(node, dict):
-        raise UserError(f"{key} must be a mapping of options, got {node}")
+        raise UserError(f"{key} must be a mapping of options, got {shown(node)}")
     try:
         whole = OmegaConf.merge(OmegaConf.structured(skeleton), node)
         assert isinstance(whole, DictConfig)
         return _plain(whole)
     except OmegaConfBaseException as error:
-        where = f"{key}.{error.full_key}" if error.full_key else key
-        raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+        raise UserError(nested_fault(error, skeleton, node, key)) from error

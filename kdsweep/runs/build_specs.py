@@ -24,6 +24,7 @@ from kdsweep.config.recipes import (
 )
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.targets import target_errors
 from kdsweep.config.validate import validation_errors
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.runs.errors_by_run import ErrorsByRun
@@ -82,7 +83,7 @@ class SpecBuilder:
         if absent := missing_keys(cfg):
             raise UserError("\n".join(f"{key} must be given" for key in absent))
         config, errors = self._checkpoints.resolve(resolve_config(cfg))
-        errors += validation_errors(config) + unknown_key_errors(cfg)
+        errors += validation_errors(config) + target_errors(config) + unknown_key_errors(cfg)
         errors += loss_option_errors(job, config.loss)
         requirements = self._checked_requirements(config, errors)
         return self._run(config, requirements, cell_of(cfg, config, swept))

@@ -6,17 +6,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from kdsweep.common.passwords import MASK, TRACKING, how_to_give, redact_password
-from kdsweep.config.overrides import is_kdsweep_search, is_lockstep
+from kdsweep.config.overrides import command_words, is_kdsweep_search, is_lockstep
+from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.sweep.idle_keys import refuse_idle_dirs
 from kdsweep.sweep.recipe_grids import refuse_swept_recipes
-from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
 from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, ui_address
@@ -41,7 +42,10 @@ class SweepSummaryCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
+        if config.get("debug"):
+            os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
+            _refuse_words(config)
             _refuse_password_in_log(config)
             refuse_swept_recipes(config)
             refuse_idle_dirs(config)
@@ -92,6 +96,13 @@ class SweepSummaryCallback(Callback):
         show_mlflow_page(note, console)
 
 
+def _refuse_words(config: DictConfig) -> None:
+    """Refuse sweeps that no job could be composed of, before the sweep has a folder."""
+    loader = GlobalHydra.instance().config_loader()
+    if found := sweep_refusals(config, command_words(config), loader):
+        raise UserError("\n".join(found))
+
+
 def _refuse_password_in_log(config: DictConfig) -> None:
     """Hydra's own optuna sweeper logs the address of its storage as it is."""
     storage = OmegaConf.select(config, "hydra.sweeper.storage")
@@ -140,6 +151,7 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
     from kdsweep.sweep.finalize import publish
     from kdsweep.sweep.open_context import open_context
     from kdsweep.tracking.console import Progress
+    from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 
     tracking = dict(OmegaConf.load(min(folder.glob("*/config.yaml"))).tracking)
     with Progress() as progress, closing(open_context(tracking, progress, folder)) as context:

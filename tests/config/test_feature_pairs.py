@@ -85,5 +85,5 @@ def test_without_a_teacher_there_is_nothing_to_pair_and_nothing_wrong(compose: C
 
 
 def test_an_interpolation_that_leads_nowhere_is_named(compose: Compose) -> None:
-    with pytest.raises(UserError, match=r"^loss\.kl\.T: Interpolation key 'warmth' not found$"):
+    with pytest.raises(UserError, match=r"^loss\.kl\.T must refer to a key, got \$\{warmth\}$"):
         resolve_config(compose("loss.kl.T=${warmth}"))

@@ -33,7 +33,7 @@ def test_a_peer_has_the_options_of_the_student_that_it_leaves_out(compose: Compo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["optimizer.lr=${nope}"], "optimizer.lr: "),
+        (["optimizer.lr=${nope}"], "optimizer.lr must refer to a key, got ${nope}"),
         (["+stages.first.loss={}"], "stages.first.epochs must be given"),
         (["+teacher.members.a=3"], "teacher.members.a must be a mapping of options, got 3"),
         (["+teacher.peers.a=3"], "teacher.peers.a must be a mapping of options, got 3"),

@@ -5,8 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import Command, Compose, Refusal, Specs
-from hydra.errors import HydraException
+from commands import Command, Refusal, Specs
 
 from kdsweep.config.overrides import keys_without_effect
 from kdsweep.errors import UserError
@@ -54,31 +53,19 @@ def test_values(command: Command, words: list[str], sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "sentence"),
+    ("words", "sentence"),
     [
-        ("loss=nope", "Could not find 'loss/nope'"),
-        ("student=nope", "Available options in 'student'"),
-        ("sed=1", "Key 'sed' not in 'TrainConfig'"),
-        ("dataset.vall_fraction=0.1", "vall_fraction"),
-        ("trainer.epochs=ten", "Value 'ten' of type 'str' could not be converted to Integer"),
-        ("T=warm", "Value 'warm' of type 'str' could not be converted to Float"),
-        ("search=nope", "Available options in 'search'"),
+        (["loss=nope"], "loss must be one of ab, at, cc,"),
+        (["student=nope"], "student must be one of "),
+        (["sed=1"], "sed must be a key of the config, got sed=1; did you mean seed?"),
+        (["dataset.vall_fraction=0.1"], "; did you mean dataset.val_fraction?"),
+        (["trainer.epochs=ten"], "trainer.epochs must be an integer, got ten"),
+        (["T=warm"], "T must be a number, got warm"),
+        (["search=nope"], "search must be one of bayes, methods, got nope"),
     ],
 )
-def test_names_and_types_are_hydras_own_errors(compose: Compose, word: str, sentence: str) -> None:
-    with pytest.raises(HydraException) as caught:
-        compose(word)
-    assert sentence in f"{caught.value} {caught.value.__cause__}"
-
-
-@pytest.mark.parametrize(
-    ("word", "sentence"),
-    [("student=nope", "Available options in 'student'"), ("T=warm", "Value 'warm' of type 'str'")],
-)
-def test_hydras_own_errors_are_printed_without_a_traceback(
-    command: Command, word: str, sentence: str
-) -> None:
-    assert sentence in refused(command, word)
+def test_names_and_types(command: Command, words: list[str], sentence: str) -> None:
+    assert sentence in refused(command, *words)
 
 
 def test_a_message_is_printed_once_and_names_the_runs(specs: Specs) -> None:

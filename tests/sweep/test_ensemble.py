@@ -97,7 +97,10 @@ def test_one_more_member_is_one_more_teacher(command: Command) -> None:
             ["teacher.members.first.features.hint=null", "loss=fitnet"],
             "teacher.members.first.features.hint must be given, got null",
         ),
-        (["+teacher.members.first.sedd=1"], "teacher.members.first.sedd: Key 'sedd' not in"),
+        (
+            ["+teacher.members.first.sedd=1"],
+            "; did you mean teacher.members.first.seed?",
+        ),
     ],
 )
 def test_bad_input(refusal: Refusal, words: list[str], sentence: str) -> None:
