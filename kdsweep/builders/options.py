@@ -27,7 +27,7 @@ def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]
     if not isinstance(node, Mapping):
         return [f"{key} must be a mapping of options, got {as_typed(node)}"]
     if "_target_" not in node:
-        return [f"{key}._target_ must be given"]
+        return [f"{key}._target_ must be the path of a class, got none"]
     target = find_target(node["_target_"])
     if target is None:
         return [_unknown_target(key, node["_target_"])]

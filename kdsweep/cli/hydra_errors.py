@@ -13,10 +13,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, SearchPathException
 
-from kdsweep.config.composition import PRIMARY
-from kdsweep.config.group_faults import reason_of
-from kdsweep.config.refusals import refusals
-from kdsweep.config.yaml_faults import yaml_fault
 from kdsweep.errors import RunFailed, UserError
 
 LOADER = "hydra._internal.config_loader_impl"  # what is raised in it concerns a composition
@@ -64,6 +60,11 @@ def _is_of_hydra(error: Exception) -> bool:
 
 def sentences_of(error: Exception) -> list[str]:
     """Why Hydra refuses the words of this process's command line, a sentence for each."""
+    from kdsweep.config.composition import PRIMARY  # a good command line needs none of these
+    from kdsweep.config.group_faults import reason_of
+    from kdsweep.config.refusals import refusals
+    from kdsweep.config.yaml_faults import yaml_fault
+
     arguments = utils.get_args_parser().parse_intermixed_args()
     _show_traceback_if_debugging(arguments.overrides)
     if (switch := _of_a_switch(arguments, error)) is not None:
@@ -112,6 +113,8 @@ def _show_traceback_if_debugging(words: list[str]) -> None:
 
 def unknown_switches(words: list[str]) -> list[str]:
     """A sentence for each word with dashes, `--lr=0.1`, that Hydra does not know."""
+    if not any(word.startswith("-") for word in words):
+        return []
     _, unknown = utils.get_args_parser().parse_known_intermixed_args(words)
     return [
         f"{word} must be an override without dashes, {word.lstrip('-').partition('=')[0]}=VALUE,"
@@ -123,6 +126,8 @@ def unknown_switches(words: list[str]) -> list[str]:
 
 def switch_error(error: Exception) -> str | None:
     """Why Hydra refuses a combination of its switches, which it raises without a report."""
+    from kdsweep.config.group_faults import reason_of
+
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     is_of_hydra = bool(frames) and frames[-1].f_globals.get("__name__") in SWITCHES
     if not isinstance(error, ValueError) or not is_of_hydra:

@@ -100,7 +100,7 @@ ALONE = {
     "loss=glob(zz*)": "loss must match at least one option, got glob(zz*)",
     "trainer=[a,b]": "trainer must be one of default, got a in [a,b]",
     "hydra/sweeper=optna": (
-        "hydra/sweeper must be one of basic, kdsweep, optuna, got optna; did you mean optuna?"
+        "hydra/sweeper must be one of basic, grid, kdsweep, optuna, got optna; did you mean optuna?"
     ),
     "+loss=kl": "loss must be chosen without a +, loss=kl, got +loss=kl",
     "++loss=kl": "loss must be chosen without a ++, loss=kl, got ++loss=kl",

@@ -41,7 +41,7 @@ DEVICE = "trainer.device must be auto, cpu or a device of this machine"
         ),
         ("dataset.source.shape=8", "dataset.source.shape must be a list, each a whole number, got"),
         ("loss.kl.standardize=null", "loss.kl.standardize must be true or false, got null"),
-        ("~loss.kl._target_", "loss.kl._target_ must be given"),
+        ("~loss.kl._target_", "loss.kl._target_ must be the path of a class, got none"),
         ("~loss.kl.weight", "loss.kl.weight must be given"),
         ("loss.kl._target_=os.system", "loss.kl._target_ must be the path of a class or function"),
         (
