@@ -89,7 +89,8 @@ def test_a_download_that_takes_long_has_lines(tmp_path, monkeypatch, caplog):
     printed = threading.Event()
     monkeypatch.setattr(pacing.logger, "info", lambda *args: (info(*args), printed.set()))
     (tmp_path / "a.tgz").write_bytes(bytes(3 * 2**20))
-    with explain_failed_download(["http://x/a.tgz", "http://x/b.tgz"], tmp_path, "data"):
+    archives = {"http://x/a.tgz": "0" * 32, "http://x/b.tgz": "0" * 32}
+    with explain_failed_download(archives, tmp_path, "data"):
         printed.wait()
     assert caplog.messages[0] == (
         f"downloading, checking or unpacking a.tgz, b.tgz in {tmp_path}: 0 s, 3.0 MiB"
