@@ -193,7 +193,7 @@ def test_words_that_make_no_search_are_refused(load: Load, words: list[str], mes
         ),
         (
             "foo=interval(0,1)",
-            "foo must be a key of the config to be searched, got interval(0.0, 1.0)",
+            "foo must be a key of the config, got foo=interval(0,1)",
         ),
         ("seed=0,1", "seed must not be searched, got several; search.seeds are averaged"),
         (
