@@ -134,7 +134,7 @@ ADDRESS = f"postgresql://me:{SECRET}@h/db"
 @pytest.mark.parametrize(
     "words",
     [
-        ["loss=ce", "trainer.epochs=1"],
+        ["loss=ce", "seed=0,1", "trainer.epochs=1"],
         pytest.param(["loss=ce,kl", "tracking.report=true"], marks=pytest.mark.slow),
     ],
 )
