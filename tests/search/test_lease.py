@@ -267,9 +267,7 @@ def test_two_claims_never_share_a_trial(start: Start, tmp_path: Path) -> None:
     assert sorted(map(len, blocks)) == [0, 0, 2, 2, 2, 2]
 
 
-def test_released_trials_are_claimed_next(
-    start: Start, begun: SearchStudy, tmp_path: Path
-) -> None:
+def test_released_trials_are_claimed_next(start: Start, begun: SearchStudy, tmp_path: Path) -> None:
     assert claim(begun, N, BLOCK, tmp_path) == [3, 4, 5]
     begun.tell(0, 0.5)
     release_trials(begun, [0, 1, 2])
