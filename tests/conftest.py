@@ -1,9 +1,10 @@
 """What every test can use: the real command line in a folder of its own, and real configs."""
 
+import copy
 import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
@@ -45,6 +46,36 @@ def migrations_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(util, "load_python_file", load)  # env.py migrates when it is read
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _yaml_read_once() -> Iterator[None]:
+    """Hydra reads the yaml files of conf/ and its own again for every config that it composes."""
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+    from hydra._internal.core_plugins.importlib_resources_config_source import (
+        ImportlibResourcesConfigSource,
+    )
+    from hydra.plugins.config_source import ConfigResult, ConfigSource
+
+    from kdsweep.cli import CONF
+
+    def reading_once(read: Callable[..., ConfigResult]) -> Callable[..., ConfigResult]:
+        results: dict[tuple[str, str], ConfigResult] = {}
+
+        def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
+            if source.path not in (str(CONF), "hydra.conf"):
+                return read(source, config_path)  # a test's own files may change
+            key = (source.path, config_path)
+            if key not in results:
+                results[key] = read(source, config_path)
+            return copy.deepcopy(results[key])
+
+        return load_config
+
+    with pytest.MonkeyPatch.context() as patch:
+        for source in (FileConfigSource, ImportlibResourcesConfigSource):
+            patch.setattr(source, "load_config", reading_once(source.load_config))
         yield
 
 

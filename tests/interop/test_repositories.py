@@ -90,20 +90,25 @@ def test_decoupled_distillation_keeps_its_warm_up(compose: Compose) -> None:
         assert total.item() == pytest.approx(CE + share * 1.9183912318, abs=1e-8)
 
 
+HINT = ["repdistiller", "--distill", "hint", "--gamma", "1", "--beta", "0.8"]
+
+
 @pytest.mark.parametrize("distill", [name for name, term in FEATURE_TERMS.items() if term])
-def test_a_feature_term_of_repdistiller_gets_beta(compose: Compose, distill: str) -> None:
-    words = ["repdistiller", "--distill", distill, "--gamma", "1", "--beta", "0.8"]
-    both = objective_of(line_of(*words, "--alpha", "0.5", "--kd_T", "2"), compose)
-    assert both.weights == {"ce": 1.0, "kl": 0.5, FEATURE_TERMS[distill]: 0.8}
-    assert both.terms["kl"].T == 2.0
+def test_a_feature_term_of_repdistiller_gets_beta(distill: str) -> None:
+    words, term = ["repdistiller", "--distill", distill, *HINT[3:]], FEATURE_TERMS[distill]
+    both = shlex.split(line_of(*words, "--alpha", "0.5", "--kd_T", "2"))
+    weights = ["loss.kl.weight=0.5", f"loss.{term}.weight=0.8", "hard_weight=1"]
+    assert both[:5] == [f"loss=[kl,{term}]", "T=2", *weights]
     alone = shlex.split(line_of(*words, "--alpha", "0"))
-    term = FEATURE_TERMS[distill]
     assert alone[:3] == [f"loss={term}", f"loss.{term}.weight=0.8", "hard_weight=1"]
 
 
-def test_a_feature_term_of_repdistiller_without_alpha_is_alone(compose: Compose) -> None:
-    words = ["repdistiller", "--distill", "hint", "-r", "1", "-a", "0", "-b", "0.8"]
-    assert objective_of(line_of(*words), compose).weights == {"ce": 1.0, "fitnet": 0.8}
+def test_a_feature_term_of_repdistiller_is_weighed_with_kl_or_alone(compose: Compose) -> None:
+    both = objective_of(line_of(*HINT, "--alpha", "0.5", "--kd_T", "2"), compose)
+    assert both.weights == {"ce": 1.0, "kl": 0.5, "fitnet": 0.8}
+    assert both.terms["kl"].T == 2.0
+    alone = objective_of(line_of(*HINT, "-a", "0"), compose)
+    assert alone.weights == {"ce": 1.0, "fitnet": 0.8}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import Command
+from commands import Outcome, copy_of
 from measured import ce_rows, measured, soft_rows
 from rows import Row, row
 from typer.testing import CliRunner
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.report.files import FILES, write_report
 from kdsweep.report.render.markdown import markdown
-from kdsweep.report.report import report
+from kdsweep.report.report import Report, report
 from kdsweep.report.sources.collection import from_folder
 from kdsweep.report.sources.lookup import latest
 from kdsweep.tracking.run_dir import METRICS, RESULT
@@ -25,12 +25,16 @@ def run_report(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
-def test_the_latest_sweep_is_reported(command: Command, tmp_path: Path) -> None:
+def test_the_latest_sweep_is_reported(
+    reported: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = copy_of(reported, tmp_path)
+    for name in FILES:
+        (outcome.sweep / name).unlink()
     earlier = tmp_path / "multirun" / "earlier" / "sweep.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text('{"created": 1.0, "name": "T=1,4"}')
-    outcome = command("loss=ce,kl", "seed=0,1", "trainer.epochs=1")
-    assert outcome.code == 0, outcome.err
+    monkeypatch.chdir(tmp_path)
     code, output = run_report()
     assert code == 0, output
     page = (outcome.sweep / "report.md").read_text()
@@ -79,11 +83,10 @@ def test_all_files_are_written_and_again_the_same(tmp_path: Path) -> None:
     assert {name: (made.home / name).read_bytes() for name in FILES} == first
 
 
-def test_the_text_has_every_sentence_and_every_table() -> None:
-    found = report(measured([*ce_rows(), *soft_rows()], optimism=0.01))
-    text = markdown(found)
-    assert len(found.sections) > 6
-    for section in found.sections:
+def test_the_text_has_every_sentence_and_every_table(made: Report) -> None:
+    text = markdown(made)
+    assert len(made.sections) > 6
+    for section in made.sections:
         assert f"\n## {section.title}\n" in text
         assert all(sentence in text for sentence in section.sentences)
         for table in section.tables:

@@ -51,12 +51,12 @@ def _unsynced_sqlite() -> Iterator[None]:
     event.remove(Engine, "connect", unsync)
 
 
-@pytest.fixture
-def start(tmp_path: Path, fresh_storage: Path) -> Start:
-    """`start()`: open the study of this test as every start of a search does."""
+@pytest.fixture(scope="session")
+def start_in(fresh_storage: Path) -> Start:
+    """`start_in(folder)`: open the study of a folder as every start of a search does."""
 
     def open_one(
-        folder: str = ".",
+        directory: Path,
         *,
         space: dict[str, str] | None = None,
         seeds: Sequence[int] = (0,),
@@ -64,7 +64,6 @@ def start(tmp_path: Path, fresh_storage: Path) -> Start:
         directions: Sequence[str] = ("maximize",),
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> SearchStudy:
-        directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
         if not (directory / "optuna.db").exists():
             shutil.copy(fresh_storage, directory / "optuna.db")
@@ -81,6 +80,12 @@ def start(tmp_path: Path, fresh_storage: Path) -> Start:
         )
 
     return open_one
+
+
+@pytest.fixture
+def start(start_in: Start, tmp_path: Path) -> Start:
+    """`start()`: open the study of this test."""
+    return lambda folder=".", **options: start_in(tmp_path / folder, **options)
 
 
 @pytest.fixture(scope="session")

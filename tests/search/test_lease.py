@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,23 @@ def abandon(study: SearchStudy, numbers: Sequence[int], **changes: Any) -> None:
         changes["beat"] = time.time() - seconds
     for number in numbers:
         study.set_attr(number, LEASE_ATTR, new_lease() | changes)
+
+
+@pytest.fixture(scope="module")
+def begun_storage(tmp_path_factory: pytest.TempPathFactory, start_in: Start) -> Path:
+    """A database with N trials, the first block of which is claimed."""
+    folder = tmp_path_factory.mktemp("begun")
+    study = start_in(folder)
+    enqueue(study, N, folder)
+    claim(study, N, BLOCK, folder)
+    return folder / "optuna.db"
+
+
+@pytest.fixture
+def begun(start: Start, tmp_path: Path, begun_storage: Path) -> SearchStudy:
+    """The study of a search whose first block is claimed."""
+    shutil.copy(begun_storage, tmp_path / "optuna.db")
+    return start()
 
 
 # A pid above the largest that Linux assigns.
@@ -93,23 +111,19 @@ def test_a_claimed_trial_has_a_lease_of_this_process(start: Start, tmp_path: Pat
 
 
 def test_an_interrupted_block_is_given_again_as_the_same_block(
-    start: Start, tmp_path: Path
+    start: Start, begun: SearchStudy, tmp_path: Path
 ) -> None:
-    study = start()
-    enqueue(study, N, tmp_path)
-    claim(study, N, BLOCK, tmp_path)
-    abandon(study, [0, 1, 2], **DEAD)
+    abandon(begun, [0, 1, 2], **DEAD)
     again = start()
     assert claim(again, N, BLOCK, tmp_path) == [0, 1, 2]
     assert again.trials[0].user_attrs[LEASE_ATTR]["pid"] == os.getpid()
 
 
-def test_what_is_done_of_a_block_is_not_given_again(start: Start, tmp_path: Path) -> None:
-    study = start()
-    enqueue(study, N, tmp_path)
-    claim(study, N, BLOCK, tmp_path)
-    study.tell(1, 0.5)
-    abandon(study, [0, 2], **DEAD)
+def test_what_is_done_of_a_block_is_not_given_again(
+    start: Start, begun: SearchStudy, tmp_path: Path
+) -> None:
+    begun.tell(1, 0.5)
+    abandon(begun, [0, 2], **DEAD)
     assert claim(start(), N, BLOCK, tmp_path) == [0, 2]
 
 
@@ -146,13 +160,10 @@ BEATING = {"silent_for": STALE_SECONDS - 600}
     ],
 )
 def test_the_trials_of_a_dead_process_are_claimed(
-    start: Start, tmp_path: Path, left_by: dict[str, Any]
+    begun: SearchStudy, tmp_path: Path, left_by: dict[str, Any]
 ) -> None:
-    study = start()
-    enqueue(study, N, tmp_path)
-    claim(study, N, BLOCK, tmp_path)
-    abandon(study, [0, 1, 2], **left_by)
-    assert claim(start(), N, BLOCK, tmp_path) == [0, 1, 2]
+    abandon(begun, [0, 1, 2], **left_by)
+    assert claim(begun, N, BLOCK, tmp_path) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -163,13 +174,10 @@ def test_the_trials_of_a_dead_process_are_claimed(
     ],
 )
 def test_the_trials_of_a_live_process_are_not(
-    start: Start, tmp_path: Path, held_by: dict[str, Any]
+    begun: SearchStudy, tmp_path: Path, held_by: dict[str, Any]
 ) -> None:
-    study = start()
-    enqueue(study, N, tmp_path)
-    claim(study, N, BLOCK, tmp_path)
-    abandon(study, [0, 1, 2], **held_by)
-    assert claim(start(), N, BLOCK, tmp_path) == [3, 4, 5]
+    abandon(begun, [0, 1, 2], **held_by)
+    assert claim(begun, N, BLOCK, tmp_path) == [3, 4, 5]
 
 
 def test_a_lease_of_an_earlier_version_is_compared_by_its_host(
@@ -259,14 +267,11 @@ def test_two_claims_never_share_a_trial(start: Start, tmp_path: Path) -> None:
     assert sorted(map(len, blocks)) == [0, 0, 2, 2, 2, 2]
 
 
-def test_released_trials_are_claimed_next(start: Start, tmp_path: Path) -> None:
-    study = start()
-    enqueue(study, N, tmp_path)
-    block = claim(study, N, BLOCK, tmp_path)
-    claim(study, N, BLOCK, tmp_path)
-    study.tell(0, 0.5)
-    release_trials(study, block)
-    assert states(study)[:BLOCK] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
+def test_released_trials_are_claimed_next(start: Start, begun: SearchStudy, tmp_path: Path) -> None:
+    assert claim(begun, N, BLOCK, tmp_path) == [3, 4, 5]
+    begun.tell(0, 0.5)
+    release_trials(begun, [0, 1, 2])
+    assert states(begun)[:BLOCK] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
     again = start()
     assert claim(again, N, BLOCK, tmp_path) == [1, 2]
     assert claim(again, N, BLOCK, tmp_path) == [6, 7]

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import optuna
 import pytest
@@ -74,19 +75,40 @@ def own_part(folder: Path) -> str:
     return page(folder).rpartition("<h1>")[2]
 
 
-def chosen(study: optuna.Study, space: Space) -> set[str]:
-    """The names of the plots that a study of val/acc has."""
-    return {plot.name for plot in plots_of(study, space, ["val/acc"])}
+def chosen(study: optuna.Study, space: Space, objectives: Sequence[str] = ("val/acc",)) -> set[str]:
+    """The names of the plots that a study of these objectives has."""
+    return {plot.name for plot in plots_of(study, space, objectives)}
+
+
+class Drawing(NamedTuple):
+    folder: Path
+    warned: list[warnings.WarningMessage]
+    pyplot_is_restored: bool
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plots of a search that was drawn with two trials and again with twelve."""
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Drawing:
+    """The plots of a search, drawn over earlier ones while pyplot has a figure open."""
+    from matplotlib import pyplot, rcParams
+
     folder, space = tmp_path_factory.mktemp("search"), space_of(*RANGES)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for count in (2, 12):
-        draw(searched(space, *accuracies(count)), space, ["val/acc"], folder)
-    return folder
+    (folder / "plots").mkdir()
+    for name in ("history.png", "search.html"):
+        (folder / "plots" / name).write_text("of fewer trials")
+    study = searched(space, *accuracies(12))
+    pyplot.switch_backend("agg")
+    figure, settings = pyplot.figure(), dict(rcParams)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw(study, space, ["val/acc"], folder)
+    is_restored = pyplot.get_fignums() == [figure.number] and dict(rcParams) == settings
+    pyplot.close(figure)
+    return Drawing(folder, caught, is_restored)
+
+
+@pytest.fixture
+def folder(drawing: Drawing) -> Path:
+    return drawing.folder
 
 
 def test_a_search_has_four_plots_and_a_page(folder: Path) -> None:
@@ -178,12 +200,21 @@ def test_lists_are_labelled_with_their_values(
 
 
 def test_several_objectives_have_a_front_and_plots_of_each(tmp_path: Path) -> None:
+    objectives, directions = ["val/acc", "num_params"], ["maximize", "minimize"]
     space = space_of(RANGES[0], "student.model.width=4,8,16")
     values = [(acc, 100.0 + index) for index, acc in enumerate(accuracies(12))]
-    study = searched(space, *values, directions=["maximize", "minimize"])
-    draw(study, space, ["val/acc", "num_params"], tmp_path)
+    study = searched(space, *values, directions=directions)
     each = {f"{name}_{objective}" for name in ALL for objective in ("val-acc", "num_params")}
-    assert drawn(tmp_path) == {"pareto_front", *each}
+    assert chosen(study, space, objectives) == {"pareto_front", *each}
+
+    one_key = space_of(RANGES[0])
+    equal = searched(one_key, *[(0.5, 100.0)] * 6, directions=directions)
+    draw(equal, one_key, objectives, tmp_path)
+    histories, slices = (
+        {f"{name}_{objective}" for objective in ("val-acc", "num_params")}
+        for name in ("history", "slice")
+    )
+    assert drawn(tmp_path) == {"pareto_front"} | histories | slices
 
 
 def test_importances_follow_the_direction_of_their_objective() -> None:
@@ -212,13 +243,15 @@ def test_a_plot_that_fails_is_logged_and_ends_nothing(
     def broken(*arguments: object, **options: object) -> None:
         raise ValueError("no such colour")
 
-    space = space_of(*RANGES)
-    monkeypatch.setattr("optuna.visualization.matplotlib.plot_slice", broken)
-    draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
-    assert "slice" in caplog.text
+    space = space_of(RANGES[0])
+    monkeypatch.setattr("optuna.visualization.matplotlib.plot_optimization_history", broken)
+    study = searched(space, *[0.5] * 6)
+    assert chosen(study, space) == {"history", "slice"}
+    draw(study, space, ["val/acc"], tmp_path)
+    assert "history" in caplog.text
     assert "no such colour" in caplog.text
-    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == ALL - {"slice"}
-    assert "slice" in divisions(tmp_path)
+    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == {"slice"}
+    assert "history" in divisions(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_ends_nothing(
@@ -230,19 +263,9 @@ def test_a_folder_that_cannot_be_written_ends_nothing(
     assert "plots" in caplog.text
 
 
-def test_pyplot_is_restored(tmp_path: Path) -> None:
-    from matplotlib import pyplot, rcParams
-
-    pyplot.switch_backend("agg")
-    figure, before = pyplot.figure(), dict(rcParams)
-    space = space_of(*RANGES)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        draw(searched(space, *accuracies(12)), space, ["val/acc"], tmp_path)
-    assert caught == []
-    assert pyplot.get_fignums() == [figure.number]
-    pyplot.close(figure)
-    assert dict(rcParams) == before
+def test_drawing_warns_of_nothing_and_restores_pyplot(drawing: Drawing) -> None:
+    assert drawing.warned == []
+    assert drawing.pyplot_is_restored
 
 
 @pytest.mark.slow

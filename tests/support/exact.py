@@ -12,7 +12,7 @@ Row = tuple[Decimal, ...]
 Rows = list[Row]
 Loss = Callable[[Rows, Rows], Decimal]
 
-DIGITS, STEP = 60, Decimal("1e-20")
+DIGITS, STEP = 60, Decimal("1e-25")  # a step so small that one difference is exact enough
 
 
 @lru_cache(maxsize=256)  # the teacher's rows are the same for every derivative
@@ -158,14 +158,12 @@ def value_and_slopes(
         context.prec, context.Emin, context.Emax = DIGITS, -(10**17), 10**17
         student, teacher = ([tuple(map(Decimal, row)) for row in rows] for rows in (s, t))
 
-        def moved(direction: list[list[float]], step: Decimal) -> Rows:
+        def moved(direction: list[list[float]]) -> Rows:
             return [
-                tuple(z + step * Decimal(v) for z, v in zip(*rows, strict=True))
+                tuple(z + STEP * Decimal(v) for z, v in zip(*rows, strict=True))
                 for rows in zip(student, direction, strict=True)
             ]
 
-        slopes = [
-            (loss(moved(d, STEP), teacher) - loss(moved(d, -STEP), teacher)) / (2 * STEP)
-            for d in directions
-        ]
-        return float(loss(student, teacher)), [float(slope) for slope in slopes]
+        value = loss(student, teacher)
+        slopes = [(loss(moved(d), teacher) - value) / STEP for d in directions]
+        return float(value), [float(slope) for slope in slopes]

@@ -46,7 +46,9 @@ def resolved(path):
 
 def build(path, **options):
     """The terms of one yaml, as Hydra would build them."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(
+        0
+    )  # torch.manual_seed queues stack traces for other devices
     terms = {}
     for name, node in resolved(path).items():
         module, _, constructor = node["_target_"].rpartition(".")
@@ -60,7 +62,7 @@ class Pair:
     """A small student and its teacher on a random batch, with the features that the terms need."""
 
     def __init__(self, terms, precision=torch.float32):
-        torch.manual_seed(1)
+        torch.default_generator.manual_seed(1)
         self.objective = Objective(terms, hard_weight=None, alpha=None)
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
         width = 8 if "fsp" in terms else 16  # fsp compares channel by channel
@@ -77,7 +79,7 @@ class Pair:
             return self.student(self.batch.images), self.teacher(self.batch.images)
 
     def values(self):
-        torch.manual_seed(2)  # as before every step: some terms draw
+        torch.default_generator.manual_seed(2)  # as before every step: some terms draw
         return self.objective(*self.outputs(), self.batch)
 
 

@@ -204,7 +204,7 @@ def winners(cells: dict[str, dict[int, float]]) -> set[str]:
 @pytest.mark.parametrize(
     ("shared", "of_baseline"),
     [
-        (0.0, 1.0),
+        pytest.param(0.0, 1.0, marks=pytest.mark.slow),
         pytest.param(0.5, 1.0, marks=pytest.mark.slow),
         (0.8, 1.0),
         pytest.param(0.0, 2.0, marks=pytest.mark.slow),
@@ -220,7 +220,9 @@ def test_without_a_difference_hardly_a_grid_has_a_winner(
     assert wrong <= 0.05 * grids
 
 
-@pytest.mark.parametrize("shared", [0.0, pytest.param(0.5, marks=pytest.mark.slow), 0.8])
+@pytest.mark.parametrize(
+    "shared", [*(pytest.param(s, marks=pytest.mark.slow) for s in (0, 0.5)), 0.8]
+)
 @pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_difference_of_two_sd_is_found_by_five_seeds_in_most_grids(
     simulated: Grid, grids: int, shared: float

@@ -21,16 +21,6 @@ WIDTHS = (1280, 800)
 MINUS = "\N{MINUS SIGN}"
 
 
-@pytest.fixture(scope="module")
-def made() -> Report:
-    return report(measured([*ce_rows(), *soft_rows()], optimism=0.01))
-
-
-@pytest.fixture(scope="module")
-def few() -> Report:
-    return report(measured(soft_rows(seeds=2)))
-
-
 def body(found: Report) -> str:
     """The page without the style and, so that it is small, without plotly's script."""
     return page(found, plotly_js="").rpartition("</head>")[2]
@@ -71,7 +61,7 @@ def test_names_are_escaped() -> None:
 
 
 def test_runs_lead_to_their_pages_and_lost_ones_are_crossed_out() -> None:
-    runs = [*soft_rows(seeds=2, mlflow_run_id="f00"), row("kl T=9", 0, None, mlflow_run_id="bad")]
+    runs = [row("kl T=4", 0, 0.9, mlflow_run_id="f00"), row("kl T=9", 0, None, mlflow_run_id="bad")]
     links = {"f00": "http://127.0.0.1:5000/#/experiments/1/runs/f00"}
     text = body(report(measured(runs, links=links)))
     assert f'<a href="{links["f00"]}" title="FINISHED">0</a>' in text
@@ -83,7 +73,7 @@ def test_a_section_that_fails_is_replaced_by_its_error(monkeypatch: pytest.Monke
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("kdsweep.report.sections.heatmap.section", broken)
-    found = report(measured(soft_rows(seeds=2)))
+    found = report(measured(soft_rows((1, 4), (0.9,), seeds=2)))
     assert found.sections[0].title == "T and alpha"
     assert found.sections[0].sentences == ["This part could not be made (RuntimeError: no ink)."]
     assert "kl T=4 alpha=0.9 came first" in body(found)
@@ -135,10 +125,10 @@ def see(shown: Page, found: Report) -> None:
     expect(cells.last).to_contain_text("kl T=4")
 
 
-def test_a_picture_is_in_the_page(few: Report, tmp_path: Path) -> None:
+def test_a_picture_is_in_the_page(made: Report, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     draw_samples(np.zeros((2, 1, 4, 4), np.uint8), [0, 1], ["a", "b"], path)
     pictured = Section("T and alpha", ["Look."], pictures=[Picture(path, "two digits")])
-    text = body(replace(few, sections=[pictured]))
+    text = body(replace(made, sections=[pictured]))
     assert '<img src="data:image/png;base64,iVBOR' in text
     assert "<figcaption>two digits</figcaption>" in text

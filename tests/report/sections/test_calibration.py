@@ -12,6 +12,7 @@ from kdsweep.report.analysis.temperature_scaling import scores
 from kdsweep.report.formatting import listed
 from kdsweep.report.sections.calibration import NOT_KEPT, NOTHING_HELD_OUT, section
 from kdsweep.report.sections.section import Section
+from kdsweep.report.sections.temperature_question import questions_of
 from kdsweep.tracking.predictions import Predictions
 
 NOISE = (0.0, 0.004, -0.004, 0.002)
@@ -47,15 +48,22 @@ def cell(name: str, mean: float, of: Predictions | None, seeds: int = 4) -> list
 
 def section_of(runs: Sequence[MadeRun]) -> Section:
     found = collection(runs)
-    sentences = section(found, grid(found.rows))
-    assert sentences is not None
-    return sentences
+    made = section(found, grid(found.rows))
+    assert made is not None
+    return made
+
+
+def sentences_of(runs: Sequence[MadeRun]) -> list[str]:
+    """What the section writes on the one teacher of these runs."""
+    found = collection(runs)
+    (question,) = questions_of(found.finished_runs(), grid(found.rows))
+    return question.sentences
 
 
 def test_a_best_T_far_from_the_calibrated_one_is_called_different() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.80, one), *cell("kl T=16 x=y", 0.90, one), *cell("ce", 0.7, None)]
-    sentences = section_of(runs).sentences
+    sentences = sentences_of(runs)
     assert "calibrated at T = 1.6" in sentences[0]
     assert "bootstrap over 600 validation images" in sentences[0]
     assert "overconfident" in sentences[0]
@@ -69,7 +77,7 @@ def test_a_best_T_far_from_the_calibrated_one_is_called_different() -> None:
 def test_a_best_T_next_to_the_calibrated_one_is_called_the_same() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.90, one), *cell("kl T=16 x=y", 0.80, one)]
-    sentences = section_of(runs).sentences
+    sentences = sentences_of(runs)
     assert "the best T is the calibrated one" in sentences[2]
 
 
@@ -77,7 +85,7 @@ def test_a_T_that_is_tied_with_the_best_is_not_called_different() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8999, one), *cell("kl T=8 x=y", 0.90, one)]
     runs += cell("kl T=64 x=yz", 0.5, one)
-    sentences = section_of(runs).sentences
+    sentences = sentences_of(runs)
     assert "statistically tied with T = 1.5" in sentences[1]
     assert "not shown to differ" in sentences[2]
     assert "T = 1.5 is tied with it" in sentences[2]
@@ -87,34 +95,34 @@ def test_a_best_T_within_the_interval_is_not_called_different() -> None:
     """Sixty images leave the interval so wide that it holds the best T and the nearest one."""
     few = teacher(3, images=60)
     runs = [*cell("kl T=3", 0.8, few), *cell("kl T=2.4 x=y", 0.9, few)]
-    sentences = section_of([*runs, *cell("kl T=64 x=yz", 0.5, few)]).sentences
+    sentences = sentences_of([*runs, *cell("kl T=64 x=yz", 0.5, few)])
     assert "whose interval contains 2.4" in sentences[2]
 
 
 def test_where_all_T_are_tied_the_question_stays_open() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8999, one), *cell("kl T=8 x=y", 0.90, one)]
-    sentences = section_of(runs).sentences
+    sentences = sentences_of(runs)
     assert "stays open" in sentences[2]
 
 
 def test_one_seed_decides_nothing() -> None:
     one = teacher(1.5)
     runs = [*cell("kl T=1.5", 0.8, one, seeds=1), *cell("kl T=16", 0.9, one, seeds=1)]
-    sentences = section_of(runs).sentences
+    sentences = sentences_of(runs)
     assert "one seed cannot distinguish" in sentences[1]
     assert "stays open" in sentences[2]
 
 
 def test_where_no_T_near_the_calibrated_one_was_swept_one_is_proposed() -> None:
     one = teacher(1.5)
-    sentences = section_of([*cell("kl T=8", 0.8, one), *cell("kl T=16 x", 0.9, one)]).sentences
+    sentences = sentences_of([*cell("kl T=8", 0.8, one), *cell("kl T=16 x", 0.9, one)])
     assert "No T near 1." in sentences[2]
     assert "would show it" in sentences[2]
 
 
 def test_where_one_T_was_swept_nothing_is_compared() -> None:
-    sentences = section_of(cell("kl T=8", 0.8, teacher(1.5))).sentences
+    sentences = sentences_of(cell("kl T=8", 0.8, teacher(1.5)))
     assert "Only T = 8 was swept" in sentences[1]
 
 
