@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 from hydra.utils import get_object
 
 from kdsweep.common.notices import note_once
+from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.config.schema import StudentConfig, TrackingConfig
 from kdsweep.errors import UserError
-from kdsweep.tracking.best_run import best_run, find_sweep, only_run
-from kdsweep.tracking.find_run import HOME, SHORT_ID, find_run
+from kdsweep.tracking.best_run import HOME, SHORT_ID, sweep_folder
+from kdsweep.tracking.find_run import BEST, find_run
 from kdsweep.tracking.metadata import read_result, read_run_config
 from kdsweep.tracking.mlflow.backend import describe_store_error
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -30,7 +31,6 @@ from kdsweep.training.weight_match import split_selection
 
 Node = TypeVar("Node", StudentConfig, ResolvedPeer, ResolvedTeacher)
 
-BEST = "/best"
 MLFLOW = "runs:/"  # how MLflow writes the address of a run
 DOWNLOADS = "downloads"  # of runs without a folder here, in the store of teachers
 # Options of networks that make no difference once a network is trained.
@@ -116,23 +116,12 @@ def _find(
 
 def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:
     """The folder of the run that a checkpoint names. Raises UserError if it names none."""
-    if word.endswith(BEST) and not Path(word).exists():
-        sweep = find_sweep(word.removesuffix(BEST))
-        if sweep is None:
-            raise UserError(
-                f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"
-                f" the id of its run in MLflow, got {word}"
-            )
-        folder, row = best_run(sweep, key)
-        note_once(f"{key}: {word} is {folder}, {row['name']}, val/acc {row['val/acc']:.2%}")
-        return folder
     run = word.removeprefix(MLFLOW)
-    if (sweep := find_sweep(run)) is not None:
-        return only_run(sweep, key)
     folders = [folder for folder in (Path(run), HOME / run) if run and folder.is_dir()]
-    if folders and not _is_run(folders[0]):
+    is_named = bool(folders) or run.endswith(BEST)
+    if folders and not _is_run(folders[0]) and sweep_folder(run) is None:
         raise UserError(f"{key} must be a file of weights or a run, got {_described(folders[0])}")
-    if not folders and not SHORT_ID.fullmatch(run):
+    if not is_named and not SHORT_ID.fullmatch(run):
         also = "a run's folder or id and SWEEP/best are allowed, too"
         if NUMBER.fullmatch(word):
             also = f"an id that is also a number, 12e4, needs quotes: '{key}=\"12e4\"'"
@@ -148,7 +137,7 @@ def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) 
             f"{key} must be a file of weights or a run, got {word}, for which the MLflow store does"
             f" not work: {reason}"
         ) from error
-    if not folders:
+    if not is_named:
         note_once(f"{key}: {word} is {folder}")
     return folder
 
@@ -210,18 +199,21 @@ def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any]) -> N
     theirs, own = student["model"], dict(model)
     if theirs.get("_target_") != own.get("_target_"):
         differing = [f"is {student.get('name')} ({theirs.get('_target_')})"]
+        given = str(own.get("_target_"))
     else:
         defaults = _defaults(str(own.get("_target_")))
         theirs, own = {**defaults, **theirs}, {**defaults, **own}
-        differing = [
-            f"has {name}={theirs.get(name)}"
+        names = [
+            name
             for name in dict.fromkeys([*theirs, *own])
             if name not in IN_TRAINING and theirs.get(name) != own.get(name)
         ]
+        differing = [f"has {name}={shown(theirs.get(name))}" for name in names]
+        given = " and ".join(f"{name}={shown(own.get(name))}" for name in names)
     if differing:
         raise UserError(
             f"{key}.model must be the network of the run that {key}.checkpoint names, which"
-            f" {' and '.join(differing)} ({folder}), got {dict(model)}"
+            f" {' and '.join(differing)} ({folder}), got {given}"
         )
 
 

@@ -1,10 +1,8 @@
 """Two runs compared: their configs, their metrics, and their predictions for the same images."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsweep.common.nested import leaves
@@ -13,16 +11,15 @@ from kdsweep.report.sources.collection import FolderRun, Run
 from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
-from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.best_run import sweep_of
+from kdsweep.tracking.find_run import find_local_run, find_mlflow_run
 from kdsweep.tracking.predictions import Predictions
 from kdsweep.tracking.printing import print_table
 from kdsweep.tracking.results_table import read_row
-from kdsweep.tracking.run_dir import real_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 NOT_COMPARED = ("tracking", "search", "published", "resume", "dry_run", "debug")  # alter no result
 IN_PERCENT = ("acc", "agreement", "ece")
 
@@ -54,41 +51,19 @@ class RunComparison:
 
 
 def find_run(word: str, address: Address) -> Run:
-    """A run by its folder, or by its id in MLflow, which may be shortened.
+    """A run that the user names, as in `kdsweep.tracking.find_run`; read where it is.
 
     Raises UserError if there is no such run, or there are several.
     """
-    folder = Path(word)
-    if not folder.is_dir():
-        if SHORT_ID.fullmatch(word):
-            return _in_mlflow(word, address.open())
-        raise UserError(f"RUN must be a run's folder or its id in MLflow, got {word}")
-    folder = real_folder(folder)
-    parents = list(folder.absolute().parents)[:4]
-    sweep = next((parent for parent in parents if (parent / "sweep.json").is_file()), None)
+    folder = find_local_run(word)
+    if folder is None:
+        store = address.open()
+        return single(store, find_mlflow_run(word, store))
+    sweep = sweep_of(folder)
     number = folder.absolute().relative_to(sweep).as_posix() if sweep else folder.name
     row = read_row(folder, number)
-    if row is None:
-        raise UserError(f"RUN must be a run's folder (with a run.json), got {folder}")
-    if sweep is not None and row["same_as"] is not None:
-        folder = sweep / str(row["same_as"])
+    assert row is not None, "a run's folder has a result or a run.json"
     return FolderRun(row, folder, sweep or folder)
-
-
-def _in_mlflow(word: str, store: MLflowStore) -> Run:
-    runs = store.search(f"attributes.run_id LIKE '{word}%'")
-    if not runs:
-        raise UserError(f"RUN must be the id of a run of the experiment, got {word}")
-    if len(runs) > 1:
-        ids = ", ".join(str(run.info.run_id)[: len(word) + 4] for run in runs[:5])
-        raise UserError(f"RUN must be the id of one run, got {word}, with which {ids} begin")
-    (run,) = runs
-    role = run.data.tags.get("kdsweep.role")
-    if role in ("sweep", "search", "trial"):
-        raise UserError(
-            f"RUN must be a single run, got {word}, a {role}; `kdsweep report` reports on those"
-        )
-    return single(store, run)
 
 
 def compare_runs(first: Run, second: Run) -> RunComparison:

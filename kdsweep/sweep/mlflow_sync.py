@@ -14,8 +14,8 @@ from kdsweep.sweep.directory import may_be_training
 from kdsweep.sweep.finalize import make_report, parent_status, upload_sweep
 from kdsweep.sweep.record import ensure_parent, log_own_files, mark
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.best_run import sweep_of
 from kdsweep.tracking.metadata import (
-    SWEEP,
     TRIAL,
     read_result,
     read_run_config,
@@ -62,9 +62,9 @@ def sync_folder(folder: Path, target: Target) -> str:
         )
         opened = {address: MLflowStore.open(*address) for address in distinct}
         stores = {run: opened[address] for run, address in addresses.items()}
-        sweeps = {sweep: store for run, store in stores.items() if (sweep := _sweep_of(run))}
+        sweeps = {sweep: store for run, store in stores.items() if (sweep := sweep_of(run))}
         parents = {sweep: ensure_parent(sweep, store) for sweep, store in sweeps.items()}
-        above = {run: parents[sweep] for run in runs if (sweep := _sweep_of(run))}
+        above = {run: parents[sweep] for run in runs if (sweep := sweep_of(run))}
         for sweep, store in sweeps.items():
             for trial in sorted(path.parent for path in sweep.glob(f"*/{TRIAL}")):
                 if read_trial_metadata(trial) is not None:
@@ -96,7 +96,7 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
     A relative path in its config counts from where the sweep was started. sweep.json has the
     address of that database, and a new experiment's files go next to it.
     """
-    sweep = _sweep_of(run)
+    sweep = sweep_of(run)
     if sweep is None and tracking.uri is None and (first := _first_config(target.sweep)):
         sweep, tracking = target.sweep, first.tracking
     uri, cwd = target.uri or tracking.uri, Path.cwd()
@@ -113,14 +113,6 @@ def _address(run: Path, tracking: DictConfig, target: Target) -> Address:
         cwd = cwd if target.artifacts else backend.sqlite_file(used).parent
     experiment = target.experiment or tracking.experiment
     return uri, experiment, target.artifacts or tracking.artifacts, cwd
-
-
-def _sweep_of(run: Path) -> Path | None:
-    """The sweep's folder: just above a run's, in a search one above its trial's.
-
-    A peer's is two folders inside of the run's own.
-    """
-    return next((f for f in list(run.parents)[:4] if (f / SWEEP).is_file()), None)
 
 
 def _sync_run(run: Path, store: MLflowStore, above: str | None) -> int:

@@ -1,28 +1,30 @@
-"""The folder of the run that the user names: by its folder, its id in MLflow, or its name."""
+"""The run that the user names: by its folder, its id in MLflow, its name, or as a sweep's best."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdsweep.common.notices import note_once
 from kdsweep.errors import UserError
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import (
-    SWEEP,
-    read_fingerprint,
-    read_result,
-    read_run_metadata,
+from kdsweep.tracking.best_run import (
+    HOME,
+    SHORT_ID,
+    best_run,
+    find_sweep,
+    only_run,
+    sweep_folder,
+    sweep_of,
 )
+from kdsweep.tracking.metadata import read_fingerprint, read_result, read_run_metadata
 from kdsweep.tracking.mlflow.history import history
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-HOME = Path("multirun")
 STORE = Path("teachers")
-LEVELS = 4  # from the folder of a sweep down to that of a run, or of its peer in a search
-SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
+BEST = "/best"
 OF_SEVERAL = ("sweep", "search", "trial")  # roles of MLflow runs that stand for several runs
 # What is downloaded of a run without a folder here: its name among the artifacts and in a folder.
 ARTIFACTS = {
@@ -38,9 +40,8 @@ def find_run(
     """The folder of one run, with its config, its result and its weights as far as there are any.
 
     Args:
-        word: the run's folder, also relative to multirun/; its id in MLflow, which may be
-            shortened; its fingerprint or its name, if only one run below multirun/ and teachers/
-            has it.
+        word: as for `find_local_run`; or the id of a run that only MLflow has, which may be
+            shortened.
         open_store: the MLflow store; called only if no folder is found.
         downloads: the folder for the files of a run that has no folder here, in one named by its
             id.
@@ -48,37 +49,64 @@ def find_run(
 
     Raises UserError if the word names no run, or several.
     """
+    if (folder := find_local_run(word, key)) is not None:
+        return folder
+    store = open_store()
+    run = find_mlflow_run(word, store, key)
+    return _own_folder(run) or _download(run, store, downloads)
+
+
+def find_local_run(word: str, key: str = "RUN") -> Path | None:
+    """The folder here of one run; None if the word may be the id of a run that is in MLflow only.
+
+    Args:
+        word: the run's folder or that of a sweep of one run, also relative to multirun/; its id in
+            MLflow, which may be shortened; its fingerprint or its name, if only one run below
+            multirun/ and teachers/ has it; `SWEEP/best` for the best of a sweep by validation.
+
+    Raises UserError if the word names no run, or several.
+    """
+    if word.endswith(BEST) and not Path(word).exists():
+        return _best_of(word, key)
+    if (sweep := sweep_folder(word)) is not None:
+        return only_run(sweep, key)
     for folder in (Path(word), HOME / word):
         if word and folder.is_dir():
             return _in_folder(run_dir.real_folder(folder), key)
     if found := _recorded_as(word):
         return _single(word, found, key)
+    if (sweep := find_sweep(word)) is not None:
+        return only_run(sweep, key)
     if SHORT_ID.fullmatch(word):
-        return _in_mlflow(word, open_store(), downloads, key)
+        return None
     raise UserError(
         f"{key} must be a run's folder, its id in MLflow, its fingerprint or its name, got {word}"
     )
 
 
+def _best_of(word: str, key: str) -> Path:
+    sweep = find_sweep(word.removesuffix(BEST))
+    if sweep is None:
+        raise UserError(
+            f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"
+            f" the id of its run in MLflow, got {word}"
+        )
+    folder, row = best_run(sweep, key)
+    note_once(f"{key}: {word} is {folder}, {row['name']}, val/acc {row['val/acc']:.2%}")
+    return folder
+
+
 def _in_folder(folder: Path, key: str) -> Path:
     """The folder itself; of a run that was folded into an equal one, the folder of that one."""
-    if (folder / SWEEP).is_file():
-        raise UserError(f"{key} must be a single run, got {folder}, a sweep; try {folder}/0")
     result = read_result(folder)
     if result is not None and result.same_as is not None:
-        return _sweep_of(folder) / result.same_as
+        return (sweep_of(folder) or folder.parent) / result.same_as
     if result is None and read_run_metadata(folder) is None:
         raise UserError(
             f"{key} must be a run's folder (with a {run_dir.RUN} or a {run_dir.RESULT}), got"
             f" {folder}"
         )
     return folder
-
-
-def _sweep_of(folder: Path) -> Path:
-    """The folder of the sweep or the search that a run's folder is in."""
-    above = list(folder.absolute().parents)[:LEVELS]
-    return next((path for path in above if (path / SWEEP).is_file()), folder.parent)
 
 
 def _recorded_as(word: str) -> list[Path]:
@@ -104,7 +132,11 @@ def _single(word: str, found: list[Path], key: str) -> Path:
     return found[0]
 
 
-def _in_mlflow(word: str, store: MLflowStore, downloads: Path, key: str) -> Path:
+def find_mlflow_run(word: str, store: MLflowStore, key: str = "RUN") -> "Run":
+    """The run in MLflow with this id, which may be shortened, or fingerprint.
+
+    Raises UserError if there is none, or several.
+    """
     runs = store.search(f"attributes.run_id LIKE '{word}%'")
     runs = runs or store.search(f"tags.`kdsweep.fingerprint` = '{word}'")
     if not runs:
@@ -115,7 +147,7 @@ def _in_mlflow(word: str, store: MLflowStore, downloads: Path, key: str) -> Path
     (run,) = runs
     if (role := run.data.tags.get("kdsweep.role")) in OF_SEVERAL:
         raise UserError(f"{key} must be a single run, got {word}, a {role}")
-    return _own_folder(run) or _download(run, store, downloads)
+    return run
 
 
 def _own_folder(run: "Run") -> Path | None:

@@ -9,7 +9,7 @@ from commands import Command
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
-from kdsweep.common.files import read_json
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.compare import RunComparison, compare_runs, find_run, sentences
 from kdsweep.report.sources.collection import Run
@@ -101,6 +101,25 @@ def compared(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
+COMMON = {"fingerprint": "f" * 16, "params": {}, "tags": {}, "started": 1}
+
+
+def test_runs_are_found_by_name_and_as_the_best_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = Path("multirun/mine")
+    sweep.mkdir(parents=True)
+    write_json_atomic(sweep / "sweep.json", {"name": "mine", "created": 0})
+    for number, accuracy in enumerate((0.5, 0.75)):
+        (sweep / str(number)).mkdir()
+        result = {"status": "FINISHED", "name": f"kl seed={number}", "val/acc": accuracy}
+        write_json_atomic(sweep / str(number) / "result.json", result)
+        write_json_atomic(sweep / str(number) / "run.json", {"name": f"kl seed={number}"} | COMMON)
+    words = ("mine/1", "mine/best", "kl seed=1")
+    assert [find_run(word, Address()).row["run"] for word in words] == [1, 1, 1]
+
+
 @pytest.mark.slow
 def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Command) -> None:
     outcome = command("loss=ce,kl", "T=1,4", tracking=True)
@@ -126,10 +145,10 @@ def test_runs_are_found_by_folder_by_id_and_by_the_beginning_of_one(command: Com
     assert "Of 40 test images" in message
     sweep = read_json(outcome.sweep / "sweep.json")["parent_run_id"]
     for words, expected in {
-        (sweep, ids[0]): f"RUN must be a single run, got {sweep}, a sweep",
+        (sweep, ids[0]): "RUN must be a single run, got multirun/",
         ("f" * 32, ids[0]): "RUN must be the id of a run of the experiment, got ffff",
-        ("nowhere", ids[0]): "RUN must be a run's folder or its id in MLflow, got nowhere",
-        (str(outcome.sweep), ids[0]): "RUN must be a run's folder (with a run.json), got",
+        ("nowhere", ids[0]): "RUN must be a run's folder, its id in MLflow, its fingerprint or",
+        (str(outcome.sweep), ids[0]): f"RUN must be a single run, got {outcome.sweep}, a sweep of",
     }.items():
         code, message = compared(*words)
         assert code == 1
@@ -149,5 +168,5 @@ def test_an_id_that_begins_several_is_refused(
     real = made_run(store, "", tmp_path / "0", 1, 0)
     both = [store.client.get_run(real)] * 2
     monkeypatch.setattr(MLflowStore, "search", lambda *words: both)
-    with pytest.raises(UserError, match=f"RUN must be the id of one run, got {real[:4]}, with"):
+    with pytest.raises(UserError, match=f"RUN must be the id of one run, got {real[:4]}, which"):
         find_run(real[:4], Address())

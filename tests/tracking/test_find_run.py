@@ -87,14 +87,30 @@ def test_a_run_that_was_folded_into_an_equal_one_is_that_one(project: Path) -> N
     assert found("mine/3/seed-0") == own.absolute()
 
 
+def test_a_sweep_of_one_is_its_run_and_another_has_a_best_one(project: Path) -> None:
+    one = made(Path("multirun/mine/0"))
+    note = {"name": "mine", "created": 0, "parent_run_id": "c0de" * 8}
+    write_json_atomic(Path("multirun/mine/sweep.json"), note)
+    assert found("mine") == found("multirun/mine") == found("c0de") == one
+    better = made(Path("multirun/mine/1"), "kl seed=1", "1" * 16)
+    for folder, accuracy in ((one, 0.5), (better, 0.75)):
+        result = {"status": "FINISHED", "name": folder.name, "val/acc": accuracy}
+        write_json_atomic(folder / "result.json", result)
+    assert found("mine/best") == found("multirun/mine/best") == found("c0de/best") == better
+    for word in ("mine", "c0de"):
+        assert refused(word) == (
+            "RUN must be a single run, got multirun/mine, a sweep of 2; multirun/mine/best is the"
+            " best by validation"
+        )
+    Path("multirun/empty").mkdir()
+    write_json_atomic(Path("multirun/empty/sweep.json"), note)
+    assert refused("empty") == "RUN must be a single run, got multirun/empty, a sweep without runs"
+
+
 def test_what_is_no_run_is_refused(project: Path) -> None:
     made(Path("multirun/mine/0"))
     made(Path("multirun/other/0"))
-    write_json_atomic(Path("multirun/mine/sweep.json"), {"name": "mine", "created": 0})
     Path("empty").mkdir()
-    assert refused("mine") == (
-        "RUN must be a single run, got multirun/mine, a sweep; try multirun/mine/0"
-    )
     assert refused("kl seed=0") == (
         "RUN must be a single run, got kl seed=0, which is in multirun/mine/0, multirun/other/0"
     )
