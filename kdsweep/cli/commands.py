@@ -129,17 +129,22 @@ def report(
 @app.command()
 def ui(
     sweep: Annotated[
-        Path | None, typer.Argument(help="folder of a sweep; by default the latest sweep")
+        str | None,
+        typer.Argument(
+            help="a sweep's folder, its name under multirun/ or the id of its run in MLflow; by"
+            " default the latest sweep"
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="by default a free one")] = None,
 ) -> None:
     """Browse a sweep: MLflow's UI on the store that it used, and the address of its page."""
     from kdsweep.report.sources.lookup import HOME, latest
+    from kdsweep.tracking.best_run import find_sweep
     from kdsweep.tracking.metadata import read_sweep_metadata
     from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, serve
 
     with _user_errors():
-        folder = sweep or latest(HOME)
+        folder = latest(HOME) if sweep is None else find_sweep(sweep) or Path(sweep)
         note = read_sweep_metadata(folder)
         if note is None or note["tracking_uri"] is None:
             raise UserError(f"SWEEP must be the folder of a sweep in MLflow, got {folder}")

@@ -27,11 +27,12 @@ def test_a_server_has_the_page_itself(command: Command) -> None:
     sweep = command("loss=ce").sweep
     note = {"tracking_uri": "http://server:5000", "experiment_id": "7", "parent_run_id": "f00d"}
     write_json_atomic(sweep / "sweep.json", read_json(sweep / "sweep.json") | note)
-    shown = CliRunner().invoke(app, ["ui"])
-    assert shown.exit_code == 0, shown.output
-    page = shown.output.partition(": ")[2]
-    assert page.startswith("http://server:5000/#/experiments/7/runs?")
-    assert "f00d" in page
+    for words in ([], [str(sweep.relative_to(Path("multirun").absolute()))], ["f00d"]):
+        shown = CliRunner().invoke(app, ["ui", *words])
+        assert shown.exit_code == 0, shown.output
+        page = shown.output.partition(": ")[2]
+        assert page.startswith("http://server:5000/#/experiments/7/runs?")
+        assert "f00d" in page
 
 
 @pytest.mark.server
