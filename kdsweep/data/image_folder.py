@@ -109,7 +109,7 @@ class ImageFolder:
         home = self._home
         if not folders and len(names := folder_names(home)) > 1:
             layout.refuse_parts_as_classes(home, names)
-            warn_once(f"dataset.root: {home} has no train/, so its folders are the classes")
+            warn_once(f"dataset.root: {home} has no train/, so all its images are read as one set")
             folders = {"train": home}
         if "train" not in folders:
             others = " and ".join(f"{folder.name}/" for folder in folders.values())

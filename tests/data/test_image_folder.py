@@ -60,9 +60,14 @@ def test_images_and_labels_follow_the_sorted_folders(root):
     assert np.array_equal(raw.train.images[14].permute(1, 2, 0).numpy(), third_dog)
 
 
-def test_only_val_is_the_test_set(root):
-    (root / "test").rename(root / "val")
+def test_only_val_is_the_test_set(root, caplog):
+    warn_once.cache_clear()
+    (root / "test").rename(root / "validation")
     raw = load(root)
+    assert (
+        f"dataset.root: validation/ of {root} is the test set, as there is no other" in caplog.text
+    )
+    assert "is used as" not in caplog.text
     assert raw.val is None
     assert len(raw.test.labels) == 6
 
@@ -91,7 +96,9 @@ def test_folders_of_the_root_are_classes_if_there_is_no_train(tmp_path, caplog):
     assert raw.class_names == ("cat", "dog")
     assert len(raw.train.labels) == 24
     assert raw.test is None
-    assert f"dataset.root: {flat} has no train/, so its folders are the classes" in caplog.text
+    assert (
+        f"dataset.root: {flat} has no train/, so all its images are read as one set" in caplog.text
+    )
     digest = ImageFolder(str(flat)).digest()
     flat.rename(tmp_path / "moved")
     assert ImageFolder(str(tmp_path / "moved")).digest() == digest

@@ -55,10 +55,15 @@ def part_folders(home: Path) -> dict[str, Path]:
                 f" got {home} with {' and '.join(f'{name}/' for name in there)}"
             )
         if names:
-            if names[0] != part:
-                warn_once(f"dataset.root: {names[0]}/ of {home} is used as {part}/")
-            folders[part] = _unwrapped(home / names[0])
-    return folders
+            folders[part] = home / names[0]
+    for part, folder in folders.items():
+        if part == "val" and "test" not in folders:
+            warn_once(
+                f"dataset.root: {folder.name}/ of {home} is the test set, as there is no other"
+            )
+        elif folder.name != part:
+            warn_once(f"dataset.root: {folder.name}/ of {home} is used as {part}/")
+    return {part: _unwrapped(folder) for part, folder in folders.items()}
 
 
 def refuse_parts_as_classes(home: Path, names: tuple[str, ...]) -> None:
