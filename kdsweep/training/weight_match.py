@@ -7,6 +7,7 @@ names of the network and no others under its prefix, in the same shapes. Exactly
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -221,7 +222,7 @@ def _account(
     own: Mapping[str, Tensor], part: Part, foreign: Sequence[str], path: Path
 ) -> str | None:
     """How a file was read, in a line; None if there is nothing to know."""
-    tops = list(dict.fromkeys(name.partition(".")[0] for name in part.others))
+    tops = list(dict.fromkeys(_branch(name, part.prefix) for name in part.others))
     missing = len(own.keys() - part.tensors.keys())
     done = [
         *([f"prefix {part.prefix!r} removed"] if part.prefix else []),
@@ -235,6 +236,13 @@ def _account(
         return None
     read = f"read {part.place!r} of {path}" if part.place else f"read {path}"
     return ", ".join([read, *done])
+
+
+def _branch(name: str, prefix: str) -> str:
+    """The beginning of a name, with the first word that is not in a prefix: `model.teacher`."""
+    pairs = zip(name.split("."), prefix.split("."), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return ".".join(name.split(".")[: common + 1])
 
 
 def _casts(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

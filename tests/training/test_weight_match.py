@@ -124,6 +124,16 @@ def test_one_network_among_others_is_found_by_its_shapes(tmp_path: Path) -> None
     assert are_those(model, state())
 
 
+def test_what_is_ignored_has_the_names_in_which_it_differs(tmp_path: Path) -> None:
+    wide = dict(nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8)).state_dict())
+    both = {**prefixed("model.student.", state()), **prefixed("model.teacher.", wide)}
+    line, _ = loaded(tmp_path, both)
+    assert line == (
+        "read FILE, prefix 'model.student.' removed,"
+        f" {len(wide)} other names ignored ('model.teacher')"
+    )
+
+
 def test_names_of_wrappers_inside_of_names_are_removed(tmp_path: Path) -> None:
     def compiled(name: str) -> str:
         return name.replace("0.", "0._orig_mod.") if name.startswith("0.") else name
