@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from kdsweep.common import pacing
 from kdsweep.common.pacing import Clock, LinePacer
+from kdsweep.common.text import counted
 from kdsweep.tracking.pace import Pace, clock_time
 from kdsweep.tracking.printing import print_line, printed
 
@@ -184,7 +185,7 @@ class Progress:
         self._pace, self._val_accs = Pace(epochs, self._clock), {}
         self._began = self._clock()
         if self._bars is None:
-            self.note(f"{stage}: {epochs} epochs")
+            self.note(f"{stage}: {counted(epochs, 'epoch')}")
             self._late_line = None
             self._pacer.restart()
             return

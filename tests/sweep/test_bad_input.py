@@ -112,7 +112,7 @@ def test_a_stock_launcher_never_overwrites_another_run(command: Command) -> None
     assert "hydra.sweep.dir must be a folder of its own" in second.err
     again = command("T=1", *words, "resume=true")
     assert again.code == 0, again.err
-    assert "epochs" not in again.err, "a finished run was trained again"
+    assert "epoch" not in again.err, "a finished run was trained again"
 
 
 NO_VALIDATION = "dataset.val_fraction must be > 0 in a search, got 0"

@@ -15,6 +15,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from kdsweep.common.text import shorten
+from kdsweep.tracking.printing import print_table
 from kdsweep.training.checkpoint import KEPT
 from kdsweep.training.profiling import CohortProfile, StepTiming
 
@@ -22,6 +24,7 @@ from kdsweep.training.profiling import CohortProfile, StepTiming
 NORMAL_95 = 1.96 / 2
 
 TEACHING = ("teacher", "assistant")  # roles
+LONGEST_NAME = 40  # characters of a name in the table
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def format_duration(seconds: float) -> str:
 
 def show(everything: Sequence[CohortGroup], console: Console, *, copied: bool) -> None:
     """Print the estimate of a sweep; ``copied`` is whether MLflow gets a copy of the weights."""
-    console.print(_table(everything))
+    print_table(console, _table(everything))
     for line in lines(everything, copied=copied):
         console.print(line, highlight=False)
     steps = min(len(cohorts.probe.steps) for cohorts in everything)
@@ -171,7 +174,7 @@ def show(everything: Sequence[CohortGroup], console: Console, *, copied: bool) -
 
 def _table(everything: Sequence[CohortGroup]) -> Table:
     table = Table()
-    table.add_column("to train", no_wrap=True, overflow="ellipsis")
+    table.add_column("to train", no_wrap=True)
     for name in ("runs", "epochs", "a step", "in lockstep", "one by one"):
         table.add_column(name, justify="right", no_wrap=True)
     for cohorts in everything:
@@ -179,7 +182,7 @@ def _table(everything: Sequence[CohortGroup]) -> Table:
         # Each piece of a step once: the data, the teacher, and every run.
         step_ms = 1000 * _of(cohorts.probe.steps, [1] * (2 + each)).middle
         table.add_row(
-            escape(cohorts.name),
+            escape(shorten(cohorts.name, LONGEST_NAME)),
             str(each) if count == 1 else f"{count} x {each}",
             str(cohorts.epochs),
             f"{step_ms:.1f} ms" if step_ms < 99.95 else f"{step_ms:.0f} ms",

@@ -10,6 +10,7 @@ from kdsweep.config.run_config import to_values
 from kdsweep.execution.provenance import input_digests, run_environment
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.rerun.original import Original
+from kdsweep.tracking.printing import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,4 +89,4 @@ def show_conditions(found: Sequence[Condition], console: "Console") -> None:
     for one in changed:
         recorded, now = one.recorded or "not recorded", one.now or "not there"
         table.add_row(*map(escape, (one.name, recorded, now)))
-    console.print(table)
+    print_table(console, table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file
 
 from kdsweep.common.text import counted
+from kdsweep.tracking.printing import print_line, print_table
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import WEIGHTS, Row, read_rows
 from kdsweep.training.checkpoint import has_digest
@@ -143,8 +144,8 @@ def show_outcome(outcome: Outcome, console: "Console") -> None:
         for one in outcome.metrics:
             values = [_value(one.recorded), _value(one.now), f"{one.size:.3g}"]
             table.add_row(one.name, *values, str(one.epoch))
-        console.print(table)
-    console.print(outcome.sentence, markup=False, highlight=False, soft_wrap=True)
+        print_table(console, table)
+    print_line(console, outcome.sentence)
 
 
 def _value(value: float | None) -> str:

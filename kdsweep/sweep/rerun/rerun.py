@@ -21,6 +21,7 @@ from kdsweep.tracking.console import Progress
 from kdsweep.tracking.find_run import find_run
 from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.printing import print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,7 @@ def rerun(
         outcomes = _outcomes(original, spec, folder)
         for outcome in outcomes:
             show_outcome(outcome, console)
-    console.print(f"the rerun is in {folder}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"the rerun is in {folder}")
     return all(outcome.is_same for outcome in outcomes)
 
 

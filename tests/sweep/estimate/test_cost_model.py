@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from commands import Command, Outcome
 from outcomes import interrupt
+from rich.console import Console
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
@@ -26,6 +28,7 @@ from kdsweep.sweep.estimate.cost_model import (
     lines,
     lockstep,
     one_by_one,
+    show,
 )
 from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
 from kdsweep.training.student import Student
@@ -50,6 +53,15 @@ def cohorts(**options: Any) -> CohortGroup:
         "probe": made,
     }
     return CohortGroup(**{**given, **options})  # type: ignore[arg-type]
+
+
+def test_numbers_are_whole_whatever_the_width() -> None:
+    file = StringIO()
+    show([cohorts()], Console(file=file, width=30), copied=False)
+    table = file.getvalue().partition("time ")[0]
+    assert "…" not in table
+    assert format_duration(one_by_one(cohorts()).middle) in table
+    assert "kl T=1, ..." in table
 
 
 def test_lockstep_reads_and_computes_once_and_separate_runs_each_for_itself() -> None:
@@ -258,9 +270,11 @@ def test_epochs_that_a_checkpoint_has_are_subtracted(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed: list[list[CohortGroup]] = []
-    show = probing.show
+    original = probing.show
     monkeypatch.setattr(
-        probing, "show", lambda all, *rest, **more: (printed.append(all), show(all, *rest, **more))
+        probing,
+        "show",
+        lambda all, *rest, **more: (printed.append(all), original(all, *rest, **more)),
     )
     words = ["T=1,4", "trainer.epochs=4", "tracking.checkpoint_seconds=0"]
     with pytest.MonkeyPatch.context() as pressed:

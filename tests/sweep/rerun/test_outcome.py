@@ -1,13 +1,16 @@
 """A run against its rerun: equal, or by how much they differ."""
 
 import math
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
-from kdsweep.sweep.rerun.outcome import Outcome, compare
+from kdsweep.sweep.rerun.conditions import Condition, show_conditions
+from kdsweep.sweep.rerun.outcome import Outcome, compare, show_outcome
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import append_row, make_row
 from kdsweep.training.checkpoint import save_weights, sha256
@@ -47,6 +50,17 @@ def test_equal_runs_are_the_same_whatever_their_speed(tmp_path: Path) -> None:
     assert found.is_same
     assert found.sentence.startswith("kl: the same, bit for bit: weights ")
     assert found.sentence.endswith("and the metrics of 3 epochs")
+
+
+def test_what_is_printed_is_whole_whatever_the_width(tmp_path: Path) -> None:
+    file = StringIO()
+    path = "/a/folder/of/a/very/long/name/model.safetensors"
+    console = Console(file=file, width=20)
+    show_conditions([Condition("teacher.checkpoint", path, None)], console)
+    show_outcome(compared(made(tmp_path / "a"), made(tmp_path / "b", [0.125, 0.5, 0.75])), console)
+    for text in (path, "0.125", "; the metrics differ from epoch 0 on\n"):
+        assert text in file.getvalue(), text
+    assert "…" not in file.getvalue()
 
 
 def test_the_largest_difference_of_weights_is_named(tmp_path: Path) -> None:
