@@ -15,6 +15,9 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
+NAMED_RUN = (
+    "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name; SWEEP/best"
+)
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
 app = typer.Typer(
@@ -178,8 +181,8 @@ def leaderboard(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="a run's folder, or its MLflow id")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="the other; ids may be shortened")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help=NAMED_RUN)],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="the other")],
     uri: Uri = None,
     experiment: Experiment = None,
 ) -> None:
@@ -200,11 +203,7 @@ def compare(
 def rerun(
     run: Annotated[
         str,
-        typer.Argument(
-            metavar="RUN",
-            help="a run's folder, its MLflow id, which may be shortened, its fingerprint or its"
-            " name",
-        ),
+        typer.Argument(metavar="RUN", help=NAMED_RUN),
     ],
     folder: Annotated[
         Path | None,
