@@ -86,6 +86,11 @@ def test_short_epochs_are_not_all_drawn(monkeypatch: pytest.MonkeyPatch) -> None
     assert "250/500" not in text
 
 
+def test_one_epoch_is_no_plural() -> None:
+    text = shown(lambda progress: progress.teacher("cnn", 1), terminal=False)
+    assert text.startswith("teacher cnn: 1 epoch\n")
+
+
 def test_an_interrupted_stage_is_not_called_done() -> None:
     def interrupted(progress: Progress) -> None:
         progress.cohort(1, 1, 1, 5)

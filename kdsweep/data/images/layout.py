@@ -56,6 +56,12 @@ def part_folders(home: Path) -> dict[str, Path]:
             )
         if names:
             folders[part] = home / names[0]
+    _explain_names(home, folders)
+    return {part: _unwrapped(folder) for part, folder in folders.items()}
+
+
+def _explain_names(home: Path, folders: Mapping[str, Path]) -> None:
+    """Log which folders are used as parts that they do not have the name of."""
     for part, folder in folders.items():
         if part == "val" and "test" not in folders:
             warn_once(
@@ -63,7 +69,6 @@ def part_folders(home: Path) -> dict[str, Path]:
             )
         elif folder.name != part:
             warn_once(f"dataset.root: {folder.name}/ of {home} is used as {part}/")
-    return {part: _unwrapped(folder) for part, folder in folders.items()}
 
 
 def refuse_parts_as_classes(home: Path, names: tuple[str, ...]) -> None:
