@@ -76,7 +76,7 @@ def _is_of_logging(error: BaseException) -> bool:
 def _is_of_resolve(error: BaseException) -> bool:
     """Whether `--cfg job --resolve` meets an interpolation that leads to no value."""
     names = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
-    return isinstance(error, OmegaConfBaseException) and "show_cfg" in names
+    return isinstance(error, OmegaConfBaseException) and "_resolve_for_cfg_output" in names
 
 
 def sentences_of(error: Exception) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import (
     ChoiceSweep,
-    Glob,
     IntervalSweep,
     Override,
     RangeSweep,
     Sweep,
+    ValueType,
 )
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -132,7 +132,7 @@ def sweep_fault(override: Override, searching: bool) -> str | None:
         return f"{key} must have one value, got {got}: Hydra's own keys cannot be swept"
     if isinstance(value, IntervalSweep) and not searching:
         return f"{key} must be values or a range of steps without a search, got {got}"
-    if isinstance(override._value, Glob):
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         return f"{key} must be values or a range of steps, got {got}: glob() is of groups"
     if isinstance(value, ChoiceSweep) and any(isinstance(one, Sweep) for one in value.list):
         return f"{key} must be values or one range of steps, got {got}"

@@ -17,6 +17,7 @@ from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.sweep.idle_keys import refuse_idle_dirs
+from kdsweep.sweep.launcher import log_first
 from kdsweep.sweep.recipe_grids import refuse_swept_recipes
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
@@ -51,6 +52,7 @@ class SweepSummaryCallback(Callback):
             refuse_swept_recipes(config)
             refuse_idle_dirs(config)
             if not is_lockstep(config):  # that launcher has all runs, and compares them
+                log_first("Checking the jobs")
                 from kdsweep.sweep.single_job import refuse_folder
                 from kdsweep.sweep.stock_jobs import refuse_jobs
 
@@ -62,6 +64,7 @@ class SweepSummaryCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
+        log_first("Checking the run")
         from kdsweep.sweep.stock_jobs import refuse_run
 
         try:

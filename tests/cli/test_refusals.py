@@ -48,8 +48,6 @@ def test_all_errors_are_reported_together(command: Command, more: list[str]) -> 
         (["~schedule"], "schedule must name at least one option of constant, cosine,"),
         (["search=bayes", "nope=interval(0,1)"], "nope must be a key of the config, got nope="),
         (["hydra/launcher=basic", "T=1,four"], "T must be a number, got four"),
-        (["hydra/launcher=basic", "T=4,0"], "T must be a number from 1e-6 to 1e6, got 0 (run 1"),
-        (["hydra.mode=RUN", "T=0"], "T must be a number from 1e-6 to 1e6, got 0"),
         (["hydra.launcher=null"], "hydra/launcher must name an option, got null"),
         (["hydra.searchpath=3"], "hydra.searchpath must be a list of folders, got 3"),
         (
@@ -57,14 +55,11 @@ def test_all_errors_are_reported_together(command: Command, more: list[str]) -> 
             "hydra.sweeper.max_batch_size must be null or at least 1, got 0",
         ),
         (["hydra.verbose=[a,3]"], "hydra.verbose must be true, false, a logger or a list of"),
-        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER or"),
-        (["hydra/launcher=basic", "T=4,4"], "T must have each value once to be swept, got 4"),
         (["hydra/sweeper=optuna", "T=1,four"], "T must be a number, got four"),
         (
             ["hydra.searchpath=[nowhere]"],
             "hydra.searchpath must be folders that exist, got nowhere",
         ),
-        (["hydra.launcher._target_=nope"], "the overrides must be composable, got hydra.launcher."),
         (
             ["hydra.verbose=3.4"],
             "hydra.verbose must be true, false, a logger or a list of loggers, got 3.4",
@@ -77,6 +72,27 @@ def test_what_only_jobs_would_show_makes_no_folder(
 ) -> None:
     (found,) = lines(command(*words, tiny=False))
     assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["hydra/launcher=basic", "T=4,0"], "T must be a number from 1e-6 to 1e6, got 0 (run 1"),
+        (["hydra.launcher._target_=nope"], "the overrides must be composable, got hydra.launcher."),
+        (["hydra.mode=RUN", "T=0"], "T must be a number from 1e-6 to 1e6, got 0"),
+        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER or"),
+        (["hydra/launcher=basic", "T=4,4"], "T must have each value once to be swept, got 4"),
+    ],
+)
+def test_a_stock_launcher_starts_no_job_of_a_sweep_with_a_wrong_one(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    outcome = command(*words, tiny=False)
+    assert outcome.code == 1
+    assert outcome.err.startswith(sentence)
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.out.startswith("Checking the ")  # before torch is imported
+    assert list(outcome.folder.iterdir()) == []
 
 
 def test_a_refusal_that_depends_on_the_data_leaves_nothing(command: Command) -> None:

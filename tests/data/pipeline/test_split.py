@@ -239,7 +239,7 @@ def test_to_moves_a_copy():
 
 
 REFUSED = [
-    ({"val_fraction": 1.0}, r"dataset.val_fraction must be in [0, 1), got 1.0"),
+    ({"val_fraction": 1.0}, r"dataset.val_fraction must be in [0, 1), got 1"),
     ({"val_fraction": -0.1}, r"dataset.val_fraction must be in [0, 1), got -0.1"),
     ({"val_fraction": float("nan")}, r"dataset.val_fraction must be in [0, 1), got nan"),
     ({"val_fraction": None}, r"dataset.val_fraction must be in [0, 1), got null"),

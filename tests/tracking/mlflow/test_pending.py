@@ -56,7 +56,8 @@ class Work:
 def all_uploaded(work: Work, store: Store, seconds: float = 5.0) -> bool:
     shown: list[tuple[int, float]] = []
     uploads = UploadQueue()
-    retrier = UploadRetrier(uploads, lambda: store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
+    opened: Any = lambda: store  # noqa: E731
+    retrier = UploadRetrier(uploads, opened, seconds, lambda n, s: shown.append((n, s)))
     is_whole = retrier.upload_pending(work.pending_uploads)
     uploads.close()
     assert all(0 <= left <= seconds for _, left in shown)
