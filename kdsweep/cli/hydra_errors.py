@@ -14,7 +14,6 @@ from hydra._internal import utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, SearchPathException
-from omegaconf.errors import OmegaConfBaseException
 
 from kdsweep.errors import RunFailed, UserError
 
@@ -63,7 +62,7 @@ def _is_of_hydra(error: Exception) -> bool:
     if isinstance(error, UserError | RunFailed):
         return False
     modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
-    is_raised = modules[-1:] == [PLUGINS] or _is_of_logging(error) or _is_of_resolve(error)
+    is_raised = modules[-1:] == [PLUGINS] or _is_of_logging(error)
     return isinstance(error, HydraException) or LOADER in modules or is_raised
 
 
@@ -71,12 +70,6 @@ def _is_of_logging(error: BaseException) -> bool:
     """Whether Hydra cannot set its logging up, before any run."""
     names = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
     return "configure_log" in names and "compose_config" in names
-
-
-def _is_of_resolve(error: BaseException) -> bool:
-    """Whether `--cfg job --resolve` meets an interpolation that leads to no value."""
-    names = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
-    return isinstance(error, OmegaConfBaseException) and "_resolve_for_cfg_output" in names
 
 
 def sentences_of(error: Exception) -> list[str]:

@@ -20,6 +20,7 @@ from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow.backend import is_makeable
+from kdsweep.tracking.mlflow.experiment import check_name
 from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
@@ -66,8 +67,10 @@ class TrainingContext:
                 check_package("tracking.tensorboard", "tensorboard", "tensorboard")
             if options.system_metrics:
                 check_package("tracking.system_metrics", "psutil", "system")
-            if options.uri is not None and (makes_store or not is_makeable(options.uri)):
-                self.open_store()
+            if options.uri is not None:
+                check_name(options.experiment)
+                if makes_store or not is_makeable(options.uri):
+                    self.open_store()
         except ValueError as error:
             raise UserError(str(error)) from error
         self.uploads = UploadQueue(threaded=options.uri is not None)

@@ -132,7 +132,6 @@ def test_an_error_reaches_the_interpreter_if_the_environment_asks_for_it(
         (["--lr=0.1"], "--lr=0.1 must be an override without dashes, lr=VALUE, or a switch"),
         (["--cfg", "jobs"], "--cfg must be one of job, hydra, all, got jobs; did you mean job?"),
         (["--help", "T=ten"], "the overrides must be composable, got T=ten: T: Value 'ten' of"),
-        (["--cfg", "job", "--resolve", "T=${nope}"], "T must refer to a key, got ${nope}"),
         (["--config-name"], "--config-name must be followed by a value, got none"),
         (["--config=x"], "a switch must be one that --hydra-help lists, got ambiguous option:"),
         (["--cfg", "job", "T=1,4"], "T must have one value with --cfg job, got 1,4"),
