@@ -125,9 +125,8 @@ def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) 
         also = "a run's folder or id and SWEEP/best are allowed, too"
         if NUMBER.fullmatch(word):
             also = f"an id that is also a number, 12e4, needs quotes: '{key}=\"12e4\"'"
-        raise UserError(
-            f"{key} must be a file of weights, got {word}, which does not exist; {also}"
-        )
+        got = word or "no name"
+        raise UserError(f"{key} must be a file of weights, got {got}, which does not exist; {also}")
     try:
         folder = find_run(run, lambda: _open_store(word, key, tracking), downloads, key)
     except Exception as error:  # of MLflow's client, whatever it raises

@@ -3,7 +3,6 @@
 import torch
 
 from kdsweep.common.suggestions import did_you_mean
-from kdsweep.common.validation import as_typed
 from kdsweep.errors import UserError
 
 
@@ -22,7 +21,7 @@ def resolve_device(name: str) -> str:
         devices = f" ({', '.join(there)})" if there else ", which has no accelerator"
         raise UserError(
             f"trainer.device must be auto, cpu or a device of this machine{devices},"
-            f" got {as_typed(name)}{did_you_mean(name, ['auto', 'cpu', *there])}"
+            f" got {name}{did_you_mean(name, ['auto', 'cpu', *there])}"
         ) from error
     return name
 

@@ -10,9 +10,10 @@ from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
-from kdsweep.common.validation import as_typed, shown
+from kdsweep.common.validation import as_typed
 from kdsweep.config.recipes import num_averaged_teachers
 from kdsweep.config.run_config import RunConfig
+from kdsweep.config.targets import target_fault
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_terms
@@ -83,8 +84,8 @@ def _refuse_combination(name: str, term: Term, config: RunConfig) -> None:
 def _build_term(name: str, config: RunConfig) -> Term:
     """A loss term, or one for each of several teachers, each built right after its own seed."""
     node: Any = config.loss[name]
-    if not isinstance(node, dict):
-        raise UserError(f"loss.{name} must be a term's options, got {shown(node)}")
+    if (fault := target_fault(node, f"loss.{name}")) is not None:
+        raise UserError(fault)
     options = {key: value for key, value in node.items() if key != "schedule"}
 
     def build(teacher: int) -> Term:

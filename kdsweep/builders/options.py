@@ -13,6 +13,7 @@ from typing import Any
 from kdsweep.common.suggestions import did_you_mean, nearest_first
 from kdsweep.common.validation import as_typed, shown
 from kdsweep.config.schema import EXECUTION_WHITELIST
+from kdsweep.config.targets import target_fault
 
 ANY_KEYWORD, ANY_POSITION = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
@@ -24,10 +25,8 @@ def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]
         key: of the node in the config.
         given: the arguments that kdsweep passes itself.
     """
-    if not isinstance(node, Mapping):
-        return [f"{key} must be a mapping of options, got {as_typed(node)}"]
-    if "_target_" not in node:
-        return [f"{key}._target_ must be the path of a class, got none"]
+    if (fault := target_fault(node, key)) is not None:
+        return [fault]
     target = find_target(node["_target_"])
     if target is None:
         return [_unknown_target(key, node["_target_"])]

@@ -1,10 +1,12 @@
 """What Hydra refuses, in sentences of our own: Hydra prints its errors itself, and exits."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from traceback import walk_tb
 from typing import Any
 
@@ -17,6 +19,7 @@ from kdsweep.errors import RunFailed, UserError
 
 LOADER = "hydra._internal.config_loader_impl"  # what is raised in it concerns a composition
 
+VERBOSE = "hydra.verbose"
 PLUGINS = "hydra.core.plugins"  # what it raises itself, that there is no such launcher or sweeper
 
 
@@ -37,6 +40,10 @@ def refusals_in_sentences() -> Iterator[None]:
     utils.run_and_report = report_sentences
     try:
         yield
+    except HydraException as error:  # of --help, which Hydra composes without a report
+        if isinstance(error, UserError | RunFailed):
+            raise
+        raise UserError("\n".join(sentences_of(error))) from error
     finally:
         utils.run_and_report = report
 
@@ -55,7 +62,14 @@ def _is_of_hydra(error: Exception) -> bool:
     if isinstance(error, UserError | RunFailed):
         return False
     modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
-    return isinstance(error, HydraException) or LOADER in modules or modules[-1:] == [PLUGINS]
+    is_raised = modules[-1:] == [PLUGINS] or _is_of_logging(error)
+    return isinstance(error, HydraException) or LOADER in modules or is_raised
+
+
+def _is_of_logging(error: BaseException) -> bool:
+    """Whether Hydra cannot set its logging up, before any run."""
+    names = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
+    return "configure_log" in names and "compose_config" in names
 
 
 def sentences_of(error: Exception) -> list[str]:
@@ -79,6 +93,10 @@ def sentences_of(error: Exception) -> list[str]:
             error = another
     if (fault := yaml_fault(error)) is not None:
         return [f"the configs must be readable yaml files, got {fault}"]
+    given = [w for w in arguments.overrides if w.lstrip("+").startswith(f"{VERBOSE}=")]
+    if given and _is_of_logging(error):
+        got = given[-1].partition("=")[2]
+        return [f"{VERBOSE} must be true, false, a logger or a list of loggers, got {got}"]
     words = " ".join(arguments.overrides) or "none"
     return [f"the overrides must be composable, got {words}: {reason_of(error)}"]
 
@@ -111,17 +129,38 @@ def _show_traceback_if_debugging(words: list[str]) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
-def unknown_switches(words: list[str]) -> list[str]:
-    """A sentence for each word with dashes, `--lr=0.1`, that Hydra does not know."""
+def switch_faults(words: list[str]) -> list[str]:
+    """A sentence for each word with dashes that Hydra does not know, or with a value it lacks."""
     if not any(word.startswith("-") for word in words):
         return []
-    _, unknown = utils.get_args_parser().parse_known_intermixed_args(words)
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):
+            _, unknown = utils.get_args_parser().parse_known_intermixed_args(words)
+    except SystemExit as stop:
+        if not stop.code:  # --version
+            raise
+        return [_switch_fault(printed.getvalue().rpartition("error: ")[2].strip())]
     return [
         f"{word} must be an override without dashes, {word.lstrip('-').partition('=')[0]}=VALUE,"
         f" or a switch that --hydra-help lists, got {word}"
         for word in unknown
         if word.startswith("-")
     ]
+
+
+def _switch_fault(message: str) -> str:
+    """A message of argparse as a sentence of ours."""
+    from kdsweep.common.suggestions import did_you_mean
+
+    if (found := re.match(r"argument ([^/:]*).*: expected one argument", message)) is not None:
+        return f"{found[1]} must be followed by a value, got none"
+    choice = re.match(r"argument ([^/:]*).*: invalid choice: '(.*)' \(choose from (.*)\)", message)
+    if choice is None:
+        return f"a switch must be one that --hydra-help lists, got {message}"
+    options = choice[3].replace("'", "").split(", ")
+    hint = did_you_mean(choice[2], options)
+    return f"{choice[1]} must be one of {', '.join(options)}, got {choice[2]}{hint}"
 
 
 def switch_error(error: Exception) -> str | None:

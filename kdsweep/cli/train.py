@@ -15,7 +15,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, unknown_switches
+from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, switch_faults
 from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
@@ -61,8 +61,8 @@ def main() -> None:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
     Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
-    if unknown := unknown_switches(sys.argv[1:]):
-        sys.exit("\n".join(unknown))
+    if faults := switch_faults(sys.argv[1:]):
+        sys.exit("\n".join(faults))
     if "${" in os.getcwd():
         sys.exit(
             f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"

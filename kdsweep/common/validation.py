@@ -1,6 +1,7 @@
 """Checks of the numbers a user gives; a ValueError reads "KEY must be ALLOWED, got VALUE"."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeGuard
@@ -8,6 +9,7 @@ from typing import Any, TypeGuard
 # Temperatures for which values and gradients are exact to 1e-5.
 COLDEST, HOTTEST = 1e-6, 1e6
 TEMPERATURES = "a number from 1e-6 to 1e6"
+PLAIN = re.compile(r"[\w.+/@-]+")  # a text that needs no quotes in a list
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -27,11 +29,15 @@ def shown(value: object) -> str:
     """A value as it is written in yaml, on one line: null, true, lists whatever their class."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {shown(child)}" for key, child in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "[" + ", ".join(map(shown, value)) + "]"
-    return repr(value)
+    is_word = isinstance(value, str) and PLAIN.fullmatch(value) is not None
+    return str(value) if is_word and not _reads_as_another_type(str(value)) else repr(value)
 
 
 def as_typed(value: object) -> str:
@@ -39,8 +45,6 @@ def as_typed(value: object) -> str:
 
     `optimizer.lr='"1e-3"'` is a text, which 1e-3 would not show.
     """
-    if isinstance(value, float):
-        return f"{value:g}"
     if not isinstance(value, str):
         return shown(value)
     return f"the text {value!r}" if _reads_as_another_type(value) else value
@@ -57,7 +61,14 @@ def _reads_as_another_type(text: str) -> bool:
 def require(valid: bool, key: str, allowed: str, value: object) -> None:
     """Raises ValueError unless ``valid``."""
     if not valid:
-        raise ValueError(f"{key} must be {allowed}, got {shown(value)}")
+        raise ValueError(f"{key} must be {allowed}, got {as_typed(value)}")
+
+
+def require_integer(valid: bool, key: str, allowed: str, value: object) -> None:
+    """Raises ValueError unless ``valid``; 2.0, which is no integer, is not shown as 2."""
+    if not valid:
+        got = repr(value) if isinstance(value, float) else as_typed(value)
+        raise ValueError(f"{key} must be {allowed}, got {got}")
 
 
 def import_package(package: str, extra: str) -> Any:
@@ -113,19 +124,19 @@ def check_bool(key: str, value: object) -> None:
 
 
 def check_positive_integer(key: str, value: object) -> None:
-    require(is_integer(value) and value >= 1, key, "an integer >= 1", value)
+    require_integer(is_integer(value) and value >= 1, key, "an integer >= 1", value)
 
 
 def check_whole(key: str, value: object, *, least: int) -> None:
     """A whole number, at least ``least``."""
     valid = is_integer(value) and value >= least
-    require(valid, key, f"a whole number >= {least}", value)
+    require_integer(valid, key, f"a whole number >= {least}", value)
 
 
 def check_count(key: str, value: object) -> None:
     """A whole number >= 1, or None."""
     valid = value is None or (is_integer(value) and value >= 1)
-    require(valid, key, "a whole number >= 1 or null", value)
+    require_integer(valid, key, "a whole number >= 1 or null", value)
 
 
 def per_channel(key: str, values: object, channels: int) -> tuple[float, ...]:

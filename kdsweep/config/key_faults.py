@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Sweep,
+    ValueType,
+)
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -125,6 +132,10 @@ def sweep_fault(override: Override, searching: bool) -> str | None:
         return f"{key} must have one value, got {got}: Hydra's own keys cannot be swept"
     if isinstance(value, IntervalSweep) and not searching:
         return f"{key} must be values or a range of steps without a search, got {got}"
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        return f"{key} must be values or a range of steps, got {got}: glob() is of groups"
+    if isinstance(value, ChoiceSweep) and any(isinstance(one, Sweep) for one in value.list):
+        return f"{key} must be values or one range of steps, got {got}"
     if isinstance(value, RangeSweep) and not first_values(override):
         return f"{key} must be a range with at least one value, got {got}"
     return None

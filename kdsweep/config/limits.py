@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from kdsweep.common.validation import is_number
+from kdsweep.common.validation import is_number, shown
 from kdsweep.errors import UserError
 
 MOST = {  # of every key of that name, at the root and in every recipe and stage
@@ -42,7 +42,7 @@ NAMED = ("stages", "members", "peers", "loss")  # their keys are names that a us
 def excesses(values: Mapping[str, Any]) -> list[str]:
     """A message for every number of a resolved config that is too large to be meant."""
     return [
-        f"{key} must be at most {most}, got {value}"
+        f"{key} must be at most {most}, got {shown(value)}"
         for key, value in scalars(values)
         if (most := MOST.get(key.rpartition(".")[2])) is not None
         and is_number(value)

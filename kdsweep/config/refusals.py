@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.common.validation import shown
 from kdsweep.config.composition import PRIMARY, Composition, matching, set_value
 from kdsweep.config.group_faults import choice_fault, deletion_fault, option_fault
 from kdsweep.config.interpolation import missing_keys, unknown_key_errors
@@ -41,8 +42,9 @@ def refusals(words: Sequence[str], loader: ConfigLoader, name: str | None = PRIM
     """
     overrides, found = parse(words)
     given = [o for o in overrides if o.key_or_group == "hydra.searchpath"]
-    sources = [str(override.input_line) for override in given]
+    sources = [str(o.input_line) for o in given if isinstance(o.value(), list)]
     found += [fault for override in given for fault in source_faults(override.value())]
+    overrides = [o for o in overrides if o not in given or isinstance(o.value(), list)]
     return [*found, *Checker(Composition(loader, name, sources)).all_faults(overrides)]
 
 
@@ -59,9 +61,11 @@ def sweep_refusals(config: DictConfig, words: Sequence[str], loader: ConfigLoade
 
 def source_faults(paths: object) -> list[str]:
     """A sentence for each folder of configs that does not exist: Hydra passes over it."""
+    if not isinstance(paths, list):
+        return [f"hydra.searchpath must be a list of folders, got {shown(paths)}"]
     return [
         f"hydra.searchpath must be folders that exist, got {path}"
-        for path in (paths if isinstance(paths, list) else [])
+        for path in paths
         if (folder := str(path).removeprefix("file://")) and "://" not in folder
         if not Path(folder).is_dir()
     ]

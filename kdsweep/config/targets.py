@@ -13,16 +13,20 @@ AT_THE_ROOT = ("student.model", "dataset.source", "optimizer", "schedule")
 
 def target_errors(config: RunConfig) -> list[str]:
     """A message for every model, data source, optimizer, schedule and loss term without a class."""
-    found = []
-    for key, node in _objects(config, ""):
-        if not isinstance(node, Mapping):
-            what = "a term's options" if "loss" in key.split(".") else "a mapping of options"
-            found.append(f"{key} must be {what}, got {shown(node)}")
-        elif "_target_" not in node:
-            found.append(f"{key}._target_ must be the path of a class, got none")
-        elif not isinstance(target := node["_target_"], str) or not target:
-            found.append(f"{key}._target_ must be the path of a class, got {shown(target)}")
-    return found
+    faults = (target_fault(node, key) for key, node in _objects(config, ""))
+    return [fault for fault in faults if fault is not None]
+
+
+def target_fault(node: Any, key: str) -> str | None:
+    """A message if the node at a key names no class; None if it names one, be there such or not."""
+    if not isinstance(node, Mapping):
+        what = "a term's options" if "loss" in key.split(".") else "a mapping of options"
+        return f"{key} must be {what}, got {shown(node)}"
+    if "_target_" not in node:
+        return f"{key}._target_ must be the path of a class, got none"
+    if not isinstance(target := node["_target_"], str) or not target:
+        return f"{key}._target_ must be the path of a class, got {shown(target)}"
+    return None
 
 
 def _objects(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Any
 
+from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
 from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
@@ -22,7 +23,7 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_recipe_problems("", values),
         *_unless(0 <= interval < inf, "tracking.checkpoint_seconds", interval, "a number >= 0"),
         *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
-        *_unless(plots in PLOTS, "tracking.plots", plots, " | ".join(PLOTS)),
+        *_unless_among(PLOTS, "tracking.plots", plots),
         *_stage_problems(values),
         *excesses(values),
         *odd_names(values),
@@ -90,8 +91,7 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     ]
     for key in ("epochs", "batch_size", "threads"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
-    precision, key = trainer["precision"], f"{prefix}trainer.precision"
-    found += _unless(precision in PRECISIONS, key, precision, " | ".join(PRECISIONS))
+    found += _unless_among(PRECISIONS, f"{prefix}trainer.precision", trainer["precision"])
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
     smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"
@@ -111,3 +111,8 @@ def _hard_weight_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
 
 def _unless(valid: bool, key: str, value: Any, allowed: str) -> list[str]:
     return [] if valid else [f"{key} must be {allowed}, got {as_typed(value)}"]
+
+
+def _unless_among(options: tuple[str, ...], key: str, value: str) -> list[str]:
+    hint = did_you_mean(value, options)
+    return [] if value in options else [f"{key} must be {' | '.join(options)}, got {value}{hint}"]

@@ -19,6 +19,8 @@ from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_run_metadata
+from kdsweep.tracking.mlflow.backend import is_makeable
+from kdsweep.tracking.mlflow.experiment import check_name
 from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pending_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
@@ -42,11 +44,19 @@ class TrainingContext:
         tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run
             directories are written.
         progress: the terminal's display.
+        makes_store: whether a store that is not there yet is made now; else `open_store` makes it,
+            once nothing can be refused any more.
 
     Raises UserError if the MLflow store cannot be used.
     """
 
-    def __init__(self, tracking: TrackingConfig | dict[str, Any], progress: Progress) -> None:
+    def __init__(
+        self,
+        tracking: TrackingConfig | dict[str, Any],
+        progress: Progress,
+        *,
+        makes_store: bool = True,
+    ) -> None:
         options = TrackingConfig(**tracking) if isinstance(tracking, dict) else tracking
         self.options, self.progress = options, progress
         self.store: MLflowStore | None = None
@@ -58,15 +68,15 @@ class TrainingContext:
             if options.system_metrics:
                 check_package("tracking.system_metrics", "psutil", "system")
             if options.uri is not None:
-                self.store = MLflowStore.open(options.uri, options.experiment, options.artifacts)
-                if options.system_metrics:
-                    self.system_metrics = SystemMetrics(self.store.uri)
+                check_name(options.experiment)
+                if makes_store or not is_makeable(options.uri):
+                    self.open_store()
         except ValueError as error:
             raise UserError(str(error)) from error
-        self.uploads = UploadQueue(threaded=self.store is not None)
+        self.uploads = UploadQueue(threaded=options.uri is not None)
         self.retrier = UploadRetrier(
             self.uploads,
-            self.store,
+            lambda: self.store,
             options.wait,
             # The display changes with every batch.
             lambda count, seconds: self.progress.waiting(count, seconds),
@@ -82,6 +92,18 @@ class TrainingContext:
         self._datasets: dict[str, Dataset] = {}
         self._inspection = DatasetInspector()
         self._sources: dict[str, CachedSource] = {}
+
+    def open_store(self) -> None:
+        """Open the store, which is made if it is not there yet. Raises UserError."""
+        options = self.options
+        if options.uri is None or self.store is not None:
+            return
+        try:
+            self.store = MLflowStore.open(options.uri, options.experiment, options.artifacts)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if options.system_metrics:
+            self.system_metrics = SystemMetrics(self.store.uri)
 
     def dataset(self, config: RunConfig) -> Dataset:
         """The data set of a run, loaded once; augmentation is part of the stream."""

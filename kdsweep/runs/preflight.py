@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from errno import ENOTEMPTY
 from pathlib import Path
 
 import torch
@@ -103,21 +104,26 @@ class _Preflight:
             if checkpoint is not None:
                 load_checkpoint(network.model, Path(checkpoint), teacher.key)
             if teacher.run is not None:
-                make_store(teacher)
+                refuse_store(teacher)
                 with prefix_errors(teacher.key, trains=teacher.key):
                     self.check(teacher.run)
             self._teachers[key] = network
         return self._teachers[key]
 
 
-def make_store(teacher: TeacherSpec) -> None:
-    """Make the directory of trained teachers. Raises UserError if it cannot be written."""
+def refuse_store(teacher: TeacherSpec) -> None:
+    """Raise UserError if teachers cannot be kept in their store; what it lacks is not made."""
     store = Path(teacher.config.store)
+    missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     try:
         store.mkdir(parents=True, exist_ok=True)
         (store / ".writable").touch()
         (store / ".writable").unlink()
+        for folder in missing:
+            folder.rmdir()
     except OSError as error:
+        if error.errno == ENOTEMPTY:  # another sweep has begun to use it
+            return
         raise UserError(
             f"{teacher.key}.store must be a folder that can be written, got {store}"
         ) from error

@@ -106,6 +106,7 @@ def _open_controller(
         )
         stack.enter_context(closing(study))
         study.set_metric_names(plan.options.objectives)  # axis labels of optuna-dashboard
+    context.open_store()
     context.sweep = open_sweep(
         plan.folder,
         context.store,

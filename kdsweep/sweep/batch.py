@@ -114,6 +114,7 @@ def launch(
         if config.resume:
             _resume(jobs, chosen, earlier, progress)
         refuse_taken(jobs.folder, subdirs)
+        context.open_store()
         context.sweep = open_sweep(
             jobs.folder,
             context.store,

@@ -17,6 +17,7 @@ from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
 from kdsweep.sweep.idle_keys import refuse_idle_dirs
+from kdsweep.sweep.launcher import log_first
 from kdsweep.sweep.recipe_grids import refuse_swept_recipes
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import sqlite_address
@@ -45,20 +46,31 @@ class SweepSummaryCallback(Callback):
         if config.get("debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
+            _refuse_nothing(config)
             _refuse_words(config)
             _refuse_password_in_log(config)
             refuse_swept_recipes(config)
             refuse_idle_dirs(config)
             if not is_lockstep(config):  # that launcher has all runs, and compares them
+                log_first("Checking the jobs")
                 from kdsweep.sweep.single_job import refuse_folder
+                from kdsweep.sweep.stock_jobs import refuse_jobs
 
                 refuse_folder(config)
+                refuse_jobs(config, GlobalHydra.instance().config_loader())
         except UserError as error:
             self.refused = True
             raise SystemExit(str(error)) from error  # of any other, Hydra makes a warning
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         hide_passwords(config, TRACKING)
+        log_first("Checking the run")
+        from kdsweep.sweep.stock_jobs import refuse_run
+
+        try:
+            refuse_run(config)
+        except UserError as error:
+            raise SystemExit(str(error)) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if is_lockstep(config):
@@ -94,6 +106,12 @@ class SweepSummaryCallback(Callback):
         _show_results(rows, folder, console, report)
         print_line(console, f"results  {folder / CSV}")
         show_mlflow_page(note, console)
+
+
+def _refuse_nothing(config: DictConfig) -> None:
+    for node in ("launcher", "sweeper"):
+        if config.hydra[node] is None:
+            raise UserError(f"hydra/{node} must name an option, got null")
 
 
 def _refuse_words(config: DictConfig) -> None:
@@ -155,6 +173,7 @@ def _publish_for_a_stock_launcher(folder: Path, console: Console) -> "SweepSumma
 
     tracking = dict(OmegaConf.load(min(folder.glob("*/config.yaml"))).tracking)
     with Progress() as progress, closing(open_context(tracking, progress, folder)) as context:
+        context.open_store()
         try:
             return publish(folder, context)
         except OSError as error:

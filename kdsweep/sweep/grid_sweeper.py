@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
+from kdsweep.errors import UserError
 from kdsweep.sweep.recipe_grids import Recipe, RecipeLoader, swept_recipes, union_of_params
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class GridSweeper(BasicSweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            raise UserError(
+                "hydra.sweeper.max_batch_size must be null or at least 1, got"
+                f" {self.max_batch_size}"
+            )
         loader = hydra_context.config_loader
         self._recipes = swept_recipes(loader, config)
         if self._recipes:
@@ -57,10 +63,18 @@ class GridSweeper(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The jobs in batches."""
-        if not self._recipes:
-            return BasicSweeper.split_arguments(overrides, max_batch_size)
-        jobs: list[list[str]] = []
-        for recipe in self._recipes:
-            (grid,) = BasicSweeper.split_arguments([*recipe.params, *recipe.words], None)
-            jobs += grid
+        grids = [[*recipe.params, *recipe.words] for recipe in self._recipes] or [overrides]
+        jobs = [job for grid in grids for job in jobs_of(grid)]
         return list(self.split_overrides_to_chunks(jobs, max_batch_size))
+
+
+def jobs_of(grid: list[Override]) -> list[list[str]]:
+    """The words of each job of a grid."""
+    (jobs,) = BasicSweeper.split_arguments(grid, None)
+    # Hydra makes `~key=null` of `~key`, which deletes only a key that is null.
+    deletions = {
+        f"{word.get_key_element()}=null": word.get_key_element()
+        for word in grid
+        if word.is_delete() and word.value_type is None
+    }
+    return [[deletions.get(word, word) for word in job] for job in jobs]

@@ -51,8 +51,13 @@ def log_launch(what: str) -> None:
 
     It is the first line of a log: what comes next is the import of torch, which takes seconds.
     """
+    log_first(f"Launching {what}")
+
+
+def log_first(line: str) -> None:
+    """Log a line before torch is imported, where the output is no terminal."""
     if not sys.stdout.isatty():
-        log.info("Launching %s", what)
+        log.info(line)
 
 
 class LockstepLauncher(Launcher):

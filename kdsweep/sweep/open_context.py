@@ -16,12 +16,13 @@ def open_context(
 ) -> TrainingContext:
     """A context for a sweep, without a store if that does not work and the sweep is resumed.
 
+    A store that is not there yet is made by `TrainingContext.open_store`, once nothing is refused.
     ``tracking`` is this node of its runs, ``sweep`` its folder, None if it is known to be new.
     Raises UserError if the store does not work and the sweep has never been in MLflow, or if a
     value of `tracking` is not allowed.
     """
     try:
-        return TrainingContext(tracking, progress)
+        return TrainingContext(tracking, progress, makes_store=False)
     except UserError as error:
         if not isinstance(error.__cause__, StoreError):
             raise

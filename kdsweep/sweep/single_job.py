@@ -23,6 +23,7 @@ from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.recipe_names import name_recipes
+from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
 from kdsweep.sweep.idle_keys import refuse_search_keys
@@ -56,6 +57,7 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
             return objective_value(done)
         context = open_context(vars(spec.config.tracking), progress, folder.parent)
         preflight([spec], context.dataset)
+        context.open_store()
         if not is_single:
             context.sweep = open_sweep(
                 folder.parent,
@@ -82,25 +84,29 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
     return acc
 
 
-def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
-    """The result of a run that `resume=true` finds done.
-
-    Raises UserError for what only the lockstep launcher can do, and for a folder of another run.
-    """
-    spec = target.spec
+def refuse_keys(spec: RunSpec, config: DictConfig) -> None:
+    """Raise UserError for what only the lockstep launcher can do; ``config`` is of the sweep."""
     refuse_search_keys(spec.overrides)
     if spec.config.dry_run:
         raise UserError("dry_run=true needs hydra/launcher=lockstep, got another launcher")
-    resume = spec.config.resume
-    if resume and not is_sweep_dir_given(config):
+    if spec.config.resume and not is_sweep_dir_given(config):
         raise UserError(
             "resume=true needs hydra.sweep.dir=FOLDER or hydra/launcher=lockstep, got neither:"
             " no job knows where the earlier sweep is"
         )
+
+
+def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
+    """The result of a run that `resume=true` finds done.
+
+    Raises UserError as `refuse_keys`, and for a folder of another run.
+    """
+    spec = target.spec
+    refuse_keys(spec, config)
     known = read_fingerprint(target.run_dir)
     if known is None:
         return None
-    if known != spec.fingerprint or not resume:
+    if known != spec.fingerprint or not spec.config.resume:
         raise UserError(_another(target.run_dir.parent))
     result = recorded_result(target)
     return result if result is not None and result.status == "FINISHED" else None

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from kdsweep.common.validation import is_integer, require
+from kdsweep.common.validation import is_integer, require, require_integer
 
 
 class Schedule(ABC):
@@ -22,7 +22,7 @@ class Schedule(ABC):
 
     def __init__(self, *, warmup_epochs: int = 0) -> None:
         is_whole = is_integer(warmup_epochs) and warmup_epochs >= 0
-        require(is_whole, "warmup_epochs", "a whole number >= 0", warmup_epochs)
+        require_integer(is_whole, "warmup_epochs", "a whole number >= 0", warmup_epochs)
         self.warmup_epochs = warmup_epochs
 
     def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:

@@ -42,16 +42,28 @@ def test_all_errors_are_reported_together(command: Command, more: list[str]) -> 
         (["T=1,four"], "T must be a number, got four"),
         (["sed=0,1"], "sed must be a key of the config, got sed=0,1; did you mean seed?"),
         (["seed=range(0)"], "seed must be a range with at least one value, got range(0)"),
+        (["T=glob(x*)"], "T must be values or a range of steps, got glob(x*)"),
+        (["seed=range(3),7"], "seed must be values or one range of steps, got range(3),7"),
         (["T=interval(1,4)"], "T must be values or a range of steps without a search, got"),
         (["~schedule"], "schedule must name at least one option of constant, cosine,"),
         (["search=bayes", "nope=interval(0,1)"], "nope must be a key of the config, got nope="),
         (["hydra/launcher=basic", "T=1,four"], "T must be a number, got four"),
+        (["hydra.launcher=null"], "hydra/launcher must name an option, got null"),
+        (["hydra.searchpath=3"], "hydra.searchpath must be a list of folders, got 3"),
+        (
+            ["hydra.sweeper.max_batch_size=0"],
+            "hydra.sweeper.max_batch_size must be null or at least 1, got 0",
+        ),
+        (["hydra.verbose=[a,3]"], "hydra.verbose must be true, false, a logger or a list of"),
         (["hydra/sweeper=optuna", "T=1,four"], "T must be a number, got four"),
         (
             ["hydra.searchpath=[nowhere]"],
             "hydra.searchpath must be folders that exist, got nowhere",
         ),
-        (["hydra.launcher._target_=nope"], "the overrides must be composable, got hydra.launcher."),
+        (
+            ["hydra.verbose=3.4"],
+            "hydra.verbose must be true, false, a logger or a list of loggers, got 3.4",
+        ),
         (["T", "=", "4"], "T must be written without spaces, T=4, got T = 4"),
     ],
 )
@@ -60,6 +72,37 @@ def test_what_only_jobs_would_show_makes_no_folder(
 ) -> None:
     (found,) = lines(command(*words, tiny=False))
     assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["hydra/launcher=basic", "T=4,0"], "T must be a number from 1e-6 to 1e6, got 0 (run 1"),
+        (["hydra.launcher._target_=nope"], "the overrides must be composable, got hydra.launcher."),
+        (["hydra.mode=RUN", "T=0"], "T must be a number from 1e-6 to 1e6, got 0"),
+        (["hydra/launcher=basic", "resume=true"], "resume=true needs hydra.sweep.dir=FOLDER or"),
+        (["hydra/launcher=basic", "T=4,4"], "T must have each value once to be swept, got 4"),
+    ],
+)
+def test_a_stock_launcher_starts_no_job_of_a_sweep_with_a_wrong_one(
+    command: Command, words: list[str], sentence: str
+) -> None:
+    outcome = command(*words, tiny=False)
+    assert outcome.code == 1
+    assert outcome.err.startswith(sentence)
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.out.startswith("Checking the ")  # before torch is imported
+    assert list(outcome.folder.iterdir()) == []
+
+
+def test_a_refusal_that_depends_on_the_data_leaves_nothing(command: Command) -> None:
+    small = ["dataset=fake", "dataset.source.num_train=100", "dataset.source.num_test=20"]
+    outcome = command(*small, "loss=fitnet", "loss.fitnet.pairs=[[a,layer99]]", tiny=False)
+    assert outcome.code == 1
+    assert [line.partition(" must ")[0] for line in outcome.err.splitlines()] == 2 * [
+        "loss.fitnet.pairs"
+    ]
+    assert list(outcome.folder.iterdir()) == []
 
 
 def test_a_traceback_is_shown_with_debug(command: Command) -> None:
@@ -87,6 +130,10 @@ def test_an_error_reaches_the_interpreter_if_the_environment_asks_for_it(
         (["--config-name", "trane"], "--config-name must be a config in conf/, got trane"),
         (["-m", "--cfg", "job"], "the switches must go together, got -m --cfg: Only one of"),
         (["--lr=0.1"], "--lr=0.1 must be an override without dashes, lr=VALUE, or a switch"),
+        (["--cfg", "jobs"], "--cfg must be one of job, hydra, all, got jobs; did you mean job?"),
+        (["--help", "T=ten"], "the overrides must be composable, got T=ten: T: Value 'ten' of"),
+        (["--config-name"], "--config-name must be followed by a value, got none"),
+        (["--config=x"], "a switch must be one that --hydra-help lists, got ambiguous option:"),
         (["--cfg", "job", "T=1,4"], "T must have one value with --cfg job, got 1,4"),
     ],
 )

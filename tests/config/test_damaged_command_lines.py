@@ -22,6 +22,7 @@ from kdsweep.tracking.console import Progress
 SEED = 20_261_128
 # Of Hydra's, OmegaConf's and ANTLR's own messages.
 RAW = ("full_key", "object_type", "TrainConfig", "Key '", "ould not be", "mismatched", "expecting")
+AS_TYPED = ("wrong type", "too large", "negative", "missing file")
 TRACKING = {"uri": None, "plots": "none", "tensorboard": False, "checkpoint_seconds": 0}
 
 
@@ -53,7 +54,13 @@ def refuse(line: Damaged, checker: Checker, damager: Damager) -> None:
         raise AssertionError(f"{line} ends in a traceback") from error
     assert found, f"{line} is not refused"
     text = "\n".join(found)
-    assert any(line.key in sentence for sentence in found), f"{line} is not named: {text}"
+    begins = (f"{line.key} ", f"{line.key}.")
+    assert any(sentence.startswith(begins) for sentence in found), f"{line} is not named: {text}"
+    if line.kind in AS_TYPED:
+        typed = line.words[-1].partition("=")[2]
+        empty = typed == "''" and "got nothing" in text
+        one = f"got {typed.rpartition(',')[2]}" in text  # the wrong one of several values
+        assert f"got {typed}" in text or one or empty, f"{line}: {text}"
     assert not [raw for raw in RAW if raw in text], f"{line}: {text}"
     assert all(" must " in sentence for sentence in found), f"{line}: {text}"
     groups = checker.composition.groups()

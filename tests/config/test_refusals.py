@@ -126,6 +126,8 @@ ALONE = {
     "seed=range(0)": "seed must be a range with at least one value, got range(0)",
     "T=range(1,2,0)": "T must be a range with at least one value, got range(1,2,0)",
     "T=interval(1,4)": "T must be values or a range of steps without a search, got interval(1,4)",
+    "T=glob(x*)": "T must be values or a range of steps, got glob(x*): glob() is of groups",
+    "seed=range(3),7": "seed must be values or one range of steps, got range(3),7",
     # what composes and cannot be resolved
     "optimizer.lr=${nope}": "optimizer.lr must refer to a key, got ${nope}",
     "optimizer.lr=${tariner.epochs}": (

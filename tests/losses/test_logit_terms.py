@@ -191,5 +191,5 @@ def test_a_temperature_of_0_is_refused(path):
 
 @every_term
 def test_standardize_is_true_or_false(path):
-    with pytest.raises(UserError, match="standardize must be true or false, got 'yes'"):
+    with pytest.raises(UserError, match="standardize must be true or false, got yes"):
         build(path, standardize="yes")

@@ -17,7 +17,7 @@ from kdsweep.training import checkpoint
     [
         (["loss.kl.T=null"], "loss.kl.T must be a number from 1e-6 to 1e6, got null"),
         (["loss.kl.weight=-1"], "loss.kl.weight must be a finite number >= 0, got -1"),
-        (["loss.kl.standardize=maybe"], "loss.kl.standardize must be true or false, got 'maybe'"),
+        (["loss.kl.standardize=maybe"], "loss.kl.standardize must be true or false, got maybe"),
         (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
         (["loss.kl.schedule=20"], "loss.kl.schedule must be null or hold some of warmup, until,"),
         (["loss.kl.schedule={warm:3}"], "loss.kl.schedule must be null or hold some of warmup,"),

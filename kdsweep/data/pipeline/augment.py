@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.common.validation import check_bool, is_integer, require
+from kdsweep.common.validation import check_bool, is_integer, require_integer
 
 
 class AugmentParams(NamedTuple):
@@ -45,7 +45,7 @@ class Augment:
     def __post_init__(self) -> None:
         is_whole = is_integer(self.crop_padding) and self.crop_padding >= 0
         key = "dataset.augment.crop_padding"
-        require(is_whole, key, "a whole number >= 0", self.crop_padding)
+        require_integer(is_whole, key, "a whole number >= 0", self.crop_padding)
         check_bool("dataset.augment.flip", self.flip)
 
     def draw(self, n: int, generator: torch.Generator) -> AugmentParams:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
-from kdsweep.common.validation import is_integer, require
+from kdsweep.common.validation import is_integer, require, require_integer
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.types import LabelledImages, in_order
@@ -149,4 +149,6 @@ class _Normalise:
 
 
 def _check_batch_size(size: object) -> None:
-    require(is_integer(size) and size >= 1, "trainer.batch_size", "a whole number >= 1", size)
+    require_integer(
+        is_integer(size) and size >= 1, "trainer.batch_size", "a whole number >= 1", size
+    )

@@ -1,6 +1,6 @@
 """Checks of the shapes, sizes and depths that a user gives a model; each raises ValueError."""
 
-from kdsweep.common.validation import check_positive, is_integer, require
+from kdsweep.common.validation import check_positive, is_integer, require, require_integer
 
 WIDEST = 64  # a network so many times as wide has some 4,000 times the weights
 Shape = tuple[int, int, int]  # (channels, height, width) of one image
@@ -25,7 +25,7 @@ def check_task(
 
 def check_units(count: int, name: str = "width") -> None:
     """The argument called ``name`` is a number of units or channels."""
-    require(is_integer(count) and count >= 1, name, "an integer > 0", count)
+    require_integer(is_integer(count) and count >= 1, name, "an integer > 0", count)
 
 
 def check_multiplier(width: float) -> None:

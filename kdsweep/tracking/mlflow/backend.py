@@ -60,7 +60,7 @@ def resolve(uri: str, cwd: Path) -> str:
     if scheme not in DATABASES + SERVERS:
         raise ValueError(
             f"{_key(uri)} must be sqlite:///FILE, another database or an http(s) server, "
-            f"got {redact_password(uri)}; try tracking.uri=sqlite:///mlflow.db"
+            f"got {redact_password(uri) or 'nothing'}; try tracking.uri=sqlite:///mlflow.db"
         )
     if scheme in SERVERS:
         # MLflow reads a login from the environment, and writes the address into its errors.
@@ -118,6 +118,15 @@ def is_there(address: str) -> bool:
         return True
     file = sqlite_file(address)
     return file.is_file() and file.stat().st_size > 0
+
+
+def is_makeable(uri: str) -> bool:
+    """Whether a store is a sqlite file that can be made. Raises ValueError as `resolve`."""
+    address = resolve(uri, Path.cwd())
+    if scheme_of(address) != "sqlite" or (file := sqlite_file(address)).exists():
+        return False
+    folder = next(parent for parent in file.parents if parent.exists())
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 @contextmanager

@@ -60,7 +60,11 @@ class UploadRetrier:
     """Waits for MLflow, `seconds` in all of its calls together; Ctrl-C ends the waiting."""
 
     def __init__(
-        self, uploads: UploadQueue, store: MLflowStore | None, seconds: float, show: Show
+        self,
+        uploads: UploadQueue,
+        store: Callable[[], MLflowStore | None],
+        seconds: float,
+        show: Show,
     ) -> None:
         self._uploads, self._store, self._show = uploads, store, show
         self._left = self._total = seconds
@@ -93,8 +97,9 @@ class UploadRetrier:
         responds = Event()
 
         def ping() -> None:
-            assert self._store is not None, "without a store nothing is pending"
-            self._store.client.get_experiment(self._store.experiment_id)
+            store = self._store()
+            assert store is not None, "without a store nothing is pending"
+            store.client.get_experiment(store.experiment_id)
             responds.set()
 
         self._uploads.submit("the store", ping)

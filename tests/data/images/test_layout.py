@@ -118,7 +118,7 @@ def test_nested_decides_where_images_lie_at_several_depths(tmp_path: Path) -> No
     )
     assert read(root, nested=True)[0] == ("ants", "birds/crow", "birds/owl")
     assert read(root, nested=False) == (("ants", "birds"), {"train": [2, 4]})
-    assert "dataset.source.nested must be true or false, got 'yes'" in refusal(root, nested="yes")
+    assert "dataset.source.nested must be true or false, got yes" in refusal(root, nested="yes")
 
 
 def test_parts_of_other_names_are_no_classes(tmp_path: Path) -> None:

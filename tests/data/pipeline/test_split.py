@@ -239,7 +239,7 @@ def test_to_moves_a_copy():
 
 
 REFUSED = [
-    ({"val_fraction": 1.0}, r"dataset.val_fraction must be in [0, 1), got 1.0"),
+    ({"val_fraction": 1.0}, r"dataset.val_fraction must be in [0, 1), got 1"),
     ({"val_fraction": -0.1}, r"dataset.val_fraction must be in [0, 1), got -0.1"),
     ({"val_fraction": float("nan")}, r"dataset.val_fraction must be in [0, 1), got nan"),
     ({"val_fraction": None}, r"dataset.val_fraction must be in [0, 1), got null"),
@@ -255,7 +255,7 @@ REFUSED = [
         "dataset.test_fraction must be in (0, 1), because made has no test set of its own, got 1",
     ),
     ({"split_seed": -1}, "dataset.split_seed must be a whole number >= 0, got -1"),
-    ({"split_seed": "a"}, "dataset.split_seed must be a whole number >= 0, got 'a'"),
+    ({"split_seed": "a"}, "dataset.split_seed must be a whole number >= 0, got a"),
     ({"limit": 0}, "dataset.limit must be a whole number >= 1 or null, got 0"),
     ({"limit": 2.5}, "dataset.limit must be a whole number >= 1 or null, got 2.5"),
     ({"per_class": 0}, "dataset.per_class must be a whole number >= 1 or null, got 0"),

@@ -57,9 +57,9 @@ def test_its_text(options, text):
         ({"warmup": 2.5}, "warmup must be an integer >= 1, got 2.5"),
         ({"warmup": True}, "warmup must be an integer >= 1, got true"),
         ({"until": -1}, "until must be an integer >= 1, got -1"),
-        ({"until": "late"}, "until must be an integer >= 1, got 'late'"),
+        ({"until": "late"}, "until must be an integer >= 1, got late"),
         ({"warmup": 5, "until": 5}, "until must be after the warmup of 5 epochs, got 5"),
-        ({"until": 5, "decay": "slow"}, "decay must be null or linear or cosine, got 'slow'"),
+        ({"until": 5, "decay": "slow"}, "decay must be null or linear or cosine, got slow"),
         ({"decay": "linear"}, "until must be given with decay linear"),
     ],
 )

@@ -56,7 +56,8 @@ class Work:
 def all_uploaded(work: Work, store: Store, seconds: float = 5.0) -> bool:
     shown: list[tuple[int, float]] = []
     uploads = UploadQueue()
-    retrier = UploadRetrier(uploads, store, seconds, lambda n, s: shown.append((n, s)))  # type: ignore[arg-type]
+    opened: Any = lambda: store  # noqa: E731
+    retrier = UploadRetrier(uploads, opened, seconds, lambda n, s: shown.append((n, s)))
     is_whole = retrier.upload_pending(work.pending_uploads)
     uploads.close()
     assert all(0 <= left <= seconds for _, left in shown)
@@ -90,7 +91,7 @@ def test_it_gives_up_when_the_time_is_over() -> None:
 def test_a_store_that_hangs_takes_the_time_and_no_more() -> None:
     gate, uploads = threading.Event(), UploadQueue()
     uploads.submit("a", gate.wait)
-    retrier = UploadRetrier(uploads, Store(), 0.1, lambda n, s: None)  # type: ignore[arg-type]
+    retrier = UploadRetrier(uploads, Store, 0.1, lambda n, s: None)  # type: ignore[arg-type]
     began = time.monotonic()
     assert not retrier.upload_pending(Work(a=0).pending_uploads)
     assert not retrier.drain()  # all calls share the time
@@ -104,7 +105,7 @@ def test_ctrl_c_ends_the_waiting() -> None:
 
     gate, uploads = threading.Event(), UploadQueue()
     uploads.submit("a", gate.wait)
-    retrier = UploadRetrier(uploads, Store(), 60.0, press)  # type: ignore[arg-type]
+    retrier = UploadRetrier(uploads, Store, 60.0, press)  # type: ignore[arg-type]
     assert not retrier.upload_pending(Work(a=0).pending_uploads)
     gate.set()
 
