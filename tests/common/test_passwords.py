@@ -179,11 +179,13 @@ def test_the_password_of_an_environment_variable_or_a_yaml_is_written_nowhere(
     [
         [f"tracking.urii={ADDRESS}"],
         [f"tracking.uri={ADDRESS.replace('s3cret', 's3cret(')}", "T=0"],
-        [f"tracking.uri=postgresql://me:{SECRET}@127.0.0.1:1/db"],
+        pytest.param(
+            [f"tracking.uri=postgresql://me:{SECRET}@127.0.0.1:1/db"], marks=pytest.mark.slow
+        ),
         pytest.param([f"tracking.uri=ftp://me:{SECRET}@h"], marks=pytest.mark.slow),
         # test_artifacts_hold_no_password refuses the same
         pytest.param([f"tracking.artifacts=ftp://me:{SECRET}@h"], marks=pytest.mark.slow),
-        pytest.param([f"tracking.uri=http://me:{SECRET}@127.0.0.1:1"], marks=pytest.mark.slow),
+        [f"tracking.uri=http://me:{SECRET}@127.0.0.1:1"],
         [f"tracking.uri={ADDRESS}", "T=0", "debug=true"],
         ["search=bayes", f"hydra.sweeper.storage=postgresql://me:{SECRET}@127.0.0.1:1/db"],
     ],

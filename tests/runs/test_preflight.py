@@ -192,7 +192,9 @@ def test_a_search_may_choose_by_the_validation_set_of_a_folder(
 ) -> None:
     root = folder_of_images(tmp_path / "pets")
     shutil.copytree(root / "train", root / "val")
-    words = ["search=bayes", "hydra.sweeper.n_trials=1", "search.finalists=0"]
+    words = ["search=bayes", "hydra.sweeper.n_trials=1", "search.finalists=1"]
+    words += ["search.finalist_seeds=2"]
     outcome = command(*image_folder(root), *words, "dataset.val_fraction=0", "trainer.epochs=1")
     assert outcome.code == 0, outcome.err
+    assert "fresh val/acc" in outcome.out, "the finalist has been trained again"
     assert outcome.rows[0]["val/acc"] is not None
