@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from kdsweep.common.types import Output
-from kdsweep.common.validation import shown
+from kdsweep.common.validation import as_typed
 from kdsweep.losses.kl import KL, kl_divergence
 
 
@@ -76,7 +76,7 @@ def test_far_apart_logits_stay_finite():
 
 @pytest.mark.parametrize("T", [0, -1, float("inf"), float("nan"), None, "4", True])
 def test_bad_temperatures_are_refused(T):
-    with pytest.raises(ValueError, match=f"T must be a number from 1e-6 to 1e6, got {shown(T)}"):
+    with pytest.raises(ValueError, match=f"T must be a number from 1e-6 to 1e6, got {as_typed(T)}"):
         KL(T=T, weight=1.0)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from kdsweep.common.types import Output
-from kdsweep.common.validation import shown
+from kdsweep.common.validation import as_typed
 from kdsweep.losses.srd import SRD, Projection, log_distance
 
 
@@ -97,6 +97,6 @@ def test_other_shapes_are_refused():
 @pytest.mark.parametrize("exponent", [0, 0.5, 101, None, "4", float("nan")])
 def test_bad_exponents_are_refused(exponent):
     with pytest.raises(
-        ValueError, match=f"exponent must be a number from 1 to 100, got {shown(exponent)}"
+        ValueError, match=f"exponent must be a number from 1 to 100, got {as_typed(exponent)}"
     ):
         SRD([["f", "f"]], exponent=exponent, weight=2.0)

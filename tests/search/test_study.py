@@ -27,11 +27,11 @@ def test_each_start_opens_the_same_study(start: Start, tmp_path: Path) -> None:
         ({"seeds": (0, 1)}, r"search.seeds of the search night must stay [0], got [0, 1];"),
         (
             {"directions": ("minimize",)},
-            "directions of the search night must stay ['maximize'], got ['minimize'];",
+            "directions of the search night must stay [maximize], got [minimize];",
         ),
         (
             {"directions": ("maximize", "minimize")},
-            "directions of the search night must stay ['maximize'], got ['maximize', 'minimize'];",
+            "directions of the search night must stay [maximize], got [maximize, minimize];",
         ),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_study_without_settings_is_resumed_and_stores_them(start: Start) -> No
 def test_a_study_of_the_stock_sweeper_keeps_its_direction(start: Start, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/optuna.db"
     made = optuna.create_study(study_name="night", storage=storage, direction="minimize")
-    with pytest.raises(UserError, match=r"directions .* must stay \['minimize'\]"):
+    with pytest.raises(UserError, match=r"directions .* must stay \[minimize\]"):
         start()
     assert made.user_attrs == {}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
+from kdsweep.common.validation import shown
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images.encoded import ImageFormat, UnreadableImage, decode, read_header
 from kdsweep.data.images.files import ImageFiles
@@ -255,7 +256,7 @@ def test_a_set_that_would_be_almost_black_is_refused_with_the_ways_out(
     with pytest.raises(ValueError, match=r"^dataset\.source\.white must ") as refused:
         ImageFolder(str(folder), memory_gib=memory_gib, workers=0, white=white).load()
     assert ways_out in str(refused.value)
-    assert f"got {'null' if white is None else white} with 4 such images" in str(refused.value)
+    assert f"got {shown(white)} with 4 such images" in str(refused.value)
 
 
 @pytest.mark.parametrize(
