@@ -55,7 +55,7 @@ def test_a_search_does_not_begin_in_the_folder_of_a_grid(command: Command) -> No
     before = read_json(first.folder / "multirun" / "mine" / "sweep.json")
     again = command(*SEARCH, "T=interval(1,4)")
     assert again.code == 1
-    assert "which holds a sweep" in again.err
+    assert "multirun/mine holds a sweep" in again.err
     assert read_json(first.folder / "multirun" / "mine" / "sweep.json") == before
 
 
