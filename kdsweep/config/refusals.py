@@ -106,10 +106,12 @@ class Checker:
         if not searching:
             found += self._of_some_options(overrides)
         depending = _swept(groups)
+        # Options of `experiment` decide which keys there are: each job is composed by itself.
+        anywhere = any(group.key_or_group not in config for group in groups)
         for override in overrides:
             if override.is_delete():
                 found += filter(None, [deletion_fault(override, config, self.composition)])
-            elif override.key_or_group.startswith(depending) or override in groups:
+            elif anywhere or override.key_or_group.startswith(depending) or override in groups:
                 continue  # checked by their options
             elif override in sweeps:
                 found += self._key_faults(override, config, searching)
@@ -124,6 +126,8 @@ class Checker:
                     yield fault
                 continue
             for value in self._choices(override):
+                if isinstance(value, dict):
+                    continue  # the values of a node, `trainer={epochs:3},{epochs:4}`
                 fault = option_fault(override.key_or_group, key, value, self.composition)
                 if fault is not None:
                     self.refused.append(key)
@@ -203,8 +207,10 @@ class Checker:
                 return [fault]
             values = [_one(override, text) for text in first_values(override)]
         for value in values:
+            # A mapping is merged into what is there: each of several is set in a config of its own.
+            is_one_of_several = value is not values[-1] and isinstance(value.value(), dict)
             try:
-                set_value(config, value)
+                set_value(copy.deepcopy(config) if is_one_of_several else config, value)
             except Exception as error:
                 if not isinstance(override.value(), ChoiceSweep):  # its values were not typed
                     value.input_line = override.input_line

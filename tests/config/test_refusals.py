@@ -214,8 +214,21 @@ def test_sweeps_and_deletions_of_a_config_that_composes(checker: Checker) -> Non
     assert len(found) == len(starts)
     assert all(map(str.startswith, found, starts))
     assert sweep_refusals(config, ["T=1,4", "loss=kl,ce", "~optimizer.lr"], loader()) == []
-    swept = ["loss=[kl,fitnet],fitnet", "loss.fitnet.weight=1,2"]
-    assert sweep_refusals(config, swept, loader()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=[kl,fitnet],fitnet", "loss.fitnet.weight=1,2"],
+        ["loss.kl.schedule={warmup:2},{until:1}"],
+        ["trainer={epochs:3},{epochs:4}"],
+        ["experiment=cifar100_dkd,cifar100_dkd_logit_std", "loss.dkd.beta=1,2"],
+        ["student.features.maps=[stage1],[stage2,stage3]"],
+    ],
+)
+def test_sweeps_that_hydra_composes_are_accepted(checker: Checker, words: list[str]) -> None:
+    config = checker.composition.compose()
+    assert sweep_refusals(config, words, loader()) == []
 
 
 def test_a_search_draws_keys_of_some_options(checker: Checker) -> None:
