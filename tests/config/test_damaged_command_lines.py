@@ -60,7 +60,8 @@ def refuse(line: Damaged, checker: Checker, damager: Damager) -> None:
         typed = line.words[-1].partition("=")[2]
         empty = typed == "''" and "got nothing" in text
         one = f"got {typed.rpartition(',')[2]}" in text  # the wrong one of several values
-        assert f"got {typed}" in text or one or empty, f"{line}: {text}"
+        in_a_list = f" in {typed}" in text  # `got 1 in [1]`
+        assert f"got {typed}" in text or one or in_a_list or empty, f"{line}: {text}"
     assert not [raw for raw in RAW if raw in text], f"{line}: {text}"
     assert all(" must " in sentence for sentence in found), f"{line}: {text}"
     groups = checker.composition.groups()
