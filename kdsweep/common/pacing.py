@@ -5,11 +5,12 @@ output is no terminal (`tracking.console`); elsewhere they go wherever logging i
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
+
+from kdsweep.common.repeating import repeating
 
 MIN_SECONDS = 10.0  # at most one line in this time
 MAX_SECONDS = 55.0  # a line a minute, even where a step takes some seconds
@@ -84,18 +85,12 @@ def lines_while(what: str, state: Callable[[], str] = str) -> Iterator[None]:
     Args:
         state: how far it is, for the end of the line; called in the thread.
     """
-    ended, began = threading.Event(), time.monotonic()
+    began = time.monotonic()
 
-    def print_lines() -> None:
-        while not ended.wait(MIN_SECONDS):
-            reached = state()
-            seconds = time.monotonic() - began
-            logger.info("%s: %.0f s%s", what, seconds, f", {reached}" if reached else "")
+    def print_line() -> None:
+        reached = state()
+        seconds = time.monotonic() - began
+        logger.info("%s: %.0f s%s", what, seconds, f", {reached}" if reached else "")
 
-    thread = threading.Thread(target=print_lines, name="lines", daemon=True)
-    thread.start()
-    try:
+    with repeating("lines", print_line, MIN_SECONDS):
         yield
-    finally:
-        ended.set()
-        thread.join()

@@ -6,7 +6,6 @@ search has exactly `n_trials`, whoever starts it and however often.
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsweep.common.processes import is_alive, is_this_process, new_lease
+from kdsweep.common.repeating import repeating
 from kdsweep.common.text import first_line
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.study import exclusive_lock
@@ -84,23 +84,16 @@ def heartbeat(study: SearchStudy, numbers: Sequence[int]) -> Iterator[None]:
 
     By a thread of its own: a teacher may train for hours before the first epoch of a student ends.
     """
-    ended = threading.Event()
 
     def renew() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            try:
-                for number in numbers:
-                    study.set_attr(number, LEASE_ATTR, new_lease())
-            except Exception as error:  # the next heartbeat may get through
-                log.warning("a heartbeat could not be written to the study: %s", first_line(error))
+        try:
+            for number in numbers:
+                study.set_attr(number, LEASE_ATTR, new_lease())
+        except Exception as error:  # the next heartbeat may get through
+            log.warning("a heartbeat could not be written to the study: %s", first_line(error))
 
-    thread = threading.Thread(target=renew, name="heartbeat", daemon=True)
-    thread.start()
-    try:
+    with repeating("heartbeat", renew, HEARTBEAT_SECONDS):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def end_lock(folder: Path) -> FileLock:
