@@ -7,14 +7,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from kdsweep.builders.options import find_target, options_of, parameters_of
 from kdsweep.common.validation import as_typed, is_integer, is_number
+from kdsweep.config.expected import KINDS
 
-NAMES = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a text",
-    NoneType: "null",
-}
+NAMES = {**KINDS, NoneType: "null"}
 
 
 def type_errors(node: Mapping[str, Any], key: str) -> list[str]:

@@ -4,6 +4,6 @@ Public: `main` (what train.py runs), `app` (the console script), `CONF` (the dir
 """
 
 from kdsweep.cli.commands import app
-from kdsweep.cli.train import CONF, GROUPS, main
+from kdsweep.cli.train import CONF, main
 
-__all__ = ["CONF", "GROUPS", "app", "main"]
+__all__ = ["CONF", "app", "main"]

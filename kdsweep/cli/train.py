@@ -26,8 +26,6 @@ PACKAGE = Path(__file__).parents[1]
 # conf/ is packaged in the wheel; in a source checkout it stands at the top.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
-GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "schedule", "trainer", "tracking")
-
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

@@ -13,14 +13,14 @@ from kdsweep.builders.option_types import described, fits
     ("hint", "good", "bad", "words"),
     [
         (float, [1, 0.5], ["1", None, True], "a number"),
-        (int, [1], [1.5, True, "1"], "a whole number"),
+        (int, [1], [1.5, True, "1"], "an integer"),
         (bool, [True], [1, "true"], "true or false"),
-        (str, ["a"], [1, None], "a text"),
+        (str, ["a"], [1, None], "a string"),
         (float | None, [1, None], ["a"], "a number or null"),
         (float | Tensor, [0.5], ["a"], "a number"),
         (Literal["both", "translator"], ["both"], ["none"], "one of both, translator"),
         (tuple[float, float], [[0.9, 0.99]], [[0.9], 3, ["a", 1]], "a list of 2, each a number"),
-        (Sequence[int], [[1, 2], []], [3, "12", [1.5]], "a list, each a whole number"),
+        (Sequence[int], [[1, 2], []], [3, "12", [1.5]], "a list, each an integer"),
         (list[Any], [[None]], [None], "a list"),
     ],
 )

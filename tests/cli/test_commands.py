@@ -9,9 +9,11 @@ from commands import Command
 from mlflow.entities import Run
 from typer.testing import CliRunner
 
-from kdsweep.cli import GROUPS, app
+from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.tracking.mlflow.store import MLflowStore
+
+GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "schedule", "trainer", "tracking")
 
 
 def test_help_is_a_page_of_our_own(command: Command) -> None:

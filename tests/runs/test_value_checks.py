@@ -39,7 +39,7 @@ DEVICE = "trainer.device must be auto, cpu or a device of this machine"
             "schedule.warmup_epochs=1.5",
             "schedule.warmup_epochs must be a whole number >= 0, got 1.5",
         ),
-        ("dataset.source.shape=8", "dataset.source.shape must be a list, each a whole number, got"),
+        ("dataset.source.shape=8", "dataset.source.shape must be a list, each an integer, got"),
         ("loss.kl.standardize=null", "loss.kl.standardize must be true or false, got null"),
         ("~loss.kl._target_", "loss.kl._target_ must be the path of a class, got none"),
         ("~loss.kl.weight", "loss.kl.weight must be given"),
