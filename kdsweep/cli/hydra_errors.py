@@ -14,6 +14,7 @@ from hydra._internal import utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, SearchPathException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdsweep.errors import RunFailed, UserError
 
@@ -54,7 +55,9 @@ def _translated(function: Callable[[], Any]) -> Any:
     except Exception as error:
         if not _is_of_hydra(error):
             raise
-        raise UserError("\n".join(sentences_of(error))) from error
+        refused = UserError("\n".join(sentences_of(error)))
+        # Hydra prints a cause of OmegaConf's below the sentence.
+        raise refused from (None if isinstance(error, OmegaConfBaseException) else error)
 
 
 def _is_of_hydra(error: Exception) -> bool:
@@ -62,20 +65,30 @@ def _is_of_hydra(error: Exception) -> bool:
     if isinstance(error, UserError | RunFailed):
         return False
     modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
-    is_raised = modules[-1:] == [PLUGINS] or _is_of_logging(error)
+    is_raised = modules[-1:] == [PLUGINS] or _is_of_logging(error) or _is_of_resolving(error)
     return isinstance(error, HydraException) or LOADER in modules or is_raised
 
 
 def _is_of_logging(error: BaseException) -> bool:
     """Whether Hydra cannot set its logging up, before any run."""
-    names = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
-    return "configure_log" in names and "compose_config" in names
+    return _is_raised_in("configure_log", error) and _is_raised_in("compose_config", error)
+
+
+def _is_of_resolving(error: BaseException) -> bool:
+    """Whether `--cfg job --resolve` cannot resolve the config."""
+    return isinstance(error, InterpolationResolutionError) and _is_raised_in("show_cfg", error)
+
+
+def _is_raised_in(function: str, error: BaseException) -> bool:
+    return any(frame.f_code.co_name == function for frame, _ in walk_tb(error.__traceback__))
 
 
 def sentences_of(error: Exception) -> list[str]:
     """Why Hydra refuses the words of this process's command line, a sentence for each."""
-    from kdsweep.config.composition import PRIMARY  # a good command line needs none of these
+    # a good command line needs none of these
+    from kdsweep.config.composition import PRIMARY, Composition
     from kdsweep.config.group_faults import reason_of
+    from kdsweep.config.interpolation_faults import interpolation_fault
     from kdsweep.config.refusals import refusals
     from kdsweep.config.yaml_faults import yaml_fault
 
@@ -89,6 +102,9 @@ def sentences_of(error: Exception) -> list[str]:
             name = arguments.config_name or PRIMARY
             if found := refusals(arguments.overrides, loader, name):
                 return found
+            if isinstance(error, InterpolationResolutionError):
+                config = Composition(loader, name).compose(arguments.overrides)
+                return [interpolation_fault(error, config)]
         except Exception as another:  # not even the config without any words can be composed
             error = another
     if (fault := yaml_fault(error)) is not None:

@@ -27,7 +27,8 @@ def interpolation_fault(error: InterpolationResolutionError, config: DictConfig)
     typed = _typed(key, config)
     if isinstance(error, InterpolationKeyError):
         named = re.search(r"'([^']*)' not found", text)
-        hint = "" if named is None else did_you_mean_key(named[1], keys_of(config))
+        others = [name for name in keys_of(config) if name != key]
+        hint = "" if named is None else did_you_mean_key(named[1], others)
         return f"{key} must refer to a key, got {typed}{hint}"
     if "dereferencing" in text and (kind := expected(config, key)) is not None:
         return f"{key} must be {kind}, got {typed}"

@@ -134,6 +134,11 @@ def test_an_error_reaches_the_interpreter_if_the_environment_asks_for_it(
         (["--help", "T=ten"], "the overrides must be composable, got T=ten: T: Value 'ten' of"),
         (["--config-name"], "--config-name must be followed by a value, got none"),
         (["--config=x"], "a switch must be one that --hydra-help lists, got ambiguous option:"),
+        (["--cfg", "job", "--resolve", "T=${tau}"], "T must refer to a key, got ${tau}"),
+        (
+            ["--cfg", "all", "--resolve", "optimizer.lr=${optimizer.rl}"],
+            "optimizer.lr must refer to a key, got ${optimizer.rl}",
+        ),
         (["--cfg", "job", "T=1,4"], "T must have one value with --cfg job, got 1,4"),
     ],
 )

@@ -130,6 +130,7 @@ ALONE = {
     "seed=range(3),7": "seed must be values or one range of steps, got range(3),7",
     # what composes and cannot be resolved
     "optimizer.lr=${nope}": "optimizer.lr must refer to a key, got ${nope}",
+    "T=${tau}": "T must refer to a key, got ${tau}",  # not T itself
     "optimizer.lr=${tariner.epochs}": (
         "optimizer.lr must refer to a key, got ${tariner.epochs}; did you mean trainer.epochs?"
     ),
