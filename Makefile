@@ -13,10 +13,11 @@ help: ## this list
 
 setup: .venv/.ready ## make .venv with the locked versions and kdsweep in it
 
+# Python compiles what is imported; compiling all that is installed takes longer than installing it.
 .venv/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -39,7 +40,7 @@ docs-serve: setup ## the same on http://127.0.0.1:8000, built anew as they chang
 	$(BIN)/mkdocs serve
 
 test: setup ## the fast tests
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-all: setup ## every test, with the slow ones, a real server and a real browser
 	$(BIN)/python -m pytest -q -m "not gpu"

@@ -91,6 +91,7 @@ def test_a_run_is_the_file_of_its_weights(spec: Specs, tmp_path: Path) -> None:
     assert named.config.teacher.checkpoint in named.config_yaml
 
 
+@pytest.mark.slow
 def test_it_is_accepted_wherever_a_file_is(spec: Specs) -> None:
     trained(Path("run"))
     keys = {
@@ -239,6 +240,7 @@ def test_parts_of_one_file_are_other_weights(spec: Specs) -> None:
     assert len({spec(f"teacher.checkpoint=model.pt{word}").fingerprint for word in words}) == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_is_only_in_mlflow_is_downloaded(
     spec: Specs, tmp_path: Path, fresh_database: Path
 ) -> None:

@@ -150,6 +150,7 @@ def store(fresh_database: Path) -> MLflowStore:
     return MLflowStore.existing(f"sqlite:///{fresh_database}", "elsewhere")
 
 
+@pytest.mark.slow
 def test_ranks_sort_as_text_and_what_people_wrote_stays(store: MLflowStore, tmp_path: Path) -> None:
     store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "Mine.")
     sweep = made_sweep(store, tmp_path / "sweep", cells=11, seeds=2)

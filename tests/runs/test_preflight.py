@@ -187,6 +187,7 @@ def test_a_checkpoint_for_other_classes(refusal: Refusal, tmp_path: Path) -> Non
     assert "(100" in sentence
 
 
+@pytest.mark.slow
 def test_a_search_may_choose_by_the_validation_set_of_a_folder(
     command: Command, tmp_path: Path
 ) -> None:

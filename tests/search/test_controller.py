@@ -241,6 +241,7 @@ def test_too_many_failures_end_the_search_with_the_reason(command: Command) -> N
     assert states(outcome) == ["FAIL"] * 4
 
 
+@pytest.mark.slow
 def test_a_search_without_a_complete_trial_has_no_result(command: Command) -> None:
     space = "optimizer.lr=interval(1e6,1e7)"
     words = [*SEARCH, "optimizer=sgd", "hydra.sweeper.n_trials=1", "trainer.epochs=1"]
@@ -391,14 +392,13 @@ def fill_the_disk(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checkpoint, "save", full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("interrupt", "timeout", "code", "message"),
     [
         (press_ctrl_c, "1h", 130, ""),
-        pytest.param(
-            *(exceed_the_timeout, "1s", 0, "search.timeout=1s is over"), marks=pytest.mark.slow
-        ),
-        pytest.param(fill_the_disk, "1h", 1, "make room", marks=pytest.mark.slow),
+        (exceed_the_timeout, "1s", 0, "search.timeout=1s is over"),
+        (fill_the_disk, "1h", 1, "make room"),
     ],
 )
 def test_an_interrupted_search_is_resumed_to_the_same_weights(
@@ -441,6 +441,7 @@ def run_statuses(outcome: Outcome) -> set[str]:
     return {run.info.status for run in client.search_runs([experiment.experiment_id])}
 
 
+@pytest.mark.slow
 def test_a_timeout_keeps_the_last_epoch_of_every_run(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,16 +76,14 @@ def finish_with_kills(folder: Path, words: Sequence[str], kills: int, epochs: in
 Compared = Callable[[Path], Any]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kills", "compared"),
     [
-        pytest.param(FEW, 3, [trials, results], id="search", marks=pytest.mark.slow),
-        pytest.param(SEARCH, 20, [trials, results], id="search-often", marks=pytest.mark.slow),
-        pytest.param(GRID, 10, [results], id="grid", marks=pytest.mark.slow),
-        *(
-            pytest.param(sweep_of(kind), 4, [results], id=kind, marks=pytest.mark.slow)
-            for kind in KINDS
-        ),
+        pytest.param(FEW, 3, [trials, results], id="search", marks=pytest.mark.ci),
+        pytest.param(SEARCH, 20, [trials, results], id="search-often"),
+        pytest.param(GRID, 10, [results], id="grid"),
+        *(pytest.param(sweep_of(kind), 4, [results], id=kind) for kind in KINDS),
     ],
 )
 def test_a_killed_sweep_ends_as_if_it_had_not_been(

@@ -42,6 +42,7 @@ def test_lockstep_next_to_any_neighbour_gives_the_bits_of_a_run_alone(
     assert others["kl T=4 alpha=0.5 seed=0"] == together["kl T=4 alpha=0.5 seed=0"]
 
 
+@pytest.mark.slow
 def test_a_chain_is_one_command_and_logs_every_link_in_one_parent(
     command: Command, tmp_path: Path
 ) -> None:

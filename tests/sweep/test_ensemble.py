@@ -63,6 +63,7 @@ def test_members_and_their_order_are_part_of_a_run(specs: Specs) -> None:
     assert len(partition([run.cohort_key for run in runs], None)) == 2
 
 
+@pytest.mark.slow
 def test_one_more_member_is_one_more_teacher(command: Command) -> None:
     more = ["+teacher@teacher.members.third=cnn", "teacher.members.third.trainer.epochs=1"]
     more += ["teacher.members.third.model.width=5", "trainer.epochs=1"]

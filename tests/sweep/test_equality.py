@@ -11,36 +11,28 @@ from commands import Command
 from outcomes import both, digests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("runs", "words"),
     [
-        pytest.param(9, ["T=1,4,16", "alpha=0.1,0.5,0.9"], marks=pytest.mark.slow),
-        pytest.param(3, ["loss=ce,kl,[kl,fitnet]"], marks=pytest.mark.slow),
-        (2, ["student=mlp,cnn", "trainer.precision=bf16"]),
-        pytest.param(2, ["student=mlp,cnn"], marks=pytest.mark.slow),
-        pytest.param(2, ["T=1,4", "student.model.dropout=0.5"], marks=pytest.mark.slow),
-        pytest.param(2, ["T=1,4", "trainer.precision=bf16", "student=cnn"], marks=pytest.mark.slow),
-        pytest.param(4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"], marks=pytest.mark.slow),
-        pytest.param(
-            2,
-            ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
+        pytest.param(9, ["T=1,4,16", "alpha=0.1,0.5,0.9"], marks=pytest.mark.ci),
+        (3, ["loss=ce,kl,[kl,fitnet]"]),
+        pytest.param(2, ["student=mlp,cnn", "trainer.precision=bf16"], marks=pytest.mark.ci),
+        (2, ["student=mlp,cnn"]),
+        (2, ["T=1,4", "student.model.dropout=0.5"]),
+        (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+        (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+        (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
+        (
             4,
             [
                 "student=cnn",
                 "student.model.width=4",  # as the teacher's: fsp compares channel by channel
                 "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,ft,cosine],[ofd,fsp,review],[crd,kl]",
             ],
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
-            2,
-            ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(4, ["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
+        (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
+        (4, ["T=1,4", "seed=0,1"]),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(

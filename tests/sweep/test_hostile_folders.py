@@ -43,6 +43,7 @@ def runs_with_weights(project: Path) -> dict[str, str]:
     return {run.info.run_name: run.info.status for run in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_its_resumption_report_and_sync(
     command: Command,

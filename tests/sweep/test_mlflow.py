@@ -41,9 +41,8 @@ def test_a_single_run_has_no_parent(command: Command) -> None:
     assert set(runs(outcome)) == {"run"}
 
 
-@pytest.mark.parametrize(
-    ("cells", "swept"), [(1, "T=4"), pytest.param(2, "T=1,4", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("cells", "swept"), [(1, "T=4"), (2, "T=1,4")])
 def test_ctrl_c_ends_open_runs_as_killed_and_resume_finishes_them(
     command: Command, monkeypatch: pytest.MonkeyPatch, cells: int, swept: str
 ) -> None:

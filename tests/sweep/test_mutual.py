@@ -38,6 +38,7 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
     assert together == alone
 
 
+@pytest.mark.slow
 def test_no_teacher_is_trained_and_lockstep_gives_the_bits_of_separate_runs(
     command: Command,
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_key_of_one_recipe_alone_is_not_without_effect() -> None:
     assert keys_without_effect(jobs, ["1", "1", "3"]) == ["T"]
 
 
+@pytest.mark.slow
 def test_recipes_are_trained_as_one_sweep_and_resumed(command: Command, own: str) -> None:
     words = ["experiment=plain,wide", own, "seed=0", "trainer.epochs=1"]
     outcome = command(*words)

@@ -48,6 +48,7 @@ def shared(trained: Command) -> Outcome:
     return trained(*HINTS, "T=1,4", tracking=True)
 
 
+@pytest.mark.slow
 def test_runs_that_share_a_stage_have_the_bits_of_separate_runs(
     command: Command, shared: Outcome
 ) -> None:

@@ -32,6 +32,7 @@ def both(outcome: Outcome) -> tuple[RunCollection, RunCollection]:
     return from_folder(outcome.sweep), from_mlflow(store_of(outcome), parent)
 
 
+@pytest.mark.slow
 def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
     # Two jobs are folded, two runs fail.
     outcome = command("loss=ce,kl", "T=1,4", FAIL, "trainer.epochs=1", tracking=True)
