@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from authors.comparison import Case, Loss
 from kdsweep.cli import CONF
-from kdsweep.common.types import Output
+from kdsweep.losses.base.compute_loss import as_output
 from kdsweep.losses.base.term import Term
 
 BATCH, CLASSES = 16, 10
@@ -30,9 +30,7 @@ def paired(loss: str, student: Sequence[Tensor], teacher: Sequence[Tensor], **op
     """The same of a term on features, set up for these, with weights away from their start."""
     names = [f"feature{number}" for number in range(len(student))]
     term = ours(loss, pairs=[[name, name] for name in names], **options)
-    outputs = [
-        Output(tensors[0], dict(zip(names, tensors, strict=True))) for tensors in (student, teacher)
-    ]
+    outputs = as_output(term, student, 0), as_output(term, teacher, 1)
     term.setup(*outputs, torch.arange(BATCH) % CLASSES)
     for parameter in term.parameters():
         noise = 0.1 * torch.randn(parameter.shape)
