@@ -23,11 +23,14 @@ def checkout(folder: Path, code: str) -> Path:
     """A folder with a checkout of kd_data whose mse_logit is this expression of s and t."""
     path = folder / FILE
     path.parent.mkdir(parents=True)
+    (path.parent / "__init__.py").write_text("raise RuntimeError")
+    (path.parent / "base.py").write_text("def moved(tensor): return tensor.cuda()")
     path.write_text(
         "import torch, no_such_package\nfrom no_such_package import registered, Base\n"
+        "from .base import moved\n"
         "no_such_package.download(torch.zeros(1).cuda())\n"  # statements of a script
         "@registered.loss()\nclass Loss(torch.nn.Module): pass\nclass Trainer(Base): pass\n"
-        f"def mse_logit(s, t):\n    Loss().cuda()\n    return ({code}).cuda()\n"
+        f"def mse_logit(s, t):\n    Loss().cuda()\n    return moved({code})\n"
     )
     return folder
 
