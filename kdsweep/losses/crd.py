@@ -126,7 +126,7 @@ class Memory(nn.Module):
         """The loss of the *other* network's embeddings (B, dim)."""
         same = torch.exp((embeddings * self.vectors[index]).sum(dim=1) / self.temperature)
         every = torch.exp(embeddings @ self.vectors.T / self.temperature)
-        negatives = counts.sum(dim=1)
+        negatives = counts.sum(dim=1).to(embeddings.dtype)
         with torch.no_grad():
             mean = (same + (counts * every).sum(dim=1)).sum() / (negatives + 1).sum()
             Z = torch.where(self.Z > 0, self.Z, mean * len(self.vectors))

@@ -9,8 +9,9 @@ size of the batch adds log B and does not change the gradient's size. The value 
 
 The authors' ImageNet recipe, and torchdistill's ``SRDLoss``, are CE + 2 srd + KL at T = 1 without a
 weight or T^2, with exponent 4; here KL is a term of its own: ``loss=[srd,kl] loss.kl.T=1
-loss.kl.weight=1``. Their n keeps running statistics too, which training does not use. Tested
-against NumPy, not against values of those repositories.
+loss.kl.weight=1``. Their n keeps running statistics too, which training does not use. Equal
+to ``OurDistillationLoss`` of roymiles/Simple-Recipe-Distillation,
+imagenet/torchdistill/losses/single.py, and to torchdistill/losses/mid_level.py.
 """
 
 from collections.abc import Sequence

@@ -69,3 +69,19 @@ def test_the_connector_is_a_1x1_convolution_and_batch_norm(case, golden):
     connector = case(OFD, [golden.fs], [golden.ft]).term.links[0].connector
     assert repr(connector[0]) == repr(nn.Conv2d(3, 6, 1, bias=False))
     assert repr(connector[1]) == repr(nn.BatchNorm2d(6))
+
+
+def test_golden_values(case, golden):
+    """Those of Distiller in clovaai/overhaul-distillation, CIFAR-100/distiller.py, and of OFD in
+    megvii-research/mdistiller, mdistiller/distillers/OFD.py. The margin is each channel's mean
+    negative response."""
+    maps = [golden.fs.clone().requires_grad_() for _ in range(2)]
+    made = case(OFD, maps, [golden.ft3, golden.ft])
+    for link, channels in zip(made.term.links, (3, 6), strict=True):
+        rows, columns = torch.arange(channels), torch.arange(3, dtype=torch.float64)
+        weight = torch.sin(rows.unsqueeze(1) + 2 * columns)
+        link.connector[0].weight.data = weight.view(channels, 3, 1, 1)
+    value = made.value()
+    assert value.item() == pytest.approx(145.776832101022, abs=1e-10)
+    norms = [gradient.norm().item() for gradient in torch.autograd.grad(value, maps)]
+    assert norms == pytest.approx([6.966328548963, 18.137927646616], abs=1e-10)

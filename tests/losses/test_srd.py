@@ -8,8 +8,28 @@ from kdsweep.common.validation import as_typed
 from kdsweep.losses.srd import SRD, Projection, log_distance
 
 
+@pytest.mark.parametrize(
+    ("exponent", "value", "norm"),
+    [(1.0, 3.180699790360, 2.243887589557), (4.0, 5.661918788857, 4.589578963716)],
+)
+def test_golden_values(case, golden, exponent, value, norm):
+    """Those of SRDLoss in yoshitomo-matsubara/torchdistill, torchdistill/losses/mid_level.py; with
+    exponent 4 also of OurDistillationLoss in roymiles/Simple-Recipe-Distillation,
+    imagenet/torchdistill/losses/single.py."""
+    es = golden.es.clone().requires_grad_()
+    made = case(SRD, [es], [golden.et], exponent=exponent)
+    rows, columns = torch.arange(6, dtype=torch.float64), torch.arange(3, dtype=torch.float64)
+    projector = made.term.links[0].projector
+    projector.weight.data = torch.sin(rows.unsqueeze(1) + 2 * columns)
+    projector.bias.data = torch.cos(rows)
+    result = made.value()
+    assert result.item() == pytest.approx(value, abs=1e-11)
+    (gradient,) = torch.autograd.grad(result, es)
+    assert gradient.norm().item() == pytest.approx(norm, abs=1e-11)
+
+
 def numpy_srd(projected, target, exponent):
-    """The repositories' formula: none of their values is known."""
+    """The formula of both repositories."""
     fs, ft = (
         (z - z.mean(0)) / np.sqrt(((z - z.mean(0)) ** 2).mean(0) + 1e-4)
         for z in (projected, target)

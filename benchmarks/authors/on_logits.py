@@ -1,0 +1,142 @@
+"""Rows of the losses on labels and on logits."""
+
+from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor
+
+from authors.comparison import Case, compares
+from authors.repositories import (
+    CLS_KD,
+    DIST_KD,
+    IMAGE_CLASSIFICATION_SOTA,
+    KD_DATA,
+    KD_PYTORCH,
+    LOGIT_STANDARDIZATION,
+    MDISTILLER,
+    MLKD,
+    REPDISTILLER,
+    TORCHDISTILL,
+)
+from authors.terms import T, on_logits, ours, total
+from kdsweep.losses.base.hard_label import cross_entropy
+
+TEMPERATURES = (1.0, 4.0, 20.0)
+
+
+@compares("ce", MDISTILLER, "mdistiller/distillers/_base.py")
+def ce(base: Any) -> Iterator[Case]:
+    def theirs(student: Tensor, _: Tensor, labels: Tensor) -> Tensor:
+        trainer = SimpleNamespace(student=lambda image: (image, {}))
+        return base.Vanilla.forward_train(trainer, student, labels)[1]["ce"]
+
+    case = on_logits(ours("kl"), theirs, labels=True)
+    assert case.labels is not None
+    labels = case.labels
+    case.ours = lambda student, _: cross_entropy(student[0], labels)
+    yield case
+
+
+@compares("kl", REPDISTILLER, "distiller_zoo/KD.py", note="T = 1, 4, 20")
+def kl_repdistiller(kd: Any) -> Iterator[Case]:
+    for temperature in TEMPERATURES:
+        yield on_logits(ours("kl", T=temperature), kd.DistillKL(temperature))
+
+
+@compares("kl", MDISTILLER, "mdistiller/distillers/KD.py", note="T = 1, 4, 20")
+def kl_mdistiller(kd: Any) -> Iterator[Case]:
+    for temperature in TEMPERATURES:
+        yield on_logits(ours("kl", T=temperature), partial(kd.kd_loss, temperature=temperature))
+
+
+@compares(
+    "kl", TORCHDISTILL, "torchdistill/losses/mid_level.py", note="`KDLoss`, alpha 0, times T^2"
+)
+def kl_torchdistill(losses: Any) -> Iterator[Case]:
+    loss = losses.KDLoss(*LOGITS, temperature=T, alpha=0)  # without labels, and without T^2
+    yield on_logits(ours("kl"), lambda s, t: T**2 * loss(logits_of(s), logits_of(t)))
+
+
+@compares("kl", LOGIT_STANDARDIZATION, "mdistiller/distillers/KD.py", note="`standardize=true`")
+def kl_standardized(kd: Any) -> Iterator[Case]:
+    for temperature in TEMPERATURES:
+        theirs = partial(kd.kd_loss, temperature=temperature, logit_stand=True)
+        yield on_logits(ours("kl", T=temperature, standardize=True), theirs)
+
+
+@compares("soft_ce", KD_PYTORCH, "trainer.py", note="`cse`")
+def soft_ce(trainer: Any) -> Iterator[Case]:
+    for temperature in TEMPERATURES:
+        criterion = trainer._make_criterion(alpha=1.0, T=temperature, mode="cse")
+        yield on_logits(ours("soft_ce", T=temperature), criterion, labels=True)
+
+
+@compares("mse", KD_DATA, "code/image_classfication/tools/losses.py")
+def mse(losses: Any) -> Iterator[Case]:
+    yield on_logits(ours("mse"), losses.mse_logit)
+
+
+@compares("mse_probs", KD_PYTORCH, "trainer.py", note="`mse`")
+def mse_probs(trainer: Any) -> Iterator[Case]:
+    for temperature in TEMPERATURES:
+        criterion = trainer._make_criterion(alpha=1.0, T=temperature, mode="mse")
+        yield on_logits(ours("mse_probs", T=temperature), criterion, labels=True)
+
+
+@compares("dkd", MDISTILLER, "mdistiller/distillers/DKD.py", note="beta = 2, 8")
+def dkd_mdistiller(dkd: Any) -> Iterator[Case]:
+    for beta in (2.0, 8.0):
+        theirs = partial(dkd.dkd_loss, alpha=1.0, beta=beta, temperature=T)
+        yield on_logits(ours("dkd", beta=beta), theirs, labels=True)
+
+
+@compares("dkd", LOGIT_STANDARDIZATION, "mdistiller/distillers/DKD.py", note="`standardize=true`")
+def dkd_standardized(dkd: Any) -> Iterator[Case]:
+    theirs = partial(dkd.dkd_loss, alpha=9.0, beta=18.0, temperature=2.0, logit_stand=True)
+    term = ours("dkd", T=2.0, alpha=9.0, beta=18.0, standardize=True)
+    yield on_logits(term, theirs, labels=True)
+
+
+@compares("nkd", CLS_KD, "mmcls/models/dis_losses/nkd.py", note="T, gamma = 1, 1.5; 3, 3.5")
+def nkd(losses: Any) -> Iterator[Case]:
+    for temperature, gamma in ((1.0, 1.5), (3.0, 3.5)):
+        theirs = losses.NKDLoss("nkd", True, temp=temperature, gamma=gamma)
+        yield on_logits(ours("nkd", T=temperature, gamma=gamma), theirs, labels=True)
+
+
+@compares("dist", IMAGE_CLASSIFICATION_SOTA, "lib/models/losses/dist_kd.py", note="tau = 1, 4")
+def dist(losses: Any) -> Iterator[Case]:
+    for tau in (1.0, 4.0):
+        yield on_logits(ours("dist", tau=tau), losses.DIST(beta=1.0, gamma=1.0, tau=tau))
+
+
+@compares("dist", DIST_KD, "segmentation/losses/dist_kd.py", note="tau = 1")
+def dist_segmentation(losses: Any) -> Iterator[Case]:
+    yield on_logits(ours("dist", tau=1.0), losses.DIST())
+
+
+@compares(
+    "mlkd",
+    MLKD,
+    "mdistiller/distillers/KD_ours.py",
+    note="the three levels on one view, all images and classes",
+)
+def mlkd(losses: Any) -> Iterator[Case]:
+    def theirs(student: Tensor, teacher: Tensor) -> Tensor:
+        levels = (losses.kd_loss, losses.bc_loss, losses.cc_loss)
+        return total(
+            level(student, teacher, temperature)
+            for level in levels
+            for temperature in (2.0, 3.0, 4.0, 5.0, 6.0)
+        )
+
+    yield on_logits(ours("mlkd"), theirs)
+
+
+LOGITS = ("logits", "output", "logits", "output")  # where torchdistill's losses find them
+
+
+def logits_of(tensor: Tensor) -> dict[str, dict[str, Tensor]]:
+    return {"logits": {"output": tensor}}

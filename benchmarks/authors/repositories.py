@@ -1,0 +1,18 @@
+"""The repositories, at the commits that the table of docs/losses.md compares with."""
+
+from authors.checkouts import Repository
+
+AB_DISTILLATION = Repository("bhheo", "AB_distillation", "a7701d3506")
+CLS_KD = Repository("yzd-v", "cls_KD", "1e5d48f369")
+DIST_KD = Repository("hunto", "DIST_KD", "2418f18b1f")
+IMAGE_CLASSIFICATION_SOTA = Repository("hunto", "image_classification_sota", "6f7a70a1dd")
+KD_DATA = Repository("jhoon-oh", "kd_data", "6aa18226e8")
+KD_PYTORCH = Repository("JoonyoungYi", "KD-pytorch", "fa6e6e5dd5")
+LOGIT_STANDARDIZATION = Repository("sunshangquan", "logit-standardization-KD", "f6e5aa5172")
+MDISTILLER = Repository("megvii-research", "mdistiller", "a08d46f10d")
+MLKD = Repository("Jin-Ying", "Multi-Level-Logit-Distillation", "5ee473fcf1")
+OVERHAUL = Repository("clovaai", "overhaul-distillation", "76344a84a7")
+REPDISTILLER = Repository("HobbitLong", "RepDistiller", "b84f547c5d")
+REVIEWKD = Repository("dvlab-research", "ReviewKD", "cede6ea638")
+SIMPLE_RECIPE = Repository("roymiles", "Simple-Recipe-Distillation", "31e8477cfd")
+TORCHDISTILL = Repository("yoshitomo-matsubara", "torchdistill", "3e4373c452")
