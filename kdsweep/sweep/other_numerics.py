@@ -7,22 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdsweep.config.overrides import CONTROL
 from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
+
+# What the folder of such a sweep holds, for messages.
+OTHER_NUMERICS = "runs of a version of kdsweep that computes other numbers"
+# Words of a sweep's name that decide no result; a command line without words is named "defaults".
+IDLE = ("tracking", "resume", "dry_run", "debug", "defaults")
 
 
 def has_other_numerics(note: Mapping[str, Any] | None) -> bool:
     """Whether another version trained the runs that a sweep.json lists, with other numbers."""
     return note is not None and bool(note["fingerprints"]) and note["numerics"] != NUMERICS
-
-
-def other_numerics_text(note: Mapping[str, Any]) -> str:
-    """What the folder of such a sweep holds, for messages."""
-    return (
-        "runs of a version of kdsweep that computes other numbers"
-        f" (numerics {note['numerics']}, now {NUMERICS})"
-    )
 
 
 def find_with_other_numerics(root: Path, name: str) -> Path | None:
@@ -38,4 +34,4 @@ def find_with_other_numerics(root: Path, name: str) -> Path | None:
 
 def settings(name: str) -> list[str]:
     """The words of a command line that decide results."""
-    return [word for word in name.split(" ") if word.partition("=")[0].split(".")[0] not in CONTROL]
+    return [word for word in name.split(" ") if word.partition("=")[0].split(".")[0] not in IDLE]

@@ -53,9 +53,11 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):
         refuse_another(folder, specs, role=role)
-        new = {**SWEEP_DEFAULTS, "name": name, "role": role, "nested": nested}
-        new["numerics"] = NUMERICS
-        known = read_sweep_metadata(folder) or {**new, "created": time.time(), "fingerprints": {}}
+        known = read_sweep_metadata(folder) or {
+            **SWEEP_DEFAULTS,
+            **{"name": name, "role": role, "nested": nested, "numerics": NUMERICS},
+            **{"created": time.time(), "fingerprints": {}},
+        }
         if alone:
             refuse_while_trained(folder, known)
         for place in (folder, folder / TEACHER_PREDICTIONS_DIR):

@@ -28,7 +28,7 @@ from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
 from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
-from kdsweep.sweep.other_numerics import has_other_numerics, other_numerics_text
+from kdsweep.sweep.other_numerics import OTHER_NUMERICS, has_other_numerics
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_fingerprint, read_sweep_metadata
@@ -114,10 +114,9 @@ def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
 
 
 def _another(folder: Path) -> str:
-    note = read_sweep_metadata(folder)
     what = "another sweep (resume=true resumes the same runs)"
-    if note is not None and has_other_numerics(note):
-        what = other_numerics_text(note)
+    if has_other_numerics(read_sweep_metadata(folder)):
+        what = OTHER_NUMERICS
     return f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds {what}"
 
 

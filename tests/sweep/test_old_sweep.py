@@ -78,7 +78,6 @@ def test_an_old_sweep_of_other_numbers_is_refused_in_its_folder(
     assert outcome.code == 1
     assert (
         "got multirun/old, which holds runs of a version of kdsweep that computes other numbers"
-        " (numerics 3, now "
     ) in outcome.err
     assert contents(old) == before
 

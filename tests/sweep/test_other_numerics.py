@@ -46,6 +46,11 @@ def test_the_latest_one_of_the_same_command_line_is_found(tmp_path: Path) -> Non
     write(tmp_path / "of_other_words", "loss=kl T=1,8", 4.0, **NOTE)
     assert find_with_other_numerics(tmp_path, "loss=kl T=1,4 resume=true") == second
     assert find_with_other_numerics(tmp_path, "loss=kl T=1") is None
+    assert find_with_other_numerics(tmp_path, "resume=true") is None
+    defaults = write(tmp_path / "defaults", "defaults", 5.0, **NOTE)
+    assert find_with_other_numerics(tmp_path, "resume=true") == defaults
+    write(tmp_path / "recipe", "experiment=tutorial_ce", 6.0, **NOTE)
+    assert find_with_other_numerics(tmp_path, "experiment=tutorial_cosine") is None
 
 
 def test_a_note_without_numerics_is_of_a_version_before_they_were_recorded(tmp_path: Path) -> None:
