@@ -4,28 +4,42 @@
 
 r is a regressor trained with the student. For feature maps it is RepDistiller's ConvReg (and
 mdistiller's): a convolution that maps the student's map to the teacher's size, then BatchNorm
-and ReLU. Vectors (B, D) and tokens (B, tokens, D) get a linear layer. As in both
-repositories there is no separate hint stage; the paper trains the lower half first.
+and ReLU. In PyTorch's tutorial on distillation it is a 3x3 convolution alone (``conv``). Vectors
+(B, D) and tokens (B, tokens, D) get a linear layer. As in all three there is no separate hint
+stage; the paper trains the lower half first.
 RepDistiller uses one pair, the output of the second stage, with weight 100.
 """
+
+from collections.abc import Sequence
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdsweep.common.validation import require
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
-from kdsweep.losses.base.regressors import regressor_between
+from kdsweep.losses.base.regressors import Regressor, regressor_between
 from kdsweep.losses.base.shapes import Shape
 
 
 class FitNet(LearnedFeatureTerm):
     """MSE of paired features after a trained regressor per pair; the mean over the pairs.
 
-    ``pairs`` may name two maps, two vectors or two rows of tokens.
+    ``pairs`` may name two maps, two vectors or two rows of tokens; ``regressor`` is that of maps,
+    ``conv_reg`` or ``conv``. Raises ValueError for another one, and as `FeatureTerm` does.
     """
 
+    def __init__(
+        self, pairs: Sequence[Sequence[str]], weight: float, regressor: Regressor = "conv_reg"
+    ) -> None:
+        super().__init__(pairs, weight)
+        kinds = get_args(Regressor)
+        require(regressor in kinds, "regressor", f"one of {', '.join(kinds)}", regressor)
+        self.regressor = regressor
+
     def make_link(self, feature: Shape, target: Shape) -> nn.Module:
-        return Hint(regressor_between(feature, target))
+        return Hint(regressor_between(feature, target, self.regressor))
 
     def combine(self, values: list[Tensor]) -> Tensor:
         return torch.stack(values).mean()

@@ -1,9 +1,9 @@
 """The student of JoonyoungYi/KD-pytorch: four convolutions of 64 channels (its README says three,
-its code has four)."""
+its code has four). Weights have PyTorch's default initialisation, as there."""
 
 from torch import Tensor, nn
 
-from kdsweep.models.components.blocks import conv_bn_relu, init_convolutions
+from kdsweep.models.components.blocks import conv_bn_relu
 from kdsweep.models.components.checks import Shape, check_task, check_units
 
 
@@ -27,7 +27,6 @@ class ConvNet4(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.flatten = nn.Flatten()
         self.head = nn.Linear(width * (height // 16) * (breadth // 16), num_classes)
-        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

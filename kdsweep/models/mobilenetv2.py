@@ -11,6 +11,7 @@ from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn,
     conv_bn_relu,
+    init_classifier,
     init_convolutions,
     scaled,
 )
@@ -70,6 +71,7 @@ class MobileNetV2(nn.Sequential):
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(last, num_classes)
         init_convolutions(self)
+        init_classifier(self.head)
 
 
 def stage(

@@ -1,10 +1,13 @@
 """VGG for CIFAR: the convolutions of Simonyan and Zisserman 2015 (arXiv 1409.1556), each with
 BatchNorm, and one linear layer in place of their three.
 
-There are two forms. KD-pytorch's has the paper's five max-pools. That of the CIFAR-100 distillation
-tables (RepDistiller, mdistiller) has three, so that its last two stages work on maps of 4x4, and an
-average at the end; vgg8, with one convolution per stage, is from there.
+There are two forms. KD-pytorch's has the paper's five max-pools, and PyTorch's default
+initialisation. That of the CIFAR-100 distillation tables (RepDistiller, mdistiller) has three, so
+that its last two stages work on maps of 4x4, an average at the end, and the initialisation of
+He et al. 2015; vgg8, with one convolution per stage, is from there.
 """
+
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -12,6 +15,7 @@ from kdsweep.common.validation import require
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
+    init_classifier,
     init_convolutions,
     scaled,
 )
@@ -26,6 +30,7 @@ CONVOLUTIONS = {
     19: (2, 2, 4, 4, 4),
 }
 CHANNELS = (64, 128, 256, 512, 512)
+Init = Literal["pytorch", "he"]
 
 
 class VGG(nn.Module):
@@ -36,6 +41,10 @@ class VGG(nn.Module):
     ``stage2`` (B, 128, H/2, W/2), ``stage3`` (B, 256, H/4, W/4), ``stage4`` (B, 512, H/8, W/8),
     ``stage5`` (B, 512, H/16, W/16), ``pool`` (B, 512), and any convolution with its BatchNorm and
     ReLU, ``stage3.1``. The distillation tables call them f0 to f5.
+
+    ``init``: "pytorch", the default initialisation of PyTorch's layers; or "he", convolutions as
+    in `init_convolutions` and the linear layer as in `init_classifier`, as in the distillation
+    tables.
     """
 
     def __init__(
@@ -45,12 +54,14 @@ class VGG(nn.Module):
         depth: int = 16,
         width: float = 1.0,
         max_pools: int = 5,
+        init: Init = "pytorch",
     ) -> None:
         super().__init__()
         check_multiplier(width)
         require(depth in CONVOLUTIONS, "depth", f"one of {sorted(CONVOLUTIONS)}", depth)
         allowed = range(1, len(CHANNELS) + 1)
         require(max_pools in allowed, "max_pools", f"from 1 to {len(CHANNELS)}", max_pools)
+        require(init in get_args(Init), "init", f"one of {', '.join(get_args(Init))}", init)
         check_task(in_shape, num_classes, f"vgg{depth}", smallest=2**max_pools)
         self.max_pools = max_pools
         channels = in_shape[0]
@@ -63,7 +74,9 @@ class VGG(nn.Module):
         self.halve = nn.MaxPool2d(2)
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(channels, num_classes)
-        init_convolutions(self)
+        if init == "he":
+            init_convolutions(self)
+            init_classifier(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""

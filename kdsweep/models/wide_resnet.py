@@ -1,4 +1,8 @@
-"""Wide residual networks: Zagoruyko and Komodakis 2016, arXiv 1605.07146, without dropout."""
+"""Wide residual networks: Zagoruyko and Komodakis 2016, arXiv 1605.07146, without dropout.
+
+The initialisation is RepDistiller's and mdistiller's: that of He et al. 2015, and a classifier with
+PyTorch's default weights and bias zero.
+"""
 
 from torch import Tensor, nn
 
@@ -60,3 +64,4 @@ class WideResNet(nn.Sequential):
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(third, num_classes)
         init_convolutions(self)
+        nn.init.zeros_(self.head.bias)

@@ -8,7 +8,7 @@ from typing import Any
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
-NUMERICS = 3
+NUMERICS = 4
 
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.

@@ -27,6 +27,8 @@ from kdsweep.tracking.mlflow import connections
 
 IDENTITY = "kdsweep.runs.fingerprint"
 IDENTITY_DEFAULTS = {"numerics": 2}  # of a study that was created before these were recorded
+# What messages call parts of the identity that are no keys.
+NAMES = {"numerics": "the numerics (raised by versions of kdsweep that compute other numbers)"}
 SPACE = "space"  # of the identity: the searched keys
 SETTINGS = "settings"  # of the identity: a table of keys, each compared by itself
 LOCK = ".study.lock"
@@ -137,7 +139,8 @@ def _refuse_change(name: str, stored: dict[str, Any], identity: dict[str, Any]) 
     changed = list(_changes(stored, json.loads(json.dumps(identity, default=str))))
     if not changed:
         return
-    (key, old, new), *others = [(key, _text(old), _text(new)) for key, old, new in changed]
+    texts = [(NAMES.get(key, key), _text(old), _text(new)) for key, old, new in changed]
+    (key, old, new), *others = texts
     messages = [f"{key} of the search {name} must stay {old}, got {new}"]
     messages += [f"{key} must stay {old}, got {new}" for key, old, new in others[: MAX_LISTED - 1]]
     if more := len(changed) - len(messages):

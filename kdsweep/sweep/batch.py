@@ -47,6 +47,7 @@ from kdsweep.sweep.finalize import publish
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
+from kdsweep.sweep.other_numerics import find_with_other_numerics
 from kdsweep.sweep.record import open_sweep
 from kdsweep.sweep.subdirs import link_subdirs, refuse_several_dirs, refuse_taken, subdirs_of
 from kdsweep.tracking.console import Progress
@@ -105,6 +106,8 @@ def launch(
             if earlier is not None and not config.resume:
                 text = f"resume=true continues in {earlier}; this is for starting afresh"
                 print_line(console, text)
+            if earlier is None and config.resume:
+                print_line(console, _starts_afresh(jobs))
             resumed = earlier if config.resume else None
             sweep = SweepLocation(resumed or jobs.folder)
             missing, _ = split_finished(run_targets(sweep, specs))
@@ -208,7 +211,7 @@ def _resume(jobs: HydraJobs, chosen: Path | None, folder: Path | None, progress:
     """Move into the directory of the earlier sweep of these runs, or into the named one."""
     own = jobs.folder
     if folder is None:
-        progress.note("resume: no earlier sweep of these runs, this one starts afresh")
+        progress.note(_starts_afresh(jobs))
         folder = chosen or own
         if own != folder:
             shutil.copy(own / "multirun.yaml", folder)
@@ -226,14 +229,29 @@ def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> 
     Raises UserError if the directory that the user named holds another sweep, or one in training.
     """
     if chosen is None:
-        root = Path("multirun") if Path("multirun").is_dir() else jobs.folder.parent
-        return find(root, specs)
+        return find(_root(jobs), specs)
     if not holds_runs(chosen):
         return find(chosen, specs)
     batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
     refuse_another(chosen, specs, whole=not batches)
     refuse_while_trained(chosen, read_sweep_metadata(chosen) or SWEEP_DEFAULTS)
     return chosen
+
+
+def _root(jobs: HydraJobs) -> Path:
+    """The directory above all sweeps."""
+    return Path("multirun") if Path("multirun").is_dir() else jobs.folder.parent
+
+
+def _starts_afresh(jobs: HydraJobs) -> str:
+    """Why `resume=true` resumes no sweep."""
+    other = find_with_other_numerics(_root(jobs), sweep_name(jobs.config))
+    if other is None:
+        return "resume: no earlier sweep of these runs, this one starts afresh"
+    return (
+        f"resume: {other} is of a version of kdsweep that computes other numbers,"
+        " this one starts afresh"
+    )
 
 
 def _list_runs(

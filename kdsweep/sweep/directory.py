@@ -11,6 +11,7 @@ from kdsweep.common.processes import host_has_restarted, is_local, is_running
 from kdsweep.errors import UserError
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.runs.spec import RunSpec
+from kdsweep.sweep.other_numerics import OTHER_NUMERICS, has_other_numerics
 from kdsweep.tracking.metadata import SWEEP, read_fingerprint, read_sweep_metadata
 from kdsweep.tracking.run_dir import RUN
 
@@ -112,6 +113,8 @@ def refuse_another(
         raise UserError(_another(folder, "a run"))
     if note is not None and note["role"] != role:
         raise UserError(_another(folder, f"a {note['role']}"))
+    if has_other_numerics(note):
+        raise UserError(_another(folder, OTHER_NUMERICS))
     noted = {} if note is None else note["fingerprints"]
     names = {str(spec.number): spec.name for spec in specs}
     there = _runs_in(folder, None if whole else wanted)

@@ -14,6 +14,7 @@ from kdsweep.common.processes import new_lease
 from kdsweep.common.text import first_line
 from kdsweep.errors import UserError
 from kdsweep.execution.target import SweepLocation
+from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.directory import fingerprints, refuse_another, refuse_while_trained
 from kdsweep.tracking.metadata import SWEEP, SWEEP_DEFAULTS, has_been_in_mlflow, read_sweep_metadata
@@ -52,8 +53,11 @@ def open_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".sweep.lock"):
         refuse_another(folder, specs, role=role)
-        new = {**SWEEP_DEFAULTS, "name": name, "role": role, "nested": nested}
-        known = read_sweep_metadata(folder) or {**new, "created": time.time(), "fingerprints": {}}
+        known = read_sweep_metadata(folder) or {
+            **SWEEP_DEFAULTS,
+            **{"name": name, "role": role, "nested": nested, "numerics": NUMERICS},
+            **{"created": time.time(), "fingerprints": {}},
+        }
         if alone:
             refuse_while_trained(folder, known)
         for place in (folder, folder / TEACHER_PREDICTIONS_DIR):

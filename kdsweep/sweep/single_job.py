@@ -28,9 +28,10 @@ from kdsweep.sweep.directory import holds_runs
 from kdsweep.sweep.hydra_jobs import objective_value
 from kdsweep.sweep.idle_keys import refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
+from kdsweep.sweep.other_numerics import OTHER_NUMERICS, has_other_numerics
 from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.metadata import read_fingerprint
+from kdsweep.tracking.metadata import read_fingerprint, read_sweep_metadata
 from kdsweep.tracking.result import RunResult
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
@@ -113,10 +114,10 @@ def _refuse_or_find(target: RunTarget, config: DictConfig) -> RunResult | None:
 
 
 def _another(folder: Path) -> str:
-    return (
-        f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds"
-        " another sweep (resume=true resumes the same runs)"
-    )
+    what = "another sweep (resume=true resumes the same runs)"
+    if has_other_numerics(read_sweep_metadata(folder)):
+        what = OTHER_NUMERICS
+    return f"hydra.sweep.dir must be a folder of its own, got {folder}, which holds {what}"
 
 
 def refuse_folder(config: DictConfig) -> None:
@@ -129,6 +130,8 @@ def refuse_folder(config: DictConfig) -> None:
     if not is_sweep_dir_given(config) or not holds_runs(folder):
         return
     earlier = _sweep_config(folder)
+    if has_other_numerics(read_sweep_metadata(folder)):
+        raise UserError(_another(folder))
     if not config.resume or (earlier is not None and _settings(earlier) != _settings(config)):
         raise UserError(_another(folder))
 

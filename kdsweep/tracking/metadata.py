@@ -37,6 +37,7 @@ SWEEP_DEFAULTS: dict[str, Any] = {
     "pid": None,
     "host": None,
     "ended": False,
+    "numerics": 3,
 }
 
 

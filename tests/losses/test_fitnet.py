@@ -5,9 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kdsweep.builders.losses import build_objective
 from kdsweep.common.types import Output
+from kdsweep.config.resolve import resolve_config
 from kdsweep.losses.base.regressors import regressor_between
 from kdsweep.losses.fitnet import FitNet, Hint
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.tutorial import DeepNN, LightNN
 
 
 def outputs(*shapes):
@@ -53,6 +57,43 @@ def test_maps_get_the_convolution_of_conv_reg_then_batch_norm_and_relu(fs, ft, c
     regressor = regressor_between(fs, ft)
     assert repr(regressor) == repr(nn.Sequential(convolution, nn.BatchNorm2d(5), nn.ReLU()))
     assert regressor(torch.rand(fs)).shape == ft
+
+
+@pytest.mark.parametrize(
+    ("fs", "ft", "convolution"),
+    [
+        ((2, 3, 8, 8), (2, 5, 8, 8), nn.Conv2d(3, 5, 3, padding=1)),
+        ((2, 3, 8, 8), (2, 5, 4, 4), nn.Conv2d(3, 5, 3, stride=2, padding=1)),
+    ],
+)
+def test_the_regressor_may_be_a_convolution_alone(fs, ft, convolution):
+    regressor = regressor_between(fs, ft, "conv")
+    assert repr(regressor) == repr(convolution)
+    assert regressor(torch.rand(fs)).shape == ft
+
+
+def test_the_recipe_of_pytorchs_tutorial_has_its_regressor(compose, batch):
+    """A 3x3 convolution from 16 to 32 channels, weight 0.25 against 0.75 of cross-entropy
+    (pytorch/tutorials, beginner_source/knowledge_distillation_tutorial.py)."""
+    config = compose("experiment=tutorial_fitnet")
+    term = build_objective(resolve_config(config)).terms["fitnet"]
+    ((student_path, teacher_path),) = term.pairs
+    student = FeatureExtractor(LightNN((3, 32, 32), 10), [student_path])
+    teacher = FeatureExtractor(DeepNN((3, 32, 32), 10), [teacher_path])
+    images = torch.rand(2, 3, 32, 32)
+    outputs = student(images), teacher(images)
+    term.setup(*outputs, torch.arange(2))
+    (regressor,) = (link.regressor for link in term.links)
+    assert repr(regressor) == repr(nn.Conv2d(16, 32, 3, padding=1))
+    hint = F.mse_loss(regressor(outputs[0].features[student_path]), *outputs[1].features.values())
+    torch.testing.assert_close(term(*outputs, batch), hint)
+    assert (term.weight, config.hard_weight) == (0.25, 0.75)
+
+
+@pytest.mark.parametrize("regressor", ["linear", None])
+def test_another_regressor_is_refused(regressor):
+    with pytest.raises(ValueError, match=r"^regressor must be one of conv_reg, conv, got"):
+        FitNet([["f0", "f0"]], weight=1.0, regressor=regressor)
 
 
 @pytest.mark.parametrize(

@@ -18,51 +18,51 @@ SMALL = [
 ]
 # name: (overrides, the identities of the run and of those related to it)
 RUNS = {
-    "ce": (["loss=ce"], {"run": "9dd757069a22ff55"}),
-    "kl": (["T=1"], {"run": "98e80360149ea519", "teacher": "60c7a82a70802631"}),
+    "ce": (["loss=ce"], {"run": "ad96c15de7495d05"}),
+    "kl": (["T=1"], {"run": "668ebce94feb1931", "teacher": "ba426d472177a70a"}),
     "fitnet": (
         ["loss=[kl,fitnet]", "student=cnn"],
-        {"run": "a8f94e69f6a9c089", "teacher": "60c7a82a70802631"},
+        {"run": "ebf579e36d755165", "teacher": "ba426d472177a70a"},
     ),
     "crd": (
         ["loss=crd", "student=cnn"],
-        {"run": "e63dbc5092ff0b98", "teacher": "60c7a82a70802631"},
+        {"run": "6cdfdaff269c6da4", "teacher": "ba426d472177a70a"},
     ),
     "peers": (
         ["teacher=peers", "student=cnn"],
-        {"run": "983bb3463cc7fd86", "peer second": "bd94f2aa07458d27"},
+        {"run": "ce6065a674305140", "peer second": "2cd9bd3bc801e812"},
     ),
     "online": (
         ["teacher.online=true", "student=cnn"],
-        {"run": "0abb3e0fdd9812a0", "online": "5a0b54b4a18ed7b2"},
+        {"run": "f3c70bd2cda92966", "online": "629c0bbe62e5db79"},
     ),
     "assistant": (
         ["teacher=assistant", "student=cnn", "teacher.teacher.trainer.epochs=1"],
         {
-            "run": "6267b3fe99667629",
-            "teacher": "be37c460f939c351",
-            "teacher.teacher": "e469d1b5dd48f731",
+            "run": "6e056320c81e9f49",
+            "teacher": "70a8b1c7d6b9ed40",
+            "teacher.teacher": "21c28dee6d473ab0",
         },
     ),
     "ensemble": (
         ["teacher=ensemble", "student=cnn"],
         {
-            "run": "e059029ca1019008",
-            "teacher.members.first": "60c7a82a70802631",
-            "teacher.members.second": "5bf4eb54b9b81212",
+            "run": "124d342ac7d3e6d1",
+            "teacher.members.first": "ba426d472177a70a",
+            "teacher.members.second": "e0cbae22ebf19915",
         },
     ),
     "born again": (
         ["teacher=born_again", "student=cnn", "teacher.trainer.epochs=1"],
-        {"run": "042d530f34c0d0d0", "teacher": "3d7a46fffe5cfed7"},
+        {"run": "c5cac3f6fabad839", "teacher": "d63267269c6729a9"},
     ),
     "stages": (
         ["stages=hints", "stages.hints.epochs=2", "student=cnn"],
-        {"run": "028229fd06a0caf8", "teacher": "60c7a82a70802631", "stage 0": "0fe15e3a752d18b4"},
+        {"run": "0c5ac3b97e7fdf29", "teacher": "ba426d472177a70a", "stage 0": "b00d9d4fbbd78298"},
     ),
     "bf16": (
         ["trainer.precision=bf16", "student=cnn"],
-        {"run": "00976340da4dd46d", "teacher": "60c7a82a70802631"},
+        {"run": "fda38fcefb3af911", "teacher": "ba426d472177a70a"},
     ),
     "extra keys": (
         [
@@ -71,18 +71,18 @@ RUNS = {
             *["+student.x=4", "student.model.width=${student.x}", "+teacher.trainer.y=3"],
             *["teacher.model.width=${teacher.trainer.y}", "+z=0.3", "alpha=${z}"],
         ],
-        {"run": "2d0809dd27665629", "teacher": "1e1cc62d9b39e0b9"},
+        {"run": "9e02dc83b9b663a0", "teacher": "2a7bb09acf43bfbe"},
     ),
     "peers with an extra key": (
         ["teacher=peers", "+temp=3", "loss.kl.T=${temp}", "student=cnn"],
-        {"run": "e546f2c57b9c2177"},
+        {"run": "4c96aa992706923a"},
     ),
     "assistant with extra keys": (
         [
             *["teacher=assistant", "+temp=3", "teacher.loss.kl.T=${temp}", "student=cnn"],
             *["+dataset.foo=3", "student.model.width=${dataset.foo}"],
         ],
-        {"run": "55cc183e2e17a2e0", "teacher": "6932d1e5d44172f6"},
+        {"run": "46f0ebe1651c33e0", "teacher": "7bbb712a11d07b5b"},
     ),
     "online with extra keys": (
         [
@@ -90,7 +90,7 @@ RUNS = {
             *["student.model.width=${dataset.foo}", "T=${trainer.z}", "+teacher.trainer.y=3"],
             "teacher.model.width=${teacher.trainer.y}",
         ],
-        {"run": "4d054af234378800", "online": "3cb8d2703ff0f8ba"},
+        {"run": "4149d46b642e2c89", "online": "2b74ce72aa5dbc74"},
     ),
 }
 

@@ -63,6 +63,7 @@ def start_in(fresh_storage: Path) -> Start:
         settings: dict[str, Any] | None = None,
         directions: Sequence[str] = ("maximize",),
         pruner: optuna.pruners.BasePruner | None = None,
+        numerics: int | None = None,
     ) -> SearchStudy:
         directory.mkdir(exist_ok=True)
         if not (directory / "optuna.db").exists():
@@ -70,6 +71,8 @@ def start_in(fresh_storage: Path) -> Start:
         identity: dict[str, Any] = {"space": space or {"T": "1 to 4"}, "search.seeds": list(seeds)}
         if settings is not None:
             identity[SETTINGS] = settings
+        if numerics is not None:
+            identity["numerics"] = numerics
         return open_study(
             f"sqlite:///{directory}/optuna.db",
             "night",

@@ -46,6 +46,16 @@ def test_another_search_under_the_same_name_is_refused(
     start()  # the study is unchanged
 
 
+def test_a_search_of_other_numbers_is_refused_with_the_reason(start: Start) -> None:
+    start(numerics=3)
+    with pytest.raises(UserError) as refused:
+        start(numerics=4)
+    assert str(refused.value) == (
+        "the numerics (raised by versions of kdsweep that compute other numbers) of the search"
+        " night must stay 3, got 4; another search.name begins another search"
+    )
+
+
 OLD = {"a": 1, "b": "x", "c": None, "d": [1, 2], "e": 0.5}
 
 

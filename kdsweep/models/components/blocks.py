@@ -101,3 +101,10 @@ def init_convolutions(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def init_classifier(layer: nn.Linear) -> None:
+    """Normal with standard deviation 0.01, bias zero: of VGG and MobileNetV2 in RepDistiller,
+    mdistiller and torchvision."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
