@@ -70,6 +70,17 @@ def test_without_a_batch_norm_of_these_channels_the_margins_are_measured(case, g
     assert made.term.links[0].frequencies.sum() == 0
 
 
+def test_a_checkpoint_holds_the_derived_margins(case, golden):
+    made, twin = (case(OFD, [golden.fs], [golden.ft3]) for _ in range(2))
+    norm = nn.BatchNorm2d(3)
+    made.term.read_teacher(nn.ModuleDict({"f0": norm}))
+    norm.bias.data += 1
+    twin.term.read_teacher(nn.ModuleDict({"f0": norm}))
+    assert not torch.equal(twin.value(), made.value())
+    twin.term.load_state_dict(made.term.state_dict())
+    assert torch.equal(twin.value(), made.value())
+
+
 def plain(made):
     """The same case without its connectors."""
     for link in made.term.links:
