@@ -16,10 +16,11 @@ the weights as well.
 As in the authors' CIFAR-100 code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py) and in
 mdistiller (mdistiller/distillers/ReviewKD.py with its default STU_PREACT=False): the student's maps
 are the outputs of its stages, after the ReLU, the teacher's those before it, and the deepest level
-is the embedding as a map of one position. Their ImageNet code takes the student's before the ReLU
-as well: `pairs=${pairs:before_relu,embedding}`; with MobileNet as the student, the authors fuse 256
-channels (mdistiller reads MAX_MID_CHANNEL and ignores it). The weight is .6 to 8 there, depending
-on the networks, with 20 epochs of warm-up.
+is the embedding as a map of one position. The teacher is in eval mode, as in mdistiller; the
+authors' CIFAR-100 code never calls `teacher.eval()`. Their ImageNet code takes the student's maps
+before the ReLU as well: `pairs=${pairs:before_relu,embedding}`; with MobileNet as the student, the
+authors fuse 256 channels (mdistiller reads MAX_MID_CHANNEL and ignores it). The weight is .6 to 8
+there, depending on the networks, with 20 epochs of warm-up.
 """
 
 from collections.abc import Sequence
