@@ -10,22 +10,25 @@ LIST_THE_PAIRS = "or list the pairs themselves, [[student,teacher],...]"
 def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     """`${pairs:maps}` in a loss term: each feature of the student with that of the teacher.
 
+    `${pairs:maps/before_relu}` pairs the student's `maps` with the teacher's `before_relu`.
     An ensemble offers what its first member does, peers what the first of the others does.
 
     Args:
         kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint` and
-            `embedding`; the pairs come in this order.
+            `embedding`, or two of them, `STUDENT/TEACHER`; the pairs come in this order.
 
     Raises ValueError if a network does not offer them, or if they are not equally many.
     """
     key, node = _first_teacher(_root_.teacher)
     found = []
     for kind in kinds:
-        student = _offered(_root_.student.features, "student", kind)
-        teacher = _offered(node.features, key, kind)
+        of_student, _, of_teacher = kind.partition("/")
+        of_teacher = of_teacher or of_student
+        student = _offered(_root_.student.features, "student", of_student)
+        teacher = _offered(node.features, key, of_teacher)
         if len(student) != len(teacher):
             raise ValueError(
-                f"student.features.{kind} must be as many as {key}.features.{kind}, "
+                f"student.features.{of_student} must be as many as {key}.features.{of_teacher}, "
                 f"got {len(student)} and {len(teacher)}; {LIST_THE_PAIRS}"
             )
         found += [list(pair) for pair in zip(student, teacher, strict=True)]

@@ -51,6 +51,15 @@ METHODS = {
     "VID": feature_options("VID", 1.0),
 }
 TERMS = {"KD": "kl", "REVIEWKD": "review"}  # here; the others have the same name
+# The options whose values are words: the overrides of each value
+WORDS = {
+    "REVIEWKD": {
+        "REVIEWKD.STU_PREACT": {
+            "False": [],
+            "True": ["loss.review.pairs=${pairs:before_relu,embedding}"],
+        }
+    }
+}
 
 
 def mdistiller(given: Given) -> Translation:
@@ -63,6 +72,12 @@ def mdistiller(given: Given) -> Translation:
         "DISTILLER.TYPE": kind,
         **{name: default for name, (_, default) in overrides.items()},
     }
-    chosen = options(given, known)
+    by_word = WORDS.get(kind, {})
+    chosen = options(
+        given, {**known, **{name: next(iter(values)) for name, values in by_word.items()}}
+    )
     words = [template.format(number(chosen[name])) for name, (template, _) in overrides.items()]
+    for name, values in by_word.items():
+        one_of(name, chosen[name], values)
+        words += values[chosen[name]]
     return Translation([f"loss={TERMS.get(kind, kind.lower())}", *words], [])

@@ -7,8 +7,9 @@
 p and q are softmax(z / tau) of teacher and student; ``inter`` correlates the classes of an image
 (rows), ``intra`` the images of a class (columns). Correlation does not require equal probabilities,
 which a weak student cannot reach. pearson(a, b) = a.b / (|a| |b| + 1e-8) of centred a and b, as in
-the authors' repository (hunto/DIST_KD); torchdistill clamps the denominator instead, a relative
-difference of 4e-5. The paper's CIFAR-100 recipe is tau = 4, weight 2 and hard weight 1.
+the authors' repository (hunto/DIST_KD). torchdistill clamps the deviations at 1e-8 instead: the
+difference depends on the predictions and is the larger the flatter they are. The paper's CIFAR-100
+recipe is tau = 4, weight 2 and hard weight 1.
 
 Unlike in ``kl``, tau^2 does not keep the size of the gradient constant: correlations do not shrink
 when tau grows, so value and gradient grow with tau^2, and a sweep over T also changes the weight.

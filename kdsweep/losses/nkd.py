@@ -5,10 +5,9 @@
 p and q are the predictions without a temperature, y is the label; p' and q' are the softmax of the
 other classes' logits alone, divided by T. As in the paper the hard cross-entropy keeps its full
 weight, and the value is a cross-entropy: not zero when the student equals the teacher.
-gamma and T are 1.5 and 1 on ImageNet in the paper; the authors' repository (yzd-v/cls_KD) has 3.5
-and 3 in its CIFAR-100 recipe. One version of that repository's loss includes the label in the
-other classes; the paper's formula excludes it, as here. Tested against NumPy, not against values
-of that repository.
+As in the authors' repository (yzd-v/cls_KD, mmcls/models/dis_losses/nkd.py). gamma is 1.5 and T 1
+on ImageNet, in the paper as there; its CIFAR-100 recipe has 3.5 and 3. An early version of that
+file left the label among the other classes.
 """
 
 from torch import Tensor

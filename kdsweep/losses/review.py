@@ -11,9 +11,16 @@ channels, y is the fused map of the level below at x's size, and
     fused = x * w_1 + y * w_2,  w = sigmoid(convolution of [x, y]),  g = BatchNorm(conv3x3(fused))
 
 hcl pools both maps to 4x4, 2x2 and 1x1; levels that are not smaller than the maps are omitted, in
-the weights as well. As in the authors' code and mdistiller, whose maps are those before the ReLU
-and, as the deepest, the embedding as a map of one position. The weight is .6 to 8 there,
-depending on the networks, with 20 epochs of warm-up.
+the weights as well.
+
+As in the authors' CIFAR-100 code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py) and in
+mdistiller (mdistiller/distillers/ReviewKD.py with its default STU_PREACT=False): the student's maps
+are the outputs of its stages, after the ReLU, the teacher's those before it, and the deepest level
+is the embedding as a map of one position. The teacher is in eval mode, as in mdistiller; the
+authors' CIFAR-100 code never calls `teacher.eval()`. Their ImageNet code takes the student's maps
+before the ReLU as well: `pairs=${pairs:before_relu,embedding}`; with MobileNet as the student, the
+authors fuse 256 channels (mdistiller reads MAX_MID_CHANNEL and ignores it). The weight is .6 to 8
+there, depending on the networks, with 20 epochs of warm-up.
 """
 
 from collections.abc import Sequence
@@ -23,25 +30,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
+from kdsweep.common.validation import check_positive_integer
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape, check_dimensions, downsample
 
-MOST_CHANNELS = 512
 LEVELS = (4, 2, 1)
 
 
 class Review(LearnedFeatureTerm):
     """Fused maps of the student against the teacher's; ``pairs`` from the first to the deepest.
 
-    A vector is a map of one position.
+    A vector is a map of one position. ``max_channels``: of the fused maps, which have as many as
+    the student's deepest feature, but not more than this. Raises ValueError unless it is an
+    integer >= 1, and as `FeatureTerm` does.
     """
+
+    def __init__(
+        self, pairs: Sequence[Sequence[str]], weight: float, max_channels: int = 512
+    ) -> None:
+        super().__init__(pairs, weight)
+        check_positive_integer("max_channels", max_channels)
+        self.max_channels = max_channels
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
         check_dimensions(feature, target, {2, 4}, "maps or vectors")
 
     def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         deepest, _ = self.pairs[-1]
-        self.channels = min(MOST_CHANNELS, student.features[deepest].shape[1])
+        self.channels = min(self.max_channels, student.features[deepest].shape[1])
         super().setup(student, teacher, labels)
 
     def make_link(self, feature: Shape, target: Shape) -> nn.Module:

@@ -45,7 +45,7 @@ from kdsweep.sweep.directory import (
 from kdsweep.sweep.estimate.probing import print_estimate
 from kdsweep.sweep.finalize import publish
 from kdsweep.sweep.hydra_jobs import HydraJobs
-from kdsweep.sweep.idle_keys import refuse_search_keys
+from kdsweep.sweep.idle_keys import refuse_idle_temperature, refuse_search_keys
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.other_numerics import find_with_other_numerics
 from kdsweep.sweep.record import open_sweep
@@ -137,6 +137,7 @@ def _refuse(
     """Refuse requests that are well-formed and still make no sense."""
     refuse_search_keys(specs[0].overrides)
     if not searching:
+        refuse_idle_temperature(specs, swept)
         if idle := keys_without_effect(jobs, [spec.fingerprint for spec in specs]):
             keys = " and ".join(idle)
             raise UserError(f"{keys} must change some run of the sweep to be swept, got no effect")

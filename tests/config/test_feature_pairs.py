@@ -30,6 +30,11 @@ def pairs(compose: Compose):
         ("hint", [["stage2"] * 2]),
         ("embedding", [["pool"] * 2]),
         ("hint,embedding", [["stage2"] * 2, ["pool"] * 2]),
+        (
+            "maps/before_relu,embedding",
+            [*([f"stage{n}", f"stage{n}:before_relu"] for n in (1, 2, 3)), ["pool", "pool"]],
+        ),
+        ("hint/last_map", [["stage2", "stage3"]]),
     ],
 )
 def test_a_kind_of_the_student_meets_that_of_the_teacher(pairs, kinds, expected) -> None:
@@ -54,6 +59,12 @@ def test_the_pairs_follow_what_the_networks_are_known_to_offer(pairs) -> None:
             "student.features.maps must be as many as teacher.features.maps, got 4 and 3; "
             r"or list the pairs themselves, \[\[student,teacher\],...\]",
         ),
+        (
+            "maps/before_relu",
+            ["student=convnet4"],
+            "student.features.maps must be as many as teacher.features.before_relu, got 4 and 3; ",
+        ),
+        ("maps/ends", ["student=cnn"], "a kind of pairs must be .*, got ends"),
         ("maps", ["student=mlp"], r"student.features.maps must be given, got \[\]; or list"),
         (
             "last_map",

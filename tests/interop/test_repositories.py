@@ -135,6 +135,23 @@ def test_notes_are_printed_below_the_overrides(words: str, note: str) -> None:
     assert any(line.startswith("# ") and note in line for line in notes)
 
 
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("", ["stage1", "stage1:before_relu"]),
+        ("REVIEWKD.STU_PREACT False", ["stage1", "stage1:before_relu"]),
+        ("REVIEWKD.STU_PREACT True", ["stage1:before_relu", "stage1:before_relu"]),
+    ],
+)
+def test_the_students_maps_of_review_are_after_the_relu_unless_preactivated(
+    compose: Compose, words: str, first: list[str]
+) -> None:
+    line = line_of("mdistiller", "DISTILLER.TYPE=REVIEWKD", *words.split())
+    pairs = resolve_config(compose("student=cnn", *shlex.split(line))).loss["review"]["pairs"]
+    assert pairs[0] == first
+    assert pairs[-1] == ["pool", "pool"]
+
+
 def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
     assert "'loss.dkd.schedule={warmup:20}'" in line_of("mdistiller", "DKD.BETA=8")
 
@@ -148,6 +165,7 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
         ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill kdsvd", "distill must be one of kd, hint, "),
         ("torchdistill temperature=4", "alpha must be given"),
+        ("mdistiller REVIEWKD.STU_PREACT 1", "REVIEWKD.STU_PREACT must be one of False, True, got"),
         ("torchdistill alpha=0.9", "temperature must be given"),
         ("torchdistill alpha=0 temperature=0", "temperature must be > 0, got 0"),
         ("torchdistill key=SRDLoss alpha=0.9 temperature=4", "key must be one of KDLoss, "),

@@ -32,6 +32,24 @@ def test_torchdistill_clamps_the_denominator_instead(student, teacher):
     )
 
 
+def test_the_difference_to_torchdistill_grows_as_predictions_become_flat():
+    generator = torch.Generator().manual_seed(0)
+    zs, zt = torch.randn(2, 64, 100, generator=generator, dtype=torch.float64)
+
+    def clamped(q, p):
+        centred = (part - part.mean(1, keepdim=True) for part in (q, p))
+        return F.cosine_similarity(*centred, dim=1).mean()
+
+    differences = []
+    for tau in (1.0, 16.0):
+        q, p = (zs / tau).softmax(1), (zt / tau).softmax(1)
+        other = tau**2 * (2 - clamped(q, p) - clamped(q.T, p.T))
+        differences.append(abs(sum(relations(zs, zt, tau)) / other - 1).item())
+    sharp, flat = differences
+    assert sharp < 1e-7
+    assert flat > 1e-6
+
+
 def test_pearson_is_numpys():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 8, 20))

@@ -31,3 +31,15 @@ def test_one_pair_is_refused():
 def test_other_channels_are_refused(case, golden):
     with pytest.raises(ValueError, match=r"pairs \[f0, f0\]: maps must have equal channels, got"):
         case(FSP, [golden.fs] * 2, [golden.ft] * 2)
+
+
+@pytest.mark.parametrize(
+    ("pair", "names"),
+    [
+        ("resnet56_resnet20", ["stem", "stage1", "stage2", "stage3"]),
+        ("vgg13_vgg8", ["stage1", "stage2", "stage3", "stage4", "stage5"]),
+    ],
+)
+def test_the_recipe_has_repdistillers_maps_f0_to_the_last(compose, pair, names):
+    cfg = compose("experiment=cifar100_crd_fsp", f"experiment/pair={pair}")
+    assert cfg.stages.flow.loss.fsp.pairs == [[name, name] for name in names]

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from kdsweep.common.types import Batch, Output
+from kdsweep.config.resolve import resolve_config
 from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.nkd import NKD
 
@@ -13,7 +14,7 @@ def softmax(logits):
 
 
 def numpy_nkd(student, teacher, labels, T, gamma):
-    """The paper's formula, image by image: no value of the authors' repository is known."""
+    """The paper's formula, image by image."""
     values = []
     for zs, zt, label in zip(student, teacher, labels, strict=True):
         others = np.arange(len(zs)) != label
@@ -21,6 +22,33 @@ def numpy_nkd(student, teacher, labels, T, gamma):
         p, q = softmax(zt[others] / T), softmax(zs[others] / T)
         values.append(-target - gamma * T**2 * np.sum(p * np.log(q)))
     return np.mean(values)
+
+
+@pytest.mark.parametrize(
+    ("T", "gamma", "value", "slope"),
+    [
+        (1, 1.5, 1.009410460958, 0.333444830029),
+        (3, 3.5, 35.724614017415, 1.155918441615),
+        (4, 1.5, 29.945293079468, 0.530386237885),
+    ],
+)
+def test_golden_values(student, teacher, batch, gradient_of, T, gamma, value, slope):
+    """By yzd-v/cls_KD, mmcls/models/dis_losses/nkd.py; `slope` is the length of the gradient."""
+    term = NKD(T=T, gamma=gamma, weight=1.0)
+
+    def nkd(logits):
+        return term(Output(logits, {}), teacher, batch)
+
+    assert nkd(student.logits).item() == pytest.approx(value, abs=1e-11)
+    assert gradient_of(nkd, student.logits).norm().item() == pytest.approx(slope, abs=1e-11)
+
+
+def test_by_default_it_is_the_papers_whatever_the_root_temperature_is(compose):
+    for words in (["loss=nkd"], ["loss=nkd", "T=8"]):
+        options = resolve_config(compose(*words)).loss["nkd"]
+        assert (options["T"], options["gamma"]) == (1.0, 1.5)
+    tied = resolve_config(compose("loss=nkd", "T=8", "loss.nkd.T=${T}"))
+    assert tied.loss["nkd"]["T"] == 8.0
 
 
 @pytest.mark.parametrize(("T", "gamma"), [(1.0, 1.5), (3.0, 3.5), (4.0, 0.0)])

@@ -7,6 +7,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from kdsweep.common.types import Batch, Output
+from kdsweep.config.feature_pairs import pairs
+from kdsweep.losses.review import Review
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -88,3 +91,24 @@ def test_maps_before_their_relu_become_the_maps(offered):
         assert value.min() < 0
         if name.endswith(":before_relu"):
             assert torch.equal(value.relu(), after)
+
+
+def test_reviews_default_pairs_fit_a_teacher_of_the_same_network(offered):
+    features, shapes = offered
+    if not features.maps:
+        pytest.skip("no maps")
+    root = OmegaConf.create(
+        {
+            "student": {"features": {"before_relu": None, **features}},
+            "teacher": {"members": {}, "peers": {}, "model": {}, "features": None},
+        }
+    )
+    root.teacher.features = root.student.features
+    found = pairs("maps/before_relu", "embedding", _root_=root)
+    assert [student for student, _ in found] == [*features.maps, features.embedding]
+    before = features.get("before_relu") or features.maps
+    assert [teacher for _, teacher in found] == [*before, features.embedding]
+    term = Review(found, weight=1.0)
+    output, index = Output(torch.zeros(2, 10), shapes.features), torch.arange(2)
+    term.setup(output, output, index)
+    assert torch.isfinite(term(output, output, Batch(torch.zeros(2, 1), index, index)))
