@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 import tarfile
 import zipfile
 from collections import defaultdict
@@ -68,6 +69,18 @@ def test_objects_of_other_programs_are_neither_imported_nor_called(
     assert set(content.tree["state_dict"]) == {"weight", "bias"}
     assert "argparse.Namespace" in content.foreign
     assert not isinstance(content.tree["args"], argparse.Namespace)
+
+
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_scalars_of_numpy_2_and_of_numpy_1(tmp_path: Path, module: bytes) -> None:
+    """RepDistiller's files have such accuracies next to the weights."""
+    path, state = tmp_path / "ckpt_epoch_240.pth", linear()
+    accuracies = {"best_acc": np.float64(72.3), "test_acc": np.float32(70.1), "top5": np.arange(2)}
+    torch.save({"epoch": 240, "model": state, **accuracies}, path, **LEGACY)
+    path.write_bytes(re.sub(rb"numpy\._?core\.multiarray", module, path.read_bytes()))
+    content = read_weight_file(path)
+    assert f"{module.decode()}.scalar" in content.foreign
+    assert torch.equal(content.tree["model"]["weight"], state["weight"])
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
