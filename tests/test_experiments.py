@@ -42,6 +42,8 @@ def made(experiment: str) -> list[str]:
     if classes == 100:
         # A teacher of one epoch at 0.05 has maps that send terms to infinity.
         words += ["optimizer.lr=0.001", "teacher.optimizer.lr=0.001"]
+    if experiment == "cifar100_nkd":
+        words += ["student.model.width=0.125", "teacher.model.width=0.125"]
     return [*SMALL, *words, "dataset.source.shape=[3,32,32]"]
 
 
