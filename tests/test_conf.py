@@ -99,7 +99,8 @@ READ = {
 NARROW = {
     **dict.fromkeys(("resnet50", "vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), 0.25),
     **dict.fromkeys(("imagenette_plain", "imagenette_residual", "deepnn"), 0.25),
-    **dict.fromkeys(("resnet8x4", "resnet32x4"), 1.0),
+    **dict.fromkeys(("resnet18_cifar", "resnet34_cifar"), 0.125),
+    **dict.fromkeys(("resnet8x4", "resnet32x4", "wrn16_4", "wrn28_4"), 1.0),
 }
 # These accept the name of any network of a library.
 NAMED = {

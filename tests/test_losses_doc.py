@@ -86,7 +86,7 @@ def test_a_command_prints_the_shown_output(words: str, line: str) -> None:
 
 
 def test_the_schedules_are_valid() -> None:
-    assert len(SCHEDULES) == 6
+    assert len(SCHEDULES) == 7
     for text in SCHEDULES:
         assert 0 < weight_schedule(yaml.safe_load(text)).factor(0) <= 1
     assert len(COMMANDS) == 3

@@ -43,7 +43,11 @@ def refuse_options(dataset: DatasetConfig) -> None:
 def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer]:
     """What is done to each image, and to each batch. Raises UserError for options out of range."""
     with naming_key("dataset.augment"):
-        augment = Augment(crop_padding=options.crop_padding, flip=options.flip)
+        augment = Augment(
+            crop_padding=options.crop_padding,
+            padding_mode=options.padding_mode,
+            flip=options.flip,
+        )
         return augment, BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
 
 

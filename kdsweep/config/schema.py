@@ -17,6 +17,7 @@ EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 @dataclass
 class AugmentConfig:
     crop_padding: int = 0
+    padding_mode: str = "constant"
     flip: bool = False
     mixup: float = 0.0
     cutmix: float = 0.0

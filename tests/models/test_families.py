@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.models.basic_resnet import BasicResNet
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
 from kdsweep.models.cifar_resnet import ResNet
 from kdsweep.models.cnn import CNN
@@ -87,6 +88,20 @@ FAMILIES = {
             "stage4": (256, 4, 4),
             "stage4.0": (256, 4, 4),
             "pool": (256,),
+        },
+    ),
+    "resnet18": (
+        BasicResNet,
+        {"depth": 18, "width": 0.125},
+        LARGE,
+        {
+            "stem": (8, 32, 32),
+            "stage1": (8, 32, 32),
+            "stage2": (16, 16, 16),
+            "stage3": (32, 8, 8),
+            "stage4": (64, 4, 4),
+            "stage4.0": (64, 4, 4),
+            "pool": (64,),
         },
     ),
     "wide_resnet": (
@@ -286,6 +301,7 @@ SMALLEST = {
     "vgg16": 32,
     "convnet4": 16,
     "resnet50": 8,
+    "resnet18": 8,
     "wide_resnet": 4,
     "mobilenetv2": 16,
     "shufflenetv1": 8,

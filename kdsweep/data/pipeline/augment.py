@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.common.validation import check_bool, is_integer, require_integer
+from kdsweep.common.validation import check_bool, is_integer, require, require_integer
+
+PADDING_MODES = ("constant", "reflect")
 
 
 class AugmentParams(NamedTuple):
@@ -33,19 +35,24 @@ class AugmentParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Augment:
-    """Pad with black, crop back to the original size at a random place, flip half of the images.
+    """Pad, crop back to the original size at a random place, flip half of the images.
 
-    Equals torchvision's ``RandomCrop(size, padding)`` and ``RandomHorizontalFlip()`` for the same
-    random parameters.
+    Equals torchvision's ``RandomCrop(size, padding, padding_mode=padding_mode)`` and
+    ``RandomHorizontalFlip()`` for the same random parameters.
     """
 
     crop_padding: int = 0  # pixels on each side; 0 crops nothing
+    padding_mode: str = "constant"  # black, or the image mirrored at its outermost pixels
     flip: bool = False
 
     def __post_init__(self) -> None:
         is_whole = is_integer(self.crop_padding) and self.crop_padding >= 0
-        key = "dataset.augment.crop_padding"
-        require_integer(is_whole, key, "a whole number >= 0", self.crop_padding)
+        require_integer(
+            is_whole, "dataset.augment.crop_padding", "a whole number >= 0", self.crop_padding
+        )
+        known = self.padding_mode in PADDING_MODES
+        key = "dataset.augment.padding_mode"
+        require(known, key, " or ".join(PADDING_MODES), self.padding_mode)
         check_bool("dataset.augment.flip", self.flip)
 
     def draw(self, n: int, generator: torch.Generator) -> AugmentParams:
@@ -59,7 +66,7 @@ class Augment:
     def apply(self, images: Tensor, params: AugmentParams) -> Tensor:
         """Augmented uint8 (B, channels, H, W); ``params`` hold B entries on the images' device."""
         if self.crop_padding:
-            images = _crop(images, self.crop_padding, params)
+            images = _crop(images, self.crop_padding, self.padding_mode, params)
         if self.flip:
             # Copying whole images from both versions is five times as fast as torch.where.
             both = torch.cat((images, images.flip(-1)))
@@ -68,9 +75,11 @@ class Augment:
         return images
 
 
-def _crop(images: Tensor, padding: int, params: AugmentParams) -> Tensor:
+def _crop(images: Tensor, padding: int, mode: str, params: AugmentParams) -> Tensor:
     batch, channels, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4).contiguous()
+    reflect = mode == "reflect"
+    padded = _mirrored(images, padding) if reflect else F.pad(images, (padding,) * 4)
+    padded = padded.contiguous()
     per_image, per_channel, per_row, _ = padded.stride()
     # Every position where a crop can begin, as one overlapping view: copying whole crops from it is
     # six times as fast as indexing by image, row and column (0.04 against 0.26 ms for 128 images).
@@ -78,3 +87,17 @@ def _crop(images: Tensor, padding: int, params: AugmentParams) -> Tensor:
     crops = padded.as_strided((last, channels, height, width), (1, per_channel, per_row, 1))
     image = torch.arange(batch, device=images.device)
     return crops.index_select(0, image * per_image + params.top * per_row + params.left)
+
+
+def _mirrored(images: Tensor, padding: int) -> Tensor:
+    """Images continued by their mirror images, as often as needed, without repeating the edge.
+
+    By index, because PyTorch's padding refuses uint8 and borders wider than the image.
+    """
+    for dim in (2, 3):
+        side = images.shape[dim]
+        position = torch.arange(-padding, side + padding, device=images.device)
+        period = max(2 * (side - 1), 1)
+        position = position.remainder(period)
+        images = images.index_select(dim, torch.minimum(position, period - position))
+    return images

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from kdsweep.data.pipeline.augment import Augment, AugmentParams
 
 
-def one_by_one(images, padding, draws):
+def one_by_one(images, padding, mode, draws):
     """Each image padded, cropped and flipped on its own."""
     out = []
     for image, top, left, flip in zip(images.numpy(), *draws, strict=True):
         _, height, width = image.shape
-        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), mode=mode)
         crop = padded[:, top : top + height, left : left + width]
         out.append(crop[:, :, ::-1] if flip else crop)
     return torch.from_numpy(np.stack(out))
@@ -23,15 +23,16 @@ def one_by_one(images, padding, draws):
     batch=st.integers(1, 9),
     shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9)),
     padding=st.integers(0, 4),
+    mode=st.sampled_from(["constant", "reflect"]),
     flip=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_batch_equals_images_one_by_one(batch, shape, padding, flip, seed):
+def test_batch_equals_images_one_by_one(batch, shape, padding, mode, flip, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8, generator=generator)
-    augment = Augment(crop_padding=padding, flip=flip)
+    augment = Augment(crop_padding=padding, padding_mode=mode, flip=flip)
     draws = augment.draw(batch, generator)
-    assert torch.equal(augment.apply(images, draws), one_by_one(images, padding, draws))
+    assert torch.equal(augment.apply(images, draws), one_by_one(images, padding, mode, draws))
 
 
 def test_batch_in_channels_last_gives_the_same_pixels():
@@ -42,13 +43,17 @@ def test_batch_in_channels_last_gives_the_same_pixels():
     assert torch.equal(augment.apply(last, draws), augment.apply(images, draws))
 
 
-def test_crop_and_flip_are_those_of_torchvision():
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_crop_and_flip_are_those_of_torchvision(mode):
     from torchvision.transforms.functional import crop, hflip, pad, pil_to_tensor, to_pil_image
 
     image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
     draws = AugmentParams(torch.tensor([5]), torch.tensor([1]), torch.tensor([True]))
-    expected = pil_to_tensor(hflip(crop(pad(to_pil_image(image), 4), 5, 1, 8, 8)))
-    flipped = Augment(crop_padding=4, flip=True).apply(image[None], draws)[0]
+    expected = pil_to_tensor(
+        hflip(crop(pad(to_pil_image(image), 4, padding_mode=mode), 5, 1, 8, 8))
+    )
+    augment = Augment(crop_padding=4, padding_mode=mode, flip=True)
+    flipped = augment.apply(image[None], draws)[0]
     assert torch.equal(flipped, expected)
 
 
@@ -68,6 +73,12 @@ def test_no_augmentation_leaves_the_pixels_alone():
 def test_padding_that_is_no_whole_number_is_refused(padding):
     with pytest.raises(ValueError, match=r"dataset\.augment\.crop_padding must be a whole number"):
         Augment(crop_padding=padding)
+
+
+def test_other_padding_modes_are_refused():
+    message = r"dataset\.augment\.padding_mode must be constant or reflect, got edge"
+    with pytest.raises(ValueError, match=message):
+        Augment(crop_padding=4, padding_mode="edge")
 
 
 def test_flip_that_is_neither_true_nor_false_is_refused():
