@@ -88,5 +88,7 @@ def test_a_command_prints_the_shown_output(words: str, line: str) -> None:
 def test_the_schedules_are_valid() -> None:
     assert len(SCHEDULES) == 7
     for text in SCHEDULES:
-        assert 0 < weight_schedule(yaml.safe_load(text)).factor(0) <= 1
+        schedule = weight_schedule(yaml.safe_load(text))
+        assert schedule.factor(0) == 0 if "from_zero" in text else 0 < schedule.factor(0) <= 1
+        assert 0 < schedule.factor(1) <= 1
     assert len(COMMANDS) == 3

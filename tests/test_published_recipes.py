@@ -1,5 +1,6 @@
 """The recipes of CIFAR-100 against the commands, configs and totals of their authors' code."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from commands import Compose
 from omegaconf import OmegaConf
 
+from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.builders.losses import build_objective
 from kdsweep.cli import CONF
 from kdsweep.common.types import Batch, Output
@@ -58,17 +60,58 @@ CLS_KD = {  # yzd-v/cls_KD, branch master: configs/distillers/cifar100, configs/
 TRAINING = ("optimizer", "schedule", "trainer")  # of the students, and of their teachers
 
 
+@pytest.fixture(scope="module")
+def config_of(compose: Compose) -> Compose:
+    """The config of some words, composed once."""
+    return cache(compose)
+
+
 @pytest.mark.parametrize(
     ("recipe", "values"), [("review", REVIEWKD), ("ofd", OVERHAUL), ("nkd", CLS_KD)]
 )
 def test_a_recipe_has_the_values_of_its_authors(
-    compose: Compose, recipe: str, values: dict[str, Any]
+    config_of: Compose, recipe: str, values: dict[str, Any]
 ) -> None:
-    cfg = compose(f"experiment=cifar100_{recipe}")
+    cfg = config_of(f"experiment=cifar100_{recipe}")
     composed = {key: value_of(cfg, key) for key in values}
     assert composed == values
     teacher = {key: v for key, v in values.items() if key.split(".")[0] in TRAINING}
     assert {key: value_of(cfg.teacher, key) for key in teacher} == teacher
+
+
+def reviewkd_rates() -> list[float]:
+    """lr_schedule of CIFAR-100/util/misc.py, called after each epoch from 0."""
+    rates = [0.1]
+    for epoch in range(239):
+        rates.append(rates[-1] * (0.1 if epoch in (150, 180, 210) else 1.0))
+    return rates
+
+
+RATES = {
+    "review": reviewkd_rates(),
+    "ofd": [0.1] * 100 + [0.1 / 10] * 50 + [0.1 / 100] * 50,  # a new optimizer each
+    "nkd": [0.1 * 0.2 ** sum(epoch >= step for step in (60, 120, 160)) for epoch in range(200)],
+    "dkd": [0.05 * 0.1 ** sum(epoch > step for step in (150, 180, 210)) for epoch in range(1, 241)],
+}
+
+
+@pytest.mark.parametrize(("recipe", "rates"), RATES.items())
+def test_every_epoch_has_the_learning_rate_of_the_authors(
+    config_of: Compose, recipe: str, rates: list[float]
+) -> None:
+    config = config_of(f"experiment=cifar100_{recipe}")
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=config.optimizer.lr)
+    node = value_of(config, "schedule")
+    scheduler = instantiate_node(node, "schedule").build(
+        optimizer, epochs=config.trainer.epochs, steps_per_epoch=1
+    )
+    seen = []
+    for _ in range(config.trainer.epochs):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert seen == pytest.approx(rates)
 
 
 def value_of(cfg: Any, key: str) -> Any:
