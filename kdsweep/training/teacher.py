@@ -10,6 +10,7 @@ import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training.views import output_of_views
 
 
 class Teacher:
@@ -27,7 +28,7 @@ class Teacher:
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch."""
-        return self(batch.images)
+        return output_of_views(self, batch)
 
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def __call__(self, images: torch.Tensor) -> Output:
@@ -47,7 +48,7 @@ class Ensemble:
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for a batch."""
-        return self(batch.images)
+        return mean_output([teacher.targets(batch, step) for teacher in self.teachers])
 
     def __call__(self, images: torch.Tensor) -> Output:
         """The members' outputs for normalised images (B, channels, H, W), and their mean."""
@@ -57,10 +58,17 @@ class Ensemble:
 def detached_output(output: Output) -> Output:
     """An output as a target: float32, without gradient."""
     features = {name: feature.detach().float() for name, feature in output.features.items()}
-    return Output(output.logits.detach().float(), features)
+    strong = None if output.strong is None else detached_output(output.strong)
+    return Output(output.logits.detach().float(), features, strong=strong)
 
 
 def mean_output(outputs: Sequence[Output]) -> Output:
     """An output with these members, whose softmax is the mean of theirs: logits (B, C)."""
     log_probs = torch.stack([output.logits.log_softmax(1) for output in outputs])
-    return Output(log_probs.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))
+    strong = [output.strong for output in outputs if output.strong is not None]
+    return Output(
+        log_probs.logsumexp(0) - math.log(len(outputs)),
+        {},
+        tuple(outputs),
+        mean_output(strong) if strong else None,
+    )
