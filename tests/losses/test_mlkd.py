@@ -7,7 +7,8 @@ from kdsweep.losses.base import soft_targets
 from kdsweep.losses.kl import kl_divergence
 from kdsweep.losses.mlkd import MLKD, levels
 
-FACTORS = [0.5, 0.75, 1.0, 1.25, 1.5]
+FACTORS, STRONG = [0.5, 0.75, 1.0, 1.25, 1.5], [0.75, 1.0, 1.25]
+DIRECTION = torch.cos(torch.arange(100, dtype=torch.float64))
 
 
 def waves(images, classes, speed):
@@ -26,8 +27,11 @@ def value_and_slope(term, images, classes):
     student, teacher = waves(images, classes, 1.3).requires_grad_(), waves(images, classes, 0.7)
     value = term(Output(student, {}), Output(teacher, {}), batch_of(images))
     (gradient,) = torch.autograd.grad(value, student)
-    direction = torch.cos(torch.arange(images * classes, dtype=torch.float64))
-    return value.item(), (gradient.flatten() * direction).sum().item()
+    return value.item(), slope(gradient)
+
+
+def slope(gradient):
+    return (gradient.flatten() * DIRECTION[: gradient.numel()]).sum().item()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,38 @@ def test_golden_value_and_gradient_with_standardised_logits(images, classes, exp
     --base-temp 2: the base replaces one of its five temperatures."""
     term = MLKD(T=2, factors=[1, 1.5, 2.5, 1, 3], weight=9, standardize=True)
     assert value_and_slope(term, images, classes) == pytest.approx(expected, rel=1e-12)
+
+
+AUTHORS = MLKD(T=4, factors=FACTORS, weight=0.9, strong_factors=STRONG)
+STANDARDIZED = MLKD(
+    T=2, factors=[1, 1.5, 2.5, 1, 3], weight=9, standardize=True, strong_factors=[1, 1.5, 2.5]
+)
+
+
+@pytest.mark.parametrize(
+    ("term", "images", "classes", "expected"),
+    [
+        (AUTHORS, 4, 6, (30.85565571115955, 2.993800290781865, 3.993839145123455)),
+        (AUTHORS, 5, 7, (28.081142795688994, 1.6005898992634984, 2.5571551593280546)),
+        (STANDARDIZED, 6, 4, (6.947564226243563, 0.17868685522907068, -0.14993088580081135)),
+    ],
+)
+def test_golden_value_and_gradients_of_two_views(term, images, classes, expected):
+    """Of both repositories; gradients for the weak and the strong view."""
+    student, strong = (waves(images, classes, speed).requires_grad_() for speed in (1.3, 0.9))
+    teacher, of_strong = (waves(images, classes, speed) for speed in (0.7, 1.1))
+    value = term(
+        Output(student, {}, strong=Output(strong, {})),
+        Output(teacher, {}, strong=Output(of_strong, {})),
+        batch_of(images),
+    )
+    found = value.item(), *map(slope, torch.autograd.grad(value, [student, strong]))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_two_equal_views_are_one(student, teacher, batch):
+    value = AUTHORS(student._replace(strong=student), teacher._replace(strong=teacher), batch)
+    torch.testing.assert_close(value, AUTHORS(student, teacher, batch))
 
 
 @pytest.mark.parametrize(("images", "classes"), [(7, 3), (3, 7), (4, 4)])
@@ -104,3 +140,10 @@ def test_one_factor_is_one_temperature(student, teacher, batch):
 def test_bad_factors_are_refused(factors):
     with pytest.raises(ValueError, match="factors must be"):
         MLKD(T=4, factors=factors, weight=1.0)
+
+
+@pytest.mark.parametrize("strong", [[2], [1, 1, 1], [0.5, 1.0]])
+def test_strong_factors_are_some_of_the_factors(strong):
+    message = "strong_factors must be null or some of factors \\[1.0, 1.0, 1.5\\], got "
+    with pytest.raises(ValueError, match=message):
+        MLKD(T=4, factors=[1, 1, 1.5], weight=1.0, strong_factors=strong)

@@ -23,6 +23,11 @@ from outcomes import both, digests
         pytest.param(4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"], marks=pytest.mark.slow),
         pytest.param(
             2,
+            ["loss=kl,mlkd", "student=cnn", "dataset.augment.strong_view=2"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            2,
             ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"],
             marks=pytest.mark.slow,
         ),
