@@ -57,7 +57,7 @@ def photos(folder: Path) -> None:
 
 
 def test_every_experiment_is_listed() -> None:
-    assert len(EXPERIMENTS) == 27
+    assert len(EXPERIMENTS) == 29
     assert len(PAIRS) == 21
 
 
@@ -121,6 +121,27 @@ def test_the_boundaries_of_the_recipe_are_those_of_repdistiller(
     ab = compose("experiment=cifar100_crd_ab", f"experiment/pair={pair}").stages.boundaries.loss.ab
     assert (ab.connector, ab.teacher_mode) == ("identity", "eval")
     assert [len(ab.pairs), ab.pairs[-1]] == [3, last]
+
+
+@pytest.mark.parametrize(
+    ("pair", "recipe", "expected"),
+    [
+        ("resnet32x4_resnet8x4", "cifar100_mlkd", (0.025, 240, 0.9)),
+        ("resnet32x4_shufflenetv2", "cifar100_mlkd", (0.01, 960, 0.9)),
+        ("resnet32x4_resnet8x4", "cifar100_mlkd_logit_std", (0.025, 480, 9)),
+        ("vgg13_vgg8", "cifar100_mlkd_logit_std", (0.01, 480, 6)),
+    ],
+)
+def test_mlkd_has_the_settings_of_its_pair_and_two_views(
+    compose: Compose, pair: str, recipe: str, expected: tuple[float, int, float]
+) -> None:
+    """Rates, epochs, weights: configs and logs of its authors' and of logit-standardization-KD."""
+    cfg = compose(f"experiment={recipe}", f"experiment/pair={pair}")
+    assert (cfg.optimizer.lr, cfg.trainer.epochs, cfg.loss.mlkd.weight) == expected
+    assert (cfg.dataset.augment.strong_view, cfg.hard_weight) == (2, 0.2)
+    temperatures = [cfg["T"] * factor for factor in cfg.loss.mlkd.factors]
+    assert temperatures == ([2, 3, 4, 5, 6] if recipe == "cifar100_mlkd" else [2, 3, 5, 2, 6])
+    assert cfg.schedule.milestones == [150, 180, 210]
 
 
 STAGES = {  # scale=tiny leaves their epochs

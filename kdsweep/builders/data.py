@@ -13,6 +13,7 @@ from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import LabelledImages, Source
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
@@ -40,15 +41,19 @@ def refuse_options(dataset: DatasetConfig) -> None:
     errors.raise_if_any()
 
 
-def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer]:
-    """What is done to each image, and to each batch. Raises UserError for options out of range."""
+def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer, StrongView]:
+    """What is done to each image, to each batch, and to each image's second view, if any.
+
+    Raises UserError for options out of range.
+    """
     with naming_key("dataset.augment"):
         augment = Augment(
             crop_padding=options.crop_padding,
             padding_mode=options.padding_mode,
             flip=options.flip,
         )
-        return augment, BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
+        mix = BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
+        return augment, mix, StrongView(augment, options.strong_view)
 
 
 def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = None) -> Dataset:
@@ -74,7 +79,7 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
 
 def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
     """The cohort's stream of training batches."""
-    augment, mix = build_augmentation(config.dataset.augment)
+    augment, mix, strong = build_augmentation(config.dataset.augment)
     with naming_key("trainer.batch_size"):
         return Stream(
             dataset.train,
@@ -82,6 +87,7 @@ def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
             seed=config.seed,
             augment=augment,
             mix=mix,
+            strong=strong,
             mean=dataset.mean,
             std=dataset.std,
             device=device,

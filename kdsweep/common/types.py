@@ -9,11 +9,15 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """Logits and captured features of a batch; `members` for several teachers."""
+    """Logits and captured features of a batch; `members` for several teachers.
+
+    Of a batch with a strong view they are those of its first, weak view.
+    """
 
     logits: Tensor  # (B, C)
     features: dict[str, Tensor]  # module path -> (B, ...); empty where there are members
     members: tuple["Output", ...] = ()  # the output of each of several teachers
+    strong: "Output | None" = None  # the output for `Batch.strong`
 
 
 class MixedLabels(NamedTuple):
@@ -31,3 +35,4 @@ class Batch(NamedTuple):
     # (B,) int64, position of each image in the training split; hides tuple.index on purpose
     index: Tensor  # type: ignore[assignment]
     mixed: MixedLabels | None = None
+    strong: Tensor | None = None  # a second view of the same images, strongly augmented

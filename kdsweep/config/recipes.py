@@ -46,12 +46,13 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
 
     A teacher is trained as a student is: on hard labels, or with a teacher of its own if its recipe
     names one. It shares the data set and its split, but uses all training images whatever the
-    students use.
+    students use, and one view of each.
     """
-    teacher = config.teacher
+    teacher, data = config.teacher, config.dataset
+    augment = replace(data.augment, strong_view=0)
     return replace(
         config,
-        dataset=replace(config.dataset, limit=None, per_class=None, train_fraction=1.0),
+        dataset=replace(data, limit=None, per_class=None, train_fraction=1.0, augment=augment),
         student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),

@@ -21,6 +21,7 @@ class AugmentConfig:
     flip: bool = False
     mixup: float = 0.0
     cutmix: float = 0.0
+    strong_view: int = 0
 
 
 @dataclass

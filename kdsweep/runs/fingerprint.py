@@ -39,6 +39,8 @@ def fingerprint(
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     identity["dataset"] = {**values["dataset"], "source": source, "root": None}
+    if not config.dataset.augment.strong_view:  # runs of one view are those of before the key
+        identity["dataset"]["augment"].pop("strong_view")
     identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}

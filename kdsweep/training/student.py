@@ -12,6 +12,7 @@ from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.gradients import RATIO, gradient_ratios
+from kdsweep.training.views import output_of_views
 
 
 class Student:
@@ -80,10 +81,10 @@ class Student:
         self.update(batch, self.forward(batch, step), target, step)
 
     def forward(self, batch: Batch, step: int) -> Output:
-        """Forward pass in training mode, with gradients."""
+        """Forward pass in training mode, with gradients; of each view if there are two."""
         reseed(self.device, "step", self.seed, self.epoch, step)
         with self.autocast():
-            return self.network(batch.images)
+            return output_of_views(self.network, batch)
 
     def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
         """One optimizer step from the network's output for the batch."""

@@ -5,11 +5,13 @@ Shapes: B images in a batch, C classes.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training.views import output_of_views
 
 
 class Teacher:
@@ -27,8 +29,8 @@ class Teacher:
         network.model.eval().requires_grad_(False)
 
     def targets(self, batch: Batch, step: int) -> Output:
-        """Its output for a batch, with the features of train mode."""
-        return self._forward(self.network.with_train_features, batch.images)
+        """Its output for each view of a batch, with the features of train mode."""
+        return output_of_views(partial(self._forward, self.network.with_train_features), batch)
 
     def __call__(self, images: torch.Tensor) -> Output:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""
@@ -61,10 +63,17 @@ class Ensemble:
 def detached_output(output: Output) -> Output:
     """An output as a target: float32, without gradient."""
     features = {name: feature.detach().float() for name, feature in output.features.items()}
-    return Output(output.logits.detach().float(), features)
+    strong = None if output.strong is None else detached_output(output.strong)
+    return Output(output.logits.detach().float(), features, strong=strong)
 
 
 def mean_output(outputs: Sequence[Output]) -> Output:
     """An output with these members, whose softmax is the mean of theirs: logits (B, C)."""
     log_probs = torch.stack([output.logits.log_softmax(1) for output in outputs])
-    return Output(log_probs.logsumexp(0) - math.log(len(outputs)), {}, tuple(outputs))
+    strong = [output.strong for output in outputs if output.strong is not None]
+    return Output(
+        log_probs.logsumexp(0) - math.log(len(outputs)),
+        {},
+        tuple(outputs),
+        mean_output(strong) if strong else None,
+    )

@@ -21,6 +21,7 @@ from kdsweep.errors import UserError
         ("seed=9223372036854775808", "seed must be at most 9223372036854775807"),
         ("dataset.split_seed=99999999999999999999", "dataset.split_seed must be at most"),
         ("dataset.augment.crop_padding=1000000", "dataset.augment.crop_padding must be at most"),
+        ("dataset.augment.strong_view=1000000", "dataset.augment.strong_view must be at most 100"),
         ("dataset.source.num_train=1000000000000", "dataset.source.num_train must be at most"),
         ("dataset.source.num_classes=1000000000", "dataset.source.num_classes must be at most"),
         ("student.model.width=1000000000000", "student.model.width must be at most 16384"),

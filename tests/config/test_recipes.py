@@ -1,7 +1,10 @@
 """The configs of the runs below a run: teachers' recipes, generations, peers."""
 
+from dataclasses import replace
+
 from commands import Compose
 
+from kdsweep.config.recipes import online_recipe, single_teachers, teacher_recipe
 from kdsweep.config.resolve import resolve_config
 
 
@@ -44,3 +47,15 @@ def test_the_teacher_follows_no_key_of_the_root(compose: Compose) -> None:
     plain = compose()
     other = compose("optimizer=sgd", "trainer.epochs=3", "seed=4", "schedule=constant")
     assert plain.teacher == other.teacher
+
+
+def test_a_teacher_is_trained_on_one_view_and_an_online_one_on_those_of_its_students(
+    compose: Compose,
+) -> None:
+    config = resolve_config(compose("dataset.augment.strong_view=2", "dataset.augment.flip=true"))
+    recipe = teacher_recipe(single_teachers(config)["teacher"])
+    assert recipe.dataset.augment == replace(config.dataset.augment, strong_view=0)
+    online = resolve_config(compose("dataset.augment.strong_view=2", "teacher.online=true"))
+    trained = online_recipe(online)
+    assert trained is not None
+    assert trained.dataset.augment.strong_view == 2

@@ -78,6 +78,7 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["dataset.split_seed=1"],
         ["dataset.limit=100"],
         ["dataset.augment.flip=true"],
+        ["dataset.augment.strong_view=2"],
         ["teacher.model.width=8"],
         ["teacher.seed=1"],
         ["teacher.optimizer.lr=0.1"],

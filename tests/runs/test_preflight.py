@@ -19,7 +19,10 @@ from kdsweep.training import checkpoint
         (["loss.kl.weight=-1"], "loss.kl.weight must be a finite number >= 0, got -1"),
         (["loss.kl.standardize=maybe"], "loss.kl.standardize must be true or false, got maybe"),
         (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
-        (["loss.kl.schedule=20"], "loss.kl.schedule must be null or hold some of warmup, from_zero,"),
+        (
+            ["loss.kl.schedule=20"],
+            "loss.kl.schedule must be null or hold some of warmup, from_zero,",
+        ),
         (["loss.kl.schedule={warm:3}"], "loss.kl.schedule must be null or hold some of warmup,"),
         (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule.warmup must be an integer >= 1, got"),
         (

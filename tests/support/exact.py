@@ -117,7 +117,9 @@ def dist(T: Decimal) -> Loss:
     return loss
 
 
-def mlkd(T: Decimal, factors: list[Decimal]) -> Loss:
+def mlkd(T: Decimal, factors: list[Decimal], *, standardize: bool = False) -> Loss:
+    """``standardize``: the logits of the instance level."""
+
     def gram_error(one: Rows, other: Rows) -> Decimal:
         pairs = [(i, j) for i in range(len(one)) for j in range(len(one))]
         squares = [(dot(one[i], one[j]) - dot(other[i], other[j])) ** 2 for i, j in pairs]
@@ -125,7 +127,10 @@ def mlkd(T: Decimal, factors: list[Decimal]) -> Loss:
 
     def level(s: Rows, t: Rows, T: Decimal) -> Decimal:
         q, p = [softmax(row, T) for row in s], [softmax(row, T) for row in t]
-        return kl(T)(s, t) + gram_error(q, p) + gram_error(columns(q), columns(p))
+        images, classes = (Decimal((n + 1) // 2) / n for n in (len(q), len(q[0])))
+        instance = on_standardized(kl(T)) if standardize else kl(T)
+        relations = images * gram_error(q, p) + classes * gram_error(columns(q), columns(p))
+        return (1 + images) * instance(s, t) + relations
 
     return lambda s, t: sum((level(s, t, T * factor) for factor in factors), Decimal(0))
 

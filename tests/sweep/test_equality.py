@@ -22,6 +22,7 @@ from outcomes import both, digests
         (2, ["T=1,4", "student.model.dropout=0.5"]),
         (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
         (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+        (2, ["loss=kl,mlkd", "student=cnn", "dataset.augment.strong_view=2"]),
         (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
         (
             4,

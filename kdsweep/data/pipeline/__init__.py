@@ -3,10 +3,12 @@
 All of it is seeded by names, so that every epoch can be replayed.
 
 - augment: Augment, AugmentParams
+- image_operations: OPERATIONS, cut_out
 - inspection: DatasetInspector
 - mixup: BatchMixer
 - pixel_stats: pixel_statistics
 - split: Dataset, SplitOptions, load_dataset
 - stratify: shuffled_pools, cut, cut_fraction, positions
 - stream: Stream, evaluation_batches, sample_images
+- strong_view: StrongView, StrongParams
 """

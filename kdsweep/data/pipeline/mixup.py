@@ -39,20 +39,28 @@ class BatchMixer:
         return self.mixup > 0 or self.cutmix > 0
 
     def apply(self, batch: Batch, generator: np.random.Generator) -> Batch:
-        """The batch with mixed images. Each image keeps the label of its larger part."""
+        """The batch with mixed images. Each image keeps the label of its larger part.
+
+        Both views of an image are mixed with those of the same other image, in the same way.
+        """
         cut = self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5)
         alpha = self.cutmix if cut else self.mixup
         lam = float(generator.beta(alpha, alpha))
         partner = torch.from_numpy(generator.permutation(len(batch.labels)))
         partner = partner.to(batch.labels.device, non_blocking=True)
-        others = batch.images.index_select(0, partner)
+        images, strong = batch.images, batch.strong
+        if strong is not None:
+            images = torch.stack((images, strong))
+        others = images.index_select(-4, partner)
         if cut:
-            images, lam = _cut(batch.images, others, lam, generator)
+            images, lam = _cut(images, others, lam, generator)
         else:
-            images = batch.images.lerp(others, 1 - lam)
+            images = images.lerp(others, 1 - lam)
+        if strong is not None:
+            images, strong = images.unbind()
         labels = batch.labels, batch.labels.index_select(0, partner)
         first, second = labels if lam >= 0.5 else labels[::-1]
-        return Batch(images, first, batch.index, MixedLabels(second, max(lam, 1 - lam)))
+        return Batch(images, first, batch.index, MixedLabels(second, max(lam, 1 - lam)), strong)
 
 
 def _cut(

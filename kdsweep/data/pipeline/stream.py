@@ -3,7 +3,8 @@
 Shapes: N images in the training split, B in a batch, each (channels, H, W).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from kdsweep.common.types import Batch
 from kdsweep.common.validation import is_integer, require, require_integer
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.pipeline.strong_view import StrongParams, StrongView
 from kdsweep.data.types import LabelledImages, in_order
 
 
@@ -33,11 +35,15 @@ class Stream:
         seed: int,
         augment: Augment,
         mix: BatchMixer | None = None,
+        strong: StrongView | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
     ) -> None:
         """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
+
+        With ``strong``, batches have a second view of their images, whose random numbers are drawn
+        apart: the first one is the same without it.
 
         Raises ValueError if batch_size is no whole number from 1 to N.
         """
@@ -48,6 +54,7 @@ class Stream:
         self.data = data.to(device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
+        self.strong = strong or StrongView(augment)
         self.device = torch.device(device)
         self._normalise = _Normalise(mean, std, self.device)
 
@@ -67,7 +74,8 @@ class Stream:
         """The batches of one epoch, on the stream's device."""
         generator = np.random.default_rng(derive("mix", self.seed, epoch))
         for pixels in self.pixels(epoch):
-            batch = pixels._replace(images=self._normalise(pixels.images))
+            strong = None if pixels.strong is None else self._normalise(pixels.strong)
+            batch = pixels._replace(images=self._normalise(pixels.images), strong=strong)
             yield self.mix.apply(batch, generator) if self.mix else batch
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
@@ -84,10 +92,20 @@ class Stream:
             labels,
             index.split(self.batch_size),
             params.to(self.device).split(self.batch_size),
+            self._strong_params(epoch),
             strict=False,  # the parameters of a dropped last image are left over
         )
-        for images, label, position, param in batches:
-            yield Batch(self.augment.apply(images, param), label, position)
+        for images, label, position, param, drawn in batches:
+            strong = None if drawn is None else self.strong.apply(images, drawn)
+            yield Batch(self.augment.apply(images, param), label, position, strong=strong)
+
+    def _strong_params(self, epoch: int) -> Iterable[StrongParams | None]:
+        """The parameters of each batch's strong view; None without one."""
+        if not self.strong:
+            return repeat(None)
+        generator = torch.Generator().manual_seed(derive("strong", self.seed, epoch))
+        params = self.strong.draw(len(self.data.labels), generator)
+        return params.to(self.device).split(self.batch_size)
 
     def _read(self, order: Tensor, index: Tensor) -> Iterator[Tensor]:
         """Original pixels in the given order, which ``index`` holds on the device."""

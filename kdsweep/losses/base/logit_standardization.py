@@ -5,8 +5,8 @@ arXiv 2403.01427.
 
 The student then has to match only the relations of the teacher's logits, not their size, and T is
 in units of standard deviations. The deviation is unbiased (C - 1), as in the authors' repository,
-whose CIFAR-100 recipes have T = 2 with a weight of 9. That repository standardises only the
-instance level of ``mlkd``; here, ``standardize`` is the same for every term.
+whose CIFAR-100 recipes have T = 2 with a weight of 9. Of ``mlkd``, only the instance level is
+standardised, as there.
 """
 
 from torch import Tensor

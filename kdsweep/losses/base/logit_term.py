@@ -26,7 +26,7 @@ class LogitTerm(Term):
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):
-            logits = student.logits.double(), teacher.logits.detach().double()
+            logits = float64_logits(student, teacher)
             if self.standardize:
                 logits = standardized(logits[0]), standardized(logits[1])
             value = self.compare(*logits, batch.labels)
@@ -35,6 +35,11 @@ class LogitTerm(Term):
     def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """The value for float64 logits (B, C), the teacher's without gradient; labels (B,)."""
         raise NotImplementedError
+
+
+def float64_logits(student: Output, teacher: Output) -> tuple[Tensor, Tensor]:
+    """The logits (B, C) of both in float64, the teacher's without gradient."""
+    return student.logits.double(), teacher.logits.detach().double()
 
 
 class SoftTargetTerm(LogitTerm):

@@ -5,6 +5,9 @@
 ``alpha`` weights the *soft* part, as in RepDistiller and KD-pytorch; in torchdistill it weights the
 hard one. A term's factor is 1 unless it has a schedule (weight_schedule.py); the hard weight has
 none and does not change when a term has ended. This is the only place where weights are applied.
+
+Of a batch with a strong view, CE and each term is the mean of its values for the two views, so that
+a weight means the same with it and without. Terms that compare the views are evaluated once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +71,7 @@ class Objective(nn.Module):
         if teacher is None:
             if self.needs_teacher:
                 raise ValueError(f"a teacher is needed by {', '.join(self.terms)}")
-            teacher = Output(torch.empty(0), {})
+            teacher = Output(torch.empty(0), {}, strong=Output(torch.empty(0), {}))
         contributions = []
         values = {}
         for name, weight in self.weights_in(epoch).items():
@@ -124,6 +127,13 @@ class Objective(nn.Module):
         return tuple(sorted({name for _, term in self._terms() for name in term.teacher_features}))
 
     def _value(self, name: str, student: Output, teacher: Output, batch: Batch) -> Tensor:
+        if student.strong is None or (name != HARD and self.terms[name].compares_views):
+            return self._value_of_view(name, student, teacher, batch)
+        assert teacher.strong is not None, "it has the views that the student has"
+        views = (student, teacher), (student.strong, teacher.strong)
+        return torch.stack([self._value_of_view(name, *view, batch) for view in views]).mean()
+
+    def _value_of_view(self, name: str, student: Output, teacher: Output, batch: Batch) -> Tensor:
         if name == HARD:
             return hard_loss(student.logits, batch, self.label_smoothing)
         value: Tensor = self.terms[name](student, teacher, batch)

@@ -19,6 +19,8 @@ class Term(nn.Module):
 
     - ``needs_teacher = False`` if it does not use the teacher's output;
     - ``needs_labels = True`` if it uses the one label of each image, which excludes mixed images;
+    - ``compares_views = True`` if it uses ``Output.strong`` where a batch has a strong view; of any
+      other term the mean over both views counts;
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it reads from
       ``Output.features``;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
@@ -30,6 +32,7 @@ class Term(nn.Module):
     needs_teacher: bool = True
     needs_labels: bool = False
     needs_stage: bool = False
+    compares_views: bool = False
     student_features: tuple[str, ...]
     teacher_features: tuple[str, ...]
 

@@ -47,6 +47,16 @@ def test_cutmix_pastes_a_box_as_large_as_its_share(seed: int) -> None:
     assert found.mixed.lam >= 0.5
 
 
+@pytest.mark.parametrize("options", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_both_views_are_mixed_alike(options: dict[str, float]) -> None:
+    views = batch()._replace(strong=batch().images + 100)
+    found, alone = (BatchMixer(**options).apply(one, draws(3)) for one in (views, batch()))
+    assert alone.strong is None
+    assert found.strong is not None
+    assert torch.equal(found.images, alone.images)
+    torch.testing.assert_close(found.strong, found.images + 100)
+
+
 def test_shares_have_the_spread_of_their_beta() -> None:
     few = [BatchMixer(mixup=0.2).apply(batch(2), draws(seed)).mixed for seed in range(400)]
     many = [BatchMixer(mixup=5.0).apply(batch(2), draws(seed)).mixed for seed in range(400)]

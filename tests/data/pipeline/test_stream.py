@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches, sample_images
+from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import LabelledImages
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
@@ -18,12 +19,14 @@ def labelled(num_images=50):
     return LabelledImages(images, torch.arange(num_images) % 7)
 
 
-def stream(data=None, batch_size=8, seed=0, augment=None):
+def stream(data=None, batch_size=8, seed=0, augment=None, operations=0):
+    augment = augment or Augment(crop_padding=2, flip=True)
     return Stream(
         data or labelled(),
         batch_size=batch_size,
         seed=seed,
-        augment=augment or Augment(crop_padding=2, flip=True),
+        augment=augment,
+        strong=StrongView(augment, operations),
         mean=MEAN,
         std=STD,
     )
@@ -82,6 +85,39 @@ def test_another_epoch_gives_another_augmentation_of_the_same_image():
 def test_order_does_not_depend_on_the_augmentation():
     bare = joined(stream(augment=Augment()).epoch(2))[2]
     assert torch.equal(joined(stream().epoch(2))[2], bare)
+
+
+def strong_views(this, epoch):
+    """Of all images in the order of the data."""
+    batches = list(this.epoch(epoch))
+    order = torch.cat([batch.index for batch in batches]).argsort()
+    return torch.cat([batch.strong for batch in batches])[order]
+
+
+def test_a_strong_view_leaves_the_weak_one_as_it_is():
+    alone, with_strong = stream(labelled(49)), stream(labelled(49), operations=2)
+    assert same(joined(with_strong.epoch(3)), joined(alone.epoch(3)))
+    assert all(batch.strong is None for batch in alone.epoch(3))
+
+
+def test_strong_views_replay_bitwise_and_differ_between_epochs_and_seeds():
+    first = strong_views(stream(operations=2), 3)
+    assert torch.equal(strong_views(stream(operations=2), 3), first)
+    for seed, epoch in ((0, 4), (1, 3)):
+        other = strong_views(stream(seed=seed, operations=2), epoch)
+        assert (other != first).flatten(1).any(dim=1).float().mean() > 0.8
+
+
+def test_a_strong_view_shows_the_image_of_its_place():
+    """One colour an image: crop, flip and the operations on places leave it in the middle."""
+    data = labelled(40)
+    data = data._replace(images=data.images[:, :, :1, :1].expand(40, 3, 16, 16).contiguous())
+    this = stream(data, operations=1, augment=Augment())
+    kept, raw = 0, list(this.pixels(0))
+    for batch in raw:
+        assert batch.strong.dtype == torch.uint8
+        kept += (batch.strong == batch.images).flatten(1).any(1).sum().item()
+    assert kept > 20
 
 
 def test_stream_neither_reads_nor_moves_the_global_generator():
@@ -155,6 +191,7 @@ def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
     data = labelled(500)
     augment = Augment(crop_padding=2, flip=True)
     options = {"batch_size": 64, "seed": 0, "augment": augment, "mean": MEAN, "std": STD}
+    options["strong"] = StrongView(augment, 2)
     on_cpu = list(Stream(data, **options).epoch(0))
     on_device = Stream(data, **options, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
@@ -165,3 +202,4 @@ def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
     for batch, expected in zip(batches, on_cpu, strict=True):
         assert torch.equal(batch.index.cpu(), expected.index)
         torch.testing.assert_close(batch.images.cpu(), expected.images)
+        torch.testing.assert_close(batch.strong.cpu(), expected.strong)
