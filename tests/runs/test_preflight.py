@@ -21,7 +21,7 @@ from kdsweep.training import checkpoint
         (["loss.kl=3"], "loss.kl must be a term's options, got 3"),
         (
             ["loss.kl.schedule=20"],
-            "loss.kl.schedule must be null or hold some of warmup, from_zero,",
+            "loss.kl.schedule must be null or hold some of warmup, ",
         ),
         (["loss.kl.schedule={warm:3}"], "loss.kl.schedule must be null or hold some of warmup,"),
         (["loss.kl.schedule={warmup:0}"], "loss.kl.schedule.warmup must be an integer >= 1, got"),
