@@ -88,6 +88,36 @@ def test_a_pair_is_composed_with_its_recipe(compose: Compose, pair: str) -> None
     assert cfg.loss.dkd.beta == cfg.published.dkd_beta
 
 
+@pytest.mark.parametrize(
+    ("pair", "lr"), [("resnet56_resnet20", 0.01), ("wrn40_2_wrn16_2", 0.01), ("vgg13_vgg8", 0.05)]
+)
+def test_a_paraphraser_has_the_learning_rate_of_repdistiller(
+    compose: Compose, pair: str, lr: float
+) -> None:
+    """helper/pretrain.py: .01 for resnets and wrns, else that of the student."""
+    cfg = compose("experiment=cifar100_crd_ft", f"experiment/pair={pair}")
+    optimizer = cfg.stages.factors.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (lr, 0.9, 5e-4)
+    assert optimizer._target_ == "torch.optim.SGD"
+    assert cfg.optimizer.lr == 0.05
+
+
+@pytest.mark.parametrize(
+    ("pair", "last"),
+    [
+        ("resnet56_resnet20", ["stage3:before_relu", "stage3:before_relu"]),
+        ("wrn40_2_wrn16_2", ["stage3", "last.0"]),  # without the student's last BatchNorm
+        ("wrn40_2_wrn40_1", ["stage3", "last.0"]),
+    ],
+)
+def test_the_boundaries_of_the_recipe_are_those_of_repdistiller(
+    compose: Compose, pair: str, last: list[str]
+) -> None:
+    ab = compose("experiment=cifar100_crd_ab", f"experiment/pair={pair}").stages.boundaries.loss.ab
+    assert (ab.connector, ab.teacher_mode) == ("identity", "eval")
+    assert [len(ab.pairs), ab.pairs[-1]] == [3, last]
+
+
 STAGES = {  # scale=tiny leaves their epochs
     "cifar100_crd_ab": "boundaries",
     "cifar100_crd_fsp": "flow",

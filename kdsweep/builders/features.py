@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from kdsweep.common.feature_names import without_mode
 from kdsweep.common.suggestions import did_you_mean, nearest_first
 from kdsweep.models.components.feature_extractor import locate_feature
 
@@ -28,20 +29,23 @@ def feature_errors(
         except ValueError as error:
             top_level = [module for module in modules if "." not in module]
             why = f": {error}" if path in modules else did_you_mean(path, modules)
+            option, typed = _option(loss, name)
             found.append(
-                f"{_option(loss, name)} must name modules of {key}.model"
-                f" ({', '.join(nearest_first(path, top_level))}), got {name}{why}"
+                f"{option} must name modules of {key}.model"
+                f" ({', '.join(nearest_first(path, top_level))}), got {typed}{why}"
             )
     return found
 
 
-def _option(loss: Mapping[str, Any], feature: str) -> str:
-    """The config key of the option that names a feature."""
-    for term, options in loss.items():
-        for option, value in options.items():
-            if feature in _texts(value):
-                return f"loss.{term}.{option}"
-    return "loss"
+def _option(loss: Mapping[str, Any], feature: str) -> tuple[str, str]:
+    """The config key of the option that names a feature, and its name there: a term may read it in
+    another mode."""
+    for typed in (feature, without_mode(feature)):
+        for term, options in loss.items():
+            for option, value in options.items():
+                if typed in _texts(value):
+                    return f"loss.{term}.{option}", typed
+    return "loss", feature
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from kdsweep.builders.models import dry_forward
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.common.validation import as_typed
-from kdsweep.config.recipes import num_averaged_teachers
+from kdsweep.config.recipes import num_averaged_teachers, single_teachers
 from kdsweep.config.run_config import RunConfig
 from kdsweep.config.targets import target_fault
 from kdsweep.data.pipeline.split import Dataset
@@ -125,7 +125,10 @@ def set_up_terms(
     teachers: Sequence[FeatureExtractor],
     dataset: Dataset,
 ) -> None:
-    """Give each term the outputs for two blank images, from which it sizes its own parameters."""
+    """Give each term the outputs for two blank images, from which it sizes its own parameters.
+
+    Then the teachers' networks, unless they change while the students learn.
+    """
     if not objective.terms:
         return
     output = dry_forward(student, dataset)
@@ -138,5 +141,7 @@ def set_up_terms(
             _seed_term(name, config, place)
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
+                if single_teachers(config):
+                    part.read_teacher(teachers[place].model)
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error

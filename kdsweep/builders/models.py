@@ -121,6 +121,6 @@ def dry_forward(network: FeatureExtractor, dataset: Dataset) -> Output:
     was_training = network.model.training
     network.model.eval()
     with torch.no_grad():
-        output = network(torch.zeros(2, *dataset.image_shape, device=device))
+        output = network.with_train_features(torch.zeros(2, *dataset.image_shape, device=device))
     network.model.train(was_training)
     return Output(output.logits.cpu(), {k: v.cpu() for k, v in output.features.items()})

@@ -47,7 +47,10 @@ def refuse_single_images(
 
 def _output_of_one(teacher: FeatureExtractor, images: torch.Tensor) -> Output:
     teacher.model.eval().to(images.device)
-    return teacher(images)
+    try:
+        return teacher.with_train_features(images)
+    except FAILURES as error:
+        raise UserError(_too_small("a teacher in train mode", error)) from error
 
 
 def _too_small(key: str, error: Exception) -> str:

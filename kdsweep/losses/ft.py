@@ -7,18 +7,20 @@ times the channels. F_s is that of the student's map, from a translator with as 
 norms are RepDistiller's; of two sizes the larger factor is pooled.
 
 Paper and RepDistiller train the paraphraser by its reconstruction error for 30 epochs, and freeze
-it while the student learns: `stages=factors loss.ft.learns=translator` does so. In one run
-(``learns="both"``) the paraphraser is trained together with the student: the distance has no
-gradient for it, and the error none for the student. The gradient of the error has weight 1 whatever
-``weight`` is, which is why it is divided by ``weight`` here (a schedule, or several teachers, scale
-it with the term); it is not included in the value. Every convolution is followed by BatchNorm,
-without which the paraphraser diverges at a high learning rate; RepDistiller has it in the
-translator alone.
+it while the student learns: `stages=factors loss.ft.learns=translator` does so, with RepDistiller's
+layers: convolution and leaky ReLU in the paraphraser, which has a learning rate of its own (.01 for
+most students), with BatchNorm between them in the translator.
+
+In one run (``learns="both"``) the paraphraser is trained together with the student: the distance
+has no gradient for it, and the error none for the student. The gradient of the error has weight 1
+whatever ``weight`` is, which is why it is divided by ``weight`` here (a schedule, or several
+teachers, scale it with the term); it is not included in the value. At the student's learning rate
+the paraphraser may diverge without BatchNorm; so it has it here (RepDistiller's ``use_bn``).
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ class FT(LearnedFeatureTerm):
     """Distance of the factors of two maps. RepDistiller: last map, rate .5, weight 200.
 
     ``learns``: "both"; "paraphraser", for a stage: the value is the reconstruction error, without
-    gradient for the student; or "translator": the paraphraser is the stage's, in eval mode. Raises
+    gradient for the student; or "translator": the paraphraser is the stage's, frozen. Raises
     ValueError for another value, and unless ``rate`` is a finite number > 0.
     """
 
@@ -86,21 +88,13 @@ class Factors(nn.Module):
     ) -> None:
         super().__init__()
         self.weight, self.learns = weight, learns
-        self.translator = convolutions([feature, feature, factor, factor], nn.Conv2d)
-        self.encoder = convolutions([target, target, factor, factor], nn.Conv2d)
-        # The last layer has no activation and no BatchNorm: the values of a map are unbounded.
-        self.decoder = convolutions([factor, factor, target], nn.ConvTranspose2d)
-        self.decoder.append(nn.ConvTranspose2d(target, target, 3, 1, 1))
+        widths, norm = [target, target, factor, factor], learns == "both"
+        self.translator = convolutions([feature, feature, factor, factor], nn.Conv2d, norm=True)
+        self.encoder = convolutions(widths, nn.Conv2d, norm=norm)
+        self.decoder = convolutions(widths[::-1], nn.ConvTranspose2d, norm=norm)
         if learns == "translator":
             self.encoder.requires_grad_(False)
             self.decoder.requires_grad_(False)
-        self.train()
-
-    def train(self, mode: bool = True) -> Self:
-        """A frozen paraphraser stays in eval mode."""
-        super().train(mode)
-        self.encoder.train(mode and self.learns != "translator")
-        return self
 
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
         factor = self.encoder(target)
@@ -117,11 +111,17 @@ class Factors(nn.Module):
         return F.mse_loss(self.decoder(factor), target)
 
 
-def convolutions(channels: Sequence[int], layer: type[nn.Module]) -> nn.Sequential:
-    """3x3 convolutions, or transposed ones, from each number of channels to the next."""
+def convolutions(channels: Sequence[int], layer: type[nn.Module], *, norm: bool) -> nn.Sequential:
+    """3x3 convolutions, or transposed ones, from each number of channels to the next.
+
+    Each is followed by a leaky ReLU, with BatchNorm before it if ``norm``.
+    """
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
-        layers += [layer(before, after, 3, 1, 1), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)]
+        layers.append(layer(before, after, 3, 1, 1))
+        if norm:
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(nn.LeakyReLU(SLOPE))
     return nn.Sequential(*layers)
 
 

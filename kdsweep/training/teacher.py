@@ -4,7 +4,7 @@ Shapes: B images in a batch, C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,7 +15,8 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 class Teacher:
     """Always in eval mode, without gradients; its weights never change.
 
-    The network has the features that some student of the cohort needs. The precision is "fp32" or
+    The network has the features that some student of the cohort needs. Those in train mode cost a
+    second forward pass, which leaves the running statistics as they are. The precision is "fp32" or
     "bf16" (autocast); outputs are float32 in both cases.
     """
 
@@ -26,15 +27,18 @@ class Teacher:
         network.model.eval().requires_grad_(False)
 
     def targets(self, batch: Batch, step: int) -> Output:
-        """Its output for a batch."""
-        return self(batch.images)
+        """Its output for a batch, with the features of train mode."""
+        return self._forward(self.network.with_train_features, batch.images)
 
-    @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def __call__(self, images: torch.Tensor) -> Output:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""
+        return self._forward(self.network, images)
+
+    @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
+    def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
         enabled = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-            output = self.network(images)
+            output = network(images)
         return detached_output(output)
 
 
@@ -46,8 +50,8 @@ class Ensemble:
         self.networks = tuple(teacher.network for teacher in teachers)  # in the same order
 
     def targets(self, batch: Batch, step: int) -> Output:
-        """Its output for a batch."""
-        return self(batch.images)
+        """Their output for a batch, with the features of train mode."""
+        return mean_output([teacher.targets(batch, step) for teacher in self.teachers])
 
     def __call__(self, images: torch.Tensor) -> Output:
         """The members' outputs for normalised images (B, channels, H, W), and their mean."""

@@ -5,6 +5,7 @@ import torch
 from commands import TINY, Compose
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.builders.losses import objective_requirements
 from kdsweep.builders.models import build_network, extract_features
 from kdsweep.builders.students import build_student
 from kdsweep.config.resolve import resolve_config
@@ -20,7 +21,8 @@ def student(compose: Compose):
         config = resolve_config(compose(*words))
         dataset = build_dataset(config.dataset, "cpu")
         network = build_network(dataset, config.teacher.model, "teacher")
-        teacher = extract_features(network, ["pool"], "teacher", dataset)
+        features = objective_requirements(config).teacher_features
+        teacher = extract_features(network, ["pool", *features], "teacher", dataset)
         return build_student(config, dataset, [teacher], steps_per_epoch=5)
 
     return build
@@ -56,3 +58,11 @@ def test_the_optimizer_trains_the_network_and_the_terms(student) -> None:
     trained = {id(p) for group in fitnet.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in (*fitnet.model.parameters(), *fitnet.objective.parameters())}
     assert len(trained) > len(list(fitnet.model.parameters()))
+
+
+@pytest.mark.parametrize(("words", "derived"), [((), True), (("teacher.online=true",), False)])
+def test_margins_are_derived_from_the_batch_norms_of_a_trained_teacher(
+    student, words: tuple[str, ...], derived: bool
+) -> None:
+    links = student("loss=ofd", "student=cnn", *words).objective.terms["ofd"].links
+    assert [link.margins is not None for link in links] == [derived] * 3

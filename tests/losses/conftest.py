@@ -113,17 +113,19 @@ def case() -> MakeCase:
         bound_to: tuple[list[Tensor], list[Tensor]] | None = None,
         **options: Any,
     ) -> Case:
-        def output(tensors: list[Tensor]) -> Output:
+        def output(tensors: list[Tensor], side: int) -> Output:
             logits = torch.zeros(len(tensors[0]), 10)
-            return Output(logits, {f"f{n}": tensor for n, tensor in enumerate(tensors)})
+            names = [pair[side] for pair in term.pairs]
+            return Output(logits, dict(zip(names, tensors, strict=True)))
 
         options = {"weight": 1.0} | options
         torch.manual_seed(0)
         term = constructor([[f"f{n}"] * 2 for n in range(len(features))], **options)
         bound = bound_to or (features, targets)
-        term.setup(output(bound[0]), output(bound[1]), torch.arange(50) % 10)
+        term.setup(output(bound[0], 0), output(bound[1], 1), torch.arange(50) % 10)
         index = torch.arange(len(features[0]))
         images = torch.zeros(len(index), 1, 2, 2)
-        return Case(term, output(features), output(targets), Batch(images, index % 10, index))
+        batch = Batch(images, index % 10, index)
+        return Case(term, output(features, 0), output(targets, 1), batch)
 
     return made

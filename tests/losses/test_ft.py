@@ -1,5 +1,6 @@
 import pytest
 import torch
+from by_formula import fill
 
 from kdsweep.losses.ft import FT, factor_distance
 
@@ -15,6 +16,48 @@ def test_equal_factors_have_no_distance(golden):
 def test_factors_of_two_sizes_are_compared_at_the_smaller_one(golden):
     pooled = torch.nn.functional.avg_pool2d(golden.fs, 2)
     assert torch.equal(factor_distance(golden.fs, golden.ft2), factor_distance(pooled, golden.ft2))
+
+
+@pytest.mark.parametrize(
+    ("learns", "error", "error_norm", "distance", "distance_norm"),
+    [
+        ("translator", 7.172748766494, 129.897921458822, 0.163167754885, 0.126758538379),
+        ("both", 0.722328348751, 0.609455708558, 0.135114509199, 0.095739047421),
+    ],
+)
+def test_golden_values_of_repdistillers_networks(
+    case, golden, learns, error, error_norm, distance, distance_norm
+):
+    """Computed by Paraphraser and Translator, models/util.py of HobbitLong/RepDistiller, and its
+    distiller_zoo/FT.py; learned together, with use_bn=True."""
+    feature = golden.fs.clone().requires_grad_()
+    link = case(FT, [feature], [golden.ft], learns=learns).term.links[0]
+    fill(link.translator)
+    paraphraser = fill(torch.nn.Sequential(link.encoder, link.decoder)).requires_grad_(True)
+    factor = link.encoder(golden.ft)
+    found = link.reconstruction_error(factor, golden.ft)
+    (gradient,) = torch.autograd.grad(found, next(paraphraser.parameters()))
+    assert found.item() == pytest.approx(error, rel=1e-10)
+    assert gradient.norm().item() == pytest.approx(error_norm, rel=1e-10)
+    found = factor_distance(link.translator(feature), factor.detach())
+    (gradient,) = torch.autograd.grad(found, feature)
+    assert found.item() == pytest.approx(distance, rel=1e-10)
+    assert gradient.norm().item() == pytest.approx(distance_norm, rel=1e-9)
+
+
+@pytest.mark.parametrize("learns", ["paraphraser", "translator", "both"])
+def test_the_layers_are_repdistillers(case, golden, learns):
+    link = case(FT, [golden.fs], [golden.ft], learns=learns).term.links[0]
+    layers = {
+        part: [type(layer).__name__ for layer in getattr(link, part)]
+        for part in ("translator", "encoder", "decoder")
+    }
+    plain = {"encoder": ["Conv2d", "LeakyReLU"], "decoder": ["ConvTranspose2d", "LeakyReLU"]}
+    normed = {part: [kind, "BatchNorm2d", "LeakyReLU"] for part, (kind, _) in plain.items()}
+    assert layers["translator"] == normed["encoder"] * 3
+    for part, once in (normed if learns == "both" else plain).items():
+        assert layers[part] == once * 3
+    assert {m.negative_slope for m in link.modules() if hasattr(m, "negative_slope")} == {0.1}
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(0.5, 3), (1.0, 6), (2.0, 12), (0.01, 1)])
@@ -65,11 +108,10 @@ def test_a_paraphraser_learns_alone_and_nothing_of_the_student_does(case, golden
 
 def test_a_translator_learns_against_the_paraphraser_of_the_stage(case, golden):
     before = case(FT, [golden.fs], [golden.ft], learns="paraphraser").term
-    before.links[0].encoder(golden.ft)  # moves its BatchNorm
     made = case(FT, [golden.fs], [golden.ft], learns="translator")
     untrained = {key: value.clone() for key, value in made.term.state_dict().items()}
     made.term.load_stage_state(before.state_dict())
-    link, paraphraser = made.term.links[0], before.links[0].eval()
+    link, paraphraser = made.term.links[0], before.links[0]
     for key, value in made.term.state_dict().items():
         wanted = untrained if "translator" in key else before.state_dict()
         assert torch.equal(value, wanted[key]), key
@@ -81,12 +123,6 @@ def test_a_translator_learns_against_the_paraphraser_of_the_stage(case, golden):
     assert not any(
         p.requires_grad for part in (link.encoder, link.decoder) for p in part.parameters()
     )
-
-
-def test_a_trained_paraphraser_stays_in_eval_mode(case, golden):
-    term = case(FT, [golden.fs], [golden.ft], learns="translator").term.train()
-    assert not term.links[0].encoder.training
-    assert term.links[0].translator.training
 
 
 def test_a_paraphraser_of_another_map_is_refused(case, golden):

@@ -98,6 +98,15 @@ def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal:
     assert message.startswith("teacher.trainer.batch_size must be at least 2 for teacher.model")
 
 
+def test_batches_of_one_image_are_refused_for_such_a_teacher_in_train_mode(
+    refusal: Refusal,
+) -> None:
+    networks = ["student=cnn", "teacher=mobilenetv2", "teacher.model.width=0.1"]
+    message = refusal(*networks, "loss=ofd", "loss.ofd.pairs=[[stage1,stage4]]", *SINGLE)
+    sentence = "trainer.batch_size must be at least 2 for a teacher in train mode, got 1: "
+    assert message.startswith(sentence)
+
+
 def test_images_that_do_not_fit_into_memory_are_named(refusal: Refusal) -> None:
     message = refusal("dataset.source.shape=[1,1000000,1000000]")
     assert message.startswith("dataset.source must fit into memory, got {")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from kdsweep.common.feature_names import TRAIN, in_train_mode, without_mode
 from kdsweep.common.types import Batch, Output
 from kdsweep.common.validation import shown
 from kdsweep.losses.base.shapes import Shape, check_maps
@@ -43,7 +44,8 @@ class FeatureTerm(Term):
             try:
                 self.setup_pair(feature, target)
             except ValueError as error:
-                raise ValueError(f"pairs [{', '.join(pair)}]: {error}") from error
+                typed = ", ".join(map(without_mode, pair))
+                raise ValueError(f"pairs [{typed}]: {error}") from error
 
     def setup_pair(self, feature: Tensor, target: Tensor) -> None:
         self.check_shapes(feature.shape, target.shape)
@@ -127,6 +129,19 @@ def is_pair(pair: Sequence[str]) -> bool:
     if isinstance(pair, str) or not isinstance(pair, Sequence):
         return False
     return len(pair) == 2 and all(isinstance(name, str) for name in pair)
+
+
+def with_teacher_mode(pairs: Sequence[Sequence[str]], mode: str) -> list[tuple[str, str]]:
+    """The pairs with the teacher's features in ``mode``: "train" or "eval", in which it always is.
+
+    In train mode its BatchNorms normalise by the batch. Raises ValueError for another mode.
+    """
+    if mode not in ("eval", TRAIN):
+        raise ValueError(f"teacher_mode must be eval or train, got {shown(mode)}")
+    plain = validated_pairs(pairs)
+    if mode == "eval":
+        return list(plain)
+    return [(student, in_train_mode(teacher)) for student, teacher in plain]
 
 
 def depth_weighted_sum(values: list[Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """Layers that map a student's feature to the shape of the teacher's."""
 
+import math
+
 from torch import nn
 
 from kdsweep.losses.base.shapes import Shape, both_shapes
@@ -30,6 +32,13 @@ def convolution_between(feature: Shape, target: Shape) -> nn.Module:
         kernel = (1 + height - target_height, 1 + width - target_width)
         return nn.Conv2d(channels, target_channels, kernel_size=kernel)
     raise ValueError(unsupported_shapes_message(feature, target))
+
+
+def pointwise_between(channels: int, target_channels: int) -> nn.Module:
+    """The 1x1 convolution without bias and BatchNorm of the authors of `ab` and `ofd`."""
+    convolution = nn.Conv2d(channels, target_channels, kernel_size=1, bias=False)
+    nn.init.normal_(convolution.weight, std=math.sqrt(2 / target_channels))
+    return nn.Sequential(convolution, nn.BatchNorm2d(target_channels))
 
 
 def unsupported_shapes_message(feature: Shape, target: Shape) -> str:

@@ -22,6 +22,7 @@ class Term(nn.Module):
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it reads from
       ``Output.features``;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
+    - ``read_teacher``, to copy from the teacher's network what its outputs do not show;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
       and ``needs_stage = True`` if it requires that.
     """
@@ -45,6 +46,12 @@ class Term(nn.Module):
 
         ``labels`` (N,) are those of all training images; ``Batch.index`` points into them. Random
         draws come from torch's default generator, which the caller has seeded.
+        """
+
+    def read_teacher(self, network: nn.Module) -> None:
+        """Called after ``setup`` with the network of a teacher that is trained before its students.
+
+        Not called for teachers that are trained meanwhile (online, peers), nor by `compute_loss`.
         """
 
     def load_stage_state(self, state: Mapping[str, Tensor]) -> None:

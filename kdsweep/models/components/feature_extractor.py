@@ -1,7 +1,7 @@
 """Features by module path: intermediate outputs of a network.
 
-Forward hooks work on any module, so no model needs code for distillation. `stage2:before_relu` is
-the input of the last ReLU inside `stage2`, at any depth.
+Forward hooks work on any module, so no model needs code for distillation. The names are those of
+`common.feature_names`: `stage2`, `stage2:before_relu`, `stage2:before_relu:train`.
 """
 
 import difflib
@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from kdsweep.common.feature_names import parse_feature
 from kdsweep.common.types import Output
-
-BEFORE_RELU = "before_relu"
+from kdsweep.models.components.batch_statistics import batch_statistics
 
 
 class FeatureExtractor:
     """A model that also returns the outputs of the modules named.
 
     ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
-    name is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``.
-    Without names the model has no hooks and the features are empty. A module that runs more than
-    once in a forward pass, such as a shared ReLU, gives its last output. A copy of the model shares
-    the hooks and would write to this extractor: call ``close`` before copying.
+    name is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``, ``:train``
+    or both. Without names the model has no hooks and the features are empty. A module that runs
+    more than once in a forward pass, such as a shared ReLU, gives its last output. A copy of the
+    model shares the hooks and would write to this extractor: call ``close`` before copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
@@ -31,20 +31,37 @@ class FeatureExtractor:
         self.names = tuple(dict.fromkeys(names))
         self._captured: dict[str, Tensor] = {}
         located = {name: locate_feature(model, name) for name in self.names}
+        self._in_train_mode = {name for name in self.names if parse_feature(name).train}
         self._handles = [self._hook(name, *location) for name, location in located.items()]
 
     def __call__(self, images: Tensor) -> Output:
         """Images (B, channels, H, W) -> logits (B, C) and the features by name.
 
-        Raises ValueError if the forward pass does not run through one of the modules named.
+        Of a model in eval mode, the features with ``:train`` are left out. Raises ValueError if the
+        forward pass does not run through one of the modules named.
         """
+        logits, features = self._forward(images)
+        if self._in_train_mode and not self.model.training:
+            features = {k: v for k, v in features.items() if k not in self._in_train_mode}
+        return Output(logits, features)
+
+    def with_train_features(self, images: Tensor) -> Output:
+        """The same with every feature: a model in eval mode runs twice if some have ``:train``."""
+        output = self(images)
+        if len(output.features) == len(self.names):
+            return output
+        with batch_statistics(self.model):
+            _, in_train_mode = self._forward(images)
+        return Output(output.logits, in_train_mode | output.features)
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self._captured = {}
         logits = self.model(images)
         captured, self._captured = self._captured, {}
         for name in self.names:
             if name not in captured:
                 raise ValueError(f"feature {name!r} is never computed by {type_name(self.model)}")
-        return Output(logits, {name: captured[name] for name in self.names})
+        return logits, {name: captured[name] for name in self.names}
 
     def close(self) -> None:
         """Remove the hooks from the model; the extractor must not be called afterwards."""
@@ -69,13 +86,13 @@ class FeatureExtractor:
 
 def locate_feature(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
     """The module of a feature, and whether the feature is its input. Raises ValueError."""
-    path, _, position = name.partition(":")
+    feature = parse_feature(name)
     modules = {path: module for path, module in model.named_modules() if path}
-    if path not in modules or position not in ("", BEFORE_RELU):
+    if feature.path not in modules:
         raise ValueError(unknown_feature_message(name, list(modules)))
-    if not position:
-        return modules[path], False
-    relus = [module for module in modules[path].modules() if isinstance(module, nn.ReLU)]
+    if not feature.before_relu:
+        return modules[feature.path], False
+    relus = [module for module in modules[feature.path].modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"feature {name!r} must be a module with a ReLU, which it is not")
     return relus[-1], True  # in the order of their creation

@@ -76,7 +76,8 @@ class Pair:
     def outputs(self):
         enabled = self.precision == torch.bfloat16
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            return self.student(self.batch.images), self.teacher(self.batch.images)
+            teacher = self.teacher.with_train_features(self.batch.images)
+            return self.student(self.batch.images), teacher
 
     def values(self):
         torch.default_generator.manual_seed(2)  # as before every step: some terms draw

@@ -163,3 +163,46 @@ def test_before_relu_is_what_goes_into_the_last_relu_of_a_module():
 def test_positions_that_are_not_there_are_refused(name, sentence):
     with pytest.raises(ValueError, match=sentence):
         FeatureExtractor(cnn(), [name])
+
+
+def test_a_feature_in_train_mode_is_normalised_by_the_batch():
+    model, images = cnn().eval(), torch.randn(5, 1, 8, 8)
+    names = ["stage2:train", "stage2", "stage1:before_relu:train"]
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    output = FeatureExtractor(model, names).with_train_features(images)
+    assert list(output.features) == names
+    assert torch.equal(output.logits, model(images))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    training = FeatureExtractor(model.train(), ["stage2", "stage1:before_relu"])(images).features
+    assert torch.equal(output.features["stage2:train"], training["stage2"])
+    before_relu = training["stage1:before_relu"]
+    assert torch.equal(output.features["stage1:before_relu:train"], before_relu)
+    assert not torch.allclose(output.features["stage2"], training["stage2"])
+
+
+def test_in_eval_mode_a_call_leaves_the_features_of_train_mode_out():
+    extractor = FeatureExtractor(cnn().eval(), ["stage2:train", "stage2"])
+    assert list(extractor(IMAGES).features) == ["stage2"]
+
+
+def test_in_train_mode_a_model_runs_once():
+    extractor, runs = FeatureExtractor(cnn().train(), ["stage2:train", "stage2"]), []
+    extractor.model.register_forward_hook(lambda *_: runs.append(1))
+    for output in (extractor(IMAGES), extractor.with_train_features(IMAGES)):
+        assert torch.equal(output.features["stage2:train"], output.features["stage2"])
+    assert len(runs) == 2
+
+
+def test_dropout_stays_off_in_train_mode():
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
+    images = torch.randn(6, 4)
+    features = FeatureExtractor(model, ["0:train"]).with_train_features(images).features
+    assert torch.equal(features["0:train"], images)
+
+
+def test_a_pass_that_fails_leaves_the_model_in_eval_mode():
+    model = nn.Sequential(nn.BatchNorm1d(4)).eval()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        FeatureExtractor(model, ["0:train"]).with_train_features(torch.randn(1, 4))
+    assert not model[0].training
+    assert model[0].track_running_stats
