@@ -17,13 +17,15 @@ As in the authors' CIFAR-100 code (dvlab-research/ReviewKD, CIFAR-100/model/revi
 mdistiller (mdistiller/distillers/ReviewKD.py with its default STU_PREACT=False): the student's maps
 are the outputs of its stages, after the ReLU, the teacher's those before it, and the deepest level
 is the embedding as a map of one position. The teacher is in eval mode, as in mdistiller; the
-authors' CIFAR-100 code never calls `teacher.eval()`. Their ImageNet code takes the student's maps
-before the ReLU as well: `pairs=${pairs:before_relu,embedding}`; with MobileNet as the student, the
-authors fuse 256 channels (mdistiller reads MAX_MID_CHANNEL and ignores it). The weight is .6 to 8
-there, depending on the networks, with 20 epochs of warm-up.
+authors' CIFAR-100 code never calls `teacher.eval()`: with ``teacher_mode="train"`` the teacher's
+BatchNorms normalise by the batch, as there. Their ImageNet code takes the student's maps before the
+ReLU as well: `pairs=${pairs:before_relu,embedding}`; with MobileNet as the student, the authors
+fuse 256 channels (mdistiller reads MAX_MID_CHANNEL and ignores it). The weight is .6 to 8 there,
+depending on the networks, with 20 epochs of warm-up.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +33,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.common.validation import check_positive_integer
-from kdsweep.losses.base.feature_term import LearnedFeatureTerm
+from kdsweep.losses.base.feature_term import LearnedFeatureTerm, with_teacher_mode
 from kdsweep.losses.base.shapes import Shape, check_dimensions, downsample
 
 LEVELS = (4, 2, 1)
@@ -41,14 +43,19 @@ class Review(LearnedFeatureTerm):
     """Fused maps of the student against the teacher's; ``pairs`` from the first to the deepest.
 
     A vector is a map of one position. ``max_channels``: of the fused maps, which have as many as
-    the student's deepest feature, but not more than this. Raises ValueError unless it is an
-    integer >= 1, and as `FeatureTerm` does.
+    the student's deepest feature, but not more than this. ``teacher_mode``: "train" or "eval", in
+    which the teacher's features are computed. Raises ValueError unless ``max_channels`` is an
+    integer >= 1 and ``teacher_mode`` one of these, and as `FeatureTerm` does.
     """
 
     def __init__(
-        self, pairs: Sequence[Sequence[str]], weight: float, max_channels: int = 512
+        self,
+        pairs: Sequence[Sequence[str]],
+        weight: float,
+        max_channels: int = 512,
+        teacher_mode: Literal["train", "eval"] = "eval",
     ) -> None:
-        super().__init__(pairs, weight)
+        super().__init__(with_teacher_mode(pairs, teacher_mode), weight)
         check_positive_integer("max_channels", max_channels)
         self.max_channels = max_channels
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.common.types import Batch
 from kdsweep.common.validation import as_typed
 from kdsweep.config.resolve import resolve_config
@@ -60,7 +61,7 @@ def test_golden_value_and_gradients_of_the_fused_levels(case):
 
 
 @pytest.mark.parametrize(
-    ("pairs", "golden_value", "stem", "stage3"),
+    ("given", "golden_value", "stem", "stage3"),
     [
         ([], 4.941269864928537, 176.6613424731383, 26.35863960687896),
         (
@@ -69,19 +70,27 @@ def test_golden_value_and_gradients_of_the_fused_levels(case):
             174.31487730966805,
             25.709823326176366,
         ),
+        (
+            ["loss.review.teacher_mode=train"],
+            6.03923790273501,
+            186.9397310725388,
+            26.06443597786218,
+        ),
     ],
-    ids=["cifar", "imagenet"],
+    ids=["mdistiller", "imagenet", "authors"],
 )
-def test_golden_value_of_two_networks(compose, pairs, golden_value, stem, stage3):
-    """By mdistiller's networks and ReviewKD with the same weights, STU_PREACT False and True."""
-    words = ["student=resnet8", "teacher=resnet14", "loss=review", *pairs]
-    options = resolve_config(compose(*words)).loss["review"]
-    term = Review(options["pairs"], weight=1.0, max_channels=options["max_channels"])
+def test_golden_value_of_two_networks(compose, given, golden_value, stem, stage3):
+    """By mdistiller's networks and ReviewKD with the same weights, STU_PREACT False and True, and
+    with its teacher in train mode, as in the authors' CIFAR-100 code."""
+    words = ["student=resnet8", "teacher=resnet14", "loss=review", *given]
+    options = dict(resolve_config(compose(*words)).loss["review"])
+    del options["schedule"]
+    term = instantiate_node(options, "loss.review")
     images = torch.sin(wave(2, 3, 32, 32))
     student, teacher = network(8, 0), network(14, 1).eval()
     output = FeatureExtractor(student, term.student_features)(images)
     with torch.no_grad():
-        target = FeatureExtractor(teacher, term.teacher_features)(images)
+        target = FeatureExtractor(teacher, term.teacher_features).with_train_features(images)
     index = torch.arange(2)
     term.setup(output, target, index)
     set_by_formula(term, 2, like_a_network)
