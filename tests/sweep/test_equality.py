@@ -37,6 +37,11 @@ from outcomes import both, digests
         ),
         pytest.param(
             2,
+            ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            2,
             ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"],
             marks=pytest.mark.slow,
         ),
