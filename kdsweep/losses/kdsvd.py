@@ -93,7 +93,7 @@ class LeadingEigenvectors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrices: Tensor, count: int) -> Tensor:
         values, vectors = torch.linalg.eigh(matrices)
-        leading = vectors[:, :, -count:].flip(2)
+        leading: Tensor = vectors[:, :, -count:].flip(2)
         ctx.save_for_backward(values, vectors, leading)
         return leading
 

@@ -47,7 +47,8 @@ class AdaptiveDistance(nn.Module):
     def forward(self, feature: Tensor, target: Tensor) -> Tensor:
         embedding = self.projector(as_vectors(feature)).double()
         v = self.log_variance(embedding)
-        return ((as_vectors(target) - embedding).square() / (EPS + v.exp()) + v).mean()
+        squares: Tensor = (as_vectors(target) - embedding).square()
+        return (squares / (EPS + v.exp()) + v).mean()
 
     def log_variance(self, embedding: Tensor) -> Tensor:
         """v in float64: its mean over the batch is 0, but for rounding."""

@@ -3,6 +3,7 @@ import torch
 
 from kdsweep.common.types import Output
 from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.kl import KL
 from kdsweep.losses.tfkd import TfKD
 
 
@@ -21,6 +22,13 @@ def test_the_authors_objective_needs_no_teacher(student, batch):
     assert not objective.needs_teacher
     total, _ = objective(student, None, batch)
     assert total.item() == pytest.approx(2.7375190650, abs=1e-9)
+
+
+def test_the_authors_self_training_is_kl_with_its_weight_over_the_classes(student, teacher, batch):
+    """loss_kd_self with alpha 0.95, temperature 20 and multiplier 1."""
+    objective = Objective({"kl": KL(T=20.0, weight=0.95 / 5)}, hard_weight=0.05, alpha=None)
+    total, _ = objective(student, teacher, batch)
+    assert total.item() == pytest.approx(0.3310553538, abs=1e-9)
 
 
 def test_confidence_of_1_over_c_pulls_towards_an_even_prediction(student, batch):
