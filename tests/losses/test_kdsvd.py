@@ -26,9 +26,8 @@ def test_singular_vectors_are_those_of_torch_up_to_their_signs():
 @pytest.mark.parametrize("shape", [(2, 5, 3, 3), (2, 7, 2, 2)])
 def test_the_gradient_is_that_of_the_value(shape):
     """Also for fewer positions than channels: then some singular values are 0."""
-    (maps,) = random_maps(shape)
+    maps, directions = random_maps(shape, (shape[1], 2))
     maps.requires_grad_()
-    directions = torch.randn(shape[1], 2, dtype=torch.float64)
 
     def loss(maps):  # a sign that is arbitrary makes no difference
         return (singular_vectors(maps, 2) * directions).sum(dim=1).square().sum()
