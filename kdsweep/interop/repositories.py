@@ -35,6 +35,7 @@ FEATURE_TERMS = {
     "rkd": "rkd",
     "pkt": "pkt",
     "nst": "nst",
+    "kdsvd": "kdsvd",
     "factor": "ft",
 }
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.validation import is_finite_number, require
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
-from kdsweep.losses.base.shapes import Shape, as_vectors, check_dimensions
+from kdsweep.losses.base.shapes import Shape, as_vectors, check_dimensions, vector_width
 
 EPS = 1e-4  # of the variance, as in both repositories
 
@@ -44,7 +44,7 @@ class SRD(LearnedFeatureTerm):
         check_dimensions(feature, target, {2, 3, 4}, "vectors, rows of tokens or maps")
 
     def make_link(self, feature: Shape, target: Shape) -> nn.Module:
-        return Projection(nn.Linear(width(feature), width(target)), self.exponent)
+        return Projection(nn.Linear(vector_width(feature), vector_width(target)), self.exponent)
 
 
 class Projection(nn.Module):
@@ -70,8 +70,3 @@ def normalized(embeddings: Tensor) -> Tensor:
     """Each dimension (column) with mean 0 and variance 1 over the batch."""
     variance, mean = torch.var_mean(embeddings, dim=0, correction=0)
     return (embeddings - mean) / (variance + EPS).sqrt()
-
-
-def width(shape: Shape) -> int:
-    """The dimensions of a pooled feature: a map's channels, else the last axis."""
-    return shape[1] if len(shape) == 4 else shape[-1]

@@ -15,6 +15,7 @@ from kdsweep.errors import UserError
     [
         (["loss=ce"], False, (), ()),
         (["loss=kl"], True, (), ()),
+        (["loss=tfkd", "teacher=none"], False, (), ()),
         (["loss=[kl,fitnet]", "student=mlp"], True, ("hidden2",), ("pool",)),
         (["loss=at", "student=cnn"], True, *2 * [("stage1", "stage2", "stage3")]),
     ],

@@ -163,7 +163,7 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
         ("repdistiller --alhpa .9", "an option must be one of distill, gamma, alpha, beta, "),
         ("repdistiller --beta 0", "alpha must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
-        ("repdistiller --alpha 0 --distill kdsvd", "distill must be one of kd, hint, "),
+        ("repdistiller --alpha 0 --distill afd", "distill must be one of kd, hint, "),
         ("torchdistill temperature=4", "alpha must be given"),
         ("mdistiller REVIEWKD.STU_PREACT 1", "REVIEWKD.STU_PREACT must be one of False, True, got"),
         ("torchdistill alpha=0.9", "temperature must be given"),

@@ -16,6 +16,8 @@ from kdsweep.losses.mse import MSE
 from kdsweep.losses.mse_probs import MSEProbs
 from kdsweep.losses.nkd import NKD
 from kdsweep.losses.soft_ce import SoftCE
+from kdsweep.losses.tfkd import TfKD
+from kdsweep.losses.wttm import WTTM
 
 LABELS = [0, 3, 1]
 BETWEEN = [pytest.param(T, marks=pytest.mark.slow) for T in (1e-3, 100.0, 1e3)]
@@ -41,6 +43,7 @@ TERMS = {
         lambda T, **o: MLKD(T=T, factors=[0.5, 1.5], weight=1.0, **o),
         lambda T: exact.mlkd(T, [Decimal("0.5"), Decimal("1.5")]),
     ),
+    "wttm": (lambda T, **o: WTTM(T=T, weight=1.0, **o), exact.wttm),
 }
 FACTOR = {"mlkd": (2, 0.5)}  # T times every factor must be in range
 
@@ -109,6 +112,13 @@ def test_bf16_logits_give_exact_values_and_gradients_as_exact_as_bf16_is(name):
         zs, zt = (part.bfloat16() for part in logits(3.0, alike=False))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             check(make(T), reference(Decimal(T)), zs, zt, roughness=2**-8)
+
+
+@pytest.mark.parametrize("T", TEMPERATURES)
+def test_a_designed_teacher(T):
+    loss, expected = TfKD(T=T, confidence=0.99, weight=1.0), exact.tfkd(Decimal(T), LABELS)
+    for scale in SCALES:
+        check(loss, expected, *logits(scale, alike=False))
 
 
 @pytest.mark.parametrize("scale", SCALES)

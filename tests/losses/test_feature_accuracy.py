@@ -8,9 +8,10 @@ from feature_terms import PLAIN, TERMS
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.crd import CRD
+from kdsweep.losses.pad import PAD
 from kdsweep.losses.srd import SRD
 
-ALL = {**TERMS, "SRD": SRD}
+ALL = {**TERMS, "PAD": PAD, "SRD": SRD}
 SCALES = (1e-3, 1.0, 1e4)
 # What a term learns are layers of float32, as those of the networks: where the variance of a map is
 # far below BatchNorm's own epsilon, their rounding is a part of 1e-5 of their output, or more.

@@ -97,6 +97,29 @@ def nkd(T: Decimal, gamma: Decimal, labels: list[int]) -> Loss:
     return loss
 
 
+def wttm(T: Decimal) -> Loss:
+    def loss(s: Rows, t: Rows) -> Decimal:
+        one, total = Decimal(1), []
+        for a, b in zip(s, t, strict=True):
+            weight = sum((log_p / T).exp() for log_p in log_softmax(b, one))
+            total.append(weight * divergence(a, tuple(z / T for z in b), one))
+        return mean(total)
+
+    return loss
+
+
+def tfkd(T: Decimal, labels: list[int]) -> Loss:
+    def loss(s: Rows, _: Rows) -> Decimal:
+        one, sure, total = Decimal(1), Decimal("0.99"), []
+        for row, y in zip(s, labels, strict=True):
+            designed = [(one - sure) / (len(row) - 1)] * len(row)
+            designed[y] = sure
+            total.append(divergence(row, tuple(p / T for p in designed), one))
+        return mean(total)
+
+    return loss
+
+
 def centred(row: Row) -> Row:
     average = mean(row)
     return tuple(z - average for z in row)

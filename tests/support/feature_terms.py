@@ -8,6 +8,8 @@ from kdsweep.losses.crd import CRD
 from kdsweep.losses.fitnet import FitNet
 from kdsweep.losses.fsp import FSP
 from kdsweep.losses.ft import FT
+from kdsweep.losses.ickd import ICKD
+from kdsweep.losses.kdsvd import KDSVD
 from kdsweep.losses.nst import NST
 from kdsweep.losses.ofd import OFD
 from kdsweep.losses.pkt import PKT
@@ -18,7 +20,11 @@ from kdsweep.losses.vid import VID
 
 TERMS = {
     term.__name__: term
-    for term in (AB, AT, CC, CRD, Cosine, FSP, FT, FitNet, NST, OFD, PKT, RKD, Review, SP, VID)
+    for term in (
+        *(AB, AT, CC, CRD, Cosine, FSP, FT, FitNet, ICKD, KDSVD),
+        *(NST, OFD, PKT, RKD, Review, SP, VID),
+    )
 }
-MAPS = ("AB", "AT", "FSP", "FT", "NST", "OFD", "VID")  # those that compare position by position
-PLAIN = ("AT", "Cosine", "FSP", "NST", "PKT", "RKD", "SP")  # those that learn nothing
+MAPS = ("AB", "AT", "FSP", "FT", "ICKD", "KDSVD", "NST", "OFD", "VID")  # those of maps alone
+PLAIN = ("AT", "Cosine", "FSP", "KDSVD", "NST", "PKT", "RKD", "SP")  # those that learn nothing
+STEPS = ("FSP", "KDSVD")  # those of consecutive maps, with equal channels

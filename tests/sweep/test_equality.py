@@ -32,6 +32,7 @@ from outcomes import both, digests
                 "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,ft,cosine],[ofd,fsp,review],[crd,kl]",
             ],
         ),
+        (2, ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"]),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
         (4, ["T=1,4", "seed=0,1"]),
     ],

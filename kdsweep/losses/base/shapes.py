@@ -45,6 +45,11 @@ def as_vectors(feature: Tensor) -> Tensor:
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
 
 
+def vector_width(shape: Shape) -> int:
+    """D of `as_vectors`: a map's channels, else the last axis."""
+    return shape[1] if len(shape) == 4 else shape[-1]
+
+
 def both_shapes(feature: Shape, target: Shape) -> str:
     """Two shapes for an error message: ``(B, 64) and (B, 16, 8, 8)``."""
     return f"{shape_text(feature)} and {shape_text(target)}"
