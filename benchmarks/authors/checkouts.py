@@ -117,10 +117,11 @@ def add_package(name: str, folder: Path) -> None:
 
 
 @contextmanager
-def without_cuda() -> Iterator[None]:
-    """``.cuda()`` returns what it is called on; warnings of old calls are not shown."""
+def on_cpu_in_float64() -> Iterator[None]:
+    """``.cuda()`` returns what it is called on, a FloatTensor is of float64, nothing warns."""
     with (
         warnings.catch_warnings(action="ignore"),
+        mock.patch.object(torch, "FloatTensor", torch.DoubleTensor),
         mock.patch.object(Tensor, "cuda", lambda tensor, *_, **__: tensor),
         mock.patch.object(nn.Module, "cuda", lambda module, *_, **__: module),
     ):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from authors.checkouts import Repository, definitions, without_cuda
+from authors.checkouts import Repository, definitions, on_cpu_in_float64
 from kdsweep.losses.base.compute_loss import compute_loss
 from kdsweep.losses.base.term import Term
 
@@ -79,7 +79,7 @@ def compares(
 def errors_of(row: Row, folder: Path) -> tuple[Errors, Errors]:
     """In float64 and in float32. Raises FileNotFoundError for what is missing in ``folder``."""
     double, single = Errors(0, 0), Errors(0, 0)
-    with without_cuda(), redirect_stdout(None):
+    with on_cpu_in_float64(), redirect_stdout(None):
         for seed in SEEDS:
             torch.manual_seed(seed)
             for case in row.cases(*modules_of(row, folder)):

@@ -1,14 +1,13 @@
 """Rows of the losses that compare the maps of several levels: AB, OFD and ReviewKD."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from authors.comparison import Case, compares
+from authors.comparison import Case, Loss, compares
 from authors.repositories import (
     AB_DISTILLATION,
     MDISTILLER,
@@ -23,11 +22,14 @@ STUDENT = (8, 16), (12, 8), (16, 4)
 TEACHER = (16, 16), (24, 8), (32, 4)
 
 
-@compares("ab", AB_DISTILLATION, "cifar10_AB_distillation.py", note="with our connectors")
-def ab_authors(script: Any) -> Iterator[Case]:
-    student, teacher = maps(*STUDENT), maps(*TEACHER)
+@compares("ab", AB_DISTILLATION, "models/distillation_module.py", "cifar10_AB_distillation.py")
+def ab_authors(module: Any, script: Any) -> Iterator[Case]:
+    student, teacher = wide_resnet_maps(8), wide_resnet_maps(16)
     term = paired("ab", student, teacher)
-    connectors = [deepcopy(link.connector) for link in term.links]
+    nets = (SimpleNamespace(nChannels=side[-1].shape[1]) for side in (teacher, student))
+    connectors = module.Active_Soft_WRN_norelu(*nets).Connectors
+    for link, layer in zip(term.links, connectors, strict=True):
+        same_weights(link.connector, layer)
 
     def theirs(s: list[Tensor], t: list[Tensor]) -> Tensor:
         connected = [connector(tensor) for connector, tensor in zip(connectors, s, strict=True)]
@@ -39,60 +41,67 @@ def ab_authors(script: Any) -> Iterator[Case]:
     yield Case(term, theirs, student, teacher)
 
 
-@compares("ab", REPDISTILLER, "models/util.py", "distiller_zoo/AB.py")
+def wide_resnet_maps(channels: int) -> list[Tensor]:
+    """Of three levels, each with twice the channels at half the size of the one before it."""
+    return maps((channels, 16), (2 * channels, 8), (4 * channels, 4))
+
+
+@compares("ab", REPDISTILLER, "models/util.py", "distiller_zoo/AB.py", note="`connector=identity`")
 def ab_repdistiller(layers: Any, losses: Any) -> Iterator[Case]:
-    student, teacher = maps(*STUDENT), maps(*TEACHER)
-    term = paired("ab", student, teacher)
-    connector = layers.Connector(*([m.shape for m in side] for side in (student, teacher)))
-    for link, layer in zip(term.links, connector.connectors, strict=True):
-        same_weights(link.connector, layer)
-    loss = losses.ABLoss(len(student))
-    yield Case(term, lambda s, t: total(loss(connector(s), t)), student, teacher)
+    for others in (TEACHER, STUDENT):  # the latter without connectors
+        student, teacher = maps(*STUDENT), maps(*others)
+        term = paired("ab", student, teacher, connector="identity")
+        connector = layers.Connector(*([m.shape for m in side] for side in (student, teacher)))
+        for link, layer in zip(term.links, connector.connectors, strict=True):
+            same_weights(link.connector, layer)
+        yield Case(term, boundaries(losses.ABLoss(len(student)), connector), student, teacher)
 
 
-@compares("ofd", OVERHAUL, "CIFAR-100/distiller.py", note="margins as measured here")
+def boundaries(loss: Any, connector: Any) -> Loss:
+    return lambda student, teacher: total(loss(connector(student), teacher))
+
+
+@compares("ofd", OVERHAUL, "CIFAR-100/distiller.py")
 def ofd_authors(distiller: Any) -> Iterator[Case]:
     student, teacher = maps(*STUDENT), maps(*TEACHER)
-    term = paired("ofd", student, teacher)
-    channels = [(t.shape[1], s.shape[1]) for s, t in zip(student, teacher, strict=True)]
-    connectors = [distiller.build_feature_connector(*pair) for pair in channels]
-    for link, layer in zip(term.links, connectors, strict=True):
+    term, norms = overhauled(student, teacher)
+    t_net = SimpleNamespace(
+        get_channel_num=lambda: [m.shape[1] for m in teacher], get_bn_before_relu=lambda: norms
+    )
+    s_net = SimpleNamespace(get_channel_num=lambda: [m.shape[1] for m in student])
+    both = distiller.Distiller(t_net, s_net)
+    for link, layer in zip(term.links, both.Connectors, strict=True):
         same_weights(link.connector, layer)
-    margins = {f"margin{n}": m for n, m in enumerate(margins_of(term, teacher), start=1)}
 
     def theirs(s: list[Tensor], t: list[Tensor]) -> Tensor:
-        nets = {"s_net": extracts(s), "t_net": extracts(t)}
-        parts = SimpleNamespace(Connectors=connectors, **nets, **margins)
-        _, value = distiller.Distiller.forward(parts, None)
-        return value / BATCH  # as the training script does
+        s_net.extract_feature = lambda images, preReLU: ([*s], None)
+        t_net.extract_feature = lambda images, preReLU: (t, None)
+        return both(None)[1] / BATCH  # as the training script does
 
     yield Case(term, theirs, student, teacher)
 
 
-def extracts(features: list[Tensor]) -> Any:
-    """A network that returns these features, and no logits."""
-    return SimpleNamespace(extract_feature=lambda images, preReLU: ([*features], None))
+def overhauled(student: list[Tensor], teacher: list[Tensor]) -> tuple[Term, list[nn.BatchNorm2d]]:
+    """Our term, and the teacher's BatchNorms that it has its margins from."""
+    term = paired("ofd", student, teacher)
+    norms = [nn.BatchNorm2d(m.shape[1]).double() for m in teacher]
+    for norm in norms:
+        norm.weight.data, norm.bias.data = numbers(norm.num_features), numbers(norm.num_features)
+    names = [f"feature{number}" for number in range(len(norms))]
+    term.read_teacher(nn.ModuleDict(dict(zip(names, norms, strict=True))))
+    return term, norms
 
 
-def margins_of(term: Term, teacher: list[Tensor]) -> list[Tensor]:
-    """(1, channels, 1, 1) for each level, as our term measures them in its first batch."""
-    pairs = zip(deepcopy(term).links, teacher, strict=True)
-    return [link.margin(maps).unsqueeze(0) for link, maps in pairs]
-
-
-@compares("ofd", MDISTILLER, "mdistiller/distillers/OFD.py", note="margins as measured here")
+@compares("ofd", MDISTILLER, "mdistiller/distillers/OFD.py")
 def ofd_mdistiller(ofd: Any) -> Iterator[Case]:
     student, teacher = maps(*STUDENT), maps(*TEACHER)
-    term = paired("ofd", student, teacher)
-    channels = ([m.shape[1] for m in side] for side in (student, teacher))
-    connectors = ofd.ConnectorConvBN(*channels)
-    for link, layer in zip(term.links, connectors.connectors, strict=True):
+    term, norms = overhauled(student, teacher)
+    channels = ([m.shape[1] for m in side] for side in (teacher, student))
+    parts = nn.Module()
+    parts._align_list = lambda *lists: lists
+    ofd.OFD.init_ofd_modules(parts, *channels, norms)
+    for link, layer in zip(term.links, parts.connectors.connectors, strict=True):
         same_weights(link.connector, layer)
-    parts = SimpleNamespace(
-        connectors=connectors,
-        margins=margins_of(term, teacher),
-        _align_list=lambda *lists: lists,
-    )
     yield Case(term, lambda s, t: ofd.OFD.ofd_loss(parts, s, t), student, teacher)
 
 

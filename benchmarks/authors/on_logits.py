@@ -1,13 +1,14 @@
 """Rows of the losses on labels and on logits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from authors.comparison import Case, compares
+from authors.comparison import Case, Loss, compares
 from authors.repositories import (
     CLS_KD,
     DIST_KD,
@@ -20,8 +21,10 @@ from authors.repositories import (
     REPDISTILLER,
     TORCHDISTILL,
 )
-from authors.terms import T, on_logits, ours, total
+from authors.terms import BATCH, CLASSES, T, numbers, on_logits, ours
+from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.hard_label import cross_entropy
+from kdsweep.losses.base.term import Term
 
 TEMPERATURES = (1.0, 4.0, 20.0)
 
@@ -117,22 +120,44 @@ def dist_segmentation(losses: Any) -> Iterator[Case]:
     yield on_logits(ours("dist", tau=1.0), losses.DIST())
 
 
+@compares("mlkd", MLKD, "mdistiller/distillers/KD_ours.py", note="two views; one")
+def mlkd(losses: Any) -> Iterator[Case]:
+    yield from on_views(ours("mlkd"), partial(view_loss, losses.KD_ours))
+
+
 @compares(
     "mlkd",
-    MLKD,
-    "mdistiller/distillers/KD_ours.py",
-    note="the three levels on one view, all images and classes",
+    LOGIT_STANDARDIZATION,
+    "mdistiller/distillers/MLKD.py",
+    note="`standardize=true`; two views; one",
 )
-def mlkd(losses: Any) -> Iterator[Case]:
-    def theirs(student: Tensor, teacher: Tensor) -> Tensor:
-        levels = (losses.kd_loss, losses.bc_loss, losses.cc_loss)
-        return total(
-            level(student, teacher, temperature)
-            for level in levels
-            for temperature in (2.0, 3.0, 4.0, 5.0, 6.0)
-        )
+def mlkd_standardized(losses: Any) -> Iterator[Case]:
+    yield from on_views(ours("mlkd", standardize=True), partial(view_loss, losses.MLKD))
 
-    yield on_logits(ours("mlkd"), theirs)
+
+def on_views(term: Term | Loss, theirs: Loss) -> Iterator[Case]:
+    """A case on the logits of a weak and a strong view, and one where these are the same."""
+    student, teacher = ([3 * numbers(BATCH, CLASSES) for _ in range(2)] for _ in range(2))
+    batch = Batch(torch.empty(BATCH, 0), torch.zeros(BATCH).long(), torch.arange(BATCH))
+
+    def both_views(s: Sequence[Tensor], t: Sequence[Tensor]) -> Tensor:
+        outputs = (Output(weak, {}, strong=Output(strong, {})) for weak, strong in (s, t))
+        return term(*outputs, batch)
+
+    yield Case(both_views, theirs, student, teacher)
+    yield Case(term, lambda s, t: theirs([*s, *s], [*t, *t]), student[:1], teacher[:1])
+
+
+def view_loss(distiller: Any, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """What their distiller weights with KD_WEIGHT, without it; logits of the weak, strong view."""
+    parts = SimpleNamespace(
+        student=lambda view: (student[view], None),
+        teacher=lambda view: (teacher[view], None),
+        **{"temperature": 4.0, "ce_loss_weight": 0.0, "kd_loss_weight": 1.0, "logit_stand": True},
+    )
+    labels = torch.zeros(BATCH).long()
+    _, values = distiller.forward_train(parts, image_weak=0, image_strong=1, target=labels)
+    return values["loss_kd"] + values["loss_cc"] + values["loss_bc"]
 
 
 LOGITS = ("logits", "output", "logits", "output")  # where torchdistill's losses find them

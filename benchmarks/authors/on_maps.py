@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from authors.comparison import Case, compares
+from authors.comparison import Case, Loss, compares
 from authors.repositories import MDISTILLER, REPDISTILLER, TORCHDISTILL
 from authors.terms import maps, paired, same_weights, total
 
@@ -113,19 +113,29 @@ def regressed(
     return lambda student, teacher: loss(regressor(*student), *teacher)
 
 
-@compares("ft", REPDISTILLER, "models/util.py", "distiller_zoo/FT.py", note="`use_bn=True`")
+@compares(
+    "ft",
+    REPDISTILLER,
+    "models/util.py",
+    "distiller_zoo/FT.py",
+    note="`learns=translator` and `both`",
+)
 def ft(layers: Any, losses: Any) -> Iterator[Case]:
-    student, teacher = maps((8, 8)), maps((16, 4))
-    term, loss = paired("ft", student, teacher), losses.FactorTransfer()
-    shapes = student[0].shape, teacher[0].shape
-    translator = same_weights(term.links[0].translator, layers.Translator(*shapes))
-    paraphraser = layers.Paraphraser(teacher[0].shape, use_bn=True).double()
-    same_weights(term.links[0].encoder, paraphraser.encoder)
+    for learns in ("translator", "both"):
+        student, teacher = maps((8, 8)), maps((16, 4))
+        term = paired("ft", student, teacher, learns=learns)
+        (link,), shapes = term.links, (student[0].shape, teacher[0].shape)
+        translator = same_weights(link.translator, layers.Translator(*shapes))
+        paraphraser = layers.Paraphraser(shapes[1], use_bn=learns == "both").double()
+        same_weights(link.encoder, paraphraser.encoder)
+        yield Case(term, factors(losses, translator, paraphraser), student, teacher)
 
-    def theirs(s: list[Tensor], t: list[Tensor]) -> Tensor:
-        return loss(translator(*s), paraphraser(*t, is_factor=True))
 
-    yield Case(term, theirs, student, teacher)
+def factors(losses: Any, translator: Any, paraphraser: Any) -> Loss:
+    loss = losses.FactorTransfer()
+    return lambda student, teacher: loss(
+        translator(*student), paraphraser(*teacher, is_factor=True)
+    )
 
 
 @compares("vid", REPDISTILLER, "distiller_zoo/VID.py")
