@@ -89,4 +89,4 @@ def test_the_schedules_are_valid() -> None:
     assert len(SCHEDULES) == 6
     for text in SCHEDULES:
         assert 0 < weight_schedule(yaml.safe_load(text)).factor(0) <= 1
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4

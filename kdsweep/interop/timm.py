@@ -106,7 +106,7 @@ def _weights(options: Options, notes: list[str]) -> tuple[float, float]:
 
 def _networks(options: Options, notes: list[str]) -> list[str]:
     words: list[str] = []
-    if options.gives("model"):
+    if options.gives("model", "kd_model_name"):
         words += ["student=timm", f"student.model.name={quoted(options.text('model'))}"]
         words += ["student.model.pretrained=true"] if options.flag("pretrained") else []
     if options.gives("kd_model_name"):
@@ -115,4 +115,5 @@ def _networks(options: Options, notes: list[str]) -> list[str]:
         notes.append(
             "timm takes the teacher with its pretrained weights; here it is trained further"
         )
+        notes.append("optimizer, schedule and augmentation of train.py are not translated")
     return words
