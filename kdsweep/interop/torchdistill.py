@@ -49,7 +49,7 @@ def torchdistill(options: Options) -> Translation:
     notes = list(NOTES)
     if options.gives("config"):
         part = _of_config(options.text("config"))
-        notes.append("networks, data, optimizer and schedule of the config are not translated")
+        notes.append("of the config, the criterion alone is translated")
     else:
         part = _kd_loss(options)
     words = _words(part) + options.overrides({"seed": "seed={}"})
@@ -87,16 +87,11 @@ def _words(part: Part) -> list[str]:
 def _of_config(path: str) -> Part:
     """The sum of the criteria of a config with one training stage."""
     config = read_config("config", path)
-    train = config.get("train")
-    criterion = train.get("criterion") if isinstance(train, dict) else None
-    if not isinstance(criterion, dict):
-        raise UserError(f"config must have one stage, train.criterion, got {path} without it")
-    if criterion.get("key") != "WeightedSumLoss":
-        return _part(criterion)
-    parts = [
-        _weighted(_part(term["criterion"]), float(term.get("weight", 1.0)))
-        for term in criterion["kwargs"]["sub_terms"].values()
-    ]
+    try:
+        parts = _parts(config["train"]["criterion"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        form = "train.criterion with key and kwargs, of one stage"
+        raise UserError(f"config must have {form}, got {path} without it") from error
     soft = [part for part in parts if part.soft is not None]
     smoothing = {part.smoothing for part in parts if part.hard}
     if len(soft) > 1 or len(smoothing) > 1:
@@ -104,15 +99,25 @@ def _of_config(path: str) -> Part:
             f"config must have one KDLoss and one label_smoothing, got {path} with more"
         )
     first = soft[0] if soft else parts[0]
-    hard = sum(part.hard for part in parts)
-    return first._replace(hard=hard, smoothing=max(smoothing, default=0.0))
+    hard, notes = sum(part.hard for part in parts), [note for part in parts for note in part.notes]
+    return first._replace(
+        hard=hard, smoothing=max(smoothing, default=0.0), notes=tuple(dict.fromkeys(notes))
+    )
+
+
+def _parts(criterion: Mapping[str, Any]) -> list[Part]:
+    if criterion["key"] != "WeightedSumLoss":
+        return [_part(criterion)]
+    terms = criterion["kwargs"]["sub_terms"].values()
+    return [_weighted(_part(term["criterion"]), float(term.get("weight", 1))) for term in terms]
 
 
 def _part(criterion: Mapping[str, Any]) -> Part:
     """One criterion with its arguments."""
-    one_of("a criterion of config", str(criterion.get("key")), (*CRITERIA, "CrossEntropyLoss"))
-    key = criterion["key"]
-    kwargs = {name: str(value) for name, value in (criterion.get("kwargs") or {}).items()}
+    key = str(criterion["key"])
+    one_of("a criterion of config", key, (*CRITERIA, "CrossEntropyLoss"))
+    given = {str(name): value for name, value in (criterion.get("kwargs") or {}).items()}
+    kwargs = {name: str(value) for name, value in given.items() if value is not None}
     if key == "CrossEntropyLoss":
         options = Options(kwargs, CROSS_ENTROPY)
         options.fixed("reduction")

@@ -91,7 +91,7 @@ def torchdistill_config(folder: Path, criterion: str) -> list[str]:
 
 
 def test_the_criteria_of_torchdistill_are_added(tmp_path: Path) -> None:
-    kd = "{key: KDLoss, kwargs: {temperature: 4.0, alpha: 0.5}}"
+    kd = "{key: KDLoss, kwargs: {temperature: 4.0, alpha: 0.5, beta: null}}"
     ce = "{key: CrossEntropyLoss, kwargs: {label_smoothing: 0.0}}"
     terms = f"{{kd: {{criterion: {kd}, weight: 2.0}}, ce: {{criterion: {ce}, weight: 0.25}}}}"
     whole = f"{{key: WeightedSumLoss, kwargs: {{sub_terms: {terms}}}}}"
@@ -104,7 +104,9 @@ def test_the_criteria_of_torchdistill_are_added(tmp_path: Path) -> None:
     [
         ("{key: CRDLoss}", "a criterion of config must be one of KDLoss, LogitStdKDLoss, "),
         ("{key: KDLoss, kwargs: {temperature: 4.0}}", "alpha must be given"),
-        ("", "config must have one stage, train.criterion, got "),
+        ("", "config must have train.criterion with key and kwargs, of one stage, got "),
+        ("KDLoss", "config must have train.criterion with key and kwargs, of one stage, got "),
+        ("{key: WeightedSumLoss, kwargs: {}}", "config must have train.criterion with key and"),
     ],
 )
 def test_a_config_without_such_a_criterion_is_refused(
