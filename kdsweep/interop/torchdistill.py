@@ -106,8 +106,11 @@ def _of_config(path: str) -> Part:
 
 
 def _parts(criterion: Mapping[str, Any]) -> list[Part]:
+    """A criterion, or the weighted criteria of a WeightedSumLoss without a loss of the model's own."""
     if criterion["key"] != "WeightedSumLoss":
         return [_part(criterion)]
+    for name in {**criterion, **criterion["kwargs"]}:
+        one_of("a key of WeightedSumLoss", str(name), ("key", "kwargs", "sub_terms"))
     terms = criterion["kwargs"]["sub_terms"].values()
     return [_weighted(_part(term["criterion"]), float(term.get("weight", 1))) for term in terms]
 

@@ -106,6 +106,10 @@ def test_the_criteria_of_torchdistill_are_added(tmp_path: Path) -> None:
         ("{key: KDLoss, kwargs: {temperature: 4.0}}", "alpha must be given"),
         ("", "config must have train.criterion with key and kwargs, of one stage, got "),
         ("KDLoss", "config must have train.criterion with key and kwargs, of one stage, got "),
+        (
+            "{key: WeightedSumLoss, kwargs: {sub_terms: {}, model_term: {weight: 1.0}}}",
+            "a key of WeightedSumLoss must be one of key, kwargs, sub_terms, got model_term",
+        ),
         ("{key: WeightedSumLoss, kwargs: {}}", "config must have train.criterion with key and"),
     ],
 )
@@ -115,6 +119,13 @@ def test_a_config_without_such_a_criterion_is_refused(
     with pytest.raises(UserError) as caught:
         translate("torchdistill", torchdistill_config(tmp_path, criterion))
     assert message in str(caught.value)
+
+
+def test_label_smoothing_of_torchdistill_is_that_of_the_hard_term() -> None:
+    words = translate("torchdistill", [*KD, "label_smoothing=0.1"]).words
+    assert words[-1] == "hard.label_smoothing=0.1"
+    notes = translate("torchdistill", ["alpha=0", "temperature=2", "label_smoothing=0.1"]).notes
+    assert notes[-1] == "not translated: label_smoothing=0.1"  # there is no hard term
 
 
 def test_torchdistills_teacher_is_in_training_mode() -> None:
