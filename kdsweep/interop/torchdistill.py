@@ -106,7 +106,7 @@ def _of_config(path: str) -> Part:
 
 
 def _parts(criterion: Mapping[str, Any]) -> list[Part]:
-    """A criterion, or the weighted criteria of a WeightedSumLoss without a loss of the model's own."""
+    """A criterion, or those of a WeightedSumLoss that has no loss of the model's own."""
     if criterion["key"] != "WeightedSumLoss":
         return [_part(criterion)]
     for name in {**criterion, **criterion["kwargs"]}:
