@@ -22,9 +22,10 @@ def logit_standardization(options: Options) -> Translation:
 
     --kd-weight replaces the weight of KL, and multiplies both parts of DKD.
     """
-    words = _loss(options.text("DISTILLER.TYPE"), options)
+    kind = options.text("DISTILLER.TYPE")
+    words = _loss(kind, options)
     recipe, notes = recipe_words(options)
-    return options.translation([*recipe, *words], notes)
+    return options.translation([*recipe, *words], [*ITS_METHODS[kind].notes, *notes])
 
 
 def _loss(kind: str, options: Options) -> list[str]:

@@ -17,6 +17,7 @@ class Method(NamedTuple):
     overrides: Overrides
     fixed: Mapping[str, float | str] = {}  # options that have only one value here
     others: Sequence[str] = ()  # options that have no part in the loss here
+    notes: Sequence[str] = ()
 
 
 def feature_method(
@@ -86,7 +87,7 @@ METHODS: Mapping[str, Method] = {
         1.0,
         fixed={"VID.EPS": 1e-5, "VID.INIT_PRED_VAR": 5.0},
         others=("VID.INPUT_SIZE",),
-    ),
+    )._replace(notes=("mdistiller does not train the variances; here they are learned",)),
     "NONE": Method("ce", {}),
 }
 STU_PREACT = {"False": [], "True": ["loss.review.pairs=${pairs:before_relu,embedding}"]}
@@ -116,9 +117,10 @@ def mdistiller(options: Options) -> Translation:
 
     The recipe is translated if a network or a part of it is given; that of other data sets is not.
     """
-    words = method_words(METHODS[options.text("DISTILLER.TYPE")], options)
+    method = METHODS[options.text("DISTILLER.TYPE")]
+    words = method_words(method, options)
     recipe, notes = recipe_words(options)
-    return options.translation([*recipe, *words], notes)
+    return options.translation([*recipe, *words], [*method.notes, *notes])
 
 
 def method_words(method: Method, options: Options) -> list[str]:
