@@ -91,4 +91,4 @@ def test_the_schedules_are_valid() -> None:
         schedule = weight_schedule(yaml.safe_load(text))
         assert schedule.factor(0) == 0 if "from_zero" in text else 0 < schedule.factor(0) <= 1
         assert 0 < schedule.factor(1) <= 1
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4

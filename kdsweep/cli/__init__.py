@@ -4,6 +4,7 @@ Public: `main` (what train.py runs), `app` (the console script), `CONF` (the dir
 """
 
 from kdsweep.cli.commands import app
-from kdsweep.cli.train import CONF, main
+from kdsweep.cli.train import main
+from kdsweep.common.conf import CONF
 
 __all__ = ["CONF", "app", "main"]

@@ -236,10 +236,11 @@ def convert_weights(
     context: typer.Context,
     source: Annotated[str, typer.Option("--from", help=" | ".join(REPOSITORIES))],
 ) -> None:
-    """Convert another repository's loss weights and temperature to overrides for train.py.
+    """Convert a command line of another repository to overrides for train.py.
 
     Its options follow as it names them, alpha=0.9 or --alpha 0.9; the others have its defaults:
-    kdsweep convert-weights --from torchdistill alpha=0.9 temperature=4
+    kdsweep convert-weights --from torchdistill alpha=0.9 temperature=4. The program may precede
+    them: kdsweep convert-weights --from repdistiller python train_student.py ...
     """
     with _user_errors():
         translation = translate(source, context.args)

@@ -16,15 +16,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, switch_faults
+from kdsweep.common.conf import CONF
 from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
 from kdsweep.sweep.grid_sweeper import GridSweeper
-
-PACKAGE = Path(__file__).parents[1]
-# conf/ is packaged in the wheel; in a source checkout it stands at the top.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -1,4 +1,4 @@
-"""The loss options of other repositories as overrides for train.py.
+"""Command lines of other repositories as overrides for train.py.
 
 Public: `repositories.translate`.
 """

@@ -1,5 +1,6 @@
 """The result of a translation: overrides for train.py."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,17 +14,31 @@ class Translation(NamedTuple):
     notes: list[str]
 
 
-def distillation(
-    term: str, *, T: float, soft: float, hard: float, notes: Sequence[str] = ()
-) -> Translation:
-    """A soft term with a temperature, and the hard term. Raises UserError for a weight < 0."""
+def distillation(term: str, *, T: float, soft: float, hard: float) -> list[str]:
+    """The overrides for a soft term with a temperature, and the hard term.
+
+    Raises UserError for a weight < 0.
+    """
     for part, weight in (("soft", soft), ("hard", hard)):
         if weight < 0:
             raise UserError(f"the weight of the {part} part must be >= 0, got {number(weight)}")
     words = [f"loss={term}", f"T={number(T)}", f"loss.{term}.weight={number(soft)}"]
-    return Translation([*words, f"hard_weight={number(hard)}"], [*notes])
+    return [*words, f"hard_weight={number(hard)}"]
+
+
+def numbers(text: str) -> Sequence[str]:
+    """The numbers of a list, "150,180,210" or "[150, 180, 210]"."""
+    return [part.strip() for part in text.strip("[]()").split(",")]
 
 
 def number(value: float) -> str:
     """A number as a person writes it, without the rounding error of 1 - 0.9."""
     return f"{value:.15g}"
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override, in quotes where Hydra requires them."""
+    if re.fullmatch(r"[\w./~+-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

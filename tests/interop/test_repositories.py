@@ -12,8 +12,9 @@ from kdsweep.builders.losses import build_objective
 from kdsweep.cli import app
 from kdsweep.common.types import Batch, Output
 from kdsweep.config.resolve import resolve_config
-from kdsweep.interop.mdistiller import METHODS, TERMS
-from kdsweep.interop.repositories import FEATURE_TERMS, REPOSITORIES
+from kdsweep.interop.mdistiller import METHODS
+from kdsweep.interop.repdistiller import FEATURE_TERMS
+from kdsweep.interop.repositories import REPOSITORIES
 from kdsweep.losses.base.objective import Objective
 
 
@@ -44,7 +45,8 @@ def golden_inputs() -> tuple[Output, Output, Batch]:
 
 
 CE, KL4 = 2.8682351622, 1.0234471137
-KL1 = 0.5683114788
+KL1, KL2 = 0.5683114788, 0.8704655755
+KL2_STANDARDIZED = 0.1198355187
 
 TOTALS = [
     ("repdistiller --gamma .1 --alpha .9 --beta 0 --kd_T 4 --distill kd", 1.2079259185),
@@ -67,6 +69,8 @@ TOTALS = [
     ("distiller --kd-temp 4 --kd-dw 0.9 --kd-student-wt 0.1", 1.2079259185),
     ("mmrazor tau=1 loss_weight=3", CE + 3 * KL1),
     ("modelopt kd_loss_weight=0.9 temperature=4", 1.2079259185),
+    ("logit-standardization-kd", 0.1 * CE + 9 * KL2),
+    ("logit-standardization-kd --logit-stand", 0.1 * CE + 9 * KL2_STANDARDIZED),
 ]
 
 
@@ -114,10 +118,10 @@ def test_a_feature_term_of_repdistiller_is_weighed_with_kl_or_alone(compose: Com
 @pytest.mark.parametrize("method", METHODS)
 def test_the_defaults_of_mdistiller_are_taken_in(compose: Compose, method: str) -> None:
     objective = objective_of(line_of("mdistiller", f"DISTILLER.TYPE={method}"), compose)
-    term, overrides = TERMS.get(method, method.lower()), METHODS[method]
-    assert list(objective.terms) == [term]
-    hard = next(kept for template, kept in overrides.values() if template == "hard_weight={}")
-    assert objective.weights["ce"] == hard
+    term, overrides, *_ = METHODS[method]
+    assert list(objective.terms) == ([] if term == "ce" else [term])
+    hard = [kept for template, kept in overrides.values() if template == "hard_weight={}"]
+    assert objective.weights["ce"] == (hard[0] if hard else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +130,8 @@ def test_the_defaults_of_mdistiller_are_taken_in(compose: Compose, method: str) 
         ("torchdistill alpha=0 temperature=4", "leaves T^2 and beta out when alpha is 0"),
         ("torchdistill alpha=0.9 temperature=4", "alpha weighs the hard part"),
         ("timm task_loss_weight=0.3", "takes 1 - task_loss_weight"),
+        ("mdistiller DISTILLER.TYPE=VID", "does not train the variances"),
+        ("logit-standardization-kd DISTILLER.TYPE=VID", "does not train the variances"),
         ("kd_lib", "twice mse_probs"),
         ("kd-pytorch", "teacher stays in training mode"),
     ],

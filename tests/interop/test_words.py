@@ -1,0 +1,138 @@
+"""A command line as it is pasted: program, launcher, flags, lists and config files."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from kdsweep.errors import UserError
+from kdsweep.interop.repositories import translate
+from kdsweep.interop.translation import quoted
+from kdsweep.interop.words import launcher, split_program
+
+KD = ["alpha=0.5", "temperature=2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "extra"),
+    [
+        ("python train.py", ""),
+        ("python3 tools/train.py", ""),
+        ("/usr/bin/python3.11 -m trainer", ""),
+        ("torchrun --nproc_per_node=4 train.py", "torchrun --nproc_per_node=4"),
+        ("CUDA_VISIBLE_DEVICES=0 python train.py", "CUDA_VISIBLE_DEVICES=0"),
+        ("", ""),
+    ],
+)
+def test_the_program_precedes_the_options(line: str, extra: str) -> None:
+    program, options = split_program([*line.split(), "--alpha", "0.9"])
+    assert options == ["--alpha", "0.9"]
+    assert " ".join(launcher(program)) == extra
+
+
+def test_the_launcher_is_named_in_a_note() -> None:
+    notes = translate("torchdistill", ["torchrun", "--nproc=4", "x.py", *KD]).notes
+    assert notes[-1] == "not translated: torchrun --nproc=4"
+
+
+def test_flags_lists_and_the_folder_of_images() -> None:
+    line = "/imagenet --amp --mean 0.5 0.4 -0.1 --model resnet18 --kd-temperature 2"
+    words, notes = translate("timm", shlex.split(line))
+    assert words[:2] == ["student=timm", "student.model.name=resnet18"]
+    assert "T=2" in words
+    assert notes == ["not translated: data=/imagenet amp mean=0.5 0.4 -0.1"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "message"),
+    [
+        (
+            "timm",
+            "/imagenet task_los_weight 0.1",
+            "data must be given once, got /imagenet and task_los",
+        ),
+        ("timm", "--kd-temperature --amp", "kd_temperature must have a value"),
+        ("timm", "--bce-loss", "bce_loss must not be given, the hard term here is a cross-entropy"),
+        ("timm", "--kd-distill-type token", "kd_distill_type must be one of logit, feature"),
+        ("mmrazor", "tools/train.py configs/kd.py", "must be one of tau, loss_weight, "),
+        ("mmrazor", "reduction=mean", "reduction must be one of batchmean, got mean"),
+        ("mdistiller", "--cfg nothing.yaml", "cfg must be a yaml file, got nothing.yaml: "),
+        ("mdistiller", "SOLVER.TRAINER dot", "SOLVER.TRAINER must be one of base, crd, got dot"),
+        ("mdistiller", "AT.P=3", "AT.P must be 2, the only value known here, got 3"),
+        ("distiller", "--kd-start-epoch 5", "kd_start_epoch must be 0, the only value known"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(source: str, words: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        translate(source, words.split())
+    assert message in str(caught.value)
+
+
+def test_labels_are_smoothed_where_timms_train_py_does_so() -> None:
+    smoothed = "hard.label_smoothing=0.1"
+    assert smoothed in translate("timm", ["--kd-model-name", "resnet50"]).words
+    assert smoothed not in translate("timm", ["task_loss_weight=0.5"]).words
+    without = translate("timm", ["--kd-model-name", "resnet50", "--smoothing", "0"]).words
+    assert not any(word.startswith("hard.") for word in without)
+
+
+def test_the_args_yaml_of_timm_is_read(tmp_path: Path) -> None:
+    (tmp_path / "args.yaml").write_text(
+        "kd_temperature: 2.0\namp: true\nepochs: null\ncrop_pct: ''\n"
+    )
+    words, notes = translate("timm", ["-c", f"{tmp_path}/args.yaml", "--task-loss-weight", "0.5"])
+    assert words == ["loss=kl", "T=2", "loss.kl.weight=0.5", "hard_weight=0.5"]
+    assert notes[-1] == "not translated: amp=True"
+
+
+def torchdistill_config(folder: Path, criterion: str) -> list[str]:
+    (folder / "kd.yaml").write_text(f"train:\n  criterion: {criterion}\n")
+    return [f"--config={folder}/kd.yaml"]
+
+
+def test_the_criteria_of_torchdistill_are_added(tmp_path: Path) -> None:
+    kd = "{key: KDLoss, kwargs: {temperature: 4.0, alpha: 0.5, beta: null}}"
+    ce = "{key: CrossEntropyLoss, kwargs: {label_smoothing: 0.0}}"
+    terms = f"{{kd: {{criterion: {kd}, weight: 2.0}}, ce: {{criterion: {ce}, weight: 0.25}}}}"
+    whole = f"{{key: WeightedSumLoss, kwargs: {{sub_terms: {terms}}}}}"
+    words, _ = translate("torchdistill", torchdistill_config(tmp_path, whole))
+    assert words == ["loss=kl", "T=4", "loss.kl.weight=1", "hard_weight=1.25"]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        ("{key: CRDLoss}", "a criterion of config must be one of KDLoss, LogitStdKDLoss, "),
+        ("{key: KDLoss, kwargs: {temperature: 4.0}}", "alpha must be given"),
+        ("", "config must have train.criterion with key and kwargs, of one stage, got "),
+        ("KDLoss", "config must have train.criterion with key and kwargs, of one stage, got "),
+        (
+            "{key: WeightedSumLoss, kwargs: {sub_terms: {}, model_term: {weight: 1.0}}}",
+            "a key of WeightedSumLoss must be one of key, kwargs, sub_terms, got model_term",
+        ),
+        ("{key: WeightedSumLoss, kwargs: {}}", "config must have train.criterion with key and"),
+    ],
+)
+def test_a_config_without_such_a_criterion_is_refused(
+    tmp_path: Path, criterion: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        translate("torchdistill", torchdistill_config(tmp_path, criterion))
+    assert message in str(caught.value)
+
+
+def test_label_smoothing_of_torchdistill_is_that_of_the_hard_term() -> None:
+    words = translate("torchdistill", [*KD, "label_smoothing=0.1"]).words
+    assert words[-1] == "hard.label_smoothing=0.1"
+    notes = translate("torchdistill", ["alpha=0", "temperature=2", "label_smoothing=0.1"]).notes
+    assert notes[-1] == "not translated: label_smoothing=0.1"  # there is no hard term
+
+
+def test_torchdistills_teacher_is_in_training_mode() -> None:
+    notes = translate("torchdistill", KD).notes
+    assert any("does not set the teacher to evaluation mode" in note for note in notes)
+
+
+def test_a_value_is_quoted_where_hydra_requires_it() -> None:
+    assert quoted("./save/resnet56_vanilla/x.pth") == "./save/resnet56_vanilla/x.pth"
+    assert quoted("my teacher's.pth") == r"'my teacher\'s.pth'"
