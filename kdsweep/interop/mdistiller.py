@@ -134,9 +134,11 @@ def method_words(method: Method, options: Options) -> list[str]:
     return words
 
 
-def recipe_words(options: Options) -> tuple[list[str], list[str]]:
+def recipe_words(
+    options: Options, trainers: Sequence[str] = ("base", "crd")
+) -> tuple[list[str], list[str]]:
     """The networks and the recipe, if a part of them is given, and notes about them."""
-    options.text("SOLVER.TRAINER", ("base", "crd"))
+    options.text("SOLVER.TRAINER", trainers)
     if options.text("DATASET.TYPE") != "cifar100":
         return [], ["networks, data and recipe are translated for CIFAR-100 alone"]
     if not options.gives(*RECIPE):

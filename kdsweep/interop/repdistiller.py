@@ -22,6 +22,7 @@ FEATURE_TERMS = {
 }
 # Those that train a part of the student or of the loss first: the stages here
 STAGES = {"abound": "boundaries", "fsp": "flow", "factor": "factors"}
+WRN_BOUNDARIES = "[stage2.0.bn1,stage2.0.bn1],[stage3.0.bn1,stage3.0.bn1],[stage3,last.0]"
 WITHOUT_TERM = ("abound", "fsp")  # after their stage, only gamma and alpha have a part
 
 OVERRIDES = {
@@ -93,6 +94,8 @@ def _loss(distill: str, options: Options) -> list[str]:
 def _after_stage(distill: str, options: Options) -> list[str]:
     alpha, gamma = options.weight("alpha"), options.weight("gamma")
     stage = [f"stages={STAGES[distill]}", *_stage_epochs(distill, options)]
+    if distill == "abound":
+        stage.append("stages.boundaries.loss.ab.connector=identity")
     if alpha == 0:
         return [*stage, "loss=ce", *([] if gamma == 1 else [f"hard_weight={number(gamma)}"])]
     return [*stage, *distillation("kl", T=options.temperature("kd_T"), soft=alpha, hard=gamma)]
@@ -154,6 +157,9 @@ def _stage_recipe(distill: str, student: str, options: Options) -> list[str]:
         words += [f"+optimizer@{optimizer}=sgd", f"{optimizer}.lr=0.01"]
         same = {name: f"{optimizer}.{name}={{}}" for name in ("weight_decay", "momentum")}
         words += options.overrides(same)
+    if distill == "abound" and student.startswith("wrn"):
+        # up to the last map, whose BatchNorm the stage does not train
+        words.append(f"stages.{stage}.loss.ab.pairs=[{WRN_BOUNDARIES}]")
     if distill == "fsp":
         vgg = student.startswith("vgg")
         maps = [f"stage{i}" for i in range(1, 6)] if vgg else ["stem", "stage1", "stage2", "stage3"]

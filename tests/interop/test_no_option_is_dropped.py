@@ -56,7 +56,8 @@ def bases() -> Iterator[tuple[str, tuple[str, ...]]]:
             yield source, (f"DISTILLER.TYPE={method}",)
             yield source, (f"DISTILLER.TYPE={method}", "SOLVER.LR=0.2")
         yield source, ("DISTILLER.TYPE=KD", "DATASET.TYPE=imagenet")
-    for method in ("KD", "DKD", "SP"):
+    yield "logit-standardization-kd", ("DISTILLER.TYPE=MLKD", "SOLVER.LR=0.2")
+    for method in ("KD", "DKD", "MLKD", "SP"):
         yield "logit-standardization-kd", (f"DISTILLER.TYPE={method}", "--logit-stand")
     for alpha in ("0", "0.5"):
         yield "torchdistill", ("temperature=2", f"alpha={alpha}")

@@ -19,6 +19,7 @@ from repository_formulas import (
     hint,
     kl,
     kl_standardized,
+    mlkd,
     mse_of_probabilities,
     nst,
     pkt,
@@ -27,6 +28,7 @@ from repository_formulas import (
     soft_ce,
     sp,
     standardized,
+    with_strong_view,
 )
 from torch import Tensor
 
@@ -323,6 +325,21 @@ def test_hints_are_those_of_repdistiller(compose: Compose) -> None:
     assert total.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("temperature", [2, 3])
+def test_mlkd_compares_two_views_as_in_logit_standardization(
+    compose: Compose, tmp_path: Path, temperature: int
+) -> None:
+    """The README's line for MLKD."""
+    config = mdistiller_config("MLKD", "resnet32x4", "resnet8x4", "KD: {LOSS: {CE_WEIGHT: 0.1}}")
+    words = WITH_THE_FLAG.replace("--base-temp 2", f"--base-temp {temperature}")
+    line = Line("logit-standardization-kd", "README.md", words, ce, config)
+    objective = objective_of(words_of(line, tmp_path), compose)
+    views = with_strong_view(INPUTS)
+    total, _ = objective(*views)
+    expected = mlkd(views, temperature, weight=9, ce_weight=0.1)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
 def test_there_are_lines_of_every_repository() -> None:
     assert {line.source for line in LINES} == set(REPOSITORIES)
-    assert len(LINES) == 29  # docs/losses.md counts these and that of the hints
+    assert len(LINES) == 29  # docs/losses.md counts these, the hints' and MLKD's

@@ -88,6 +88,15 @@ def test_a_stage_is_trained_as_repdistiller_does(compose: Compose) -> None:
     assert fsp.stages.flow.loss.fsp.pairs[0] == ["stage1", "stage1"]
 
 
+def test_the_boundaries_of_a_wide_resnet_are_before_its_last_batchnorm(compose: Compose) -> None:
+    """As experiment=cifar100_crd_ab has them."""
+    words = repdistiller("wrn_40_2", "wrn_16_2", "--distill abound -a 0 -b 1")
+    ours = compose("experiment=cifar100_crd_ab", "experiment/pair=wrn40_2_wrn16_2")
+    stage, published = compose(*words).stages.boundaries, ours.stages.boundaries
+    assert stage.loss.ab.pairs == published.loss.ab.pairs
+    assert stage.loss.ab.connector == published.loss.ab.connector
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

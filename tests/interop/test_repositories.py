@@ -192,12 +192,18 @@ def test_what_cannot_be_translated_is_refused_with_a_message(words: str, message
     assert refused.stdout == ""
 
 
-@pytest.mark.parametrize(("option", "stages"), [("abound", "boundaries"), ("fsp", "flow")])
+@pytest.mark.parametrize(
+    ("option", "stages", "of_stage"),
+    [
+        ("abound", "boundaries", " stages.boundaries.loss.ab.connector=identity"),
+        ("fsp", "flow", ""),
+    ],
+)
 def test_what_repdistiller_trains_before_is_a_stage(
-    compose: Compose, option: str, stages: str
+    compose: Compose, option: str, stages: str, of_stage: str
 ) -> None:
     line = line_of("repdistiller", "--distill", option, "-a", "0", "-b", "1")
-    assert line == f"stages={stages} loss=ce"
+    assert line == f"stages={stages}{of_stage} loss=ce"
     assert list(compose("student=cnn", *shlex.split(line)).stages) == [stages]
 
 

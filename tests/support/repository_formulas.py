@@ -27,6 +27,13 @@ class Inputs(NamedTuple):
     def logits(self) -> tuple[Tensor, Tensor]:
         return self.student.logits, self.teacher.logits
 
+    @property
+    def strong_logits(self) -> tuple[Tensor, Tensor]:
+        """Those of the strong view."""
+        assert self.student.strong is not None
+        assert self.teacher.strong is not None
+        return self.student.strong.logits, self.teacher.strong.logits
+
     def maps(self, *names: str) -> list[tuple[Tensor, Tensor]]:
         """The features of these names, of the student and of the teacher."""
         return [(self.student.features[name], self.teacher.features[name]) for name in names]
@@ -46,6 +53,13 @@ def random_inputs(seed: int = 16) -> Inputs:
     labels = torch.randint(C, (B,), generator=generator)
     batch = Batch(torch.zeros(B, 3, 32, 32), labels, torch.arange(B))
     return Inputs(output(STUDENT), output(TEACHER), batch)
+
+
+def with_strong_view(inputs: Inputs) -> Inputs:
+    """With other logits for a strong view of the same images."""
+    other = random_inputs(seed=17)
+    student = inputs.student._replace(strong=other.student)
+    return inputs._replace(student=student, teacher=inputs.teacher._replace(strong=other.teacher))
 
 
 def ce(inputs: Inputs, smoothing: float = 0.0) -> Tensor:
@@ -86,6 +100,37 @@ def dkd(
     target = (p * (p.log() - q.log())).sum() / len(p)
     hidden = [logits - 1000.0 * T * label for logits in (student, teacher)]
     return T**2 * (alpha * target + beta * divergence(hidden[0], hidden[1], T))
+
+
+def mlkd(inputs: Inputs, temperature: float, weight: float, ce_weight: float) -> Tensor:
+    """logit-standardization-KD, mdistiller/distillers/MLKD.py with --logit-stand.
+
+    A mask of the lower half of the images (classes) multiplies what is a scalar already.
+    """
+    (student, teacher), (strong, of_strong) = inputs.logits, inputs.strong_logits
+    confidence = teacher.softmax(1)
+    images, classes = (
+        shares.le(shares.quantile(0.5)).double().mean()
+        for shares in (confidence.max(1).values, confidence.sum(0))
+    )
+
+    def kl_of(student: Tensor, teacher: Tensor, T: float) -> Tensor:
+        return T**2 * divergence(standardized(student), standardized(teacher), T)
+
+    total = torch.zeros((), dtype=torch.float64)
+    for T in (temperature, 3.0, 5.0, 2.0, 6.0):
+        q, p = (student / T).softmax(1), (teacher / T).softmax(1)
+        total = total + images * kl_of(student, teacher, T)
+        total = total + images * (q @ q.T - p @ p.T).square().sum() / B
+        total = total + classes * (q.T @ q - p.T @ p).square().sum() / C
+    for T in (temperature, 3.0, 5.0):
+        total = total + kl_of(strong, of_strong, T)
+    for T in (2.0, 6.0):
+        total = total + kl_of(student, teacher, T)
+    cross_entropies = F.cross_entropy(student, inputs.batch.labels) + F.cross_entropy(
+        strong, inputs.batch.labels
+    )
+    return ce_weight * cross_entropies + weight * total
 
 
 def at(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
