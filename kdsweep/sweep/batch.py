@@ -45,7 +45,8 @@ from kdsweep.sweep.directory import (
 from kdsweep.sweep.estimate.probing import print_estimate
 from kdsweep.sweep.finalize import publish
 from kdsweep.sweep.hydra_jobs import HydraJobs
-from kdsweep.sweep.idle_keys import refuse_idle_temperature, refuse_search_keys
+from kdsweep.sweep.idle_keys import refuse_search_keys
+from kdsweep.sweep.idle_temperature import refuse_idle_temperature
 from kdsweep.sweep.open_context import open_context, show_destination
 from kdsweep.sweep.other_numerics import find_with_other_numerics
 from kdsweep.sweep.record import open_sweep

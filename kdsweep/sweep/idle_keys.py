@@ -1,19 +1,11 @@
 """Keys of Hydra, and of kdsweep's search, that have no effect where they are given."""
 
-from collections.abc import Sequence
-
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from kdsweep.common.text import error_reason
-from kdsweep.config.overrides import (
-    hydra_words,
-    is_kdsweep_search,
-    is_lockstep,
-    override_values,
-)
+from kdsweep.config.overrides import hydra_words, is_kdsweep_search, is_lockstep
 from kdsweep.errors import UserError
-from kdsweep.runs.spec import RunSpec
 
 RUN_DIR, SUBDIR, CHDIR = "hydra.run.dir", "hydra.sweep.subdir", "hydra.job.chdir"
 
@@ -60,29 +52,3 @@ def refuse_search_keys(overrides: tuple[str, ...]) -> None:
         if word.startswith("search."):
             key, _, value = word.partition("=")
             raise UserError(f"{key} must be left out unless search=bayes searches, got {value}")
-
-
-def refuse_idle_temperature(specs: Sequence[RunSpec], swept: Sequence[str]) -> None:
-    """Raise UserError if T is given, and every temperature of the sweep is a term's own.
-
-    With `loss=nkd T=4` the temperature would be that of `loss.nkd.T`, 1. A sweep over losses may
-    have T for another one, also where only a batch of its runs is at hand.
-    """
-    if "loss" in swept:
-        return
-    given = [override_values(spec.overrides).get("T") for spec in specs]
-    values = dict.fromkeys(value for value in given if value is not None)
-    if not values or any(spec.cell.T is not None for spec in specs):
-        return
-    own = [
-        f"loss.{term}.{name}"
-        for spec in specs
-        for term, options in spec.config.loss.items()
-        for name in ("T", "tau")
-        if name in options
-    ]
-    if own:
-        raise UserError(
-            f"T must be given as {' and '.join(dict.fromkeys(own))}, which this loss has in its"
-            f" place, got T={','.join(values)}"
-        )

@@ -59,15 +59,18 @@ def zero(layer: nn.Module) -> Drawn:
 
 RESNETS = "resnet8 resnet14 resnet20 resnet32 resnet44 resnet56 resnet110 resnet8x4 resnet32x4"
 # The models, then the distributions of the convolutions' weights and biases (None: there is no such
-# tensor) and of the linear layers' weights and biases. BatchNorm's are always one and zero.
+# tensor) and of the linear layers' weights and biases. BatchNorm's are one and zero,
+# but for the scales of ZERO.
 PUBLISHED = [
     # RepDistiller (models/*.py), and the same in mdistiller (mdistiller/models/cifar/*.py)
     (RESNETS, he, None, default, default),  # resnet.py
     ("resnet50", he, None, default, default),  # resnetv2.py
-    ("wrn16_2 wrn40_1 wrn40_2", he, None, default, zero),  # wrn.py
+    ("wrn16_2 wrn16_4 wrn28_2 wrn28_4 wrn40_1 wrn40_2", he, None, default, zero),  # wrn.py
     ("vgg8 vgg11 vgg13 vgg19", he, zero, small, zero),  # vgg.py
     ("mobilenetv2", he, None, small, zero),  # mobilenetv2.py
     ("shufflenetv1 shufflenetv2", default, None, default, default),  # ShuffleNetv1.py, v2.py
+    # yzd-v/cls_KD (mmcls/models/backbones/resnet.py, zero_init_residual; heads/linear_head.py)
+    ("resnet18_cifar resnet34_cifar", he, None, small, zero),
     # JoonyoungYi/KD-pytorch (models/studentnet.py, models/vgg.py)
     ("convnet4 vgg16", default, default, default, default),
     # pytorch/tutorials (beginner_source/knowledge_distillation_tutorial.py)
@@ -79,6 +82,8 @@ PUBLISHED = [
     ("mlp", None, None, default, default),
     ("cnn", he, None, default, default),
 ]
+# Of these models, the scale of the last BatchNorm of every block is zero.
+ZERO = {"resnet18_cifar": "bn2", "resnet34_cifar": "bn2"}
 TABLE = {name: row for names, *row in PUBLISHED for name in names.split()}
 SMALL = {"cnn": 8, "mlp": 64, "convnet4": 32}  # channels or units; others: share of the channels
 
@@ -128,8 +133,10 @@ def test_every_tensor_is_drawn_as_in_the_published_code(name: str) -> None:
     model, row = build(name), TABLE[name]
     checked = [*drawn(model, row)]
     assert [path for path, values, expected in checked if misses(values, expected)] == []
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert all((n.weight == 1).all() and not n.bias.any() for n in norms)
+    norms = {p: layer for p, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    scales = {path: 0 if path.split(".")[-1] == ZERO.get(name) else 1 for path in norms}
+    assert all((norms[path].weight == scales[path]).all() for path in norms)
+    assert not any(norm.bias.any() for norm in norms.values())
     assert len(checked) + 2 * len(norms) == len([*model.parameters()])
 
 

@@ -18,51 +18,51 @@ SMALL = [
 ]
 # name: (overrides, the identities of the run and of those related to it)
 RUNS = {
-    "ce": (["loss=ce"], {"run": "a11b5dc859fa8535"}),
-    "kl": (["T=1"], {"run": "7a6d6b3c4e026e7b", "teacher": "eba8db06af22974f"}),
+    "ce": (["loss=ce"], {"run": "ad96c15de7495d05"}),
+    "kl": (["T=1"], {"run": "668ebce94feb1931", "teacher": "ba426d472177a70a"}),
     "fitnet": (
         ["loss=[kl,fitnet]", "student=cnn"],
-        {"run": "21af7db2bc12f70d", "teacher": "eba8db06af22974f"},
+        {"run": "ebf579e36d755165", "teacher": "ba426d472177a70a"},
     ),
     "crd": (
         ["loss=crd", "student=cnn"],
-        {"run": "bbbd3e2494bb105d", "teacher": "eba8db06af22974f"},
+        {"run": "6cdfdaff269c6da4", "teacher": "ba426d472177a70a"},
     ),
     "peers": (
         ["teacher=peers", "student=cnn"],
-        {"run": "9db115da1cb6a22e", "peer second": "f8179c74db382d13"},
+        {"run": "ce6065a674305140", "peer second": "2cd9bd3bc801e812"},
     ),
     "online": (
         ["teacher.online=true", "student=cnn"],
-        {"run": "a50a6ef444d5fe21", "online": "9c1c3c50e20a789c"},
+        {"run": "f3c70bd2cda92966", "online": "629c0bbe62e5db79"},
     ),
     "assistant": (
         ["teacher=assistant", "student=cnn", "teacher.teacher.trainer.epochs=1"],
         {
-            "run": "eb4c659e7f0f33b3",
-            "teacher": "f1e5907e22d40c78",
-            "teacher.teacher": "c2aaab13cda1c71b",
+            "run": "6e056320c81e9f49",
+            "teacher": "70a8b1c7d6b9ed40",
+            "teacher.teacher": "21c28dee6d473ab0",
         },
     ),
     "ensemble": (
         ["teacher=ensemble", "student=cnn"],
         {
-            "run": "026c4f7edb5748ad",
-            "teacher.members.first": "eba8db06af22974f",
-            "teacher.members.second": "325b61bbaa7f0d23",
+            "run": "124d342ac7d3e6d1",
+            "teacher.members.first": "ba426d472177a70a",
+            "teacher.members.second": "e0cbae22ebf19915",
         },
     ),
     "born again": (
         ["teacher=born_again", "student=cnn", "teacher.trainer.epochs=1"],
-        {"run": "139befc4431d8d00", "teacher": "d6610112c830d979"},
+        {"run": "c5cac3f6fabad839", "teacher": "d63267269c6729a9"},
     ),
     "stages": (
         ["stages=hints", "stages.hints.epochs=2", "student=cnn"],
-        {"run": "b4a8300b234d613c", "teacher": "eba8db06af22974f", "stage 0": "43f6788e5f7ee4f2"},
+        {"run": "0c5ac3b97e7fdf29", "teacher": "ba426d472177a70a", "stage 0": "b00d9d4fbbd78298"},
     ),
     "bf16": (
         ["trainer.precision=bf16", "student=cnn"],
-        {"run": "90e29c2bbfd1ae14", "teacher": "eba8db06af22974f"},
+        {"run": "fda38fcefb3af911", "teacher": "ba426d472177a70a"},
     ),
     "extra keys": (
         [
@@ -71,18 +71,18 @@ RUNS = {
             *["+student.x=4", "student.model.width=${student.x}", "+teacher.trainer.y=3"],
             *["teacher.model.width=${teacher.trainer.y}", "+z=0.3", "alpha=${z}"],
         ],
-        {"run": "879629f42ee0c82e", "teacher": "a447e3170d71eaa1"},
+        {"run": "9e02dc83b9b663a0", "teacher": "2a7bb09acf43bfbe"},
     ),
     "peers with an extra key": (
         ["teacher=peers", "+temp=3", "loss.kl.T=${temp}", "student=cnn"],
-        {"run": "75a38221168868e5"},
+        {"run": "4c96aa992706923a"},
     ),
     "assistant with extra keys": (
         [
             *["teacher=assistant", "+temp=3", "teacher.loss.kl.T=${temp}", "student=cnn"],
             *["+dataset.foo=3", "student.model.width=${dataset.foo}"],
         ],
-        {"run": "ad4af050bcd9a81b", "teacher": "964c58bcd546b340"},
+        {"run": "46f0ebe1651c33e0", "teacher": "7bbb712a11d07b5b"},
     ),
     "online with extra keys": (
         [
@@ -90,7 +90,7 @@ RUNS = {
             *["student.model.width=${dataset.foo}", "T=${trainer.z}", "+teacher.trainer.y=3"],
             "teacher.model.width=${teacher.trainer.y}",
         ],
-        {"run": "b7fee55159e0157b", "online": "4b07334801ced56a"},
+        {"run": "4149d46b642e2c89", "online": "2b74ce72aa5dbc74"},
     ),
 }
 

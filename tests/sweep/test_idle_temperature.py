@@ -5,7 +5,7 @@ from commands import Specs
 
 from kdsweep.config.overrides import swept_keys
 from kdsweep.errors import UserError
-from kdsweep.sweep.idle_keys import refuse_idle_temperature
+from kdsweep.sweep.idle_temperature import refuse_idle_temperature
 
 
 @pytest.mark.parametrize(
