@@ -5,7 +5,7 @@ A model is an ``nn.Module`` from images (B, channels, H, W) to logits (B, C), bu
 ``cifar_resnet.ResNet``, ``bottleneck_resnet.BottleneckResNet``, ``wide_resnet.WideResNet``,
 ``vgg.VGG``, ``mobilenetv2.MobileNetV2``, ``shufflenetv1.ShuffleNetV1``,
 ``shufflenetv2.ShuffleNetV2``, ``tutorial.DeepNN`` and ``LightNN``, ``imagenette.PlainNet`` and
-``ResidualNet``; by name in their library, ``torchvision_model.Torchvision`` and
-``timm_model.Timm``. Those that are an ``nn.Sequential`` run their parts in the order in which
-``__init__`` assigns them.
+``ResidualNet``, ``vit.VisionTransformer``; by name in their library,
+``torchvision_model.Torchvision`` and ``timm_model.Timm``. Those that are an ``nn.Sequential`` run
+their parts in the order in which ``__init__`` assigns them.
 """

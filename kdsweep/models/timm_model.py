@@ -62,7 +62,14 @@ def Timm(
     of_weights = Normalization(tuple(source.mean), tuple(source.std)) if pretrained else None
     set_expected(model, normalize, in_shape, of_weights)
     move_class_here(model)
+    if hasattr(model, "set_distilled_training"):
+        model.register_forward_hook(logits_of_class_head)
     return model
+
+
+def logits_of_class_head(model: nn.Module, images: object, logits: object) -> object:
+    """In distilled training timm's model returns those of both heads; the second is a feature."""
+    return logits[0] if isinstance(logits, tuple) else logits
 
 
 def move_class_here(model: nn.Module) -> None:

@@ -23,6 +23,7 @@ from kdsweep.models.shufflenetv1 import ShuffleNetV1
 from kdsweep.models.shufflenetv2 import ShuffleNetV2
 from kdsweep.models.tutorial import DeepNN, LightNN
 from kdsweep.models.vgg import VGG
+from kdsweep.models.vit import VisionTransformer
 from kdsweep.models.wide_resnet import WideResNet
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -195,6 +196,19 @@ FAMILIES = {
             "hidden": (32,),
         },
     ),
+    "vit": (
+        VisionTransformer,
+        {"patch": 8, "width": 24, "depth": 2, "distillation_token": True},
+        LARGE,
+        {
+            "patch_embed": (16, 24),
+            "blocks.0": (18, 24),
+            "norm": (18, 24),
+            "pool": (24,),
+            "head": (10,),
+            "head_dist": (10,),
+        },
+    ),
 }
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -310,6 +324,7 @@ SMALLEST = {
     "deepnn": 4,
     "imagenette_plain": 32,
     "imagenette_residual": 32,
+    "vit": 8,
 }
 
 
@@ -371,6 +386,7 @@ def test_the_yaml_files_are_all_there():
     others = {"resnet50", "mobilenetv2", "shufflenetv1", "shufflenetv2"}
     assert students >= resnets | vggs | wide | others | {"mlp", "cnn", "convnet4"}
     assert students >= {"lightnn", "deepnn", "imagenette_plain", "imagenette_residual"}
+    assert students >= {"vit_tiny", "vit_tiny_distilled"}
     assert teachers >= students | {"resnet34"}
 
 

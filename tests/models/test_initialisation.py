@@ -53,13 +53,18 @@ def default(layer: nn.Module) -> Drawn:
     return Drawn("uniform", 1 / math.sqrt(fan_in(layer)))
 
 
+def deit(layer: nn.Module) -> Drawn:
+    """Of linear layers and learned tokens; cut at 100 deviations, that is not at all."""
+    return Drawn("normal", 0.02)
+
+
 def zero(layer: nn.Module) -> Drawn:
     return Drawn("uniform", 0.0)
 
 
 RESNETS = "resnet8 resnet14 resnet20 resnet32 resnet44 resnet56 resnet110 resnet8x4 resnet32x4"
 # The models, then the distributions of the convolutions' weights and biases (None: there is no such
-# tensor) and of the linear layers' weights and biases. BatchNorm's are one and zero,
+# tensor) and of the linear layers' weights and biases. Norms' are one and zero,
 # but for the scales of ZERO.
 PUBLISHED = [
     # RepDistiller (models/*.py), and the same in mdistiller (mdistiller/models/cifar/*.py)
@@ -78,6 +83,8 @@ PUBLISHED = [
     # IvLabs/stagewise-knowledge-distillation (5fm.py, and medium_model.py with fastai's conv_layer)
     ("imagenette_plain", default, default, default, default),
     ("imagenette_residual", he_in, None, default, default),
+    # facebookresearch/deit (models.py, with timm 0.3.2, vision_transformer.py)
+    ("vit_tiny vit_tiny_distilled", default, default, deit, zero),
     # our own
     ("mlp", None, None, default, default),
     ("cnn", he, None, default, default),
@@ -85,7 +92,13 @@ PUBLISHED = [
 # Of these models, the scale of the last BatchNorm of every block is zero.
 ZERO = {"resnet18_cifar": "bn2", "resnet34_cifar": "bn2"}
 TABLE = {name: row for names, *row in PUBLISHED for name in names.split()}
-SMALL = {"cnn": 8, "mlp": 64, "convnet4": 32}  # channels or units; others: share of the channels
+SMALL = {
+    "cnn": 8,
+    "mlp": 64,
+    "convnet4": 32,
+    "vit_tiny": 48,
+    "vit_tiny_distilled": 48,
+}  # channels or units; others: share of the channels
 
 
 def build(name: str) -> nn.Module:
@@ -97,7 +110,7 @@ def build(name: str) -> nn.Module:
 
 
 def drawn(model: nn.Module, row: Iterable) -> Iterator[tuple[str, Tensor, Drawn]]:
-    """Each tensor with its path and its published distribution, without those of BatchNorm."""
+    """Each tensor with its path and its published distribution, without those of norms."""
     convolution, convolution_bias, linear, linear_bias = row
     for path, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -108,6 +121,8 @@ def drawn(model: nn.Module, row: Iterable) -> Iterator[tuple[str, Tensor, Drawn]
             assert (layer.bias is None) == (bias is None), path
             if bias is not None:
                 yield f"{path}.bias", layer.bias.detach(), bias(layer)
+    for path, tokens in model.named_parameters(recurse=False):
+        yield path, tokens.detach(), deit(model)
 
 
 def misses(values: Tensor, expected: Drawn) -> bool:
@@ -133,7 +148,8 @@ def test_every_tensor_is_drawn_as_in_the_published_code(name: str) -> None:
     model, row = build(name), TABLE[name]
     checked = [*drawn(model, row)]
     assert [path for path, values, expected in checked if misses(values, expected)] == []
-    norms = {p: layer for p, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    kinds = nn.BatchNorm2d | nn.LayerNorm
+    norms = {path: layer for path, layer in model.named_modules() if isinstance(layer, kinds)}
     scales = {path: 0 if path.split(".")[-1] == ZERO.get(name) else 1 for path in norms}
     assert all((norms[path].weight == scales[path]).all() for path in norms)
     assert not any(norm.bias.any() for norm in norms.values())

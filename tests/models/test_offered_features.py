@@ -68,6 +68,9 @@ class Shapes:
 def test_maps_are_maps_from_large_to_small(offered):
     features, shapes = offered
     maps = [shapes[name] for name in features.maps]
+    if features.maps[:1] == ["blocks.1"]:  # of a transformer, rows of tokens
+        assert {len(shape) for shape in maps} == {2}
+        return
     assert all(len(shape) == 3 for shape in maps)
     heights = [height for _, height, _ in maps]
     assert heights == sorted(heights, reverse=True)

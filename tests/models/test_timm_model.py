@@ -48,6 +48,19 @@ class TestWithTimm:
         model = Timm("test_vit", in_shape=(1, 64, 64), num_classes=10)
         assert model(torch.rand(2, 1, 64, 64)).shape == (2, 10)
 
+    def test_in_distilled_training_the_logits_are_those_of_the_class_head(self):
+        model = Timm("deit_tiny_distilled_patch16_224", in_shape=SHAPE, num_classes=10)
+        images = torch.rand(2, *SHAPE)
+        extractor = FeatureExtractor(copy.deepcopy(model).train(), ["head", "head_dist"])
+        before = extractor(images)
+        extractor.model.set_distilled_training()
+        after = extractor(images)
+        both = (after.features["head"] + after.features["head_dist"]) / 2
+        assert torch.equal(before.logits, both)
+        assert torch.equal(after.logits, after.features["head"])
+        extractor.model.eval()
+        assert torch.equal(extractor(images).logits, both)
+
     def test_building_is_seeded(self):
         def built():
             torch.manual_seed(1)
