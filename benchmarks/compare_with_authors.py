@@ -16,7 +16,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from authors import on_embeddings, on_levels, on_logits, on_maps  # noqa: F401  they add their rows
+from authors import (  # noqa: F401  they add their rows
+    on_embeddings,
+    on_levels,
+    on_logits,
+    on_maps,
+    on_own_heads,
+)
 from authors.comparison import ROWS, Row, errors_of
 from authors.report import Compared, table, write
 

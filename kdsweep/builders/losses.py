@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
@@ -116,6 +117,15 @@ def init_seed(config: RunConfig) -> int:
     if config.member_name is None:
         return config.seed
     return derive("beside", config.seed, config.member_name)
+
+
+def prepare_student_network(config: RunConfig, objective: Objective, network: nn.Module) -> None:
+    """Give each term the network of the student. Raises UserError if one cannot train it."""
+    for name, term in objective.terms.items():
+        assert isinstance(term, Term)
+        for part in per_teacher_terms(term):
+            with naming_key(f"loss.{name}", config.loss[name]):
+                part.prepare_student(network)
 
 
 def set_up_terms(

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.losses import build_objective, init_seed, set_up_terms
+from kdsweep.builders.losses import (
+    build_objective,
+    init_seed,
+    prepare_student_network,
+    set_up_terms,
+)
 from kdsweep.builders.models import build_network, extract_features, load_checkpoint
 from kdsweep.builders.optimizers import build_optimizer, build_schedule
 from kdsweep.common.rng import derive
@@ -28,6 +33,7 @@ def build_student_network(
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)
     objective = build_objective(config)
+    prepare_student_network(config, objective, model)
     required = sorted({*objective.student_features, *features})
     return extract_features(model, required, key, dataset, config.loss), objective
 

@@ -6,5 +6,6 @@ logits: ``kl.KL``, ``soft_ce.SoftCE``, ``mse.MSE``, ``mse_probs.MSEProbs``, ``dk
 ``sp.SP``,
 ``cc.CC``, ``rkd.RKD``, ``pkt.PKT``, ``nst.NST``, ``ft.FT``, ``vid.VID``, ``fsp.FSP``, ``ab.AB``,
 ``ofd.OFD``, ``review.Review``, ``crd.CRD``, ``srd.SRD``, ``cosine.Cosine``, ``ickd.ICKD``,
-``pad.PAD``, ``kdsvd.KDSVD``. Without a teacher: ``tfkd.TfKD``.
+``pad.PAD``, ``kdsvd.KDSVD``. Without a teacher: ``tfkd.TfKD``. With heads
+of the student: ``deit.DeiT``, ``ofa.OFA``.
 """

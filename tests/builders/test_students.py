@@ -60,6 +60,15 @@ def test_the_optimizer_trains_the_network_and_the_terms(student) -> None:
     assert len(trained) > len(list(fitnet.model.parameters()))
 
 
+@pytest.mark.parametrize(("loss", "distilled"), [("deit", True), ("kl", False)])
+def test_a_term_of_the_distillation_head_puts_the_network_in_distilled_training(
+    student, loss: str, distilled: bool
+) -> None:
+    """Whenever it is built: a resumed run is, too."""
+    words = ["student=vit_tiny_distilled", "student.model.width=6", "student.model.depth=1"]
+    assert student(f"loss={loss}", *words).model.distilled_training is distilled
+
+
 @pytest.mark.parametrize(("words", "derived"), [((), True), (("teacher.online=true",), False)])
 def test_margins_are_derived_from_the_batch_norms_of_a_trained_teacher(
     student, words: tuple[str, ...], derived: bool

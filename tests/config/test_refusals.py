@@ -29,8 +29,8 @@ def faults(checker: Checker, *words: str) -> list[str]:
 
 
 LOSSES = (
-    "ab, at, cc, ce, cosine, crd, dist, dkd, fitnet, fsp, ft, ickd, kdsvd, kl, mlkd, mse,"
-    " mse_probs, nkd, nst, ofd, pad, pkt, review, rkd, soft_ce, sp, srd, tfkd, vid, wttm"
+    "ab, at, cc, ce, cosine, crd, deit, dist, dkd, fitnet, fsp, ft, ickd, kdsvd, kl, mlkd, mse,"
+    " mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, soft_ce, sp, srd, tfkd, vid, wttm"
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
 TRAINER = "epochs, batch_size, device, precision, threads, grad_clip, test_curve"

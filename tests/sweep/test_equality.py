@@ -35,6 +35,22 @@ from outcomes import both, digests
         (2, ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"]),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
         (4, ["T=1,4", "seed=0,1"]),
+        (
+            3,
+            [
+                *("student=vit_tiny_distilled", "student.model.width=12", "student.model.depth=3"),
+                "student.features.maps=[blocks.0,blocks.2]",
+                "student.model.drop_path=0.2",
+                "loss=ofa,deit,[kl,deit]",
+            ],
+        ),
+        (
+            2,
+            [
+                *("teacher=vit_tiny_distilled", "teacher.model.width=12", "teacher.model.depth=2"),
+                *("teacher.features.maps=[blocks.1]", "student=cnn", "loss=kl,ofa"),
+            ],
+        ),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(

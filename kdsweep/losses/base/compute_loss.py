@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.feature_term import FeatureTerm, LearnedFeatureTerm
+from kdsweep.losses.base.feature_term import FeatureTerm
 from kdsweep.losses.base.term import Term
 
 
@@ -22,7 +22,8 @@ def compute_loss(
     are drawn from torch's default generator.
 
     Args:
-        student: the logits (B, C); for a feature term one feature (B, ...) for each of its pairs.
+        student: the logits (B, C); for a term over pairs one feature (B, ...) for each of them, for
+            another one with features the logits, then those.
         teacher: likewise.
         labels: (B,) int64, for terms that need them. The B images are taken for the whole
             training set.
@@ -36,7 +37,7 @@ def compute_loss(
         if term.needs_labels:
             raise ValueError(f"labels must be given, {type(term).__name__} needs them")
         labels = torch.zeros(count, dtype=torch.int64, device=device)
-    if isinstance(term, FeatureTerm) and not (isinstance(term, LearnedFeatureTerm) and term.links):
+    if not any(len(part) for part in term.children() if isinstance(part, nn.ModuleList)):
         term.setup(student_output, teacher_output, labels)
         term.to(device)
     images = torch.empty(count, 0, device=device)
@@ -48,7 +49,11 @@ def compute_loss(
 def as_output(term: Term, given: Tensor | Sequence[Tensor], side: int) -> Output:
     """The tensors as a network's output; ``side`` 0 is the student's of each pair."""
     tensors = [given] if isinstance(given, Tensor) else list(given)
-    names = [pair[side] for pair in term.pairs] if isinstance(term, FeatureTerm) else ["logits"]
+    if isinstance(term, FeatureTerm):
+        counted, names = "pairs", [pair[side] for pair in term.pairs]
+    else:
+        features = (term.student_features, term.teacher_features)[side]
+        counted, names = "logits and features", ["logits", *features]
     if len(tensors) != len(names):
-        raise ValueError(f"tensors must be as many as pairs, {len(names)}, got {len(tensors)}")
+        raise ValueError(f"tensors must be as many as {counted}, {len(names)}, got {len(tensors)}")
     return Output(tensors[0], dict(zip(names, tensors, strict=True)))

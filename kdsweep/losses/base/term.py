@@ -23,6 +23,7 @@ class Term(nn.Module):
       other term the mean over both views counts;
     - ``student_features`` and ``teacher_features``, the module paths whose outputs it reads from
       ``Output.features``;
+    - ``prepare_student``, to read the student's network, or to set how it runs in training;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
     - ``read_teacher``, to copy from the teacher's network what its outputs do not show;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
@@ -43,6 +44,9 @@ class Term(nn.Module):
         self.weight = float(weight)
         self.student_features = ()
         self.teacher_features = ()
+
+    def prepare_student(self, network: nn.Module) -> None:
+        """Called once, before ``setup``, with the network of the student; not by `compute_loss`."""
 
     def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Called once, before training, with the outputs for one batch of zeros.

@@ -16,6 +16,7 @@ from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.vit import VisionTransformer
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted((CONF / "loss").glob("*.yaml"))
@@ -58,6 +59,14 @@ def build(path, **options):
     return terms
 
 
+def student_for(terms):
+    """With a distillation head for the term that trains it."""
+    if "deit" in terms:
+        sizes = {"width": 8, "depth": 1, "heads": 2}
+        return VisionTransformer((1, 8, 8), 10, distillation_token=True, **sizes)
+    return CNN((1, 8, 8), 10, width=8)
+
+
 class Pair:
     """A small student and its teacher on a random batch, with the features that the terms need."""
 
@@ -66,11 +75,12 @@ class Pair:
         self.objective = Objective(terms, hard_weight=None, alpha=None)
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
         width = 8 if {"fsp", "kdsvd"} & set(terms) else 16  # these compare channel by channel
-        student, teacher = CNN((1, 8, 8), 10, width=8), CNN((1, 8, 8), 10, width=width)
+        student, teacher = student_for(terms), CNN((1, 8, 8), 10, width=width)
         self.student = FeatureExtractor(student, self.objective.student_features)
         self.teacher = FeatureExtractor(teacher.eval(), self.objective.teacher_features)
         self.precision = precision
         for term in terms.values():
+            term.prepare_student(student)
             term.setup(*self.outputs(), torch.arange(100) % 10)
 
     def outputs(self):
