@@ -41,8 +41,9 @@ def test_by_default_the_logits_are_the_mean_of_both_heads(images) -> None:
     extractor = FeatureExtractor(build(), ["head", "head_dist"])
     for training in (False, True):
         extractor.model.train(training)
-        logits, features, _ = extractor(images)
-        assert torch.equal(logits, (features["head"] + features["head_dist"]) / 2)
+        output = extractor(images)
+        heads = output.features["head"] + output.features["head_dist"]
+        assert torch.equal(output.logits, heads / 2)
 
 
 def test_in_distilled_training_they_are_those_of_the_class_head(images) -> None:
@@ -50,9 +51,9 @@ def test_in_distilled_training_they_are_those_of_the_class_head(images) -> None:
     before = model.eval()(images)
     model.set_distilled_training()
     assert torch.equal(model(images), before)
-    logits, features = FeatureExtractor(model.train(), ["head", "head_dist"])(images)[:2]
-    assert torch.equal(logits, features["head"])
-    assert not torch.equal(logits, features["head_dist"])
+    output = FeatureExtractor(model.train(), ["head", "head_dist"])(images)
+    assert torch.equal(output.logits, output.features["head"])
+    assert not torch.equal(output.logits, output.features["head_dist"])
     model.set_distilled_training(False)
     assert torch.equal(model(images), before)
 
