@@ -83,7 +83,9 @@ class VisionTransformer(nn.Module):
         Those of the distillation head are the feature ``head_dist``. Raises ValueError without one.
         """
         if self.head_dist is None:
-            raise ValueError("distillation_token must be true for distilled training, got false")
+            raise ValueError(
+                "student.model.distillation_token must be true for distilled training, got false"
+            )
         self.distilled_training = enable
 
     def forward(self, images: Tensor) -> Tensor:
