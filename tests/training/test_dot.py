@@ -175,7 +175,7 @@ def test_students_among_many_equal_a_student_alone() -> None:
 
 def test_peers_learn_by_it_and_by_a_learned_temperature() -> None:
     def peer(seed: int) -> Student:
-        term = CTKD(T_min=1.0, T_range=20.0, loops=2, strength=1.0, weight=0.5)
+        term = CTKD(T_min=1.0, T_range=20.0, loops=2, strength=1000.0, weight=0.5)
         terms: dict[str, Any] = {"ctkd": MultiTeacherLoss([term])}
         return make_student(optimizer=DOT, seed=seed, lr=0.01, terms=terms)
 
