@@ -57,7 +57,7 @@ def photos(folder: Path) -> None:
 
 
 def test_every_experiment_is_listed() -> None:
-    assert len(EXPERIMENTS) == 29
+    assert len(EXPERIMENTS) == 31
     assert len(PAIRS) == 21
 
 

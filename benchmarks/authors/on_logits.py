@@ -11,6 +11,7 @@ from torch import Tensor
 from authors.comparison import Case, Loss, compares
 from authors.repositories import (
     CLS_KD,
+    CTKD,
     DIST_KD,
     IMAGE_CLASSIFICATION_SOTA,
     KD_DATA,
@@ -67,6 +68,26 @@ def kl_standardized(kd: Any) -> Iterator[Case]:
     for temperature in TEMPERATURES:
         theirs = partial(kd.kd_loss, temperature=temperature, logit_stand=True)
         yield on_logits(ours("kl", T=temperature, standardize=True), theirs)
+
+
+@compares("ctkd", CTKD, "models/temp_global.py", "distiller_zoo/KD.py", note="at its first T")
+def ctkd(temperatures: Any, kd: Any) -> Iterator[Case]:
+    yield on_logits(ours("ctkd"), partial(kd.DistillKL(), temp=first_temperature(temperatures)))
+
+
+@compares(
+    "ctkd", CTKD, "models/temp_global.py", "distiller_zoo/DKD.py", note="`dkd`, at its first T"
+)
+def ctkd_dkd(temperatures: Any, dkd: Any) -> Iterator[Case]:
+    T = first_temperature(temperatures)
+    theirs = partial(dkd.DKDloss(), alpha=1.0, beta=2.0, temperature=T)
+    yield on_logits(ours("ctkd", dkd={"alpha": 1.0, "beta": 2.0}), theirs, labels=True)
+
+
+def first_temperature(temperatures: Any) -> Tensor:
+    """As in helper/loops.py, with t_start 1 and t_end 20."""
+    learned: Tensor = temperatures.Global_T().double()(None, None, -1.0)
+    return (1 + 20 * learned.sigmoid()).detach()
 
 
 @compares("soft_ce", KD_PYTORCH, "trainer.py", note="`cse`")

@@ -4,6 +4,7 @@ from authors.checkouts import Repository
 
 AB_DISTILLATION = Repository("bhheo", "AB_distillation", "a7701d3506")
 CLS_KD = Repository("yzd-v", "cls_KD", "1e5d48f369")
+CTKD = Repository("zhengli97", "CTKD", "7d52522412")
 DEIT = Repository("facebookresearch", "deit", "7e160fe43f")
 DIST_KD = Repository("hunto", "DIST_KD", "2418f18b1f")
 IMAGE_CLASSIFICATION_SOTA = Repository("hunto", "image_classification_sota", "6f7a70a1dd")

@@ -76,6 +76,8 @@ def _refusal(node: dict[str, Any], error: Exception) -> str:
     target = find_target(node["_target_"])
     assert target is not None, "it has been called"
     options = options_of(node)
+    if str(error).partition(" ")[0] in options:  # of our own optimizers, and in our form
+        return refusal_of(node, "optimizer", error)
 
     def reason(given: Collection[str]) -> str | None:
         """Why there is no optimizer with some of the options; None if there is one."""

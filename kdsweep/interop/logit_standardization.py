@@ -27,7 +27,7 @@ def logit_standardization(options: Options) -> Translation:
     """
     kind = options.text("DISTILLER.TYPE")
     words = _loss(kind, options)
-    recipe, notes = recipe_words(options, ("ours",) if kind == "MLKD" else ("base", "crd"))
+    recipe, notes = recipe_words(options, ("ours",) if kind == "MLKD" else mdistiller.TRAINERS)
     return options.translation([*recipe, *words], [*ITS_METHODS[kind].notes, *notes])
 
 

@@ -107,7 +107,8 @@ RECIPE: Mapping[str, float | str] = {
     "SOLVER.LR_DECAY_STAGES": "[150, 180, 210]",
     "SOLVER.TYPE": "SGD",
 }
-OTHERS = ("EXPERIMENT.*", "LOG.*", "DATASET.NUM_WORKERS", "DATASET.TEST.*", "SOLVER.DOT.*")
+OTHERS = ("EXPERIMENT.*", "LOG.*", "DATASET.NUM_WORKERS", "DATASET.TEST.*")
+TRAINERS = ("base", "crd", "dot", "crd_dot")
 FLAGS = ("resume",)
 TEACHERS = "download_ckpts/cifar_teachers"
 
@@ -135,24 +136,29 @@ def method_words(method: Method, options: Options) -> list[str]:
 
 
 def recipe_words(
-    options: Options, trainers: Sequence[str] = ("base", "crd")
+    options: Options, trainers: Sequence[str] = TRAINERS
 ) -> tuple[list[str], list[str]]:
     """The networks and the recipe, if a part of them is given, and notes about them."""
-    options.text("SOLVER.TRAINER", trainers)
+    with_dot = options.text("SOLVER.TRAINER", trainers) in ("dot", "crd_dot")
+    dot = dot_words(options) if with_dot else []
     if options.text("DATASET.TYPE") != "cifar100":
-        return [], ["networks, data and recipe are translated for CIFAR-100 alone"]
+        return dot, ["networks, data and recipe are translated for CIFAR-100 alone"]
     if not options.gives(*RECIPE):
-        return [], []
+        return dot, []
     options.fixed("SOLVER.TYPE")
     teacher = options.text("DISTILLER.TEACHER")
     student = network("DISTILLER.STUDENT", options.text("DISTILLER.STUDENT"))
-    words = cifar100(network("DISTILLER.TEACHER", teacher), student)
+    words = [*cifar100(network("DISTILLER.TEACHER", teacher), student), *dot]
     for name, (template, _) in SOLVER.items():
         words.append(template.format(number(options.number(name))))
     milestones = ",".join(numbers(options.text("SOLVER.LR_DECAY_STAGES")))
     checkpoint = f"{TEACHERS}/{teacher}_vanilla/ckpt_epoch_240.pth"
     note = f"the teacher is trained here; its weights there are teacher.checkpoint={checkpoint}"
     return [*words, f"schedule.milestones=[{milestones}]"], [note]
+
+
+def dot_words(options: Options) -> list[str]:
+    return ["optimizer=dot", f"optimizer.delta={number(options.number('SOLVER.DOT.DELTA'))}"]
 
 
 def command_line(given: Given, methods: Mapping[str, Method] = METHODS) -> CommandLine:
@@ -168,4 +174,5 @@ def command_line(given: Given, methods: Mapping[str, Method] = METHODS) -> Comma
     if method.term == "review":
         values["REVIEWKD.STU_PREACT"] = "False"
     values |= {"DATASET.TYPE": "cifar100", "SOLVER.TRAINER": "base", **RECIPE}
+    values["SOLVER.DOT.DELTA"] = 0.075
     return CommandLine(values, flags=FLAGS, others=(*method.others, *OTHERS))

@@ -42,9 +42,12 @@ class DKD(SoftTargetTerm):
 
 
 def divergences(
-    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, T: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """TCKD and NCKD, with T^2; float64 logits (B, C), labels (B,), no teacher's gradient."""
+    """TCKD and NCKD, with T^2; float64 logits (B, C), labels (B,), no teacher's gradient.
+
+    A learned T, a scalar tensor, has a gradient.
+    """
     teacher, shift = teacher_logits.detach() / T, (student_logits - teacher_logits.detach()) / T
     rest, rest_shift = other_logits(teacher, labels), other_logits(shift, labels)
     others, _, p = SoftTargetComparison.apply(rest, rest_shift)

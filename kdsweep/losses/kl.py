@@ -24,7 +24,11 @@ class KL(SoftTargetTerm):
         return kl_divergence(student_logits, teacher_logits, self.T)
 
 
-def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, T: float) -> Tensor:
-    """Mean over the batch, with T^2; float64 logits (B, C), the teacher's without gradient."""
+def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, T: float | Tensor) -> Tensor:
+    """Mean over the batch, with T^2; float64 logits (B, C), the teacher's without gradient.
+
+    A learned T, a scalar tensor, has a gradient.
+    """
     divergences, _, _ = compare_soft_targets(student_logits / T, teacher_logits / T)
-    return T**2 * divergences.mean()
+    value: Tensor = T**2 * divergences.mean()
+    return value

@@ -77,7 +77,8 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Up to the optimizer's learning rate and down to almost 0 (Smith & Topin 2018).
 
-    Momentum (beta1 of Adam) runs the other way, as in `torch.optim.lr_scheduler.OneCycleLR`.
+    Momentum (beta1 of Adam) runs the other way, as in `torch.optim.lr_scheduler.OneCycleLR`. Other
+    optimizers, such as DOT with two momenta, have only their learning rate moved.
     """
 
     def __init__(self, *, pct_start: float = 0.3, warmup_epochs: int = 0) -> None:
@@ -89,5 +90,9 @@ class OneCycle(Schedule):
         peaks = [group["lr"] for group in optimizer.param_groups]
         # One step more than there are batches: the scheduler is stepped once after the last one.
         return lr_scheduler.OneCycleLR(
-            optimizer, peaks, total_steps=steps + 1, pct_start=self.pct_start
+            optimizer,
+            peaks,
+            total_steps=steps + 1,
+            pct_start=self.pct_start,
+            cycle_momentum=not optimizer.defaults.keys().isdisjoint({"momentum", "betas"}),
         )

@@ -1,6 +1,7 @@
 """A student: a network in training, with its objective, optimizer and schedule."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from kdsweep.common.rng import reseed
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.objective import Objective
+from kdsweep.losses.base.objective import HARD, Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.training.gradients import RATIO, gradient_ratios
+from kdsweep.training.dot import DOT
+from kdsweep.training.gradients import RATIO, clip_gradient, gradient_ratios
 from kdsweep.training.views import output_of_views
 
 
@@ -93,10 +95,9 @@ class Student:
         if self.epoch == step == 0:
             self._ratios = gradient_ratios(terms, self.objective.weights, self.model)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        self._backward(total, terms)
         if self.grad_clip is not None:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(trained, self.grad_clip)
+            clip_gradient(self.optimizer, self.grad_clip)
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
@@ -109,12 +110,23 @@ class Student:
             self._sums += values * len(batch.labels)
             self._count += len(batch.labels)
 
+    def _backward(self, total: Tensor, terms: Mapping[str, Tensor]) -> None:
+        if not isinstance(self.optimizer, DOT):
+            total.backward()
+            return
+        parts = self.objective.weighted(terms, self.epoch)
+        task = parts.pop(HARD, None)
+        distillation = torch.stack(list(parts.values())).sum() if parts else None
+        self.optimizer.backward(task, distillation)
+
     def end_epoch(self) -> dict[str, float]:
         """The epoch's training metrics; fails the student if it has become non-finite."""
         names = ["train/loss", *(f"train/{name}" for name in self._terms), "train/acc"]
         values = (self._sums / max(self._count, 1)).tolist()
         ratios = {f"{RATIO}{name}": ratio.item() for name, ratio in self._ratios.items()}
-        metrics = {**dict(zip(names, values, strict=True)), "lr": self._lr, **ratios}
+        learned = {name: value.item() for name, value in self.objective.metrics().items()}
+        means = dict(zip(names, values, strict=True))
+        metrics = {**means, "lr": self._lr, **learned, **ratios}
         if not all(torch.isfinite(p).all() for p in self.model.parameters()):
             self.fail(f"non-finite parameters at the end of epoch {self.epoch}")
         if not all(map(math.isfinite, values)):

@@ -24,6 +24,7 @@ TEXTS = {
     "DISTILLER.STUDENT": tuple(NAMES),
     "lr_decay_epochs": ("1,2", "3"),
     "SOLVER.LR_DECAY_STAGES": ("[1, 2]", "[3]"),
+    "SOLVER.TRAINER": ("base", "dot"),
     "DATASET.TYPE": ("cifar100", "imagenet"),
     "REVIEWKD.STU_PREACT": ("False", "True"),
     "EXPERIMENT.LOGIT_STAND": ("False", "True"),

@@ -129,6 +129,22 @@ def test_mdistillers_config_is_read_and_the_command_line_precedes_it(
     assert "download_ckpts/cifar_teachers/vgg13_vanilla" in translation.notes[0]
 
 
+def test_mdistillers_dot_is_an_optimizer(compose: Compose, tmp_path: Path) -> None:
+    """configs/cifar100/dot/vgg13_vgg8.yaml; the optimizer is also translated without a recipe."""
+    (tmp_path / "dot.yaml").write_text(
+        "DISTILLER: {TYPE: KD, TEACHER: vgg13, STUDENT: vgg8}\n"
+        "SOLVER: {WEIGHT_DECAY: 0.0005, TRAINER: dot, DOT: {DELTA: 0.05}}\n"
+    )
+    translation = translate("mdistiller", ["--cfg", f"{tmp_path}/dot.yaml"])
+    cfg = compose(*translation.words)
+    published = compose("experiment=cifar100_dot", "experiment/pair=vgg13_vgg8")
+    assert cfg.optimizer == {**published.optimizer, "delta": 0.05}
+    assert (cfg.hard_weight, cfg.loss.kl.weight, cfg.T) == (0.1, published.loss.kl.weight, 4.0)
+    assert not any("not translated" in note for note in translation.notes)
+    words = translate("mdistiller", ["SOLVER.TRAINER", "dot", "DATASET.TYPE", "imagenet"]).words
+    assert words[:2] == ["optimizer=dot", "optimizer.delta=0.075"]
+
+
 def test_the_recipe_of_kd_pytorch(compose: Compose) -> None:
     words = "--T=16 --alpha=0.5 --optimizer=sgd-cifar10 --teacher_model_name=vgg"
     cfg = compose(*translate("kd-pytorch", words.split()).words)

@@ -57,7 +57,7 @@ def test_flags_lists_and_the_folder_of_images() -> None:
         ("mmrazor", "tools/train.py configs/kd.py", "must be one of tau, loss_weight, "),
         ("mmrazor", "reduction=mean", "reduction must be one of batchmean, got mean"),
         ("mdistiller", "--cfg nothing.yaml", "cfg must be a yaml file, got nothing.yaml: "),
-        ("mdistiller", "SOLVER.TRAINER dot", "SOLVER.TRAINER must be one of base, crd, got dot"),
+        ("mdistiller", "SOLVER.TRAINER dott", "SOLVER.TRAINER must be one of base, crd, dot, "),
         ("mdistiller", "AT.P=3", "AT.P must be 2, the only value known here, got 3"),
         ("distiller", "--kd-start-epoch 5", "kd_start_epoch must be 0, the only value known"),
     ],

@@ -60,11 +60,13 @@ def make_student(
     dropout = options.pop("dropout", 0.0)
     network = {"mlp": MLP, "cnn": CNN}[model](**keywords, dropout=dropout)
     made: dict[str, Term] = {"kl": KL(T=T, weight=alpha)} if terms is None else terms
+    if callable(terms):  # so that each student gets its own
+        made = terms()
     schedules = options.pop("schedules", None)
     follows = alpha if made else None
     objective = Objective(made, hard_weight=None, alpha=follows, schedules=schedules)
     kind = options.pop("optimizer", torch.optim.AdamW)
-    optimizer = kind(network.parameters(), lr=lr)
+    optimizer = kind([*network.parameters(), *objective.parameters()], lr=lr)
     schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=3)
     return Student(FeatureExtractor(network), objective, optimizer, schedule, seed=seed, **options)
 

@@ -12,6 +12,7 @@ from toys import make_student, train
 
 from kdsweep.common.files import write_bytes_atomic
 from kdsweep.losses.base.weight_schedule import WeightSchedule
+from kdsweep.losses.ctkd import CTKD
 from kdsweep.tracking.disk import is_full
 from kdsweep.training.checkpoint import (
     Saved,
@@ -22,6 +23,7 @@ from kdsweep.training.checkpoint import (
     save_weights,
     sha256,
 )
+from kdsweep.training.dot import DOT
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.weight_match import load_file_into
 
@@ -31,6 +33,8 @@ RECIPES = [
     {"model": "cnn", "optimizer": torch.optim.SGD},
     {"model": "cnn", "precision": "bf16"},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
+    {"terms": lambda: {"ctkd": CTKD(T_min=1, T_range=20, loops=3, strength=1, weight=0.5)}},
+    {"optimizer": DOT},
 ]
 
 

@@ -31,9 +31,18 @@ class MultiTeacherLoss(Term):
         for index, term in enumerate(per_teacher_terms(self)):
             term.load_stage_state(state_below(f"terms.{index}.", state))
 
+    def metrics(self) -> dict[str, Tensor]:
+        """The mean over the teachers."""
+        every = [term.metrics() for term in per_teacher_terms(self)]
+        return {name: torch.stack([one[name] for one in every]).mean() for name in every[0]}
+
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
         pairs = zip(per_teacher_terms(self), teacher.members, strict=True)
-        return torch.stack([term(student, member, batch) for term, member in pairs]).mean()
+        values = []
+        for term, member in pairs:
+            term.epoch = self.epoch
+            values.append(term(student, member, batch))
+        return torch.stack(values).mean()
 
 
 def per_teacher_terms(term: Term) -> Iterator[Term]:

@@ -72,14 +72,26 @@ class Objective(nn.Module):
             if self.needs_teacher:
                 raise ValueError(f"a teacher is needed by {', '.join(self.terms)}")
             teacher = Output(torch.empty(0), {}, strong=Output(torch.empty(0), {}))
-        contributions = []
+        for _, term in self._terms():
+            term.epoch = epoch
         values = {}
         for name, weight in self.weights_in(epoch).items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
                 values[name] = self._value(name, student, teacher, batch)
-            if weight > 0:
-                contributions.append(weight * values[name])
-        return torch.stack(contributions).sum(), values
+        return torch.stack(list(self.weighted(values, epoch).values())).sum(), values
+
+    def weighted(self, values: Mapping[str, Tensor], epoch: int = 0) -> dict[str, Tensor]:
+        """The summands of the total by name, from the unweighted values; none of weight 0."""
+        weights = self.weights_in(epoch)
+        return {name: weight * values[name] for name, weight in weights.items() if weight > 0}
+
+    def metrics(self) -> dict[str, Tensor]:
+        """What the terms have learned, to be recorded after an epoch: `T/ctkd` by term."""
+        return {
+            f"{key}/{name}": value
+            for name, term in self._terms()
+            for key, value in term.metrics().items()
+        }
 
     def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
         """Pass each term the state of the previous stage's term of its name.

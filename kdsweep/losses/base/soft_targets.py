@@ -31,30 +31,41 @@ NEAR = 1e-3  # below it, exp(x) - 1 - x is a series, else the difference is exac
 class SoftTargetComparison(torch.autograd.Function):
     """KL(p || q) of each image, (B,), q - p, (B, C), and p, (B, C).
 
-    Arguments: the logits of p, and those of q minus those of p, (B, C); only the latter get a
-    gradient.
+    Arguments: the logits of p, and those of q minus those of p, (B, C). The former have a gradient
+    where T is learned (ctkd).
     """
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value, gap, p = kl_gap_and_target(target, shift)
-        ctx.save_for_backward(gap, p)
-        ctx.mark_non_differentiable(p)
-        ctx.set_materialize_grads(False)
+        learned = ctx.needs_input_grad[0]
+        ctx.save_for_backward(gap, p, shift if learned else None)
+        if not learned:
+            ctx.mark_non_differentiable(p)
+        ctx.set_materialize_grads(learned)
         return value, gap, p
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad_value: Tensor | None, grad_gap: Tensor | None, _: None
-    ) -> tuple[None, Tensor | None]:
-        gap, p = ctx.saved_tensors
+        ctx: Any, grad_value: Any, grad_gap: Any, grad_p: Any
+    ) -> tuple[Tensor | None, Tensor | None]:
+        gap, p, shift = ctx.saved_tensors
         gradient = None if grad_value is None else grad_value.unsqueeze(1) * gap
         if grad_gap is not None:
-            q = p + gap
-            through_q = q * (grad_gap - (grad_gap * q).sum(dim=1, keepdim=True))
+            through_q = through_softmax(p + gap, grad_gap)
             gradient = through_q if gradient is None else gradient + through_q
-        return None, gradient
+        if shift is None:
+            return None, gradient
+        assert gradient is not None, "gradients are materialized"
+        # The target moves q as the shift does, and p.
+        of_p = grad_p - grad_gap - grad_value.unsqueeze(1) * shift
+        return gradient + through_softmax(p, of_p), gradient
+
+
+def through_softmax(probabilities: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of the logits, from that of their softmax, both (B, C)."""
+    return probabilities * (gradient - (gradient * probabilities).sum(dim=1, keepdim=True))
 
 
 def compare_soft_targets(
@@ -62,10 +73,10 @@ def compare_soft_targets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """KL(p || q), (B,), q - p and p, (B, C); logits (B, C), already divided by T.
 
-    p, the teacher's softmax, has no gradient.
+    The teacher's have a gradient only where T has one.
     """
-    target = teacher_logits.detach()
-    value, gap, p = SoftTargetComparison.apply(target, student_logits - target)
+    shift = student_logits - teacher_logits
+    value, gap, p = SoftTargetComparison.apply(teacher_logits, shift)
     return value, gap, p
 
 

@@ -26,6 +26,7 @@ class Term(nn.Module):
     - ``prepare_student``, to read the student's network, or to set how it runs in training;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
     - ``read_teacher``, to copy from the teacher's network what its outputs do not show;
+    - ``metrics``, to record what it has learned after every epoch;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
       and ``needs_stage = True`` if it requires that.
     """
@@ -36,6 +37,7 @@ class Term(nn.Module):
     compares_views: bool = False
     student_features: tuple[str, ...]
     teacher_features: tuple[str, ...]
+    epoch: int = 0  # of the batch, counted from 0; set by the objective
 
     def __init__(self, weight: float) -> None:
         """Raises ValueError unless ``weight`` is a finite number >= 0."""
@@ -60,6 +62,10 @@ class Term(nn.Module):
 
         Not called for teachers that are trained meanwhile (online, peers), nor by `compute_loss`.
         """
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Scalars by name, such as a learned temperature T; none by default."""
+        return {}
 
     def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
         """Called after ``setup`` with the state of the term of this name in the previous stage.
