@@ -114,6 +114,28 @@ def srd_torchdistill(losses: Any) -> Iterator[Case]:
     yield Case(term, theirs, student, teacher)
 
 
+@compares(
+    "pad",
+    TORCHDISTILL,
+    "torchdistill/losses/mid_level.py",
+    "torchdistill/models/wrapper.py",
+    note="`PADL2Loss`, `VarianceBranch4PAD`",
+)
+def pad(losses: Any, wrappers: Any) -> Iterator[Case]:
+    student, teacher = [numbers(BATCH, 12)], [numbers(BATCH, 12)]
+    term = paired("pad", student, teacher)
+    branch = wrappers.VarianceBranch4PAD(
+        nn.Identity(), {"path": "", "io": ""}, 12, "", "cpu", None, False
+    )
+    variance = same_weights(term.links[0], branch.var_estimator)
+    loss = losses.PADL2Loss("embedding", "embedding", module_path="variance")
+
+    def theirs(s: list[Tensor], t: list[Tensor]) -> Tensor:
+        return loss({**embedding(*s), "variance": {"output": variance(*s)}}, embedding(*t))
+
+    yield Case(term, theirs, student, teacher)
+
+
 @compares("cosine", None, note="PyTorch's `CosineEmbeddingLoss`, targets 1")
 def cosine() -> Iterator[Case]:
     student, teacher = [numbers(BATCH, 12)], [numbers(BATCH, 12)]

@@ -20,7 +20,9 @@ from authors.repositories import (
     MDISTILLER,
     MLKD,
     REPDISTILLER,
+    TEACHER_FREE,
     TORCHDISTILL,
+    TTM,
 )
 from authors.terms import BATCH, CLASSES, T, numbers, on_logits, ours
 from kdsweep.common.types import Batch, Output
@@ -90,6 +92,16 @@ def first_temperature(temperatures: Any) -> Tensor:
     return (1 + 20 * learned.sigmoid()).detach()
 
 
+@compares("kl", TEACHER_FREE, "my_loss_function.py", note="`loss_kd_self`, alpha 1, multiplier C")
+def kl_self_training(losses: Any) -> Iterator[Case]:
+    params = SimpleNamespace(alpha=1.0, temperature=T, multiplier=CLASSES)
+
+    def theirs(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        return losses.loss_kd_self(student, labels, teacher, params)
+
+    yield on_logits(ours("kl"), theirs, labels=True)
+
+
 @compares("soft_ce", KD_PYTORCH, "trainer.py", note="`cse`")
 def soft_ce(trainer: Any) -> Iterator[Case]:
     for temperature in TEMPERATURES:
@@ -139,6 +151,38 @@ def dist(losses: Any) -> Iterator[Case]:
 @compares("dist", DIST_KD, "segmentation/losses/dist_kd.py", note="tau = 1")
 def dist_segmentation(losses: Any) -> Iterator[Case]:
     yield on_logits(ours("dist", tau=1.0), losses.DIST())
+
+
+@compares(
+    "wttm",
+    TTM,
+    "distiller_zoo/wttm.py",
+    "distiller_zoo/ttm.py",
+    note="`ttm_l` = 0.2, 0.1; the latter file with `weighted=false`",
+)
+def wttm(weighted: Any, plain: Any) -> Iterator[Case]:
+    for exponent in (0.2, 0.1):
+        yield on_logits(ours("wttm", T=1 / exponent), weighted.WTTM(exponent))
+        yield on_logits(ours("wttm", T=1 / exponent, weighted=False), plain.TTM(exponent))
+
+
+@compares(
+    "tfkd",
+    TEACHER_FREE,
+    "my_loss_function.py",
+    note="`loss_kd_regularization`, alpha 1, multiplier C; T = 20, 40",
+)
+def tfkd(losses: Any) -> Iterator[Case]:
+    for temperature in (20.0, 40.0):
+        params = SimpleNamespace(reg_alpha=1.0, reg_temperature=temperature, multiplier=CLASSES)
+        theirs = partial(designed_teacher, losses, params)
+        yield on_logits(ours("tfkd", T=temperature), theirs, labels=True)
+
+
+def designed_teacher(
+    losses: Any, params: SimpleNamespace, student: Tensor, teacher: Tensor, labels: Tensor
+) -> Tensor:
+    return losses.loss_kd_regularization(student, labels, params)
 
 
 @compares("mlkd", MLKD, "mdistiller/distillers/KD_ours.py", note="two views; one")

@@ -1,13 +1,15 @@
 """Rows of the losses on feature maps (B, channels, H, W), except those with one module a level."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from authors.comparison import Case, Loss, compares
-from authors.repositories import MDISTILLER, REPDISTILLER, TORCHDISTILL
+from authors.repositories import ICKD, MDISTILLER, REPDISTILLER, TORCHDISTILL
 from authors.terms import maps, paired, same_weights, total
 
 # (channels, size): the teacher's map is larger, smaller, and as large.
@@ -75,6 +77,37 @@ def fsp(losses: Any) -> Iterator[Case]:
     shapes = ([tensor.shape for tensor in tensors] for tensors in (student, teacher))
     loss = losses.FSP(*shapes)
     yield Case(paired("fsp", student, teacher), lambda s, t: total(loss(s, t)), student, teacher)
+
+
+@compares(
+    "kdsvd", REPDISTILLER, "distiller_zoo/KDSVD.py", note="singular vectors with a positive sum"
+)
+def kdsvd(losses: Any) -> Iterator[Case]:
+    student, teacher = maps(*STUDENT), maps((8, 16), (12, 8), (16, 8))
+    loss = losses.KDSVD()
+    decompose = loss.svd
+
+    def svd_with_signs(feature: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        left, values, right = decompose(feature, count)
+        negative = right.sum(dim=1, keepdim=True) < 0
+        return left, values, torch.where(negative, -right, right)
+
+    loss.svd = svd_with_signs
+    yield Case(paired("kdsvd", student, teacher), lambda s, t: total(loss(s, t)), student, teacher)
+
+
+@compares("ickd", ICKD, "Cifar100/distiller_zoo/ICKD.py")
+def ickd(losses: Any) -> Iterator[Case]:
+    for given, taken in (((8, 8), (16, 4)), ((8, 4), (16, 8))):
+        student, teacher = maps(given), maps(taken)
+        term = paired("ickd", student, teacher)
+        loss = losses.ICKDLoss(SimpleNamespace(s_dim=given[0], feat_dim=taken[0]))
+        same_weights(term.links[0].embedding, loss.embed_s)
+        yield Case(term, compared_lists(loss), student, teacher)
+
+
+def compared_lists(loss: Callable[[list[Tensor], list[Tensor]], Any]) -> Loss:
+    return lambda student, teacher: total(loss(student, teacher))
 
 
 @compares("fitnet", REPDISTILLER, "models/util.py", "distiller_zoo/FitNet.py")
