@@ -5,8 +5,10 @@
 r is a regressor trained with the student. For feature maps it is RepDistiller's ConvReg (and
 mdistiller's): a convolution that maps the student's map to the teacher's size, then BatchNorm
 and ReLU. In PyTorch's tutorial on distillation it is a 3x3 convolution alone (``conv``). Vectors
-(B, D) and tokens (B, tokens, D) get a linear layer. As in all three there is no separate hint
-stage; the paper trains the lower half first.
+(B, D) and tokens (B, tokens, D) get a linear layer. ``none`` compares features of equal shapes as
+they are, as in IvLabs/stagewise-knowledge-distillation (notebooks/main.ipynb), where the distances
+are added: a weight of n here, for n pairs. None of these has a separate hint stage; the paper
+trains the lower half first.
 RepDistiller uses one pair, the output of the second stage, with weight 100.
 """
 
@@ -27,7 +29,8 @@ class FitNet(LearnedFeatureTerm):
     """MSE of paired features after a trained regressor per pair; the mean over the pairs.
 
     ``pairs`` may name two maps, two vectors or two rows of tokens; ``regressor`` is that of maps,
-    ``conv_reg`` or ``conv``. Raises ValueError for another one, and as `FeatureTerm` does.
+    ``conv_reg`` or ``conv``, or ``none`` for features of equal shapes. Raises ValueError for
+    another one, and as `FeatureTerm` does.
     """
 
     def __init__(

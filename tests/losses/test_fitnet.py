@@ -72,6 +72,46 @@ def test_the_regressor_may_be_a_convolution_alone(fs, ft, convolution):
     assert regressor(torch.rand(fs)).shape == ft
 
 
+def test_features_of_equal_shapes_may_be_compared_as_they_are(case, golden):
+    made = case(FitNet, [golden.fs, golden.es], [golden.ft3, golden.es], regressor="none")
+    assert list(made.term.parameters()) == []
+    assert made.value().item() == pytest.approx(0.4901060524 / 2, abs=1e-9)
+
+
+def test_without_a_regressor_features_of_two_shapes_are_refused(case, golden):
+    message = (
+        r"^pairs \[f0, f0\]: features must have equal shapes with regressor=none, "
+        r"got \(B, 3, 4, 4\) and \(B, 6, 4, 4\)$"
+    )
+    with pytest.raises(ValueError, match=message):
+        case(FitNet, [golden.fs], [golden.ft], regressor="none")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "number"), [("plain", 5), ("residual", 5), ("residual_4maps", 4)]
+)
+def test_the_recipes_for_imagenette_add_plain_distances_to_cross_entropy(
+    compose, batch, recipe, number
+):
+    """The total of notebooks/main.ipynb of IvLabs/stagewise-knowledge-distillation, whose teacher's
+    maps are the first ones, from that of the stem."""
+    config = compose(f"experiment=fitnets_imagenette_{recipe}")
+    objective = build_objective(resolve_config(config))
+    pairs = objective.terms["fitnet"].pairs
+    taken = [path for _, path in pairs]
+    assert taken == ["relu", "layer1", "layer2", "layer3", "layer4"][:number]
+    features = torch.randn(2, number, 4, 3, 8, 8, dtype=torch.float64)
+    paths = zip(*pairs, strict=True)
+    student, teacher = (
+        Output(torch.randn(4, 10, dtype=torch.float64), dict(zip(names, maps, strict=True)))
+        for names, maps in zip(paths, features, strict=True)
+    )
+    objective.terms["fitnet"].setup(student, teacher, batch.labels)
+    loss = sum(F.mse_loss(*maps) for maps in zip(*features, strict=True))
+    loss += F.cross_entropy(student.logits, batch.labels)
+    torch.testing.assert_close(objective(student, teacher, batch)[0], loss, rtol=1e-14, atol=0)
+
+
 def test_the_recipe_of_pytorchs_tutorial_has_its_regressor(compose, batch):
     """A 3x3 convolution from 16 to 32 channels, weight 0.25 against 0.75 of cross-entropy
     (pytorch/tutorials, beginner_source/knowledge_distillation_tutorial.py)."""
@@ -92,7 +132,7 @@ def test_the_recipe_of_pytorchs_tutorial_has_its_regressor(compose, batch):
 
 @pytest.mark.parametrize("regressor", ["linear", None])
 def test_another_regressor_is_refused(regressor):
-    with pytest.raises(ValueError, match=r"^regressor must be one of conv_reg, conv, got"):
+    with pytest.raises(ValueError, match=r"^regressor must be one of conv_reg, conv, none, got"):
         FitNet([["f0", "f0"]], weight=1.0, regressor=regressor)
 
 

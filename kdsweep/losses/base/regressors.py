@@ -7,7 +7,7 @@ from torch import nn
 
 from kdsweep.losses.base.shapes import Shape, both_shapes
 
-Regressor = Literal["conv_reg", "conv"]
+Regressor = Literal["conv_reg", "conv", "none"]
 
 
 def regressor_between(feature: Shape, target: Shape, kind: Regressor = "conv_reg") -> nn.Module:
@@ -15,10 +15,13 @@ def regressor_between(feature: Shape, target: Shape, kind: Regressor = "conv_reg
 
     Args:
         kind: for maps, RepDistiller's ConvReg (a convolution, BatchNorm and ReLU), or a convolution
-            alone, 3x3 where the maps are of one size.
+            alone, 3x3 where the maps are of one size. ``none``: the identity, for equal shapes of
+            any features.
 
-    Raises ValueError if there is none.
+    Raises ValueError for shapes that cannot be matched.
     """
+    if kind == "none":
+        return identity_between(feature, target)
     if len(feature) == len(target) == 4:
         if kind == "conv":
             return convolution_between(feature, target, same_size_kernel=3)
@@ -27,6 +30,13 @@ def regressor_between(feature: Shape, target: Shape, kind: Regressor = "conv_reg
     if len(feature) == len(target) and len(feature) in (2, 3) and feature[1:-1] == target[1:-1]:
         return nn.Linear(feature[-1], target[-1])
     raise ValueError(unsupported_shapes_message(feature, target))
+
+
+def identity_between(feature: Shape, target: Shape) -> nn.Module:
+    if tuple(feature[1:]) != tuple(target[1:]):
+        shapes = both_shapes(feature, target)
+        raise ValueError(f"features must have equal shapes with regressor=none, got {shapes}")
+    return nn.Identity()
 
 
 def convolution_between(feature: Shape, target: Shape, same_size_kernel: int = 1) -> nn.Module:
