@@ -25,13 +25,15 @@ class Term(nn.Module):
       ``Output.features``;
     - ``prepare_student``, to read the student's network, or to set how it runs in training;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
-    - ``read_teacher``, to copy from the teacher's network what its outputs do not show;
+    - ``read_teacher``, to copy from the teacher's network what its outputs do not show, and
+      ``needs_trained_teacher = True`` if it cannot do without;
     - ``metrics``, to record what it has learned after every epoch;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
       and ``needs_stage = True`` if it requires that.
     """
 
     needs_teacher: bool = True
+    needs_trained_teacher: bool = False
     needs_labels: bool = False
     needs_stage: bool = False
     compares_views: bool = False

@@ -82,6 +82,8 @@ class Pair:
         for term in terms.values():
             term.prepare_student(student)
             term.setup(*self.outputs(), torch.arange(100) % 10)
+            if term.needs_trained_teacher:
+                term.read_teacher(teacher)
 
     def outputs(self):
         enabled = self.precision == torch.bfloat16
