@@ -77,6 +77,11 @@ def _refuse_combination(name: str, term: Term, config: RunConfig) -> None:
             )
     if term.needs_trained_teacher:
         _refuse_teacher_in_training(name, config)
+    if term.needs_one_teacher and config.teacher.members:
+        raise UserError(
+            f"teacher.members must be empty with loss.{name}, which takes the weights of one"
+            f" teacher, got {', '.join(config.teacher.members)}"
+        )
     if term.needs_stage and not any(name in stage.loss for stage in last_stage):
         raise UserError(
             f"loss.{name} must begin with a stage that has it among its loss terms, as the"
@@ -148,7 +153,8 @@ def set_up_terms(
 ) -> None:
     """Give each term the outputs for two blank images, from which it sizes its own parameters.
 
-    Then the teachers' networks, unless they change while the students learn.
+    Then the teachers' networks, unless they change while the students learn; a term may give the
+    student weights of them.
     """
     if not objective.terms:
         return
@@ -164,5 +170,6 @@ def set_up_terms(
                 part.setup(output, target, dataset.train.labels.cpu())
                 if single_teachers(config):
                     part.read_teacher(teachers[place].model)
+                    part.initialize_student(student.model, teachers[place].model)
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error

@@ -125,6 +125,11 @@ def test_features_that_the_teachers_classifier_does_not_take_are_refused(refusal
     )
 
 
+def test_a_student_that_would_train_its_classifier_is_refused(refusal: Refusal) -> None:
+    message = refusal("loss=simkd", "student=cnn", "student.model.width=4")
+    assert message.startswith("loss.simkd must be of a student that reuses the teacher's ")
+
+
 def test_images_that_do_not_fit_into_memory_are_named(refusal: Refusal) -> None:
     message = refusal("dataset.source.shape=[1,1000000,1000000]")
     assert message.startswith("dataset.source must fit into memory, got {")

@@ -74,7 +74,7 @@ class Pair:
         torch.default_generator.manual_seed(1)
         self.objective = Objective(terms, hard_weight=None, alpha=None)
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
-        width = 8 if {"fsp", "kdsvd"} & set(terms) else 16  # these compare channel by channel
+        width = 8 if {"fsp", "kdsvd", "simkd"} & set(terms) else 16  # by channel
         student, teacher = student_for(terms), CNN((1, 8, 8), 10, width=width)
         self.student = FeatureExtractor(student, self.objective.student_features)
         self.teacher = FeatureExtractor(teacher.eval(), self.objective.teacher_features)
