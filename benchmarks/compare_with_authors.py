@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from authors import (  # noqa: F401  they add their rows
+    on_classifiers,
     on_embeddings,
     on_levels,
     on_logits,

@@ -100,7 +100,7 @@ def test_a_missing_checkout_and_a_missing_file_are_reported(
 def test_unknown_losses_are_refused(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         script.main(["folder", "klx"])
-    assert "loss must be one of ab, at, cc, ce," in capsys.readouterr().err
+    assert "loss must be one of ab, at, cat_kd, cc, ce," in capsys.readouterr().err
 
 
 def test_the_table_is_written_between_its_markers(script: Any, tmp_path: Path) -> None:

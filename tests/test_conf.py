@@ -113,6 +113,10 @@ NEEDED = {
     "dataset=image_folder": ("dataset.root=here",),
     "dataset=huggingface": ("dataset.source.path=here",),
     "loss=deit": ("student=vit_tiny_distilled", "student.model.width=12"),
+    "loss=simkd": (
+        *("student=simkd", "student@student.model.network=cnn"),
+        *("student.model.network.model.width=2", "student.model.channels=32"),
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from kdsweep.common.feature_names import without_mode
 from kdsweep.common.suggestions import did_you_mean, nearest_first
+from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.feature_extractor import locate_feature
 
 
@@ -35,6 +36,13 @@ def feature_errors(
                 f" ({', '.join(nearest_first(path, top_level))}), got {typed}{why}"
             )
     return found
+
+
+def class_map_message(error: ClassMapError, key: str, loss: Mapping[str, Any]) -> str:
+    """The message for a feature that cannot be class activation maps; ``key`` and ``loss`` as in
+    `feature_errors`."""
+    option, typed = _option(loss, error.feature)
+    return f"{option} must name a module of {key}.model {error.why} in {typed}"
 
 
 def _option(loss: Mapping[str, Any], feature: str) -> tuple[str, str]:

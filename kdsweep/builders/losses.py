@@ -67,7 +67,7 @@ def build_objective(config: RunConfig) -> Objective:
 
 
 def _refuse_combination(name: str, term: Term, config: RunConfig) -> None:
-    """Raise UserError for a term that does not go with the data or the stages of a run."""
+    """Raise UserError for a term that does not go with data, teacher or stages of a run."""
     augment, last_stage = config.dataset.augment, list(config.stages.values())[-1:]
     for key, share in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
         if term.needs_labels and share:
@@ -75,11 +75,27 @@ def _refuse_combination(name: str, term: Term, config: RunConfig) -> None:
                 f"dataset.augment.{key} must be 0 with loss.{name}, which needs the one class"
                 f" of an image, got {share:g}"
             )
+    if term.needs_trained_teacher:
+        _refuse_teacher_in_training(name, config)
+    if term.needs_one_teacher and config.teacher.members:
+        raise UserError(
+            f"teacher.members must be empty with loss.{name}, which takes the weights of one"
+            f" teacher, got {', '.join(config.teacher.members)}"
+        )
     if term.needs_stage and not any(name in stage.loss for stage in last_stage):
         raise UserError(
             f"loss.{name} must begin with a stage that has it among its loss terms, as the"
             f" last of the stages, got stages {', '.join(config.stages) or 'none'}"
         )
+
+
+def _refuse_teacher_in_training(name: str, config: RunConfig) -> None:
+    """Raise UserError for a teacher that is trained together with its students."""
+    teacher, why = config.teacher, f"with loss.{name}, which reads a trained teacher's weights"
+    if teacher.online:
+        raise UserError(f"teacher.online must be false {why}, got true")
+    if teacher.peers:
+        raise UserError(f"teacher.peers must be empty {why}, got {', '.join(teacher.peers)}")
 
 
 def _build_term(name: str, config: RunConfig) -> Term:
@@ -137,7 +153,8 @@ def set_up_terms(
 ) -> None:
     """Give each term the outputs for two blank images, from which it sizes its own parameters.
 
-    Then the teachers' networks, unless they change while the students learn.
+    Then the teachers' networks, unless they change while the students learn; a term may give the
+    student weights of them.
     """
     if not objective.terms:
         return
@@ -153,5 +170,6 @@ def set_up_terms(
                 part.setup(output, target, dataset.train.labels.cpu())
                 if single_teachers(config):
                     part.read_teacher(teachers[place].model)
+                    part.initialize_student(student.model, teachers[place].model)
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdsweep.builders.features import feature_errors
+from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.builders.options import option_errors
 from kdsweep.common.notices import note_once
@@ -15,6 +15,7 @@ from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
+from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.training.weight_match import load_file_into
@@ -104,6 +105,8 @@ def extract_features(
     network = FeatureExtractor(model, names)
     try:
         logits = dry_forward(network, dataset).logits
+    except ClassMapError as error:
+        raise UserError(class_map_message(error, key, loss or {})) from error
     except (RuntimeError, ValueError) as error:
         shape = " x ".join(map(str, dataset.image_shape))
         raise UserError(f"{key}.model does not take images of {shape}: {error}") from error

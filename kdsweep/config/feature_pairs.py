@@ -4,6 +4,9 @@ import re
 
 from omegaconf import DictConfig
 
+from kdsweep.common.feature_names import CLASS_MAPS, INPUT
+
+AT_THE_EMBEDDING = {"pooled_map": INPUT, "class_maps": CLASS_MAPS}
 LIST_THE_PAIRS = "or list the pairs themselves, [[student,teacher],...]"
 
 
@@ -14,8 +17,9 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     An ensemble offers what its first member does, peers what the first of the others does.
 
     Args:
-        kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint` and
-            `embedding`, or two of them, `STUDENT/TEACHER`; the pairs come in this order.
+        kinds: of `maps`, `before_relu`, `map_1`, `map_2` and so on, `last_map`, `hint`,
+            `embedding`, `pooled_map` and `class_maps`, or two of them, `STUDENT/TEACHER`; the pairs
+            come in this order.
 
     Raises ValueError if a network does not offer them, or if they are not equally many.
     """
@@ -49,13 +53,17 @@ def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
     place = re.fullmatch(r"map_([1-9]\d*)", kind)
     as_they_are = kind == "before_relu" and features.before_relu is None
     key = "maps" if place or kind == "last_map" or as_they_are else kind
+    key = "embedding" if kind in AT_THE_EMBEDDING else key
     if key not in features:
-        allowed = " | ".join([*(str(key) for key in features), "map_1", "last_map"])
+        derived = ["map_1", "last_map", *AT_THE_EMBEDDING]
+        allowed = " | ".join([*(str(key) for key in features), *derived])
         raise ValueError(f"a kind of pairs must be {allowed}, got {kind}")
     offered = features[key]
     if not offered:
         got = "null" if offered is None else "[]"
         raise ValueError(f"{network}.features.{key} must be given, got {got}; {LIST_THE_PAIRS}")
+    if kind in AT_THE_EMBEDDING:
+        return [f"{offered}:{AT_THE_EMBEDDING[kind]}"]
     names = [offered] if isinstance(offered, str) else list(offered)
     if place and int(place[1]) > len(names):
         raise ValueError(

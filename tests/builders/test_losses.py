@@ -61,6 +61,27 @@ def test_one_class_a_label_is_needed_by_some_terms(compose: Compose) -> None:
         build_objective(config)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["teacher.online=true"], "teacher.online must be false with loss.srrl, which reads"),
+        (["teacher=peers"], "teacher.peers must be empty with loss.srrl, which reads a trained"),
+    ],
+)
+def test_the_weights_of_a_trained_teacher_are_needed_by_some_terms(
+    compose: Compose, words: list[str], sentence: str
+) -> None:
+    build_objective(resolve_config(compose("loss=srrl")))
+    with pytest.raises(UserError, match=f"^{sentence}.*, got (true|second)$"):
+        build_objective(resolve_config(compose("loss=srrl", *words)))
+
+
+def test_the_weights_of_one_teacher_are_needed_by_some_terms(compose: Compose) -> None:
+    words = ("loss=simkd", "student=cnn", "teacher=ensemble")
+    with pytest.raises(UserError, match=r"^teacher\.members must be empty with loss\.simkd, which"):
+        build_objective(resolve_config(compose(*words)))
+
+
 def test_no_network_of_a_run_begins_with_the_seed_of_another(compose: Compose) -> None:
     peers = resolve_config(compose("teacher=peers", "seed=5"))
     online = online_recipe(resolve_config(compose("teacher.online=true", "seed=5")))

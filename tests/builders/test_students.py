@@ -6,7 +6,7 @@ from commands import TINY, Compose
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.builders.losses import objective_requirements
-from kdsweep.builders.models import build_network, extract_features
+from kdsweep.builders.models import build_network, build_teacher_network, extract_features
 from kdsweep.builders.students import build_student
 from kdsweep.config.resolve import resolve_config
 from kdsweep.training.student import Student
@@ -75,3 +75,18 @@ def test_margins_are_derived_from_the_batch_norms_of_a_trained_teacher(
 ) -> None:
     links = student("loss=ofd", "student=cnn", *words).objective.terms["ofd"].links
     assert [link.margins is not None for link in links] == [derived] * 3
+
+
+def test_a_student_of_simkd_begins_with_the_classifier_of_its_teacher(compose: Compose) -> None:
+    words = ("loss=simkd", "student=simkd", "student.model.channels=16", "teacher.model.width=4")
+    network = ("student@student.model.network=cnn", "student.model.network.model.width=4")
+    config = resolve_config(compose(*words, *network, "hard_weight=0"))
+    dataset = build_dataset(config.dataset, "cpu")
+    teacher = build_teacher_network(config.teacher.model, 0, dataset, ["pool:input"])
+    built = build_student(config, dataset, [teacher], steps_per_epoch=5)
+    assert torch.equal(built.model.head.weight, teacher.model.head.weight)
+    assert torch.equal(built.model.head.bias, teacher.model.head.bias)
+    trained = {id(p) for group in built.optimizer.param_groups for p in group["params"]}
+    assert not trained & {id(p) for p in built.model.head.parameters()}
+    assert trained == {id(p) for p in built.model.parameters() if p.requires_grad}
+    assert built.num_params == sum(p.numel() for p in built.model.parameters()) - 170

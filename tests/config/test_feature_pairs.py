@@ -35,6 +35,8 @@ def pairs(compose: Compose):
             [*([f"stage{n}", f"stage{n}:before_relu"] for n in (1, 2, 3)), ["pool", "pool"]],
         ),
         ("hint/last_map", [["stage2", "stage3"]]),
+        ("pooled_map", [["pool:input"] * 2]),
+        ("class_maps", [["pool:class_maps"] * 2]),
     ],
 )
 def test_a_kind_of_the_student_meets_that_of_the_teacher(pairs, kinds, expected) -> None:
@@ -76,7 +78,7 @@ def test_the_pairs_follow_what_the_networks_are_known_to_offer(pairs) -> None:
             "ends",
             [],
             r"a kind of pairs must be maps \| before_relu \| hint \| embedding \| map_1 \| last_map"
-            ", got ends",
+            r" \| pooled_map \| class_maps, got ends",
         ),
         ("map_0", [], r"a kind of pairs must be .*, got map_0"),
         (

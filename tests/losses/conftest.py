@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.feature_term import FeatureTerm
@@ -123,6 +123,8 @@ def case() -> MakeCase:
         term = constructor([[f"f{n}"] * 2 for n in range(len(features))], **options)
         bound = bound_to or (features, targets)
         term.setup(output(bound[0], 0), output(bound[1], 1), torch.arange(50) % 10)
+        if term.needs_trained_teacher:
+            term.read_teacher(nn.Linear(targets[0].shape[1], 10))
         index = torch.arange(len(features[0]))
         images = torch.zeros(len(index), 1, 2, 2)
         batch = Batch(images, index % 10, index)

@@ -357,7 +357,7 @@ def models_of(group):
     return [
         path
         for path in sorted((CONF / group).glob("*.yaml"))
-        if path.stem not in ("torchvision", "timm")
+        if path.stem not in ("torchvision", "timm", "simkd")
         and "_target_" in (with_defaults(path).get("model") or {})
     ]
 

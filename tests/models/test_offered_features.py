@@ -22,7 +22,7 @@ def configs():
     distinct = {}
     for group in ("student", "teacher"):
         for path in sorted((CONF / group).glob("*.yaml")):
-            if path.stem in ("torchvision", "timm"):  # any network, by name
+            if path.stem in ("torchvision", "timm", "simkd"):  # any network, by name
                 continue
             config = OmegaConf.load(path)
             if "_target_" in (config.get("model") or {}):

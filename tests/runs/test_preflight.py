@@ -110,6 +110,26 @@ def test_batches_of_one_image_are_refused_for_such_a_teacher_in_train_mode(
     assert message.startswith(sentence)
 
 
+def test_networks_without_class_maps_are_refused(refusal: Refusal) -> None:
+    message = refusal("loss=cat_kd", "student=mlp")
+    sentence = "must name a module of student.model that takes a map with the 8 channels of the"
+    assert message == f"loss.cat_kd.pairs {sentence} classifier, got (B, 8) in hidden2:class_maps"
+    message = refusal("loss=cat_kd", "student=cnn", "loss.cat_kd.pairs=[[pool:class_maps,pool]]")
+    assert message.startswith("loss.cat_kd.pairs [pool:class_maps, pool]: features must be maps")
+
+
+def test_features_that_the_teachers_classifier_does_not_take_are_refused(refusal: Refusal) -> None:
+    message = refusal("loss=srrl", "student=cnn", "loss.srrl.pairs=[[pool,stage1]]")
+    assert message.startswith(
+        "loss.srrl.pairs must name the features that the teacher's classifier"
+    )
+
+
+def test_a_student_that_would_train_its_classifier_is_refused(refusal: Refusal) -> None:
+    message = refusal("loss=simkd", "student=cnn", "student.model.width=4")
+    assert message.startswith("loss.simkd must be of a student that reuses the teacher's ")
+
+
 def test_images_that_do_not_fit_into_memory_are_named(refusal: Refusal) -> None:
     message = refusal("dataset.source.shape=[1,1000000,1000000]")
     assert message.startswith("dataset.source must fit into memory, got {")

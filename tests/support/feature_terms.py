@@ -2,6 +2,7 @@
 
 from kdsweep.losses.ab import AB
 from kdsweep.losses.at import AT
+from kdsweep.losses.cat_kd import CATKD
 from kdsweep.losses.cc import CC
 from kdsweep.losses.cosine import Cosine
 from kdsweep.losses.crd import CRD
@@ -10,21 +11,24 @@ from kdsweep.losses.fsp import FSP
 from kdsweep.losses.ft import FT
 from kdsweep.losses.ickd import ICKD
 from kdsweep.losses.kdsvd import KDSVD
+from kdsweep.losses.mgd import MGD
 from kdsweep.losses.nst import NST
 from kdsweep.losses.ofd import OFD
 from kdsweep.losses.pkt import PKT
 from kdsweep.losses.review import Review
 from kdsweep.losses.rkd import RKD
 from kdsweep.losses.sp import SP
+from kdsweep.losses.srrl import SRRL
 from kdsweep.losses.vid import VID
 
 TERMS = {
     term.__name__: term
     for term in (
-        *(AB, AT, CC, CRD, Cosine, FSP, FT, FitNet, ICKD, KDSVD),
-        *(NST, OFD, PKT, RKD, Review, SP, VID),
+        *(AB, AT, CATKD, CC, CRD, Cosine, FSP, FT, FitNet, ICKD, KDSVD, MGD),
+        *(NST, OFD, PKT, RKD, Review, SP, SRRL, VID),
     )
 }
-MAPS = ("AB", "AT", "FSP", "FT", "ICKD", "KDSVD", "NST", "OFD", "VID")  # those of maps alone
-PLAIN = ("AT", "Cosine", "FSP", "KDSVD", "NST", "PKT", "RKD", "SP")  # those that learn nothing
-STEPS = ("FSP", "KDSVD")  # those of consecutive maps, with equal channels
+# Those of maps alone, those that learn nothing, and those of consecutive maps, with equal channels.
+MAPS = ("AB", "AT", "CATKD", "FSP", "FT", "ICKD", "KDSVD", "MGD", "NST", "OFD", "VID")
+PLAIN = ("AT", "CATKD", "Cosine", "FSP", "KDSVD", "NST", "PKT", "RKD", "SP")
+STEPS = ("FSP", "KDSVD")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from kdsweep.common.feature_names import parse_feature
+from kdsweep.common.feature_names import BEFORE_RELU, parse_feature
 
 SHORTCUTS = ("shortcut", "downsample")  # names of modules: here; of torchvision and timm
 
@@ -16,9 +16,11 @@ def batch_norm_of(network: nn.Module, feature: str) -> nn.BatchNorm2d | None:
     the residual branch of the last block; for another one, the layer that it ends with.
     """
     name = parse_feature(feature)
+    if name.place not in (None, BEFORE_RELU):
+        return None
     layers = list(layers_of(network.get_submodule(name.path)))
     norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]
-    if not norms or not (name.before_relu or norms[-1] is layers[-1]):
+    if not norms or not (name.place == BEFORE_RELU or norms[-1] is layers[-1]):
         return None
     return norms[-1]
 

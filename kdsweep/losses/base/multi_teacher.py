@@ -23,6 +23,8 @@ class MultiTeacherLoss(Term):
         super().__init__(terms[0].weight)
         self.needs_teacher, self.needs_labels = terms[0].needs_teacher, terms[0].needs_labels
         self.needs_stage, self.compares_views = terms[0].needs_stage, terms[0].compares_views
+        self.needs_trained_teacher = terms[0].needs_trained_teacher
+        self.needs_one_teacher = terms[0].needs_one_teacher
         self.student_features = terms[0].student_features
         self.teacher_features = terms[0].teacher_features
         self.terms = nn.ModuleList(terms)

@@ -25,13 +25,18 @@ class Term(nn.Module):
       ``Output.features``;
     - ``prepare_student``, to read the student's network, or to set how it runs in training;
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
-    - ``read_teacher``, to copy from the teacher's network what its outputs do not show;
+    - ``read_teacher``, to copy from the teacher's network what its outputs do not show, and
+      ``needs_trained_teacher = True`` if it cannot do without;
+    - ``initialize_student``, to give the student weights of its teacher before training, and
+      ``needs_one_teacher = True`` if they must be those of a single one;
     - ``metrics``, to record what it has learned after every epoch;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
       and ``needs_stage = True`` if it requires that.
     """
 
     needs_teacher: bool = True
+    needs_trained_teacher: bool = False
+    needs_one_teacher: bool = False
     needs_labels: bool = False
     needs_stage: bool = False
     compares_views: bool = False
@@ -66,6 +71,9 @@ class Term(nn.Module):
     def metrics(self) -> dict[str, Tensor]:
         """Scalars by name, such as a learned temperature T; none by default."""
         return {}
+
+    def initialize_student(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Called after ``read_teacher``, and where that is, with both networks."""
 
     def load_stage_state(self, state: Mapping[str, Tensor]) -> None:
         """Called after ``setup`` with the state of the term of this name in the previous stage.

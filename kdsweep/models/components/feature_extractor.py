@@ -1,7 +1,7 @@
 """Features by module path: intermediate outputs of a network.
 
 Forward hooks work on any module, so no model needs code for distillation. The names are those of
-`common.feature_names`: `stage2`, `stage2:before_relu`, `stage2:before_relu:train`.
+`common.feature_names`: `stage2`, `stage2:before_relu`, `pool:class_maps`, `stage2:train`.
 """
 
 import difflib
@@ -10,23 +10,26 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from kdsweep.common.feature_names import parse_feature
+from kdsweep.common.classifier import classifier_of
+from kdsweep.common.feature_names import BEFORE_RELU, CLASS_MAPS, parse_feature
 from kdsweep.common.types import Output
 from kdsweep.models.components.batch_statistics import batch_statistics
+from kdsweep.models.components.class_maps import class_maps
 
 
 class FeatureExtractor:
     """A model that also returns the outputs of the modules named.
 
     ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
-    name is a module path (``stage2``, ``layer3.1.conv2``), or one with ``:before_relu``, ``:train``
-    or both. Without names the model has no hooks and the features are empty. A module that runs
-    more than once in a forward pass, such as a shared ReLU, gives its last output. A copy of the
-    model shares the hooks and would write to this extractor: call ``close`` before copying.
+    name is a module path (``stage2``, ``layer3.1.conv2``), or one with a place (``:before_relu``,
+    ``:input``, ``:class_maps``), ``:train`` or both. Without names the model has no hooks and the
+    features are empty. A module that runs more than once in a forward pass, such as a shared ReLU,
+    gives its last output. A copy of the model shares the hooks and would write to this extractor:
+    call ``close`` before copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
-        """Raises ValueError if a name is no module path of ``model``, or has no ReLU inside."""
+        """Raises ValueError if a name is no module path of ``model``, or it has no such place."""
         self.model = model
         self.names = tuple(dict.fromkeys(names))
         self._captured: dict[str, Tensor] = {}
@@ -69,6 +72,11 @@ class FeatureExtractor:
             handle.remove()
 
     def _hook(self, name: str, module: nn.Module, is_input: bool) -> RemovableHandle:
+        if parse_feature(name).place == CLASS_MAPS:
+            classifier = classifier_of(self.model)
+            return module.register_forward_pre_hook(
+                lambda module, inputs: self._capture(name, class_maps(inputs[0], classifier, name))
+            )
         if is_input:
             return module.register_forward_pre_hook(
                 lambda module, inputs: self._capture(name, inputs[0])
@@ -90,8 +98,10 @@ def locate_feature(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
     modules = {path: module for path, module in model.named_modules() if path}
     if feature.path not in modules:
         raise ValueError(unknown_feature_message(name, list(modules)))
-    if not feature.before_relu:
-        return modules[feature.path], False
+    if feature.place == CLASS_MAPS:
+        classifier_of(model)
+    if feature.place != BEFORE_RELU:
+        return modules[feature.path], feature.place is not None
     relus = [module for module in modules[feature.path].modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"feature {name!r} must be a module with a ReLU, which it is not")

@@ -27,6 +27,7 @@ TASK = ((3, 32, 32), 10)
         (lambda: WideResNet(*TASK), "stage1", None),  # ends in a convolution
         (lambda: VGG(*TASK, depth=13), "stage2:before_relu", "stage2.1.1"),
         (lambda: MobileNetV2(*TASK), "stage2", "stage2.2.residual.2.1"),
+        (lambda: MobileNetV2(*TASK), "stage2:input", None),
         (resnet18, "layer2:before_relu", "layer2.1.bn2"),
     ],
 )

@@ -74,7 +74,7 @@ class Pair:
         torch.default_generator.manual_seed(1)
         self.objective = Objective(terms, hard_weight=None, alpha=None)
         self.batch = Batch(torch.rand(12, 1, 8, 8), torch.arange(12) % 10, torch.arange(12))
-        width = 8 if {"fsp", "kdsvd"} & set(terms) else 16  # these compare channel by channel
+        width = 8 if {"fsp", "kdsvd", "simkd"} & set(terms) else 16  # by channel
         student, teacher = student_for(terms), CNN((1, 8, 8), 10, width=width)
         self.student = FeatureExtractor(student, self.objective.student_features)
         self.teacher = FeatureExtractor(teacher.eval(), self.objective.teacher_features)
@@ -82,6 +82,8 @@ class Pair:
         for term in terms.values():
             term.prepare_student(student)
             term.setup(*self.outputs(), torch.arange(100) % 10)
+            if term.needs_trained_teacher:
+                term.read_teacher(teacher)
 
     def outputs(self):
         enabled = self.precision == torch.bfloat16

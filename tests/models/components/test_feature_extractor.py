@@ -158,11 +158,43 @@ def test_before_relu_is_what_goes_into_the_last_relu_of_a_module():
         ("pool:before_relu", "'pool:before_relu' must be a module with a ReLU"),
         ("stage9:before_relu", "'stage9:before_relu' must be a module path"),
         ("stage1:after_relu", "'stage1:after_relu' must be a module path"),
+        ("stage9:class_maps", "'stage9:class_maps' must be a module path"),
     ],
 )
 def test_positions_that_are_not_there_are_refused(name, sentence):
     with pytest.raises(ValueError, match=sentence):
         FeatureExtractor(cnn(), [name])
+
+
+def test_an_input_is_what_goes_into_a_module():
+    features = FeatureExtractor(cnn(), ["pool:input", "stage3", "pool"])(IMAGES).features
+    assert torch.equal(features["pool:input"], features["stage3"])
+    assert torch.equal(features["pool:input"].mean(dim=(2, 3)), features["pool"])
+
+
+def test_class_maps_are_the_logits_of_each_position():
+    model = cnn()
+    output = FeatureExtractor(model, ["pool:class_maps", "stage3"])(IMAGES)
+    maps = output.features["pool:class_maps"]
+    assert maps.shape == (3, 10, *output.features["stage3"].shape[2:])
+    torch.testing.assert_close(maps.mean(dim=(2, 3)) + model.head.bias, output.logits)
+    maps.sum().backward()
+    assert model.head.weight.grad.abs().sum() > 0
+    assert model.stage1[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "got"), [("stage1:class_maps", r"\(B, 1, 8, 8\)"), ("head:class_maps", r"\(B, 16\)")]
+)
+def test_class_maps_of_something_else_than_the_last_map_are_refused(name, got):
+    sentence = f"'{name}' must be of a module that takes a map with the 16 channels .*, got {got}"
+    with pytest.raises(ValueError, match=sentence):
+        FeatureExtractor(cnn(), [name])(IMAGES)
+
+
+def test_class_maps_of_a_network_without_a_classifier_are_refused():
+    with pytest.raises(ValueError, match="must have a linear layer as its classifier"):
+        FeatureExtractor(nn.Sequential(nn.Conv2d(1, 4, 3)), ["0:class_maps"])
 
 
 def test_a_feature_in_train_mode_is_normalised_by_the_batch():
