@@ -168,7 +168,7 @@ def set_up_terms(
             _seed_term(name, config, place)
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
-                if single_teachers(config):
+                if teachers and single_teachers(config):
                     part.read_teacher(teachers[place].model)
                     part.initialize_student(student.model, teachers[place].model)
             except ValueError as error:

@@ -58,3 +58,8 @@ def test_logits_of_any_precision_give_float32_and_a_gradient(student, batch, pre
 def test_bad_values_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TfKD(**({"T": 20.0, "confidence": 0.99, "weight": 1.0} | options))
+
+
+@pytest.mark.parametrize("teacher", ["cnn", "none"])
+def test_a_teacher_of_the_config_is_left_out(check, teacher):
+    check("loss=tfkd", f"teacher={teacher}")
