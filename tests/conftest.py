@@ -1,8 +1,8 @@
 """What every test can use: the real command line in a folder of its own, and real configs."""
 
-import copy
 import gc
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
@@ -24,12 +24,17 @@ from commands import TINY, UNDRAWN, Check, Command, Compose, Outcome, Refusal, o
 
 @pytest.fixture(scope="session", autouse=True)
 def _compositions_shared() -> Iterator[None]:
-    """Hydra composes the same options of the groups once for all tests."""
-    from compositions import compose_shared
+    """Hydra composes the same options of the groups, and parses the same words, once."""
+    from compositions import compose_shared, words_parsed_once
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from merged_defaults import merge_defaults
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_shared)
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_defaults)
+        parse = words_parsed_once(OverridesParser.parse_rule)
+        patch.setattr(OverridesParser, "parse_rule", parse)
         yield
 
 
@@ -61,15 +66,16 @@ def _yaml_read_once() -> Iterator[None]:
     from kdsweep.cli import CONF
 
     def reading_once(read: Callable[..., ConfigResult]) -> Callable[..., ConfigResult]:
-        results: dict[tuple[str, str], ConfigResult] = {}
+        results: dict[tuple[str, str], bytes] = {}
 
         def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
             if source.path not in (str(CONF), "hydra.conf"):
                 return read(source, config_path)  # a test's own files may change
             key = (source.path, config_path)
             if key not in results:
-                results[key] = read(source, config_path)
-            return copy.deepcopy(results[key])
+                results[key] = pickle.dumps(read(source, config_path))
+            result: ConfigResult = pickle.loads(results[key])
+            return result
 
         return load_config
 
@@ -111,7 +117,7 @@ def _tiny(words: tuple[str, ...], teachers: Path, tracking: bool) -> list[str]:
 def command(
     tmp_path: Path,
     teachers: Path,
-    fresh_database: Path,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
@@ -121,7 +127,7 @@ def command(
     def run(*words: str, tracking: bool = False, tiny: bool = True) -> Outcome:
         base = _tiny(words, teachers, tracking) if tiny else []
         if tracking and not (tmp_path / "mlflow.db").exists():
-            shutil.copy(fresh_database, tmp_path / "mlflow.db")
+            shutil.copy(request.getfixturevalue("fresh_database"), tmp_path / "mlflow.db")
         capsys.readouterr()
         code = run_train([*base, *words])
         out, err = capsys.readouterr()
@@ -132,7 +138,7 @@ def command(
 
 @pytest.fixture(scope="session")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, teachers: Path, fresh_database: Path
+    tmp_path_factory: pytest.TempPathFactory, teachers: Path, request: pytest.FixtureRequest
 ) -> Command:
     """`trained("T=1,4")`: what this command leaves behind. It is run once for all the tests.
 
@@ -143,7 +149,7 @@ def trained(
     def run(*words: str, tracking: bool = False) -> Outcome:
         folder, out, err = tmp_path_factory.mktemp("trained"), StringIO(), StringIO()
         if tracking:
-            shutil.copy(fresh_database, folder / "mlflow.db")
+            shutil.copy(request.getfixturevalue("fresh_database"), folder / "mlflow.db")
         with chdir(folder), redirect_stdout(out), redirect_stderr(err):
             code = run_train([*_tiny(words, teachers, tracking), *words])
         return Outcome(code, out.getvalue(), err.getvalue(), folder)

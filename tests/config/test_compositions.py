@@ -5,6 +5,7 @@ from commands import Command
 from compositions import compose, compose_whole
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
+from merged_defaults import merge_all
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -12,6 +13,7 @@ def by_hydra(*words: str) -> DictConfig:
     """The config that Hydra composes of all these words at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_whole)
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_all)
         return compose(*words)
 
 
@@ -45,6 +47,7 @@ def test_a_command_prints_the_config_that_hydra_composes(command: Command) -> No
     shared = command(*words)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_whole)
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_all)
         assert command(*words) == shared
     assert "T: 9" in shared.out
 

@@ -1,0 +1,66 @@
+"""Hydra's defaults, merged from the first that differs from a composition before it.
+
+Merging the thirty configs of a defaults list is most of the time of a composition. Configs of two
+tests differ in an option or two: what comes before these is the same.
+"""
+
+import pickle
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
+from hydra.core.default_element import ResultDefault
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from kdsweep.cli import CONF
+
+merge_all = ConfigLoaderImpl._compose_config_from_defaults_list
+
+OFTEN_CHOSEN = ("dataset", "teacher", "student", "loss")  # what is merged before them is kept
+SOURCES = {"hydra.conf", str(CONF), ""}  # those of Hydra, of kdsweep, and the typed configs
+
+_merged: dict[tuple[str, ...], bytes] = {}
+
+
+def merge_defaults(
+    self: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+) -> DictConfig:
+    """What `ConfigLoaderImpl._compose_config_from_defaults_list` returns."""
+    if not {source.path for source in repo.get_sources()} <= SOURCES:
+        return merge_all(self, defaults, repo)  # a test's own files may change
+    names = tuple(map(repr, defaults))
+    config, start = _longest_known(names)
+    try:
+        with flag_override(config, "no_deepcopy_set_nodes", True):
+            for number in range(start, len(defaults)):
+                if _is_often_chosen(defaults[number]) and names[:number] not in _merged:
+                    _merged[names[:number]] = pickle.dumps(config)
+                config.merge_with(self._load_single_config(defaults[number], repo).config)
+    except Exception:
+        return merge_all(self, defaults, repo)  # it raises Hydra's own error
+    _strip_defaults(config)
+    return config
+
+
+def _longest_known(names: tuple[str, ...]) -> tuple[DictConfig, int]:
+    """What the first of the defaults are merged to, and how many these are."""
+    for count in range(len(names), 0, -1):
+        if names[:count] in _merged:
+            return pickle.loads(_merged[names[:count]]), count
+    return OmegaConf.create(), 0
+
+
+def _is_often_chosen(default: ResultDefault) -> bool:
+    return str(default.config_path).partition("/")[0] in OFTEN_CHOSEN
+
+
+def _strip_defaults(config: Any) -> None:
+    """Remove what is left of the defaults lists, as Hydra does."""
+    if not isinstance(config, DictConfig) or config._is_missing() or config._is_none():
+        return
+    with flag_override(config, ["readonly", "struct"], False):
+        if config._get_flag("HYDRA_REMOVE_TOP_LEVEL_DEFAULTS"):
+            config._set_flag("HYDRA_REMOVE_TOP_LEVEL_DEFAULTS", None)
+            config.pop("defaults", None)
+        for _, value in config.items_ex(resolve=False):
+            _strip_defaults(value)
