@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from commands import Command
+from commands import Command, Outcome, copy_of
 from mlflow.entities import Run
 from typer.testing import CliRunner
 
@@ -104,33 +104,37 @@ def test_kdsweep_sync_uploads_a_sweep_that_was_trained_without_a_store(
     assert not (trained.folder / "mlflow.db").exists()
 
 
-def test_a_run_that_is_synced_alone_is_nested_too(command: Command, fresh_database: Path) -> None:
-    trained = command("T=1,4", "tracking.plots=sweep")
-    shutil.copy(fresh_database, trained.folder / "mlflow.db")
-    assert sync(trained.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
+@pytest.fixture
+def offline(
+    trained: Command, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Outcome:
+    """A sweep of T=1,4 that was trained without a store, in a folder that has one by now."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(fresh_database, tmp_path / "mlflow.db")
+    return copy_of(trained("T=1,4", "tracking.plots=sweep"), tmp_path)
+
+
+def test_a_run_that_is_synced_alone_is_nested_too(offline: Outcome) -> None:
+    assert sync(offline.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
     (parent,), (run,) = runs_of(store)["sweep"], runs_of(store)["run"]
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert sync(trained.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
+    assert sync(offline.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
     assert_whole(store)
 
 
-def test_the_runs_of_a_search_stay_under_their_trial(
-    command: Command, fresh_database: Path
-) -> None:
-    trained = command("T=1,4")
-    shutil.copy(fresh_database, trained.folder / "mlflow.db")
+def test_the_runs_of_a_search_stay_under_their_trial(offline: Outcome) -> None:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
     trial = store.create_run(
         name="trial", parent_id=None, tags={"kdsweep.role": "trial"}, params={}
     )
     for number, parent in enumerate([trial, "0" * 32]):
-        (trained.sweep / str(number)).rename(trained.sweep / "moved")
-        (trained.sweep / str(number)).mkdir()
-        run = (trained.sweep / "moved").rename(trained.sweep / str(number) / "seed-0") / "run.json"
+        (offline.sweep / str(number)).rename(offline.sweep / "moved")
+        (offline.sweep / str(number)).mkdir()
+        run = (offline.sweep / "moved").rename(offline.sweep / str(number) / "seed-0") / "run.json"
         write_json_atomic(run, read_json(run) | {"parent_run_id": parent})
-    before = (trained.sweep / "results.csv").read_text()
-    assert sync(trained.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
+    before = (offline.sweep / "results.csv").read_text()
+    assert sync(offline.sweep, "--uri", "sqlite:///mlflow.db").exit_code == 0
     found = runs_of(store)
     (search,) = found["sweep"]
     parents = {run.info.run_name: run.data.tags["mlflow.parentRunId"] for run in found["run"]}
@@ -139,7 +143,7 @@ def test_the_runs_of_a_search_stay_under_their_trial(
         "kl T=4 alpha=0.5 seed=0": search.info.run_id,
     }
     assert search.info.status == "FINISHED"
-    after = (trained.sweep / "results.csv").read_text()
+    after = (offline.sweep / "results.csv").read_text()
     assert after != before
     assert all(run.info.run_id in after for run in found["run"])
 
@@ -172,12 +176,12 @@ def test_kdsweep_sync_leaves_the_parent_of_a_sweep_that_is_being_trained_open(
     assert store.client.get_run(parent.info.run_id).info.status == "RUNNING"
 
 
-def test_kdsweep_sync_requires_a_store_where_there_was_none(command: Command) -> None:
-    trained = command("loss=ce")
-    refused = sync(trained.sweep)
+def test_kdsweep_sync_requires_a_store_where_there_was_none(offline: Outcome) -> None:
+    (offline.folder / "mlflow.db").unlink()
+    refused = sync(offline.sweep)
     assert refused.exit_code == 1
     assert "--uri must name a store to upload to" in refused.output
-    assert not (trained.folder / "mlflow.db").exists()
+    assert not (offline.folder / "mlflow.db").exists()
 
 
 def test_kdsweep_sync_refuses_a_folder_without_runs(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Fingerprints and cells."""
 
+from functools import cache
+
 import pytest
 from commands import Compose
 from specs import build_spec
@@ -8,10 +10,11 @@ from kdsweep.config.resolve import resolve_config
 from kdsweep.runs import build_specs
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mark(compose: Compose):
     """`mark("T=1")`: the fingerprint of the run that these words describe."""
 
+    @cache
     def of(*words: str, digest: str = "data") -> str:
         paths = {"weights.safetensors": "abc", "./weights.safetensors": "abc", "other": "def"}
         digests = {"dataset": digest, **paths}
@@ -93,7 +96,7 @@ def test_another_run(mark, words: list[str]) -> None:
 def test_another_kind_of_device_is_another_run(mark, monkeypatch: pytest.MonkeyPatch) -> None:
     on_cpu = mark()
     monkeypatch.setattr(build_specs, "resolve_device", lambda name: "cuda:0")
-    assert mark() != on_cpu
+    assert mark.__wrapped__() != on_cpu
 
 
 def test_other_data_is_another_run(mark) -> None:

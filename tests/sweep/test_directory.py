@@ -65,7 +65,7 @@ OTHERS = ["T=8,1,4", "T=1,4,8", "T=1", "T=1,4 trainer.epochs=3"]
 def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(
     command: Command, trained: Command, tmp_path: Path, launcher: str, others: str
 ) -> None:
-    words = ["loss=kl", MINE, *([] if launcher == "lockstep" else [f"hydra/launcher={launcher}"])]
+    words = [MINE, *([] if launcher == "lockstep" else [f"hydra/launcher={launcher}"])]
     first = copy_of(trained("T=1,4", *words), tmp_path)
     assert first.code == 0, first.err
     before = contents(first.folder / "mine")

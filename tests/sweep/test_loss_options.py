@@ -34,7 +34,8 @@ def test_the_log_has_once_how_hard_each_term_pulls(single: Outcome) -> None:
 
 def test_schedules_and_standardised_logits_are_swept(command: Command) -> None:
     schedules = "loss.kl.schedule=null,{until:1},{until:2}"
-    outcome = command("loss=kl", "loss.kl.standardize=false,true", schedules)
+    two_steps = "dataset.source.num_train=64"
+    outcome = command("loss=kl", "loss.kl.standardize=false,true", schedules, two_steps)
     plain, standardized = (
         [row["weights_sha256"] for row in outcome.rows[first : first + 3]] for first in (0, 3)
     )

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.cli import CONF
 from kdsweep.config.overrides import command_sweeps, keys_without_effect, sweep_name, swept_keys
@@ -150,8 +150,9 @@ def test_other_sweepers_take_one_recipe(sweep_config: SweepConfig, word: str) ->
 
 
 def cells(compose: Compose, own: str, *recipes: str, always: bool = False) -> list[str]:
+    composed = [compose(own, *TINY[:-1], f"experiment={recipe}") for recipe in recipes]
     jobs = [[f"experiment={recipe}", f"seed={seed}"] for recipe in recipes for seed in (0, 1)]
-    configs = [compose(own, *TINY[:-1], *job) for job in jobs]
+    configs = [OmegaConf.merge(config, {"seed": seed}) for config in composed for seed in (0, 1)]
     specs = name_recipes(build_specs(configs, jobs, 0, swept_keys(jobs)), always=always)
     return list(dict.fromkeys(spec.cell.name for spec in specs))
 

@@ -30,6 +30,7 @@ from kdsweep.sweep.estimate.cost_model import (
     one_by_one,
     show,
 )
+from kdsweep.training import profiling
 from kdsweep.training.profiling import CohortProfile, StepTiming, StorageSize
 from kdsweep.training.student import Student
 
@@ -181,6 +182,13 @@ def files(folder: Path) -> dict[Path, float]:
     return {path: path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(autouse=True)
+def hurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are slow enough that no more of them are timed than must be."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(profiling, "SECONDS", 0.0)
+
+
 @pytest.fixture
 def own_store(tmp_path: Path) -> str:
     """A store of teachers that nobody else fills."""
@@ -216,7 +224,9 @@ def test_cohorts_of_another_kind_are_timed_on_their_own(command: Command) -> Non
 
 
 def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Command) -> None:
-    assert trained("T=1").code == 0  # leaves its teacher in the store of all tests
+    assert (
+        trained("T=1,4", "hydra.sweep.dir=mine").code == 0
+    )  # leaves its teacher in the store of all tests
     outcome = plan(command, "T=1,4")
     assert "to train first" not in outcome.out
     assert [row[0] for row in rows(outcome)] == ["kl T=1 alpha=0.5, ..."]

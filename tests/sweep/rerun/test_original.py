@@ -25,6 +25,12 @@ SMALL = [
 CNN = "student=cnn"
 
 
+@pytest.fixture(scope="module")
+def spec(compose: Compose) -> RunSpec:
+    """The spec of a run without a teacher."""
+    return build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])[0]
+
+
 def recorded(folder: Path, spec: RunSpec, **changes: object) -> Path:
     """The folder of a run as it is once the run has finished, without what it has measured."""
     folder.mkdir(exist_ok=True)
@@ -100,8 +106,7 @@ def test_a_weight_that_happens_to_be_alpha_is_found_by_the_fingerprint(
     assert again.config.alpha_weighted == (weight == "${alpha}")
 
 
-def test_what_has_changed_since_is_listed(compose: Compose, tmp_path: Path) -> None:
-    (spec,) = build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])
+def test_what_has_changed_since_is_listed(spec: RunSpec, tmp_path: Path) -> None:
     folder = recorded(tmp_path, spec)
     result = json.loads((folder / "result.json").read_text())
     result["provenance"]["inputs"]["dataset"] = "f" * 64
@@ -120,9 +125,8 @@ def test_what_has_changed_since_is_listed(compose: Compose, tmp_path: Path) -> N
 
 
 def test_the_digest_of_the_data_is_known_of_runs_of_earlier_versions(
-    compose: Compose, tmp_path: Path
+    spec: RunSpec, tmp_path: Path
 ) -> None:
-    (spec,) = build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])
     folder = recorded(tmp_path, spec, provenance=None)
     digest = spec.digests["dataset"][:16]
     write_json_atomic(folder / "run.json", {"params": {}, "dataset": {"digest": digest}})
@@ -181,9 +185,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED)
 def test_runs_that_cannot_be_trained_again_are_refused(
-    compose: Compose, tmp_path: Path, changes: dict[str, object], message: str
+    spec: RunSpec, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    (spec,) = build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])
     folder = recorded(tmp_path, spec, **changes)
     with pytest.raises(UserError) as caught:
         read_original(folder)
@@ -207,9 +210,8 @@ DAMAGED = {
 
 @pytest.mark.parametrize(("text", "message"), DAMAGED.values(), ids=DAMAGED)
 def test_a_config_that_cannot_be_used_is_refused(
-    compose: Compose, tmp_path: Path, text: str | None, message: str
+    spec: RunSpec, tmp_path: Path, text: str | None, message: str
 ) -> None:
-    (spec,) = build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])
     folder = recorded(tmp_path, spec)
     text = text or spec.config_yaml.replace("epochs: 2", "epochs: 0")
     write_text_atomic(folder / "config.yaml", text)
@@ -219,10 +221,9 @@ def test_a_config_that_cannot_be_used_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_without_its_files_is_refused(compose: Compose, tmp_path: Path) -> None:
+def test_a_run_without_its_files_is_refused(spec: RunSpec, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"that has finished, got .*, which has no result"):
         read_original(tmp_path)
-    (spec,) = build_specs([compose(*SMALL, "loss=ce")], [[]], 0, [])
     (recorded(tmp_path, spec) / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"whose config.yaml is missing or damaged"):
         read_original(tmp_path)
