@@ -62,7 +62,10 @@ from kdsweep.training import checkpoint
         ),
         (["teacher.checkpoint=nowhere.pt"], "teacher.checkpoint must be a file of weights"),
         (["dataset.classes=7"], "dataset.classes"),
-        (["teacher=vgg16", "dataset=digits"], "vgg16 needs images of at least 32 x 32, got 8 x 8"),
+        (
+            ["teacher=vgg16", "teacher.model.width=0.1", "dataset=digits"],
+            "vgg16 needs images of at least 32 x 32, got 8 x 8",
+        ),
         (["dataset=image_folder"], "dataset.root must be given"),
         (["teacher=torchvision"], "teacher.model.name must be given"),
         (

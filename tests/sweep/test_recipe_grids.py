@@ -1,6 +1,7 @@
 """Sweeps over recipes, `experiment=a,b`: the union of their grids, as one sweep."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,6 +159,7 @@ def cells(compose: Compose, own: str, *recipes: str, always: bool = False) -> li
 
 
 def test_a_recipe_is_in_the_name_of_a_cell_where_it_is_needed(compose: Compose, own: str) -> None:
+    compose = cache(compose)
     assert cells(compose, own, "plain", "hot") == ["ce", "kl T=8 alpha=0.5"]
     assert cells(compose, own, "plain", "wide") == [
         "ce experiment=plain",
