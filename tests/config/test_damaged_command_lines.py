@@ -71,14 +71,11 @@ def refuse(line: Damaged, checker: Checker, damager: Damager) -> None:
     assert set(named) <= exist, f"{line}: {text}"
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
-def test_the_first(
-    composition: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+def test_500(composition: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     print(f"seed {SEED}")
     damager, checker = Damager(composition, SEED), Checker(composition)
-    for _ in range(count):
+    for _ in range(500):
         refuse(damager.draw(), checker, damager)
     assert list(tmp_path.iterdir()) == []
 
