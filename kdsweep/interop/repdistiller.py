@@ -75,7 +75,7 @@ def repdistiller(options: Options) -> Translation:
         return options.translation(words, notes)
     recipe = _recipe(options)
     student = network("model_s", options.text("model_s"))
-    stage = _stage_recipe(distill, student, options)
+    stage = _stage_recipe(distill, student.name, options)
     return options.translation([*recipe, *words, *stage], notes)
 
 
@@ -129,7 +129,7 @@ def _recipe(options: Options) -> list[str]:
     student = network("model_s", options.text("model_s"))
     words = cifar100(network("path_t's teacher", teacher_of(path)), student)
     words += [f"teacher.checkpoint={quoted(path)}", *options.overrides(OVERRIDES)]
-    if student not in SLOW:  # RepDistiller trains those at 0.01, whatever is given
+    if student.name not in SLOW:  # RepDistiller trains those at 0.01, whatever is given
         words += options.overrides({"learning_rate": "optimizer.lr={}"})
     if options.gives("lr_decay_epochs"):
         milestones = ",".join(numbers(options.text("lr_decay_epochs")))

@@ -70,6 +70,24 @@ def test_networks_that_are_no_pair_have_no_published_figures(compose: Compose) -
     assert list(cfg.schedule.milestones) == [60, 80]
 
 
+def test_networks_of_another_form_than_ours_get_theirs(compose: Compose) -> None:
+    """VGG16 (that of our yaml is KD-pytorch's) and the narrowest WRN."""
+    cfg = compose(*repdistiller("vgg16", "wrn_16_1"))
+    teacher = cfg.teacher.model
+    assert (cfg.teacher.name, cfg.student.name) == ("vgg16", "wrn16_1")
+    assert (teacher.depth, teacher.max_pools, teacher.init) == (16, 3, "he")
+    assert (cfg.student.model.depth, cfg.student.model.width) == (16, 1)
+    vgg13 = compose("teacher=vgg13").teacher  # of RepDistiller's recipe
+    for part in ("optimizer", "schedule", "trainer"):
+        assert cfg.teacher[part] == vgg13[part]
+    student = compose(*repdistiller("vgg13", "vgg16")).student.model
+    assert student == teacher
+
+
+def test_a_narrow_wide_resnet_is_no_student_of_a_published_pair() -> None:
+    assert "experiment/pair=wrn40_2_wrn16_2" not in repdistiller("wrn_40_2", "wrn_16_1")
+
+
 def test_a_small_network_is_trained_at_its_rate_whatever_is_given(compose: Compose) -> None:
     """As RepDistiller does, for MobileNetV2 and the ShuffleNets."""
     words = f"--path_t {path_of('vgg13')} --model_s MobileNetV2 -a 0.9 --learning_rate 0.2"
