@@ -106,10 +106,16 @@ def test_a_stage_is_trained_as_repdistiller_does(compose: Compose) -> None:
     assert fsp.stages.flow.loss.fsp.pairs[0] == ["stage1", "stage1"]
 
 
-def test_the_boundaries_of_a_wide_resnet_are_before_its_last_batchnorm(compose: Compose) -> None:
+@pytest.mark.parametrize(
+    ("teacher", "pair"),
+    [("wrn_40_2", "wrn40_2_wrn16_2"), ("resnet32x4", "resnet32x4_wrn16_2")],
+)
+def test_the_boundaries_of_a_wide_resnet_are_before_its_last_batchnorm(
+    compose: Compose, teacher: str, pair: str
+) -> None:
     """As experiment=cifar100_crd_ab has them."""
-    words = repdistiller("wrn_40_2", "wrn_16_2", "--distill abound -a 0 -b 1")
-    ours = compose("experiment=cifar100_crd_ab", "experiment/pair=wrn40_2_wrn16_2")
+    words = repdistiller(teacher, "wrn_16_2", "--distill abound -a 0 -b 1")
+    ours = compose("experiment=cifar100_crd_ab", f"experiment/pair={pair}")
     stage, published = compose(*words).stages.boundaries, ours.stages.boundaries
     assert stage.loss.ab.pairs == published.loss.ab.pairs
     assert stage.loss.ab.connector == published.loss.ab.connector

@@ -61,6 +61,18 @@ def test_flags_lists_and_the_folder_of_images() -> None:
             "--cfg nothing.yaml",
             "cfg must be a yaml file, got nothing.yaml: No such file or directory",
         ),
+        (
+            "repdistiller",
+            "python train_teacher.py --model vgg13",
+            "a program of repdistiller must be one of train_student.py, got train_teacher.py",
+        ),
+        (
+            "repdistiller",
+            "sh scripts/fetch_pretrained_teachers.sh",
+            "must be one of train_student.py, got fetch_pretrained_teachers.sh",
+        ),
+        ("mdistiller", "python3 tools/eval.py -m vgg8", "must be one of train.py, got eval.py"),
+        ("kd-pytorch", "python -m train", "must be one of trainer, trainer.py, got train"),
         ("mdistiller", "KD.TEMPERATURE 0", "KD.TEMPERATURE must be > 0, got 0"),
         ("mdistiller", "DKD.BETA -1", "DKD.BETA must be >= 0, got -1"),
         ("mdistiller", "SOLVER.TRAINER dot", "SOLVER.TRAINER must be one of base, crd, got dot"),
