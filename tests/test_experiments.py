@@ -113,6 +113,8 @@ def test_a_paraphraser_has_the_learning_rate_of_repdistiller(
         ("resnet56_resnet20", ["stage3:before_relu", "stage3:before_relu"]),
         ("wrn40_2_wrn16_2", ["stage3", "last.0"]),  # without the student's last BatchNorm
         ("wrn40_2_wrn40_1", ["stage3", "last.0"]),
+        ("wrn28_4_wrn28_2", ["stage3", "last.0"]),
+        ("resnet32x4_wrn40_2", ["stage3", "stage3:before_relu"]),
     ],
 )
 def test_the_boundaries_of_the_recipe_are_those_of_repdistiller(

@@ -31,7 +31,8 @@ def read_config(option: str, path: str) -> dict[str, Any]:
         mapping = OmegaConf.to_container(config)
         assert isinstance(mapping, dict), "it holds a list"
     except Exception as error:  # of the file system, of yaml and of OmegaConf
-        first = str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else None
+        first = reason or str(error).splitlines()[0]
         raise UserError(f"{option} must be a yaml file, got {path}: {first}") from error
     return {str(key): value for key, value in mapping.items()}
 

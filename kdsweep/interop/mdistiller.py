@@ -128,7 +128,8 @@ def method_words(method: Method, options: Options) -> list[str]:
     """The term and its weights."""
     words = [f"loss={method.term}"]
     for name, (template, _) in method.overrides.items():
-        words.append(template.format(number(options.number(name))))
+        read = options.temperature if template == "T={}" else options.weight
+        words.append(template.format(number(read(name))))
     options.fixed(*method.fixed)
     if method.term == "review":
         words += STU_PREACT[options.text("REVIEWKD.STU_PREACT", STU_PREACT)]

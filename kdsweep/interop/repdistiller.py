@@ -22,7 +22,12 @@ FEATURE_TERMS = {
 }
 # Those that train a part of the student or of the loss first: the stages here
 STAGES = {"abound": "boundaries", "fsp": "flow", "factor": "factors"}
-WRN_BOUNDARIES = "[stage2.0.bn1,stage2.0.bn1],[stage3.0.bn1,stage3.0.bn1],[stage3,last.0]"
+# abound with a WRN as student: the student's last BatchNorm is not trained in the stage
+WRN_STUDENT = ("stage2.0.bn1", "stage3.0.bn1", "stage3")
+TEACHERS_OF_WRN = {  # the maps before their ReLU, by the first part of our name
+    "wrn": ("stage2.0.bn1", "stage3.0.bn1", "last.0"),
+    "resnet": ("stage1:before_relu", "stage2:before_relu", "stage3:before_relu"),
+}
 WITHOUT_TERM = ("abound", "fsp")  # after their stage, only gamma and alpha have a part
 
 OVERRIDES = {
@@ -75,7 +80,8 @@ def repdistiller(options: Options) -> Translation:
         return options.translation(words, notes)
     recipe = _recipe(options)
     student = network("model_s", options.text("model_s"))
-    stage = _stage_recipe(distill, student, options)
+    teacher = network("path_t's teacher", teacher_of(options.text("path_t")))
+    stage = _stage_recipe(distill, teacher.name, student.name, options)
     return options.translation([*recipe, *words, *stage], notes)
 
 
@@ -129,7 +135,7 @@ def _recipe(options: Options) -> list[str]:
     student = network("model_s", options.text("model_s"))
     words = cifar100(network("path_t's teacher", teacher_of(path)), student)
     words += [f"teacher.checkpoint={quoted(path)}", *options.overrides(OVERRIDES)]
-    if student not in SLOW:  # RepDistiller trains those at 0.01, whatever is given
+    if student.name not in SLOW:  # RepDistiller trains those at 0.01, whatever is given
         words += options.overrides({"learning_rate": "optimizer.lr={}"})
     if options.gives("lr_decay_epochs"):
         milestones = ",".join(numbers(options.text("lr_decay_epochs")))
@@ -147,7 +153,7 @@ def teacher_of(path: str) -> str:
     return "_".join(parts[:3] if parts[0] == "wrn" else parts[:1])
 
 
-def _stage_recipe(distill: str, student: str, options: Options) -> list[str]:
+def _stage_recipe(distill: str, teacher: str, student: str, options: Options) -> list[str]:
     """How RepDistiller trains the stage, as far as it is not as the run."""
     if (stage := STAGES.get(distill)) is None:
         return []
@@ -158,11 +164,19 @@ def _stage_recipe(distill: str, student: str, options: Options) -> list[str]:
         same = {name: f"{optimizer}.{name}={{}}" for name in ("weight_decay", "momentum")}
         words += options.overrides(same)
     if distill == "abound" and student.startswith("wrn"):
-        # up to the last map, whose BatchNorm the stage does not train
-        words.append(f"stages.{stage}.loss.ab.pairs=[{WRN_BOUNDARIES}]")
+        words += [f"stages.{stage}.loss.ab.pairs={pairs}" for pairs in _wrn_boundaries(teacher)]
     if distill == "fsp":
         vgg = student.startswith("vgg")
         maps = [f"stage{i}" for i in range(1, 6)] if vgg else ["stem", "stage1", "stage2", "stage3"]
         pairs = ",".join(f"[{name},{name}]" for name in maps)
         words.append(f"stages.{stage}.loss.fsp.pairs=[{pairs}]")
     return words
+
+
+def _wrn_boundaries(teacher: str) -> list[str]:
+    """The pairs of a WRN student; none for a teacher that has another number of maps."""
+    kind = "" if teacher == "resnet50" else teacher.rstrip("0123456789x_")
+    if kind not in TEACHERS_OF_WRN:
+        return []
+    pairs = zip(WRN_STUDENT, TEACHERS_OF_WRN[kind], strict=True)
+    return [f"[{','.join(f'[{student},{of_teacher}]' for student, of_teacher in pairs)}]"]

@@ -5,6 +5,7 @@ besides weights and temperatures is in docs/losses.md.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.interop import mdistiller as md
@@ -30,6 +31,7 @@ class Repository(NamedTuple):
     translate: Callable[[Options], Translation]
     command_line: CommandLine | Callable[[Given], CommandLine]  # may depend on what is given
     config: str = ""  # the option that names a yaml file of options, if there is one
+    programs: Sequence[str] = ()  # whose command line it is; any if there are none
 
     def accepted(self, given: Given) -> CommandLine:
         """The command line that has these options."""
@@ -37,12 +39,14 @@ class Repository(NamedTuple):
 
 
 REPOSITORIES = {
-    "repdistiller": Repository(repdistiller, REPDISTILLER),
+    "repdistiller": Repository(repdistiller, REPDISTILLER, programs=["train_student.py"]),
     "torchdistill": Repository(torchdistill, TORCHDISTILL),
-    "mdistiller": Repository(md.mdistiller, md.command_line, config="cfg"),
-    "logit-standardization-kd": Repository(logit_standardization, command_line, config="cfg"),
-    "timm": Repository(timm, TIMM, config="config"),
-    "kd-pytorch": Repository(kd_pytorch, KD_PYTORCH),
+    "mdistiller": Repository(md.mdistiller, md.command_line, config="cfg", programs=["train.py"]),
+    "logit-standardization-kd": Repository(
+        logit_standardization, command_line, config="cfg", programs=["train.py"]
+    ),
+    "timm": Repository(timm, TIMM, config="config", programs=["train.py", "distributed_train.sh"]),
+    "kd-pytorch": Repository(kd_pytorch, KD_PYTORCH, programs=["trainer", "trainer.py"]),
     "kd_lib": Repository(toolkits.kd_lib, toolkits.KD_LIB),
     "distiller": Repository(toolkits.distiller, toolkits.DISTILLER),
     "mmrazor": Repository(toolkits.mmrazor, toolkits.MMRAZOR),
@@ -57,11 +61,13 @@ def translate(source: str, words: Sequence[str]) -> Translation:
     program may precede them, as in ``python train_student.py --alpha 0.9``. A note names every
     option that has no part in the overrides.
 
-    Raises UserError for an unknown repository or option, and for an invalid value.
+    Raises UserError for an unknown repository, program or option, and for an invalid value.
     """
     one_of("--from", source, REPOSITORIES)
     repository = REPOSITORIES[source]
     program, rest = split_program(words)
+    if program and repository.programs:
+        one_of(f"a program of {source}", Path(program[-1]).name, repository.programs)
     given = with_config(parse_options(rest, repository.accepted({})), repository.config)
     translation = repository.translate(Options(given, repository.accepted(given)))
     if extra := launcher(program):

@@ -8,6 +8,7 @@ from kdsweep.errors import UserError
 from kdsweep.interop.options import CommandLine, Given, one_of
 
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+SCRIPTS = (".py", ".sh")
 PYTHON = re.compile(r"(.*/)?python[\d.]*")
 OPTION = re.compile(r"-{1,2}[A-Za-z]")  # -0.5 is a number
 
@@ -19,7 +20,7 @@ def split_program(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     if words and PYTHON.fullmatch(words[0]) and "-m" in words[1:2]:
         return [*words[:3]], [*words[3:]]
-    scripts = [i for i, word in enumerate(words) if word.endswith(".py") and "=" not in word]
+    scripts = [i for i, word in enumerate(words) if word.endswith(SCRIPTS) and "=" not in word]
     end = scripts[0] + 1 if scripts else 0
     return [*words[:end]], [*words[end:]]
 

@@ -7,8 +7,8 @@ dimension, learned with the student: images that it cannot match get a large var
 less. Where the student's embedding has other dimensions, a learned linear layer first maps it to
 the teacher's. The value can be negative.
 
-Equal to torchdistill's PADL2Loss with its VarianceBranch4PAD, which the authors' code is the source
-of. Published as the second of two stages; in the first one v is 0.
+Equal to torchdistill's PADL2Loss with its VarianceBranch4PAD, which is from the authors' code.
+Published as the second of two stages; in the first one v is 0.
 """
 
 import torch.nn.functional as F

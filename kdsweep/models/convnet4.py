@@ -1,5 +1,5 @@
-"""The student of JoonyoungYi/KD-pytorch: four convolutions of 64 channels (its README says three,
-its code has four). Weights have PyTorch's default initialisation, as there."""
+"""The student of JoonyoungYi/KD-pytorch: four convolutions of 64 channels (three in its README,
+four in its code). Weights have PyTorch's default initialisation, as there."""
 
 from torch import Tensor, nn
 

@@ -70,6 +70,24 @@ def test_networks_that_are_no_pair_have_no_published_figures(compose: Compose) -
     assert list(cfg.schedule.milestones) == [60, 80]
 
 
+def test_networks_of_another_form_than_ours_get_theirs(compose: Compose) -> None:
+    """VGG16 (that of our yaml is KD-pytorch's) and the narrowest WRN."""
+    cfg = compose(*repdistiller("vgg16", "wrn_16_1"))
+    teacher = cfg.teacher.model
+    assert (cfg.teacher.name, cfg.student.name) == ("vgg16", "wrn16_1")
+    assert (teacher.depth, teacher.max_pools, teacher.init) == (16, 3, "he")
+    assert (cfg.student.model.depth, cfg.student.model.width) == (16, 1)
+    vgg13 = compose("teacher=vgg13").teacher  # of RepDistiller's recipe
+    for part in ("optimizer", "schedule", "trainer"):
+        assert cfg.teacher[part] == vgg13[part]
+    student = compose(*repdistiller("vgg13", "vgg16")).student.model
+    assert student == teacher
+
+
+def test_a_narrow_wide_resnet_is_no_student_of_a_published_pair() -> None:
+    assert "experiment/pair=wrn40_2_wrn16_2" not in repdistiller("wrn_40_2", "wrn_16_1")
+
+
 def test_a_small_network_is_trained_at_its_rate_whatever_is_given(compose: Compose) -> None:
     """As RepDistiller does, for MobileNetV2 and the ShuffleNets."""
     words = f"--path_t {path_of('vgg13')} --model_s MobileNetV2 -a 0.9 --learning_rate 0.2"
@@ -88,10 +106,16 @@ def test_a_stage_is_trained_as_repdistiller_does(compose: Compose) -> None:
     assert fsp.stages.flow.loss.fsp.pairs[0] == ["stage1", "stage1"]
 
 
-def test_the_boundaries_of_a_wide_resnet_are_before_its_last_batchnorm(compose: Compose) -> None:
+@pytest.mark.parametrize(
+    ("teacher", "pair"),
+    [("wrn_40_2", "wrn40_2_wrn16_2"), ("resnet32x4", "resnet32x4_wrn16_2")],
+)
+def test_the_boundaries_of_a_wide_resnet_are_before_its_last_batchnorm(
+    compose: Compose, teacher: str, pair: str
+) -> None:
     """As experiment=cifar100_crd_ab has them."""
-    words = repdistiller("wrn_40_2", "wrn_16_2", "--distill abound -a 0 -b 1")
-    ours = compose("experiment=cifar100_crd_ab", "experiment/pair=wrn40_2_wrn16_2")
+    words = repdistiller(teacher, "wrn_16_2", "--distill abound -a 0 -b 1")
+    ours = compose("experiment=cifar100_crd_ab", f"experiment/pair={pair}")
     stage, published = compose(*words).stages.boundaries, ours.stages.boundaries
     assert stage.loss.ab.pairs == published.loss.ab.pairs
     assert stage.loss.ab.connector == published.loss.ab.connector

@@ -1,5 +1,6 @@
 """The targets of a frozen teacher: its outputs for a batch, with features in train mode."""
 
+import pytest
 import torch
 from torch import nn
 from toys import CLASSES, SHAPE
@@ -33,6 +34,18 @@ def test_targets_in_train_mode_leave_no_trace() -> None:
     assert not first.features[NAME].requires_grad
     for value, old in zip(weights(frozen.network.model), before, strict=True):
         assert torch.equal(value, old)
+
+
+@pytest.mark.parametrize(
+    ("names", "passes"),
+    [(["stage1"], 1), (["stage1:train"], 2), (["stage1", "stage1:train", NAME], 2)],
+)
+def test_the_features_of_all_terms_take_two_passes_at_most(names: list[str], passes: int) -> None:
+    model = CNN(in_shape=SHAPE, num_classes=CLASSES, width=4)
+    calls: list[bool] = []
+    model.register_forward_hook(lambda *_: calls.append(True))
+    Teacher(FeatureExtractor(model, names)).targets(BATCH, 0)
+    assert len(calls) == passes
 
 
 def test_a_single_image_can_be_evaluated() -> None:
