@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Torch on a busy machine is far quicker with one thread per process than with several.
 export OMP_NUM_THREADS ?= 1
+# Every process would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup sweep search ui docs docs-serve test test-all check format bench lock clean
 
