@@ -34,7 +34,7 @@ from outcomes import both, digests
         ),
         (2, ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"]),
         (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
-        (4, ["loss=ctkd,[ctkd,mse]", "loss.ctkd.loops=2", "optimizer=dot,sgd"]),
+        (4, ["loss=ctkd,[ctkd,mse]", "optimizer=dot,sgd"]),
         (4, ["T=1,4", "seed=0,1"]),
         (
             3,
