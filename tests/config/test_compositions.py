@@ -1,11 +1,16 @@
 """The compositions of the tests are Hydra's."""
 
+import hydra
 import pytest
 from commands import Command
 from compositions import compose, compose_whole
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from kdsweep.cli import CONF
 
 
 def by_hydra(*words: str) -> DictConfig:
@@ -52,3 +57,28 @@ def test_a_command_prints_the_config_that_hydra_composes(command: Command) -> No
 def test_a_config_may_be_changed() -> None:
     compose("T=9").T = 8.0
     assert compose("T=9").T == 9.0
+
+
+def of_a_sweep(*words: str) -> str:
+    """What Hydra passes to a sweeper, as yaml."""
+    with hydra.initialize_config_dir(str(CONF)):
+        composer = GlobalHydra.instance().hydra
+        assert composer is not None
+        return OmegaConf.to_yaml(
+            composer.compose_config("train", list(words), RunMode.MULTIRUN, from_shell=False)
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["T=1,2", "loss=ce,kl", "alpha=0.3", "hydra.sweep.dir=mine"],
+        ["search=bayes", "T=tag(log,interval(1,4))", "hydra.sweeper.n_jobs=3", "search.seeds=[1]"],
+    ],
+)
+def test_a_sweep_is_composed_as_hydra_composes_it(words: list[str]) -> None:
+    shared = of_a_sweep(*words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_whole)
+        assert of_a_sweep(*words) == shared
+    assert all(word in shared for word in words)

@@ -11,6 +11,7 @@ from typing import Any
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from kdsweep.cli import CONF
@@ -38,8 +39,10 @@ def compose_shared(
 ) -> DictConfig:
     """What `ConfigLoaderImpl._load_configuration_impl` returns."""
     parsed = parsed_overrides or self.parse_overrides(config_name, overrides)
+    swept = [override for override in parsed if _is_swept(override, **rest)]
     values = [override for override in parsed if _sets_a_value(override)]
-    options = [override for override in parsed if not _sets_a_value(override)]
+    others = {id(override) for override in (*swept, *values)}
+    options = [override for override in parsed if id(override) not in others]
     words = [str(override.input_line) for override in options]
     if not _can_be_shared(self, values, words):
         return compose_whole(
@@ -58,12 +61,18 @@ def compose_shared(
     return config
 
 
+def _is_swept(override: Override, *, run_mode: RunMode, **rest: Any) -> bool:
+    """Whether Hydra composes the same config without it, and leaves it to the sweeper."""
+    is_multirun = run_mode == RunMode.MULTIRUN
+    return is_multirun and override.is_sweep_override() and not override.is_hydra_override()
+
+
 def _sets_a_value(override: Override) -> bool:
-    """Whether it chooses no option of a group; Hydra's own keys are left to Hydra."""
+    """Whether it chooses no option of a group; most of Hydra's own keys are left to Hydra."""
     key = override.key_or_group
     return not (
         (CONF / key).is_dir()
-        or override.is_hydra_override()
+        or (override.is_hydra_override() and not key.startswith(("hydra.sweeper.", "hydra.sweep.")))
         or override.package is not None
         or override.is_sweep_override()
     )
