@@ -84,10 +84,7 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory, migrations_read_onc
     """A ready MLflow database to copy; making one takes seconds."""
     from kdsweep.tracking.mlflow.store import MLflowStore
 
-    base = tmp_path_factory.getbasetemp()
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    folder = (base.parent if is_worker else base) / "database"
-    folder.mkdir(exist_ok=True)  # shared by all workers: the first one makes the database
+    folder = tmp_path_factory.mktemp("database")
     MLflowStore.open("sqlite:///mlflow.db", "elsewhere", cwd=folder)
     return folder / "mlflow.db"
 
