@@ -203,3 +203,9 @@ def pytest_collection_finish() -> None:
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+
+
+def pytest_sessionfinish() -> None:
+    """What is left is searched for errors once, and not again when pytest and Python end."""
+    gc.collect()
+    gc.freeze()

@@ -305,9 +305,9 @@ def test_a_changed_space_is_refused_with_both(command: Command, resumable: list[
 
 
 def test_trials_of_another_search_of_this_name_are_not_taken(
-    command: Command, resumable: list[str], finished: Outcome
+    command: Command, resumable: list[str], finished: Outcome, fresh_storage: Path
 ) -> None:
-    Path("optuna.db").rename("old.db")
+    shutil.copy(fresh_storage, "optuna.db")  # without the trials
     again = command(*resumable, "T=interval(5,8)")
     assert again.code == 1
     assert "search.name must be another one, or multirun/mine/0/seed-3 be moved away" in again.err
@@ -520,7 +520,8 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
 def test_other_samplers_search_also_without_an_option_of_the_search_group(
     command: Command, words: list[str]
 ) -> None:
-    outcome = command(*words, *SEARCH[1:], "hydra.sweeper.n_trials=3", "trainer.epochs=1")
+    few = ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=3", "trainer.epochs=1"]
+    outcome = command(*words, "search.finalists=0", *few)
     assert outcome.code == 0, outcome.err
     points = {tuple(trial.params.values()) for trial in study_of(outcome).trials}
     assert len(points) == 3

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,21 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
+from kdsweep.search import plots
 from kdsweep.search.plots import draw, plots_of
 from kdsweep.search.space import Space, parse
 
 RANGES = ["T=tag(log,interval(1,16))", "alpha=interval(0,1)"]
 ALL = {"history", "importances", "slice", "contour"}
 FAIL = TrialState.FAIL
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse() -> Iterator[None]:
+    """Drawing takes most of the time, and half the resolution shows the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "DPI", 60)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch.nn.functional as F
 from collection import collection, predicting, run
-from commands import Command
+from commands import Outcome
 from distilled_data import (
     AFTER,
     BEFORE,
@@ -122,11 +122,8 @@ def test_where_the_labels_alone_won_the_best_taught_cell_is_shown(tmp_path: Path
     assert f"{TAUGHT}, the best cell that learned from a teacher, against ce" in shown.sentences[0]
 
 
-def test_a_trained_sweep_has_the_section(command: Command, tmp_path: Path) -> None:
-    short = ["trainer.epochs=1", "hydra.sweep.dir=swept"]
-    ran = command("loss=ce,kl", "T=4", "seed=0,1", *short)
-    assert ran.code == 0, ran.err
-    found = from_folder(tmp_path / "swept")
+def test_a_trained_sweep_has_the_section(reported: Outcome) -> None:
+    found = from_folder(reported.sweep)
     cells = grid(found.rows)
     shown = section(found, cells)
     assert shown is not None

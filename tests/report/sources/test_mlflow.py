@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command, Outcome
+from commands import Command, Outcome, copy_of
 from experiments import made_sweep
 from outcomes import interrupt
 
@@ -75,14 +75,15 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
     assert not store_of(resumed).search("tags.kdsweep.reason LIKE '%'"), "it is interrupted no more"
 
 
-def test_a_run_that_is_training_is_running_in_both(command: Command) -> None:
-    outcome = command("loss=ce,kl", "trainer.epochs=1", tracking=True)
-    note = read_json(outcome.sweep / "1" / "run.json")
-    (outcome.sweep / "1" / "result.json").unlink()
+def test_a_run_that_is_training_is_running_in_both(reported: Outcome, tmp_path: Path) -> None:
+    outcome = copy_of(reported, tmp_path)
+    shutil.copy(reported.folder / "mlflow.db", tmp_path)
+    note = read_json(outcome.sweep / "3" / "run.json")
+    (outcome.sweep / "3" / "result.json").unlink()
     store_of(outcome).reopen(note["mlflow_run_id"])
     from_dir, stored = both(outcome)
-    assert [row["status"] for row in from_dir.rows] == ["FINISHED", "RUNNING"]
-    assert from_dir.rows[1]["loss"] == "kl"  # without which a baseline would not be known as one
+    assert [row["status"] for row in from_dir.rows] == ["FINISHED"] * 3 + ["RUNNING"]
+    assert from_dir.rows[3]["loss"] == "kl"  # without which a baseline would not be known as one
     assert stored.rows == from_dir.rows
 
 
