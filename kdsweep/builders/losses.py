@@ -127,7 +127,7 @@ def set_up_terms(
 ) -> None:
     """Give each term the outputs for two blank images, from which it sizes its own parameters.
 
-    Then the teachers' networks, unless they change while the students learn.
+    A term with a teacher also gets its network, unless that is trained together with the student.
     """
     if not objective.terms:
         return
@@ -135,13 +135,14 @@ def set_up_terms(
     # A term without a teacher gets logits all the same.
     blank = Output(torch.zeros(2, dataset.num_classes), {})
     targets = [dry_forward(teacher, dataset) for teacher in teachers] or [blank]
+    is_frozen = bool(single_teachers(config))
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
         for place, (part, target) in enumerate(zip(per_teacher_terms(term), targets, strict=False)):
             _seed_term(name, config, place)
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
-                if single_teachers(config):
+                if is_frozen and part.needs_teacher:
                     part.read_teacher(teachers[place].model)
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error
