@@ -153,8 +153,8 @@ def set_up_terms(
 ) -> None:
     """Give each term the outputs for two blank images, from which it sizes its own parameters.
 
-    Then the teachers' networks, unless they change while the students learn; a term may give the
-    student weights of them.
+    A term with a teacher then gets the teacher's network, unless that is trained together with the
+    student, and may give the student weights of it.
     """
     if not objective.terms:
         return
@@ -162,13 +162,14 @@ def set_up_terms(
     # A term without a teacher gets logits all the same.
     blank = Output(torch.zeros(2, dataset.num_classes), {})
     targets = [dry_forward(teacher, dataset) for teacher in teachers] or [blank]
+    is_frozen = bool(single_teachers(config))
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
         for place, (part, target) in enumerate(zip(per_teacher_terms(term), targets, strict=False)):
             _seed_term(name, config, place)
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
-                if teachers and single_teachers(config):
+                if is_frozen and part.needs_teacher:
                     part.read_teacher(teachers[place].model)
                     part.initialize_student(student.model, teachers[place].model)
             except ValueError as error:

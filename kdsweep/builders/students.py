@@ -54,8 +54,8 @@ def build_student(
     part depends on another's.
 
     Args:
-        teachers: the networks of the cohort's teachers (trained or not; only shapes are read); none
-            if no term requires one, several for an ensemble.
+        teachers: the networks of the cohort's teachers; none if no run of it requires one, several
+            for an ensemble. Terms read their shapes, and some their weights (`Term.read_teacher`).
         features: what others require of its network, in addition to its own terms.
         key: the config key of its network.
     """

@@ -27,9 +27,10 @@ def with_config(given: Given, option: str) -> Given:
 def read_config(option: str, path: str) -> dict[str, Any]:
     """The mapping in a yaml file, its tags ignored. Raises UserError if there is none."""
     try:
-        config = OmegaConf.create(TAG.sub("", Path(path).expanduser().read_text()))
-        mapping = OmegaConf.to_container(config)
-        assert isinstance(mapping, dict), "it holds a list"
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+        mapping = OmegaConf.to_container(OmegaConf.create(TAG.sub("", text)))
+        if not isinstance(mapping, dict):
+            raise ValueError("it holds a list")
     except Exception as error:  # of the file system, of yaml and of OmegaConf
         reason = error.strerror if isinstance(error, OSError) else None
         first = reason or str(error).splitlines()[0]

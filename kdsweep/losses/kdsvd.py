@@ -10,7 +10,8 @@ least two pairs.
 
 Equal to RepDistiller's distiller_zoo/KDSVD.py with k = 1. Two things are undefined there and
 defined here: the sign of a singular vector is that of a positive sum, which it is there for maps
-behind a ReLU, and equal singular values do not make the gradient nan.
+behind a ReLU, and equal singular values do not make the gradient nan. On CUDA every step waits for
+the device, because torch.linalg.eigh does.
 """
 
 from collections.abc import Sequence

@@ -154,3 +154,20 @@ def test_torchdistills_teacher_is_in_training_mode() -> None:
 def test_a_value_is_quoted_where_hydra_requires_it() -> None:
     assert quoted("./save/resnet56_vanilla/x.pth") == "./save/resnet56_vanilla/x.pth"
     assert quoted("my teacher's.pth") == r"'my teacher\'s.pth'"
+
+
+def test_a_config_is_read_as_utf_8_whatever_the_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kd.yaml"
+    path.write_bytes("# \u03c4\nKD:\n  TEMPERATURE: 3\n".encode())
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda p, encoding="ascii": read(p, encoding))
+    assert "T=3" in translate("mdistiller", ["--cfg", str(path)]).words
+
+
+def test_a_config_that_holds_a_list_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kd.yaml"
+    path.write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"cfg must be a yaml file, got .*: it holds a list"):
+        translate("mdistiller", ["--cfg", str(path)])

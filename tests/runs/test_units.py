@@ -24,6 +24,7 @@ def _specs(compose: Compose, *words: str, losses: tuple[str, ...]) -> list[RunSp
     ("words", "losses", "unit", "teacher"),
     [
         ([], ("ce",), Student, type(None)),
+        ([], ("tfkd",), Student, type(None)),  # a term, but none that needs the teacher
         ([], ("ce", "kl"), Student, Teacher),
         (["teacher=ensemble"], ("kl",), Student, Ensemble),
         (["teacher.online=true"], ("kl",), Student, OnlineTeacher),

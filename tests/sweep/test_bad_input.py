@@ -55,7 +55,7 @@ def test_values(command: Command, words: list[str], sentence: str) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["loss=nope"], "loss must be one of ab, at, cc,"),
+        (["loss=nope"], "loss must be one of ab, at, cat_kd,"),
         (["student=nope"], "student must be one of "),
         (["sed=1"], "sed must be a key of the config, got sed=1; did you mean seed?"),
         (["dataset.vall_fraction=0.1"], "; did you mean dataset.val_fraction?"),

@@ -52,7 +52,7 @@ def posterize(images: Tensor, values: Tensor) -> Tensor:
 
 def solarize(images: Tensor, values: Tensor) -> Tensor:
     """Pixels from the value on are inverted."""
-    return torch.where(images < per_image(values), images, 255 - images)
+    return images ^ 255 * (images >= per_image(values)).byte()  # torch.where takes thrice as long
 
 
 def brightness(images: Tensor, values: Tensor) -> Tensor:
@@ -70,11 +70,11 @@ def contrast(images: Tensor, values: Tensor) -> Tensor:
 
 def sharpness(images: Tensor, values: Tensor) -> Tensor:
     """Blended with the mean of the 3 x 3 pixels around each, itself five times; no edge changes."""
-    pixels, smooth = images.long(), images.clone()
+    pixels, smooth = images.float(), images.clone()
     if min(images.shape[2:]) > 2:
         rows = pixels[:, :, :-2] + pixels[:, :, 1:-1] + pixels[:, :, 2:]
         sums = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * pixels[:, :, 1:-1, 1:-1]
-        smooth[:, :, 1:-1, 1:-1] = ((2 * sums + 13) // 26).byte()
+        smooth[:, :, 1:-1, 1:-1] = (sums / 13 + 0.5).byte()  # never within 1 / 26 of a whole number
     return blend(smooth, images, values)
 
 
@@ -153,7 +153,7 @@ def luminance(images: Tensor) -> Tensor:
     """uint8 (B, 1, H, W)."""
     if images.shape[1] != 3:
         return (images.float().mean(1, True) + 0.5).byte()
-    red, green, blue = (w * images[:, i : i + 1].long() for i, w in enumerate(LUMINANCE))
+    red, green, blue = (w * images[:, i : i + 1].int() for i, w in enumerate(LUMINANCE))
     return ((red + green + blue + 2**15) >> 16).byte()
 
 
