@@ -30,8 +30,8 @@ def faults(checker: Checker, *words: str) -> list[str]:
 
 LOSSES = (
     "ab, at, cat_kd, cc, ce, cosine, crd, ctkd, deit, dist, dkd, fitnet, fsp, ft, ickd, kdsvd, kl,"
-    " mgd, mlkd, mse, mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, simkd, soft_ce, sp, srd,"
-    " srrl, tfkd, vid, wttm"
+    " mgd, mlkd, mse, mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, simkd, soft_ce, sp,"
+    " srd, srrl, tfkd, vid, wttm"
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
 TRAINER = "epochs, batch_size, device, precision, threads, grad_clip, test_curve"
@@ -76,7 +76,9 @@ ALONE = {
     "nope@x=3": "nope must be a group of options to have an @, got nope@x=3",
     # deletions
     "~T": "T must be a number, got ~T, which deletes it",
-    "~optimizer": "optimizer must name at least one option of adam, adamw, dot, sgd, got ~optimizer",
+    "~optimizer": (
+        "optimizer must name at least one option of adam, adamw, dot, sgd, got ~optimizer"
+    ),
     "~optimizer._target_": (
         "optimizer._target_ must be the path of a class, got ~optimizer._target_, which deletes it"
     ),
