@@ -7,10 +7,11 @@ has its own average; weight decay belongs to the task:
     w <- (momentum + delta) w + h
     p <- p - lr (v + w)
 
-With delta 0 this is SGD on the sum. A parameter that only one of the two reaches in a step, such as
-a regressor's, is averaged with ``momentum`` and decays. As in the authors' repository
-(megvii-research/mdistiller, mdistiller/engine/dot.py), averages begin with the first gradient, and
-a parameter that is reached by distillation alone does not decay in its first step.
+With delta 0 this is SGD on the sum, as long as every step has both. A parameter that only one of
+the two reaches in a step, such as a regressor's, is averaged with ``momentum`` and decays; the
+other average then stays as it is, as after a loss term that its schedule ends. As in the authors'
+repository (megvii-research/mdistiller, mdistiller/engine/dot.py), averages begin with the first
+gradient, and a parameter that is reached by distillation alone does not decay in its first step.
 """
 
 from collections.abc import Callable, Iterable
