@@ -9,6 +9,7 @@ from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
+from kdsweep.common.classifier import is_classified
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Output
 from kdsweep.common.validation import as_typed
@@ -135,8 +136,20 @@ def init_seed(config: RunConfig) -> int:
     return derive("beside", config.seed, config.member_name)
 
 
-def prepare_student_network(config: RunConfig, objective: Objective, network: nn.Module) -> None:
-    """Give each term the network of the student. Raises UserError if one cannot train it."""
+def prepare_student_network(
+    config: RunConfig, objective: Objective, network: nn.Module, key: str
+) -> None:
+    """Give each term the network of the student, at a config ``key``.
+
+    Raises UserError if a term cannot train it, or if it has weights that none gives it.
+    """
+    has_weights = config.student.checkpoint is not None or bool(config.stages)
+    is_given = any(getattr(term, "initializes_student", False) for term in objective.terms.values())
+    if getattr(network, "awaits_classifier", False) and not (has_weights or is_given):
+        raise UserError(
+            f"{key}.model must be trained with loss=simkd, which gives it the teacher's classifier,"
+            f" or begin with a checkpoint, got loss {', '.join(config.loss) or 'ce'}"
+        )
     for name, term in objective.terms.items():
         assert isinstance(term, Term)
         for part in per_teacher_terms(term):
@@ -170,7 +183,21 @@ def set_up_terms(
             try:
                 part.setup(output, target, dataset.train.labels.cpu())
                 if is_frozen and part.needs_teacher:
-                    part.read_teacher(teachers[place].model)
-                    part.initialize_student(student.model, teachers[place].model)
+                    _pass_teacher(part, student.model, teachers[place].model, target)
             except ValueError as error:
                 raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error
+
+
+def _pass_teacher(term: Term, student: nn.Module, teacher: nn.Module, output: Output) -> None:
+    """Give a term the network of a teacher with its output. Raises ValueError if it does not fit.
+
+    ``output`` has the teacher's features of the term.
+    """
+    for name in term.teacher_features if term.needs_classifier else ():
+        if not is_classified(teacher, output.features[name], output.logits):
+            raise ValueError(
+                "pairs must name the features that a single linear layer, the teacher's classifier,"
+                f" maps to its logits, got {name}"
+            )
+    term.read_teacher(teacher)
+    term.initialize_student(student, teacher)

@@ -33,7 +33,7 @@ def build_student_network(
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)
     objective = build_objective(config)
-    prepare_student_network(config, objective, model)
+    prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})
     return extract_features(model, required, key, dataset, config.loss), objective
 

@@ -72,8 +72,17 @@ class OFA(Term):
         self.heads = nn.ModuleList()
 
     def prepare_student(self, network: nn.Module) -> None:
-        """Reads the number of learned tokens before the patches, under timm's name."""
+        """Reads the number of learned tokens before the patches, under timm's name.
+
+        Not called by `compute_loss`, where rows of tokens are patches alone. Raises ValueError if
+        the first of these tokens is not a class token.
+        """
         self.prefix = int(getattr(network, "num_prefix_tokens", 0))
+        if self.prefix and getattr(network, "cls_token", None) is None:
+            raise ValueError(
+                "stages must be of a student whose first learned token is a class token, got one"
+                " with other learned tokens only"
+            )
 
     def setup(self, student: Output, teacher: Output, labels: Tensor) -> None:
         """Raises ValueError for a stage that no head can be made for."""

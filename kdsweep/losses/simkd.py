@@ -23,6 +23,8 @@ class SimKD(FeatureTerm):
 
     needs_trained_teacher = True
     needs_one_teacher = True
+    needs_classifier = True
+    initializes_student = True
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
         check_maps(feature, target)
@@ -38,7 +40,7 @@ class SimKD(FeatureTerm):
     def initialize_student(self, student: nn.Module, teacher: nn.Module) -> None:
         """Copy the classifier. Raises ValueError for a student that would train it."""
         own, reused = classifier_of(student), classifier_of(teacher)
-        if own.weight.requires_grad or own.weight.shape != reused.weight.shape:
+        if own.weight.requires_grad:
             raise ValueError(
                 "must be of a student that reuses the teacher's classifier, student=simkd, got one"
                 f" with a classifier of {own.in_features} inputs of its own"

@@ -28,6 +28,7 @@ class SRRL(LearnedFeatureTerm):
     """
 
     needs_trained_teacher = True
+    needs_classifier = True
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
         check_dimensions(feature, target, {2, 4}, "vectors (B, D) or maps (B, channels, H, W)")
@@ -36,16 +37,11 @@ class SRRL(LearnedFeatureTerm):
         return Representation(feature[1], target[1])
 
     def read_teacher(self, network: nn.Module) -> None:
-        """Copy the classifier's weights. Raises ValueError if it takes other vectors."""
-        classifier = classifier_of(network)
-        for link, (_, name) in zip(self.links, self.pairs, strict=True):
+        """Copy the classifier's weights."""
+        weight = classifier_of(network).weight.detach()
+        for link in self.links:
             assert isinstance(link, Representation)
-            if link.channels != classifier.in_features:
-                raise ValueError(
-                    "pairs must name the features that the teacher's classifier takes, which are"
-                    f" {classifier.in_features}, got {name} with {link.channels}"
-                )
-            link.classifier = classifier.weight.detach().clone().to(next(link.parameters()))
+            link.classifier = weight.clone().to(next(link.parameters()))
 
 
 class Representation(nn.Module):
@@ -55,7 +51,6 @@ class Representation(nn.Module):
 
     def __init__(self, channels: int, target_channels: int) -> None:
         super().__init__()
-        self.channels = target_channels
         self.transfer = nn.Sequential(pointwise_between(channels, target_channels), nn.ReLU())
         self.register_buffer("classifier", None)
 

@@ -33,6 +33,8 @@ class ReusedClassifier(nn.Module):
     Raises ValueError if the network averages no map, or for numbers out of range.
     """
 
+    awaits_classifier = True  # of a teacher; until then it is a random one that is not trained
+
     def __init__(
         self,
         in_shape: Shape,

@@ -7,8 +7,9 @@ from commands import TINY, Compose
 from kdsweep.builders.data import build_dataset
 from kdsweep.builders.losses import objective_requirements
 from kdsweep.builders.models import build_network, build_teacher_network, extract_features
-from kdsweep.builders.students import build_student
+from kdsweep.builders.students import build_student, build_student_network
 from kdsweep.config.resolve import resolve_config
+from kdsweep.errors import UserError
 from kdsweep.training.student import Student
 
 
@@ -90,3 +91,11 @@ def test_a_student_of_simkd_begins_with_the_classifier_of_its_teacher(compose: C
     assert not trained & {id(p) for p in built.model.head.parameters()}
     assert trained == {id(p) for p in built.model.parameters() if p.requires_grad}
     assert built.num_params == sum(p.numel() for p in built.model.parameters()) - 170
+
+
+def test_a_student_that_awaits_a_classifier_is_refused_without_simkd(compose: Compose) -> None:
+    config = resolve_config(compose("loss=kl", "student=simkd"))
+    dataset = build_dataset(config.dataset, "cpu")
+    sentence = r"^student\.model must be trained with loss=simkd, which gives it .*, got loss kl$"
+    with pytest.raises(UserError, match=sentence):
+        build_student_network(config, dataset)

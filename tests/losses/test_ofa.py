@@ -173,8 +173,12 @@ def test_the_number_of_class_tokens_is_read_from_the_network() -> None:
     term.prepare_student(network)
     assert term.prefix == 0
     network.num_prefix_tokens = 2
+    network.cls_token = torch.zeros(1, 1, 4)
     term.prepare_student(network)
     assert term.prefix == 2
+    network.cls_token = None  # registers, of which timm has networks, come first then
+    with pytest.raises(ValueError, match="stages must be of a student whose first learned token"):
+        term.prepare_student(network)
 
 
 def test_in_a_notebook_it_takes_logits_then_features_and_is_set_up_once(student, teacher) -> None:

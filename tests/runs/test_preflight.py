@@ -124,7 +124,15 @@ def test_networks_without_class_maps_are_refused(refusal: Refusal) -> None:
 def test_features_that_the_teachers_classifier_does_not_take_are_refused(refusal: Refusal) -> None:
     message = refusal("loss=srrl", "student=cnn", "loss.srrl.pairs=[[pool,stage1]]")
     assert message.startswith(
-        "loss.srrl.pairs must name the features that the teacher's classifier"
+        "loss.srrl.pairs must name the features that a single linear layer, the teacher's"
+    )
+
+
+def test_a_teacher_that_awaits_a_classifier_cannot_be_trained(refusal: Refusal) -> None:
+    message = refusal("loss=kl", "teacher=simkd", "student=cnn")
+    assert message == (
+        "teacher.model must be trained with loss=simkd, which gives it the teacher's classifier, or"
+        " begin with a checkpoint, got loss ce"
     )
 
 

@@ -27,8 +27,11 @@ class Term(nn.Module):
     - ``setup``, to create parameters or buffers whose shapes depend on both networks;
     - ``read_teacher``, to copy from the teacher's network what its outputs do not show, and
       ``needs_trained_teacher = True`` if it cannot do without;
-    - ``initialize_student``, to give the student weights of its teacher before training, and
-      ``needs_one_teacher = True`` if they must be those of a single one;
+    - ``initialize_student``, to give the student weights of its teacher before training, with
+      ``initializes_student = True``, and ``needs_one_teacher = True`` if they must be those of a
+      single one;
+    - ``needs_classifier = True`` if its features of the teacher must be what the teacher's
+      classifier, a single linear layer, maps to the logits;
     - ``metrics``, to record what it has learned after every epoch;
     - ``load_stage_state``, to load what the term of its name has learned in the previous stage,
       and ``needs_stage = True`` if it requires that.
@@ -37,6 +40,8 @@ class Term(nn.Module):
     needs_teacher: bool = True
     needs_trained_teacher: bool = False
     needs_one_teacher: bool = False
+    needs_classifier: bool = False
+    initializes_student: bool = False
     needs_labels: bool = False
     needs_stage: bool = False
     compares_views: bool = False
