@@ -17,20 +17,19 @@ cross-entropy.
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.common.validation import check_temperature, require
 from kdsweep.losses.base.hard_label import cross_entropy
+from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.shapes import both_shapes
-from kdsweep.losses.base.term import Term, result_dtype
 from kdsweep.losses.kl import kl_divergence
 
 Kind = Literal["hard", "soft"]
 
 
-class DeiT(Term):
+class DeiT(LogitTerm):
     """The teacher's prediction as the target of the student's distillation head.
 
     Args:
@@ -76,13 +75,10 @@ class DeiT(Term):
             )
 
     def forward(self, student: Output, teacher: Output, batch: Batch) -> Tensor:
-        logits = student.features[self.head]
-        with torch.autocast(logits.device.type, enabled=False):
-            value = self.compare(logits.double(), teacher.logits.detach().double())
-        return value.to(result_dtype(logits))
+        head = student._replace(logits=student.features[self.head])
+        return super().forward(head, teacher, batch)
 
-    def compare(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """The value for float64 logits (B, C), the teacher's without gradient."""
+    def compare(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         if self.kind == "hard":
-            return cross_entropy(logits, teacher_logits.argmax(dim=1))
-        return kl_divergence(logits, teacher_logits, self.tau) / logits.shape[1]
+            return cross_entropy(student_logits, teacher_logits.argmax(dim=1))
+        return kl_divergence(student_logits, teacher_logits, self.tau) / student_logits.shape[1]

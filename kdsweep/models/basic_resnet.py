@@ -13,6 +13,7 @@ from kdsweep.models.cifar_resnet import BasicBlock
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
+    init_classifier,
     init_convolutions,
     scaled,
     stage,
@@ -55,5 +56,4 @@ class BasicResNet(nn.Sequential):
         for module in self.modules():
             if isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        init_classifier(self.head)

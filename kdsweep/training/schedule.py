@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from kdsweep.common.validation import is_integer, require, require_integer
+from kdsweep.common.validation import check_whole, require
 
 
 class Schedule(ABC):
@@ -21,8 +21,7 @@ class Schedule(ABC):
     """
 
     def __init__(self, *, warmup_epochs: int = 0) -> None:
-        is_whole = is_integer(warmup_epochs) and warmup_epochs >= 0
-        require_integer(is_whole, "warmup_epochs", "a whole number >= 0", warmup_epochs)
+        check_whole("warmup_epochs", warmup_epochs, least=0)
         self.warmup_epochs = warmup_epochs
 
     def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdsweep.common.validation import check_bool, is_integer, require, require_integer
+from kdsweep.common.validation import check_bool, check_whole, require
 
 PADDING_MODES = ("constant", "reflect")
 
@@ -46,10 +46,7 @@ class Augment:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        is_whole = is_integer(self.crop_padding) and self.crop_padding >= 0
-        require_integer(
-            is_whole, "dataset.augment.crop_padding", "a whole number >= 0", self.crop_padding
-        )
+        check_whole("dataset.augment.crop_padding", self.crop_padding, least=0)
         known = self.padding_mode in PADDING_MODES
         key = "dataset.augment.padding_mode"
         require(known, key, " or ".join(PADDING_MODES), self.padding_mode)

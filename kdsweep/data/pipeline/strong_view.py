@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kdsweep.common.validation import is_integer, require_integer
+from kdsweep.common.validation import check_whole
 from kdsweep.data.pipeline.augment import Augment, AugmentParams
 from kdsweep.data.pipeline.image_operations import OPERATIONS, cut_out
 
@@ -52,9 +52,7 @@ class StrongView:
     operations: int = 0
 
     def __post_init__(self) -> None:
-        is_whole = is_integer(self.operations) and self.operations >= 0
-        key = "dataset.augment.strong_view"
-        require_integer(is_whole, key, "a whole number >= 0", self.operations)
+        check_whole("dataset.augment.strong_view", self.operations, least=0)
 
     def __bool__(self) -> bool:
         return self.operations > 0
