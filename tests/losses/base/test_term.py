@@ -118,7 +118,7 @@ def test_a_step_lowers_the_objective(path):
     pair = Pair(build(path))
     parameters = [*pair.student.model.parameters(), *pair.objective.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-    before, values = pair.values()
+    before, values, _ = pair.values()
     before.backward()
     optimizer.step()
     assert all(value.shape == () and torch.isfinite(value) for value in values.values())
@@ -135,7 +135,7 @@ def test_gradients_reach_the_student_only(path):
 
 @every_yaml
 def test_the_value_of_a_term_does_not_depend_on_its_weight(path):
-    (light, light_values), (heavy, heavy_values) = (
+    (light, light_values, _), (heavy, heavy_values, _) = (
         Pair(build(path, **options)).values() for options in ({"weight": 1.0}, {"weight": 3.0})
     )
     for name, value in light_values.items():
@@ -148,7 +148,7 @@ def test_the_value_of_a_term_does_not_depend_on_its_weight(path):
 def test_bf16_outputs_give_finite_float32_values_and_gradients(path):
     pair = Pair(build(path), precision=torch.bfloat16)
     assert pair.outputs()[0].logits.dtype == torch.bfloat16
-    total, values = pair.values()
+    total, values, _ = pair.values()
     total.backward()
     assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in values.values())
     assert all(torch.isfinite(p.grad).all() for p in pair.student.model.parameters())
