@@ -20,7 +20,7 @@ setup: .venv/.ready ## make .venv with the locked versions and kdsweep in it
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 sweep: setup ## the nine-run T x alpha grid on digits

@@ -32,6 +32,8 @@ RECIPES = [
     {"dropout": 0.5},
     {"model": "cnn", "optimizer": torch.optim.SGD},
     {"model": "cnn", "precision": "bf16"},
+    {"model": "cnn", "memory_format": "channels_last", "grad_clip": 0.1},
+    {"model": "cnn", "memory_format": "channels_last", "precision": "bf16", "grad_clip": 0.1},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
     {"terms": lambda: {"ctkd": CTKD(T_min=1, T_range=20, loops=3, strength=1, weight=0.5)}},
     {"optimizer": DOT},
