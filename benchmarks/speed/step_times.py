@@ -58,14 +58,20 @@ def column(setting: str, name: str) -> str:
 
 def time_steps(
     work: Work,
+    images: Sequence[str],
     rows: Sequence[Setting],
     dataset: Dataset,
     extent: Extent,
     watch: Callable[[int, float], None] = lambda number, seconds: None,
 ) -> Samples:
-    """Seconds of the steps of nine runs in each round: `solo`, and `ROW: COLUMN` of each row."""
+    """Seconds of the steps of nine runs in each round: `solo`, and `ROW: COLUMN` of each row.
+
+    Args:
+        images: overrides for the images that ``dataset`` holds.
+        watch: called after every round.
+    """
     make = partial(Cohorts, dataset=dataset, threads=extent.threads, device=extent.device)
-    cohorts = {row.name: make((*work.words, *row.words)) for row in rows}
+    cohorts = {row.name: make((*images, *work.words, *row.words)) for row in rows}
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
     for name, row in cohorts.items():
         columns |= {column(name, key): value for key, value in row_columns(row, extent).items()}
