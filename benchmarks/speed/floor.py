@@ -15,6 +15,8 @@ from torch.optim import SGD, Optimizer
 from speed.cohorts import GRID, Cohorts
 from speed.solo_loop import distillation_loss
 
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
 
 class ReadyBatch(NamedTuple):
     """What a step takes: (B, channels, H, W), (B,), (B, C)."""
@@ -58,7 +60,8 @@ def bare_students(cohorts: Cohorts) -> list[BareStudent]:
 
 def form(cohorts: Cohorts) -> tuple[str, torch.memory_format]:
     """Precision and memory format of a cohort's students."""
-    return cohorts.config.trainer.precision, torch.contiguous_format
+    trainer = cohorts.config.trainer
+    return trainer.precision, FORMATS[trainer.memory_format]
 
 
 def plain_optimizer(model: nn.Module, cohorts: Cohorts) -> Optimizer:

@@ -13,6 +13,7 @@ from kdsweep.training.student import Student
 from kdsweep.training.trainer import torch_state
 from speed import floor
 from speed.cohorts import GRID, Cohorts, Work
+from speed.machine import has_bf16_arithmetic
 from speed.rounds import Column, Samples, time_rounds
 from speed.solo_loop import SoloRun, make_loader
 
@@ -47,8 +48,12 @@ class Extent:
 
 
 def settings() -> list[Setting]:
-    """The rows of the table."""
-    return [Setting("fp32 contiguous")]
+    """The rows of the table; bf16 only where the CPU computes in it."""
+    rows = [
+        Setting("fp32 contiguous", ("trainer.memory_format=contiguous",)),
+        Setting("fp32 auto"),
+    ]
+    return [*rows, Setting("bf16 auto", ("trainer.precision=bf16",))][: 2 + has_bf16_arithmetic()]
 
 
 def column(setting: str, name: str) -> str:
