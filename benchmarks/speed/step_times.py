@@ -49,11 +49,11 @@ class Extent:
 
 def settings() -> list[Setting]:
     """The rows of the table; bf16 only where the CPU computes in it."""
-    rows = [
-        Setting("fp32 contiguous", ("trainer.memory_format=contiguous",)),
-        Setting("fp32 auto"),
-    ]
-    return [*rows, Setting("bf16 auto", ("trainer.precision=bf16",))][: 2 + has_bf16_arithmetic()]
+    contiguous = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
+    rows = [Setting("fp32 contiguous", contiguous), Setting("fp32 auto")]
+    if has_bf16_arithmetic():
+        rows.append(Setting("bf16 auto", ("trainer.precision=bf16",)))
+    return rows
 
 
 def column(setting: str, name: str) -> str:

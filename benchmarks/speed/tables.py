@@ -34,10 +34,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def machine_lines(results: Results) -> str:
     """What the figures were measured on, and how much of it."""
     machine, extent = results["machine"], results["extent"]
-    named = ", ".join(f"{name} {value}" for name, value in machine.items())
+    named = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "cpu")
     images = "real images of CIFAR-10 size" if extent["real"] else "made images of 3 x 32 x 32"
     return (
-        f"{named[0].upper()}{named[1:]}. {extent['rounds']} interleaved rounds, each of"
+        f"{machine['cpu']}; {named}. {extent['rounds']} interleaved rounds, each of"
         f" {extent['batches']} batches of 128 {images}; of nine separate runs {extent['alone']}"
         f" are timed in a round and count for all. Commands: {extent['command_rounds']} rounds."
     )
