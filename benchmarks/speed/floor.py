@@ -41,7 +41,10 @@ class BareStudent:
         is_bf16 = self.precision == "bf16"
         with torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=is_bf16):
             logits = self.model(batch.images)
-            loss = distillation_loss(logits, batch.teacher_logits, batch.labels, self.T, self.alpha)
+        # A CPU's autocast would take the softmax in bf16, where a loss is wrong by a percent.
+        loss = distillation_loss(
+            logits.float(), batch.teacher_logits, batch.labels, self.T, self.alpha
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
