@@ -66,8 +66,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The results of the parts that are wanted, as in the JSON file."""
-    extent = {name: getattr(options, name) for name in ("rounds", "batches", "alone", "threads")}
-    extent |= {"command_rounds": options.command_rounds, "real": options.data is not None}
+    names = ("rounds", "command_rounds", "alone", "threads")
+    extent: dict[str, Any] = {name: getattr(options, name) for name in names}
+    extent |= {"batches": batches_of(options), "real": options.data is not None}
     machine = describe_machine("cpu", options.threads)
     results: dict[str, Any] = {"machine": machine, "extent": extent, "seconds": {}, "steps": {}}
     measures: dict[str, Callable[[], None]] = {
@@ -85,7 +86,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def _steps(results: dict[str, Any], options: argparse.Namespace, key: str) -> None:
     work = WORKS[key]
-    images = () if key == "digits" else image_words(options.data, options.batches)
+    images = words_of_images(key, options)
     extent = Extent(options.rounds, options.alone, options.threads)
     dataset = load_images((*images, *work.words))
     watch = Progress(work.name, options.rounds)
@@ -93,8 +94,8 @@ def _steps(results: dict[str, Any], options: argparse.Namespace, key: str) -> No
 
 
 def _starts(results: dict[str, Any], options: argparse.Namespace) -> None:
-    watch = Progress("until the first step", options.rounds)
-    results["starts"] = time_starts(options.data, options.rounds, watch)
+    watch = Progress("until the first step", options.command_rounds)
+    results["starts"] = time_starts(options.data, options.command_rounds, watch)
 
 
 def _sweeps(results: dict[str, Any], options: argparse.Namespace) -> None:
@@ -103,15 +104,26 @@ def _sweeps(results: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def _memory(results: dict[str, Any], options: argparse.Namespace) -> None:
-    words = list(image_words(options.data, options.batches))
     print("memory of processes with 1 and 9 students", flush=True)
     results["memory"] = {
         key: {
-            str(count): measure_memory(key, count, words, options.threads)
+            str(count): measure_memory(key, count, words_of_images(key, options), options.threads)
             for count in (1, len(GRID))
         }
         for key in WITH_MEMORY
     }
+
+
+def batches_of(options: argparse.Namespace) -> dict[str, int]:
+    """Batches in an epoch of each work on given or made images."""
+    works = {key: work.batches for key, work in WORKS.items()}
+    return {key: options.batches or count for key, count in works.items() if count is not None}
+
+
+def words_of_images(key: str, options: argparse.Namespace) -> tuple[str, ...]:
+    """The overrides for the images of a work, unless it has its own."""
+    batches = batches_of(options).get(key)
+    return () if batches is None else image_words(options.data, batches)
 
 
 def estimate(path: Path, options: argparse.Namespace) -> str:
@@ -119,14 +131,15 @@ def estimate(path: Path, options: argparse.Namespace) -> str:
     if not path.is_file():
         return "no results on record to estimate the time from"
     known = json.loads(path.read_text())
-    rounds = dict.fromkeys((*WORKS, "starts"), "rounds") | {"sweeps": "command_rounds"}
+    rounds = dict.fromkeys(WORKS, "rounds")
+    rounds |= dict.fromkeys(("starts", "sweeps"), "command_rounds")
     seconds = 0.0
     for part in options.only:
         factor = 1.0
         if (name := rounds.get(part)) is not None:  # and the warm-up
             factor = (getattr(options, name) + 1) / (known["extent"][name] + 1)
-        if part in WITH_MEMORY:
-            factor *= options.batches / known["extent"]["batches"]
+        if part in known["extent"]["batches"]:
+            factor *= batches_of(options)[part] / known["extent"]["batches"][part]
         seconds += factor * known["seconds"][part]
     return f"about {seconds / 60:.0f} minutes, if this machine is a {known['machine']['cpu']}, too"
 
@@ -154,8 +167,8 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of images; without it they are made")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--command-rounds", type=int, default=3, help="of 60-run commands")
-    parser.add_argument("--batches", type=int, default=2, help="of 128 images, in a round")
+    parser.add_argument("--command-rounds", type=int, default=3, help="of whole commands")
+    parser.add_argument("--batches", type=int, help="of 128 images, in an epoch; default: 2 or 1")
     parser.add_argument("--alone", type=int, default=3, help="of nine separate runs, timed")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {','.join(PARTS)}")

@@ -8,6 +8,7 @@ Each is measured in a process of its own, because a process never forgets its pe
 import json
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,14 +22,14 @@ from speed.commands import run_python
 Memory = dict[str, int]  # bytes
 
 
-def measure_memory(work: str, runs: int, words: list[str], threads: int) -> Memory:
+def measure_memory(work: str, runs: int, words: Sequence[str], threads: int) -> Memory:
     """`peak`, of a process that trains so many runs for an epoch, and `state`, of each student."""
     command = [__file__, work, str(runs), str(threads), *words]
     found: Memory = json.loads(run_python(command, Path.cwd(), threads).splitlines()[-1])
     return found
 
 
-def train_and_measure(work: str, runs: int, threads: int, words: list[str]) -> Memory:
+def train_and_measure(work: str, runs: int, threads: int, words: Sequence[str]) -> Memory:
     """The same in this process."""
     whole = [*WORKS[work].words, *words]
     cohorts = Cohorts(whole, load_images(whole), threads=threads, device="cpu")

@@ -36,9 +36,10 @@ def machine_lines(results: Results) -> str:
     machine, extent = results["machine"], results["extent"]
     named = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "cpu")
     images = "real images of CIFAR-10 size" if extent["real"] else "made images of 3 x 32 x 32"
+    batches = " or ".join(str(count) for count in sorted(set(extent["batches"].values())))
     return (
-        f"{machine['cpu']}; {named}. {extent['rounds']} interleaved rounds, each of"
-        f" {extent['batches']} batches of 128 {images}; of nine separate runs {extent['alone']}"
+        f"{machine['cpu']}; {named}. {extent['rounds']} interleaved rounds of one epoch with"
+        f" {batches} batch(es) of 128 {images}; of nine separate runs {extent['alone']}"
         f" are timed in a round and count for all. Commands: {extent['command_rounds']} rounds."
     )
 

@@ -26,7 +26,7 @@ def results(lockstep: float = 1.0) -> dict[str, Any]:
     return {
         "machine": {"cpu": "Made CPU", "instructions": "AVX2", "cores": "2", "threads": "1"},
         "extent": {
-            **{"rounds": 2, "batches": 2, "alone": 3, "threads": 1},
+            **{"rounds": 2, "batches": {"vgg": 2, "resnet": 1}, "alone": 3, "threads": 1},
             **{"command_rounds": 1, "real": True},
         },
         "seconds": {"vgg": 60, "resnet": 60, "digits": 3, "starts": 60, "sweeps": 60, "memory": 9},
