@@ -62,7 +62,7 @@ def main() -> None:
     together, alone = students(), students()
     short = FirstBatches(stream, options.batches)
     rounds = []
-    with torch_state(options.threads):
+    with torch_state(options.threads, device):
         for epoch in range(options.rounds + 1):
             one = timed(together, teacher, short, epoch)
             nine = sum(timed([student], teacher, short, epoch) for student in alone)

@@ -98,7 +98,7 @@ def _announce(
         return
     context.announced.add(identity)
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
-    with torch_state(config.trainer.threads):
+    with torch_state(config.trainer.threads, loaded.device):
         acc = _accuracy(teacher.key, loaded, split)
     member = teacher.key.rpartition("teacher.members.")[2]
     name = teacher.config.name
@@ -128,7 +128,7 @@ def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> N
     split = splits.get("val", splits["test"])
     model, seed = config.student.model, config.seed
     teacher = _frozen(model, seed, target.weights, "teacher", "store", config, (), context)
-    with torch_state(config.trainer.threads):
+    with torch_state(config.trainer.threads, teacher.device):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
     claimed = record.to_json()[key]
