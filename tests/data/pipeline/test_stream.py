@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_device import OneDevice
 
 from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches, sample_images
 from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import LabelledImages
@@ -184,6 +186,32 @@ def test_batch_size_larger_than_the_data_is_refused():
     message = "trainer.batch_size must be at most the 50 training images, got 51"
     with pytest.raises(ValueError, match=f"^{message}$"):
         stream(batch_size=51)
+
+
+@pytest.mark.parametrize("operations", [0, 2])
+def test_an_epoch_moves_its_random_numbers_at_once(operations):
+    """As often for two batches as for seven; on a device each transfer may wait."""
+    moved = []
+    for batch_size in (25, 7):
+        data = labelled(49)._replace(images=labelled(49).images.to("meta"))
+        augment = Augment(crop_padding=2, padding_mode="reflect", flip=True)
+        on_device = Stream(
+            data,
+            batch_size=batch_size,
+            seed=0,
+            augment=augment,
+            mix=BatchMixer(mixup=1.0, cutmix=1.0),
+            strong=StrongView(augment, operations),
+            mean=MEAN,
+            std=STD,
+            device="meta",
+        )
+        with OneDevice() as seen:
+            batches = list(on_device.epoch(0))
+        assert len(batches) == -(-49 // batch_size)
+        assert not seen.nondeterministic
+        moved.append(seen.moved)
+    assert moved[0] == moved[1] > 0
 
 
 @pytest.mark.gpu
