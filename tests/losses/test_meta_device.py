@@ -103,4 +103,9 @@ def test_what_waits_is_noticed() -> None:
         with pytest.raises(NotImplementedError):
             tensor[tensor > 0]
         torch.ones(3).to("meta")
+        maps = torch.ones(1, 1, 7, 7, device="meta", requires_grad=True)
+        nn.functional.adaptive_avg_pool2d(maps, 4).sum().backward()
+        torch.linalg.eigh(torch.ones(3, 3, device="meta"))
     assert seen.moved == 1
+    assert set(seen.nondeterministic) == {"_adaptive_avg_pool2d_backward"}
+    assert set(seen.waiting) == {"_linalg_eigh"}
