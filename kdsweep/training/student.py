@@ -12,6 +12,7 @@ from kdsweep.common.rng import reseed
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.objective import HARD, Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training.arithmetic import autocast
 from kdsweep.training.dot import DOT
 from kdsweep.training.gradients import RATIO, clip_gradient, gradient_ratios
 from kdsweep.training.views import output_of_views
@@ -136,13 +137,8 @@ class Student:
         return metrics
 
     def autocast(self) -> torch.autocast:
-        """The student's precision, entered anew for every forward pass.
-
-        One context around a whole cohort would keep its cache of bf16 weights across optimizer
-        steps, and train on stale ones.
-        """
-        enabled = self.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        """The student's precision, entered anew for every forward pass."""
+        return autocast(self.device, self.precision)
 
     def _begin_epoch(self) -> None:
         self.network.model.train()
