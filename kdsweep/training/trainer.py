@@ -212,7 +212,7 @@ def isolate_failures(unit: CohortUnit) -> Iterator[None]:
 
 
 @contextmanager
-def torch_state(threads: int, device: torch.device | str) -> Iterator[None]:
+def torch_state(threads: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Set the number of torch threads, and deterministic kernels of the device.
 
     Both and the global random state are restored afterwards.
