@@ -212,22 +212,3 @@ def test_an_epoch_moves_its_random_numbers_at_once(operations):
         assert not seen.nondeterministic
         moved.append(seen.moved)
     assert moved[0] == moved[1] > 0
-
-
-@pytest.mark.gpu
-def test_epoch_on_the_device_equals_the_cpu_and_never_waits_for_it():
-    data = labelled(500)
-    augment = Augment(crop_padding=2, flip=True)
-    options = {"batch_size": 64, "seed": 0, "augment": augment, "mean": MEAN, "std": STD}
-    options["strong"] = StrongView(augment, 2)
-    on_cpu = list(Stream(data, **options).epoch(0))
-    on_device = Stream(data, **options, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        batches = list(on_device.epoch(0))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    for batch, expected in zip(batches, on_cpu, strict=True):
-        assert torch.equal(batch.index.cpu(), expected.index)
-        torch.testing.assert_close(batch.images.cpu(), expected.images)
-        torch.testing.assert_close(batch.strong.cpu(), expected.strong)
