@@ -15,6 +15,7 @@ more.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,8 +46,8 @@ class Clock:
         return self.end - time.perf_counter()
 
 
-def main() -> None:
-    """Measure what the time suffices for."""
+def main() -> int:
+    """Measure what the time suffices for; 1 if a pair could not be measured at all."""
     options = _options()
     device, clock, rows = resolve_device(options.device), Clock(options.minutes), []
     torch.set_num_threads(options.threads)
@@ -65,6 +66,7 @@ def main() -> None:
     note = f"Left out, for lack of time: {'; '.join(skipped)}." if skipped else ""
     write(options.out, machine, rows, note)
     print(f"{options.out}/gpu.md: {len(rows)} of {len(todo)}", note, flush=True)
+    return int(any("all" in row.failed for row in rows))
 
 
 def pairs_and_forms(pairs: list[Pair]) -> Iterator[tuple[Pair, str]]:
@@ -114,12 +116,12 @@ def _warm_columns(
             found.failed[name] = "not measured for lack of time"
             continue
         try:
-            if device != "cpu":
-                torch.cuda.reset_peak_memory_stats(device)
+            before = _allocated(device)
             column = make()
             timed(column, device)
-            if device != "cpu":
-                found.peaks[name] = torch.cuda.max_memory_allocated(device) / 2**20
+            if before is not None:
+                peak = torch.cuda.max_memory_allocated(device)
+                found.peaks[name] = (peak - before) / 2**20
             if name in EXPERIMENTS:
                 found.differences[name] = row.differences(name)
         except Exception as error:
@@ -128,6 +130,15 @@ def _warm_columns(
         columns[name] = column
         found.students[name], found.samples[name] = row.students_of(name), []
     return columns
+
+
+def _allocated(device: str) -> int | None:
+    """Bytes of an accelerator in use, from which on its peak is counted; None on a CPU."""
+    if device == "cpu":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    allocated: int = torch.cuda.memory_allocated(device)
+    return allocated
 
 
 def _options() -> argparse.Namespace:
@@ -143,4 +154,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -78,7 +78,7 @@ EXPLANATION = (
     "Milliseconds of one batch of all students of a column: median (smallest..largest) of"
     " interleaved rounds. *per student*: divided by their number. *of the loop*: relative to as"
     " many runs of the loop on ready images, in the same rounds. *of the floor*: relative to the"
-    " bare steps of as many students. Memory is the peak of what was allocated."
+    " bare steps of as many students. *MiB*: the peak of memory beyond images and teacher."
 )
 
 
