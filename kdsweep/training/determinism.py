@@ -47,7 +47,8 @@ Setting = tuple[Callable[[], Any], Callable[[Any], None], Any]
 
 def _settings() -> list[Setting]:
     """What reads and what sets each setting, and its value."""
-    cuda, cudnn, memory = torch.backends.cuda, torch.backends.cudnn, torch.utils.deterministic
+    cuda, memory = torch.backends.cuda, torch.utils.deterministic
+    cudnn: Any = torch.backends.cudnn  # whose `conv` has no type
     return [
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, "warn"),
         # Else every new tensor would be filled, for operations that read what was never written.
