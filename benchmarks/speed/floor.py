@@ -15,6 +15,8 @@ from torch.optim import SGD, Optimizer
 from speed.cohorts import GRID, Cohorts
 from speed.solo_loop import distillation_loss
 
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
 
 class ReadyBatch(NamedTuple):
     """What a step takes: (B, channels, H, W), (B,), (B, C)."""
@@ -39,7 +41,10 @@ class BareStudent:
         is_bf16 = self.precision == "bf16"
         with torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=is_bf16):
             logits = self.model(batch.images)
-            loss = distillation_loss(logits, batch.teacher_logits, batch.labels, self.T, self.alpha)
+        # A CPU's autocast would take the softmax in bf16, where a loss is wrong by a percent.
+        loss = distillation_loss(
+            logits.float(), batch.teacher_logits, batch.labels, self.T, self.alpha
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -58,7 +63,8 @@ def bare_students(cohorts: Cohorts) -> list[BareStudent]:
 
 def form(cohorts: Cohorts) -> tuple[str, torch.memory_format]:
     """Precision and memory format of a cohort's students."""
-    return cohorts.config.trainer.precision, torch.contiguous_format
+    trainer = cohorts.config.trainer
+    return trainer.precision, FORMATS[trainer.memory_format]
 
 
 def plain_optimizer(model: nn.Module, cohorts: Cohorts) -> Optimizer:

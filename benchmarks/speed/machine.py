@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from kdsweep.training.arithmetic import computes_bf16
+
 # Variables with which a user limits the instructions that torch and oneDNN use.
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
@@ -51,8 +53,7 @@ def has_bf16_arithmetic() -> bool:
     """Whether the CPU multiplies in bf16 (AVX512-BF16, AMX), and no variable forbids it."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     is_allowed = limit in ("ALL", "DEFAULT") or "BF16" in limit or "AMX" in limit
-    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return is_allowed and any(getattr(torch.cpu, name, lambda: False)() for name in known)
+    return is_allowed and computes_bf16("cpu")
 
 
 def usable_cores() -> int:

@@ -40,15 +40,13 @@ class Spread:
         return Spread(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        """`0.29 (0.28..0.31)`, with three significant digits of numbers below one."""
+        """`0.294 (0.281..0.312)`."""
         return f"{digits(self.median)} ({digits(self.low)}..{digits(self.high)})"
 
 
 def digits(value: float) -> str:
-    """A ratio as text: `.335`, `1.04`, `12.3`, `131`."""
-    if value < 0.9995:
-        return f"{value:.3f}".lstrip("0")
-    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    """A ratio as text: `0.335`, `1.04`, `12.3`, `131`."""
+    decimals = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}"
 
 

@@ -13,6 +13,7 @@ from kdsweep.training.student import Student
 from kdsweep.training.trainer import torch_state
 from speed import floor
 from speed.cohorts import GRID, Cohorts, Work
+from speed.machine import has_bf16_arithmetic
 from speed.rounds import Column, Samples, time_rounds
 from speed.solo_loop import SoloRun, make_loader
 
@@ -47,8 +48,12 @@ class Extent:
 
 
 def settings() -> list[Setting]:
-    """The rows of the table."""
-    return [Setting("fp32 contiguous")]
+    """The rows of the table; bf16 only where the CPU computes in it."""
+    contiguous = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
+    rows = [Setting("fp32 contiguous", contiguous), Setting("fp32 auto")]
+    if has_bf16_arithmetic():
+        rows.append(Setting("bf16 auto", ("trainer.precision=bf16",)))
+    return rows
 
 
 def column(setting: str, name: str) -> str:
@@ -58,14 +63,20 @@ def column(setting: str, name: str) -> str:
 
 def time_steps(
     work: Work,
+    images: Sequence[str],
     rows: Sequence[Setting],
     dataset: Dataset,
     extent: Extent,
     watch: Callable[[int, float], None] = lambda number, seconds: None,
 ) -> Samples:
-    """Seconds of the steps of nine runs in each round: `solo`, and `ROW: COLUMN` of each row."""
+    """Seconds of the steps of nine runs in each round: `solo`, and `ROW: COLUMN` of each row.
+
+    Args:
+        images: overrides for the images that ``dataset`` holds.
+        watch: called after every round.
+    """
     make = partial(Cohorts, dataset=dataset, threads=extent.threads, device=extent.device)
-    cohorts = {row.name: make((*work.words, *row.words)) for row in rows}
+    cohorts = {row.name: make((*images, *work.words, *row.words)) for row in rows}
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
     for name, row in cohorts.items():
         columns |= {column(name, key): value for key, value in row_columns(row, extent).items()}

@@ -56,7 +56,11 @@ def _settings() -> list[Setting]:
         _attribute(cudnn, "deterministic", True),
         _attribute(cudnn, "benchmark", False),
         _attribute(cuda.matmul, "fp32_precision", "ieee"),
+        # All of cuDNN's: PyTorch raises if it is asked for their precision and they differ. That of
+        # the others last, so that it is restored first: it may set them.
         _attribute(cudnn.conv, "fp32_precision", "ieee"),
+        _attribute(cudnn.rnn, "fp32_precision", "ieee"),
+        _attribute(cudnn, "fp32_precision", "ieee"),
         (cuda.flash_sdp_enabled, cuda.enable_flash_sdp, False),
         (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, False),
         (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, False),

@@ -24,7 +24,8 @@ def settings() -> dict[str, object]:
         "mode": torch.get_deterministic_debug_mode(),
         "fill": torch.utils.deterministic.fill_uninitialized_memory,
         "cudnn": (cudnn.deterministic, cudnn.benchmark),
-        "float32": (cuda.matmul.fp32_precision, cudnn.conv.fp32_precision),
+        "float32": (cuda.matmul.fp32_precision, cudnn.fp32_precision),
+        "layers": (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision),
         "fused attention": (
             cuda.flash_sdp_enabled(),
             cuda.mem_efficient_sdp_enabled(),
@@ -39,6 +40,7 @@ WANTED = {
     "fill": False,
     "cudnn": (True, False),
     "float32": ("ieee", "ieee"),
+    "layers": ("ieee", "ieee"),
     "fused attention": (False, False, False),
     "plain attention": True,
 }
@@ -50,6 +52,7 @@ def test_on_cuda_kernels_are_deterministic_and_what_was_set_is_restored() -> Non
     with deterministic_kernels("cuda"):
         assert settings() == WANTED
         assert os.environ[CUBLAS] == ":4096:8"
+        assert not torch.backends.cudnn.allow_tf32  # raises if its layers differ
     assert settings() == before
 
 
