@@ -80,7 +80,7 @@ def time_steps(
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
     for name, row in cohorts.items():
         columns |= {column(name, key): value for key, value in row_columns(row, extent).items()}
-    with torch_state(extent.threads):
+    with torch_state(extent.threads, extent.device):
         return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
 
 

@@ -80,7 +80,7 @@ def _announce(
         return
     context.announced.add(identity)
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
-    with torch_state(config.trainer.threads):
+    with torch_state(config.trainer.threads, loaded.device):
         acc = _accuracy(teacher.key, loaded, split)
     member = teacher.key.rpartition("teacher.members.")[2]
     name = teacher.config.name
@@ -111,7 +111,7 @@ def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> N
     network = build_teacher_network(config.student.model, config.seed, dataset)
     load_checkpoint(network.model, target.weights, "teacher", "store")
     teacher = freeze(network, config.trainer.precision, config.trainer.memory_format, device)
-    with torch_state(config.trainer.threads):
+    with torch_state(config.trainer.threads, device):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
     claimed = record.to_json()[key]

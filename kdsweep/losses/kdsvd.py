@@ -11,7 +11,7 @@ least two pairs.
 Equal to RepDistiller's distiller_zoo/KDSVD.py with k = 1. Two things are undefined there and
 defined here: the sign of a singular vector is that of a positive sum, which it is there for maps
 behind a ReLU, and equal singular values do not make the gradient nan. On CUDA every step waits for
-the device, because torch.linalg.eigh does.
+the device, because torch.linalg.eigh looks for errors on the host (docs/gpu.md).
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
+from one_device import OneDevice
 
 from kdsweep.models.basic_resnet import BasicResNet
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
@@ -239,6 +240,14 @@ def test_a_training_step_reaches_every_parameter_and_lowers_the_loss(name):
         losses.append(loss.item())
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert losses[1] < losses[0]
+
+
+@every_family
+def test_every_operation_has_a_deterministic_kernel_on_cuda(name):
+    model, (images, labels) = build(name), random_batch(name)
+    with OneDevice() as seen:
+        F.cross_entropy(model(images), labels).backward()
+    assert not seen.nondeterministic
 
 
 @every_family
