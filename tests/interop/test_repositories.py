@@ -167,6 +167,7 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
     [
         ("unknown", "--from must be one of repdistiller, torchdistill, "),
         ("repdistiller --alhpa .9", "an option must be one of distill, gamma, alpha, beta, "),
+        ("repdistiller --alhpa .9", ", got alhpa; did you mean alpha?"),
         ("repdistiller --beta 0", "alpha must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill afd", "distill must be one of kd, hint, "),

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
-from kdsweep.common.validation import is_integer, require, require_integer
+from kdsweep.common.validation import check_whole, require
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
 from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
 from kdsweep.data.types import LabelledImages, in_order
+
+BATCH_SIZE = "trainer.batch_size"
 
 
 class Stream:
@@ -48,10 +50,9 @@ class Stream:
 
         Raises ValueError if batch_size is no whole number from 1 to N.
         """
-        _check_batch_size(batch_size)
+        check_whole(BATCH_SIZE, batch_size, least=1)
         most = len(data.labels)
-        key = "trainer.batch_size"
-        require(batch_size <= most, key, f"at most the {most} training images", batch_size)
+        require(batch_size <= most, BATCH_SIZE, f"at most the {most} training images", batch_size)
         self.data = data.to(device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
@@ -137,7 +138,7 @@ def evaluation_batches(
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
     """All images in order, normalised, not augmented; the last batch may be smaller."""
-    _check_batch_size(batch_size)
+    check_whole(BATCH_SIZE, batch_size, least=1)
     normalise = _Normalise(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
     index = torch.arange(len(data.labels), device=device).split(batch_size)
@@ -181,9 +182,3 @@ class _Normalise:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return pixels.float().mul_(self._scale).add_(self._shift)
-
-
-def _check_batch_size(size: object) -> None:
-    require_integer(
-        is_integer(size) and size >= 1, "trainer.batch_size", "a whole number >= 1", size
-    )

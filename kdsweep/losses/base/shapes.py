@@ -14,6 +14,15 @@ def check_maps(feature: Shape, target: Shape) -> None:
     check_dimensions(feature, target, {4}, "maps (B, channels, H, W)")
 
 
+def check_equal_channels(
+    feature: Shape, target: Shape, rule: str = "maps must have equal channels"
+) -> None:
+    """Raises ValueError, with the ``rule`` in words, unless both are maps of as many channels."""
+    check_maps(feature, target)
+    if feature[1] != target[1]:
+        raise ValueError(f"{rule}, got {both_shapes(feature, target)}")
+
+
 def check_dimensions(feature: Shape, target: Shape, allowed: set[int], names: str) -> None:
     """Raises ValueError unless both have a number of dimensions that is ``allowed``."""
     if not {len(feature), len(target)} <= allowed:
