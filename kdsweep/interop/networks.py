@@ -6,8 +6,8 @@ from typing import NamedTuple
 from kdsweep.common.conf import CONF
 from kdsweep.interop.options import one_of
 
-SAME = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-SAME += ("resnet8x4", "resnet32x4", "vgg8", "vgg11", "vgg13", "vgg19")
+RESNETS = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+SAME = (*RESNETS, "resnet8x4", "resnet32x4", "vgg8", "vgg11", "vgg13", "vgg19")
 # Their names there and here
 NAMES: Mapping[str, str] = {
     **dict(zip(SAME, SAME, strict=True)),
