@@ -1,6 +1,6 @@
 """Make tests/sweep/old_sweep anew, after a change of what a fingerprint or a record holds.
 
-    python tests/sweep/make_old_sweep.py
+    PYTHONPATH=tests/support python tests/sweep/make_old_sweep.py
 
 It trains the sweep of `test_old_sweep.py` in a process that is killed in its second cohort.
 """
@@ -14,13 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-TOP = Path(__file__).parents[2]
-sys.path.insert(0, str(TOP / "tests" / "support"))
-
 from test_old_sweep import OLD, WORDS
 
-WITH_PATHS = shutil.ignore_patterns("multirun.yaml", ".hydra", ".kdsweep", "*.lock")  # of this machine
-EPOCHS = 4  # logged by the second cohort when it is killed; the checkpoint of the third is complete
+TOP = Path(__file__).parents[2]
+
+# Files with paths of the machine
+WITH_PATHS = shutil.ignore_patterns("multirun.yaml", ".hydra", ".kdsweep", "*.lock")
+# Logged by the second cohort when it is killed: the checkpoint of the third is complete.
+EPOCHS = 4
 
 
 def main() -> None:
