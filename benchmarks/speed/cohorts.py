@@ -98,13 +98,13 @@ class Cohorts:
         """Of the first run; the others differ in T and alpha."""
         return self.specs[0].config
 
-    def students(self) -> list[Student]:
-        """Nine students with their initial weights."""
+    def students(self, count: int = len(GRID)) -> list[Student]:
+        """The students of the first runs of the nine, with their initial weights."""
         networks = self.teacher.networks if self.teacher else ()
         steps = self.stream.steps_per_epoch
         return [
             student
-            for spec in self.specs
+            for spec in self.specs[:count]
             for student in build_unit(spec, self.dataset, networks, steps).students
         ]
 

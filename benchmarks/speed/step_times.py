@@ -123,7 +123,7 @@ def row_columns(cohorts: Cohorts, extent: Extent) -> dict[str, Column]:
 
 def alone_column(cohorts: Cohorts, extent: Extent) -> Column:
     """Cohorts of one, one after the other."""
-    apart: list[Student] = cohorts.students()[: extent.alone]
+    apart: list[Student] = cohorts.students(extent.alone)
 
     def train(number: int) -> None:
         for student in apart:
