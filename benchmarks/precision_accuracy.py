@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdsweep.tracking.results_table import collect
 from speed.machine import describe_machine
 from speed.pages import write_blocks
 from speed.tables import table
+
+from kdsweep.tracking.results_table import collect
 
 TOP = Path(__file__).parents[1]
 FOLDER = Path("multirun/precision_accuracy")

@@ -54,7 +54,9 @@ def grid_words(runs: int) -> tuple[str, str]:
 
 
 def measure_sweeps(
-    commands: Mapping[str, tuple[int, ...]], rounds: int, watch: Watch = lambda number, seconds: None
+    commands: Mapping[str, tuple[int, ...]],
+    rounds: int,
+    watch: Watch = lambda number, seconds: None,
 ) -> SweepCosts:
     """Run commands in rounds; the first command of a folder, with its teacher, is not kept.
 
