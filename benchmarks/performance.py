@@ -111,7 +111,7 @@ def _steps(results: dict[str, Any], options: argparse.Namespace, key: str) -> No
     extent = Extent(options.rounds, options.alone, options.threads)
     dataset = load_images((*images, *work.words))
     watch = Progress(work.name, options.rounds)
-    results["steps"][key] = time_steps(work, images, settings(), dataset, extent, watch)
+    results["steps"][key] = time_steps(work, images, settings(work), dataset, extent, watch)
 
 
 def _starts(results: dict[str, Any], options: argparse.Namespace) -> None:
@@ -205,7 +205,7 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--command-rounds", type=int, default=7, help="of whole commands")
     parser.add_argument("--batches", type=int, help="of 128 images, in an epoch; default: 2 or 1")
-    parser.add_argument("--alone", type=int, default=3, help="of nine separate runs, timed")
+    parser.add_argument("--alone", type=int, default=2, help="of nine separate runs, timed")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--images", type=Path, help="folder of many images, to be read twice")
     parser.add_argument("--many", type=int, help="runs of a large sweep, a multiple of 10")

@@ -38,11 +38,13 @@ class Work:
     Attributes:
         words: overrides of train.py, without the data set unless the work has its own.
         batches: of 128 images, in an epoch; None: the epoch of its own data set.
+        contiguous: whether contiguous memory is timed next to the format that `auto` stands for.
     """
 
     name: str
     words: tuple[str, ...]
     batches: int | None = None
+    contiguous: bool = False
 
 
 CIFAR = (
@@ -50,7 +52,9 @@ CIFAR = (
     "trainer.batch_size=128",
 )
 WORKS = {
-    "vgg": Work("VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2),
+    "vgg": Work(
+        "VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2, contiguous=True
+    ),
     "resnet": Work("resnet56 -> resnet20", ("teacher=resnet56", "student=resnet20", *CIFAR), 1),
     "digits": Work("cnn -> mlp, digits", ("dataset=digits", "teacher=cnn", "student=mlp")),
 }
