@@ -96,12 +96,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def added(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Known results with new ones of further parts, or of the same parts measured again."""
-    for name in ("machine", "extent"):
+    """Known results with new ones of further parts, or of the same parts measured again.
+
+    Parts on request have their own number of rounds; the others must have those of the known ones.
+    """
+    is_on_request = set(new["seconds"]) <= set(ON_REQUEST)
+    for name in ("machine",) if is_on_request else ("machine", "extent"):
         if known[name] != new[name]:
             sys.exit(f"--add requires the same {name}, got {new[name]} instead of {known[name]}")
     merged = {"seconds", "steps"}
-    parts = {name: part for name, part in new.items() if name not in merged}
+    parts = {name: part for name, part in new.items() if name not in {*merged, "extent"}}
     return {**known, **parts} | {name: known[name] | new[name] for name in merged}
 
 

@@ -155,7 +155,8 @@ def many_table(results: Results) -> str:
         [str(runs), str(ratio(overhead_per_run(costs, WITH_ALL, runs), base))]
         for runs in sizes(costs)
     ]
-    return table(["runs", f"overhead of a run / that in a sweep of {RUNS}"], rows)
+    head = ["runs", f"overhead of a run / that in a sweep of {RUNS}"]
+    return f"{table(head, rows)}\n\n{len(costs['torch'])} interleaved rounds."
 
 
 def sizes(costs: Mapping[str, Any]) -> list[int]:
@@ -165,8 +166,10 @@ def sizes(costs: Mapping[str, Any]) -> list[int]:
 
 def against_table(results: Results) -> str:
     """Whole commands of this checkout, relative to those of the other one."""
-    rows = [[kind, str(against(results["against"], kind))] for kind in KINDS]
-    return table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
+    samples = results["against"]
+    rows = [[kind, str(against(samples, kind))] for kind in KINDS]
+    rounds = len(next(iter(samples.values())))
+    return f"{table([f'{RUNS} runs', f'{OWN} / {OTHER}'], rows)}\n\n{rounds} interleaved rounds."
 
 
 def against(samples: Samples, kind: str) -> Spread:

@@ -62,7 +62,7 @@ def on_request() -> dict[str, Any]:
     kind = "with MLflow and report"
     seconds = {"this checkout": [20.0, 22.0], "the other one": [80.0, 44.0]}
     return {
-        "many": {"whole": {kind: whole}, "training": {kind: training}},
+        "many": {"torch": [2.0], "whole": {kind: whole}, "training": {kind: training}},
         "against": {
             f"{kind}, {checkout}": values
             for kind in (kind, "with neither")
@@ -98,6 +98,7 @@ def test_the_tables_of_parts_on_request(load: Any) -> None:
     # (20 - 7 - 8) / 50 runs of 60, and (110 - 51 - 8) / 490 runs of 500
     assert "| 500 | 1.04 (1.04..1.04) |" in blocks["many"]
     assert "| with neither | 0.375 (0.250..0.500) |" in blocks["against"]
+    assert blocks["against"].endswith("2 interleaved rounds.")
     assert set(load("speed.tables").blocks(results())) == set(blocks) - {"many", "against"}
 
 
@@ -121,10 +122,14 @@ def test_bounds_of_commands(load: Any) -> None:
 def test_parts_are_added_to_known_results_of_the_same_machine(script: Any) -> None:
     new = {key: results()[key] for key in ("machine", "extent")} | {"steps": {}} | on_request()
     new["seconds"] = {"many": 5, "against": 6}
+    new["extent"] = {**new["extent"], "command_rounds": 2}  # of theirs only
     merged = script.added(results(), new)
     assert merged["steps"] == results()["steps"]
     assert merged["seconds"] == {**results()["seconds"], "many": 5, "against": 6}
     assert merged["many"] == new["many"]
+    assert merged["extent"] == results()["extent"]
+    with pytest.raises(SystemExit, match="--add requires the same extent"):
+        script.added(results(), {**new, "seconds": {"starts": 5}})
     new["machine"] = {**new["machine"], "cpu": "Another CPU"}
     with pytest.raises(SystemExit, match="--add requires the same machine"):
         script.added(results(), new)
