@@ -38,11 +38,13 @@ class Work:
     Attributes:
         words: overrides of train.py, without the data set unless the work has its own.
         batches: of 128 images, in an epoch; None: the epoch of its own data set.
+        contiguous: whether contiguous memory is timed next to the format that `auto` stands for.
     """
 
     name: str
     words: tuple[str, ...]
     batches: int | None = None
+    contiguous: bool = False
 
 
 CIFAR = (
@@ -50,7 +52,9 @@ CIFAR = (
     "trainer.batch_size=128",
 )
 WORKS = {
-    "vgg": Work("VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2),
+    "vgg": Work(
+        "VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2, contiguous=True
+    ),
     "resnet": Work("resnet56 -> resnet20", ("teacher=resnet56", "student=resnet20", *CIFAR), 1),
     "digits": Work("cnn -> mlp, digits", ("dataset=digits", "teacher=cnn", "student=mlp")),
 }
@@ -98,13 +102,13 @@ class Cohorts:
         """Of the first run; the others differ in T and alpha."""
         return self.specs[0].config
 
-    def students(self) -> list[Student]:
-        """Nine students with their initial weights."""
+    def students(self, count: int = len(GRID)) -> list[Student]:
+        """The students of the first runs of the nine, with their initial weights."""
         networks = self.teacher.networks if self.teacher else ()
         steps = self.stream.steps_per_epoch
         return [
             student
-            for spec in self.specs
+            for spec in self.specs[:count]
             for student in build_unit(spec, self.dataset, networks, steps).students
         ]
 

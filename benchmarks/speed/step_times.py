@@ -47,10 +47,12 @@ class Extent:
     device: str = "cpu"
 
 
-def settings() -> list[Setting]:
-    """The rows of the table; bf16 only where the CPU computes in it."""
-    contiguous = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
-    rows = [Setting("fp32 contiguous", contiguous), Setting("fp32 auto")]
+def settings(work: Work) -> list[Setting]:
+    """The rows of a work's table; bf16 only where the CPU computes in it."""
+    rows = [Setting("fp32 auto")]
+    if work.contiguous:
+        words = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
+        rows.insert(0, Setting("fp32 contiguous", words))
     if has_bf16_arithmetic():
         rows.append(Setting("bf16 auto", ("trainer.precision=bf16",)))
     return rows
@@ -123,7 +125,7 @@ def row_columns(cohorts: Cohorts, extent: Extent) -> dict[str, Column]:
 
 def alone_column(cohorts: Cohorts, extent: Extent) -> Column:
     """Cohorts of one, one after the other."""
-    apart: list[Student] = cohorts.students()[: extent.alone]
+    apart: list[Student] = cohorts.students(extent.alone)
 
     def train(number: int) -> None:
         for student in apart:
