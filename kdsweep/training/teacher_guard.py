@@ -9,7 +9,7 @@ from kdsweep.training.arithmetic import BF16, contiguous
 from kdsweep.training.teacher import Teacher
 
 # Of the spread of the logits. docs/precision.md has what the networks of the repository reach.
-MOST = 0.25
+MOST = 0.5
 
 
 class Deviation(NamedTuple):
