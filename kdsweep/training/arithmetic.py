@@ -87,7 +87,7 @@ def bf16_warning(option: str, device: str, kind: NetworkKind, memory_format: str
     factor = SLOWER_IN_BF16[kind.convolutions, memory_format]
     return (
         f"{warning}: a forward pass of a network with {network} ({memory_format}) takes about"
-        " times as long as in fp32, as measured on an AVX2 CPU; fp32 and auto avoid it"
+        f" {factor} times as long as in fp32, as measured on an AVX2 CPU; fp32 and auto avoid it"
     )
 
 
