@@ -24,7 +24,7 @@ from kdsweep.execution.target import (
     recorded_result,
     stage_target,
 )
-from kdsweep.execution.teacher_store import load_teacher
+from kdsweep.execution.teacher_store import guard_teacher, load_teacher
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.predictions import (
@@ -90,6 +90,8 @@ def train_cohort(
     splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
         teacher = online or load_teacher(specs, context)
+        learner = taught(specs)
+        guarded = {} if learner is None else guard_teacher(teacher, learner, stream, context)
         networks = teacher.networks if teacher else ()
         units = [
             build_unit(spec, dataset, networks, stream.steps_per_epoch)
@@ -99,6 +101,9 @@ def train_cohort(
             _group(target, unit, context, dataset, on_epoch)
             for target, unit in zip(targets, units, strict=True)
         ]
+        for own, *_ in groups:
+            if own.spec.requirements.needs_teacher:
+                own.tags |= guarded
         cohort = _Cohort(groups, writer)
         with _ended_on_error(cohort):
             for target, unit in zip(targets, units, strict=True):

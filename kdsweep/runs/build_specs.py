@@ -129,9 +129,10 @@ class SpecBuilder:
         digests: dict[str, str],
         role: str,
         cell: Cell,
+        prefix: str = "",
     ) -> RunSpec:
         device = resolve_device(config.trainer.device)
-        config = resolve_arithmetic(config, device)
+        config = resolve_arithmetic(config, device, prefix)
         stage = self._stage(config, digests)
         teachers: tuple[TeacherSpec, ...] = ()
         online: RunSpec | None = None
@@ -139,11 +140,13 @@ class SpecBuilder:
         if requirements.needs_teacher:
             for key, single in single_teachers(config).items():
                 with prefix_errors(key):
-                    run = self.related(teacher_recipe(single), digests, "teacher")
+                    inner = f"{prefix}{key}."
+                    run = self.related(teacher_recipe(single), digests, "teacher", prefix=inner)
                 is_trained = single.teacher.checkpoint is None
                 teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
             recipe = online_recipe(config)
-            online = None if recipe is None else self.related(recipe, digests, "teacher")
+            if recipe is not None:
+                online = self.related(recipe, digests, "teacher", prefix=f"{prefix}teacher.")
             identity = _teacher_identity(config, teachers, online, digests)
         spec = RunSpec(
             config=config,
@@ -173,9 +176,15 @@ class SpecBuilder:
             return self.related(recipe, digests, "stage", f"stage {name} {recipe.loss_name}")
 
     def related(
-        self, config: RunConfig, digests: dict[str, str], role: str, cell: str | None = None
+        self,
+        config: RunConfig,
+        digests: dict[str, str],
+        role: str,
+        cell: str | None = None,
+        *,
+        prefix: str = "",
     ) -> RunSpec:
-        """The spec of a run that another one depends on."""
+        """The spec of a run that another one depends on; ``prefix``: of its keys in warnings."""
         key = json.dumps([role, cell, to_values(config), digests], sort_keys=True, default=str)
         if key not in self._shared:
             requirements = _requirements(config)
@@ -183,7 +192,7 @@ class SpecBuilder:
                 role = "assistant"
             name = cell or f"{role} {config.student.name} {config.dataset.name}"
             self._shared[key] = self._spec(
-                config, requirements, digests, role, Cell(name, config.loss_name)
+                config, requirements, digests, role, Cell(name, config.loss_name), prefix
             )
         return self._shared[key]
 
