@@ -127,7 +127,8 @@ def _thread_problems(key: str, threads: Any) -> list[str]:
     count = thread_count(threads)
     if count is None or count < 1:
         hint = did_you_mean(threads, [AUTO]) if isinstance(threads, str) else ""
-        return [f"{key} must be auto or an integer >= 1, got {as_typed(threads)}{hint}"]
+        given = repr(threads) if isinstance(threads, float) else as_typed(threads)  # 1.0, not 1
+        return [f"{key} must be auto or an integer >= 1, got {given}{hint}"]
     if count == 1 or count > MOST["threads"]:  # which `excesses` reports
         return []
     cores = usable_cores(physical=False)

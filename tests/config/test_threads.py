@@ -69,7 +69,7 @@ def test_teachers_have_their_own_number_or_that_of_the_root(compose: Compose) ->
 
 
 def test_teachers_below_teachers_are_resolved(compose: Compose) -> None:
-    config = resolved(compose, "teacher=ensemble", "+teacher.members.first.trainer.threads=auto")
+    config = resolved(compose, "teacher=ensemble", "teacher.members.first.trainer.threads=auto")
     assert config.teacher.members["first"].trainer.threads == PHYSICAL
 
 
