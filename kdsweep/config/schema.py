@@ -53,7 +53,7 @@ class TrainerConfig:
     device: str = "auto"
     precision: str = "fp32"
     memory_format: str = "auto"
-    threads: int = 1
+    threads: Any = 1  # a number, or auto
     grad_clip: float | None = None
     test_curve: bool = False
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
-from kdsweep.config.limits import excesses, odd_names
+from kdsweep.config.limits import MOST, excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.threads import AUTO, thread_count, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
@@ -105,8 +106,9 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
-    for key in ("epochs", "batch_size", "threads"):
+    for key in ("epochs", "batch_size"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
     found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
@@ -117,6 +119,21 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
         found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
+
+
+def _thread_problems(key: str, threads: Any) -> list[str]:
+    if threads == AUTO:
+        return []
+    count = thread_count(threads)
+    if count is None or count < 1:
+        hint = did_you_mean(threads, [AUTO]) if isinstance(threads, str) else ""
+        given = repr(threads) if isinstance(threads, float) else as_typed(threads)  # 1.0, not 1
+        return [f"{key} must be auto or an integer >= 1, got {given}{hint}"]
+    if count == 1 or count > MOST["threads"]:  # which `excesses` reports
+        return []
+    cores = usable_cores(physical=False)
+    allowed = f"auto or at most {cores}, the number of cores that this process may use"
+    return _unless(count <= cores, key, count, allowed)
 
 
 def _arithmetic_problems(prefix: str, node: dict[str, Any]) -> list[str]:

@@ -155,8 +155,11 @@ class RunWriter:
         if self.spec.role == "run":
             self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
 
-    def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
-        """Record the end of a whole run: test metrics, final weights, pictures, result."""
+    def finish(self, test: dict[str, float], confusion: list[list[int]] | None) -> None:
+        """Record the end of a whole run: test metrics, final weights, pictures, result.
+
+        With ``confusion``, the counts (C, C) of the test set, pictures of the run are drawn.
+        """
         spec = self.spec
         self.metrics |= test
         self.recorder.epoch(self.student.epoch - 1, test)
@@ -169,7 +172,7 @@ class RunWriter:
         }
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
-        pictures = self._draw(confusion) if self.context.options.plots == "run" else []
+        pictures = [] if confusion is None else self._draw(confusion)
         digest = checkpoint.sha256(self.student.model)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
 

@@ -26,6 +26,7 @@ from kdsweep.config.recipes import (
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.targets import target_errors
+from kdsweep.config.threads import resolve_threads
 from kdsweep.config.validate import validation_errors
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.runs.errors_by_run import ErrorsByRun
@@ -94,6 +95,7 @@ class SpecBuilder:
         return self._run(config, _requirements(config), cell)
 
     def _run(self, config: RunConfig, requirements: Requirements, cell: Cell) -> RunSpec:
+        config = resolve_threads(config)
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:

@@ -37,6 +37,13 @@ class Teacher:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""
         return self._forward(self.network, images)
 
+    @torch.no_grad()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) alone, for evaluation: no feature is copied."""
+        with autocast(self.device, self.precision):
+            logits: torch.Tensor = self.network.model(images)
+        return logits.float()
+
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
         with autocast(self.device, self.precision):
@@ -58,6 +65,10 @@ class Ensemble:
     def __call__(self, images: torch.Tensor) -> Output:
         """The members' outputs for normalised images (B, channels, H, W), and their mean."""
         return mean_output([teacher(images) for teacher in self.teachers])
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) whose softmax is the mean of the members', for evaluation."""
+        return mean_output([Output(one.logits(images), {}) for one in self.teachers]).logits
 
 
 def detached_output(output: Output) -> Output:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from kdsweep.training.readings import read
+
 IMAGES = [
     *("dataset=fake", "dataset.source.shape=[3,8,8]", "dataset.source.num_train=32"),
     *("dataset.source.num_test=10", "dataset.val_fraction=0", "trainer.batch_size=16"),
@@ -30,7 +32,8 @@ def first_step(cohorts: Any) -> tuple[Any, Any, float, torch.nn.Module]:
     (batch, *_), student = cohorts.stream.epoch(0), cohorts.students()[MIDDLE]
     target = cohorts.teacher.targets(batch, 0)
     student.step(batch, target, 0)
-    return batch, target.logits, student.end_epoch()["train/loss"], student.model
+    (found,) = read([student.readings()])
+    return batch, target.logits, found["train/loss"], student.model
 
 
 def assert_equal_weights(one: torch.nn.Module, other: torch.nn.Module, bound: float) -> None:

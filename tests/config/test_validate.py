@@ -14,7 +14,7 @@ WRONG = {
     "hard.label_smoothing=1": "hard.label_smoothing must be a number in [0, 1), got 1",
     "trainer.epochs=0": "trainer.epochs must be at least 1, got 0",
     "trainer.batch_size=0": "trainer.batch_size must be at least 1, got 0",
-    "trainer.threads=0": "trainer.threads must be at least 1, got 0",
+    "trainer.threads=0": "trainer.threads must be auto or an integer >= 1, got 0",
     "trainer.precision=fp8": "trainer.precision must be fp32 | bf16 | auto, got fp8",
     "trainer.grad_clip=0": "trainer.grad_clip must be null or a number > 0, got 0",
     "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
