@@ -150,6 +150,14 @@ class TrackingConfig:
 
 
 @dataclass
+class CacheConfig:
+    """What is kept on disk for later commands; it changes no number."""
+
+    folder: str = "cache"
+    gib: float = 8.0
+
+
+@dataclass
 class SearchConfig:
     """The keys of a search in addition to those of the sweeper; set by conf/search/."""
 
@@ -183,6 +191,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     published: dict[str, Any] = field(default_factory=dict)  # results in the literature; never read

@@ -17,6 +17,7 @@ PLOTS = ("run", "sweep", "none")
 def validation_errors(config: RunConfig) -> list[str]:
     """One message for every value of the schema that is out of range."""
     values = to_values(config)
+    gib = values["cache"]["gib"]
     interval, wait, plots = (
         values["tracking"][key] for key in ("checkpoint_seconds", "wait", "plots")
     )
@@ -24,6 +25,7 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_recipe_problems("", values),
         *_unless(0 <= interval < inf, "tracking.checkpoint_seconds", interval, "a number >= 0"),
         *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
+        *_unless(0 <= gib < inf, "cache.gib", gib, "a number >= 0"),
         *_unless_among(PLOTS, "tracking.plots", plots),
         *_stage_problems(values),
         *excesses(values),
