@@ -88,7 +88,7 @@ class TeacherConfig:
     ``born_again``: model, optimizer and schedule that are not given are those of the root.
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
-    precision of its students' trainer.
+    precision of its students' trainer. ``logits``: the type that its logits are rounded to.
     """
 
     name: str = MISSING
@@ -97,6 +97,7 @@ class TeacherConfig:
     checkpoint: str | None = None
     precision: str | None = None
     memory_format: str = "auto"
+    logits: str = "fp32"
     store: str = "teachers"
     seed: int = 0
     T: float = 4.0

@@ -11,6 +11,7 @@ from kdsweep.config.run_config import RunConfig, to_values
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
+LOGITS = ("fp32", "fp16")
 PLOTS = ("run", "sweep", "none")
 
 
@@ -51,6 +52,7 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
@@ -75,7 +77,13 @@ def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
     if not (teacher["online"] or teacher["peers"]):
         return []
     trainer = f"{prefix}trainer" if teacher["online"] else "trainer"
-    return [
+    found = _unless(
+        teacher["logits"] == "fp32",
+        f"{prefix}logits",
+        teacher["logits"],
+        f"fp32 with {prefix}{key}, whose logits are not kept",
+    )
+    return found + [
         f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
         f" training, {trainer}.{option}"
         for option, unset in (("precision", "null"), ("memory_format", "auto"))
