@@ -4,9 +4,11 @@ All columns of a work are timed in the same rounds. Each has students of its own
 their first step: that one also measures the gradient of every term.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.training.student import Student
@@ -80,10 +82,12 @@ def time_steps(
     make = partial(Cohorts, dataset=dataset, threads=extent.threads, device=extent.device)
     cohorts = {row.name: make((*images, *work.words, *row.words)) for row in rows}
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
-    for name, row in cohorts.items():
-        columns |= {column(name, key): value for key, value in row_columns(row, extent).items()}
-    with torch_state(extent.threads, extent.device):
-        return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, row in cohorts.items():
+            found = row_columns(row, extent) | cached_columns(row, extent, Path(folder))
+            columns |= {column(name, key): value for key, value in found.items()}
+        with torch_state(extent.threads, extent.device):
+            return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
 
 
 def solo_column(cohorts: Cohorts, extent: Extent) -> Column:
@@ -120,6 +124,18 @@ def row_columns(cohorts: Cohorts, extent: Extent) -> dict[str, Column]:
         LOCKSTEP: Column(lambda number: cohorts.train_epoch(together)),
         TEACHER: Column(lambda number: teacher_forward(cohorts, batches)),
         FLOOR: Column(lambda number: floor.train_epoch(bare, batches)),
+    }
+
+
+def cached_columns(cohorts: Cohorts, extent: Extent, folder: Path) -> dict[str, Column]:
+    """The same runs where an earlier one has kept the teacher's logits of every epoch."""
+    kept = cohorts.with_kept_logits(folder)
+    earlier, together = kept.students(1), kept.students()
+    for _ in range(extent.rounds + 1):
+        kept.train_epoch(earlier)
+    return {
+        CACHED_ALONE: alone_column(kept, extent),
+        CACHED_LOCKSTEP: Column(lambda number: kept.train_epoch(together)),
     }
 
 

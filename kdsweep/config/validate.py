@@ -12,12 +12,14 @@ from kdsweep.config.threads import AUTO, thread_count, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
+LOGITS = ("fp32", "fp16")
 PLOTS = ("run", "sweep", "none")
 
 
 def validation_errors(config: RunConfig) -> list[str]:
     """One message for every value of the schema that is out of range."""
     values = to_values(config)
+    gib = values["cache"]["gib"]
     interval, wait, plots = (
         values["tracking"][key] for key in ("checkpoint_seconds", "wait", "plots")
     )
@@ -25,6 +27,7 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_recipe_problems("", values),
         *_unless(0 <= interval < inf, "tracking.checkpoint_seconds", interval, "a number >= 0"),
         *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
+        *_unless(0 <= gib < inf, "cache.gib", gib, "a number >= 0"),
         *_unless_among(PLOTS, "tracking.plots", plots),
         *_stage_problems(values),
         *excesses(values),
@@ -50,6 +53,7 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
@@ -74,7 +78,13 @@ def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
     if not (teacher["online"] or teacher["peers"]):
         return []
     trainer = f"{prefix}trainer" if teacher["online"] else "trainer"
-    return [
+    found = _unless(
+        teacher["logits"] == "fp32",
+        f"{prefix}logits",
+        teacher["logits"],
+        f"fp32 with {prefix}{key}, whose logits are not kept",
+    )
+    return found + [
         f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
         f" training, {trainer}.{option}"
         for option, unset in (("precision", "null"), ("memory_format", "auto"))

@@ -29,6 +29,7 @@ from kdsweep.execution.target import (
     recorded_result,
     stage_target,
 )
+from kdsweep.execution.teacher_logits import with_logit_cache
 from kdsweep.execution.teacher_store import guard_teacher, load_teacher
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
@@ -87,9 +88,10 @@ def train_cohort(
     stream = build_stream(config, dataset, device)
     splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
-        teacher = online or load_teacher(specs, context)
+        frozen = None if online else load_teacher(specs, context)
         learner = taught(specs)
-        guarded = {} if learner is None else guard_teacher(teacher, learner, stream, context)
+        guarded = {} if learner is None else guard_teacher(frozen, learner, stream, context)
+        teacher = online or with_logit_cache(frozen, specs, dataset, context)
         networks = teacher.networks if teacher else ()
         units = [
             build_unit(spec, dataset, networks, stream.steps_per_epoch)

@@ -62,7 +62,8 @@ def _load(
     )
     option = "checkpoint" if target is None else "store"
     load_checkpoint(network.model, weights, teacher.key, option)
-    loaded = freeze(network, teacher.config.precision, teacher.config.memory_format, device)
+    how = teacher.config
+    loaded = freeze(network, how.precision, how.memory_format, device, how.logits)
     if target is not None and record is not None:
         _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)

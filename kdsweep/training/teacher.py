@@ -20,11 +20,19 @@ class Teacher:
 
     The network has the features that some student of the cohort needs. Those in train mode cost a
     second forward pass, which leaves the running statistics as they are. The precision is "fp32" or
-    "bf16" (autocast); outputs are float32 in both cases.
+    "bf16" (autocast); outputs are float32 in both cases. The logits are rounded to the type
+    ``logits``, "fp32" or "fp16", whether they are kept on disk or not.
     """
 
-    def __init__(self, network: FeatureExtractor, *, precision: str = "fp32", device: str = "cpu"):
-        self.network, self.precision = network, precision
+    def __init__(
+        self,
+        network: FeatureExtractor,
+        *,
+        precision: str = "fp32",
+        logits: str = "fp32",
+        device: str = "cpu",
+    ) -> None:
+        self.network, self.precision, self.logits = network, precision, logits
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
@@ -48,7 +56,8 @@ class Teacher:
     def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
         with autocast(self.device, self.precision):
             output = network(images)
-        return detached_output(output)
+        target = detached_output(output)
+        return target._replace(logits=_rounded(target.logits, self.logits))
 
 
 class Ensemble:
@@ -76,6 +85,12 @@ def detached_output(output: Output) -> Output:
     features = {name: feature.detach().float() for name, feature in output.features.items()}
     strong = None if output.strong is None else detached_output(output.strong)
     return Output(output.logits.detach().float(), features, strong=strong)
+
+
+def _rounded(logits: torch.Tensor, name: str) -> torch.Tensor:
+    """Contiguous float32 logits (B, C) that the named type holds exactly."""
+    rounded = logits.half().float() if name == "fp16" else logits
+    return rounded.contiguous()
 
 
 def mean_output(outputs: Sequence[Output]) -> Output:

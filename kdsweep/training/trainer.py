@@ -16,13 +16,14 @@ from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.determinism import deterministic_kernels
 from kdsweep.training.evaluation import Split, eval_mode, evaluate, predict
+from kdsweep.training.logit_cache import CachedTeacher, TargetSource
 from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.readings import Readings, read
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
-AnyTeacher = Teacher | Ensemble | OnlineTeacher
+AnyTeacher = Teacher | Ensemble | CachedTeacher | OnlineTeacher
 Record = Callable[[Student, dict[str, float]], None]
 
 
@@ -104,7 +105,8 @@ def fit(
                 continue
             watcher.begin_epoch(epoch, stream.images_per_epoch)
             started = time.perf_counter()
-            active = train_epoch(active, stream, epoch, teacher, watcher)
+            with targets_of_epoch(teacher, stream, epoch) as targets:
+                active = train_epoch(active, stream, epoch, targets, watcher)
             seconds = time.perf_counter() - started
             trained: list[CohortUnit] = [*online, *active]
             students = [student for one in trained for student in one.students]
@@ -120,11 +122,23 @@ def fit(
             watcher.epoch(epoch + 1)
 
 
+@contextmanager
+def targets_of_epoch(
+    teacher: AnyTeacher | None, stream: Stream, epoch: int
+) -> Iterator[TargetSource | None]:
+    """Yield what an epoch's targets come from: the teacher, or those of it that were kept."""
+    if isinstance(teacher, CachedTeacher):
+        with teacher.epoch(stream, epoch) as targets:
+            yield targets
+    else:
+        yield teacher
+
+
 def train_epoch(
     units: Sequence[CohortUnit],
     stream: Stream,
     epoch: int,
-    teacher: AnyTeacher | None,
+    teacher: TargetSource | None,
     watcher: Watcher,
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
@@ -207,6 +221,8 @@ def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
     """The split with the teacher's logits, unless it has them."""
     if teacher is None or split.teacher_logits is not None:
         return split
+    if isinstance(teacher, CachedTeacher):
+        return replace(split, teacher_logits=teacher.split_logits(split))
     (logits,) = predict(split.batches(), [teacher.logits])
     return replace(split, teacher_logits=logits)
 

@@ -20,12 +20,15 @@ WRONG = {
     "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
     "tracking.plots=all": "tracking.plots must be run | sweep | none, got all",
     "tracking.wait=-1": "tracking.wait must be a number of seconds >= 0, got -1",
+    "cache.gib=-1": "cache.gib must be a number >= 0, got -1",
     "teacher.optimizer.lr=-1": "teacher.optimizer.lr must be a finite number > 0, got -1",
 }
 ALONE = {
     "T=-1": "T must be a number from 1e-6 to 1e6, got -1",
     "T=nan": "T must be a number from 1e-6 to 1e6, got nan",
     "T=inf": "T must be a number from 1e-6 to 1e6, got inf",
+    "cache.gib=inf": "cache.gib must be a number >= 0, got inf",
+    "cache.gib=nan": "cache.gib must be a number >= 0, got nan",
     "alpha=-0.1": "alpha must be a number in [0, 1], got -0.1",
     "optimizer.lr=-0.1": "optimizer.lr must be a finite number > 0, got -0.1",
     "optimizer.lr=fast": "optimizer.lr must be a finite number > 0, got fast",
