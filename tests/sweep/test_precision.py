@@ -2,11 +2,12 @@
 
 import pytest
 from commands import Command
-from outcomes import both, digests
+from outcomes import both
 
 from kdsweep.training import teacher_guard
 
-BOTH = ["trainer.precision=fp32,bf16,auto", "trainer.memory_format=contiguous,channels_last,auto"]
+# Not auto: it stands for one of these, and runs that are equal are trained once in lockstep.
+BOTH = ["trainer.precision=fp32,bf16", "trainer.memory_format=contiguous,channels_last"]
 GUARD = "teacher in bf16, first batch: argmax agreement "
 BF16 = ["teacher.precision=bf16", "teacher.trainer.epochs=1"]
 
@@ -24,7 +25,7 @@ BF16 = ["teacher.precision=bf16", "teacher.trainer.epochs=1"]
 )
 def test_mixed_cohorts_have_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
     together, alone = both(command, *words)
-    assert digests(together) == digests(alone)
+    assert together == alone
 
 
 @pytest.mark.slow
