@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Command, Specs
+from commands import Command, Compose, Specs
 from outcomes import digests
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.execution import teacher_logits
+from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_untrained_teacher
 from kdsweep.training.teacher import Ensemble, Teacher
@@ -35,6 +36,14 @@ CHANGES = [
     "teacher.logits=fp16",
 ]
 SAME = ["T=7", "alpha=0.9", "loss=mse", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=3"]
+
+
+@pytest.fixture
+def specs(compose: Compose) -> Specs:
+    def built(*jobs: list[str]) -> list[RunSpec]:
+        return build_specs([compose(*job) for job in jobs], jobs, 0, [])
+
+    return built
 
 
 def identity(specs: Specs, *words: str) -> tuple[RunSpec, dict[str, Any]]:
