@@ -1,7 +1,6 @@
-"""A teacher whose logits are on disk: the same bits as one that computes them, without computing."""
+"""A teacher whose logits are on disk: the bits of one that computes them, without computing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,6 @@ from kdsweep.training.checkpoint import sha256
 from kdsweep.training.logit_cache import LOGITS, CachedTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
-from kdsweep.training.trainer import fit
-
-COUNT = 40 + 1 - BATCH % 2  # images, the last of which is alone in its batch
 
 
 @pytest.fixture
