@@ -76,7 +76,7 @@ def freeze(
     assert precision is not None, "specs have what null stands for"
     network.model.to(device)
     put_in_format(network.model, memory_format)
-    return Teacher(network, precision=precision, logits=logits, device=device)
+    return Teacher(network, precision=precision, logits_dtype=logits, device=device)
 
 
 def build_untrained_teacher(

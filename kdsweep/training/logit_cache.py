@@ -65,6 +65,10 @@ class CachedTeacher:
         """Logits (B, C) of normalised images (B, channels, H, W), computed."""
         return self.teacher(images)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (B, C) alone, computed."""
+        return self.teacher.logits(images)
+
     @contextmanager
     def epoch(self, stream: Stream, epoch: int) -> Iterator[TargetSource]:
         """Yield what an epoch's targets come from: the cache, or the teacher.
@@ -101,7 +105,7 @@ class CachedTeacher:
         kept = self._cache.read(LOGITS, key)
         if kept is not None:
             return torch.from_numpy(np.array(kept)).to(split.labels.device)
-        (logits,) = predict(split.batches(), [lambda images: self.teacher(images).logits])
+        (logits,) = predict(split.batches(), [self.teacher.logits])
         shape, name = (count, self._num_classes), self._description
         with self._cache.write(LOGITS, key, shape, np.float32, name) as array:
             if array is not None:
@@ -112,7 +116,7 @@ class CachedTeacher:
     def _dtype(self) -> np.dtype[Any]:
         """float16 if all logits are rounded to that, else float32, which holds both exactly."""
         teachers = self.teacher.teachers if isinstance(self.teacher, Ensemble) else (self.teacher,)
-        is_half = all(teacher.logits == "fp16" for teacher in teachers)
+        is_half = all(teacher.logits_dtype == "fp16" for teacher in teachers)
         return np.dtype(np.float16 if is_half else np.float32)
 
     def _key(self, **which: Any) -> str:

@@ -20,8 +20,8 @@ class Teacher:
 
     The network has the features that some student of the cohort needs. Those in train mode cost a
     second forward pass, which leaves the running statistics as they are. The precision is "fp32" or
-    "bf16" (autocast); outputs are float32 in both cases. The logits are rounded to the type
-    ``logits``, "fp32" or "fp16", whether they are kept on disk or not.
+    "bf16" (autocast); outputs are float32 in both cases. The logits are rounded to
+    ``logits_dtype``, "fp32" or "fp16", whether they are kept on disk or not.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Teacher:
         network: FeatureExtractor,
         *,
         precision: str = "fp32",
-        logits: str = "fp32",
+        logits_dtype: str = "fp32",
         device: str = "cpu",
     ) -> None:
-        self.network, self.precision, self.logits = network, precision, logits
+        self.network, self.precision, self.logits_dtype = network, precision, logits_dtype
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
@@ -50,14 +50,14 @@ class Teacher:
         """Logits (B, C) alone, for evaluation: no feature is copied."""
         with autocast(self.device, self.precision):
             logits: torch.Tensor = self.network.model(images)
-        return logits.float()
+        return _rounded(logits.float(), self.logits_dtype)
 
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
         with autocast(self.device, self.precision):
             output = network(images)
         target = detached_output(output)
-        return target._replace(logits=_rounded(target.logits, self.logits))
+        return target._replace(logits=_rounded(target.logits, self.logits_dtype))
 
 
 class Ensemble:

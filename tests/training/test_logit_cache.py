@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def one(logits: str = "fp32", seed: int = 99, precision: str = "fp32") -> Teacher:
     torch.manual_seed(seed)
     network = FeatureExtractor(CNN(in_shape=(1, 8, 8), num_classes=CLASSES, width=4))
-    return Teacher(network, logits=logits, precision=precision)
+    return Teacher(network, logits_dtype=logits, precision=precision)
 
 
 def ensemble(logits: str = "fp32") -> Ensemble:
