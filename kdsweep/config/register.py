@@ -1,5 +1,7 @@
 """Registers the schema and the resolvers with Hydra; conf/ cannot be composed without them."""
 
+from functools import cache
+
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
@@ -7,9 +9,9 @@ from kdsweep.config.feature_pairs import pairs
 from kdsweep.config.schema import TrainConfig
 
 
+@cache  # both the launcher's entry point and the command line call this
 def register() -> None:
     """Make known the skeleton, as `kdsweep_schema` in conf/train.yaml, and our resolvers."""
-    # Both the launcher's entry point and the command line call this.
     OmegaConf.register_resolver("pairs", pairs, replace=True)
     OmegaConf.register_resolver("stage_epochs", stage_epochs, replace=True)
     ConfigStore.instance().store(

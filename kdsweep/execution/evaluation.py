@@ -87,13 +87,17 @@ def save_run_predictions(
     """Write a run's logits of every image, and its teacher's, which are kept once per sweep."""
     classes = tuple(writer.dataset.class_names)
     splits = [one.split for one in evaluated]
-    labels = {split.name: split.labels.cpu() for split in splits}
-    targets = {s.name: s.teacher_logits.cpu() for s in splits if s.teacher_logits is not None}
+    labels = {split.name: split.labels.cpu().numpy() for split in splits}
+    targets = {
+        split.name: split.teacher_logits.cpu().numpy()
+        for split in splits
+        if split.teacher_logits is not None
+    }
     teacher = None
     if targets and writer.student.objective.needs_teacher:
         folder = context.sweep.folder if context.sweep else writer.folder
         teacher = save_teacher_predictions(
             folder / TEACHER_PREDICTIONS_DIR, Predictions(targets, labels, classes)
         )
-    own = {one.split.name: one.logits[place].cpu() for one in evaluated}
+    own = {one.split.name: one.logits[place].cpu().numpy() for one in evaluated}
     save_predictions(writer.folder / PREDICTIONS, Predictions(own, labels, classes, teacher))

@@ -99,12 +99,12 @@ def _differing(
 
 
 def _contingency(first: Predictions, second: Predictions) -> ContingencyTable:
-    import torch
+    import numpy as np
     from statsmodels.stats.contingency_tables import mcnemar
 
     from kdsweep.report.sections.networks import correct_predictions
 
-    if not torch.equal(first.labels["test"], second.labels["test"]):
+    if not np.array_equal(first.labels["test"], second.labels["test"]):
         raise UserError(
             "RUN and RUN must be measured on the same test images, got"
             f" {len(first.labels['test'])} and {len(second.labels['test'])} with other labels"

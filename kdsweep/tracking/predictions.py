@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kdsweep.common.files import write_bytes_atomic
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 TEACHER_PREDICTIONS_DIR = "answers"  # folder of a sweep
 
@@ -23,8 +23,8 @@ TEACHER_PREDICTIONS_DIR = "answers"  # folder of a sweep
 class Predictions:
     """Those of one network. The splits are `val` (if anything was held out) and `test`."""
 
-    logits: Mapping[str, "Tensor"]  # split -> (N, C) float32
-    labels: Mapping[str, "Tensor"]  # split -> (N,) int64
+    logits: Mapping[str, NDArray[np.float32]]  # split -> (N, C)
+    labels: Mapping[str, NDArray[np.int64]]  # split -> (N,)
     classes: tuple[str, ...]
     teacher: str | None = None  # digest of the predictions that it was to learn from
 
@@ -34,16 +34,21 @@ class Predictions:
         digest = hashlib.sha256()
         for split, logits in sorted(self.logits.items()):
             digest.update(split.encode())
-            digest.update(logits.contiguous().numpy().tobytes())
+            digest.update(logits.tobytes())
         return digest.hexdigest()[:16]
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write a file of predictions in one step. Raises OSError if it cannot be written."""
+    from torch import from_numpy  # where predictions are made, but not where they are read
+
     from kdsweep.training.tensor_files import tensors_as_bytes
 
-    tensors = {f"{split}/logits": logits for split, logits in predictions.logits.items()}
-    tensors |= {f"{split}/labels": labels for split, labels in predictions.labels.items()}
+    tensors = {
+        f"{split}/{part}": from_numpy(array)
+        for part, arrays in (("logits", predictions.logits), ("labels", predictions.labels))
+        for split, array in arrays.items()
+    }
     metadata = {"classes": json.dumps(predictions.classes)}
     if predictions.teacher is not None:
         metadata["teacher"] = predictions.teacher
@@ -66,13 +71,13 @@ def load_predictions(path: Path) -> Predictions:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got a damaged one") from error
     logits, labels = (
-        {name.removesuffix(part): tensors[name] for name in tensors if name.endswith(part)}
+        {name.removesuffix(part): arrays[name] for name in arrays if name.endswith(part)}
         for part in ("/logits", "/labels")
     )
     return Predictions(

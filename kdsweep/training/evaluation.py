@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdsweep.common.calibration import ECE_BINS
 from kdsweep.common.types import Batch
 from kdsweep.training.readings import Readings
-
-ECE_BINS = 15
 
 
 class ImageScores(NamedTuple):

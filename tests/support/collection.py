@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rows import Row, row
 
 from kdsweep.report.sources.collection import RunCollection
@@ -34,11 +33,11 @@ def predictions(
     classes: Sequence[str] = CLASSES,
 ) -> Predictions:
     """Of logits (N, C) and labels (N,), in whatever they are given."""
-    logits = {"test": _tensor(test, torch.float32)}
-    named = {"test": _tensor(labels, torch.int64)}
+    logits = {"test": np.asarray(test, np.float32)}
+    named = {"test": np.asarray(labels, np.int64)}
     if val is not None:
-        logits["val"] = _tensor(val, torch.float32)
-        named["val"] = _tensor(val_labels, torch.int64)
+        logits["val"] = np.asarray(val, np.float32)
+        named["val"] = np.asarray(val_labels, np.int64)
     return Predictions(logits, named, tuple(classes))
 
 
@@ -76,7 +75,3 @@ def drawn(
     soft = np.exp((logits - logits.max(1, keepdims=True)) / T)
     cumulated = (soft / soft.sum(1, keepdims=True)).cumsum(1)
     return logits, (cumulated > rng.random((images, 1))).argmax(1)
-
-
-def _tensor(values: Any, dtype: torch.dtype) -> torch.Tensor:
-    return torch.as_tensor(np.asarray(values)).to(dtype)

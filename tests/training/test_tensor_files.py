@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -47,9 +48,8 @@ def test_no_metadata_and_no_tensors_will_do(tmp_path: Path) -> None:
 
 
 def test_answers_too(tmp_path: Path) -> None:
-    answers = Predictions(
-        {"test": torch.zeros(2, 3)}, {"test": torch.tensor([0, 1])}, ("a", "b", "c"), "digest"
-    )
+    logits, labels = np.zeros((2, 3), np.float32), np.array([0, 1])
+    answers = Predictions({"test": logits}, {"test": labels}, ("a", "b", "c"), "digest")
     for turn in range(8):
         save_predictions(tmp_path / str(turn), answers)
     assert len({(tmp_path / str(turn)).read_bytes() for turn in range(8)}) == 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from kdsweep.common.calibration import ECE_BINS
 from kdsweep.report.analysis.statistics import ALPHA, Interval
 
 Array = np.ndarray
@@ -113,15 +114,11 @@ class Scores:
 
 def scores(logits: Array, labels: Array, T: float = 1.0) -> Scores:
     """Scores of softmax(logits / T)."""
-    from torch import from_numpy
-
-    from kdsweep.training.evaluation import calibration_error
-
     scaled = np.asarray(logits, dtype=np.float64) / T
     soft = probabilities(scaled)
     squares = np.einsum("nc,nc->n", soft, soft)
     return Scores(
-        ece=calibration_error(from_numpy(scaled), from_numpy(np.asarray(labels))),
+        ece=_calibration_error(reliability(logits, labels, T)),
         nll=mean_nll(scaled, labels, [1.0])[0],
         brier=float((squares - 2 * _own(soft, labels) + 1).mean()),
     )
@@ -157,8 +154,6 @@ class Bin:
 
 def reliability(logits: Array, labels: Array, T: float = 1.0) -> list[Bin]:
     """The bins of the expected calibration error that are not empty, in order."""
-    from kdsweep.training.evaluation import ECE_BINS
-
     soft = probabilities(logits, T)
     confidence, right = soft.max(axis=1), soft.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * ECE_BINS).astype(int), 1, ECE_BINS)
@@ -168,3 +163,8 @@ def reliability(logits: Array, labels: Array, T: float = 1.0) -> list[Bin]:
         for mask in inside
         if mask.any()
     ]
+
+
+def _calibration_error(bins: Sequence[Bin]) -> float:
+    gaps = math.fsum(each.count * abs(each.confidence - each.accuracy) for each in bins)
+    return gaps / sum(each.count for each in bins)

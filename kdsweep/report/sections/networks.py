@@ -40,17 +40,17 @@ def with_validation(predictions: Iterable[Predictions | None]) -> list[Predictio
 
 def logits_and_labels(predictions: Predictions, split: str) -> tuple[Array, Array]:
     """Logits (N, C) and labels (N,)."""
-    return predictions.logits[split].numpy(), predictions.labels[split].numpy()
+    return predictions.logits[split], predictions.labels[split]
 
 
 def labels_of(predictions: Predictions) -> Array:
     """Of the test images, (N,)."""
-    return predictions.labels["test"].numpy()
+    return predictions.labels["test"]
 
 
 def logits_of(predictions: Predictions) -> Array:
     """On the test images, (N, C)."""
-    return predictions.logits["test"].numpy()
+    return predictions.logits["test"]
 
 
 def predicted_classes(predictions: Predictions) -> Array:

@@ -1,5 +1,7 @@
 """The test images that distillation fixed, and those that it broke."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +13,13 @@ from kdsweep.errors import UserError
 from kdsweep.report.analysis.temperature_scaling import Array
 from kdsweep.report.sections.networks import Pair, predicted_classes
 from kdsweep.report.sections.section import Picture, Section
-from kdsweep.report.sources.images import DatasetLoader, SheetImage, contact_sheet, pixels_of
+from kdsweep.report.sources.images import (
+    DatasetLoader,
+    SheetImage,
+    contact_sheet,
+    content_of_sheet,
+    pixels_of,
+)
 
 SHEET = "fixed_and_broken.png"
 MOST_SHOWN = 24  # images of each kind
@@ -23,6 +31,9 @@ class PredictionFlip(NamedTuple):
     image: int  # its index in the test set
     before: int  # class that the baseline predicts; of several wrong ones the most frequent
     after: int  # class that the distilled cell predicts
+
+
+Kinds = Mapping[str, Sequence[PredictionFlip]]
 
 
 def prediction_flips(pair: Pair) -> tuple[list[PredictionFlip], list[PredictionFlip]]:
@@ -72,7 +83,7 @@ def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
     if not fixed and not broken:
         return Section("", [text])
     try:
-        _draw(pair, {"Fixed": fixed, "Broken": broken}, home / SHEET, load)
+        _draw_once(pair, {"Fixed": fixed, "Broken": broken}, home / SHEET, load)
     except UserError as error:
         return Section("", [text, f"They cannot be shown: {error}."])
     caption = (
@@ -82,9 +93,22 @@ def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
     return Section("", [text], pictures=[Picture(home / SHEET, caption)])
 
 
-def _draw(
-    pair: Pair, kinds: Mapping[str, Sequence[PredictionFlip]], path: Path, load: DatasetLoader
-) -> None:
+def _draw_once(pair: Pair, kinds: Kinds, path: Path, load: DatasetLoader) -> None:
+    """Draw the contact sheet, unless it is there: reading the images takes torch and the data."""
+    content = _content(pair, kinds)
+    if content_of_sheet(path) != content:
+        _draw(pair, kinds, path, load, content)
+
+
+def _content(pair: Pair, kinds: Kinds) -> str:
+    """A digest of what the sheet shows: the data set, its labels, the images and the texts."""
+    shown = {kind: [len(flips), *flips[:MOST_SHOWN]] for kind, flips in kinds.items()}
+    texts = [pair.name, pair.baseline, *pair.classes]
+    described = json.dumps([pair.config.get("dataset"), texts, shown], sort_keys=True, default=str)
+    return hashlib.sha256(described.encode() + pair.labels.tobytes()).hexdigest()
+
+
+def _draw(pair: Pair, kinds: Kinds, path: Path, load: DatasetLoader, content: str) -> None:
     every = [flip.image for flips in kinds.values() for flip in flips[:MOST_SHOWN]]
     pixels = dict(zip(every, pixels_of(pair.config, pair.labels, every, load), strict=True))
     names = pair.classes
@@ -98,4 +122,4 @@ def _draw(
             images.append(SheetImage(pixels[image], names[true], names[before], names[after]))
         heading = f"{kind}: {number}{clearest}\nclass: {pair.baseline} → {pair.name}"
         blocks.append((heading, images))
-    contact_sheet(blocks, path)
+    contact_sheet(blocks, path, content)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FEWEST_COLUMNS, MOST_COLUMNS = 4, 8
 SMALL = 64  # pixels a side; smaller images are shown pixel by pixel
 LETTERS = 16  # of a class name
+CONTENT = "Comment"  # a field of PNG files
 NO_MEMORY = 1e-9  # GiB: images in files stay there
 NARROW, WIDE = 1.25, 2.3  # inches a column
 
@@ -109,8 +110,24 @@ class SheetImage(NamedTuple):
 Block = tuple[str, Sequence[SheetImage]]  # a heading of two lines, and the images under it
 
 
-def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
-    """Draw blocks of images, each under its heading; empty ones keep their heading."""
+def content_of_sheet(path: Path) -> str | None:
+    """The ``content`` that a sheet was written with; None if there is no such file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as sheet:
+            content = sheet.info.get(CONTENT)
+    except OSError:  # missing or damaged
+        return None
+    return None if content is None else str(content)
+
+
+def contact_sheet(blocks: Sequence[Block], path: Path, content: str = "") -> None:
+    """Draw blocks of images, each under its heading; empty ones keep their heading.
+
+    Args:
+        content: identifies what the sheet shows, and is written into the file.
+    """
     from matplotlib.figure import Figure
 
     lines = [shown.caption.split("\n") for _, block in blocks for shown in block]
@@ -128,7 +145,7 @@ def contact_sheet(blocks: Sequence[Block], path: Path) -> None:
         if block:
             panels = part.subplots(math.ceil(len(block) / columns), columns, squeeze=False).ravel()
             _fill(panels, block)
-    save_figure(figure, path)
+    save_figure(figure, path, metadata={CONTENT: content})
 
 
 def _fill(panels: Sequence["Axes"], block: Sequence[SheetImage]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from collection import collection, predicting, run
 from commands import Outcome
@@ -38,7 +39,9 @@ from kdsweep.report.sources.collection import from_folder
 
 def test_likeness_to_the_teacher_against_torch() -> None:
     student, teacher = random_predictions(200, 7, 1), random_predictions(200, 7, 2)
-    q, p = (found.logits["test"].double().log_softmax(1) for found in (student, teacher))
+    q, p = (
+        torch.tensor(found.logits["test"]).double().log_softmax(1) for found in (student, teacher)
+    )
     theirs = F.kl_div(q, p, reduction="batchmean", log_target=True).item()
     assert divergence(student, teacher) == pytest.approx(theirs, abs=1e-12)
     assert divergence(teacher, teacher) == pytest.approx(0, abs=1e-12)

@@ -1,0 +1,49 @@
+"""What `train.py --help` and `kdsweep --help` import, in a process of their own."""
+
+import subprocess
+import sys
+
+# What trains, tracks, searches, computes and draws.
+HEAVY = {
+    "PIL",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "optuna",
+    "pandas",
+    "plotly",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+    "statsmodels",
+    "torch",
+    "torchvision",
+}
+PROGRAM = """
+import sys
+
+try:
+    {run}
+except SystemExit as end:
+    assert not end.code
+print("imported:", *sys.modules, file=sys.stderr)
+"""
+
+
+def imported(run: str) -> set[str]:
+    """The modules that a program has imported when it ends."""
+    program = [sys.executable, "-c", PROGRAM.format(run=run), "--help"]
+    ran = subprocess.run(program, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "kdsweep" in ran.stdout
+    return set(ran.stderr.rpartition("imported:")[2].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    found = imported("from kdsweep.cli import main; main()")
+    assert not found & HEAVY
+    assert "typer" not in found  # the other commands' names
+
+
+def test_help_of_the_console_script_imports_nothing_heavy() -> None:
+    assert not imported("from kdsweep.cli import app; app()") & HEAVY

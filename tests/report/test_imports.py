@@ -1,0 +1,56 @@
+"""What the commands that only read results import, in a process of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Outcome, copy_of
+
+from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.report.sections.prediction_flips import SHEET
+
+# What trains, reads data sets, draws pictures, or stores runs. Interactive figures are plotly's,
+# statistics scipy's and statsmodels', hyperparameter importance optuna's and scikit-learn's.
+NOT_FOR_REPORTS = {"torch", "torchvision", "matplotlib", "mlflow"}
+NOT_FOR_COMPARISONS = NOT_FOR_REPORTS | {"sklearn", "optuna", "plotly"}
+PROGRAM = """
+import sys
+from kdsweep.cli import app
+
+try:
+    app(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code
+print("imported:", *sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def sweep(reported: Outcome, tmp_path: Path) -> Path:
+    """A sweep with its report, as one that was trained with tracking=none."""
+    folder = copy_of(reported, tmp_path).sweep
+    note = read_json(folder / "sweep.json")
+    without_mlflow = dict.fromkeys(("tracking_uri", "parent_run_id", "experiment_id"))
+    write_json_atomic(folder / "sweep.json", note | without_mlflow)
+    return folder
+
+
+def imported(folder: Path, *words: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    program = [sys.executable, "-c", PROGRAM, *words]
+    ran = subprocess.run(program, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stderr.rpartition("imported:")[2].split())
+
+
+def test_a_report_of_a_folder_imports_no_torch(sweep: Path) -> None:
+    assert (sweep / SHEET).is_file()  # of images, which are read with torch once
+    (sweep / "report.html").unlink()
+    assert not imported(sweep.parent, "report", sweep.name) & NOT_FOR_REPORTS
+    assert (sweep / SHEET).name in (sweep / "report.md").read_text()
+    assert (sweep / "report.html").is_file()
+
+
+def test_a_comparison_of_two_runs_imports_no_torch(sweep: Path) -> None:
+    assert not imported(sweep, "compare", "0", "1") & NOT_FOR_COMPARISONS
