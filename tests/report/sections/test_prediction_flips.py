@@ -1,10 +1,13 @@
 """The images that distillation fixed and broke."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from collection import collection
 from distilled_data import (
+    AFTER,
+    BEFORE,
     CAT,
     CE,
     DOG,
@@ -14,6 +17,7 @@ from distilled_data import (
     distilled_pair,
     distilled_runs,
     distilled_section,
+    load_data,
 )
 from matplotlib.image import imread
 
@@ -43,6 +47,26 @@ def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
     assert imread(sheet.path).shape[1] > 400
     assert f"Of 7 test images {TAUGHT} fixed 2" in " ".join(shown.sentences)
     assert "broke 1" in " ".join(shown.sentences)
+
+
+def test_a_sheet_is_drawn_again_only_if_it_shows_something_else(tmp_path: Path) -> None:
+    """Its images are read with torch, which a report of a folder does not import otherwise."""
+    loaded = []
+
+    def counting(config: dict[str, Any]) -> Any:
+        loaded.append(config)
+        return load_data(config)
+
+    found = distilled_collection(tmp_path)
+    for _ in range(2):
+        assert distilled_section(found, counting).pictures
+    assert len(loaded) == 1
+    other = collection([*distilled_runs(CE, BEFORE[:1]), *distilled_runs(TAUGHT, AFTER[:1])])
+    assert distilled_section(replace(other, home=tmp_path), counting).pictures
+    assert len(loaded) == 2
+    (tmp_path / SHEET).write_bytes(b"damaged")
+    assert distilled_section(replace(other, home=tmp_path), counting).pictures
+    assert len(loaded) == 3
 
 
 def test_missing_data_is_named_and_nothing_else_is_lost(tmp_path: Path) -> None:
