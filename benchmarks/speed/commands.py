@@ -12,6 +12,7 @@ TRAIN = str(TOP / "train.py")
 FIRST_STEP = str(Path(__file__).with_name("first_step.py"))
 IMPORT_TORCH = ("-c", "import torch")
 HELP = (TRAIN, "--help")
+REPORT = ("-m", "kdsweep", "report")
 # What Hydra itself needs for the config of train.py.
 COMPOSE = (
     "-c",

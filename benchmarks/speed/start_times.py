@@ -14,10 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from speed.commands import COMPOSE, FIRST_STEP, HELP, IMPORT_TORCH, TRAIN, run_python
+from speed.commands import COMPOSE, FIRST_STEP, HELP, IMPORT_TORCH, REPORT, TRAIN, run_python
 from speed.rounds import Column, Samples, time_rounds
 
 TORCH, COMPOSED, HELPED = "import torch", "import hydra, compose", "train.py --help"
+REPORTED = "kdsweep report"
 SECOND_DIGITS, SECOND_IMAGES = "digits, second command", "many images, second command"
 GRID = ("T=1,4,16", "alpha=0.1,0.5,0.9", "trainer.epochs=1", "teacher.trainer.epochs=1")
 ON_LABELS = ("teacher=none", "loss=ce", "student=cnn", "trainer.epochs=1")
@@ -41,6 +42,7 @@ def time_starts(
             name: Column(partial(_end, words, top))
             for name, words in {TORCH: IMPORT_TORCH, COMPOSED: COMPOSE, HELPED: HELP}.items()
         }
+        columns[REPORTED] = _report(top / "reported")
         columns |= _cold_and_warm("digits", GRID, top)
         if images is not None:
             columns |= _cold_and_warm("images", (*folder_words(images), "student=cnn", *GRID), top)
@@ -70,6 +72,13 @@ def _second(words: tuple[str, ...], folder: Path) -> Column:
     folder.mkdir()
     run_python((FIRST_STEP, *words), folder)
     return Column(partial(_warm, words, folder))
+
+
+def _report(folder: Path) -> Column:
+    """A report of a sweep without MLflow, which has one already."""
+    folder.mkdir()
+    run_python((TRAIN, *GRID, "tracking=none", "hydra.sweep.dir=sweep"), folder)
+    return Column(partial(_end, (*REPORT, "sweep"), folder))
 
 
 def _end(words: tuple[str, ...], folder: Path, number: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from speed.checkouts import OTHER, OWN, column_of
 from speed.cohorts import GRID, WORKS
 from speed.rounds import Samples, Spread, digits, ratio
-from speed.start_times import COMPOSED, HELPED, SECOND_DIGITS, SECOND_IMAGES, TORCH
+from speed.start_times import COMPOSED, HELPED, REPORTED, SECOND_DIGITS, SECOND_IMAGES, TORCH
 from speed.step_times import (
     ALONE,
     CACHED_ALONE,
@@ -116,6 +116,7 @@ START_RATIOS = {
     TORCH: TORCH,
     COMPOSED: COMPOSED,
     HELPED: COMPOSED,
+    REPORTED: COMPOSED,
     SECOND_IMAGES: SECOND_DIGITS,
 }
 
