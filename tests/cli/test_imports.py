@@ -1,4 +1,4 @@
-"""What `train.py --help` and `kdsweep --help` import, in a process of their own."""
+"""What `--help` and `kdsweep cache` import, in processes of their own."""
 
 import subprocess
 import sys
@@ -30,20 +30,24 @@ print("imported:", *sys.modules, file=sys.stderr)
 """
 
 
-def imported(run: str) -> set[str]:
+def imported(run: str, *words: str) -> set[str]:
     """The modules that a program has imported when it ends."""
-    program = [sys.executable, "-c", PROGRAM.format(run=run), "--help"]
+    program = [sys.executable, "-c", PROGRAM.format(run=run), *words]
     ran = subprocess.run(program, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert "kdsweep" in ran.stdout
+    assert ran.stdout
     return set(ran.stderr.rpartition("imported:")[2].split())
 
 
 def test_help_imports_nothing_heavy() -> None:
-    found = imported("from kdsweep.cli import main; main()")
+    found = imported("from kdsweep.cli import main; main()", "--help")
     assert not found & HEAVY
     assert "typer" not in found  # the other commands' names
 
 
 def test_help_of_the_console_script_imports_nothing_heavy() -> None:
-    assert not imported("from kdsweep.cli import app; app()") & HEAVY
+    assert not imported("from kdsweep.cli import app; app()", "--help") & HEAVY
+
+
+def test_listing_the_cache_imports_nothing_heavy() -> None:
+    assert not imported("from kdsweep.cli import app; app()", "cache") & (HEAVY - {"numpy"})
