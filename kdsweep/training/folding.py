@@ -1,8 +1,8 @@
 """BatchNorms of a frozen network, folded into the convolutions before them.
 
-In eval mode a BatchNorm is a scale and an offset for each channel: a convolution right before it can
-do both with other weights (Jacob et al. 2018, arXiv 1712.05877, section 3.2). The network then has
-other outputs of its convolutions, and the same logits up to rounding.
+In eval mode a BatchNorm is a scale and an offset for each channel: a convolution right before it
+can do both with other weights (Jacob et al. 2018, arXiv 1712.05877, section 3.2). The convolutions
+of the network then have other outputs, and its logits are the same up to rounding.
 """
 
 from collections import Counter

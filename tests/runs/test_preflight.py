@@ -20,7 +20,10 @@ from kdsweep.training import checkpoint
             "teacher.fold_batchnorm must be false with loss.fitnet, which read features of the"
             " teacher, got true",
         ),
-        (["loss=fitnet", "stages=factors"], "teacher.fold_batchnorm must be false with loss."),
+        (
+            ["student=cnn", "loss=ft", "stages=factors"],
+            "teacher.fold_batchnorm must be false with loss.",
+        ),
         (
             ["teacher.model._target_=kdsweep.models.mlp.MLP"],
             "teacher.fold_batchnorm must be false with a teacher.model without a BatchNorm that"
