@@ -39,6 +39,12 @@ def objective_requirements(config: RunConfig) -> Requirements:
     return Requirements(objective.needs_teacher, objective.teacher_features)
 
 
+def terms_with_teacher_features(config: RunConfig) -> list[str]:
+    """The names of a run's loss terms that read features of the teacher."""
+    terms = build_objective(config).terms
+    return [name for name, term in terms.items() if term.teacher_features]
+
+
 def build_objective(config: RunConfig) -> Objective:
     """The weighted sum of a run's terms, not yet set up for networks.
 

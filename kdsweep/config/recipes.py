@@ -14,6 +14,7 @@ NO_TEACHER: dict[str, Any] = {
     "precision": None,
     "memory_format": "auto",
     "logits": LOGITS,
+    "fold_batchnorm": False,
     "teacher": None,
     "members": {},
     "peers": {},
@@ -32,16 +33,18 @@ def single_teachers(config: RunConfig) -> dict[str, RunConfig]:
     """A config with one teacher for every frozen teacher of a run, by the teacher's key.
 
     The key is `teacher`, or `teacher.members.NAME` for the members of an ensemble, in their order.
-    An online teacher is not frozen: there is none then. Members have the ensemble's `logits` unless
-    they set their own.
+    An online teacher is not frozen: there is none then. Members have the ensemble's `logits` and
+    `fold_batchnorm` unless they set their own.
     """
     teacher = config.teacher
     if teacher.online:
         return {}
     members = {
-        f"teacher.members.{name}": replace(member, logits=teacher.logits)
-        if member.logits == LOGITS
-        else member
+        f"teacher.members.{name}": replace(
+            member,
+            logits=teacher.logits if member.logits == LOGITS else member.logits,
+            fold_batchnorm=member.fold_batchnorm or teacher.fold_batchnorm,
+        )
         for name, member in teacher.members.items()
     }
     return {

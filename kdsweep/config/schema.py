@@ -89,6 +89,7 @@ class TeacherConfig:
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
     precision of its students' trainer. ``logits``: the type that its logits are rounded to.
+    ``fold_batchnorm``: whether its BatchNorms are folded into the convolutions before them.
     """
 
     name: str = MISSING
@@ -98,6 +99,7 @@ class TeacherConfig:
     precision: str | None = None
     memory_format: str = "auto"
     logits: str = "fp32"
+    fold_batchnorm: bool = False
     store: str = "teachers"
     seed: int = 0
     T: float = 4.0

@@ -84,6 +84,12 @@ def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
         teacher["logits"],
         f"fp32 with {prefix}{key}, whose logits are not kept",
     )
+    found += _unless(
+        not teacher["fold_batchnorm"],
+        f"{prefix}fold_batchnorm",
+        teacher["fold_batchnorm"],
+        f"false with {prefix}{key}, whose BatchNorms are trained",
+    )
     return found + [
         f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
         f" training, {trainer}.{option}"

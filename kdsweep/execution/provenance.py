@@ -37,7 +37,7 @@ def teacher_arithmetic(spec: RunSpec) -> dict[str, str]:
     return {
         f"{teacher.key}.{option}": str(getattr(teacher.config, option))
         for teacher in spec.teachers
-        for option in ("precision", "memory_format", "logits")
+        for option in ("precision", "memory_format", "logits", "fold_batchnorm")
     }
 
 

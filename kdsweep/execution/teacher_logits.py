@@ -63,7 +63,7 @@ def _identity(teacher: Teacher | Ensemble, spec: RunSpec, dataset: Dataset) -> d
 
 
 def _teacher_identity(teacher: TeacherSpec, network: torch.nn.Module) -> dict[str, Any]:
-    keys = ("precision", "memory_format", "logits")
+    keys = ("precision", "memory_format", "logits", "fold_batchnorm")
     how = {key: getattr(teacher.config, key) for key in keys}
     return {"model": teacher.model, "weights": sha256(network), **how}
 

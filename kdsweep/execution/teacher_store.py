@@ -18,11 +18,11 @@ from kdsweep.execution.target import RunTarget, finished_result
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import freeze, taught, teacher_features
 from kdsweep.tracking.result import RunResult
-from kdsweep.training.arithmetic import FP32
+from kdsweep.training.arithmetic import BF16, FP32
 from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
-from kdsweep.training.teacher_guard import deviation
+from kdsweep.training.teacher_guard import Deviation, deviation, is_approximate
 from kdsweep.training.trainer import AnyTeacher, torch_state
 
 # How far a stored teacher's accuracy may be from its record before it is refused.
@@ -63,7 +63,9 @@ def _load(
     option = "checkpoint" if target is None else "store"
     load_checkpoint(network.model, weights, teacher.key, option)
     how = teacher.config
-    loaded = freeze(network, how.precision, how.memory_format, device, how.logits)
+    loaded = freeze(
+        network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm
+    )
     if target is not None and record is not None:
         _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)
@@ -100,7 +102,7 @@ def _announce(
 def guard_teacher(
     teacher: AnyTeacher | None, spec: RunSpec, stream: Stream, context: TrainingContext
 ) -> dict[str, str]:
-    """What compares a cohort's frozen teachers in bf16 with fp32, by MLflow tag; printed.
+    """What compares a cohort's teachers in bf16 or folded with fp32, by MLflow tag; printed.
 
     It is measured on the first batch of epoch 0, so it follows from the config of each run.
     ``spec`` is a run that learns from them. Raises UserError if a teacher is too far from fp32.
@@ -108,7 +110,7 @@ def guard_teacher(
     if not isinstance(teacher, Teacher | Ensemble):
         return {}
     teachers = [teacher] if isinstance(teacher, Teacher) else teacher.teachers
-    if all(one.precision == FP32 for one in teachers):
+    if not any(is_approximate(one) for one in teachers):
         return {}
     tags: dict[str, str] = {}
     with torch_state(spec.config.trainer.threads, stream.device):
@@ -117,15 +119,28 @@ def guard_teacher(
             if (found := deviation(network, images)) is None:
                 continue
             if found.is_too_large:
-                raise UserError(
-                    f"{one.key}.precision must be fp32 with this teacher, got bf16: {found}"
-                )
-            tags[f"{one.key}.bf16_agreement"] = f"{found.agreement:.4f}"
-            tags[f"{one.key}.bf16_difference"] = f"{found.largest:.4g}"
-            if (name := f"bf16 {one.key} {spec.teacher_identity}") not in context.announced:
+                raise UserError(_too_far(one, found))
+            kind = BF16 if network.precision == BF16 else "folded"
+            tags[f"{one.key}.{kind}_agreement"] = f"{found.agreement:.4f}"
+            tags[f"{one.key}.{kind}_difference"] = f"{found.largest:.4g}"
+            if (name := f"guarded {one.key} {spec.teacher_identity}") not in context.announced:
                 context.announced.add(name)
-                context.progress.note(f"{one.key} in bf16, first batch: {found}")
+                folded = f", {len(network.folding)} BatchNorms folded" if network.folding else ""
+                how = f"{one.key} in {network.precision}{folded}"
+                context.progress.note(f"{how}, first batch: {found}")
     return tags
+
+
+def _too_far(teacher: TeacherSpec, found: Deviation) -> str:
+    """The sentence about a teacher that is too far from fp32."""
+    config, key = teacher.config, teacher.key
+    changed = [
+        *([("precision", FP32, config.precision)] if config.precision == BF16 else []),
+        *([("fold_batchnorm", "false", "true")] if config.fold_batchnorm else []),
+    ]
+    allowed = " and ".join(f"{key}.{option} must be {plain}" for option, plain, _ in changed)
+    given = " and ".join(str(value) for _, _, value in changed)
+    return f"{allowed} with this teacher, got {given}: {found}"
 
 
 def _accuracy(key: str, teacher: Teacher, split: Split) -> float:

@@ -261,9 +261,14 @@ def _teacher_identity(
 
 def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[str, Any]:
     config = teacher.config
-    computed = {"precision": config.precision, "memory_format": config.memory_format}
+    computed: dict[str, Any] = {
+        "precision": config.precision,
+        "memory_format": config.memory_format,
+    }
     if config.logits != "fp32":  # so that an earlier run is the same without the key
         computed["logits"] = config.logits
+    if config.fold_batchnorm:
+        computed["fold_batchnorm"] = config.fold_batchnorm
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
     return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}

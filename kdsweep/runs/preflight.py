@@ -8,6 +8,7 @@ import torch
 
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
+from kdsweep.builders.losses import terms_with_teacher_features
 from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.builders.single_images import refuse_single_images
 from kdsweep.builders.students import build_student_network
@@ -20,6 +21,7 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.runs.errors_by_run import ErrorsByRun
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import build_unit
+from kdsweep.training.folding import foldable_pairs
 from kdsweep.training.mutual import Peers
 from kdsweep.training.student import Student
 
@@ -96,11 +98,16 @@ class _Preflight:
         features = spec.requirements.teacher_features
         checkpoint, seed = teacher.config.checkpoint, teacher.config.seed
         identity = [teacher.model, checkpoint] if teacher.run is None else teacher.run.fingerprint
-        key = json.dumps([identity, teacher.key, features], sort_keys=True)
+        fold = teacher.config.fold_batchnorm
+        key = json.dumps([identity, teacher.key, features, fold], sort_keys=True)
+        if fold:
+            refuse_features_of_folded(teacher, spec.config)
         if key not in self._teachers:
             network = build_teacher_network(
                 teacher.model, seed, dataset, features, teacher.key, spec.config.loss
             )
+            if fold:
+                refuse_unfoldable(teacher, network)
             if checkpoint is not None:
                 load_checkpoint(network.model, Path(checkpoint), teacher.key)
             if teacher.run is not None:
@@ -109,6 +116,27 @@ class _Preflight:
                     self.check(teacher.run)
             self._teachers[key] = network
         return self._teachers[key]
+
+
+def refuse_features_of_folded(teacher: TeacherSpec, config: RunConfig) -> None:
+    """Raise UserError if loss terms read features, which folded BatchNorms change."""
+    if names := terms_with_teacher_features(config):
+        keys = " and ".join(f"loss.{name}" for name in names)
+        raise UserError(
+            f"{teacher.key}.fold_batchnorm must be false with {keys}, which read features of the"
+            " teacher, got true"
+        )
+
+
+def refuse_unfoldable(teacher: TeacherSpec, network: FeatureExtractor) -> None:
+    """Raise UserError if no BatchNorm of a teacher can be folded, or its graph is not known."""
+    try:
+        foldable_pairs(network.model)
+    except ValueError as error:
+        raise UserError(
+            f"{teacher.key}.fold_batchnorm must be false with a {teacher.key}.model without"
+            f" {error}, got true"
+        ) from error
 
 
 def refuse_store(teacher: TeacherSpec) -> None:

@@ -10,6 +10,7 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.runs.spec import RunSpec
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.folding import Folding
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
@@ -71,12 +72,16 @@ def freeze(
     memory_format: str,
     device: str,
     logits: str = "fp32",
+    fold_batchnorm: bool = False,
 ) -> Teacher:
     """A teacher from its network with all weights, computed as a spec has resolved it."""
     assert precision is not None, "specs have what null stands for"
     network.model.to(device)
+    folding = Folding(network.model) if fold_batchnorm else None
     put_in_format(network.model, memory_format)
-    return Teacher(network, precision=precision, logits_dtype=logits, device=device)
+    return Teacher(
+        network, precision=precision, logits_dtype=logits, folding=folding, device=device
+    )
 
 
 def build_untrained_teacher(
@@ -93,7 +98,8 @@ def build_untrained_teacher(
     for one in spec.teachers:
         network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
         how = one.config
-        teachers.append(freeze(network, how.precision, how.memory_format, device, how.logits))
+        computed = how.precision, how.memory_format, device, how.logits, how.fold_batchnorm
+        teachers.append(freeze(network, *computed))
     if not teachers:  # peers
         return None
     return Ensemble(teachers) if spec.config.teacher.members else teachers[0]

@@ -12,6 +12,7 @@ import torch
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import autocast
+from kdsweep.training.folding import Folding
 from kdsweep.training.views import output_of_views
 
 
@@ -21,7 +22,8 @@ class Teacher:
     The network has the features that some student of the cohort needs. Those in train mode cost a
     second forward pass, which leaves the running statistics as they are. The precision is "fp32" or
     "bf16" (autocast); outputs are float32 in both cases. The logits are rounded to
-    ``logits_dtype``, "fp32" or "fp16", whether they are kept on disk or not.
+    ``logits_dtype``, "fp32" or "fp16", whether they are kept on disk or not. ``folding``: the
+    BatchNorms of the network that are folded; it has no features then.
     """
 
     def __init__(
@@ -30,9 +32,11 @@ class Teacher:
         *,
         precision: str = "fp32",
         logits_dtype: str = "fp32",
+        folding: Folding | None = None,
         device: str = "cpu",
     ) -> None:
         self.network, self.precision, self.logits_dtype = network, precision, logits_dtype
+        self.folding = folding
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)

@@ -1,5 +1,6 @@
-"""The comparison of a teacher that computes in bf16 with the same network in fp32, contiguous."""
+"""The comparison of a teacher in bf16, or with folded BatchNorms, with plain fp32, contiguous."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -35,15 +36,25 @@ class Deviation(NamedTuple):
         )
 
 
-def deviation(teacher: Teacher, images: Tensor) -> Deviation | None:
-    """How far a teacher in bf16 is from fp32 on a batch (B, channels, H, W); None for one in fp32.
+def is_approximate(teacher: Teacher) -> bool:
+    """Whether a teacher computes other logits than its network does in fp32."""
+    return teacher.precision == BF16 or teacher.folding is not None
 
-    It costs a forward pass in both, and leaves weights, their strides and buffers as they were.
+
+def deviation(teacher: Teacher, images: Tensor) -> Deviation | None:
+    """How far a teacher is from its own network in fp32 on a batch (B, channels, H, W).
+
+    None for one in fp32 without folded BatchNorms. It costs a forward pass in both, and leaves
+    weights, their strides and buffers as they were.
     """
-    if teacher.precision != BF16:
+    if not is_approximate(teacher):
         return None
-    computed = teacher(images).logits
-    with torch.no_grad(), contiguous(teacher.network.model) as forward:
+    computed, folding = teacher(images).logits, teacher.folding
+    with (
+        torch.no_grad(),
+        nullcontext() if folding is None else folding.undone(),
+        contiguous(teacher.network.model) as forward,
+    ):
         exact = forward(images)
     return compare(computed, exact.float())
 

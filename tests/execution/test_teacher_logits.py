@@ -10,6 +10,7 @@ from outcomes import digests
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.execution import teacher_logits
+from kdsweep.execution.provenance import teacher_arithmetic
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_untrained_teacher
@@ -34,6 +35,7 @@ CHANGES = [
     "teacher.precision=bf16",
     "teacher.memory_format=contiguous",
     "teacher.logits=fp16",
+    "teacher.fold_batchnorm=true",
 ]
 SAME = ["T=7", "alpha=0.9", "loss=mse", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=3"]
 
@@ -79,6 +81,25 @@ def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs)
     assert len({plain.fingerprint, all_half.fingerprint, one_half.fingerprint}) == 3
     assert [one.config.logits for one in all_half.teachers] == ["fp16", "fp16"]
     assert [one.config.logits for one in one_half.teachers] == ["fp32", "fp16"]
+
+
+def test_folding_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
+    ensemble = ["teacher=ensemble", *BASE]
+    plain, unfolded, both, one = specs(
+        ensemble,
+        [*ensemble, "teacher.fold_batchnorm=false"],
+        [*ensemble, "teacher.fold_batchnorm=true"],
+        [*ensemble, "teacher.members.second.fold_batchnorm=true"],
+    )
+    assert plain.fingerprint == unfolded.fingerprint
+    assert len({plain.fingerprint, both.fingerprint, one.fingerprint}) == 3
+    assert [each.config.fold_batchnorm for each in both.teachers] == [True, True]
+    assert [each.config.fold_batchnorm for each in one.teachers] == [False, True]
+    assert [t.run and t.run.fingerprint for t in both.teachers] == [
+        t.run and t.run.fingerprint for t in plain.teachers
+    ], "they are trained unfolded"
+    recorded = teacher_arithmetic(one)
+    assert recorded["teacher.members.second.fold_batchnorm"] == "True"
 
 
 def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(

@@ -27,10 +27,13 @@ from kdsweep.models.vgg import VGG
 from kdsweep.models.vit import VisionTransformer
 from kdsweep.models.wide_resnet import WideResNet
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.folding import Folding
 
 CONF = Path(__file__).parents[2] / "conf"
 RECIPES = CONF / "teacher" / "recipe"
 SMALL, LARGE = (1, 8, 8), (3, 32, 32)
+# No BatchNorm, or none right after a convolution: Imagenette's come after a ReLU.
+UNFOLDABLE = {"mlp", "lightnn", "deepnn", "vit", "imagenette_plain", "imagenette_residual"}
 
 # name -> (constructor, its own options, shape of an image, features by name without B)
 FAMILIES = {
@@ -272,6 +275,27 @@ def test_channels_last_gives_the_same_logits_and_gradients(name):
         gradients = torch.autograd.grad(F.cross_entropy(logits, labels), network.parameters())
         found.append((logits.detach(), gradients))
     torch.testing.assert_close(*found)
+
+
+@every_family
+def test_folded_batchnorms_give_the_same_logits(name):
+    torch.manual_seed(0)
+    model, (images, _) = build(name).double().eval(), random_batch(name)
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            torch.nn.init.uniform_(tensor, 0.5, 1.5)
+    if name in UNFOLDABLE:
+        with pytest.raises(ValueError, match="a BatchNorm that directly follows a convolution"):
+            Folding(model)
+        return
+    with torch.no_grad():
+        expected = model(images.double())
+        folding = Folding(model)
+        torch.testing.assert_close(model(images.double()), expected, rtol=1e-9, atol=1e-9)
+        convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in model.modules())
+        assert 1 <= len(folding) <= convolutions
+        with folding.undone():
+            assert torch.equal(model(images.double()), expected)
 
 
 @every_family

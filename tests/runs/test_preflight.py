@@ -15,6 +15,33 @@ from kdsweep.training import checkpoint
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (
+            ["loss=[kl,fitnet]"],
+            "teacher.fold_batchnorm must be false with loss.fitnet, which read features of the"
+            " teacher, got true",
+        ),
+        (
+            ["student=cnn", "loss=ft", "stages=factors"],
+            "teacher.fold_batchnorm must be false with loss.",
+        ),
+        (
+            ["teacher.model._target_=kdsweep.models.mlp.MLP"],
+            "teacher.fold_batchnorm must be false with a teacher.model without a BatchNorm that"
+            " directly follows a convolution, got true",
+        ),
+        (["teacher.online=true"], "fold_batchnorm must be false with teacher.online=true, whose"),
+        (["teacher=peers"], "teacher.fold_batchnorm must be false with teacher.peers, whose"),
+    ],
+)
+def test_folding_is_refused_where_it_cannot_be(
+    refusal: Refusal, words: list[str], sentence: str
+) -> None:
+    assert sentence in refusal(*words, "teacher.fold_batchnorm=true")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
         (["loss.kl.T=null"], "loss.kl.T must be a number from 1e-6 to 1e6, got null"),
         (["loss.kl.weight=-1"], "loss.kl.weight must be a finite number >= 0, got -1"),
         (["loss.kl.standardize=maybe"], "loss.kl.standardize must be true or false, got maybe"),

@@ -20,8 +20,10 @@ BF16 = ["teacher.precision=bf16", "teacher.trainer.epochs=1"]
         [*BOTH, "student=cnn", "optimizer=sgd", "trainer.grad_clip=0.1", "teacher.precision=bf16"],
         [*BOTH, "student=cnn", "teacher.online=true"],
         [*BOTH, "student=cnn", "teacher=peers"],
+        [*BOTH, "student=cnn", "teacher.precision=fp32", "teacher.fold_batchnorm=true"],
+        ["T=1,4", "trainer.precision=auto", "trainer.memory_format=auto", "student=cnn"],
     ],
-    ids=["features", "sgd", "online", "peers"],
+    ids=["features", "sgd", "online", "peers", "folded", "auto"],
 )
 def test_mixed_cohorts_have_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
     together, alone = both(command, *words)

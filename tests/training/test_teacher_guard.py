@@ -7,6 +7,7 @@ from toys import CLASSES, SHAPE, make_stream
 from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.folding import Folding
 from kdsweep.training.teacher import Teacher
 from kdsweep.training.teacher_guard import MOST, compare, deviation
 
@@ -14,6 +15,14 @@ BATCH = next(iter(make_stream().epoch(0)))
 IMAGES = BATCH.images
 LOGITS = torch.tensor([[1.0, -1.0, 0.0], [0.0, 2.0, -2.0]])
 SPREAD = (10 / 6) ** 0.5
+
+
+def folded(memory_format: str, precision: str) -> Teacher:
+    torch.manual_seed(0)
+    network = FeatureExtractor(CNN(in_shape=SHAPE, num_classes=CLASSES, width=4))
+    folding = Folding(network.model.eval())
+    put_in_format(network.model, memory_format)
+    return Teacher(network, precision=precision, folding=folding)
 
 
 def teacher(memory_format: str, precision: str = "bf16") -> Teacher:
@@ -39,6 +48,25 @@ def test_a_network_is_near_fp32_and_unchanged(memory_format: str) -> None:
         assert torch.equal(value, values[name][0])
         assert value.stride() == values[name][1]
     assert torch.equal(guarded.targets(BATCH, 0).logits, target.logits)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_folded_batchnorms_are_compared_with_the_network_as_it_was(
+    memory_format: str, precision: str
+) -> None:
+    guarded, exact = folded(memory_format, precision), teacher("contiguous", "fp32")
+    before = guarded.logits(IMAGES)
+    found = deviation(guarded, IMAGES)
+    assert found is not None
+    assert found == compare(before, exact(IMAGES).logits)
+    assert not found.is_too_large
+    assert (found.largest < 1e-4) == (precision == "fp32")
+    assert torch.equal(guarded.logits(IMAGES), before)
+    assert guarded.folding is not None
+    assert len(guarded.folding) == 3
+    guarded.folding._weights[0][0].mul_(-50)  # of the network as it was
+    assert deviation(guarded, IMAGES) != found
 
 
 def test_a_teacher_in_fp32_is_not_compared() -> None:
