@@ -2,6 +2,7 @@
 
 It imports no other package of kdsweep.
 
+- disk_cache: DiskCache; array_files: its entries
 - files: write_json_atomic, write_text_atomic, write_bytes_atomic, atomic_write, drop_drafts,
   read_json, without_nan, UPDATE_LOCK
 - nested: leaves
