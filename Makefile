@@ -57,9 +57,9 @@ format: setup ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## the table of the README, and lockstep against separate runs
-	$(BIN)/python benchmarks/distillation.py
-	$(BIN)/python benchmarks/lockstep_ratio.py
+bench: setup ## docs/performance.md and the README's sentence, measured (DATA=FOLDER: on your images)
+	$(BIN)/python benchmarks/performance.py $(if $(DATA),--data "$(DATA)") || test $$? = 3
+	$(BIN)/python benchmarks/performance.py --write
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --group dev pyproject.toml \

@@ -19,8 +19,8 @@ from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.config.schema import StudentConfig, TrackingConfig
 from kdsweep.errors import UserError
-from kdsweep.tracking.best_run import HOME, SHORT_ID, sweep_folder
 from kdsweep.tracking.find_run import BEST, find_run
+from kdsweep.tracking.find_sweep import SHORT_ID, named_folder, sweep_folder
 from kdsweep.tracking.metadata import read_result, read_run_config
 from kdsweep.tracking.mlflow.backend import describe_store_error
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -117,10 +117,10 @@ def _find(
 def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:
     """The folder of the run that a checkpoint names. Raises UserError if it names none."""
     run = word.removeprefix(MLFLOW)
-    folders = [folder for folder in (Path(run), HOME / run) if run and folder.is_dir()]
-    is_named = bool(folders) or run.endswith(BEST)
-    if folders and not _is_run(folders[0]) and sweep_folder(run) is None:
-        raise UserError(f"{key} must be a file of weights or a run, got {_described(folders[0])}")
+    named = named_folder(run)
+    is_named = named is not None or run.endswith(BEST)
+    if named is not None and not _is_run(named) and sweep_folder(run) is None:
+        raise UserError(f"{key} must be a file of weights or a run, got {_described(named)}")
     if not is_named and not SHORT_ID.fullmatch(run):
         also = "a run's folder or id and SWEEP/best are allowed, too"
         if NUMBER.fullmatch(word):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from kdsweep.builders.arithmetic import resolve_arithmetic
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import (
     build_objective,
@@ -18,6 +19,7 @@ from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training.arithmetic import put_in_format
 from kdsweep.training.student import Student
 
 
@@ -59,14 +61,15 @@ def build_student(
         features: what others require of its network, in addition to its own terms.
         key: the config key of its network.
     """
-    trainer, seed = config.trainer, init_seed(config)
-    device = resolve_device(trainer.device)
+    seed, device = init_seed(config), resolve_device(config.trainer.device)
+    trainer = resolve_arithmetic(config, device).trainer
     with torch.random.fork_rng():
         network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)
     model = network.model
-    model.to(device)
-    objective.to(device)
+    for part in (model, objective):
+        part.to(device)
+    put_in_format(model, trainer.memory_format)
     trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
     optimizer = build_optimizer(config.optimizer, trained)
     scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)

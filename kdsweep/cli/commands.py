@@ -141,13 +141,12 @@ def ui(
     port: Annotated[int | None, typer.Option(help="by default a free one")] = None,
 ) -> None:
     """Browse a sweep: MLflow's UI on the store that it used, and the address of its page."""
-    from kdsweep.report.sources.lookup import HOME, latest
-    from kdsweep.tracking.best_run import find_sweep
+    from kdsweep.tracking.find_sweep import find_sweep, latest_sweep
     from kdsweep.tracking.metadata import read_sweep_metadata
     from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, serve
 
     with _user_errors():
-        folder = latest(HOME) if sweep is None else find_sweep(sweep) or Path(sweep)
+        folder = latest_sweep() if sweep is None else find_sweep(sweep) or Path(sweep)
         note = read_sweep_metadata(folder)
         if note is None or note["tracking_uri"] is None:
             raise UserError(f"SWEEP must be the folder of a sweep in MLflow, got {folder}")

@@ -113,7 +113,7 @@ def checksum(array: NDArray[Any]) -> int:
     """crc32 of `checked_blocks`."""
     value = 0
     for block in checked_blocks(array):
-        value = zlib.crc32(block, value)
+        value = zlib.crc32(block.data, value)
     return value
 
 

@@ -60,6 +60,16 @@ def remove_if_only(names: Collection[str], folder: Path) -> None:
             return
 
 
+def can_be_made(folder: Path) -> bool:
+    """Whether files can be written to a folder, which may not be there yet; nothing is made."""
+    places = (folder, *folder.absolute().parents)
+    try:
+        there = next(path for path in places if path.exists() or path.is_symlink())
+    except OSError:  # a name that is too long, a folder that cannot be read
+        return False
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A draft to write to, which replaces ``path`` in one step once it is on the disk."""

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeGuard
+
+from kdsweep.common.suggestions import did_you_mean
 
 # Temperatures for which values and gradients are exact to 1e-5.
 COLDEST, HOTTEST = 1e-6, 1e6
@@ -121,6 +123,14 @@ def check_share(
 
 def check_bool(key: str, value: object) -> None:
     require(isinstance(value, bool), key, "true or false", value)
+
+
+def check_option(key: str, value: object, options: Iterable[str]) -> None:
+    """One of some words, of which a misspelt one gets the nearest."""
+    words = tuple(options)
+    if value not in words:
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ValueError(f"{key} must be one of {', '.join(words)}, got {as_typed(value)}{hint}")
 
 
 def check_positive_integer(key: str, value: object) -> None:

@@ -10,6 +10,8 @@ NO_TEACHER: dict[str, Any] = {
     "name": "none",
     "model": None,
     "checkpoint": None,
+    "precision": None,
+    "memory_format": "auto",
     "teacher": None,
     "members": {},
     "peers": {},
@@ -81,7 +83,12 @@ def online_recipe(config: RunConfig) -> RunConfig | None:
     return replace(
         teacher_recipe(config),
         dataset=config.dataset,
-        trainer=replace(config.trainer, precision=own.precision, grad_clip=own.grad_clip),
+        trainer=replace(
+            config.trainer,
+            precision=own.precision,
+            memory_format=own.memory_format,
+            grad_clip=own.grad_clip,
+        ),
         seed=config.seed,
         member_name="teacher",
         extra_keys=_extra_keys(config, "hard"),

@@ -52,6 +52,7 @@ class TrainerConfig:
     batch_size: int = 64
     device: str = "auto"
     precision: str = "fp32"
+    memory_format: str = "auto"
     threads: int = 1
     grad_clip: float | None = None
     test_curve: bool = False
@@ -86,12 +87,16 @@ class TeacherConfig:
     StudentConfigs by name: those that learn with the student, and there is no trained teacher.
     ``born_again``: model, optimizer and schedule that are not given are those of the root.
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
+    ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
+    precision of its students' trainer.
     """
 
     name: str = MISSING
     model: dict[str, Any] | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
+    precision: str | None = None
+    memory_format: str = "auto"
     store: str = "teachers"
     seed: int = 0
     T: float = 4.0

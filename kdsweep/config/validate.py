@@ -9,7 +9,8 @@ from kdsweep.config.limits import excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "auto")
+MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 PLOTS = ("run", "sweep", "none")
 
 
@@ -48,6 +49,7 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
         found.append(f"{prefix}{kinds[1]} must be empty with {prefix}{kinds[0]}, got both")
@@ -63,6 +65,20 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if PRIMARY_STUDENT in teacher["peers"]:
         found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
     return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
+
+
+def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
+    """Precision and format of a frozen teacher's forward pass, of teachers that are not frozen."""
+    key = "online=true" if teacher["online"] else "peers"
+    if not (teacher["online"] or teacher["peers"]):
+        return []
+    trainer = f"{prefix}trainer" if teacher["online"] else "trainer"
+    return [
+        f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
+        f" training, {trainer}.{option}"
+        for option, unset in (("precision", "null"), ("memory_format", "auto"))
+        if teacher[option] not in (None, "auto")
+    ]
 
 
 def _online_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
@@ -91,7 +107,7 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     ]
     for key in ("epochs", "batch_size", "threads"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
-    found += _unless_among(PRECISIONS, f"{prefix}trainer.precision", trainer["precision"])
+    found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
     smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"
@@ -101,6 +117,14 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
         found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
+
+
+def _arithmetic_problems(prefix: str, node: dict[str, Any]) -> list[str]:
+    precision = node["precision"]  # null: a teacher has that of its students
+    return [
+        *([] if precision is None else _unless_among(PRECISIONS, f"{prefix}precision", precision)),
+        *_unless_among(MEMORY_FORMATS, f"{prefix}memory_format", node["memory_format"]),
+    ]
 
 
 def _hard_weight_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:

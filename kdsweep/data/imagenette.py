@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.common.validation import as_typed
+from kdsweep.common.validation import check_option
 from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
@@ -30,9 +30,7 @@ class Imagenette:
     more_options = ImageDecoder
 
     def __init__(self, root: str, size: str = "320px", **decoder: Any) -> None:
-        if size not in FOLDERS:
-            allowed = ", ".join(FOLDERS)
-            raise ValueError(f"dataset.source.size must be one of {allowed}, got {as_typed(size)}")
+        check_option("dataset.source.size", size, FOLDERS)
         self.root, self._size = root, size
         self._folder = Path(root).expanduser() / FOLDERS[size]
         self._decoder, self._skipped = ImageDecoder(**decoder), SkippedFiles()

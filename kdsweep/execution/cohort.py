@@ -115,7 +115,7 @@ def train_cohort(
                 watcher=CohortWatcher([group[0] for group in groups], context),
             )
             _prune_idle_teacher(writer, config.trainer.epochs)
-            with torch_state(config.trainer.threads):
+            with torch_state(config.trainer.threads, device):
                 _finish(cohort, [with_teacher(s, teacher) for s in splits.values()], context)
     return [group[0].result for group in groups]
 

@@ -20,12 +20,24 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
 
 
 def run_environment(spec: RunSpec) -> dict[str, str]:
-    """The software and the machine of a run, by name."""
+    """The software and the machine of a run by name, and what its networks are computed in."""
     trainer = spec.config.trainer
     return {
         **environment(resolve_device(trainer.device)),
         "threads": str(trainer.threads),
         "numerics": str(NUMERICS),
+        "precision": trainer.precision,
+        "memory_format": trainer.memory_format,
+        **teacher_arithmetic(spec),
+    }
+
+
+def teacher_arithmetic(spec: RunSpec) -> dict[str, str]:
+    """Precision and memory format of each frozen teacher of a run, by config key."""
+    return {
+        f"{teacher.key}.{option}": str(getattr(teacher.config, option))
+        for teacher in spec.teachers
+        for option in ("precision", "memory_format")
     }
 
 

@@ -14,7 +14,7 @@ from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.provenance import provenance
+from kdsweep.execution.provenance import provenance, teacher_arithmetic
 from kdsweep.execution.target import RunTarget
 from kdsweep.plotting.confusion import draw_confusion as confusion_plot
 from kdsweep.plotting.curves import draw_curves as curves_plot
@@ -249,4 +249,5 @@ def mlflow_params(spec: RunSpec, student: Student) -> dict[str, object]:
     nodes = ("dataset", "student", "loss", "optimizer", "schedule", "trainer", "hard")
     flat = {k: v for key in nodes for k, v in leaves(values[key], key) if v is not None}
     flat["trainer.device"] = resolve_device(config.trainer.device)
+    flat |= teacher_arithmetic(spec)
     return {**chosen, **weights, **flat, "num_params": student.num_params}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+import torch
 from filelock import FileLock
 
 from kdsweep.common.files import write_json_atomic
@@ -18,7 +19,7 @@ from kdsweep.execution.worklist import WorkUnit, inputs, pending
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
-from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.memory import is_out_of_memory, release_memory
 
 
 def train(
@@ -147,6 +148,8 @@ def _train_or_split(
     on_epoch: EpochCallback | None,
 ) -> list[RunResult]:
     """Train a cohort; one that does not fit into memory is split in half, to the same bits."""
+    if torch.cuda.is_initialized():  # else what is freed late costs nothing
+        release_memory()
     try:
         return train_cohort(targets, context, resume=resume, on_epoch=on_epoch)
     except Exception as error:
@@ -161,6 +164,7 @@ def _train_or_split(
         final = replace(result, with_cohort=False)  # it would fail again
         write_json_atomic(targets[0].run_dir / RESULT, final.to_json())
         return [final]
+    release_memory()
     half = len(targets) // 2
     context.progress.note(f"{len(targets)} students do not fit into memory, {half} at a time now")
     return [

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
@@ -16,7 +15,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
 from kdsweep.execution.target import RunTarget, finished_result
 from kdsweep.runs.spec import RunSpec, TeacherSpec
-from kdsweep.runs.units import taught, teacher_features
+from kdsweep.runs.units import freeze, taught, teacher_features
 from kdsweep.tracking.result import RunResult
 from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
@@ -37,8 +36,8 @@ def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher 
     spec = taught(specs)
     if spec is None or not spec.teachers:
         return None
-    features, trainer = teacher_features(specs), spec.config.trainer
-    key = json.dumps([spec.teacher_identity, features, trainer.precision, trainer.device])
+    features = teacher_features(specs)
+    key = json.dumps([spec.teacher_identity, features, spec.config.trainer.device])
     if key not in context.teachers:
         teachers = [_load(teacher, spec.config, features, context) for teacher in spec.teachers]
         is_ensemble = bool(spec.config.teacher.members)
@@ -54,34 +53,17 @@ def _load(
     record = None if target is None else finished_result(target)
     if target is not None and record is None:
         raise RunFailed(f"{target.spec.name}: its training in {target.run_dir} is not complete")
-    model, seed = teacher.model, teacher.config.seed
+    dataset, device = context.dataset(config), resolve_device(config.trainer.device)
+    network = build_teacher_network(
+        teacher.model, teacher.config.seed, dataset, features, teacher.key
+    )
     option = "checkpoint" if target is None else "store"
-    loaded = _frozen(model, seed, weights, teacher.key, option, config, features, context)
+    load_checkpoint(network.model, weights, teacher.key, option)
+    loaded = freeze(network, teacher.config.precision, teacher.config.memory_format, device)
     if target is not None and record is not None:
         _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)
     return loaded
-
-
-def _frozen(
-    model: dict[str, Any],
-    seed: int,
-    weights: Path,
-    key: str,
-    option: str,
-    config: RunConfig,
-    features: Sequence[str],
-    context: TrainingContext,
-) -> Teacher:
-    """A trained network on its device; precision and device are those of a config.
-
-    ``option``: which of its options leads to its weights, `checkpoint` or `store`.
-    """
-    network = build_teacher_network(model, seed, context.dataset(config), features, key)
-    load_checkpoint(network.model, weights, key, option)
-    device = resolve_device(config.trainer.device)
-    network.model.to(device)
-    return Teacher(network, precision=config.trainer.precision, device=device)
 
 
 def _announce(
@@ -98,7 +80,7 @@ def _announce(
         return
     context.announced.add(identity)
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
-    with torch_state(config.trainer.threads):
+    with torch_state(config.trainer.threads, loaded.device):
         acc = _accuracy(teacher.key, loaded, split)
     member = teacher.key.rpartition("teacher.members.")[2]
     name = teacher.config.name
@@ -123,12 +105,13 @@ def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
 def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> None:
     """Evaluate a stored teacher as its own run did, and compare with its record."""
     config, folder = target.spec.config, target.run_dir
-    dataset = context.dataset(config)
-    splits = build_splits(config, dataset, resolve_device(config.trainer.device))
+    dataset, device = context.dataset(config), resolve_device(config.trainer.device)
+    splits = build_splits(config, dataset, device)
     split = splits.get("val", splits["test"])
-    model, seed = config.student.model, config.seed
-    teacher = _frozen(model, seed, target.weights, "teacher", "store", config, (), context)
-    with torch_state(config.trainer.threads):
+    network = build_teacher_network(config.student.model, config.seed, dataset)
+    load_checkpoint(network.model, target.weights, "teacher", "store")
+    teacher = freeze(network, config.trainer.precision, config.trainer.memory_format, device)
+    with torch_state(config.trainer.threads, device):
         measured = _accuracy(f"teacher.store: {folder}", teacher, split)
     key = f"{split.name}/acc"
     claimed = record.to_json()[key]

@@ -6,16 +6,16 @@ from typing import NamedTuple
 from kdsweep.common.conf import CONF
 from kdsweep.interop.options import one_of
 
-# Their names there and here; the others have the same name
+RESNETS = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+SAME = (*RESNETS, "resnet8x4", "resnet32x4", "vgg8", "vgg11", "vgg13", "vgg19")
+# Their names there and here
 NAMES: Mapping[str, str] = {
-    **{name: name for name in ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44")},
-    **{name: name for name in ("resnet56", "resnet110", "resnet8x4", "resnet32x4")},
+    **dict(zip(SAME, SAME, strict=True)),
     "ResNet50": "resnet50",
     "wrn_16_1": "wrn16_2",
     "wrn_16_2": "wrn16_2",
     "wrn_40_1": "wrn40_1",
     "wrn_40_2": "wrn40_2",
-    **{name: name for name in ("vgg8", "vgg11", "vgg13", "vgg19")},
     "vgg16": "vgg13",
     "MobileNetV2": "mobilenetv2",
     "ShuffleV1": "shufflenetv1",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from kdsweep.common.suggestions import did_you_mean
 from kdsweep.errors import UserError
 from kdsweep.interop.translation import Translation, number
 
@@ -137,4 +138,6 @@ def _finite(name: str, text: str) -> float:
 def one_of(name: str, value: str, allowed: Collection[str] | Mapping[str, Any]) -> None:
     """Raises UserError for a value that is not allowed."""
     if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value}")
+        raise UserError(
+            f"{name} must be one of {', '.join(allowed)}, got {value}{did_you_mean(value, allowed)}"
+        )

@@ -1,7 +1,7 @@
 """RepDistiller (HobbitLong): the options of its train_student.py."""
 
 from kdsweep.errors import UserError
-from kdsweep.interop.networks import SLOW, cifar100, network
+from kdsweep.interop.networks import SLOW, Network, cifar100, network
 from kdsweep.interop.options import CommandLine, Options
 from kdsweep.interop.translation import Translation, distillation, number, numbers, quoted
 
@@ -78,9 +78,9 @@ def repdistiller(options: Options) -> Translation:
     words = _after_stage(distill, options) if distill in WITHOUT_TERM else _loss(distill, options)
     if not options.gives(*RECIPE):
         return options.translation(words, notes)
-    recipe = _recipe(options)
-    student = network("model_s", options.text("model_s"))
     teacher = network("path_t's teacher", teacher_of(options.text("path_t")))
+    student = network("model_s", options.text("model_s"))
+    recipe = _recipe(teacher, student, options)
     stage = _stage_recipe(distill, teacher.name, student.name, options)
     return options.translation([*recipe, *words, *stage], notes)
 
@@ -128,13 +128,12 @@ def _stage_epochs(distill: str, options: Options) -> list[str]:
     return options.overrides({"init_epochs": f"stages.{STAGES[distill]}.epochs={{}}"})
 
 
-def _recipe(options: Options) -> list[str]:
+def _recipe(teacher: Network, student: Network, options: Options) -> list[str]:
     """The networks, and what differs from the recipe of the tables."""
     options.fixed("dataset")
-    path = options.text("path_t")
-    student = network("model_s", options.text("model_s"))
-    words = cifar100(network("path_t's teacher", teacher_of(path)), student)
-    words += [f"teacher.checkpoint={quoted(path)}", *options.overrides(OVERRIDES)]
+    words = cifar100(teacher, student)
+    words += [f"teacher.checkpoint={quoted(options.text('path_t'))}"]
+    words += options.overrides(OVERRIDES)
     if student.name not in SLOW:  # RepDistiller trains those at 0.01, whatever is given
         words += options.overrides({"learning_rate": "optimizer.lr={}"})
     if options.gives("lr_decay_epochs"):

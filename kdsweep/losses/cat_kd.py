@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kdsweep.common.validation import check_bool, check_positive_integer
 from kdsweep.losses.base.feature_term import FeatureTerm
-from kdsweep.losses.base.shapes import Shape, both_shapes, check_maps, downsample
+from kdsweep.losses.base.shapes import Shape, check_equal_channels, downsample
 
 
 class CATKD(FeatureTerm):
@@ -45,12 +45,8 @@ class CATKD(FeatureTerm):
         self.resolution, self.normalize = resolution, normalize
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
-        check_maps(feature, target)
-        if feature[1] != target[1]:
-            raise ValueError(
-                "class maps must be of as many classes in student and teacher,"
-                f" got {both_shapes(feature, target)}"
-            )
+        rule = "class maps must be of as many classes in student and teacher"
+        check_equal_channels(feature, target, rule)
 
     def compare(self, feature: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(self.grid(feature), self.grid(target))

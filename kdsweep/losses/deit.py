@@ -20,7 +20,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, Output
-from kdsweep.common.validation import check_temperature, require
+from kdsweep.common.validation import check_option, check_temperature, require
 from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.base.logit_term import LogitTerm
 from kdsweep.losses.base.shapes import both_shapes
@@ -43,7 +43,7 @@ class DeiT(LogitTerm):
 
     def __init__(self, kind: Kind, tau: float, head: str, weight: float) -> None:
         super().__init__(weight)
-        require(kind in get_args(Kind), "kind", f"one of {', '.join(get_args(Kind))}", kind)
+        check_option("kind", kind, get_args(Kind))
         check_temperature("tau", tau)
         require(isinstance(head, str), "head", "a module path", head)
         self.kind, self.tau, self.head = kind, float(tau), head

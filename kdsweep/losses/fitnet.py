@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.common.validation import require
+from kdsweep.common.validation import check_option
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.regressors import Regressor, regressor_between
 from kdsweep.losses.base.shapes import Shape
@@ -37,8 +37,7 @@ class FitNet(LearnedFeatureTerm):
         self, pairs: Sequence[Sequence[str]], weight: float, regressor: Regressor = "conv_reg"
     ) -> None:
         super().__init__(pairs, weight)
-        kinds = get_args(Regressor)
-        require(regressor in kinds, "regressor", f"one of {', '.join(kinds)}", regressor)
+        check_option("regressor", regressor, get_args(Regressor))
         self.regressor = regressor
 
     def make_link(self, feature: Shape, target: Shape) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdsweep.common.types import Batch
 from kdsweep.losses.base.feature_term import FeatureTerm
-from kdsweep.losses.base.shapes import Shape, both_shapes, check_maps, to_same_size
+from kdsweep.losses.base.shapes import Shape, check_equal_channels, to_same_size
 
 
 class FSP(FeatureTerm):
@@ -30,9 +30,7 @@ class FSP(FeatureTerm):
             )
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
-        check_maps(feature, target)
-        if feature[1] != target[1]:
-            raise ValueError(f"maps must have equal channels, got {both_shapes(feature, target)}")
+        check_equal_channels(feature, target)
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
         return [F.mse_loss(*pair) for pair in zip(flows(features), flows(targets), strict=True)]

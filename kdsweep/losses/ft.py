@@ -25,7 +25,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.common.validation import check_positive, shown
+from kdsweep.common.validation import check_option, check_positive
 from kdsweep.losses.at import attention
 from kdsweep.losses.base.feature_term import LearnedFeatureTerm
 from kdsweep.losses.base.shapes import Shape, to_same_size
@@ -55,9 +55,7 @@ class FT(LearnedFeatureTerm):
     ) -> None:
         super().__init__(pairs, weight)
         check_positive("rate", rate)
-        if learns not in get_args(Learns):
-            allowed = ", ".join(get_args(Learns))
-            raise ValueError(f"learns must be one of {allowed}, got {shown(learns)}")
+        check_option("learns", learns, get_args(Learns))
         self.rate, self.learns = rate, learns
         self.needs_stage = learns == "translator"
 

@@ -11,7 +11,7 @@ least two pairs.
 Equal to RepDistiller's distiller_zoo/KDSVD.py with k = 1. Two things are undefined there and
 defined here: the sign of a singular vector is that of a positive sum, which it is there for maps
 behind a ReLU, and equal singular values do not make the gradient nan. On CUDA every step waits for
-the device, because torch.linalg.eigh does.
+the device, because torch.linalg.eigh looks for errors on the host (docs/gpu.md).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from kdsweep.common.types import Batch
 from kdsweep.losses.base.feature_term import FeatureTerm
-from kdsweep.losses.base.shapes import Shape, both_shapes, check_maps
+from kdsweep.losses.base.shapes import Shape, check_equal_channels
 
 CANDIDATES = 4  # of the student's vectors; RepDistiller's k + 3
 WIDTH = 8  # of the kernel
@@ -41,9 +41,7 @@ class KDSVD(FeatureTerm):
             )
 
     def check_shapes(self, feature: Shape, target: Shape) -> None:
-        check_maps(feature, target)
-        if feature[1] != target[1]:
-            raise ValueError(f"maps must have equal channels, got {both_shapes(feature, target)}")
+        check_equal_channels(feature, target)
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
         theirs = [signed(singular_vectors(target, 1)).squeeze(2) for target in targets]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from kdsweep.common.validation import shown
+from kdsweep.common.validation import check_option
 from kdsweep.models.components.checks import Shape, check_task
 from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
@@ -77,10 +77,7 @@ def pretrained(name: str, in_shape: Shape, num_classes: int, weights: str) -> nn
     import torchvision
 
     known = torchvision.models.get_model_weights(name).__members__
-    if weights not in known:
-        raise ValueError(
-            f"model.weights of {name} must be one of {', '.join(known)}, got {shown(weights)}"
-        )
+    check_option(f"model.weights of {name}", weights, known)
     check_weights_fit(name, in_shape)
     try:
         model: nn.Module = torchvision.models.get_model(name, weights=known[weights])

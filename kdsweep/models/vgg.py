@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from kdsweep.common.validation import require
+from kdsweep.common.validation import check_option, require
 from kdsweep.models.components.blocks import (
     GlobalAveragePool,
     conv_bn_relu,
@@ -61,7 +61,7 @@ class VGG(nn.Module):
         require(depth in CONVOLUTIONS, "depth", f"one of {sorted(CONVOLUTIONS)}", depth)
         allowed = range(1, len(CHANNELS) + 1)
         require(max_pools in allowed, "max_pools", f"from 1 to {len(CHANNELS)}", max_pools)
-        require(init in get_args(Init), "init", f"one of {', '.join(get_args(Init))}", init)
+        check_option("init", init, get_args(Init))
         check_task(in_shape, num_classes, f"vgg{depth}", smallest=2**max_pools)
         self.max_pools = max_pools
         channels = in_shape[0]

@@ -11,8 +11,8 @@ from kdsweep.report.sources.collection import FolderRun, Run
 from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
-from kdsweep.tracking.best_run import sweep_of
 from kdsweep.tracking.find_run import find_local_run, find_mlflow_run
+from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.predictions import Predictions
 from kdsweep.tracking.printing import print_table
 from kdsweep.tracking.results_table import read_row

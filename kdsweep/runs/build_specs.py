@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from kdsweep.builders.arithmetic import resolve_arithmetic
 from kdsweep.builders.checkpoints import CheckpointFiles
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.digests import content_digests
@@ -129,6 +130,8 @@ class SpecBuilder:
         role: str,
         cell: Cell,
     ) -> RunSpec:
+        device = resolve_device(config.trainer.device)
+        config = resolve_arithmetic(config, device)
         stage = self._stage(config, digests)
         teachers: tuple[TeacherSpec, ...] = ()
         online: RunSpec | None = None
@@ -148,7 +151,7 @@ class SpecBuilder:
             fingerprint=fingerprint(
                 config,
                 digests=digests,
-                device=resolve_device(config.trainer.device),
+                device=device,
                 teacher=identity,
                 stage=None if stage is None else stage.fingerprint,
             ),
@@ -227,7 +230,11 @@ def _teacher_identity(
     online: RunSpec | None,
     digests: Mapping[str, str],
 ) -> Any:
-    """What identifies the teachers of a run: of each the run that trains it, or its given file."""
+    """What identifies the teachers of a run.
+
+    Of each that is frozen the run that trains it, or its given file, and how its outputs are
+    computed.
+    """
     if online is not None:
         return {"online": online.fingerprint}
     if config.teacher.peers:
@@ -237,13 +244,16 @@ def _teacher_identity(
                 for name, peer in peer_recipes(config).items()
             ]
         }
-    single = [
-        {"model": teacher.model, "checkpoint": digests[str(teacher.config.checkpoint)]}
-        if teacher.run is None
-        else teacher.run.fingerprint
-        for teacher in teachers
-    ]
+    single = [_frozen_identity(teacher, digests) for teacher in teachers]
     return {"members": single} if config.teacher.members else single[0]
+
+
+def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[str, Any]:
+    config = teacher.config
+    computed = {"precision": config.precision, "memory_format": config.memory_format}
+    if teacher.run is not None:
+        return {"run": teacher.run.fingerprint, **computed}
+    return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}
 
 
 def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
-NUMERICS = 4
+NUMERICS = 5
 
 # Keys of augmentation that were added later, with the values that leave a run what it was before.
 ADDED = {"padding_mode": "constant", "strong_view": 0}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from errno import ENOTEMPTY
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.builders.single_images import refuse_single_images
 from kdsweep.builders.students import build_student_network
+from kdsweep.common.files import can_be_made
 from kdsweep.common.pacing import with_lines
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
@@ -112,18 +112,7 @@ class _Preflight:
 
 
 def refuse_store(teacher: TeacherSpec) -> None:
-    """Raise UserError if teachers cannot be kept in their store; what it lacks is not made."""
-    store = Path(teacher.config.store)
-    missing = [folder for folder in (store, *store.parents) if not folder.exists()]
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        (store / ".writable").touch()
-        (store / ".writable").unlink()
-        for folder in missing:
-            folder.rmdir()
-    except OSError as error:
-        if error.errno == ENOTEMPTY:  # another sweep has begun to use it
-            return
-        raise UserError(
-            f"{teacher.key}.store must be a folder that can be written, got {store}"
-        ) from error
+    """Raise UserError if teachers cannot be kept in their store; it is not made."""
+    store = teacher.config.store
+    if not can_be_made(Path(store)):
+        raise UserError(f"{teacher.key}.store must be a folder that can be written, got {store}")

@@ -15,6 +15,9 @@ from kdsweep.config.run_config import ResolvedTeacher, RunConfig, public_values,
 from kdsweep.runs.naming import Cell
 from kdsweep.training.partition import CohortKey
 
+# Keys of the trainer in which the students of a cohort may differ.
+OF_EACH_NETWORK = ("precision", "memory_format")
+
 
 @dataclass(frozen=True, eq=False)
 class TeacherSpec:
@@ -107,9 +110,8 @@ class RunSpec:
     def cohort_key(self) -> CohortKey:
         """What decides with which other runs it can share a cohort."""
         config = self.config
-        shared = json.dumps(
-            [to_values(config.dataset), to_values(config.trainer), config.seed], sort_keys=True
-        )
+        trainer = {k: v for k, v in to_values(config.trainer).items() if k not in OF_EACH_NETWORK}
+        shared = json.dumps([to_values(config.dataset), trainer, config.seed], sort_keys=True)
         # Peers are each other's teachers; they can share a cohort with any run with peers.
         return CohortKey(shared, "peers" if self.peers else self.teacher_identity)
 

@@ -9,6 +9,7 @@ from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.runs.spec import RunSpec
+from kdsweep.training.arithmetic import put_in_format
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
@@ -64,6 +65,16 @@ def build_online_teacher(
     return OnlineTeacher(build_student(run.config, dataset, (), steps_per_epoch, features=features))
 
 
+def freeze(
+    network: FeatureExtractor, precision: str | None, memory_format: str, device: str
+) -> Teacher:
+    """A teacher from its network with all weights, computed as a spec has resolved it."""
+    assert precision is not None, "specs have what null stands for"
+    network.model.to(device)
+    put_in_format(network.model, memory_format)
+    return Teacher(network, precision=precision, device=device)
+
+
 def build_untrained_teacher(
     specs: Sequence[RunSpec], dataset: Dataset, steps_per_epoch: int
 ) -> AnyTeacher | None:
@@ -77,8 +88,7 @@ def build_untrained_teacher(
     teachers = []
     for one in spec.teachers:
         network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
-        network.model.to(device)
-        teachers.append(Teacher(network, precision=spec.config.trainer.precision, device=device))
+        teachers.append(freeze(network, one.config.precision, one.config.memory_format, device))
     if not teachers:  # peers
         return None
     return Ensemble(teachers) if spec.config.teacher.members else teachers[0]

@@ -22,6 +22,7 @@ from kdsweep.search.validation import (
     refuse_unknown_keys,
     refuse_values,
 )
+from kdsweep.tracking.find_sweep import HOME
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SearchPlan:
     @property
     def folder(self) -> Path:
         """Where the search is stored, below the working directory."""
-        return Path("multirun") / self.name
+        return HOME / self.name
 
     @property
     def is_race(self) -> bool:

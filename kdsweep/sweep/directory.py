@@ -12,7 +12,7 @@ from kdsweep.errors import UserError
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.other_numerics import OTHER_NUMERICS, has_other_numerics
-from kdsweep.tracking.metadata import SWEEP, read_fingerprint, read_sweep_metadata
+from kdsweep.tracking.metadata import SWEEP, read_fingerprint, read_sweep_metadata, sweeps_under
 from kdsweep.tracking.run_dir import RUN
 
 CLAIM = ".kdsweep"
@@ -79,8 +79,8 @@ def find(root: Path, specs: Sequence[RunSpec]) -> Path | None:
     Raises UserError if that sweep is still being trained by another process of this machine.
     """
     wanted = fingerprints(specs)
-    notes = {path.parent: read_sweep_metadata(path.parent) for path in root.rglob(SWEEP)}
-    same = {f: note for f, note in notes.items() if note and note["fingerprints"] == wanted}
+    notes = sweeps_under(root).items()
+    same = {folder: note for folder, note in notes if note["fingerprints"] == wanted}
     if not same:
         return None
     folder = max(same, key=lambda folder: same[folder]["created"])

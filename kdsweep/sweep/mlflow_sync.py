@@ -14,7 +14,7 @@ from kdsweep.sweep.directory import may_be_training
 from kdsweep.sweep.finalize import make_report, parent_status, upload_sweep
 from kdsweep.sweep.record import ensure_parent, log_own_files, mark
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.best_run import sweep_of
+from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.metadata import (
     TRIAL,
     read_result,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.runs.fingerprint import NUMERICS
-from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
+from kdsweep.tracking.metadata import sweeps_under
 
 # What the folder of such a sweep holds, for messages.
 OTHER_NUMERICS = "runs of a version of kdsweep that computes other numbers"
@@ -23,11 +23,10 @@ def has_other_numerics(note: Mapping[str, Any] | None) -> bool:
 
 def find_with_other_numerics(root: Path, name: str) -> Path | None:
     """The latest such sweep under ``root`` that has the command line of a sweep's ``name``."""
-    notes = {path.parent: read_sweep_metadata(path.parent) for path in root.rglob(SWEEP)}
     created = {
         folder: note["created"]
-        for folder, note in notes.items()
-        if note and has_other_numerics(note) and settings(note["name"]) == settings(name)
+        for folder, note in sweeps_under(root).items()
+        if has_other_numerics(note) and settings(note["name"]) == settings(name)
     }
     return max(created, key=lambda folder: created[folder], default=None)
 

@@ -1,48 +1,9 @@
-"""Sweeps that the user names, and their best run by validation; test accuracies choose nothing."""
+"""The best run of a sweep by validation; test accuracies choose nothing."""
 
-import re
 from pathlib import Path
 
 from kdsweep.errors import UserError
-from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.results_table import ResultRow, collect, is_duplicate, ranked
-
-HOME = Path("multirun")
-SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
-LEVELS = 4  # from the folder of a sweep down to that of a run, or of its peer in a search
-
-
-def find_sweep(word: str) -> Path | None:
-    """The folder of the sweep or search that the user names; None if there is none.
-
-    A word is its folder, its name under multirun/, or the id of its run in MLflow, which may be
-    shortened.
-    """
-    if (folder := sweep_folder(word)) is not None:
-        return folder
-    if not SHORT_ID.fullmatch(word):
-        return None
-    for note in sorted(HOME.glob(f"**/{SWEEP}")):
-        parent = (read_sweep_metadata(note.parent) or {}).get("parent_run_id")
-        if parent is not None and str(parent).startswith(word):
-            return note.parent
-    return None
-
-
-def sweep_folder(word: str) -> Path | None:
-    """The folder of a sweep by its path, also relative to multirun/; None if there is none."""
-    folders = (Path(word), HOME / word)
-    return next((folder for folder in folders if word and (folder / SWEEP).is_file()), None)
-
-
-def sweep_of(run: Path) -> Path | None:
-    """The folder of the sweep or the search that a run's folder is in; None if it is in none.
-
-    It is just above a run's, in a search one above its trial's; a peer's folder is two below that
-    of its run.
-    """
-    above = list(run.absolute().parents)[:LEVELS]
-    return next((folder for folder in above if (folder / SWEEP).is_file()), None)
 
 
 def best_run(sweep: Path, key: str) -> tuple[Path, ResultRow]:

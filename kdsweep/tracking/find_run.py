@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from kdsweep.common.notices import note_once
 from kdsweep.errors import UserError
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.best_run import (
+from kdsweep.tracking.best_run import best_run, only_run
+from kdsweep.tracking.find_sweep import (
     HOME,
     SHORT_ID,
-    best_run,
     find_sweep,
-    only_run,
+    named_folder,
     sweep_folder,
     sweep_of,
 )
@@ -70,9 +70,8 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
         return _best_of(word, key)
     if (sweep := sweep_folder(word)) is not None:
         return only_run(sweep, key)
-    for folder in (Path(word), HOME / word):
-        if word and folder.is_dir():
-            return _in_folder(run_dir.real_folder(folder), key)
+    if (folder := named_folder(word)) is not None:
+        return _in_folder(run_dir.real_folder(folder), key)
     if found := _recorded_as(word):
         return _single(word, found, key)
     if (sweep := find_sweep(word)) is not None:

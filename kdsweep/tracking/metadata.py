@@ -64,6 +64,12 @@ def read_sweep_metadata(folder: Path) -> dict[str, Any] | None:
     return None if content is None else {**deepcopy(SWEEP_DEFAULTS), **content}
 
 
+def sweeps_under(root: Path) -> dict[Path, dict[str, Any]]:
+    """folder -> sweep.json of every sweep and search below a folder."""
+    notes = {path.parent: read_sweep_metadata(path.parent) for path in sorted(root.rglob(SWEEP))}
+    return {folder: note for folder, note in notes.items() if note is not None}
+
+
 def has_been_in_mlflow(sweep: Mapping[str, Any] | None) -> bool:
     """Whether a store has accepted the sweep of a sweep.json before, so that an outage may pass."""
     return sweep is not None and sweep["tracking_uri"] is not None

@@ -89,7 +89,9 @@ def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
 def _read(stem: Path, saved: Saved) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """State and weights under a stem; None if they are unreadable or of another run."""
     try:
-        state = torch.load(f"{stem}.pt", weights_only=True, map_location=saved.student.device)
+        # On the CPU, for the objects to move what they hold: Adam's counters of steps stay there,
+        # and on a GPU each step would wait for their values.
+        state = torch.load(f"{stem}.pt", weights_only=True, map_location="cpu")
         weights = load_file(f"{stem}.safetensors")
         fingerprint = state["fingerprint"]
     except Exception as error:

@@ -1,13 +1,11 @@
-"""Norms of gradients: of the soft terms relative to that of the hard term, and their bound."""
+"""Norms of gradients: of the soft terms relative to that of the hard term."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from kdsweep.losses.base.objective import HARD
-from kdsweep.training.dot import DOT
 
 RATIO = "grad_ratio/"  # prefix of the metrics, before the name of the term
 
@@ -34,12 +32,3 @@ def gradient_norm(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """The L2 norm of a scalar's gradient; 0 from parameters that it does not depend on."""
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
     return nn.utils.get_total_norm(gradients)
-
-
-def clip_gradient(optimizer: Optimizer, most: float) -> None:
-    """Scale what an optimizer is about to step by, so that its L2 norm is at most ``most``."""
-    if isinstance(optimizer, DOT):
-        optimizer.clip_gradient(most)
-    else:
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(trained, most)

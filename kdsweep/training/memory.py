@@ -7,6 +7,7 @@ cohort's CPU time. With both turned off the process keeps its peak memory until 
 
 import ctypes
 import functools
+import gc
 import platform
 
 # From glibc's malloc.h. M_MMAP_THRESHOLD would do, too, but before glibc 2.35 not above 32 MB.
@@ -24,6 +25,19 @@ def disable_malloc_trim() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_MAX, NO_BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def release_memory() -> None:
+    """Give back what a cohort has left behind: to the process, and to the accelerator.
+
+    A network and its hooks for features refer to each other, so that without the garbage collector
+    their memory would still be taken when the next cohort begins.
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

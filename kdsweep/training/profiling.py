@@ -76,7 +76,7 @@ def profile_cohort(
     stopwatch = Stopwatch(stream.device)
     if stream.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(stream.device)
-    with torch_state(threads):
+    with torch_state(threads, stream.device):
         # One epoch may have fewer batches than there are steps.
         batches = (batch for epoch in itertools.count() for batch in stream.epoch(epoch))
         numbers = range(WARM_UP + STEPS)

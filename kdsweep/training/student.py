@@ -1,7 +1,6 @@
 """A student: a network in training, with its objective, optimizer and schedule."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +9,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from kdsweep.common.rng import reseed
 from kdsweep.common.types import Batch, Output
-from kdsweep.losses.base.objective import HARD, Objective
+from kdsweep.losses.base.objective import Loss, Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.training.dot import DOT
-from kdsweep.training.gradients import RATIO, clip_gradient, gradient_ratios
+from kdsweep.training.arithmetic import autocast
+from kdsweep.training.gradients import RATIO, gradient_ratios
+from kdsweep.training.step import compute_gradients
 from kdsweep.training.views import output_of_views
 
 
@@ -91,33 +91,26 @@ class Student:
     def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
         """One optimizer step from the network's output for the batch."""
         with self.autocast():
-            total, terms = self.objective(output, target, batch, self.epoch)
+            loss = self.objective(output, target, batch, self.epoch)
         if self.epoch == step == 0:
-            self._ratios = gradient_ratios(terms, self.objective.weights, self.model)
-        self.optimizer.zero_grad(set_to_none=True)
-        self._backward(total, terms)
-        if self.grad_clip is not None:
-            clip_gradient(self.optimizer, self.grad_clip)
+            self._ratios = gradient_ratios(loss.values, self.objective.weights, self.model)
+        compute_gradients(self.optimizer, loss, self.grad_clip)
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.schedule.step()
-        with torch.no_grad():
-            correct = (output.logits.argmax(1) == batch.labels).double().mean()
-            values = torch.stack([total.double(), *(t.double() for t in terms.values()), correct])
-            if not self._count:
-                self._terms = tuple(terms)
-                self._sums = torch.zeros_like(values)
-            self._sums += values * len(batch.labels)
-            self._count += len(batch.labels)
+        self._count_in(loss, output.logits, batch.labels)
 
-    def _backward(self, total: Tensor, terms: Mapping[str, Tensor]) -> None:
-        if not isinstance(self.optimizer, DOT):
-            total.backward()
-            return
-        parts = self.objective.weighted(terms, self.epoch)
-        task = parts.pop(HARD, None)
-        distillation = torch.stack(list(parts.values())).sum() if parts else None
-        self.optimizer.backward(task, distillation)
+    @torch.no_grad()
+    def _count_in(self, loss: Loss, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch to the sums of the epoch."""
+        correct = (logits.argmax(1) == labels).double().mean()
+        losses = (value.double() for value in (loss.total, *loss.values.values()))
+        values = torch.stack([*losses, correct])
+        if not self._count:
+            self._terms = tuple(loss.values)
+            self._sums = torch.zeros_like(values)
+        self._sums += values * len(labels)
+        self._count += len(labels)
 
     def end_epoch(self) -> dict[str, float]:
         """The epoch's training metrics; fails the student if it has become non-finite."""
@@ -136,13 +129,8 @@ class Student:
         return metrics
 
     def autocast(self) -> torch.autocast:
-        """The student's precision, entered anew for every forward pass.
-
-        One context around a whole cohort would keep its cache of bf16 weights across optimizer
-        steps, and train on stale ones.
-        """
-        enabled = self.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        """The student's precision, entered anew for every forward pass."""
+        return autocast(self.device, self.precision)
 
     def _begin_epoch(self) -> None:
         self.network.model.train()

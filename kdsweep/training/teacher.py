@@ -11,6 +11,7 @@ import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training.arithmetic import autocast
 from kdsweep.training.views import output_of_views
 
 
@@ -38,8 +39,7 @@ class Teacher:
 
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
-        enabled = self.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
+        with autocast(self.device, self.precision):
             output = network(images)
         return detached_output(output)
 

@@ -14,6 +14,7 @@ import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
+from kdsweep.training.determinism import deterministic_kernels
 from kdsweep.training.evaluation import Split, eval_mode, predict
 from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
@@ -93,7 +94,7 @@ def fit(
     watcher = watcher or Unwatched()
     online = [teacher.student] if isinstance(teacher, OnlineTeacher) else []
     everything: list[CohortUnit] = [*units, *online]
-    with torch_state(threads):
+    with torch_state(threads, stream.device):
         if not online:  # the logits of a frozen teacher are computed once
             splits = [with_teacher(split, teacher) for split in splits]
         for epoch in range(min((one.epoch for one in everything), default=epochs), epochs):
@@ -211,13 +212,17 @@ def isolate_failures(unit: CohortUnit) -> Iterator[None]:
 
 
 @contextmanager
-def torch_state(threads: int) -> Iterator[None]:
-    """Set the number of torch threads; restore it and the global random state afterwards."""
+def torch_state(threads: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Set the number of torch threads, and deterministic kernels of the device.
+
+    Both and the global random state are restored afterwards.
+    """
     disable_malloc_trim()
-    before = torch.get_num_threads()
+    before, device = torch.get_num_threads(), torch.device(device)
     torch.set_num_threads(threads)
+    generators = [device] if device.type == "cuda" else []  # with several GPUs, of one alone
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(generators), deterministic_kernels(device):
             yield
     finally:
         torch.set_num_threads(before)

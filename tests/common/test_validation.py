@@ -8,6 +8,7 @@ from kdsweep.common.validation import (
     check_count,
     check_fraction,
     check_not_negative,
+    check_option,
     check_positive,
     check_positive_integer,
     check_share,
@@ -45,6 +46,16 @@ def test_numbers_outside_the_range_are_refused(check, allowed, good, bad):
             check("key", value)
         written = {repr(value), as_typed(value)}
         assert str(error.value) in {f"key must be {allowed}, got {text}" for text in written}
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [("hart", "hart; did you mean hard?"), ("x", "x"), (None, "null"), ([], "[]")]
+)
+def test_one_of_some_words_is_given(value, got):
+    check_option("key", "soft", ("hard", "soft"))
+    with pytest.raises(ValueError, match=r"^key must be one of") as error:
+        check_option("key", value, ("hard", "soft"))
+    assert str(error.value) == f"key must be one of hard, soft, got {got}"
 
 
 @pytest.mark.parametrize("value", [1, 1.0])

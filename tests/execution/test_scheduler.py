@@ -1,6 +1,9 @@
 """What the scheduler trains, and what it does when the memory does not suffice."""
 
+import gc
+import weakref
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from commands import Command
 from outcomes import interrupt, runs
 from safetensors.torch import load_file
 
+from kdsweep.execution import scheduler
 from kdsweep.training.student import Student
 
 
@@ -57,3 +61,31 @@ def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_b
     assert "4 students do not fit into memory, 2 at a time now" in outcome.err
     assert {row["name"]: row["weights_sha256"] for row in outcome.rows} == whole
     assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}
+
+
+def test_a_cohort_that_does_not_fit_is_gone_before_its_halves_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Networks and their hooks refer to each other: only the garbage collector frees them."""
+    whole: list[weakref.ref[list[object]]] = []
+
+    class Network(list[object]):
+        pass
+
+    def train_cohort(targets: list[str], *rest: object, **options: object) -> list[str]:
+        if len(targets) == 4:
+            network = Network()
+            network.append(network)
+            whole.append(weakref.ref(network))
+            raise MemoryError
+        assert whole[0]() is None
+        return targets
+
+    monkeypatch.setattr(scheduler, "train_cohort", train_cohort)
+    monkeypatch.setattr(scheduler, "recorded_result", lambda target: None)
+    gc.disable()
+    try:
+        ended = scheduler._train_or_split(list("abcd"), Mock(), False, None)
+    finally:
+        gc.enable()
+    assert ended == list("abcd")

@@ -309,7 +309,7 @@ def test_the_overrides_give_the_total_of_the_repository(
     compose: Compose, tmp_path: Path, line: Line
 ) -> None:
     objective = objective_of(words_of(line, tmp_path), compose)
-    total, _ = objective(*INPUTS, epoch=EPOCH - 1)
+    total = objective(*INPUTS, epoch=EPOCH - 1).total
     assert total.item() == pytest.approx(line.total(INPUTS).item(), rel=1e-12)
 
 
@@ -321,7 +321,7 @@ def test_hints_are_those_of_repdistiller(compose: Compose) -> None:
     term.setup(INPUTS.student, INPUTS.teacher, LABELS)
     convolution = next(module for module in term.modules() if isinstance(module, torch.nn.Conv2d))
     expected = ce(INPUTS) + 100 * hint(*INPUTS.maps("stage2")[0], convolution)
-    total, _ = objective(*INPUTS)
+    total = objective(*INPUTS).total
     assert total.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -335,7 +335,7 @@ def test_mlkd_compares_two_views_as_in_logit_standardization(
     line = Line("logit-standardization-kd", "README.md", words, ce, config)
     objective = objective_of(words_of(line, tmp_path), compose)
     views = with_strong_view(INPUTS)
-    total, _ = objective(*views)
+    total = objective(*views).total
     expected = mlkd(views, temperature, weight=9, ce_weight=0.1)
     assert total.item() == pytest.approx(expected.item(), rel=1e-12)
 

@@ -90,7 +90,7 @@ def test_decoupled_distillation_keeps_its_warm_up(compose: Compose) -> None:
     line = line_of("mdistiller", "DKD.ALPHA", "1", "DKD.BETA", "2", "DKD.T", "4")
     objective = objective_of(line, compose)
     for epoch, share in [(0, 1 / 20), (9, 0.5), (30, 1.0)]:
-        total, _ = objective(*golden_inputs(), epoch=epoch)
+        total = objective(*golden_inputs(), epoch=epoch).total
         assert total.item() == pytest.approx(CE + share * 1.9183912318, abs=1e-8)
 
 
@@ -167,6 +167,7 @@ def test_a_word_with_braces_is_quoted_for_the_shell() -> None:
     [
         ("unknown", "--from must be one of repdistiller, torchdistill, "),
         ("repdistiller --alhpa .9", "an option must be one of distill, gamma, alpha, beta, "),
+        ("repdistiller --alhpa .9", ", got alhpa; did you mean alpha?"),
         ("repdistiller --beta 0", "alpha must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill hint", "beta must be given, it has no default there"),
         ("repdistiller --alpha 0 --distill afd", "distill must be one of kd, hint, "),

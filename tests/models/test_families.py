@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
+from one_device import OneDevice
 
 from kdsweep.models.basic_resnet import BasicResNet
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
@@ -25,6 +26,7 @@ from kdsweep.models.tutorial import DeepNN, LightNN
 from kdsweep.models.vgg import VGG
 from kdsweep.models.vit import VisionTransformer
 from kdsweep.models.wide_resnet import WideResNet
+from kdsweep.training.arithmetic import put_in_format
 
 CONF = Path(__file__).parents[2] / "conf"
 RECIPES = CONF / "teacher" / "recipe"
@@ -241,12 +243,35 @@ def test_a_training_step_reaches_every_parameter_and_lowers_the_loss(name):
 
 
 @every_family
+def test_every_operation_has_a_deterministic_kernel_on_cuda(name):
+    model, (images, labels) = build(name), random_batch(name)
+    with OneDevice() as seen:
+        F.cross_entropy(model(images), labels).backward()
+    assert not seen.nondeterministic
+
+
+@every_family
 def test_bf16_autocast_gives_finite_logits(name):
     model, (images, _) = build(name), random_batch(name)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(images)
     assert logits.dtype == torch.bfloat16
     assert torch.isfinite(logits).all()
+
+
+@every_family
+def test_channels_last_gives_the_same_logits_and_gradients(name):
+    torch.manual_seed(0)
+    model, (images, labels) = build(name).double(), random_batch(name)
+    found = []
+    for memory_format in ("contiguous", "channels_last"):
+        network = copy.deepcopy(model)
+        put_in_format(network, memory_format)
+        torch.manual_seed(1)  # of dropout
+        logits = network(images.double())
+        gradients = torch.autograd.grad(F.cross_entropy(logits, labels), network.parameters())
+        found.append((logits.detach(), gradients))
+    torch.testing.assert_close(*found)
 
 
 @every_family

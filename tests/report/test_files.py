@@ -16,7 +16,7 @@ from kdsweep.report.files import FILES, write_report
 from kdsweep.report.render.markdown import markdown
 from kdsweep.report.report import Report, report
 from kdsweep.report.sources.collection import from_folder
-from kdsweep.report.sources.lookup import latest
+from kdsweep.tracking.find_sweep import latest_sweep
 from kdsweep.tracking.run_dir import METRICS, RESULT
 
 
@@ -67,7 +67,7 @@ def test_a_damaged_note_is_named_and_does_not_hide_the_others(
     for name, note in (("bad", '{"created'), ("good", '{"created": 1.0, "name": "T=1,4"}')):
         (tmp_path / "multirun" / name).mkdir(parents=True)
         (tmp_path / "multirun" / name / "sweep.json").write_text(note)
-    assert latest() == Path("multirun/good")
+    assert latest_sweep() == Path("multirun/good")
     code, output = run_report("multirun/bad")
     assert code == 1
     assert "SWEEP must be a sweep's folder, got multirun/bad" in output

@@ -18,51 +18,51 @@ SMALL = [
 ]
 # name: (overrides, the identities of the run and of those related to it)
 RUNS = {
-    "ce": (["loss=ce"], {"run": "ad96c15de7495d05"}),
-    "kl": (["T=1"], {"run": "668ebce94feb1931", "teacher": "ba426d472177a70a"}),
+    "ce": (["loss=ce"], {"run": "2e702e784323ccb2"}),
+    "kl": (["T=1"], {"run": "b3b9841a50767b39", "teacher": "33b18c06f74559bf"}),
     "fitnet": (
         ["loss=[kl,fitnet]", "student=cnn"],
-        {"run": "ebf579e36d755165", "teacher": "ba426d472177a70a"},
+        {"run": "245a7a186852ab6a", "teacher": "33b18c06f74559bf"},
     ),
     "crd": (
         ["loss=crd", "student=cnn"],
-        {"run": "6cdfdaff269c6da4", "teacher": "ba426d472177a70a"},
+        {"run": "cff12f4ae5968bc7", "teacher": "33b18c06f74559bf"},
     ),
     "peers": (
         ["teacher=peers", "student=cnn"],
-        {"run": "ce6065a674305140", "peer second": "2cd9bd3bc801e812"},
+        {"run": "5325b0100d4ee7c8", "peer second": "309b8166bf205c5a"},
     ),
     "online": (
         ["teacher.online=true", "student=cnn"],
-        {"run": "f3c70bd2cda92966", "online": "629c0bbe62e5db79"},
+        {"run": "55530177a61cf224", "online": "4a4558dbbfc2dbac"},
     ),
     "assistant": (
         ["teacher=assistant", "student=cnn", "teacher.teacher.trainer.epochs=1"],
         {
-            "run": "6e056320c81e9f49",
-            "teacher": "70a8b1c7d6b9ed40",
-            "teacher.teacher": "21c28dee6d473ab0",
+            "run": "ec7abebf27d96ebf",
+            "teacher": "1790afca8f1c574a",
+            "teacher.teacher": "b53a0d9b3b6b3fb1",
         },
     ),
     "ensemble": (
         ["teacher=ensemble", "student=cnn"],
         {
-            "run": "124d342ac7d3e6d1",
-            "teacher.members.first": "ba426d472177a70a",
-            "teacher.members.second": "e0cbae22ebf19915",
+            "run": "3916ed6d085eb3ef",
+            "teacher.members.first": "33b18c06f74559bf",
+            "teacher.members.second": "83206073eb9c4810",
         },
     ),
     "born again": (
         ["teacher=born_again", "student=cnn", "teacher.trainer.epochs=1"],
-        {"run": "c5cac3f6fabad839", "teacher": "d63267269c6729a9"},
+        {"run": "d40485b499df7588", "teacher": "2c4b49de5f0820a8"},
     ),
     "stages": (
         ["stages=hints", "stages.hints.epochs=2", "student=cnn"],
-        {"run": "0c5ac3b97e7fdf29", "teacher": "ba426d472177a70a", "stage 0": "b00d9d4fbbd78298"},
+        {"run": "2a35f39004e33c72", "teacher": "33b18c06f74559bf", "stage 0": "ee142c8d1c329d5a"},
     ),
     "bf16": (
         ["trainer.precision=bf16", "student=cnn"],
-        {"run": "fda38fcefb3af911", "teacher": "ba426d472177a70a"},
+        {"run": "e0ea60893af68cae", "teacher": "33b18c06f74559bf"},
     ),
     "extra keys": (
         [
@@ -71,18 +71,18 @@ RUNS = {
             *["+student.x=4", "student.model.width=${student.x}", "+teacher.trainer.y=3"],
             *["teacher.model.width=${teacher.trainer.y}", "+z=0.3", "alpha=${z}"],
         ],
-        {"run": "9e02dc83b9b663a0", "teacher": "2a7bb09acf43bfbe"},
+        {"run": "9de66729d4348c84", "teacher": "6b5cbb308f8db9de"},
     ),
     "peers with an extra key": (
         ["teacher=peers", "+temp=3", "loss.kl.T=${temp}", "student=cnn"],
-        {"run": "4c96aa992706923a"},
+        {"run": "9cbf367ac37e5cdd"},
     ),
     "assistant with extra keys": (
         [
             *["teacher=assistant", "+temp=3", "teacher.loss.kl.T=${temp}", "student=cnn"],
             *["+dataset.foo=3", "student.model.width=${dataset.foo}"],
         ],
-        {"run": "46f0ebe1651c33e0", "teacher": "7bbb712a11d07b5b"},
+        {"run": "fd9fd6c8f591da92", "teacher": "8d5c55a3dc15cee7"},
     ),
     "online with extra keys": (
         [
@@ -90,7 +90,7 @@ RUNS = {
             *["student.model.width=${dataset.foo}", "T=${trainer.z}", "+teacher.trainer.y=3"],
             "teacher.model.width=${teacher.trainer.y}",
         ],
-        {"run": "4149d46b642e2c89", "online": "2b74ce72aa5dbc74"},
+        {"run": "d7e93d49a95d39ae", "online": "cdad84558cb8c034"},
     ),
 }
 

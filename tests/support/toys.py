@@ -15,6 +15,7 @@ from kdsweep.losses.kl import KL
 from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.mlp import MLP
+from kdsweep.training.arithmetic import put_in_format
 from kdsweep.training.evaluation import Split
 from kdsweep.training.schedule import OneCycle
 from kdsweep.training.student import Student
@@ -57,8 +58,9 @@ def make_student(
     lr, terms = options.pop("lr", 0.05), options.pop("terms", None)
     torch.manual_seed(derive("student", seed))
     keywords: dict[str, Any] = {"in_shape": SHAPE, "num_classes": CLASSES, "width": 8}
-    dropout = options.pop("dropout", 0.0)
+    dropout, memory_format = options.pop("dropout", 0.0), options.pop("memory_format", "contiguous")
     network = {"mlp": MLP, "cnn": CNN}[model](**keywords, dropout=dropout)
+    put_in_format(network, memory_format)
     made: dict[str, Term] = {"kl": KL(T=T, weight=alpha)} if terms is None else terms
     if callable(terms):  # so that each student gets its own
         made = terms()

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from kdsweep.errors import UserError
-from kdsweep.tracking.best_run import best_run, find_sweep, only_run
-from kdsweep.tracking.metadata import SWEEP
+from kdsweep.tracking.best_run import best_run, only_run
 from kdsweep.tracking.run_dir import RESULT
 
 
@@ -44,17 +43,3 @@ def test_the_only_run_of_a_sweep(tmp_path: Path) -> None:
         UserError, match=r"KEY must be a single run, got .*, a sweep of 2; .*/best "
     ):
         only_run(tmp_path, "KEY")
-
-
-def test_a_sweep_by_its_folder_its_name_or_its_id(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = Path("multirun/day/time")
-    folder.mkdir(parents=True)
-    note = {"name": "T=1,4", "created": 0.0, "parent_run_id": "ab" * 16}
-    (folder / SWEEP).write_text(json.dumps(note))
-    for word in ("multirun/day/time", "day/time", "ab" * 16, "abab"):
-        assert find_sweep(word) == folder
-    for word in ("", "multirun/day", "cdcd", "elsewhere"):
-        assert find_sweep(word) is None

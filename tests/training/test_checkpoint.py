@@ -32,6 +32,8 @@ RECIPES = [
     {"dropout": 0.5},
     {"model": "cnn", "optimizer": torch.optim.SGD},
     {"model": "cnn", "precision": "bf16"},
+    {"model": "cnn", "memory_format": "channels_last", "grad_clip": 0.1},
+    {"model": "cnn", "memory_format": "channels_last", "precision": "bf16", "grad_clip": 0.1},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
     {"terms": lambda: {"ctkd": CTKD(T_min=1, T_range=20, loops=3, strength=1, weight=0.5)}},
     {"optimizer": DOT},
@@ -180,3 +182,14 @@ def test_safetensors_files_hold_only_tensors(tmp_path: Path) -> None:
     train([student], epochs=1)
     save(tmp_path, student, "mark")
     assert set(load_file(tmp_path / "epoch-0001.safetensors")) == set(student.model.state_dict())
+
+
+def test_counters_of_an_optimizer_stay_on_the_cpu_whatever_the_device(tmp_path: Path) -> None:
+    """On a GPU each of Adam's steps would wait for them."""
+    trained, resumed = make_student(), make_student()
+    train([trained], epochs=1)
+    save(tmp_path, trained, "mark")
+    resumed.device = torch.device("meta")  # to which nothing can be moved and read again
+    assert load_latest([Saved(tmp_path, resumed, "mark")])
+    steps = {int(state["step"]) for state in resumed.optimizer.state.values()}
+    assert steps == {3}

@@ -152,7 +152,7 @@ def test_a_student_steps_by_the_labels_and_by_all_of_its_terms() -> None:
         optimizer.param_groups[0]["lr"] = student.optimizer.param_groups[0]["lr"]
         target = teacher.targets(batch, step)
         student.step(batch, target, step)
-        _, values = twin.objective(twin.forward(batch, step), target, batch)
+        values = twin.objective(twin.forward(batch, step), target, batch).values
         optimizer.zero_grad()
         optimizer.backward(0.5 * values["ce"], 0.5 * values["kl"] + 2.0 * values["kl2"])
         optimizer.step()

@@ -17,6 +17,8 @@ RECIPES = [
     {"model": "cnn"},
     {"dropout": 0.5},
     {"model": "cnn", "precision": "bf16"},
+    {"model": "cnn", "memory_format": "channels_last", "grad_clip": 0.1},
+    {"model": "cnn", "precision": "bf16", "memory_format": "channels_last"},
     {"optimizer": torch.optim.SGD, "grad_clip": 1.0},
     {"seed": 5},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},

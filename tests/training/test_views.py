@@ -81,7 +81,7 @@ def test_each_term_and_the_hard_one_is_the_mean_over_the_views() -> None:
     batch = next(iter(views().epoch(0)))
     student, target = make_student(alpha=0.3), make_teacher().targets(batch, 0)
     output = student.forward(batch, 0)
-    total, values = student.objective(output, target, batch)
+    total, values, _ = student.objective(output, target, batch)
     apart = [
         student.objective(one, of_it, batch)
         for one, of_it in ((output._replace(strong=None), target), (output.strong, target.strong))
@@ -95,7 +95,7 @@ def test_a_term_that_compares_the_views_gets_both_once() -> None:
     batch = next(iter(views().epoch(0)))
     student, target = make_student(terms={"mlkd": mlkd()}), make_teacher().targets(batch, 0)
     output = student.forward(batch, 0)
-    _, values = student.objective(output, target, batch)
+    values = student.objective(output, target, batch).values
     assert torch.equal(values["mlkd"], mlkd()(output, target, batch))
     assert values["mlkd"] != mlkd()(output._replace(strong=None), target, batch)
 

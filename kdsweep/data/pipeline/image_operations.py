@@ -131,9 +131,10 @@ def cut_out(images: Tensor, size: Tensor, column: Tensor, row: Tensor) -> Tensor
     """
     channels, height, width = images.shape[1:]
     grey = GREY if channels == 3 else [GREY[1]] * channels
-    fill = torch.tensor(grey, dtype=torch.uint8).to(images.device, non_blocking=True)
+    # One by one on the device: a tensor of them would be moved there in every step.
+    fill = torch.stack([images.new_full((1, 1), value) for value in grey])
     inside = _span(height, row, size).unsqueeze(2) & _span(width, column, size).unsqueeze(1)
-    return torch.where(inside.unsqueeze(1), fill.view(-1, 1, 1), images)
+    return torch.where(inside.unsqueeze(1), fill, images)
 
 
 def _span(length: int, middle: Tensor, size: Tensor) -> Tensor:

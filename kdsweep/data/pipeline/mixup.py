@@ -10,7 +10,9 @@ Shapes: B images in a batch, each (channels, H, W).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,46 +40,74 @@ class BatchMixer:
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
-    def apply(self, batch: Batch, generator: np.random.Generator) -> Batch:
+    def draw(self, size: int, image: tuple[int, int], generator: np.random.Generator) -> "BatchMix":
+        """Draw how a batch of ``size`` images of (H, W) is mixed, on the CPU."""
+        cut = self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5)
+        alpha = self.cutmix if cut else self.mixup
+        lam = float(generator.beta(alpha, alpha))
+        partner = torch.from_numpy(generator.permutation(size))
+        if not cut:
+            return BatchMix(partner, lam)
+        box, lam = _box(image, lam, generator)
+        return BatchMix(partner, lam, box)
+
+    def draw_all(
+        self,
+        sizes: Sequence[int],
+        image: tuple[int, int],
+        generator: np.random.Generator,
+        device: torch.device,
+    ) -> list["BatchMix"]:
+        """Those of batches of these sizes, one after the other, moved to the device at once."""
+        drawn = [self.draw(size, image, generator) for size in sizes]
+        partners = torch.cat([mix.partner for mix in drawn]).to(device, non_blocking=True)
+        parts = partners.split([len(mix.partner) for mix in drawn])
+        return [mix._replace(partner=part) for mix, part in zip(drawn, parts, strict=True)]
+
+    def apply(self, batch: Batch, mix: "BatchMix") -> Batch:
         """The batch with mixed images. Each image keeps the label of its larger part.
 
         Both views of an image are mixed with those of the same other image, in the same way.
         """
-        cut = self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5)
-        alpha = self.cutmix if cut else self.mixup
-        lam = float(generator.beta(alpha, alpha))
-        partner = torch.from_numpy(generator.permutation(len(batch.labels)))
-        partner = partner.to(batch.labels.device, non_blocking=True)
-        images, strong = batch.images, batch.strong
+        images, strong, lam = batch.images, batch.strong, mix.lam
         if strong is not None:
             images = torch.stack((images, strong))
-        others = images.index_select(-4, partner)
-        if cut:
-            images, lam = _cut(images, others, lam, generator)
-        else:
+        others = images.index_select(-4, mix.partner)
+        if mix.box is None:
             images = images.lerp(others, 1 - lam)
+        else:
+            rows, columns = mix.box
+            images = images.clone()
+            images[..., rows, columns] = others[..., rows, columns]
         if strong is not None:
             images, strong = images.unbind()
-        labels = batch.labels, batch.labels.index_select(0, partner)
+        labels = batch.labels, batch.labels.index_select(0, mix.partner)
         first, second = labels if lam >= 0.5 else labels[::-1]
         return Batch(images, first, batch.index, MixedLabels(second, max(lam, 1 - lam)), strong)
 
 
-def _cut(
-    images: Tensor, others: Tensor, lam: float, generator: np.random.Generator
-) -> tuple[Tensor, float]:
-    """A box of the other images pasted in, and lam, the fraction of the image that is left.
+class BatchMix(NamedTuple):
+    """How one batch is mixed."""
+
+    partner: Tensor  # (B,) int64, positions in the batch of the images that are mixed in
+    lam: float  # the share of the images themselves, in [0, 1]
+    box: tuple[slice, slice] | None = None  # rows and columns of the others; None for mixup
+
+
+def _box(
+    image: tuple[int, int], lam: float, generator: np.random.Generator
+) -> tuple[tuple[slice, slice], float]:
+    """The box of an image that is replaced, and lam, the fraction of the image that is left.
 
     The box has the image's proportions and its centre may be anywhere; what lies outside is cut
     off, so the returned lam may be larger than the one that was drawn.
     """
-    height, width = images.shape[-2:]
+    height, width = image
     side = math.sqrt(1 - lam)
     top, bottom = _span(height, side, generator)
     left, right = _span(width, side, generator)
-    images = images.clone()
-    images[..., top:bottom, left:right] = others[..., top:bottom, left:right]
-    return images, 1 - (bottom - top) * (right - left) / (height * width)
+    left_over = 1 - (bottom - top) * (right - left) / (height * width)
+    return (slice(top, bottom), slice(left, right)), left_over
 
 
 def _span(size: int, part: float, generator: np.random.Generator) -> tuple[int, int]:

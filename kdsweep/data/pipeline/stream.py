@@ -12,11 +12,13 @@ from torch import Tensor
 
 from kdsweep.common.rng import derive
 from kdsweep.common.types import Batch
-from kdsweep.common.validation import is_integer, require, require_integer
+from kdsweep.common.validation import check_whole, require
 from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import BatchMixer
-from kdsweep.data.pipeline.strong_view import StrongParams, StrongView
+from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
+from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
 from kdsweep.data.types import LabelledImages, in_order
+
+BATCH_SIZE = "trainer.batch_size"
 
 
 class Stream:
@@ -25,6 +27,7 @@ class Stream:
     Every epoch has each image once. The last, smaller batch is kept unless it holds a single image,
     which BatchNorm cannot process. No state is kept between epochs, and nothing waits for the
     device: all random numbers of an epoch are drawn on the CPU and moved once, when it begins.
+    Images in memory are on the device; those on disk are moved batch by batch.
     """
 
     def __init__(
@@ -47,10 +50,9 @@ class Stream:
 
         Raises ValueError if batch_size is no whole number from 1 to N.
         """
-        _check_batch_size(batch_size)
+        check_whole(BATCH_SIZE, batch_size, least=1)
         most = len(data.labels)
-        key = "trainer.batch_size"
-        require(batch_size <= most, key, f"at most the {most} training images", batch_size)
+        require(batch_size <= most, BATCH_SIZE, f"at most the {most} training images", batch_size)
         self.data = data.to(device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
@@ -72,11 +74,10 @@ class Stream:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, on the stream's device."""
-        generator = np.random.default_rng(derive("mix", self.seed, epoch))
-        for pixels in self.pixels(epoch):
+        for pixels, mix in zip(self.pixels(epoch), self._mixes(epoch), strict=False):
             strong = None if pixels.strong is None else self._normalise(pixels.strong)
             batch = pixels._replace(images=self._normalise(pixels.images), strong=strong)
-            yield self.mix.apply(batch, generator) if self.mix else batch
+            yield batch if mix is None else self.mix.apply(batch, mix)
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
         """The same batches before normalisation and mixing: augmented uint8 images."""
@@ -99,13 +100,23 @@ class Stream:
             strong = None if drawn is None else self.strong.apply(images, drawn)
             yield Batch(self.augment.apply(images, param), label, position, strong=strong)
 
-    def _strong_params(self, epoch: int) -> Iterable[StrongParams | None]:
+    def _mixes(self, epoch: int) -> Iterable[BatchMix | None]:
+        """How each batch is mixed; None without mixing."""
+        if not self.mix:
+            return repeat(None)
+        generator = np.random.default_rng(derive("mix", self.seed, epoch))
+        whole, rest = divmod(self.images_per_epoch, self.batch_size)
+        sizes = [self.batch_size] * whole + [rest] * bool(rest)
+        *_, height, width = self.data.images.shape
+        return self.mix.draw_all(sizes, (height, width), generator, self.device)
+
+    def _strong_params(self, epoch: int) -> Iterable[StrongBatch | None]:
         """The parameters of each batch's strong view; None without one."""
         if not self.strong:
             return repeat(None)
         generator = torch.Generator().manual_seed(derive("strong", self.seed, epoch))
         params = self.strong.draw(len(self.data.labels), generator)
-        return params.to(self.device).split(self.batch_size)
+        return params.batches(self.batch_size, self.device)
 
     def _read(self, order: Tensor, index: Tensor) -> Iterator[Tensor]:
         """Original pixels in the given order, which ``index`` holds on the device."""
@@ -115,7 +126,7 @@ class Stream:
                 yield images.index_select(0, position)  # twice as fast as images[position]
         else:
             for pixels in images.read(order.split(self.batch_size)):
-                yield pixels.to(self.device, non_blocking=True)
+                yield _moved(pixels, self.device)
 
 
 def evaluation_batches(
@@ -127,14 +138,14 @@ def evaluation_batches(
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
     """All images in order, normalised, not augmented; the last batch may be smaller."""
-    _check_batch_size(batch_size)
+    check_whole(BATCH_SIZE, batch_size, least=1)
     normalise = _Normalise(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
     index = torch.arange(len(data.labels), device=device).split(batch_size)
     for pixels, label, position in zip(
         in_order(data.images, batch_size), labels, index, strict=True
     ):
-        yield Batch(normalise(pixels.to(device, non_blocking=True)), label, position)
+        yield Batch(normalise(_moved(pixels, torch.device(device))), label, position)
 
 
 def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
@@ -153,6 +164,13 @@ def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat(images)[:count], torch.cat(labels)[:count]
 
 
+def _moved(pixels: Tensor, device: torch.device) -> Tensor:
+    """Pixels on a device. On CUDA from pinned memory, or the host would wait for earlier work."""
+    if device.type == "cuda" and pixels.device.type == "cpu":
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True)
+
+
 class _Normalise:
     """uint8 pixels (B, channels, H, W) -> float32 (pixels / 255 - mean) / std."""
 
@@ -164,9 +182,3 @@ class _Normalise:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return pixels.float().mul_(self._scale).add_(self._shift)
-
-
-def _check_batch_size(size: object) -> None:
-    require_integer(
-        is_integer(size) and size >= 1, "trainer.batch_size", "a whole number >= 1", size
-    )

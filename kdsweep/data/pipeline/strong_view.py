@@ -22,23 +22,45 @@ LARGEST_CUTOUT = 0.5  # of the image's width
 
 
 class StrongParams(NamedTuple):
-    """The random parameters of strong views, one entry per image."""
+    """The random parameters of strong views, one entry per image, on the CPU."""
 
     crop: AugmentParams
-    operation: Tensor  # (n, R) int64, position in OPERATIONS; on the CPU
+    operation: Tensor  # (n, R) int64, position in OPERATIONS
     strength: Tensor  # (n, R) float64 in [0, 1), place in the operation's range
     cutout: Tensor  # (n, 3) float64 in [0, 1): size, column and row
 
-    def to(self, device: torch.device | str) -> "StrongParams":
-        strength, cutout = (
-            values.to(device, non_blocking=True) for values in (self.strength, self.cutout)
+    def batches(self, batch_size: int, device: torch.device | str) -> list["StrongBatch"]:
+        """The parameters of each batch, on the device, to which all are moved at once."""
+        operations = self.operation.split(batch_size)
+        orders = [operation.argsort(dim=0, stable=True) for operation in operations]
+        places = torch.stack((torch.cat(orders), torch.cat([o.argsort(dim=0) for o in orders])))
+        order, back, strength, cutout = (
+            values.to(device, non_blocking=True).split(batch_size)
+            for values in (*places, self.strength, self.cutout)
         )
-        return StrongParams(self.crop.to(device), self.operation, strength, cutout)
+        crop = self.crop.to(device).split(batch_size)
+        counts = [[_counts(column) for column in operation.T] for operation in operations]
+        parts = zip(crop, counts, order, back, strength, cutout, strict=True)
+        return [StrongBatch(*drawn) for drawn in parts]
 
-    def split(self, batch_size: int) -> list["StrongParams"]:
-        """The parameters of each batch."""
-        parts = (part.split(batch_size) for part in self)
-        return [StrongParams(*drawn) for drawn in zip(*parts, strict=True)]
+
+class StrongBatch(NamedTuple):
+    """The parameters of one batch, on its device: images of one operation are to be adjacent.
+
+    Their numbers are known on the host, so that it need not wait for the device.
+    """
+
+    crop: AugmentParams
+    counts: list[list[int]]  # R times the number of images of each of OPERATIONS
+    order: Tensor  # (B, R) int64, positions of the images, sorted by operation
+    back: Tensor  # (B, R) int64, the inverse
+    strength: Tensor  # (B, R) float64
+    cutout: Tensor  # (B, 3) float64
+
+
+def _counts(operation: Tensor) -> list[int]:
+    counts: list[int] = operation.bincount(minlength=len(OPERATIONS)).tolist()
+    return counts
 
 
 @dataclass(frozen=True)
@@ -67,11 +89,14 @@ class StrongView:
         operation = torch.randint(len(OPERATIONS), (n, self.operations), generator=generator)
         return StrongParams(crop, operation, uniform(self.operations), uniform(3))
 
-    def apply(self, images: Tensor, params: StrongParams) -> Tensor:
+    def apply(self, images: Tensor, params: StrongBatch) -> Tensor:
         """Strong views, uint8 (B, channels, H, W), of original images on the parameters' device."""
         images = self.augment.apply(images, params.crop)
-        for operation, strength in zip(params.operation.T, params.strength.T, strict=True):
-            images = _operate(images, operation, strength)
+        for place, counts in enumerate(params.counts):
+            order, back = params.order[:, place], params.back[:, place]
+            strength = params.strength[:, place].index_select(0, order)
+            done = _operate(images.index_select(0, order), strength, counts)
+            images = done.index_select(0, back)
         height, width = images.shape[-2:]
         size, column, row = params.cutout.T
         # A centre between 1 and the width: what the authors' np.random.uniform(width) draws.
@@ -79,18 +104,12 @@ class StrongView:
         return cut_out(images, size * (LARGEST_CUTOUT * width), column, row)
 
 
-def _operate(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """Each image after its operation; ``operation`` (B,) on the CPU, ``strength`` (B,)."""
-    # Images of one operation are adjacent, and their numbers known without waiting for the device.
-    by_operation = operation.argsort(stable=True)
-    counts = operation.bincount(minlength=len(OPERATIONS)).tolist()
-    order = by_operation.to(images.device, non_blocking=True)
-    back = by_operation.argsort().to(images.device, non_blocking=True)
-    groups = images.index_select(0, order).split(counts)
-    strengths = strength.index_select(0, order).split(counts)
+def _operate(images: Tensor, strength: Tensor, counts: list[int]) -> Tensor:
+    """Images after their operations; ``counts`` of them have the first, the second and so on."""
+    groups, strengths = images.split(counts), strength.split(counts)
     done = [
         apply(group, low + (high - low) * values)
         for (apply, low, high), group, values in zip(OPERATIONS, groups, strengths, strict=True)
         if len(group)
     ]
-    return torch.cat(done).index_select(0, back)
+    return torch.cat(done)

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.term import Term, state_below
 
+# What a `Term` declares to need, whatever it is called.
+REQUIREMENTS = tuple(name for name in Term.__annotations__ if name != "epoch")
+
 
 class MultiTeacherLoss(Term):
     """The mean of one term's values for each of the teachers, ``Output.members``.
@@ -21,12 +24,8 @@ class MultiTeacherLoss(Term):
         if not terms:
             raise ValueError("a term must have at least one teacher to be averaged over, got none")
         super().__init__(terms[0].weight)
-        self.needs_teacher, self.needs_labels = terms[0].needs_teacher, terms[0].needs_labels
-        self.needs_stage, self.compares_views = terms[0].needs_stage, terms[0].compares_views
-        self.needs_trained_teacher = terms[0].needs_trained_teacher
-        self.needs_one_teacher = terms[0].needs_one_teacher
-        self.student_features = terms[0].student_features
-        self.teacher_features = terms[0].teacher_features
+        for requirement in REQUIREMENTS:
+            setattr(self, requirement, getattr(terms[0], requirement))
         self.terms = nn.ModuleList(terms)
 
     def load_stage_state(self, state: Mapping[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ a weight means the same with it and without. Terms that compare the views are ev
 """
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,14 @@ from kdsweep.losses.base.term import Term, state_below
 from kdsweep.losses.base.weight_schedule import WeightSchedule
 
 HARD = "ce"  # the name of the hard term in metrics and weights
+
+
+class Loss(NamedTuple):
+    """What an objective is for one batch: scalars in its graph, by name, "ce" first."""
+
+    total: Tensor  # to be minimised: the sum of `weighted`
+    values: dict[str, Tensor]  # of every term, without its weight
+    weighted: dict[str, Tensor]  # the summands of the total; none of weight 0
 
 
 class Objective(nn.Module):
@@ -52,6 +61,8 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict({name: terms[name] for name in sorted(terms)})
         given = schedules or {}
         self.schedules = {name: given.get(name, WeightSchedule()) for name in self.terms}
+        self._epoch: int | None = None  # the epoch of the latest batch
+        self._weights: dict[str, float] = {}  # in that epoch
         for epoch in range(epochs):
             weights = self.weights_in(epoch)
             if not any(weights.values()):
@@ -62,8 +73,8 @@ class Objective(nn.Module):
 
     def forward(
         self, student: Output, teacher: Output | None, batch: Batch, epoch: int = 0
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total to minimise, and the unweighted values by name, "ce" first, in its graph.
+    ) -> Loss:
+        """The total to minimise, its weighted summands and the unweighted values.
 
         A term of weight 0 in this epoch (from 0) is evaluated and reported, but without a gradient
         and not added to the total. ``teacher`` is None if no term needs one.
@@ -72,18 +83,20 @@ class Objective(nn.Module):
             if self.needs_teacher:
                 raise ValueError(f"a teacher is needed by {', '.join(self.terms)}")
             teacher = Output(torch.empty(0), {}, strong=Output(torch.empty(0), {}))
-        for _, term in self._terms():
-            term.epoch = epoch
+        if epoch != self._epoch:
+            self._enter(epoch)
         values = {}
-        for name, weight in self.weights_in(epoch).items():
+        for name, weight in self._weights.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
                 values[name] = self._value(name, student, teacher, batch)
-        return torch.stack(list(self.weighted(values, epoch).values())).sum(), values
+        weighted = {name: weight * values[name] for name, weight in self._weights.items() if weight}
+        return Loss(torch.stack(list(weighted.values())).sum(), values, weighted)
 
-    def weighted(self, values: Mapping[str, Tensor], epoch: int = 0) -> dict[str, Tensor]:
-        """The summands of the total by name, from the unweighted values; none of weight 0."""
-        weights = self.weights_in(epoch)
-        return {name: weight * values[name] for name, weight in weights.items() if weight > 0}
+    def _enter(self, epoch: int) -> None:
+        """Set what is the same for all batches of an epoch."""
+        self._epoch, self._weights = epoch, self.weights_in(epoch)
+        for _, term in self._terms():
+            term.epoch = epoch
 
     def metrics(self) -> dict[str, Tensor]:
         """What the terms have learned, to be recorded after an epoch: `T/ctkd` by term."""

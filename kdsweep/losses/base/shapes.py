@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +12,15 @@ Shape = Sequence[int]
 def check_maps(feature: Shape, target: Shape) -> None:
     """Raises ValueError unless both are maps (B, channels, H, W)."""
     check_dimensions(feature, target, {4}, "maps (B, channels, H, W)")
+
+
+def check_equal_channels(
+    feature: Shape, target: Shape, rule: str = "maps must have equal channels"
+) -> None:
+    """Raises ValueError, with the ``rule`` in words, unless both are maps of as many channels."""
+    check_maps(feature, target)
+    if feature[1] != target[1]:
+        raise ValueError(f"{rule}, got {both_shapes(feature, target)}")
 
 
 def check_dimensions(feature: Shape, target: Shape, allowed: set[int], names: str) -> None:
@@ -26,16 +36,26 @@ def to_same_size(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def downsample(maps: Tensor, height: int, width: int) -> Tensor:
-    """Average pooling to ``height`` x ``width``.
+    """Average pooling to ``height`` x ``width``: PyTorch's adaptive pooling, (B, C, H, W).
 
-    The backward pass of adaptive pooling is not deterministic on CUDA. Where the size is a
-    multiple, plain pooling gives the same values and is deterministic.
+    The backward pass of that is not deterministic on CUDA. Plain pooling is, where the size is a
+    multiple, and elsewhere two matrix products.
     """
     if maps.shape[2:] == (height, width):
         return maps
     if maps.shape[2] % height == 0 and maps.shape[3] % width == 0:
         return F.avg_pool2d(maps, (maps.shape[2] // height, maps.shape[3] // width))
-    return F.adaptive_avg_pool2d(maps, (height, width))
+    rows, columns = averages(maps.shape[2], height, maps), averages(maps.shape[3], width, maps)
+    return ((maps @ columns.mT).mT @ rows.mT).mT
+
+
+def averages(length: int, count: int, like: Tensor) -> Tensor:
+    """(count, length): each row the weights of adaptive pooling's mean of its positions."""
+    position = torch.arange(length, device=like.device)
+    number = torch.arange(count, device=like.device).unsqueeze(1)
+    first, end = number * length // count, -(-(number + 1) * length // count)
+    inside = (position >= first) & (position < end)
+    return inside.to(like.dtype) / (end - first)
 
 
 def as_vectors(feature: Tensor) -> Tensor:

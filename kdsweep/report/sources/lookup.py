@@ -12,11 +12,11 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
+from kdsweep.tracking.find_sweep import HOME, latest_sweep, sweep_folder
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 
-HOME = Path("multirun")
 URI = "sqlite:///mlflow.db"
 EXPERIMENT = "kdsweep"
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -76,7 +76,7 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
     if words:
         sources = [_named(word, address) for word in dict.fromkeys(words)]
     else:
-        sources = [_of_folder(latest(HOME), address)]
+        sources = [_of_folder(latest_sweep(), address)]
     if len(sources) > 1:
         sources = [Source(merge([source.collection for source in sources]))]
     address.refuse_absent()
@@ -84,9 +84,8 @@ def find(words: Sequence[str], address: Address | None = None) -> Source:
 
 
 def _named(word: str, address: Address) -> Source:
-    for folder in (Path(word), HOME / word):
-        if (folder / "sweep.json").is_file():
-            return _of_folder(folder, address)
+    if (folder := sweep_folder(word)) is not None:
+        return _of_folder(folder, address)
     if Path(word).is_dir():
         raise UserError(f"SWEEP must be a sweep's folder, got {word}, which has no sweep.json")
     if RUN_ID.fullmatch(word):
@@ -114,14 +113,3 @@ def _of_folder(folder: Path, address: Address) -> Source:
     if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
         used = URI  # the project's folder was moved, and its database with it
     return Source(collection, note["parent_run_id"], address.uri or used, experiment)
-
-
-def latest(home: Path = Path("multirun")) -> Path:
-    """The folder of the sweep that was started last. Raises UserError if there is none."""
-    folders = [path.parent for path in home.glob("**/sweep.json")]
-    notes = [
-        (note["created"], folder) for folder in folders if (note := read_sweep_metadata(folder))
-    ]
-    if not notes:
-        raise UserError(f"SWEEP must be a sweep's folder, got none, and {home} holds none")
-    return max(notes)[1]

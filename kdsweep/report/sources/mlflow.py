@@ -21,6 +21,7 @@ from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.find_sweep import HOME
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.history import history
 from kdsweep.tracking.mlflow.run_sync import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
-REPORTS = Path("multirun") / "reports"  # of runs without a folder of their own here
+REPORTS = HOME / "reports"  # of runs without a folder of their own here
 
 MEASURED = (  # in the order of `kdsweep compare`
     "val/acc",

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from kdsweep.common.files import can_be_made
 from kdsweep.common.passwords import how_to_give, lacks_password, redact_password, reveal
 from kdsweep.common.text import first_line
 from kdsweep.tracking.mlflow.addresses import fault_of, without_login
@@ -125,8 +126,7 @@ def is_makeable(uri: str) -> bool:
     address = resolve(uri, Path.cwd())
     if scheme_of(address) != "sqlite" or (file := sqlite_file(address)).exists():
         return False
-    folder = next(parent for parent in file.parents if parent.exists())
-    return folder.is_dir() and os.access(folder, os.W_OK)
+    return can_be_made(file.parent)
 
 
 @contextmanager

@@ -24,9 +24,14 @@ def draws(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def mixed(mixer: BatchMixer, images: Batch, seed: int) -> Batch:
+    height, width = images.images.shape[-2:]
+    return mixer.apply(images, mixer.draw(len(images.labels), (height, width), draws(seed)))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_mixup_adds_images_by_the_shares_of_their_labels(seed: int) -> None:
-    found = BatchMixer(mixup=1.0).apply(batch(), draws(seed))
+    found = mixed(BatchMixer(mixup=1.0), batch(), seed)
     assert found.mixed is not None
     assert 0.5 <= found.mixed.lam <= 1
     expected = found.mixed.lam * found.labels + (1 - found.mixed.lam) * found.mixed.labels
@@ -36,7 +41,7 @@ def test_mixup_adds_images_by_the_shares_of_their_labels(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_pastes_a_box_as_large_as_its_share(seed: int) -> None:
-    found = BatchMixer(cutmix=1.0).apply(batch(), draws(seed))
+    found = mixed(BatchMixer(cutmix=1.0), batch(), seed)
     assert found.mixed is not None
     first = found.images == found.labels.view(-1, 1, 1, 1)
     second = found.images == found.mixed.labels.view(-1, 1, 1, 1)
@@ -50,7 +55,7 @@ def test_cutmix_pastes_a_box_as_large_as_its_share(seed: int) -> None:
 @pytest.mark.parametrize("options", [{"mixup": 1.0}, {"cutmix": 1.0}])
 def test_both_views_are_mixed_alike(options: dict[str, float]) -> None:
     views = batch()._replace(strong=batch().images + 100)
-    found, alone = (BatchMixer(**options).apply(one, draws(3)) for one in (views, batch()))
+    found, alone = (mixed(BatchMixer(**options), one, 3) for one in (views, batch()))
     assert alone.strong is None
     assert found.strong is not None
     assert torch.equal(found.images, alone.images)
@@ -58,8 +63,8 @@ def test_both_views_are_mixed_alike(options: dict[str, float]) -> None:
 
 
 def test_shares_have_the_spread_of_their_beta() -> None:
-    few = [BatchMixer(mixup=0.2).apply(batch(2), draws(seed)).mixed for seed in range(400)]
-    many = [BatchMixer(mixup=5.0).apply(batch(2), draws(seed)).mixed for seed in range(400)]
+    few = [mixed(BatchMixer(mixup=0.2), batch(2), seed).mixed for seed in range(400)]
+    many = [mixed(BatchMixer(mixup=5.0), batch(2), seed).mixed for seed in range(400)]
     means = [float(np.mean([m.lam for m in found if m])) for found in (few, many)]
     assert means[0] == pytest.approx(0.899, abs=0.02)  # E max(x, 1 - x) of Beta(.2, .2)
     assert means[1] == pytest.approx(0.623, abs=0.02)  # of Beta(5, 5)
@@ -69,22 +74,22 @@ def test_with_both_some_batches_are_cut_and_some_are_blended() -> None:
     both = BatchMixer(mixup=1.0, cutmix=1.0)
     blended = 0
     for seed in range(200):
-        images = both.apply(batch(), draws(seed)).images
+        images = mixed(both, batch(), seed).images
         blended += bool((images != images.round()).any())
     assert 60 < blended < 140
 
 
 def test_the_hard_loss_counts_both_labels_by_their_shares() -> None:
-    mixed = BatchMixer(mixup=1.0).apply(batch(5), draws(3))
-    assert mixed.mixed is not None
+    found = mixed(BatchMixer(mixup=1.0), batch(5), 3)
+    assert found.mixed is not None
     logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    lam = mixed.mixed.lam
-    target = torch.nn.functional.one_hot(mixed.labels, 7) * lam
-    target = target + torch.nn.functional.one_hot(mixed.mixed.labels, 7) * (1 - lam)
+    lam = found.mixed.lam
+    target = torch.nn.functional.one_hot(found.labels, 7) * lam
+    target = target + torch.nn.functional.one_hot(found.mixed.labels, 7) * (1 - lam)
     expected = torch.nn.functional.cross_entropy(logits, target)
-    assert hard_loss(logits, mixed).item() == pytest.approx(expected.item(), rel=1e-6)
-    plain = mixed._replace(mixed=None)
-    assert torch.equal(hard_loss(logits, plain), cross_entropy(logits, mixed.labels))
+    assert hard_loss(logits, found).item() == pytest.approx(expected.item(), rel=1e-6)
+    plain = found._replace(mixed=None)
+    assert torch.equal(hard_loss(logits, plain), cross_entropy(logits, found.labels))
 
 
 def stream(mix: BatchMixer) -> Stream:

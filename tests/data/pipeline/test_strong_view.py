@@ -12,6 +12,12 @@ def drawn(n, view=VIEW):
     return view.draw(n, torch.Generator().manual_seed(0))
 
 
+def apply(originals, params, view=VIEW):
+    """The strong views of one batch."""
+    (batch,) = params.batches(len(originals), "cpu")
+    return view.apply(originals, batch)
+
+
 def images(n):
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (n, 3, 8, 10), dtype=torch.uint8, generator=generator)
@@ -33,7 +39,7 @@ def one_by_one(originals, params):
 
 def test_batch_equals_images_one_by_one():
     originals, params = images(40), drawn(40)
-    assert torch.equal(VIEW.apply(originals, params), one_by_one(originals, params))
+    assert torch.equal(apply(originals, params), one_by_one(originals, params))
 
 
 def test_golden_pixels_of_the_authors_code():
@@ -48,7 +54,7 @@ def test_golden_pixels_of_the_authors_code():
     ) % 1
     still = Augment()
     params = StrongParams(still.draw(14, torch.Generator()), operation, strength, cutout)
-    made = StrongView(still, 2).apply((originals % 256).byte(), params).long()
+    made = apply((originals % 256).byte(), params, StrongView(still, 2)).long()
     assert (made * (7 * c + 3 * h + w + 1)).sum((1, 2, 3)).tolist() == [
         *(11812575, 15743130, 22533425, 27253168, 27599168, 25642928, 26525470),
         *(24120530, 26753260, 27234788, 20446415, 22769149, 25521605, 21569383),
@@ -66,15 +72,15 @@ def test_draws_reach_every_operation_in_every_place():
 
 def test_batches_get_the_parameters_of_their_images():
     originals, params = images(10), drawn(10)
-    parts = zip(originals.split(4), params.split(4), strict=True)
+    parts = zip(originals.split(4), params.batches(4, "cpu"), strict=True)
     apart = torch.cat([VIEW.apply(*part) for part in parts])
-    assert torch.equal(apart, VIEW.apply(originals, params))
+    assert torch.equal(apart, apply(originals, params))
 
 
 def test_views_are_strong_and_the_originals_are_left_alone():
     originals = images(40)
     before = originals.clone()
-    made = VIEW.apply(originals, drawn(40))
+    made = apply(originals, drawn(40))
     assert (made != originals).flatten(1).any(1).all()
     assert torch.equal(originals, before)
 

@@ -40,7 +40,7 @@ def kd(alpha, T=4.0, hard_weight=None, **options):
 
 def test_golden_value_of_distillation(student, teacher, batch):
     """0.1 CE + 0.9 KL, at T=4."""
-    total, _ = kd(alpha=0.9)(student, teacher, batch)
+    total = kd(alpha=0.9)(student, teacher, batch).total
     assert total.item() == pytest.approx(1.2079259185, abs=1e-9)
 
 
@@ -68,7 +68,7 @@ def test_alpha_1_is_the_soft_term_alone_with_its_t_squared(student, teacher, bat
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_values_are_unweighted_and_reported_whatever_the_weight(student, teacher, batch, alpha):
-    _, values = kd(alpha=alpha)(student, teacher, batch)
+    values = kd(alpha=alpha)(student, teacher, batch).values
     assert values["ce"].item() == pytest.approx(2.8682351622, abs=1e-9)
     assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
 
@@ -76,7 +76,7 @@ def test_values_are_unweighted_and_reported_whatever_the_weight(student, teacher
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_values_are_in_the_graph_but_for_those_of_weight_0(student, teacher, batch, alpha):
     leaf = student.logits.clone().requires_grad_()
-    _, values = kd(alpha=alpha)(Output(leaf, {}), teacher, batch)
+    values = kd(alpha=alpha)(Output(leaf, {}), teacher, batch).values
     assert {name: value.requires_grad for name, value in values.items()} == {
         "ce": alpha < 1,
         "kl": alpha > 0,
@@ -86,7 +86,7 @@ def test_values_are_in_the_graph_but_for_those_of_weight_0(student, teacher, bat
 def test_without_alpha_the_hard_weight_is_1(student, teacher, batch):
     objective = Objective({"kl": KL(T=4, weight=0.9)}, hard_weight=None, alpha=None)
     assert objective.weights == {"ce": 1.0, "kl": 0.9}
-    total, values = objective(student, teacher, batch)
+    total, values, _ = objective(student, teacher, batch)
     torch.testing.assert_close(total, values["ce"] + 0.9 * values["kl"])
 
 
@@ -95,13 +95,13 @@ def test_without_alpha_the_hard_weight_is_1(student, teacher, batch):
 def test_hard_weight_overrides(student, teacher, batch, alpha, hard_weight):
     objective = Objective({"kl": KL(T=4, weight=0.25)}, hard_weight=hard_weight, alpha=alpha)
     assert objective.weights == {"ce": hard_weight, "kl": 0.25}
-    total, values = objective(student, teacher, batch)
+    total, values, _ = objective(student, teacher, batch)
     torch.testing.assert_close(total, hard_weight * values["ce"] + 0.25 * values["kl"])
 
 
 def test_two_terms_with_weight_alpha_have_it_each(student, teacher, batch):
     terms = {"mse": MSE(weight=0.4), "kl": KL(T=4, weight=0.4)}
-    total, _ = Objective(terms, hard_weight=None, alpha=0.4)(student, teacher, batch)
+    total = Objective(terms, hard_weight=None, alpha=0.4)(student, teacher, batch).total
     expected = 0.6 * 2.8682351622 + 0.4 * 1.0234471137 + 0.4 * 3.1444268860
     assert total.item() == pytest.approx(expected, abs=1e-8)
 
@@ -110,27 +110,27 @@ def test_terms_are_evaluated_and_named_in_name_order_after_ce(student, teacher, 
     calls = []
     terms = {name: Recorded(calls, name) for name in ("zeta", "alpha", "mu")}
     objective = Objective(terms, hard_weight=None, alpha=None)
-    _, values = objective(student, teacher, batch)
+    values = objective(student, teacher, batch).values
     assert calls == ["alpha", "mu", "zeta"]
     assert list(values) == list(objective.weights) == ["ce", "alpha", "mu", "zeta"]
 
 
 def test_a_term_of_weight_0_is_no_part_of_the_total_even_if_it_is_infinite(student, batch):
     terms = {"wild": Recorded([], "wild", weight=0.0, value=float("inf"))}
-    total, values = Objective(terms, hard_weight=None, alpha=None)(student, None, batch)
+    total, values, _ = Objective(terms, hard_weight=None, alpha=None)(student, None, batch)
     assert total.item() == pytest.approx(2.8682351622, abs=1e-9)
     assert values["wild"].item() == float("inf")
 
 
 def test_label_smoothing_is_the_hard_terms_own(student, teacher, batch):
-    _, values = kd(alpha=0.5, label_smoothing=0.1)(student, teacher, batch)
+    values = kd(alpha=0.5, label_smoothing=0.1)(student, teacher, batch).values
     assert torch.equal(values["ce"], cross_entropy(student.logits, batch.labels, 0.1))
     assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
 
 
 def test_no_terms_is_plain_training_without_a_teacher(student, batch):
     objective = Objective({}, hard_weight=None, alpha=None)
-    total, values = objective(student, None, batch)
+    total, values, _ = objective(student, None, batch)
     assert not objective.needs_teacher
     assert list(values) == ["ce"]
     assert total.item() == pytest.approx(2.8682351622, abs=1e-9)
@@ -205,10 +205,28 @@ def test_a_schedule_scales_the_weight_of_its_term_and_of_no_other(student, teach
     assert objective.weights == {"ce": pytest.approx(0.1), "kl": 0.9, "mse": 0.0}
     for epoch, factor in enumerate([0.25, 0.5, 0.75, 1, 1, 1, 0, 0]):
         assert objective.weights_in(epoch) == objective.weights | {"kl": 0.9 * factor}
-        total, values = objective(student, teacher, batch, epoch)
+        total, values, _ = objective(student, teacher, batch, epoch)
         assert values["kl"].item() == pytest.approx(1.0234471137, abs=1e-9)
         expected = 0.1 * 2.8682351622 + 0.9 * factor * 1.0234471137
         assert total.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_summands_are_the_weighted_values_without_those_of_weight_0(student, teacher, batch):
+    total, values, weighted = scheduled(warmup=4)(student, teacher, batch, 1)
+    assert list(weighted) == ["ce", "kl"]
+    assert torch.equal(weighted["kl"], 0.9 * 0.5 * values["kl"])
+    assert torch.equal(total, torch.stack(list(weighted.values())).sum())
+
+
+def test_weights_are_computed_once_an_epoch(student, teacher, batch, monkeypatch):
+    objective, epochs, factor = scheduled(warmup=4), [], WeightSchedule.factor
+    monkeypatch.setattr(
+        WeightSchedule, "factor", lambda self, epoch: epochs.append(epoch) or factor(self, epoch)
+    )
+    for epoch in (0, 0, 1, 1, 1, 0):
+        assert objective(student, teacher, batch, epoch).weighted.keys() == {"ce", "kl"}
+        assert all(term.epoch == epoch for term in objective.terms.values())
+    assert epochs == [0, 0, 1, 1, 0, 0]  # of two terms
 
 
 def test_a_term_that_has_ended_is_reported_without_gradient(student, teacher, batch, gradient_of):

@@ -17,6 +17,7 @@ from kdsweep.losses.base.term import Term, at_least_float32
 from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.vit import VisionTransformer
+from kdsweep.training.arithmetic import put_in_format
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted((CONF / "loss").glob("*.yaml"))
@@ -91,6 +92,13 @@ class Pair:
             teacher = self.teacher.with_train_features(self.batch.images)
             return self.student(self.batch.images), teacher
 
+    def double(self):
+        """The same in float64."""
+        for module in (self.student.model, self.teacher.model, self.objective):
+            module.double()
+        self.batch = self.batch._replace(images=self.batch.images.double())
+        return self
+
     def values(self):
         torch.default_generator.manual_seed(2)  # as before every step: some terms draw
         return self.objective(*self.outputs(), self.batch)
@@ -118,7 +126,7 @@ def test_a_step_lowers_the_objective(path):
     pair = Pair(build(path))
     parameters = [*pair.student.model.parameters(), *pair.objective.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-    before, values = pair.values()
+    before, values, _ = pair.values()
     before.backward()
     optimizer.step()
     assert all(value.shape == () and torch.isfinite(value) for value in values.values())
@@ -135,7 +143,7 @@ def test_gradients_reach_the_student_only(path):
 
 @every_yaml
 def test_the_value_of_a_term_does_not_depend_on_its_weight(path):
-    (light, light_values), (heavy, heavy_values) = (
+    (light, light_values, _), (heavy, heavy_values, _) = (
         Pair(build(path, **options)).values() for options in ({"weight": 1.0}, {"weight": 3.0})
     )
     for name, value in light_values.items():
@@ -148,7 +156,7 @@ def test_the_value_of_a_term_does_not_depend_on_its_weight(path):
 def test_bf16_outputs_give_finite_float32_values_and_gradients(path):
     pair = Pair(build(path), precision=torch.bfloat16)
     assert pair.outputs()[0].logits.dtype == torch.bfloat16
-    total, values = pair.values()
+    total, values, _ = pair.values()
     total.backward()
     assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in values.values())
     assert all(torch.isfinite(p.grad).all() for p in pair.student.model.parameters())
@@ -156,10 +164,22 @@ def test_bf16_outputs_give_finite_float32_values_and_gradients(path):
 
 @every_yaml
 def test_float64_stays_float64(path):
-    pair = Pair(build(path))
-    pair.student.model.double(), pair.teacher.model.double(), pair.objective.double()
-    pair.batch = pair.batch._replace(images=pair.batch.images.double())
+    pair = Pair(build(path)).double()
     assert all(value.dtype == torch.float64 for value in pair.values()[1].values())
+
+
+@every_yaml
+def test_channels_last_gives_the_same_values_and_gradients(path):
+    found = []
+    for memory_format in ("contiguous", "channels_last"):
+        pair = Pair(build(path)).double()
+        for network in (pair.student, pair.teacher):
+            put_in_format(network.model, memory_format)
+        total, values = pair.values()
+        total.backward()
+        parameters = [*pair.student.model.parameters(), *pair.objective.parameters()]
+        found.append((values, [parameter.grad for parameter in parameters]))
+    torch.testing.assert_close(*found)
 
 
 @every_yaml

@@ -1,0 +1,117 @@
+"""What benchmarks/gpu.py writes: the samples as JSON, and the tables as Markdown."""
+
+import json
+import statistics
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speed.gpu_rows import TENSORS
+from speed.machine import describe_machine
+from speed.rounds import Samples, Spread, digits, ratio
+
+
+@dataclass
+class Measured:
+    """A row of results.
+
+    Attributes:
+        students: of each column.
+        failed: reasons, by column.
+        peaks: of memory in MiB, by column; on CUDA alone.
+        differences: from the loop, by experiment.
+    """
+
+    work: str
+    form: str
+    images: int  # in a batch
+    batches: int  # in a round
+    samples: Samples = field(default_factory=dict)
+    students: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    differences: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def describe(device: str, threads: int) -> dict[str, str]:
+    """The machine, with the card's driver and libraries."""
+    described = describe_machine(device, threads)
+    if torch.device(device).type == "cuda":
+        described |= {
+            "driver": driver(),
+            "CUDA": str(torch.version.cuda),
+            "cuDNN": str(torch.backends.cudnn.version()),
+        }
+    return described
+
+
+def driver() -> str:
+    """The version of the card's driver; `unknown` without nvidia-smi."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return answer.stdout.split("\n")[0].strip() or "unknown"
+
+
+def write(folder: Path, machine: dict[str, str], rows: list[Measured], note: str = "") -> None:
+    """`gpu.json` and `gpu.md`, with all rows there are so far."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {"machine": machine, "note": note, "rows": [vars(r) for r in rows]}
+    (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "gpu.md").write_text(page(machine, rows, note))
+
+
+def page(machine: dict[str, str], rows: list[Measured], note: str) -> str:
+    """All tables."""
+    facts = "".join(f"| {name} | {value} |\n" for name, value in machine.items())
+    parts = ["# Training steps", f"| machine | |\n|---|---|\n{facts}", EXPLANATION]
+    parts += [table(row) for row in rows] + ([note] if note else [])
+    return "\n\n".join(parts) + "\n"
+
+
+EXPLANATION = (
+    "Milliseconds of one batch of all students of a column: median (smallest..largest) of"
+    " interleaved rounds. *per student*: divided by their number. *of the loop*: relative to as"
+    " many runs of the loop on ready images, in the same rounds. *of the floor*: relative to the"
+    " bare steps of as many students. *MiB*: the peak of memory beyond images and teacher."
+)
+
+
+def table(row: Measured) -> str:
+    """One row of results as a table of its columns."""
+    rounds = max((len(seconds) for seconds in row.samples.values()), default=0)
+    title = (
+        f"## {row.work}, {row.form}\n\nBatches of {row.images} images, {row.batches} in each of"
+        f" {rounds} rounds."
+    )
+    lines = ["| | students | ms | per student | of the loop | of the floor | MiB |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    lines += [line(row, column) for column in row.samples if row.samples[column]]
+    lines += [f"| {column} | | {reason} | | | | |" for column, reason in row.failed.items()]
+    lines += ["", *(bits(name, found) for name, found in row.differences.items())]
+    return "\n".join([title, "", *lines]).rstrip()
+
+
+def line(row: Measured, column: str) -> str:
+    count, seconds = row.students[column], row.samples[column]
+    scale = 1000 / row.batches
+    spread = Spread.of([scale * value for value in seconds])
+    each = digits(scale * statistics.median(seconds) / count)
+    loop, floor = row.samples.get(TENSORS), row.samples.get(f"floor {count}")
+    of_loop = str(ratio(seconds, *[loop] * count)) if loop else ""
+    of_floor = str(ratio(seconds, floor)) if floor else ""
+    peak = f"{row.peaks[column]:.0f}" if column in row.peaks else ""
+    return f"| {column} | {count} | {spread} | {each} | {of_loop} | {of_floor} | {peak} |"
+
+
+def bits(name: str, found: dict[str, float]) -> str:
+    """The sentence about an experiment's results."""
+    return (
+        f"{name}: after {found['steps']:.0f} steps {found['equal']:.0%} of the tensors have the"
+        f" bits of the loop; the largest difference is {found['largest']:.1e} of the largest value."
+    )

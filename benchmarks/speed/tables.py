@@ -1,0 +1,197 @@
+"""The results as Markdown: the tables of docs/performance.md and the sentence of the README.
+
+Times are ratios within a round, medians with the smallest and the largest.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from speed.cohorts import GRID, WORKS
+from speed.rounds import Samples, Spread, digits, ratio
+from speed.start_times import TORCH
+from speed.step_times import (
+    ALONE,
+    CACHED_ALONE,
+    CACHED_LOCKSTEP,
+    FLOOR,
+    LOCKSTEP,
+    SOLO,
+    TEACHER,
+    column,
+)
+from speed.sweep_costs import FEW, KINDS, RUNS
+
+Results = Mapping[str, Any]  # of a JSON file: machine, extent, steps, starts, sweeps, memory
+MIB = 2**20
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def machine_lines(results: Results) -> str:
+    """What the figures were measured on, and how much of it."""
+    machine, extent = results["machine"], results["extent"]
+    named = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "cpu")
+    images = "real images of CIFAR-10 size" if extent["real"] else "made images of 3 x 32 x 32"
+    batches = " or ".join(str(count) for count in sorted(set(extent["batches"].values())))
+    return (
+        f"{machine['cpu']}; {named}. {extent['rounds']} interleaved rounds of one epoch with"
+        f" {batches} batch(es) of 128 {images}; of nine separate runs {extent['alone']}"
+        f" are timed in a round and count for all. Commands: {extent['command_rounds']} rounds."
+    )
+
+
+def step_tables(results: Results) -> str:
+    """A table for every teacher and student."""
+    return "\n\n".join(
+        f"**{WORKS[key].name}**\n\n{step_table(samples)}"
+        for key, samples in results["steps"].items()
+    )
+
+
+def step_table(samples: Samples) -> str:
+    """Two rows for each precision and memory format: the teacher computed, or from the cache."""
+    head = [
+        *("precision and memory format", "teacher's logits", "nine runs of one", "lockstep"),
+        *("floor", "teacher", "lockstep / (floor + teacher)"),
+    ]
+    rows = []
+    for setting in settings_of(samples):
+        rows.append(_computed(samples, setting))
+        if column(setting, CACHED_LOCKSTEP) in samples:
+            rows.append(_cached(samples, setting))
+    return table(head, rows)
+
+
+def settings_of(samples: Samples) -> list[str]:
+    """The precisions and formats that were timed."""
+    end = f": {LOCKSTEP}"
+    return [name.removesuffix(end) for name in samples if name.endswith(end)]
+
+
+def of_solo(samples: Samples, setting: str, name: str) -> Spread:
+    """A column relative to nine runs of the user's loop."""
+    return ratio(samples[column(setting, name)], samples[SOLO])
+
+
+def above_floor(samples: Samples, setting: str) -> Spread:
+    """Lockstep relative to its floor and one forward pass of the teacher."""
+    of = {name: samples[column(setting, name)] for name in (LOCKSTEP, FLOOR, TEACHER)}
+    return ratio(of[LOCKSTEP], of[FLOOR], of[TEACHER])
+
+
+def cached_above_floor(samples: Samples, setting: str) -> Spread:
+    """Lockstep from the cache relative to its floor."""
+    return ratio(samples[column(setting, CACHED_LOCKSTEP)], samples[column(setting, FLOOR)])
+
+
+def _computed(samples: Samples, setting: str) -> list[str]:
+    names = (ALONE, LOCKSTEP, FLOOR, TEACHER)
+    ratios = [str(of_solo(samples, setting, name)) for name in names]
+    return [setting, "computed", *ratios, str(above_floor(samples, setting))]
+
+
+def _cached(samples: Samples, setting: str) -> list[str]:
+    names = (CACHED_ALONE, CACHED_LOCKSTEP, FLOOR)
+    ratios = [str(of_solo(samples, setting, name)) for name in names]
+    return [setting, "cached", *ratios, "none", str(cached_above_floor(samples, setting))]
+
+
+def start_table(results: Results) -> str:
+    """Times until the first step, relative to `import torch`."""
+    samples = results["starts"]
+    return table(
+        ["command", "until its first step / `import torch`"],
+        [
+            [name, str(ratio(seconds, samples[TORCH]))]
+            for name, seconds in samples.items()
+            if name != TORCH
+        ],
+    )
+
+
+def sweep_table(results: Results) -> str:
+    """The overhead of runs, relative to `import torch`; and bytes."""
+    costs = results["sweeps"]
+    rows = []
+    for kind in KINDS:
+        many, few = overhead(costs, kind, RUNS), overhead(costs, kind, FEW)
+        more = [(a - b) / (RUNS - FEW) for a, b in zip(many, few, strict=True)]
+        rows.append(
+            [
+                kind,
+                str(ratio(costs["whole"][kind][str(RUNS)], costs["torch"])),
+                str(ratio(many, costs["torch"])),
+                str(ratio(more, costs["torch"])),
+            ]
+        )
+    head = ["command", "whole", "less its training steps", "each further run"]
+    return table([head[0], *(f"{name} / `import torch`" for name in head[1:])], rows)
+
+
+def overhead(costs: Mapping[str, Any], kind: str, runs: int) -> list[float]:
+    """Seconds of a command less those of its training steps, in each round."""
+    pair = (costs[name][kind][str(runs)] for name in ("whole", "training"))
+    return [whole - training for whole, training in zip(*pair, strict=True)]
+
+
+def disk_table(results: Results) -> str:
+    """Kilobytes of each of the 60 runs."""
+    costs = results["sweeps"]
+    names = {"its folder": "run_bytes", "its share of the sweep's files": "sweep_bytes"}
+    names["MLflow's database and artifacts"] = "mlflow_bytes"
+    return table(
+        ["of each run", "kB"],
+        [[name, f"{costs[key] / 1000:.0f}"] for name, key in names.items()],
+    )
+
+
+def memory_table(results: Results) -> str:
+    """Mebibytes of a process with one and with nine students."""
+    rows = []
+    for key, found in results["memory"].items():
+        one, nine = (found[str(count)]["peak"] for count in (1, len(GRID)))
+        extra = (nine - one) / (len(GRID) - 1)
+        figures = (one, nine, extra, found["1"]["state"])
+        rows.append([WORKS[key].name, *(f"{figure / MIB:.1f}" for figure in figures)])
+    head = ["MiB", "peak, one student", "peak, nine", "each further student", "its own state"]
+    return table(head, rows)
+
+
+def sentence(results: Results) -> str:
+    """What the README states."""
+    extent, samples = results["extent"], results["steps"]["vgg"]
+    images = "CIFAR-10 images" if extent["real"] else "made images of CIFAR-10's size"
+    parts = [_part(samples, setting) for setting in settings_of(samples)]
+    machine = results["machine"]
+    return (
+        f"On {images} (teacher VGG16, student convnet4; {machine['cpu']},"
+        f" {machine['instructions']}, {extent['threads']} thread(s)) the training steps of the"
+        f" nine-run grid take, relative to nine runs of a plain PyTorch loop in fp32:"
+        f" {'; '.join(parts)}. Medians of"
+        f" {extent['rounds']} interleaved rounds (`make bench DATA=FOLDER`)."
+    )
+
+
+def _part(samples: Samples, setting: str) -> str:
+    computed = digits(of_solo(samples, setting, LOCKSTEP).median)
+    if column(setting, CACHED_LOCKSTEP) not in samples:
+        return f"{setting} **{computed}**"
+    cached = digits(of_solo(samples, setting, CACHED_LOCKSTEP).median)
+    return f"{setting} **{computed}**, with cached logits of the teacher **{cached}**"
+
+
+def blocks(results: Results) -> dict[str, str]:
+    """What goes between the markers of docs/performance.md, by their names, if it was measured."""
+    parts = {
+        "machine": ("machine", machine_lines),
+        "steps": ("steps", step_tables),
+        "starts": ("starts", start_table),
+        "sweeps": ("sweeps", sweep_table),
+        "disk": ("sweeps", disk_table),
+        "memory": ("memory", memory_table),
+    }
+    return {name: made(results) for name, (part, made) in parts.items() if results.get(part)}

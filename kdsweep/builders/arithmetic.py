@@ -1,0 +1,123 @@
+"""The precision and the memory format of a run's networks, decided before anything is trained."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.common.text import error_reason
+from kdsweep.config.run_config import ResolvedTeacher, RunConfig
+from kdsweep.errors import UserError
+from kdsweep.training.arithmetic import (
+    AUTO,
+    CHANNELS_LAST,
+    NetworkKind,
+    choose_format,
+    choose_precision,
+)
+
+# Images for a network whose data has not been read yet: the first that it takes.
+SHAPES = ((3, 224, 224), (3, 32, 32), (1, 28, 28), (1, 8, 8))
+# Options that have a network start from a download, and what leaves them out.
+DOWNLOADS = {"weights": None, "pretrained": False}
+
+
+def resolve_arithmetic(config: RunConfig, device: str) -> RunConfig:
+    """The config with what `auto` stands for in the precision and the format of its networks.
+
+    The run's own network and its peers have one of each; a frozen teacher, or each member of an
+    ensemble, has its own. Raises UserError for channels_last with a network that fails in it.
+    """
+    trainer, peers = config.trainer, config.teacher.peers
+    models = {"student": config.student.model}
+    models |= {f"teacher.peers.{name}": peer.model for name, peer in peers.items()}
+    kinds = {key: network_kind(model) for key, model in models.items()}
+    for key, kind in kinds.items():
+        _refuse_format("trainer.memory_format", trainer.memory_format, key, kind)
+    kind = NetworkKind.of_all(kinds.values())
+    precision = choose_precision(trainer.precision, device, kind, is_trained=True)
+    memory_format = choose_format(trainer.memory_format, device, precision, kind)
+    return replace(
+        config,
+        trainer=replace(trainer, precision=precision, memory_format=memory_format),
+        teacher=_resolve_teacher(config.teacher, "teacher", trainer.precision, AUTO, device),
+    )
+
+
+def _resolve_teacher(
+    teacher: ResolvedTeacher, key: str, precision: str, memory_format: str, device: str
+) -> ResolvedTeacher:
+    """A frozen teacher; ``precision`` and ``memory_format`` are what it has of its own if unset."""
+    precision = teacher.precision or precision
+    if teacher.memory_format != AUTO:
+        memory_format = teacher.memory_format
+    if teacher.members:
+        members = {
+            name: _resolve_teacher(one, f"{key}.members.{name}", precision, memory_format, device)
+            for name, one in teacher.members.items()
+        }
+        return replace(teacher, members=members)
+    if teacher.model is None or teacher.online:
+        return teacher
+    kind = network_kind(teacher.model)
+    _refuse_format(f"{key}.memory_format", memory_format, key, kind)
+    precision = choose_precision(precision, device, kind, is_trained=False)
+    return replace(
+        teacher,
+        precision=precision,
+        memory_format=choose_format(memory_format, device, precision, kind),
+    )
+
+
+def _refuse_format(option: str, memory_format: str, key: str, kind: NetworkKind) -> None:
+    if memory_format == CHANNELS_LAST and kind.fault is not None:
+        raise UserError(
+            f"{option} must be auto or contiguous with a {key}.model whose forward pass fails on"
+            f" images in channels_last ({kind.fault}), got channels_last"
+        )
+
+
+def network_kind(node: dict[str, Any]) -> NetworkKind:
+    """The kind of the network that a config node describes, without its weights.
+
+    It is built and run on torch's device without memory. One that cannot be, because it computes
+    with its weights, or that is wrong, which is reported where it is built, has no convolutions.
+    """
+    return _network_kind(json.dumps(node, sort_keys=True, default=str))
+
+
+@cache
+def _network_kind(text: str) -> NetworkKind:
+    node = json.loads(text)
+    node |= {option: value for option, value in DOWNLOADS.items() if node.get(option)}
+    for shape in SHAPES:
+        try:
+            with torch.random.fork_rng(), torch.device("meta"), torch.no_grad():
+                model = instantiate_node(node, "model", in_shape=shape, num_classes=10)
+                model.eval()(torch.zeros(2, *shape))
+        except Exception:  # a network of the user's may raise anything
+            continue
+        return NetworkKind.of(model, _fault_in_channels_last(model, shape))
+    return NetworkKind()
+
+
+def _fault_in_channels_last(model: nn.Module, shape: tuple[int, int, int]) -> str | None:
+    """Why the forward pass of a network without memory fails on images in channels_last."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            # Without memory the output of a convolution is contiguous whatever its input is.
+            module.register_forward_hook(_in_channels_last)
+    try:
+        with torch.no_grad():
+            model(torch.zeros(2, *shape, device="meta").to(memory_format=torch.channels_last))
+    except Exception as error:
+        return error_reason(error)
+    return None
+
+
+def _in_channels_last(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.to(memory_format=torch.channels_last)
