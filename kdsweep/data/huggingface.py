@@ -12,7 +12,8 @@ from typing import Any
 
 from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.hf_table import TableImages, hf_datasets
 from kdsweep.data.types import SourceData
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from kdsweep.common.notices import warn_once
 from kdsweep.common.validation import check_bool
 from kdsweep.data.images import label_table, layout
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
 from kdsweep.data.types import SourceData
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.common.validation import check_option
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
 from kdsweep.data.types import SourceData

@@ -4,7 +4,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folder
 from kdsweep.data.types import SourceData

@@ -168,7 +168,7 @@ def test_digest_follows_pixels_and_labels_but_not_the_place(hf, path, tmp_path):
 
 def test_digest_of_very_much_data_follows_the_sizes(path, monkeypatch):
     whole = HuggingFace(path).digest()
-    monkeypatch.setattr("kdsweep.data.images.decoding.DIGEST_GIB", 0)
+    monkeypatch.setattr("kdsweep.data.images.content.DIGEST_GIB", 0)
     assert HuggingFace(path).digest() not in (whole, HuggingFace(path, test_split=None).digest())
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from kdsweep.common import pacing
 from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
-from kdsweep.data.images import decoding
+from kdsweep.data.images import content
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.inspection import DatasetInspector
@@ -232,7 +232,7 @@ def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
         return ImageFolder(str(root)).digest()
 
     whole = digest()
-    monkeypatch.setattr(decoding, "DIGEST_GIB", 0)
+    monkeypatch.setattr(content, "DIGEST_GIB", 0)
     first = digest()
     assert first != whole
     with (root / "train" / "cat" / "00.png").open("ab") as file:

@@ -1,18 +1,17 @@
 """Decodes the images of a source into the parts of a data set, in memory or on disk."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
 import torch
 
-from kdsweep.common.pacing import with_lines
 from kdsweep.common.validation import check_positive, check_whole, shown
 from kdsweep.data.images import encoded
+from kdsweep.data.images.content import GIB, Part
+from kdsweep.data.images.decoded import Status, decode_all
 from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, UnreadableImage
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
@@ -20,18 +19,7 @@ from kdsweep.data.types import Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
-DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
 DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
-
-Status = Brightness | UnreadableImage | None  # of ``Decoded``, or why there are no pixels
-
-
-class Part(NamedTuple):
-    """The encoded images of train, val or test, and the class number of each."""
-
-    images: EncodedImages
-    labels: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -122,7 +110,7 @@ class ImageDecoder:
         self, images: EncodedImages, image_format: ImageFormat, in_memory: bool
     ) -> tuple[Images, list[Status]]:
         if in_memory:
-            return encoded.decode_all(images, image_format)
+            return decode_all(images, image_format)
 
         def check(row: int) -> Brightness | None:
             # Pixels are decoded only to skip damaged images and to measure deep ones.
@@ -152,27 +140,6 @@ class ImageDecoder:
                 f"got none of {names[lost[0]]!r} in {part}"
             )
         return readable
-
-
-def content_digest(parts: Mapping[str, Part]) -> str:
-    """sha256 over names, labels and bytes of all images, in hex.
-
-    Above 8 GiB it is over names, labels and sizes: reading hundreds of gigabytes before every
-    sweep would cost more than the mistakes it prevents.
-    """
-    digest = hashlib.sha256()
-    sizes = {name: part.images.num_bytes() for name, part in parts.items()}
-    reads_content = sum(map(sum, sizes.values())) <= DIGEST_GIB * GIB
-    for name, (images, labels) in parts.items():
-        digest.update(f"{name}\0{len(labels)}\0".encode())
-        for row, label in enumerate(with_lines(labels, f"hashing {name} images")):
-            content = (
-                encoded.content_sha256(images, row) if reads_content else str(sizes[name][row])
-            )
-            digest.update(
-                f"{images.key(row)}\0{label}\0{content}\0".encode(errors="surrogateescape")
-            )
-    return digest.hexdigest()
 
 
 def _common_size(headers: Mapping[str, encoded.Header]) -> Size:

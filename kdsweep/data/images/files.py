@@ -13,7 +13,7 @@ from torch import Tensor
 from kdsweep.common.notices import warn_once
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.text import escape_unprintable
-from kdsweep.data.images.decoding import Part
+from kdsweep.data.images.content import Part
 from kdsweep.data.images.encoded import Stamps, regular
 from kdsweep.data.images.formats import image_endings
 
@@ -101,7 +101,7 @@ class ImageFiles:
 def _relative_to(root: Path, paths: Sequence[str | Path]) -> Iterator[str]:
     """Paths below the root, relative to it; ``pathlib`` takes a second for 60,000 of them."""
     above = os.path.join(str(root), "")
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(path) for path in paths):
         is_below = path.startswith(above)
         yield path[len(above) :] if is_below else str(Path(path).relative_to(root))
 
