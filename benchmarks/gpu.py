@@ -110,7 +110,7 @@ def _warm_columns(
     row: Row, found: Measured, device: str, clock: Clock
 ) -> dict[str, Callable[[], object]]:
     """The columns that work, each run once; and how far the experiments are from the loop."""
-    columns = {}
+    columns: dict[str, Callable[[], object]] = {}
     for name, make in row.columns().items():
         if clock.left < 0 and columns:
             found.failed[name] = "not measured for lack of time"
