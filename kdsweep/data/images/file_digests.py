@@ -32,6 +32,7 @@ class FileDigests:
         self._known = self._read()
         self._at = {path: row for row, path in enumerate(self._known["path"].tolist())}
         self._seen: list[NDArray[np.void]] = []
+        self._looked_at: list[NDArray[np.bytes_]] = []
         self._is_changed = False
 
     def find(self, files: Stamps) -> tuple[Digests, NDArray[np.bool_]]:
@@ -53,20 +54,36 @@ class FileDigests:
         table["path"], table["marks"] = files.paths[keep], files.marks[keep]
         table["sha256"] = digests[keep]
         self._seen.append(table)
+        self._looked_at.append(files.paths)
         self._is_changed |= bool((keep & ~is_known).any())
 
     def save(self) -> None:
-        """Keep the digests that were noted, in place of all earlier ones."""
+        """Keep the digests that were noted, and the earlier ones of files that are still there.
+
+        Several data sets may use different files of a root.
+        """
         if self._cache is None or not self._is_changed:
             return
-        width = max(table["path"].dtype.itemsize for table in self._seen)
-        table = np.concatenate([table.astype(_dtype(width)) for table in self._seen])
+        tables = [*self._seen, self._of_others()]
+        width = max(table["path"].dtype.itemsize for table in tables)
+        table = np.concatenate([table.astype(_dtype(width)) for table in tables])
         content = table.view(np.uint8).reshape(len(table), -1)
         self._cache.discard(KIND, self._key)
         about = f"digests of the files of {self._root}"
         with self._cache.write(KIND, self._key, content.shape, np.uint8, about) as kept:
             if kept is not None:
                 kept[:] = content
+
+    def _of_others(self) -> NDArray[np.void]:
+        """The earlier digests of files that were not looked at now."""
+        looked_at = {path for paths in self._looked_at for path in paths.tolist()}
+        above = os.path.join(os.fsencode(self._root), b"")
+        is_kept = [
+            path not in looked_at and os.path.exists(above + path)
+            for path in self._known["path"].tolist()
+        ]
+        table: NDArray[np.void] = self._known[np.array(is_kept, np.bool_)]
+        return table
 
     def _read(self) -> NDArray[np.void]:
         content = None if self._cache is None else self._cache.read(KIND, self._key)
