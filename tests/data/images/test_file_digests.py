@@ -9,6 +9,7 @@ from kdsweep.common.disk_cache import DiskCache
 from kdsweep.data.images import content
 from kdsweep.data.images.content import Part, content_digest
 from kdsweep.data.images.encoded import content_sha256
+from kdsweep.data.images.file_digests import FileDigests
 from kdsweep.data.images.files import ImageFiles
 
 LONG_AGO = 10**9  # s since the epoch; a file of now counts as unsettled
@@ -49,8 +50,8 @@ def _rewrite(path: Path, value: int) -> None:
         _write(path, value)
 
 
-def _digest(folder: Path, gib: float = 1.0) -> str:
-    files = sorted(folder.iterdir())
+def _digest(folder: Path, gib: float = 1.0, pattern: str = "*") -> str:
+    files = sorted(folder.glob(pattern))
     part = Part(ImageFiles(folder, files), [0] * len(files))
     return content_digest({"train": part}, DiskCache(folder.parent / "cache", gib))
 
@@ -96,3 +97,20 @@ def test_damaged_digests_are_computed_again(folder, hashed):
     hashed.clear()
     assert _digest(folder) == first
     assert len(hashed) == 3
+
+
+def test_data_sets_of_one_root_do_not_drop_each_others_digests(folder, hashed):
+    _digest(folder, pattern="[01].png")
+    _digest(folder, pattern="2.png")
+    hashed.clear()
+    _digest(folder)
+    assert hashed == []
+
+
+def test_digests_of_removed_files_are_dropped(folder):
+    _digest(folder)
+    (folder / "1.png").unlink()
+    _write(folder / "3.png", 3)
+    _digest(folder, pattern="3.png")
+    known = FileDigests(DiskCache(folder.parent / "cache", 1.0), folder)
+    assert sorted(known._at) == [b"0.png", b"2.png", b"3.png"]
