@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.huggingface import HuggingFace
+from kdsweep.data.images import encoded
 from kdsweep.data.images.lazy import StoredImages
 
 
@@ -142,6 +144,17 @@ def test_images_of_different_sizes_need_an_image_size(hf, tmp_path):
     path = saved(hf, tmp_path / "x", train=table(hf, 8, 0), test=table(hf, 4, 1, size=(9, 7)))
     assert "got null for row 0 of train (6 x 5) and row 0 of test (9 x 7)" in refusal(path)
     assert HuggingFace(path, image_size=8, crop=True).load().test.images.shape == (4, 3, 8, 8)
+
+
+def test_a_second_load_decodes_nothing(path, tmp_path, monkeypatch):
+    def load():
+        source = HuggingFace(path)
+        source.cache = DiskCache(tmp_path / "kept", 1.0)
+        return source.load()
+
+    first = load()
+    monkeypatch.setattr(encoded, "_opened", None)
+    assert torch.equal(load().train.images, first.train.images)
 
 
 def test_unreadable_image_is_named_or_left_out(hf, tmp_path):
