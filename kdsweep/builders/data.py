@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.types import Batch
 from kdsweep.common.validation import shown
 from kdsweep.config.run_config import RunConfig
@@ -14,7 +15,7 @@ from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches
 from kdsweep.data.pipeline.strong_view import StrongView
-from kdsweep.data.types import LabelledImages, Source
+from kdsweep.data.types import LabelledImages, Source, UsesCache
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
@@ -23,9 +24,14 @@ EVALUATION_BATCH = 256  # at least this many images per forward pass in evaluati
 TRAINING_SAMPLE = 1000  # images to measure a teacher on where nothing is held out
 
 
-def build_source(dataset: DatasetConfig) -> Source:
-    """The data source of a data set, without reading its images."""
+def build_source(dataset: DatasetConfig, cache: DiskCache | None = None) -> Source:
+    """The data source of a data set, without reading its images.
+
+    ``cache`` keeps what sources of files decode and hash.
+    """
     source: Source = instantiate_node(dataset.source, "dataset.source")
+    if isinstance(source, UsesCache):
+        source.cache = cache
     return source
 
 

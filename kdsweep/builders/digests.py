@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from kdsweep.builders.data import build_source
 from kdsweep.builders.instantiate import naming_key
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.errors import UserError
 from kdsweep.training.weight_match import split_selection
@@ -15,7 +17,8 @@ def content_digests(config: RunConfig) -> dict[str, str]:
 
     Raises UserError if something named is not there.
     """
-    source = build_source(config.dataset)
+    cache = DiskCache(Path(config.cache.folder), config.cache.gib)
+    source = build_source(config.dataset, cache)
     with naming_key("dataset"):
         digests = {"dataset": source.digest()}
     named = [("student", config.student.checkpoint), *_teacher_files("teacher", config.teacher)]

@@ -131,6 +131,10 @@ class DiskCache:
             held.release()
             shutil.rmtree(draft, ignore_errors=True)
 
+    def discard(self, kind: str, key: str) -> None:
+        """Remove an entry, if there is one, so that another can take its place."""
+        self._remove(self.folder / kind / key)
+
     def entries(self) -> list[Entry]:
         """Everything that is kept, what was used last at the end."""
         entries = [_entry(place) for place in self._places() if not DRAFT.fullmatch(place.name)]

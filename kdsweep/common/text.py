@@ -1,5 +1,6 @@
 """Values, names and errors as text for people."""
 
+from datetime import timedelta
 from typing import Any
 
 from kdsweep.common.passwords import redact_text
@@ -26,6 +27,11 @@ def format_number(value: Any) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def clock_time(seconds: float) -> str:
+    """A duration as `1:02:03`."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def escape_unprintable(text: str) -> str:

@@ -12,15 +12,16 @@ from typing import Any
 
 from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.hf_table import TableImages, hf_datasets
-from kdsweep.data.types import SourceData
+from kdsweep.data.types import SourceData, UsesCache
 
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 SAVED = ("dataset_dict.json", "state.json")  # files that save_to_disk writes
 
 
-class HuggingFace:
+class HuggingFace(UsesCache):
     """The splits of one set; images of all sizes, grey ones with one channel (``ImageDecoder``).
 
     Args:
@@ -67,12 +68,12 @@ class HuggingFace:
         Raises ValueError if the library, the set, a split or a column is missing, or an image is
         unreadable.
         """
-        loaded = self._decoder.load(self._parts, self._class_names)
+        loaded = self._decoder.load(self._parts, self._class_names, self.cache)
         return SourceData(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
 
     def digest(self) -> str:
         """Over labels and bytes of the images, in their order."""
-        return content_digest(self._parts)
+        return content_digest(self._parts, self.cache)
 
     @cached_property
     def _splits(self) -> dict[str, Any]:

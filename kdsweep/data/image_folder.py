@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from kdsweep.common.notices import warn_once
 from kdsweep.common.validation import check_bool
 from kdsweep.data.images import label_table, layout
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
-from kdsweep.data.types import SourceData
+from kdsweep.data.types import SourceData, UsesCache
 
 
 class Contents(NamedTuple):
@@ -19,7 +20,7 @@ class Contents(NamedTuple):
     class_names: tuple[str, ...]
 
 
-class ImageFolder:
+class ImageFolder(UsesCache):
     """Images of class folders; the classes are the folder names in train/, sorted.
 
     Without a train/ the folders of the root itself are the classes. With val/ and test/ both are
@@ -63,7 +64,7 @@ class ImageFolder:
         """
         parts, names = self._contents
         self._skipped.warn(self.root)
-        loaded = self._decoder.load(parts, names)
+        loaded = self._decoder.load(parts, names, self.cache)
         val, test = loaded.get("val"), loaded.get("test")
         if val is not None and test is None:
             val, test = None, val
@@ -72,7 +73,7 @@ class ImageFolder:
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
-        return content_digest(self._contents.parts)
+        return content_digest(self._contents.parts, self.cache)
 
     def _unread_test_set(self) -> Path | None:
         """What may be meant as the test set of a root without one, which may not be a class."""

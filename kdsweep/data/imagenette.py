@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.common.validation import check_option
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
-from kdsweep.data.types import SourceData
+from kdsweep.data.types import SourceData, UsesCache
 
 # Size of the images, in torchvision's words: folder of its archive.
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}
@@ -16,7 +17,7 @@ URL = "https://s3.amazonaws.com/fast-ai-imageclas/{}.tgz"
 PUBLISHED = {"train": 9469, "test": 3925}
 
 
-class Imagenette:
+class Imagenette(UsesCache):
     """9,469 training images; the 3,925 of val/, on which results are published, are the test set.
 
     Args:
@@ -44,12 +45,12 @@ class Imagenette:
         parts = self._parts
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
-        loaded = self._decoder.load(parts, self._class_names)
+        loaded = self._decoder.load(parts, self._class_names, self.cache)
         return SourceData(loaded["train"], loaded["test"], self._class_names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
-        return content_digest(self._parts)
+        return content_digest(self._parts, self.cache)
 
     @cached_property
     def _class_names(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdsweep.data.images.decoding import ImageDecoder, Part, content_digest
+from kdsweep.data.images.content import Part, content_digest
+from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
 from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folder
-from kdsweep.data.types import SourceData
+from kdsweep.data.types import SourceData, UsesCache
 
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
@@ -16,7 +17,7 @@ BOXES = "_boxes.txt"  # one in each class folder
 PUBLISHED = {"train": 100_000, "test": 10_000}
 
 
-class TinyImageNet:
+class TinyImageNet(UsesCache):
     """500 training images a class; the 50 a class of val/, as published, are the test set.
 
     The labels of test/ were never published, so it is not read. Classes are numbered in the order
@@ -46,12 +47,12 @@ class TinyImageNet:
         names = self._readable_names()
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
-        loaded = self._decoder.load(parts, names)
+        loaded = self._decoder.load(parts, names, self.cache)
         return SourceData(loaded["train"], loaded["test"], names)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""
-        return content_digest(self._parts)
+        return content_digest(self._parts, self.cache)
 
     @cached_property
     def _wnids(self) -> list[str]:

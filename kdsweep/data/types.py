@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from kdsweep.common.disk_cache import DiskCache
+
 
 class DataError(ValueError):
     """An image cannot be read, or can no longer be read while runs train on it."""
@@ -92,6 +94,12 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """Identifies the content: equal content gives equal text on every machine."""
+
+
+class UsesCache:
+    """A source that keeps what it has computed on disk, for later commands, if it may."""
+
+    cache: DiskCache | None = None  # where; set by who builds the source
 
 
 class CachedSource:

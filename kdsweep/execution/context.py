@@ -123,7 +123,7 @@ class TrainingContext:
         if key not in self._datasets:
             with self.progress.warnings_of("kdsweep"), readable_data():
                 if source not in self._sources:  # read once for all that are cut from it
-                    self._sources[source] = CachedSource(build_source(dataset))
+                    self._sources[source] = CachedSource(build_source(dataset, self.cache))
                 loaded = build_dataset(dataset, device, self._sources[source])
                 self._datasets[key] = loaded
                 self._inspection.inspect(loaded, source)

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from kdsweep.common import pacing
-from kdsweep.common.pacing import Clock, LinePacer
-from kdsweep.common.text import counted
-from kdsweep.tracking.pace import Pace, clock_time
+from kdsweep.common.pacing import Clock, LinePacer, watched
+from kdsweep.common.text import clock_time, counted
+from kdsweep.tracking.pace import Pace
 from kdsweep.tracking.printing import print_line, printed
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ REDRAW_SECONDS = 0.1  # a short epoch takes less time than drawing a bar
 class Progress:
     """Shows what is trained now and how far the sweep is.
 
-    On a terminal: one bar for the teacher or cohort in training, one for the whole sweep, with
-    elapsed and remaining time. Elsewhere: the notes, a line when a teacher or cohort starts and one
-    when it ends, and between them one an epoch, at most one in 10 seconds and at least one a
-    minute; also lines about reading data (`common.pacing`). Writes to stderr unless given a
-    console. Starts no thread: it draws and prints when one of its methods is called.
+    On a terminal: one bar for the teacher or cohort in training, one for the whole sweep, and one
+    for reading data and the like, with elapsed and remaining time. Elsewhere: the notes, a line
+    when a teacher or cohort starts and one when it ends, and between them one an epoch, at most one
+    in 10 seconds and at least one a minute; also lines about reading data (`common.pacing`). Writes
+    to stderr unless given a console. Starts no thread: it draws and prints when one of its methods
+    is called.
     """
 
     def __init__(
@@ -63,22 +64,11 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self.console.is_interactive:  # not in a dumb terminal, which draws no bars
-            from rich import progress
+            from kdsweep.tracking.bars import WorkBar, new_bars
 
-            self._bars = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(bar_width=24),
-                progress.TextColumn(
-                    "{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False
-                ),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("left", style="dim"),
-                progress.TimeRemainingColumn(compact=True),
-                progress.TextColumn("{task.fields[best]}", markup=False, style="bold"),
-                console=self.console,
-                auto_refresh=False,
-            )
+            self._bars = new_bars(self.console)
             self._bars.start()
+            self._long_work.enter_context(watched(WorkBar(self._bars).show))
         self._long_work.enter_context(printed(pacing.logger, logging.INFO, self._note_in_log))
         return self
 

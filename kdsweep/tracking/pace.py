@@ -1,7 +1,5 @@
 """How fast a teacher or cohort is trained, and how long the rest takes."""
 
-from datetime import timedelta
-
 from kdsweep.common.pacing import Clock
 
 
@@ -69,8 +67,3 @@ class Pace:
         """To the end of the last epoch; None before the first step."""
         trained = self.trained_fraction
         return self.seconds / trained * (1 - self.fraction) if trained > 0 else None
-
-
-def clock_time(seconds: float) -> str:
-    """A duration as `1:02:03`."""
-    return str(timedelta(seconds=round(seconds)))

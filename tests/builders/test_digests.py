@@ -8,6 +8,7 @@ from PIL import Image
 
 from kdsweep.builders.digests import content_digests
 from kdsweep.config.resolve import resolve_config
+from kdsweep.data.images import content, file_digests
 from kdsweep.errors import UserError
 
 
@@ -26,11 +27,26 @@ def test_other_images_in_the_same_folder_have_another_digest(digests, tmp_path: 
     for name in ("cat", "dog"):
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.new("L", (8, 8), 30).save(tmp_path / "train" / name / "0.png")
-    words = ["dataset=image_folder", f"dataset.root={tmp_path}"]
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}", f"cache.folder={tmp_path}/cache"]
     before = digests(*words)
     assert digests(*words, "dataset.split_seed=3") == before  # the same images, split differently
     Image.new("L", (8, 8), 31).save(tmp_path / "train" / "cat" / "0.png")
     assert digests(*words)["dataset"] != before["dataset"]
+
+
+def test_files_that_have_not_changed_are_not_hashed_again(
+    digests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_digests, "UNSETTLED_NS", 0)
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 30).save(tmp_path / "train" / name / "0.png")
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}", f"cache.folder={tmp_path}/cache"]
+    before = digests(*words)
+    monkeypatch.setattr(content, "content_sha256", None)
+    assert digests(*words) == before
+    with pytest.raises(UserError, match="not callable"):
+        digests(*words, "cache.gib=0")
 
 
 def test_files_of_weights_are_digested_wherever_they_are_named(digests, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from kdsweep.common import pacing
-from kdsweep.common.pacing import LinePacer, lines_while, with_lines
+from kdsweep.common.pacing import LinePacer, Work, lines_while, watched, with_lines
 
 
 class FakeClock:
@@ -53,25 +53,41 @@ def slow(clock: FakeClock, items: int, seconds: float) -> Iterator[int]:
         clock.now += seconds
 
 
-def test_quick_work_has_no_lines_and_long_work_one_in_ten_seconds(
+def test_long_work_has_a_line_after_a_second_and_then_one_in_ten_with_the_time_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    assert list(with_lines(slow(clock, 9, 1), "hashing", total=9, clock=clock)) == [*range(9)]
+    assert list(with_lines(slow(clock, 9, 1 / 9), "hashing", total=9, clock=clock)) == [*range(9)]
     assert caplog.messages == []
     list(with_lines(slow(clock, 3000, 1 / 128), "hashing", total=3000, clock=clock))
-    assert caplog.messages == ["hashing: 1,280 of 3,000", "hashing: 2,560 of 3,000"]
+    assert caplog.messages == [
+        "hashing: 128 of 3,000, ETA 0:00:22",
+        "hashing: 1,408 of 3,000, ETA 0:00:12",
+        "hashing: 2,688 of 3,000, ETA 0:00:02",
+    ]
+
+
+def test_a_watcher_sees_long_work_four_times_a_second_until_it_ends() -> None:
+    clock, seen = FakeClock(), []
+    with watched(seen.append):
+        list(with_lines(slow(clock, 12, 1 / 8), "hashing", total=12, clock=clock))
+        assert seen == [Work("hashing", 8, 12), Work("hashing", 10, 12), None]
+        seen.clear()
+        next(with_lines("ab", "decoding"))  # an error ends it, too
+        assert seen == [None]
+    assert pacing.watchers == []
 
 
 def test_a_line_counts_what_an_item_holds(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    monkeypatch.setattr(pacing, "clock_time", lambda seconds: "soon")
     list(with_lines(["a", "b"], "decoding", each=256))
     list(with_lines(iter("ab"), "batches"))
     assert caplog.messages == [
         "decoding: 0 of 512",
-        "decoding: 256 of 512",
+        "decoding: 256 of 512, ETA soon",
         "batches: 0",
         "batches: 1",
     ]

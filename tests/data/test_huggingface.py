@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.huggingface import HuggingFace
+from kdsweep.data.images import encoded
 from kdsweep.data.images.lazy import StoredImages
 
 
@@ -144,6 +146,17 @@ def test_images_of_different_sizes_need_an_image_size(hf, tmp_path):
     assert HuggingFace(path, image_size=8, crop=True).load().test.images.shape == (4, 3, 8, 8)
 
 
+def test_a_second_load_decodes_nothing(path, tmp_path, monkeypatch):
+    def load():
+        source = HuggingFace(path)
+        source.cache = DiskCache(tmp_path / "kept", 1.0)
+        return source.load()
+
+    first = load()
+    monkeypatch.setattr(encoded, "_opened", None)
+    assert torch.equal(load().train.images, first.train.images)
+
+
 def test_unreadable_image_is_named_or_left_out(hf, tmp_path):
     columns = table(hf, 8, 0).cast_column("image", hf.Image(decode=False)).to_dict()
     columns["image"][3] = {"bytes": b"no image", "path": None}
@@ -168,7 +181,7 @@ def test_digest_follows_pixels_and_labels_but_not_the_place(hf, path, tmp_path):
 
 def test_digest_of_very_much_data_follows_the_sizes(path, monkeypatch):
     whole = HuggingFace(path).digest()
-    monkeypatch.setattr("kdsweep.data.images.decoding.DIGEST_GIB", 0)
+    monkeypatch.setattr("kdsweep.data.images.content.DIGEST_GIB", 0)
     assert HuggingFace(path).digest() not in (whole, HuggingFace(path, test_split=None).digest())
 
 

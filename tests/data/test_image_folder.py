@@ -11,7 +11,7 @@ from PIL import Image
 from kdsweep.common import pacing
 from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
-from kdsweep.data.images import decoding
+from kdsweep.data.images import content
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.inspection import DatasetInspector
@@ -232,7 +232,7 @@ def test_digest_of_very_much_data_follows_names_and_sizes(root, monkeypatch):
         return ImageFolder(str(root)).digest()
 
     whole = digest()
-    monkeypatch.setattr(decoding, "DIGEST_GIB", 0)
+    monkeypatch.setattr(content, "DIGEST_GIB", 0)
     first = digest()
     assert first != whole
     with (root / "train" / "cat" / "00.png").open("ab") as file:
@@ -532,22 +532,24 @@ def test_folder_that_cannot_be_read_is_not_passed_over(root, monkeypatch):
 )
 def test_hashing_and_decoding_that_take_long_have_lines(root, options, lines, monkeypatch, caplog):
     monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    monkeypatch.setattr(pacing, "clock_time", lambda seconds: "0:00:00")
     source = ImageFolder(str(root), **options)
     source.digest()
-    assert [m for m in caplog.messages if m.endswith(": 5 of 24")] == [
-        "hashing train images: 5 of 24"
+    assert [m for m in caplog.messages if m.endswith(": 5 of 24, ETA 0:00:00")] == [
+        "hashing train images: 5 of 24, ETA 0:00:00"
     ]
-    assert "hashing test images: 5 of 6" in caplog.messages
+    assert "hashing test images: 5 of 6, ETA 0:00:00" in caplog.messages
     caplog.clear()
     source.load()
-    assert [m for m in caplog.messages if m.endswith(": 5 of 24")] == [
-        f"{line}: 5 of 24" for line in lines
+    assert [m for m in caplog.messages if m.endswith(": 5 of 24, ETA 0:00:00")] == [
+        f"{line}: 5 of 24, ETA 0:00:00" for line in lines
     ]
 
 
 def test_the_inspection_of_images_on_disk_has_lines(root, monkeypatch, caplog):
     monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
+    monkeypatch.setattr(pacing, "clock_time", lambda seconds: "0:00:00")
     source = ImageFolder(str(root), memory_gib=ON_DISK, workers=0)
     DatasetInspector().inspect(load_dataset(source, OPTIONS), "here")
-    assert "looking for images in several parts: 5 of 6" in caplog.messages
+    assert "looking for images in several parts: 5 of 6, ETA 0:00:00" in caplog.messages
     assert "decoding images once: 0 of 6" in caplog.messages

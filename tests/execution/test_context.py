@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from kdsweep.common.notices import warn_once
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.fake import Fake
+from kdsweep.data.images import decoded
 from kdsweep.execution.context import TrainingContext
 from kdsweep.tracking.console import Progress
 
@@ -49,6 +51,27 @@ def test_data_sets_cut_from_the_same_images_read_them_once(
     dataset("dataset.train_fraction=0.5")
     dataset("dataset.train_fraction=0.25")
     assert list(reads.values()) == [2, 1]
+
+
+def test_images_in_files_are_decoded_by_the_first_command_only(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part, name in product(("train", "test"), ("cat", "dog")):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 30 + len(part)).save(tmp_path / part / name / "0.png")
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}", "dataset.val_fraction=0"]
+    given = ["dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.5,0.5,0.5]", "tracking=none"]
+    config = resolve_config(compose(*words, *given, f"cache.folder={tmp_path}/cache"))
+
+    def digest() -> str:
+        return TrainingContext(config.tracking, Progress(), config.cache).dataset(config).digest
+
+    first = digest()
+    monkeypatch.setattr(decoded, "decode", None)
+    assert digest() == first
+    config = replace(config, cache=replace(config.cache, gib=0))
+    with pytest.raises(TypeError):
+        digest()
 
 
 def test_a_sweep_over_the_size_of_the_data_reads_it_once(

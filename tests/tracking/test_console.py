@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from kdsweep.common import pacing
-from kdsweep.common.pacing import with_lines
+from kdsweep.common.pacing import lines_while, with_lines
 from kdsweep.tracking import console as progress_module
 from kdsweep.tracking.console import Progress
 
@@ -273,6 +273,28 @@ def test_lines_about_reading_data_are_for_logs(
     assert caplog.messages == []  # not twice
     list(with_lines("a", "hashing"))
     assert caplog.messages == ["hashing: 0 of 1"]
+
+
+def test_a_terminal_has_a_bar_while_data_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(pacing, "WATCH_SECONDS", 0)
+
+    def read(progress: Progress) -> None:
+        list(with_lines("abc", "hashing"))
+        progress.teacher("cnn", 1)
+
+    *drawn, last = [line for line in shown(read, terminal=True).splitlines() if line.strip()]
+    assert any("hashing" in line and "2/3" in line for line in drawn)
+    assert "teacher cnn" in last
+    assert "hashing" not in last
+
+
+def test_a_terminal_shows_a_call_of_unknown_length() -> None:
+    def wait(progress: Progress) -> None:
+        with lines_while("downloading", lambda: "12 MiB"):
+            pacing.watchers[-1](pacing.Work("downloading, 12 MiB"))
+
+    assert "downloading, 12 MiB" in shown(wait, terminal=True)
 
 
 def test_a_dumb_terminal_has_lines() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdsweep.tracking.pace import Pace, clock_time
+from kdsweep.tracking.pace import Pace
 
 
 class FakeClock:
@@ -66,8 +66,3 @@ def test_the_second_half_of_a_cohort_that_was_split_starts_again() -> None:
         epoch(pace, clock, number)
     epoch(pace, clock, 0)
     assert pace.seconds_left == pytest.approx(15)
-
-
-def test_clock_time() -> None:
-    assert clock_time(3723.4) == "1:02:03"
-    assert clock_time(90_000) == "1 day, 1:00:00"

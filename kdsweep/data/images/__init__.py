@@ -2,12 +2,16 @@
 
 The sources of images in files or tables use it; its rules are in docs/datasets.md.
 
-- decoding: ImageDecoder, Part, content_digest
+- content: Part, content_digest
+- file_digests: the sha256 of unchanged files, kept between commands
+- decoded: load_decoded, decode_all
+- decoding: ImageDecoder
 - download: explain_failed_download, warn_if_incomplete
-- encoded: EncodedImages, ImageFormat, UnreadableImage, decode, decode_all, read_header
+- encoded: EncodedImages, ImageFormat, UnreadableImage, decode, read_header
 - files: ImageFiles, SkippedFiles, class_folder, folder_names
 - formats: image_formats, image_endings
 - hf_table: TableImages
+- kept: KeptImages
 - lazy: StoredImages
 - pixels: to_eight_bits, upright_size
 """

@@ -1,37 +1,29 @@
 """Decodes the images of a source into the parts of a data set, in memory or on disk."""
 
-import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from kdsweep.common.pacing import with_lines
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.validation import check_positive, check_whole, shown
 from kdsweep.data.images import encoded
+from kdsweep.data.images.content import GIB, Part
+from kdsweep.data.images.decoded import Status, are_lasting, load_decoded, packed, unpacked
 from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, UnreadableImage
+from kdsweep.data.images.kept import KeptImages
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
 from kdsweep.data.types import Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
-DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
 DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
-
-Status = Brightness | UnreadableImage | None  # of ``Decoded``, or why there are no pixels
-
-
-class Part(NamedTuple):
-    """The encoded images of train, val or test, and the class number of each."""
-
-    images: EncodedImages
-    labels: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -70,18 +62,26 @@ class ImageDecoder:
             _parse_size(self.image_size)
 
     def load(
-        self, parts: Mapping[str, Part], class_names: Sequence[str]
+        self,
+        parts: Mapping[str, Part],
+        class_names: Sequence[str],
+        cache: DiskCache | None = None,
     ) -> dict[str, LabelledImages]:
         """Decode all parts, or read only their headers if they are to stay on disk.
+
+        Args:
+            cache: keeps the pixels and what is known of the images; what is there is not read.
 
         Raises ValueError if an image is unreadable, a class has no readable one, sizes differ and
         no image_size is given, or images of more than 8 bits a channel are all almost black.
         """
-        image_format = self._image_format(parts)
+        kept = KeptImages(parts, cache)
+        image_format = self._image_format(parts, kept)
         num_images = sum(len(part.labels) for part in parts.values())
         in_memory = num_images * prod(image_format[:3]) <= self.memory_gib * GIB
         read = {
-            name: self._read(part.images, image_format, in_memory) for name, part in parts.items()
+            name: self._read(name, part.images, image_format, kept, in_memory)
+            for name, part in parts.items()
         }
         _check_brightness(
             [(parts[name].images, status) for name, (_, status) in read.items()], self.white
@@ -96,16 +96,29 @@ class ImageDecoder:
             for name, (images, status) in read.items()
         }
 
-    def _image_format(self, parts: Mapping[str, Part]) -> ImageFormat:
+    def _image_format(self, parts: Mapping[str, Part], kept: KeptImages) -> ImageFormat:
         size = None if self.image_size is None else _parse_size(self.image_size)
         channels = self.channels
         if size is None or channels is None:
-            headers = dict(self._headers(parts))
-            if not headers:
-                raise ValueError("dataset.source must give readable images, got none")
-            size = size or _common_size(headers)
-            channels = channels or (1 if all(head.grey for head in headers.values()) else 3)
+            form = ("format", size, channels, self.skip_unreadable)
+            if (known := kept.read(*form)) is not None:
+                height, width, channels = json.loads(known.tobytes())
+                size = height, width
+            else:
+                size, channels = self._common_format(parts, size, channels)
+                found = json.dumps([*size, channels]).encode()
+                kept.keep([np.frombuffer(found, np.uint8)], *form)
         return ImageFormat(channels, *size, self.crop, self.white)
+
+    def _common_format(
+        self, parts: Mapping[str, Part], size: Size | None, channels: int | None
+    ) -> tuple[Size, int]:
+        """Size and channels of all images, where they are not given."""
+        headers = dict(self._headers(parts))
+        if not headers:
+            raise ValueError("dataset.source must give readable images, got none")
+        is_grey = all(head.grey for head in headers.values())
+        return size or _common_size(headers), channels or (1 if is_grey else 3)
 
     def _headers(self, parts: Mapping[str, Part]) -> Iterator[tuple[str, encoded.Header]]:
         """Names and headers of all readable images."""
@@ -119,10 +132,27 @@ class ImageDecoder:
                     raise header
 
     def _read(
-        self, images: EncodedImages, image_format: ImageFormat, in_memory: bool
+        self,
+        part: str,
+        images: EncodedImages,
+        image_format: ImageFormat,
+        kept: KeptImages,
+        in_memory: bool,
     ) -> tuple[Images, list[Status]]:
         if in_memory:
-            return encoded.decode_all(images, image_format)
+            return load_decoded(part, images, image_format, kept)
+        stored = StoredImages(images, image_format, self.workers)
+        form = ("checks", part, *image_format, self.skip_unreadable)
+        content = kept.read(*form)
+        if content is not None and (known := unpacked(content, images)) is not None:
+            return stored, known
+        status = self._check(images, image_format)
+        if are_lasting(status):
+            kept.keep([packed(status, images)], *form)
+        return stored, status
+
+    def _check(self, images: EncodedImages, image_format: ImageFormat) -> list[Status]:
+        """What can be known of images that stay on disk without decoding all of them."""
 
         def check(row: int) -> Brightness | None:
             # Pixels are decoded only to skip damaged images and to measure deep ones.
@@ -130,8 +160,7 @@ class ImageDecoder:
                 return encoded.decode(images, row, image_format).brightness
             return None
 
-        stored = StoredImages(images, image_format, self.workers)
-        return stored, encoded.attempt_all(check, range(len(images)), "checking images")
+        return encoded.attempt_all(check, range(len(images)), "checking images")
 
     def _without_unreadable(
         self, part: str, loaded: LabelledImages, status: Sequence[Status], names: Sequence[str]
@@ -152,27 +181,6 @@ class ImageDecoder:
                 f"got none of {names[lost[0]]!r} in {part}"
             )
         return readable
-
-
-def content_digest(parts: Mapping[str, Part]) -> str:
-    """sha256 over names, labels and bytes of all images, in hex.
-
-    Above 8 GiB it is over names, labels and sizes: reading hundreds of gigabytes before every
-    sweep would cost more than the mistakes it prevents.
-    """
-    digest = hashlib.sha256()
-    sizes = {name: part.images.num_bytes() for name, part in parts.items()}
-    reads_content = sum(map(sum, sizes.values())) <= DIGEST_GIB * GIB
-    for name, (images, labels) in parts.items():
-        digest.update(f"{name}\0{len(labels)}\0".encode())
-        for row, label in enumerate(with_lines(labels, f"hashing {name} images")):
-            content = (
-                encoded.content_sha256(images, row) if reads_content else str(sizes[name][row])
-            )
-            digest.update(
-                f"{images.key(row)}\0{label}\0{content}\0".encode(errors="surrogateescape")
-            )
-    return digest.hexdigest()
 
 
 def _common_size(headers: Mapping[str, encoded.Header]) -> Size:

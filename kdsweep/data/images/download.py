@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
-from kdsweep.data.images.decoding import Part
+from kdsweep.data.images.content import Part
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -25,6 +25,16 @@ from kdsweep.data.types import DataError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Size = tuple[int, int]  # (H, W)
+
+CHUNK_SECONDS = 0.05  # that a thread works for at a time; handing over each image costs 30 us
+MOST_IN_CHUNK = 64
+
+
+class Stamps(NamedTuple):
+    """N files, and what changes whenever one of them does."""
+
+    paths: NDArray[np.bytes_]  # (N,), relative to a root
+    marks: NDArray[np.int64]  # (N, 3): size, and the times of mtime and ctime in ns
 
 
 class EncodedImages(Protocol):
@@ -44,6 +54,13 @@ class EncodedImages(Protocol):
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
+
+    def stamps(self) -> Stamps | None:
+        """Of the files; None if the images are in no files of their own."""
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that the files are in."""
 
     def subset(self, index: Tensor) -> "EncodedImages":
         """The images at ``index``, still encoded."""
@@ -71,6 +88,7 @@ class Decoded(NamedTuple):
 
     pixels: NDArray[np.uint8]  # (channels, H, W)
     brightness: Brightness | None
+    header: Header  # of the image as it was
 
 
 class UnreadableImage(DataError):
@@ -116,13 +134,16 @@ def decode(images: EncodedImages, row: int, image_format: ImageFormat) -> Decode
     """
     mode = "L" if image_format.channels == 1 else "RGB"
     with _opened(images, row) as file:
+        grey = is_grey(file)  # first, as in read_header
         image, brightness = to_eight_bits(file, mode, image_format.white)
+    header = Header((image.height, image.width), grey)
     size = image_format.width, image_format.height
     if image.size != size:
         resize = ImageOps.fit if image_format.crop else Image.Image.resize
         image = resize(image, size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    return Decoded(pixels[None] if mode == "L" else pixels.transpose(2, 0, 1), brightness)
+    pixels = pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+    return Decoded(pixels, brightness, header)
 
 
 def read_header(images: EncodedImages, row: int) -> Header:
@@ -153,23 +174,32 @@ def attempt_all(
             return error
 
     # Pillow warns of odd but harmless things (transparency of a palette, very large images).
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return list(with_lines(pool.map(attempt, items), what, total=len(items)))
+        return list(in_threads(attempt, items, what))
 
 
-def decode_all(
-    images: EncodedImages, image_format: ImageFormat
-) -> tuple[Tensor, list[Brightness | UnreadableImage | None]]:
-    """All images as uint8 (N, channels, H, W), and the brightness in ``Decoded`` of each.
+def in_threads(
+    read: Callable[[Item], Result], items: Sequence[Item], what: str
+) -> Iterator[Result]:
+    """The result of ``read`` for each item, in order; read in threads.
 
-    An unreadable image has black pixels, and its exception in the list.
+    ``what`` is done, for the lines about it.
     """
-    decoded = torch.zeros(len(images), *image_format[:3], dtype=torch.uint8)
-    pixels = decoded.numpy()
 
-    def read(row: int) -> Brightness | None:
-        pixels[row], brightness = decode(images, row, image_format)
-        return brightness
+    def results() -> Iterator[Result]:
+        if not items:
+            return
+        began = time.perf_counter()
+        yield read(items[0])
+        most = CHUNK_SECONDS / max(time.perf_counter() - began, 1e-9)
+        size = max(1, min(MOST_IN_CHUNK, int(most)))
+        chunks = [items[start : start + size] for start in range(1, len(items), size)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                for chunk in pool.map(lambda chunk: [*map(read, chunk)], chunks):
+                    yield from chunk
+            finally:
+                pool.shutdown(cancel_futures=True)  # an error or Ctrl-C waits for no other chunk
 
-    return decoded, attempt_all(read, range(len(images)), "decoding images")
+    yield from with_lines(results(), what, total=len(items))

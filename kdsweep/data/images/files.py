@@ -11,9 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from kdsweep.common.notices import warn_once
+from kdsweep.common.pacing import with_lines
 from kdsweep.common.text import escape_unprintable
-from kdsweep.data.images.decoding import Part
-from kdsweep.data.images.encoded import regular
+from kdsweep.data.images.content import Part
+from kdsweep.data.images.encoded import Stamps, regular
 from kdsweep.data.images.formats import image_endings
 
 # Kinds of skipped files, as they are named in the warning.
@@ -33,11 +34,11 @@ class SkippedFiles:
     def __init__(self, published: str | None = None) -> None:
         self._published = published
         self._count: Counter[str] = Counter()
-        self._first: dict[str, Path] = {}
+        self._first: dict[str, str] = {}
 
-    def add(self, kind: str, path: Path) -> None:
+    def add(self, kind: str, path: str) -> None:
         """Count a file, link or device."""
-        if self._published is not None and path.name.endswith(self._published):
+        if self._published is not None and path.endswith(self._published):
             return
         self._count[kind] += 1
         self._first.setdefault(kind, path)
@@ -52,7 +53,7 @@ class SkippedFiles:
         return ", ".join(
             f"{kind} ({count})"
             if kind.startswith(".")
-            else f"{kind} ({count}: {escape_unprintable(str(self._first[kind]))})"
+            else f"{kind} ({count}: {escape_unprintable(self._first[kind])})"
             for kind, count in self._count.most_common()
         )
 
@@ -60,10 +61,10 @@ class SkippedFiles:
 class ImageFiles:
     """Files below ``root``, as ``EncodedImages``."""
 
-    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
-        self._root = root
+    def __init__(self, root: Path, paths: Sequence[str | Path]) -> None:
+        self.root = root
         # One flat array instead of N objects: workers share it without ever copying it.
-        self._relative = np.array([os.fsencode(path.relative_to(root)) for path in paths])
+        self._relative = np.array([os.fsencode(path) for path in _relative_to(root, paths)])
 
     def __len__(self) -> int:
         return len(self._relative)
@@ -75,10 +76,18 @@ class ImageFiles:
         return escape_unprintable(str(self._path(row)))
 
     def key(self, row: int) -> str:
-        return Path(os.fsdecode(self._relative[row])).as_posix()
+        return os.fsdecode(self._relative[row]).replace(os.sep, "/")
 
     def num_bytes(self) -> list[int]:
-        return [self._path(row).stat().st_size for row in range(len(self))]
+        sizes: list[int] = self.stamps().marks[:, 0].tolist()
+        return sizes
+
+    def stamps(self) -> Stamps:
+        """What changes when a file does. Raises OSError if one is missing."""
+        above = os.path.join(os.fsencode(self.root), b"")
+        stats = (os.stat(above + path) for path in self._relative.tolist())
+        marks = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
+        return Stamps(self._relative, np.array(marks, dtype=np.int64).reshape(-1, 3))
 
     def subset(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)
@@ -86,7 +95,15 @@ class ImageFiles:
         return chosen
 
     def _path(self, row: int) -> Path:
-        return self._root / os.fsdecode(self._relative[row])
+        return self.root / os.fsdecode(self._relative[row])
+
+
+def _relative_to(root: Path, paths: Sequence[str | Path]) -> Iterator[str]:
+    """Paths below the root, relative to it; ``pathlib`` takes a second for 60,000 of them."""
+    above = os.path.join(str(root), "")
+    for path in (os.fspath(path) for path in paths):
+        is_below = path.startswith(above)
+        yield path[len(above) :] if is_below else str(Path(path).relative_to(root))
 
 
 def class_folder(
@@ -113,12 +130,15 @@ def class_folder(
     for entry in visible_entries(folder):
         if not _is_folder(entry):
             kind = _kind(entry)
-            skipped.add(OUTSIDE if kind in image_endings() else kind, Path(entry.path))
-    files_of_class = [list(_image_files(folder / name, skipped)) for name in names]
-    taken = {file.real for files in files_of_class for file in files if not file.is_linked}
-    paths: list[Path] = []
+            skipped.add(OUTSIDE if kind in image_endings() else kind, entry.path)
+    found = ((name, file) for name in names for file in _image_files(folder / name, skipped))
+    files_of_class: dict[str, list[_File]] = {name: [] for name in names}
+    for name, file in with_lines(found, f"searching {folder.name} for images"):
+        files_of_class[name].append(file)
+    taken = {file.real for files in files_of_class.values() for file in files if not file.is_linked}
+    paths: list[str] = []
     labels: list[int] = []
-    for label, (name, files) in enumerate(zip(names, files_of_class, strict=True)):
+    for label, (name, files) in enumerate(files_of_class.items()):
         own = []
         for path, real, is_linked in files:
             if is_linked and real in taken:
@@ -131,7 +151,7 @@ def class_folder(
                 f"dataset.root must hold images in every class folder, got {folder / name} "
                 f"without any{f', left out are {skipped}' if str(skipped) else ''}"
             )
-        paths += sorted(own)
+        paths += sorted(own, key=_in_order_of_folders)
         labels += [label] * len(own)
     return Part(ImageFiles(root or folder.parent, paths), labels)
 
@@ -155,8 +175,13 @@ def _check_names(folder: Path, there: Sequence[str], names: Sequence[str], known
         )
 
 
+def _in_order_of_folders(path: str) -> list[str]:
+    """The key of the order that ``pathlib`` sorts paths in, folder by folder."""
+    return os.path.normcase(path).split(os.sep)
+
+
 class _File(NamedTuple):
-    path: Path
+    path: str
     real: str  # path with all links resolved
     is_linked: bool
 
@@ -164,7 +189,7 @@ class _File(NamedTuple):
 def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
     """The images below a class folder. No folder is visited twice, so cycles of links end."""
     visited: set[str] = set()
-    own, linked = ([], [folder]) if folder.is_symlink() else ([folder], [])
+    own, linked = ([], [str(folder)]) if folder.is_symlink() else ([str(folder)], [])
     while own or linked:
         is_linked = not own  # links come last, so that an image counts where it lies
         parent = (own or linked).pop()
@@ -174,7 +199,7 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
             continue
         visited.add(real_parent)
         for entry in visible_entries(parent):
-            path, via_link = Path(entry.path), is_linked or entry.is_symlink()
+            path, via_link = entry.path, is_linked or entry.is_symlink()
             real = os.path.realpath(path) if via_link else os.path.join(real_parent, entry.name)
             if _is_folder(entry):
                 if Path(real_parent).is_relative_to(real):
@@ -187,7 +212,7 @@ def _image_files(folder: Path, skipped: SkippedFiles) -> Iterator[_File]:
                 skipped.add(kind, path)
 
 
-def visible_entries(folder: Path) -> list["os.DirEntry[str]"]:
+def visible_entries(folder: str | Path) -> list["os.DirEntry[str]"]:
     """The entries of a folder that are not hidden, sorted by name. Raises OSError."""
     with os.scandir(folder) as entries:
         return sorted(filter(is_visible, entries), key=lambda entry: entry.name)
@@ -217,4 +242,5 @@ def _kind(entry: "os.DirEntry[str]") -> str:
         is_regular = False
     if not is_regular:
         return NOT_REGULAR
-    return Path(entry.name).suffix.lower() or NO_ENDING
+    dot = entry.name.rfind(".")
+    return entry.name[dot:].lower() if 0 < dot < len(entry.name) - 1 else NO_ENDING

@@ -16,6 +16,8 @@ from kdsweep.data.images.encoded import regular
 class TableImages:
     """A column of images as ``EncodedImages``; the table stays on disk."""
 
+    root = None
+
     def __init__(self, table: Any, column: str, split: str) -> None:
         encoded = hf_datasets().Image(decode=False)
         self._table = table.select_columns([column]).cast_column(column, encoded)
@@ -48,6 +50,9 @@ class TableImages:
             for size, file in zip(in_table, files, strict=True)
         ]
         return [every[row] for row in self._rows]
+
+    def stamps(self) -> None:
+        return None
 
     def subset(self, index: Tensor) -> "TableImages":
         chosen = copy(self)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.common.notices import warn_once
-from kdsweep.data.images.decoding import Part
+from kdsweep.data.images.content import Part
 from kdsweep.data.images.files import ImageFiles, folder_names
 from kdsweep.data.images.formats import image_endings
 from kdsweep.data.images.layout import IMAGES, PARTS, part_named, tables_in

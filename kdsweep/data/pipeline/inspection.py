@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdsweep.common.notices import warn_once
 from kdsweep.common.pacing import with_lines
-from kdsweep.data.images.decoding import DIGEST_GIB, GIB
+from kdsweep.data.images.content import DIGEST_GIB, GIB
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, in_order
 

@@ -1,0 +1,126 @@
+"""Digests of encoded images: what identifies the content of a data set on every machine."""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kdsweep.common.disk_cache import DiskCache
+from kdsweep.data.images.encoded import EncodedImages, Stamps, content_sha256, in_threads
+from kdsweep.data.images.file_digests import SHA256, Digests, FileDigests
+
+GIB = 2**30
+DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
+
+
+class Part(NamedTuple):
+    """The encoded images of train, val or test, and the class number of each."""
+
+    images: EncodedImages
+    labels: Sequence[int]
+
+
+def read_stamps(parts: Mapping[str, Part]) -> dict[str, Stamps | None]:
+    """What changes when a file of a part does; None for parts that are in no files.
+
+    Raises OSError if one is missing.
+    """
+    return {name: part.images.stamps() for name, part in parts.items()}
+
+
+def is_hashed(parts: Mapping[str, Part], stamps: Mapping[str, Stamps | None]) -> bool:
+    """Whether `content_digest` is over the bytes of all images."""
+    return sum(map(sum, _sizes(parts, stamps).values())) <= DIGEST_GIB * GIB
+
+
+def content_digest(
+    parts: Mapping[str, Part],
+    cache: DiskCache | None = None,
+    stamps: Mapping[str, Stamps | None] | None = None,
+) -> str:
+    """sha256 over names, labels and bytes of all images, in hex.
+
+    Above 8 GiB it is over names, labels and sizes: reading hundreds of gigabytes before every
+    sweep would cost more than the mistakes it prevents.
+
+    Args:
+        cache: keeps the digests of files; one that has not changed is not read.
+        stamps: those of the parts, if they have just been read.
+    """
+    stamps = read_stamps(parts) if stamps is None else stamps
+    digest = hashlib.sha256()
+    if is_hashed(parts, stamps):
+        images = {name: part.images for name, part in parts.items()}
+        found = file_digests(images, cache, stamps)
+        contents = {name: _in_hex(of_part) for name, of_part in found.items()}
+    else:
+        contents = {name: [*map(str, some)] for name, some in _sizes(parts, stamps).items()}
+    for name, (of_part, labels) in parts.items():
+        digest.update(f"{name}\0{len(labels)}\0".encode())
+        for row, (label, content) in enumerate(zip(labels, contents[name], strict=True)):
+            line = f"{of_part.key(row)}\0{label}\0{content}\0"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _sizes(
+    parts: Mapping[str, Part], stamps: Mapping[str, Stamps | None]
+) -> dict[str, Sequence[int]]:
+    """The encoded size of each image of each part."""
+    return {
+        name: part.images.num_bytes() if files is None else files.marks[:, 0].tolist()
+        for (name, part), files in zip(parts.items(), stamps.values(), strict=True)
+    }
+
+
+def file_digests(
+    parts: Mapping[str, EncodedImages],
+    cache: DiskCache | None = None,
+    stamps: Mapping[str, Stamps | None] | None = None,
+) -> dict[str, Digests]:
+    """The sha256 of each encoded image of each part, (N, 32).
+
+    Raises OSError if one cannot be read.
+    """
+    if stamps is None:
+        stamps = {name: images.stamps() for name, images in parts.items()}
+    known: dict[Path, FileDigests] = {}
+    digests = {
+        name: _digests(name, images, None if cache is None else stamps[name], cache, known)
+        for name, images in parts.items()
+    }
+    for of_root in known.values():
+        of_root.save()
+    return digests
+
+
+def _digests(
+    name: str,
+    images: EncodedImages,
+    files: Stamps | None,
+    cache: DiskCache | None,
+    known: dict[Path, FileDigests],
+) -> Digests:
+    what = f"hashing {name} images"
+    now, root = time.time_ns(), images.root
+    if files is None or root is None:
+        return _hashed(images, range(len(images)), what)
+    of_root = known[root] = known.get(root) or FileDigests(cache, root)
+    digests, is_known = of_root.find(files)
+    digests[~is_known] = _hashed(images, np.flatnonzero(~is_known).tolist(), what)
+    of_root.note(files, digests, is_known, now)
+    return digests
+
+
+def _hashed(images: EncodedImages, rows: Sequence[int], what: str) -> Digests:
+    read = in_threads(lambda row: content_sha256(images, row), rows, what)
+    content = b"".join(bytes.fromhex(digest) for digest in read)
+    return np.frombuffer(content, np.uint8).reshape(-1, SHA256)
+
+
+def _in_hex(digests: Digests) -> list[str]:
+    content = digests.tobytes().hex()
+    return [content[start : start + 2 * SHA256] for start in range(0, len(content), 2 * SHA256)]

@@ -1,0 +1,90 @@
+"""What has been computed of encoded images already, kept between commands."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from kdsweep.common.disk_cache import DiskCache
+from kdsweep.data.images.content import Part, content_digest, is_hashed, read_stamps
+from kdsweep.data.images.encoded import Stamps
+
+KIND = "images"
+DECODING = 1  # raised whenever equal files give other pixels, or other messages about them
+
+Bytes = NDArray[np.uint8]  # (number of bytes,)
+
+
+class KeptImages:
+    """Bytes about the images of one data set, found again as long as its content is the same.
+
+    Args:
+        cache: where they are kept; None, or one that is off: nowhere, and nothing is hashed.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], cache: DiskCache | None) -> None:
+        self._parts = parts
+        self._cache = cache if cache is not None and cache.limit > 0 else None
+        self._stamps: dict[str, Stamps | None] = {}
+        self._content: str | None = None
+        if self._cache is not None:
+            with suppress(OSError):  # an image cannot be read, which is reported when it is decoded
+                self._stamps = read_stamps(parts)
+                self._content = _content(parts, self._cache, self._stamps)
+
+    def read(self, *form: Any) -> Bytes | None:
+        """What was kept in this form, read-only; None if nothing was."""
+        if self._cache is None or self._content is None:
+            return None
+        return self._cache.read(KIND, self._key(form))
+
+    def keep(self, content: Sequence[Bytes], *form: Any) -> None:
+        """Keep these bytes, one after the other, unless a file has changed in the meantime."""
+        if self._cache is None or self._content is None or not self._is_unchanged():
+            return
+        size, key, start = sum(map(len, content)), self._key(form), 0
+        self._cache.discard(KIND, key)  # one that could not be used
+        with self._cache.write(KIND, key, (size,), np.uint8, self._about()) as kept:
+            for piece in content if kept is not None else ():
+                kept[start : start + len(piece)] = piece
+                start += len(piece)
+
+    def _key(self, form: Sequence[Any]) -> str:
+        jpeg = features.version("libjpeg_turbo")  # Pillow may be built with another one
+        words = [DECODING, Image.__version__, jpeg, self._content, *form]
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+    def _is_unchanged(self) -> bool:
+        now = read_stamps(self._parts)
+        return all(_is_equal(now[name], before) for name, before in self._stamps.items())
+
+    def _about(self) -> str:
+        roots = {str(part.images.root or "a table") for part in self._parts.values()}
+        return f"decoded images of {' and '.join(sorted(roots))}"
+
+
+def _is_equal(one: Stamps | None, other: Stamps | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.marks, other.marks)
+
+
+def _content(
+    parts: Mapping[str, Part], cache: DiskCache, stamps: Mapping[str, Stamps | None]
+) -> str | None:
+    """Identifies the content of images; None if that would take as long as reading them."""
+    digest = content_digest(parts, cache, stamps)
+    if is_hashed(parts, stamps):
+        return digest
+    known = hashlib.sha256(digest.encode())  # of names and sizes only
+    for name, of_part in stamps.items():
+        if of_part is None:
+            return None
+        known.update(f"\0{parts[name].images.root}\0".encode(errors="surrogateescape"))
+        known.update(of_part.marks.tobytes())
+    return known.hexdigest()
