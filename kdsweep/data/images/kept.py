@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import features
 
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.data.images.content import Part, content_digest, is_hashed, read_stamps
@@ -50,13 +51,15 @@ class KeptImages:
         size, key, start = sum(map(len, content)), self._key(form), 0
         self._cache.discard(KIND, key)  # one that could not be used
         with self._cache.write(KIND, key, (size,), np.uint8, self._about()) as kept:
-            for piece in content if kept is not None else ():
+            if kept is None:
+                return
+            for piece in content:
                 kept[start : start + len(piece)] = piece
                 start += len(piece)
 
     def _key(self, form: Sequence[Any]) -> str:
         jpeg = features.version("libjpeg_turbo")  # Pillow may be built with another one
-        words = [DECODING, Image.__version__, jpeg, self._content, *form]
+        words = [DECODING, PIL.__version__, jpeg, self._content, *form]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     def _is_unchanged(self) -> bool:
