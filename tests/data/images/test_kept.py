@@ -128,11 +128,11 @@ def test_other_forms_of_the_same_images_are_kept_apart(root, options):
     assert_equal(load(root, **options), load(root, gib=0, **options))
 
 
-@pytest.mark.parametrize("module", ["DECODING", "Image"])
+@pytest.mark.parametrize("module", ["DECODING", "PIL"])
 def test_another_version_decodes_again(root, reads, monkeypatch, module):
     load(root)
-    if module == "Image":
-        monkeypatch.setattr(kept.Image, "__version__", "another one")
+    if module == "PIL":
+        monkeypatch.setattr(kept.PIL, "__version__", "another one")
     else:
         monkeypatch.setattr(kept, module, kept.DECODING + 1)
     reads.clear()
