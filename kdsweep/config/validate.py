@@ -55,6 +55,13 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
     found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
+    if teacher["name"] == "none":
+        found += _unless(
+            teacher["logits"] == "fp32",
+            f"{prefix}logits",
+            teacher["logits"],
+            f"fp32 with {prefix[:-1]}=none",
+        )
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
         found.append(f"{prefix}{kinds[1]} must be empty with {prefix}{kinds[0]}, got both")
