@@ -13,7 +13,6 @@ from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import taught, teacher_features
 from kdsweep.training.arithmetic import computes_bf16
-from kdsweep.training.checkpoint import sha256
 from kdsweep.training.logit_cache import CachedTeacher
 from kdsweep.training.teacher import Ensemble, Teacher
 
@@ -49,8 +48,8 @@ def _identity(teacher: Teacher | Ensemble, spec: RunSpec, dataset: Dataset) -> d
         "numerics": NUMERICS,
         # A store may hold other weights by now, trained by another machine or version.
         "teachers": [
-            _teacher_identity(one, network.model)
-            for one, network in zip(spec.teachers, teacher.networks, strict=True)
+            _teacher_identity(one, loaded)
+            for one, loaded in zip(spec.teachers, teacher.teachers, strict=True)
         ],
         "is_ensemble": isinstance(teacher, Ensemble),
         "computed_by": _machine(config),
@@ -62,10 +61,10 @@ def _identity(teacher: Teacher | Ensemble, spec: RunSpec, dataset: Dataset) -> d
     }
 
 
-def _teacher_identity(teacher: TeacherSpec, network: torch.nn.Module) -> dict[str, Any]:
+def _teacher_identity(teacher: TeacherSpec, loaded: Teacher) -> dict[str, Any]:
     keys = ("precision", "memory_format", "logits", "fold_batchnorm")
     how = {key: getattr(teacher.config, key) for key in keys}
-    return {"model": teacher.model, "weights": sha256(network), **how}
+    return {"model": teacher.model, "weights": loaded.weights_sha256, **how}
 
 
 def _machine(config: RunConfig) -> dict[str, Any]:

@@ -115,8 +115,7 @@ class CachedTeacher:
     @property
     def _dtype(self) -> np.dtype[Any]:
         """float16 if all logits are rounded to that, else float32, which holds both exactly."""
-        teachers = self.teacher.teachers if isinstance(self.teacher, Ensemble) else (self.teacher,)
-        is_half = all(teacher.logits_dtype == "fp16" for teacher in teachers)
+        is_half = all(teacher.logits_dtype == "fp16" for teacher in self.teacher.teachers)
         return np.dtype(np.float16 if is_half else np.float32)
 
     def _key(self, **which: Any) -> str:

@@ -5,13 +5,14 @@ Shapes: B images in a batch, C classes.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import autocast
+from kdsweep.training.checkpoint import sha256
 from kdsweep.training.folding import Folding
 from kdsweep.training.views import output_of_views
 
@@ -40,6 +41,16 @@ class Teacher:
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
+
+    @property
+    def teachers(self) -> tuple["Teacher", ...]:
+        """The only one: an ensemble has its members here."""
+        return (self,)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The digest of its weights, computed once for all cohorts of a process."""
+        return sha256(self.network.model)
 
     def targets(self, batch: Batch, step: int) -> Output:
         """Its output for each view of a batch, with the features of train mode."""

@@ -46,6 +46,18 @@ def test_a_wrong_value_is_named(compose: Compose, word: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "allowed"),
+    [
+        ("teacher.online=true", "fp32 with teacher.online=true, whose logits are not kept"),
+        ("teacher=peers", "fp32 with teacher.peers, whose logits are not kept"),
+    ],
+)
+def test_logits_that_are_not_kept_are_not_rounded(compose: Compose, kind: str, allowed: str) -> None:
+    errors = validation_errors(resolve_config(compose(kind, "teacher.logits=fp16")))
+    assert errors == [f"teacher.logits must be {allowed}, got fp16"]
+
+
+@pytest.mark.parametrize(
     ("key", "option"), [("optimizer.momentum", "optimizer=sgd"), ("T", "loss=ce")]
 )
 def test_a_key_of_an_option_or_without_effect(refusal: Refusal, key: str, option: str) -> None:

@@ -9,11 +9,17 @@ from commands import Command, Compose, Specs
 from outcomes import digests
 
 from kdsweep.builders.data import build_dataset
+from kdsweep.config.schema import CacheConfig
 from kdsweep.execution import teacher_logits
+from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import teacher_arithmetic
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_untrained_teacher
+from kdsweep.tracking.console import Progress
+from kdsweep.training import teacher
+from kdsweep.training.checkpoint import sha256
+from kdsweep.training.logit_cache import CachedTeacher
 from kdsweep.training.teacher import Ensemble, Teacher
 
 BASE = ["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"]
@@ -51,9 +57,9 @@ def specs(compose: Compose) -> Specs:
 def identity(specs: Specs, *words: str) -> tuple[RunSpec, dict[str, Any]]:
     (spec,) = specs([*BASE, *words])
     dataset = build_dataset(spec.config.dataset, "cpu")
-    teacher = build_untrained_teacher([spec], dataset, 10)
-    assert isinstance(teacher, Teacher | Ensemble)
-    return spec, teacher_logits._identity(teacher, spec, dataset)
+    untrained = build_untrained_teacher([spec], dataset, 10)
+    assert isinstance(untrained, Teacher | Ensemble)
+    return spec, teacher_logits._identity(untrained, spec, dataset)
 
 
 def test_every_change_that_alters_a_bit_is_another_entry(
@@ -112,7 +118,9 @@ def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(
         calls.append(step)
         return targets(self, batch, step)
 
+    hashed: list[Any] = []
     monkeypatch.setattr(Teacher, "targets", counted)
+    monkeypatch.setattr(teacher, "sha256", lambda model: hashed.append(model) or sha256(model))
     words = ["T=1,4", "trainer.epochs=1"]
     plain = digests(command(*words, "cache.gib=0"))
     once = len(calls)
@@ -120,7 +128,39 @@ def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(
     split = command(*words, "hydra.launcher.cohort_size=1")
     assert digests(split) == plain
     assert len(calls) == 2 * once  # of its first cohort alone
+    assert len(hashed) == 1  # for both cohorts
     assert digests(command(*words)) == plain
     assert len(calls) == 2 * once
-    assert command("loss=fitnet", "trainer.epochs=1").code == 0
-    assert len(calls) == 3 * once  # features are not kept
+
+
+def test_a_teacher_whose_features_are_read_is_not_kept(specs: Specs, tmp_path: Path) -> None:
+    logits, features = specs([*BASE, "loss=kl"], [*BASE, "loss=fitnet"])
+    dataset = build_dataset(logits.config.dataset, "cpu")
+    with Progress() as progress:
+        context = TrainingContext({"uri": None}, progress, CacheConfig(str(tmp_path), 1.0))
+        for cohort, is_kept in (([logits], True), ([features], False), ([logits, features], False)):
+            untrained = build_untrained_teacher(cohort, dataset, 10)
+            assert isinstance(untrained, Teacher)
+            found = teacher_logits.with_logit_cache(untrained, cohort, dataset, context)
+            assert isinstance(found, CachedTeacher) == is_kept
+
+
+@pytest.mark.slow
+def test_the_second_block_of_a_search_does_not_run_the_teacher(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    targets = Teacher.targets
+
+    def counted(self: Teacher, batch: Any, step: int) -> Any:
+        calls.append(step)
+        return targets(self, batch, step)
+
+    monkeypatch.setattr(Teacher, "targets", counted)
+    assert command("T=1", "trainer.epochs=1", "cache.gib=0").code == 0
+    once, words = len(calls), ["search=bayes", "search.name=mine", "search.seeds=[0]"]
+    words += ["search.finalists=0", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
+    found = command(*words, "trainer.epochs=1", "loss=kl", "T=interval(1,4)")
+    assert found.code == 0, found.err
+    assert len(list(found.folder.glob("multirun/mine/*/seed-0/result.json"))) == 4
+    assert len(calls) == 2 * once  # of its first block alone

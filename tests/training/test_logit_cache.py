@@ -1,12 +1,24 @@
 """A teacher whose logits are on disk: the bits of one that computes them, without computing."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from toys import BATCH, CLASSES, MEAN, STD, images, make_stream, make_student, make_teacher, train
+from toys import (
+    BATCH,
+    CLASSES,
+    MEAN,
+    STD,
+    images,
+    make_stream,
+    make_student,
+    make_teacher,
+    make_val,
+    train,
+)
 
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.types import Batch, Output
@@ -20,6 +32,7 @@ from kdsweep.training.checkpoint import sha256
 from kdsweep.training.logit_cache import LOGITS, CachedTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
+from kdsweep.training.trainer import with_teacher
 
 
 @pytest.fixture
@@ -109,6 +122,22 @@ def test_what_is_read_has_the_bits_of_what_is_computed(
         assert third.is_contiguous()
         assert torch.equal(first, second)
         assert torch.equal(first, third)
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_the_logits_of_a_split_have_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    split = make_val()
+    plain = with_teacher(split, TEACHERS[name]()).teacher_logits
+    written = with_teacher(split, cached(TEACHERS[name](), tmp_path)).teacher_logits
+    monkeypatch.setattr(Teacher, "logits", None)  # from here on, it cannot be run
+    read = with_teacher(split, cached(TEACHERS[name](), tmp_path)).teacher_logits
+    assert plain is not None
+    assert written is not None
+    assert read is not None
+    assert torch.equal(plain, written)
+    assert torch.equal(plain, read)
 
 
 def test_fp16_logits_are_what_fp16_holds() -> None:
@@ -206,3 +235,35 @@ def test_other_identities_and_epochs_are_other_entries(tmp_path: Path, calls: li
     with cached(make_teacher(), tmp_path, data="a").epoch(make_stream(), 2) as source:
         source.targets(next(iter(make_stream().epoch(2))), 0)
     assert calls[3:] == [BATCH]
+
+
+def keep_epoch(folder: Path, both: Any, digest: Any) -> None:
+    """Run an epoch of the teacher in a process that has begun to keep it when another one does."""
+    torch.set_num_threads(1)
+    found = []
+    with cached(one(), folder).epoch(stream(), 1) as source:
+        both.wait(60)
+        for step, batch in enumerate(stream().epoch(1)):
+            found.append(source.targets(batch, step).logits)
+        both.wait(60)
+    digest.put(torch.cat(found).numpy().tobytes())
+
+
+@pytest.mark.slow
+def test_two_processes_that_compute_the_same_epoch_keep_one(
+    tmp_path: Path, calls: list[int]
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    both, digests = spawn.Barrier(2), spawn.Queue()
+    processes = [spawn.Process(target=keep_epoch, args=(tmp_path, both, digests)) for _ in "ab"]
+    for process in processes:
+        process.start()
+    first, second = digests.get(timeout=120), digests.get(timeout=120)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(list(tmp_path.glob("*/[!.]*/array.bin"))) == 1
+    assert list(tmp_path.glob("*/.*.*")) == []  # no draft is left
+    read = all_logits(cached(one(), tmp_path), stream())
+    assert calls == []
+    assert first == second == torch.cat(read).numpy().tobytes()
