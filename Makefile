@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Every process would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup sweep search ui docs docs-serve test test-all check format bench lock clean
+.PHONY: help setup sweep search ui docs docs-serve test test-all check format bench accuracy lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,9 +57,13 @@ format: setup ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## docs/performance.md and the README's sentence, measured (DATA=FOLDER: on your images)
-	$(BIN)/python benchmarks/performance.py $(if $(DATA),--data "$(DATA)") || test $$? = 3
+bench: setup ## docs/performance.md and the README's sentence, measured (DATA=FOLDER IMAGES=FOLDER: on yours)
+	$(BIN)/python benchmarks/performance.py $(if $(DATA),--data "$(DATA)") $(if $(IMAGES),--images "$(IMAGES)") \
+	  $(BENCH_ARGS) || test $$? = 3
 	$(BIN)/python benchmarks/performance.py --write
+
+accuracy: setup ## the accuracy of bf16 and channels_last in docs/performance.md (DATA=FOLDER)
+	$(BIN)/python benchmarks/precision_accuracy.py --data "$(DATA)" --write || test $$? = 3
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --group dev pyproject.toml \

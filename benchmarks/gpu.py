@@ -1,6 +1,6 @@
 """Times training steps on a GPU: a user's loop, lockstep, the floor, and two experiments.
 
-    python benchmarks/gpu.py --out FOLDER --minutes 8
+    python benchmarks/gpu.py --out FOLDER --minutes 6
     python benchmarks/gpu.py --out FOLDER --device cpu --size small --minutes 2   # a rehearsal
 
 Pairs of networks, each in fp32, in bf16 and channels_last, and in fp32 and channels_last, on made
@@ -32,7 +32,6 @@ from kdsweep.common.text import error_reason
 from kdsweep.training.memory import release_memory
 
 MOST_ROUNDS = 7
-BATCHES = {"full": 10, "small": 1}
 
 
 class Clock:
@@ -80,7 +79,7 @@ def measure(
     pair: Pair, form: str, device: str, options: argparse.Namespace, clock: Clock
 ) -> Measured:
     """One pair in one form. A column that cannot be built or run is left out, with the reason."""
-    batches = options.batches or BATCHES[options.size]
+    batches = options.batches or pair.batches
     found = Measured(pair.work.name, form, pair.batch, batches)
     try:
         row = _row(pair, form, device, batches, options.threads)
@@ -94,6 +93,7 @@ def measure(
         for name in names:
             if clock.left < 0 and number:  # at least one round
                 return found
+            row.prepare(name)
             seconds[name] = timed(columns[name], device)
         for name, value in seconds.items():
             found.samples.setdefault(name, []).append(value)
@@ -110,7 +110,7 @@ def _warm_columns(
     row: Row, found: Measured, device: str, clock: Clock
 ) -> dict[str, Callable[[], object]]:
     """The columns that work, each run once; and how far the experiments are from the loop."""
-    columns = {}
+    columns: dict[str, Callable[[], object]] = {}
     for name, make in row.columns().items():
         if clock.left < 0 and columns:
             found.failed[name] = "not measured for lack of time"
@@ -126,6 +126,7 @@ def _warm_columns(
                 found.differences[name] = row.differences(name)
         except Exception as error:
             found.failed[name] = error_reason(error)
+            release_memory()
             continue
         columns[name] = column
         found.students[name], found.samples[name] = row.students_of(name), []
@@ -145,9 +146,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of gpu.json and gpu.md")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of all measurements")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of all measurements")
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--batches", type=int, help="in a round; default: by the size")
+    parser.add_argument("--batches", type=int, help="in a round; default: by pair and size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--least", type=float, default=5.0, help="seconds a pair needs at least")
     return parser.parse_args()

@@ -7,6 +7,7 @@ none of the compared loops has. Teachers have their initial weights; speed does 
 
 import itertools
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +20,21 @@ from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_network
 from kdsweep.cli import CONF
 from kdsweep.config.run_config import RunConfig
+from kdsweep.config.schema import CacheConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
+from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.teacher_logits import with_logit_cache
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.spec import RunSpec
 from kdsweep.runs.units import build_unit, build_untrained_teacher
+from kdsweep.tracking.console import Progress
 from kdsweep.training.student import Student
+from kdsweep.training.teacher import Teacher
 from kdsweep.training.trainer import AnyTeacher, fit
 
 GRID = tuple(itertools.product((1, 4, 16), (0.1, 0.5, 0.9)))  # T, alpha
+KEPT_GIB = 1.0
 EPOCHS = 1000  # of the recipe, of which only the first are trained
 
 
@@ -38,11 +45,13 @@ class Work:
     Attributes:
         words: overrides of train.py, without the data set unless the work has its own.
         batches: of 128 images, in an epoch; None: the epoch of its own data set.
+        contiguous: whether contiguous memory is timed next to the format that `auto` stands for.
     """
 
     name: str
     words: tuple[str, ...]
     batches: int | None = None
+    contiguous: bool = False
 
 
 CIFAR = (
@@ -50,7 +59,9 @@ CIFAR = (
     "trainer.batch_size=128",
 )
 WORKS = {
-    "vgg": Work("VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2),
+    "vgg": Work(
+        "VGG16 -> convnet4", ("teacher=vgg16", "student=convnet4", *CIFAR), 2, contiguous=True
+    ),
     "resnet": Work("resnet56 -> resnet20", ("teacher=resnet56", "student=resnet20", *CIFAR), 1),
     "digits": Work("cnn -> mlp, digits", ("dataset=digits", "teacher=cnn", "student=mlp")),
 }
@@ -98,15 +109,24 @@ class Cohorts:
         """Of the first run; the others differ in T and alpha."""
         return self.specs[0].config
 
-    def students(self) -> list[Student]:
-        """Nine students with their initial weights."""
+    def students(self, count: int = len(GRID)) -> list[Student]:
+        """The students of the first runs of the nine, with their initial weights."""
         networks = self.teacher.networks if self.teacher else ()
         steps = self.stream.steps_per_epoch
         return [
             student
-            for spec in self.specs
+            for spec in self.specs[:count]
             for student in build_unit(spec, self.dataset, networks, steps).students
         ]
+
+    def with_kept_logits(self, folder: Path) -> "Cohorts":
+        """The same with the teacher's logits on disk, where one pass of an epoch keeps them."""
+        with Progress() as progress:
+            context = TrainingContext({"uri": None}, progress, CacheConfig(str(folder), KEPT_GIB))
+            assert isinstance(self.teacher, Teacher), "it is one frozen network"
+            other = copy(self)
+            other.teacher = with_logit_cache(self.teacher, self.specs, self.dataset, context)
+        return other
 
     def train_epoch(self, students: Sequence[Student]) -> None:
         """Train their next epoch, without evaluation. Raises RuntimeError if a student fails."""

@@ -11,17 +11,25 @@ TOP = Path(__file__).parents[2]
 TRAIN = str(TOP / "train.py")
 FIRST_STEP = str(Path(__file__).with_name("first_step.py"))
 IMPORT_TORCH = ("-c", "import torch")
+HELP = (TRAIN, "--help")
+# What Hydra itself needs for the config of train.py.
+COMPOSE = (
+    "-c",
+    "import hydra; from kdsweep.common.conf import CONF;"
+    " from kdsweep.config.register import register; register();"
+    " hydra.initialize_config_dir(str(CONF)); hydra.compose('train')",
+)
 
 
-def run_python(words: Sequence[str], folder: Path, threads: int = 1) -> str:
-    """Run Python with these words in a folder; returns what it printed.
+def run_python(words: Sequence[str], folder: Path, threads: int = 1, top: Path = TOP) -> str:
+    """Run Python with these words in a folder, with a checkout's kdsweep; returns what it printed.
 
     Raises RuntimeError with the end of its output if it fails.
     """
     ended = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env=environment(threads),
+        env=environment(threads, top),
         capture_output=True,
         text=True,
     )
@@ -31,18 +39,18 @@ def run_python(words: Sequence[str], folder: Path, threads: int = 1) -> str:
     return ended.stdout
 
 
-def seconds_of(words: Sequence[str], folder: Path, threads: int = 1) -> float:
+def seconds_of(words: Sequence[str], folder: Path, top: Path = TOP) -> float:
     """Seconds from the start of Python with these words to its end."""
     began = time.perf_counter()
-    run_python(words, folder, threads)
+    run_python(words, folder, top=top)
     return time.perf_counter() - began
 
 
-def environment(threads: int) -> dict[str, str]:
-    """This checkout's kdsweep, whichever is installed, and a number of torch threads."""
+def environment(threads: int, top: Path) -> dict[str, str]:
+    """A checkout's kdsweep, whichever is installed, and a number of torch threads."""
     return {
         **os.environ,
-        "PYTHONPATH": str(TOP),
+        "PYTHONPATH": str(top),
         "OMP_NUM_THREADS": str(threads),
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -4,9 +4,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from speed.cohorts import WORKS
-from speed.rounds import Samples, Spread
+from speed.rounds import Samples, Spread, ratio
+from speed.start_times import COMPOSED, HELPED, SECOND_DIGITS, SECOND_IMAGES
 from speed.step_times import CACHED_LOCKSTEP, LOCKSTEP, column
-from speed.tables import Results, above_floor, cached_above_floor, of_solo, settings_of
+from speed.sweep_costs import KINDS, RUNS, WITH_ALL
+from speed.tables import (
+    Results,
+    above_floor,
+    against,
+    cached_above_floor,
+    of_solo,
+    overhead_per_run,
+    settings_of,
+    sizes,
+)
 
 FP32, BF16 = "fp32 auto", "bf16 auto"
 # Lockstep relative to nine runs of the user's loop, computed and from the cache.
@@ -19,6 +30,12 @@ SOLO_BOUNDS = {
 # Lockstep relative to its own floor and one forward pass of the teacher; cached, to its floor.
 FLOOR_BOUNDS = {"vgg": 1.10, "resnet": 1.05}
 CACHED_FLOOR_BOUND = 1.05
+# A command relative to another one.
+START_BOUNDS = {(HELPED, COMPOSED): 1.5, (SECOND_IMAGES, SECOND_DIGITS): 2.0}
+# The overhead of a run in a large sweep, relative to that in a small one.
+FLAT_BOUND = 1.1
+# A command of 60 runs relative to that of the commit before this was built (e4fe4e7).
+AGAINST_BOUND = 0.35
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,24 @@ def compare(results: Results) -> Iterator[Comparison]:
     for key, samples in results["steps"].items():
         for setting in settings_of(samples):
             yield from _of_setting(key, samples, setting)
+    samples = results.get("starts", {})
+    for (name, other), bound in START_BOUNDS.items():
+        if name in samples:
+            yield Comparison(f"{name} / {other}", ratio(samples[name], samples[other]), bound)
+    yield from _of_commands(results)
+
+
+def _of_commands(results: Results) -> Iterator[Comparison]:
+    if costs := results.get("many"):
+        base = overhead_per_run(costs, WITH_ALL, RUNS)
+        for runs in sizes(costs):
+            measured = ratio(overhead_per_run(costs, WITH_ALL, runs), base)
+            title = f"overhead of a run, {runs} runs / {RUNS} runs"
+            yield Comparison(title, measured, FLAT_BOUND)
+    if samples := results.get("against"):
+        for kind in KINDS:
+            title = f"{RUNS} runs {kind}, this checkout / the other one"
+            yield Comparison(title, against(samples, kind), AGAINST_BOUND)
 
 
 def _of_setting(key: str, samples: Samples, setting: str) -> Iterator[Comparison]:

@@ -68,17 +68,21 @@ def write(folder: Path, machine: dict[str, str], rows: list[Measured], note: str
 
 def page(machine: dict[str, str], rows: list[Measured], note: str) -> str:
     """All tables."""
-    facts = "".join(f"| {name} | {value} |\n" for name, value in machine.items())
+    facts = "\n".join(f"| {name} | {value} |" for name, value in machine.items())
     parts = ["# Training steps", f"| machine | |\n|---|---|\n{facts}", EXPLANATION]
     parts += [table(row) for row in rows] + ([note] if note else [])
     return "\n\n".join(parts) + "\n"
 
 
 EXPLANATION = (
-    "Milliseconds of one batch of all students of a column: median (smallest..largest) of"
-    " interleaved rounds. *per student*: divided by their number. *of the loop*: relative to as"
-    " many runs of the loop on ready images, in the same rounds. *of the floor*: relative to the"
-    " bare steps of as many students. *MiB*: the peak of memory beyond images and teacher."
+    "*loop*: a plain PyTorch loop for one run, with PyTorch's default kernels, which in fp32 are"
+    " TF32 for convolutions on a GPU that has it. *lockstep N*: N students of kdsweep. *floor N*:"
+    " the bare steps of N students on ready images and teacher's logits, with the kernels of"
+    " kdsweep (deterministic, no TF32) or PyTorch's default ones.\n\n"
+    "*ms*: of one batch of all students of a row, median (smallest..largest) of interleaved rounds."
+    " *per student*: divided by their number. *of the loop*: relative to as many runs of the loop"
+    " on ready images, in the same rounds. *of the floor*: relative to the bare steps of as many"
+    " students. *MiB*: the peak of a GPU's memory beyond what was in use before the row."
 )
 
 
@@ -92,9 +96,9 @@ def table(row: Measured) -> str:
     lines = ["| | students | ms | per student | of the loop | of the floor | MiB |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [line(row, column) for column in row.samples if row.samples[column]]
-    lines += [f"| {column} | | {reason} | | | | |" for column, reason in row.failed.items()]
-    lines += ["", *(bits(name, found) for name, found in row.differences.items())]
-    return "\n".join([title, "", *lines]).rstrip()
+    notes = [bits(name, found) for name, found in row.differences.items()]
+    notes += [f"{name} is left out: {reason}." for name, reason in row.failed.items()]
+    return "\n\n".join([title, "\n".join(lines), *notes])
 
 
 def line(row: Measured, column: str) -> str:
@@ -112,6 +116,7 @@ def line(row: Measured, column: str) -> str:
 def bits(name: str, found: dict[str, float]) -> str:
     """The sentence about an experiment's results."""
     return (
-        f"{name}: after {found['steps']:.0f} steps {found['equal']:.0%} of the tensors have the"
-        f" bits of the loop; the largest difference is {found['largest']:.1e} of the largest value."
+        f"{name}: weights after {found['steps']:.0f} steps, compared with those of the loop over"
+        f" the same students: {found['equal']:.0%} of the tensors have the same bits; the largest"
+        f" difference is {found['largest']:.1e} of the largest value."
     )

@@ -6,7 +6,6 @@ lockstep N, floor N: N students of kdsweep, and their bare steps with the same k
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +18,13 @@ from kdsweep.training.determinism import deterministic_kernels
 from speed import floor
 from speed.cohorts import Cohorts, Work
 from speed.floor import BareStudent
+from speed.machine import usable_cores
 from speed.solo_loop import SoloRun, distillation_loss, make_loader
 from speed.stacked import EXPERIMENTS, Looped, difference
 
 LOADER, TENSORS, DEFAULT = "loop, DataLoader", "loop, ready images", "floor, default kernels"
 MOST_WORKERS = 8
+PREFETCHED = 2  # batches of a worker, PyTorch's default
 REPEATED = 8  # times that the loader's images come before its order is drawn anew
 
 
@@ -33,12 +34,14 @@ class Pair:
 
     Attributes:
         batch: images in a batch.
+        batches: in a round.
         counts: numbers of students in lockstep.
     """
 
     work: Work
     shape: tuple[int, int, int]
     batch: int
+    batches: int
     counts: tuple[int, ...]
 
     def words(self, batches: int) -> tuple[str, ...]:
@@ -62,14 +65,14 @@ MOBILE = Work(
 )
 SIZES = {
     "full": [
-        Pair(RESNET, (3, 32, 32), 128, (1, 9, 32)),
-        Pair(VGG, (3, 32, 32), 128, (1, 9, 32)),
-        Pair(MOBILE, (3, 224, 224), 32, (1, 9)),
+        Pair(RESNET, (3, 32, 32), 128, 10, (1, 9, 32)),
+        Pair(VGG, (3, 32, 32), 128, 10, (1, 9, 32)),
+        Pair(MOBILE, (3, 224, 224), 32, 3, (1, 9, 32)),
     ],
     "small": [
-        Pair(RESNET, (3, 32, 32), 8, (1, 2, 3)),
-        Pair(VGG, (3, 32, 32), 8, (1, 2, 3)),
-        Pair(MOBILE, (3, 64, 64), 4, (1, 2)),
+        Pair(RESNET, (3, 32, 32), 8, 1, (1, 2, 3)),
+        Pair(VGG, (3, 32, 32), 8, 1, (1, 2, 3)),
+        Pair(MOBILE, (3, 64, 64), 4, 1, (1, 2, 3)),
     ],
 }
 FORMS = {
@@ -90,15 +93,10 @@ class Row:
 
     def __init__(self, cohorts: Cohorts, pair: Pair) -> None:
         self.cohorts, self.pair, self.device = cohorts, pair, cohorts.device
-        trainer = cohorts.config.trainer
-        self.precision = trainer.precision
-        is_last = trainer.memory_format == "channels_last"
-        self.memory_format = torch.channels_last if is_last else torch.contiguous_format
+        self.precision, self.memory_format = floor.form(cohorts)
+        self.workers = min(usable_cores() - 1, MOST_WORKERS)
         with deterministic_kernels(self.device):
-            self.batches = [
-                batch._replace(images=batch.images.contiguous(memory_format=self.memory_format))
-                for batch in floor.ready_batches(cohorts)
-            ]
+            self.batches = floor.ready_batches(cohorts)
 
     def columns(self) -> dict[str, Callable[[], Callable[[], object]]]:
         """What makes each column: it returns what is called once a round."""
@@ -127,8 +125,14 @@ class Row:
         return 1 if column in (LOADER, TENSORS) else self.some
 
     def loop_with_loader(self) -> Callable[[], object]:
-        run, images = self._solo_run(), endless(self._loader())
-        return lambda: run.train_epoch(self._in_format(images, len(self.batches)))
+        run, self._loaded = self._solo_run(), endless(self._loader())
+        return lambda: run.train_epoch(self._in_format(self._loaded, len(self.batches)))
+
+    def prepare(self, column: str) -> None:
+        """Before a column is timed: what workers have loaded ahead meanwhile would cost nothing."""
+        if column == LOADER:
+            for _ in itertools.islice(self._loaded, PREFETCHED * self.workers):
+                pass
 
     def loop_on_tensors(self) -> Callable[[], object]:
         run = self._solo_run()
@@ -160,24 +164,25 @@ class Row:
         return train
 
     def differences(self, name: str) -> dict[str, float]:
-        """How far an experiment's students are from those of the loop after an epoch."""
+        """How far an experiment's students are from those of the loop after an epoch.
+
+        Without dropout, whose masks are drawn in another order.
+        """
         with deterministic_kernels(self.device):
             looped = Looped(self.bare_students(self.some))
             others = self.bare_students(self.some)
             for one, other in zip(looped.students, others, strict=True):
                 other.model.load_state_dict(one.model.state_dict())
+            for student in (*looped.students, *others):
+                without_dropout(student.model)
             return difference(EXPERIMENTS[name](others, self.batches[0]), looped, self.batches)
 
     def bare_students(self, count: int) -> list[BareStudent]:
-        """As many, in the form of the row."""
+        """As many, with the options of the nine runs in turn."""
         made = itertools.chain.from_iterable(
             floor.bare_students(self.cohorts) for _ in itertools.count()
         )
-        students = list(itertools.islice(made, count))
-        for student in students:
-            student.model.to(memory_format=self.memory_format)
-            student.precision = self.precision
-        return students
+        return list(itertools.islice(made, count))
 
     def _solo_run(self) -> "AutocastRun":
         student, teacher = (
@@ -192,7 +197,7 @@ class Row:
         return make().to(memory_format=self.memory_format)
 
     def _loader(self) -> DataLoader[tuple[Tensor, int]]:
-        data, cores = self.cohorts.dataset, os.cpu_count() or 1
+        data = self.cohorts.dataset
         loader = make_loader(
             data.train.images[:].repeat(REPEATED, 1, 1, 1),
             data.train.labels.repeat(REPEATED),
@@ -200,14 +205,14 @@ class Row:
             mean=data.mean,
             std=data.std,
         )
-        workers = min(cores - 1, MOST_WORKERS)
         return DataLoader(
             loader.dataset,
             batch_size=self.pair.batch,
             shuffle=True,
             drop_last=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
+            num_workers=self.workers,
+            prefetch_factor=PREFETCHED if self.workers else None,
+            persistent_workers=self.workers > 0,
             pin_memory=self.device != "cpu",
         )
 
@@ -238,6 +243,12 @@ class AutocastRun(SoloRun):
         loss.backward()
         self.optimizer.step()
         return loss
+
+
+def without_dropout(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def endless(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, Tensor]]:

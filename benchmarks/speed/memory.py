@@ -33,7 +33,7 @@ def train_and_measure(work: str, runs: int, threads: int, words: Sequence[str]) 
     """The same in this process."""
     whole = [*WORKS[work].words, *words]
     cohorts = Cohorts(whole, load_images(whole), threads=threads, device="cpu")
-    students = cohorts.students()[:runs]
+    students = cohorts.students(runs)
     cohorts.train_epoch(students)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kilo = 1 if sys.platform == "darwin" else 1024

@@ -61,7 +61,8 @@ class Graphed(Looped):
         for student in students:
             student.optimizer.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # The thread of a DataLoader that pins memory may call CUDA meanwhile.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             super().step(self.inputs)
         self._restore(before)
 
@@ -121,7 +122,8 @@ class Stacked:
         is_bf16, kind = self.precision == "bf16", batch.images.device.type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=is_bf16, cache_enabled=False):
             logits = functional_call(self.base, (parameters, buffers), (batch.images,))
-            return distillation_loss(logits, batch.teacher_logits, batch.labels, T, alpha)  # type: ignore[arg-type]
+        target = batch.teacher_logits, batch.labels
+        return distillation_loss(logits.float(), *target, T, alpha)  # type: ignore[arg-type]
 
     def _update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         gradient = gradient.add(parameter, alpha=self.decay)

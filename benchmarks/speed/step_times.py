@@ -4,9 +4,11 @@ All columns of a work are timed in the same rounds. Each has students of its own
 their first step: that one also measures the gradient of every term.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.training.student import Student
@@ -47,10 +49,12 @@ class Extent:
     device: str = "cpu"
 
 
-def settings() -> list[Setting]:
-    """The rows of the table; bf16 only where the CPU computes in it."""
-    contiguous = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
-    rows = [Setting("fp32 contiguous", contiguous), Setting("fp32 auto")]
+def settings(work: Work) -> list[Setting]:
+    """The rows of a work's table; bf16 only where the CPU computes in it."""
+    rows = [Setting("fp32 auto")]
+    if work.contiguous:
+        words = ("trainer.memory_format=contiguous", "teacher.memory_format=contiguous")
+        rows.insert(0, Setting("fp32 contiguous", words))
     if has_bf16_arithmetic():
         rows.append(Setting("bf16 auto", ("trainer.precision=bf16",)))
     return rows
@@ -78,10 +82,12 @@ def time_steps(
     make = partial(Cohorts, dataset=dataset, threads=extent.threads, device=extent.device)
     cohorts = {row.name: make((*images, *work.words, *row.words)) for row in rows}
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
-    for name, row in cohorts.items():
-        columns |= {column(name, key): value for key, value in row_columns(row, extent).items()}
-    with torch_state(extent.threads, extent.device):
-        return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, row in cohorts.items():
+            found = row_columns(row, extent) | cached_columns(row, extent, Path(folder))
+            columns |= {column(name, key): value for key, value in found.items()}
+        with torch_state(extent.threads, extent.device):
+            return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
 
 
 def solo_column(cohorts: Cohorts, extent: Extent) -> Column:
@@ -121,9 +127,21 @@ def row_columns(cohorts: Cohorts, extent: Extent) -> dict[str, Column]:
     }
 
 
+def cached_columns(cohorts: Cohorts, extent: Extent, folder: Path) -> dict[str, Column]:
+    """The same runs where an earlier one has kept the teacher's logits of every epoch."""
+    kept = cohorts.with_kept_logits(folder)
+    earlier, together = kept.students(1), kept.students()
+    for _ in range(extent.rounds + 1):
+        kept.train_epoch(earlier)
+    return {
+        CACHED_ALONE: alone_column(kept, extent),
+        CACHED_LOCKSTEP: Column(lambda number: kept.train_epoch(together)),
+    }
+
+
 def alone_column(cohorts: Cohorts, extent: Extent) -> Column:
     """Cohorts of one, one after the other."""
-    apart: list[Student] = cohorts.students()[: extent.alone]
+    apart: list[Student] = cohorts.students(extent.alone)
 
     def train(number: int) -> None:
         for student in apart:

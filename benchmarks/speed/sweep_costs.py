@@ -1,28 +1,28 @@
 """What a sweep costs in addition to its training steps: time and disk of each run.
 
-A command of 60 one-epoch runs on digits, in a folder that has its teacher already. Its overhead is
-the whole time less that of the training steps of its one cohort.
+Commands of one-epoch runs on digits, in a folder that has their teacher already. The overhead of a
+command is its whole time less that of the training steps of its one cohort; that of a run is what
+the runs beyond the first few add to it, so that imports and the like do not count.
 """
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdsweep.common.files import read_json
 from speed.commands import IMPORT_TORCH, TRAIN, run_python, seconds_of
 
-RUNS, FEW = 60, 6
-GRID = {
-    RUNS: ("T=1,2,3,4,5,6,7,8,9,10", "alpha=0.1,0.2,0.3,0.5,0.7,0.9"),
-    FEW: ("T=1,4,16", "alpha=0.1,0.9"),
-}
+FEW, RUNS = 10, 60
+ALPHAS = ",".join(f"{number / 10:g}" for number in range(10))
 SHORT = ("trainer.epochs=1", "teacher.trainer.epochs=1")
+WITH_ALL, WITH_NEITHER = "with MLflow and report", "with neither"
 KINDS: dict[str, tuple[str, ...]] = {
-    "with MLflow and report": (),
-    "with neither": ("tracking=none", "tracking.report=false"),
+    WITH_ALL: (),
+    WITH_NEITHER: ("tracking=none", "tracking.report=false"),
 }
+Watch = Callable[[int, float], None]  # the number of a round that has ended, its seconds
 
 
 @dataclass
@@ -46,37 +46,49 @@ class SweepCosts:
     mlflow_bytes: int = 0
 
 
+def grid_words(runs: int) -> tuple[str, str]:
+    """The overrides of a T x alpha grid of so many runs, a multiple of ten."""
+    temperatures, rest = divmod(runs, 10)
+    assert rest == 0, f"{runs} runs are no grid with ten values of alpha"
+    return f"T={','.join(str(T) for T in range(1, temperatures + 1))}", f"alpha={ALPHAS}"
+
+
 def measure_sweeps(
-    rounds: int, watch: Callable[[int, float], None] = lambda number, seconds: None
+    commands: Mapping[str, tuple[int, ...]],
+    rounds: int,
+    watch: Watch = lambda number, seconds: None,
 ) -> SweepCosts:
-    """Run the commands in rounds; the first command of a folder, with its teacher, is not kept."""
+    """Run commands in rounds; the first command of a folder, with its teacher, is not kept.
+
+    Args:
+        commands: by kind, the numbers of runs.
+    """
     costs = SweepCosts(
-        whole={kind: {str(runs): [] for runs in GRID} for kind in KINDS},
-        training={kind: {str(runs): [] for runs in GRID} for kind in KINDS},
+        whole={kind: {str(runs): [] for runs in counts} for kind, counts in commands.items()},
+        training={kind: {str(runs): [] for runs in counts} for kind, counts in commands.items()},
     )
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        for words in KINDS.values():
-            run_python((TRAIN, *SHORT, *words), folder)
+        for kind in commands:
+            run_python((TRAIN, *SHORT, *KINDS[kind]), folder)
         for number in range(1, rounds + 1):
             began = time.perf_counter()
             costs.torch.append(seconds_of(IMPORT_TORCH, folder))
-            for kind, words in KINDS.items():
-                for runs in GRID:
-                    _measure(costs, kind, words, runs, folder, number)
+            for kind, counts in commands.items():
+                for runs in counts:
+                    _measure(costs, kind, runs, folder, number)
             watch(number, time.perf_counter() - began)
     return costs
 
 
-def _measure(
-    costs: SweepCosts, kind: str, words: tuple[str, ...], runs: int, folder: Path, number: int
-) -> None:
+def _measure(costs: SweepCosts, kind: str, runs: int, folder: Path, number: int) -> None:
+    words = KINDS[kind]
     sweep = folder / "multirun" / f"{number}-{len(words)}-{runs}"
     mlflow = mlflow_bytes(folder)
-    command = (TRAIN, *SHORT, *words, *GRID[runs], f"hydra.sweep.dir={sweep}")
+    command = (TRAIN, *SHORT, *words, *grid_words(runs), f"hydra.sweep.dir={sweep}")
     costs.whole[kind][str(runs)].append(seconds_of(command, folder))
     costs.training[kind][str(runs)].append(training_seconds(sweep))
-    if runs == RUNS and not words:
+    if runs == RUNS and kind == WITH_ALL:
         costs.mlflow_bytes = (mlflow_bytes(folder) - mlflow) // runs
         folders = run_folders(sweep)
         assert len(folders) == runs, f"{len(folders)} runs instead of {runs}"

@@ -6,9 +6,10 @@ Times are ratios within a round, medians with the smallest and the largest.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from speed.checkouts import OTHER, OWN, column_of
 from speed.cohorts import GRID, WORKS
 from speed.rounds import Samples, Spread, digits, ratio
-from speed.start_times import TORCH
+from speed.start_times import COMPOSED, HELPED, SECOND_DIGITS, SECOND_IMAGES, TORCH
 from speed.step_times import (
     ALONE,
     CACHED_ALONE,
@@ -19,9 +20,9 @@ from speed.step_times import (
     TEACHER,
     column,
 )
-from speed.sweep_costs import FEW, KINDS, RUNS
+from speed.sweep_costs import FEW, KINDS, RUNS, WITH_ALL
 
-Results = Mapping[str, Any]  # of a JSON file: machine, extent, steps, starts, sweeps, memory
+Results = Mapping[str, Any]  # of a JSON file: machine, extent, steps, starts, sweeps, memory, ...
 MIB = 2**20
 
 
@@ -101,33 +102,35 @@ def _cached(samples: Samples, setting: str) -> list[str]:
 
 
 def start_table(results: Results) -> str:
-    """Times until the first step, relative to `import torch`."""
+    """Times of commands, each relative to another one's."""
     samples = results["starts"]
-    return table(
-        ["command", "until its first step / `import torch`"],
-        [
-            [name, str(ratio(seconds, samples[TORCH]))]
-            for name, seconds in samples.items()
-            if name != TORCH
-        ],
-    )
+    rows = []
+    for name in samples:
+        if (other := START_RATIOS.get(name, TORCH)) != name:
+            rows.append([name, other, str(ratio(samples[name], samples[other]))])
+    return table(["command", "relative to", "ratio"], rows)
+
+
+# What a command's time is divided by; the others' by that of `import torch`.
+START_RATIOS = {
+    TORCH: TORCH,
+    COMPOSED: COMPOSED,
+    HELPED: COMPOSED,
+    SECOND_IMAGES: SECOND_DIGITS,
+}
 
 
 def sweep_table(results: Results) -> str:
-    """The overhead of runs, relative to `import torch`; and bytes."""
+    """The overhead of runs, relative to `import torch`."""
     costs = results["sweeps"]
     rows = []
     for kind in KINDS:
-        many, few = overhead(costs, kind, RUNS), overhead(costs, kind, FEW)
-        more = [(a - b) / (RUNS - FEW) for a, b in zip(many, few, strict=True)]
-        rows.append(
-            [
-                kind,
-                str(ratio(costs["whole"][kind][str(RUNS)], costs["torch"])),
-                str(ratio(many, costs["torch"])),
-                str(ratio(more, costs["torch"])),
-            ]
+        figures = (
+            costs["whole"][kind][str(RUNS)],
+            overhead(costs, kind, RUNS),
+            overhead_per_run(costs, kind, RUNS),
         )
+        rows.append([kind, *(str(ratio(figure, costs["torch"])) for figure in figures)])
     head = ["command", "whole", "less its training steps", "each further run"]
     return table([head[0], *(f"{name} / `import torch`" for name in head[1:])], rows)
 
@@ -136,6 +139,42 @@ def overhead(costs: Mapping[str, Any], kind: str, runs: int) -> list[float]:
     """Seconds of a command less those of its training steps, in each round."""
     pair = (costs[name][kind][str(runs)] for name in ("whole", "training"))
     return [whole - training for whole, training in zip(*pair, strict=True)]
+
+
+def overhead_per_run(costs: Mapping[str, Any], kind: str, runs: int) -> list[float]:
+    """Seconds that each run beyond the first few adds, in each round."""
+    pair = (overhead(costs, kind, runs), overhead(costs, kind, FEW))
+    return [(many - few) / (runs - FEW) for many, few in zip(*pair, strict=True)]
+
+
+def many_table(results: Results) -> str:
+    """The overhead of each run in sweeps of several sizes, relative to that in a small one."""
+    costs = results["many"]
+    base = overhead_per_run(costs, WITH_ALL, RUNS)
+    rows = [
+        [str(runs), str(ratio(overhead_per_run(costs, WITH_ALL, runs), base))]
+        for runs in sizes(costs)
+    ]
+    head = ["runs", f"overhead of a run / that in a sweep of {RUNS}"]
+    return f"{table(head, rows)}\n\n{len(costs['torch'])} interleaved rounds."
+
+
+def sizes(costs: Mapping[str, Any]) -> list[int]:
+    """The numbers of runs beyond those that the overhead is compared with."""
+    return [runs for runs in map(int, costs["whole"][WITH_ALL]) if runs > RUNS]
+
+
+def against_table(results: Results) -> str:
+    """Whole commands of this checkout, relative to those of the other one."""
+    samples = results["against"]
+    rows = [[kind, str(against(samples, kind))] for kind in KINDS]
+    rounds = len(next(iter(samples.values())))
+    return f"{table([f'{RUNS} runs', f'{OWN} / {OTHER}'], rows)}\n\n{rounds} interleaved rounds."
+
+
+def against(samples: Samples, kind: str) -> Spread:
+    """The same of one kind of command."""
+    return ratio(samples[column_of(kind, OWN)], samples[column_of(kind, OTHER)])
 
 
 def disk_table(results: Results) -> str:
@@ -164,7 +203,7 @@ def memory_table(results: Results) -> str:
 def sentence(results: Results) -> str:
     """What the README states."""
     extent, samples = results["extent"], results["steps"]["vgg"]
-    images = "CIFAR-10 images" if extent["real"] else "made images of CIFAR-10's size"
+    images = f"{'real' if extent['real'] else 'made'} images of CIFAR-10's size"
     parts = [_part(samples, setting) for setting in settings_of(samples)]
     machine = results["machine"]
     return (
@@ -193,5 +232,7 @@ def blocks(results: Results) -> dict[str, str]:
         "sweeps": ("sweeps", sweep_table),
         "disk": ("sweeps", disk_table),
         "memory": ("memory", memory_table),
+        "many": ("many", many_table),
+        "against": ("against", against_table),
     }
     return {name: made(results) for name, (part, made) in parts.items() if results.get(part)}

@@ -3,19 +3,23 @@
 import json
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.common.notices import warn_once
 from kdsweep.common.text import error_reason
 from kdsweep.config.run_config import ResolvedTeacher, RunConfig
+from kdsweep.config.schema import TrainerConfig
 from kdsweep.errors import UserError
 from kdsweep.training.arithmetic import (
     AUTO,
+    BF16,
     CHANNELS_LAST,
     NetworkKind,
+    bf16_warning,
     choose_format,
     choose_precision,
 )
@@ -26,51 +30,78 @@ SHAPES = ((3, 224, 224), (3, 32, 32), (1, 28, 28), (1, 8, 8))
 DOWNLOADS = {"weights": None, "pretrained": False}
 
 
-def resolve_arithmetic(config: RunConfig, device: str) -> RunConfig:
+def resolve_arithmetic(config: RunConfig, device: str, prefix: str = "") -> RunConfig:
     """The config with what `auto` stands for in the precision and the format of its networks.
 
     The run's own network and its peers have one of each; a frozen teacher, or each member of an
-    ensemble, has its own. Raises UserError for channels_last with a network that fails in it.
+    ensemble, has its own. Raises UserError for channels_last with a network that fails in it. Warns
+    of bf16 on a device without arithmetic for it, once a process; ``prefix`` stands before the keys
+    that warnings name, for the run of a teacher.
     """
-    trainer, peers = config.trainer, config.teacher.peers
-    models = {"student": config.student.model}
-    models |= {f"teacher.peers.{name}": peer.model for name, peer in peers.items()}
-    kinds = {key: network_kind(model) for key, model in models.items()}
-    for key, kind in kinds.items():
-        _refuse_format("trainer.memory_format", trainer.memory_format, key, kind)
-    kind = NetworkKind.of_all(kinds.values())
+    trainer, kind = resolve_trainer(config, device), _trained_kind(config)
+    key = f"{prefix}trainer.precision"
+    if config.trainer.precision == BF16:
+        _warn_of_bf16(key, device, kind, trainer.memory_format)
+    own = Choice(config.trainer.precision, key, AUTO)
+    teacher = _resolve_teacher(config.teacher, f"{prefix}teacher", own, device)
+    return replace(config, trainer=trainer, teacher=teacher)
+
+
+def resolve_trainer(config: RunConfig, device: str) -> TrainerConfig:
+    """The trainer with what `auto` stands for, of a run's own network and its peers."""
+    trainer, kind = config.trainer, _trained_kind(config)
     precision = choose_precision(trainer.precision, device, kind, is_trained=True)
     memory_format = choose_format(trainer.memory_format, device, precision, kind)
-    return replace(
-        config,
-        trainer=replace(trainer, precision=precision, memory_format=memory_format),
-        teacher=_resolve_teacher(config.teacher, "teacher", trainer.precision, AUTO, device),
-    )
+    return replace(trainer, precision=precision, memory_format=memory_format)
+
+
+def _trained_kind(config: RunConfig) -> NetworkKind:
+    """The kind of the network of a run and its peers. Raises UserError."""
+    models = {"student": config.student.model}
+    models |= {f"teacher.peers.{name}": one.model for name, one in config.teacher.peers.items()}
+    kinds = {key: network_kind(model) for key, model in models.items()}
+    for key, kind in kinds.items():
+        _refuse_format("trainer.memory_format", config.trainer.memory_format, key, kind)
+    return NetworkKind.of_all(kinds.values())
+
+
+class Choice(NamedTuple):
+    """A precision, the key that sets it, and a memory format."""
+
+    precision: str
+    key: str
+    memory_format: str
 
 
 def _resolve_teacher(
-    teacher: ResolvedTeacher, key: str, precision: str, memory_format: str, device: str
+    teacher: ResolvedTeacher, key: str, default: Choice, device: str
 ) -> ResolvedTeacher:
-    """A frozen teacher; ``precision`` and ``memory_format`` are what it has of its own if unset."""
-    precision = teacher.precision or precision
+    """A frozen teacher; ``default`` is what it has of its own if unset."""
+    own = default
+    if teacher.precision:
+        own = own._replace(precision=teacher.precision, key=f"{key}.precision")
     if teacher.memory_format != AUTO:
-        memory_format = teacher.memory_format
+        own = own._replace(memory_format=teacher.memory_format)
     if teacher.members:
         members = {
-            name: _resolve_teacher(one, f"{key}.members.{name}", precision, memory_format, device)
+            name: _resolve_teacher(one, f"{key}.members.{name}", own, device)
             for name, one in teacher.members.items()
         }
         return replace(teacher, members=members)
     if teacher.model is None or teacher.online:
         return teacher
     kind = network_kind(teacher.model)
-    _refuse_format(f"{key}.memory_format", memory_format, key, kind)
-    precision = choose_precision(precision, device, kind, is_trained=False)
-    return replace(
-        teacher,
-        precision=precision,
-        memory_format=choose_format(memory_format, device, precision, kind),
-    )
+    _refuse_format(f"{key}.memory_format", own.memory_format, key, kind)
+    precision = choose_precision(own.precision, device, kind, is_trained=False)
+    memory_format = choose_format(own.memory_format, device, precision, kind)
+    if own.precision == BF16:
+        _warn_of_bf16(own.key, device, kind, memory_format)
+    return replace(teacher, precision=precision, memory_format=memory_format)
+
+
+def _warn_of_bf16(option: str, device: str, kind: NetworkKind, memory_format: str) -> None:
+    if (warning := bf16_warning(option, device, kind, memory_format)) is not None:
+        warn_once(warning)
 
 
 def _refuse_format(option: str, memory_format: str, key: str, kind: NetworkKind) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from kdsweep.builders.arithmetic import resolve_arithmetic
+from kdsweep.builders.arithmetic import resolve_trainer
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import (
     build_objective,
@@ -62,7 +62,7 @@ def build_student(
         key: the config key of its network.
     """
     seed, device = init_seed(config), resolve_device(config.trainer.device)
-    trainer = resolve_arithmetic(config, device).trainer
+    trainer = resolve_trainer(config, device)
     with torch.random.fork_rng():
         network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)

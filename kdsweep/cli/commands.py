@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kdsweep.cli import cache
 from kdsweep.cli.train import main
 from kdsweep.common.passwords import redact_text
 from kdsweep.errors import RunFailed, UserError
@@ -25,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.add_typer(cache.app, name="cache")
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)

@@ -6,12 +6,14 @@ from typing import Any
 from kdsweep.config.run_config import ResolvedPeer, RunConfig
 from kdsweep.config.schema import StudentConfig
 
+LOGITS = "fp32"  # the default of teacher.logits
 NO_TEACHER: dict[str, Any] = {
     "name": "none",
     "model": None,
     "checkpoint": None,
     "precision": None,
     "memory_format": "auto",
+    "logits": LOGITS,
     "teacher": None,
     "members": {},
     "peers": {},
@@ -30,12 +32,18 @@ def single_teachers(config: RunConfig) -> dict[str, RunConfig]:
     """A config with one teacher for every frozen teacher of a run, by the teacher's key.
 
     The key is `teacher`, or `teacher.members.NAME` for the members of an ensemble, in their order.
-    An online teacher is not frozen: there is none then.
+    An online teacher is not frozen: there is none then. Members have the ensemble's `logits` unless
+    they set their own.
     """
     teacher = config.teacher
     if teacher.online:
         return {}
-    members = {f"teacher.members.{name}": member for name, member in teacher.members.items()}
+    members = {
+        f"teacher.members.{name}": replace(member, logits=teacher.logits)
+        if member.logits == LOGITS
+        else member
+        for name, member in teacher.members.items()
+    }
     return {
         key: replace(config, teacher=one)
         for key, one in (members or {"teacher": teacher}).items()

@@ -53,7 +53,7 @@ class TrainerConfig:
     device: str = "auto"
     precision: str = "fp32"
     memory_format: str = "auto"
-    threads: int = 1
+    threads: Any = 1  # a number, or auto
     grad_clip: float | None = None
     test_curve: bool = False
 
@@ -88,7 +88,7 @@ class TeacherConfig:
     ``born_again``: model, optimizer and schedule that are not given are those of the root.
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
-    precision of its students' trainer.
+    precision of its students' trainer. ``logits``: the type that its logits are rounded to.
     """
 
     name: str = MISSING
@@ -97,6 +97,7 @@ class TeacherConfig:
     checkpoint: str | None = None
     precision: str | None = None
     memory_format: str = "auto"
+    logits: str = "fp32"
     store: str = "teachers"
     seed: int = 0
     T: float = 4.0
@@ -150,6 +151,14 @@ class TrackingConfig:
 
 
 @dataclass
+class CacheConfig:
+    """What is kept on disk for later commands; it changes no number."""
+
+    folder: str = "cache"
+    gib: float = 8.0
+
+
+@dataclass
 class SearchConfig:
     """The keys of a search in addition to those of the sweeper; set by conf/search/."""
 
@@ -183,6 +192,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     published: dict[str, Any] = field(default_factory=dict)  # results in the literature; never read

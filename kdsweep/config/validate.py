@@ -5,18 +5,21 @@ from typing import Any
 
 from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
-from kdsweep.config.limits import excesses, odd_names
+from kdsweep.config.limits import MOST, excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.threads import AUTO, thread_count, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
+LOGITS = ("fp32", "fp16")
 PLOTS = ("run", "sweep", "none")
 
 
 def validation_errors(config: RunConfig) -> list[str]:
     """One message for every value of the schema that is out of range."""
     values = to_values(config)
+    gib = values["cache"]["gib"]
     interval, wait, plots = (
         values["tracking"][key] for key in ("checkpoint_seconds", "wait", "plots")
     )
@@ -24,6 +27,7 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_recipe_problems("", values),
         *_unless(0 <= interval < inf, "tracking.checkpoint_seconds", interval, "a number >= 0"),
         *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
+        *_unless(0 <= gib < inf, "cache.gib", gib, "a number >= 0"),
         *_unless_among(PLOTS, "tracking.plots", plots),
         *_stage_problems(values),
         *excesses(values),
@@ -49,6 +53,7 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
@@ -73,7 +78,13 @@ def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
     if not (teacher["online"] or teacher["peers"]):
         return []
     trainer = f"{prefix}trainer" if teacher["online"] else "trainer"
-    return [
+    found = _unless(
+        teacher["logits"] == "fp32",
+        f"{prefix}logits",
+        teacher["logits"],
+        f"fp32 with {prefix}{key}, whose logits are not kept",
+    )
+    return found + [
         f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
         f" training, {trainer}.{option}"
         for option, unset in (("precision", "null"), ("memory_format", "auto"))
@@ -105,8 +116,9 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
-    for key in ("epochs", "batch_size", "threads"):
+    for key in ("epochs", "batch_size"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
     found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
@@ -117,6 +129,21 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
         found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
+
+
+def _thread_problems(key: str, threads: Any) -> list[str]:
+    if threads == AUTO:
+        return []
+    count = thread_count(threads)
+    if count is None or count < 1:
+        hint = did_you_mean(threads, [AUTO]) if isinstance(threads, str) else ""
+        given = repr(threads) if isinstance(threads, float) else as_typed(threads)  # 1.0, not 1
+        return [f"{key} must be auto or an integer >= 1, got {given}{hint}"]
+    if count == 1 or count > MOST["threads"]:  # which `excesses` reports
+        return []
+    cores = usable_cores(physical=False)
+    allowed = f"auto or at most {cores}, the number of cores that this process may use"
+    return _unless(count <= cores, key, count, allowed)
 
 
 def _arithmetic_problems(prefix: str, node: dict[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from filelock import Timeout
-from torch import Tensor
 
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
@@ -16,6 +15,12 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import RunFailed
 from kdsweep.execution.cohort_watcher import CohortWatcher, watched
 from kdsweep.execution.context import TrainingContext, readable_data
+from kdsweep.execution.evaluation import (
+    evaluate_trained,
+    measured_every_epoch,
+    save_run_predictions,
+    with_frozen_teacher,
+)
 from kdsweep.execution.run_writer import CheckpointThrottle, EpochCallback, RunWriter
 from kdsweep.execution.target import (
     RunTarget,
@@ -24,23 +29,17 @@ from kdsweep.execution.target import (
     recorded_result,
     stage_target,
 )
-from kdsweep.execution.teacher_store import load_teacher
+from kdsweep.execution.teacher_logits import with_logit_cache
+from kdsweep.execution.teacher_store import guard_teacher, load_teacher
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
-from kdsweep.tracking.predictions import (
-    TEACHER_PREDICTIONS_DIR,
-    Predictions,
-    save_predictions,
-    save_teacher_predictions,
-)
 from kdsweep.tracking.result import RunResult
-from kdsweep.tracking.run_dir import PREDICTIONS
 from kdsweep.training import checkpoint
-from kdsweep.training.evaluation import Split, confusion
+from kdsweep.training.evaluation import Split
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import CohortUnit, fit, student_logits, torch_state, with_teacher
+from kdsweep.training.trainer import AnyTeacher, CohortUnit, fit, torch_state
 from kdsweep.training.weight_files import read_weight_file
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,10 @@ def train_cohort(
     stream = build_stream(config, dataset, device)
     splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
-        teacher = online or load_teacher(specs, context)
+        frozen = None if online else load_teacher(specs, context)
+        learner = taught(specs)
+        guarded = {} if learner is None else guard_teacher(frozen, learner, stream, context)
+        teacher = online or with_logit_cache(frozen, specs, dataset, context)
         networks = teacher.networks if teacher else ()
         units = [
             build_unit(spec, dataset, networks, stream.steps_per_epoch)
@@ -99,16 +101,21 @@ def train_cohort(
             _group(target, unit, context, dataset, on_epoch)
             for target, unit in zip(targets, units, strict=True)
         ]
+        for own, *_ in groups:
+            if own.spec.requirements.needs_teacher:
+                own.tags |= guarded
         cohort = _Cohort(groups, writer)
         with _ended_on_error(cohort):
             for target, unit in zip(targets, units, strict=True):
                 _load_stage_weights(target, unit.students[0], context)
             _start(cohort, resume)
+            with torch_state(config.trainer.threads, device):
+                splits = with_frozen_teacher(splits, teacher, test=config.trainer.test_curve)
             fit(
                 units,
                 stream,
                 teacher=teacher,
-                splits=_measured_every_epoch(config.trainer.test_curve, splits),
+                splits=measured_every_epoch(splits, test_curve=config.trainer.test_curve),
                 epochs=config.trainer.epochs,
                 threads=config.trainer.threads,
                 record=EpochRecorder({w.student: w for w in cohort.writers}, context),
@@ -116,7 +123,7 @@ def train_cohort(
             )
             _prune_idle_teacher(writer, config.trainer.epochs)
             with torch_state(config.trainer.threads, device):
-                _finish(cohort, [with_teacher(s, teacher) for s in splits.values()], context)
+                _finish(cohort, list(splits.values()), teacher, context)
     return [group[0].result for group in groups]
 
 
@@ -191,15 +198,6 @@ def _start(cohort: _Cohort, resume: bool) -> None:
         writer.start()
 
 
-def _measured_every_epoch(test_curve: bool, splits: dict[str, Split]) -> list[Split]:
-    """Validation; and the test set only for its curve, under a name of its own."""
-    measured = [splits["val"]] if "val" in splits else []
-    if test_curve:
-        test = splits["test"]
-        measured.append(Split("test_curve", test.batches, test.labels))
-    return measured
-
-
 class EpochRecorder:
     """Records the metrics of a student's epoch, and stops a cohort when the time is over."""
 
@@ -230,7 +228,12 @@ def _prune_idle_teacher(writer: RunWriter | None, epochs: int) -> None:
         writer.student.fail("no student was left to teach")
 
 
-def _finish(cohort: _Cohort, splits: Sequence[Split], context: TrainingContext) -> None:
+def _finish(
+    cohort: _Cohort,
+    splits: Sequence[Split],
+    teacher: AnyTeacher | None,
+    context: TrainingContext,
+) -> None:
     """Evaluate the test set (the last split), once, for every run that was trained to its end."""
     for group in cohort.all_groups:
         status = "PRUNED" if any(writer.pruned for writer in group) else "FAILED"
@@ -239,40 +242,20 @@ def _finish(cohort: _Cohort, splits: Sequence[Split], context: TrainingContext) 
                 writer.end(status, writer.student.failure, with_cohort=False)
     # A run itself comes after its peers: when it has finished nothing is left to do for them.
     alive = [w for group in cohort.all_groups for w in reversed(group) if w.student.failure is None]
+    if not alive:
+        return
     students = [writer.student for writer in alive]
     keep_predictions = context.options.answers
-    evaluated = splits if keep_predictions else splits[-1:]
-    logits_by_split = {split.name: student_logits(students, split) for split in evaluated}
-    test = splits[-1]
-    image = next(iter(test.batches())).images[:1]
+    kept = splits if keep_predictions else splits[-1:]
+    evaluated = [evaluate_trained(students, split, teacher) for split in kept]
+    measured = evaluated[-1].metrics(students)
+    image = next(iter(splits[-1].batches())).images[:1]
     for place, writer in enumerate(with_lines(alive, "writing the results of the runs")):
-        logits = {name: students[place] for name, students in logits_by_split.items()}
         if keep_predictions:
-            _save_predictions(writer, logits, splits, context)
-        needs_teacher = writer.student.objective.needs_teacher
-        metrics = test.metrics(logits[test.name], agreement=needs_teacher)
-        metrics["latency_ms"] = latency_ms(writer.student, image)
-        writer.finish(metrics, confusion(logits[test.name], test.labels).tolist())
-
-
-def _save_predictions(
-    writer: RunWriter,
-    logits: Mapping[str, Tensor],
-    splits: Sequence[Split],
-    context: TrainingContext,
-) -> None:
-    """Write a run's logits of every image, and its teacher's, which are kept once per sweep."""
-    classes = tuple(writer.dataset.class_names)
-    labels = {split.name: split.labels.cpu() for split in splits}
-    targets = {s.name: s.teacher_logits.cpu() for s in splits if s.teacher_logits is not None}
-    teacher = None
-    if targets and writer.student.objective.needs_teacher:
-        folder = context.sweep.folder if context.sweep else writer.folder
-        teacher = save_teacher_predictions(
-            folder / TEACHER_PREDICTIONS_DIR, Predictions(targets, labels, classes)
-        )
-    own = {name: tensor.cpu() for name, tensor in logits.items()}
-    save_predictions(writer.folder / PREDICTIONS, Predictions(own, labels, classes, teacher))
+            save_run_predictions(writer, place, evaluated, context)
+        counts = evaluated[-1].confusion(place) if context.options.plots == "run" else None
+        latency = latency_ms(writer.student, image)
+        writer.finish({**measured[place], "latency_ms": latency}, counts)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from typing import Any
 
 from kdsweep.builders.data import build_dataset, build_source
 from kdsweep.builders.device import resolve_device
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.files import drop_drafts
 from kdsweep.common.validation import check_package
 from kdsweep.config.run_config import RunConfig, to_values
-from kdsweep.config.schema import DatasetConfig, TrackingConfig
+from kdsweep.config.schema import CacheConfig, DatasetConfig, TrackingConfig
 from kdsweep.data.pipeline.inspection import DatasetInspector
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import CachedSource, DataError
@@ -26,6 +27,8 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.training.teacher import Ensemble, Teacher
+
+NO_CACHE = CacheConfig(gib=0)
 
 
 @contextmanager
@@ -44,6 +47,7 @@ class TrainingContext:
         tracking: the `tracking` node, or what differs from its defaults; with `uri: null` only run
             directories are written.
         progress: the terminal's display.
+        cache: the `cache` node; by default nothing is kept on disk or read from there.
         makes_store: whether a store that is not there yet is made now; else `open_store` makes it,
             once nothing can be refused any more.
 
@@ -54,11 +58,13 @@ class TrainingContext:
         self,
         tracking: TrackingConfig | dict[str, Any],
         progress: Progress,
+        cache: CacheConfig = NO_CACHE,
         *,
         makes_store: bool = True,
     ) -> None:
         options = TrackingConfig(**tracking) if isinstance(tracking, dict) else tracking
         self.options, self.progress = options, progress
+        self.cache = DiskCache(Path(cache.folder), cache.gib)
         self.store: MLflowStore | None = None
         self.is_detached = False  # whether there should be a store, and it did not work
         self.system_metrics: SystemMetrics | None = None

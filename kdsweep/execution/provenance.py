@@ -33,11 +33,11 @@ def run_environment(spec: RunSpec) -> dict[str, str]:
 
 
 def teacher_arithmetic(spec: RunSpec) -> dict[str, str]:
-    """Precision and memory format of each frozen teacher of a run, by config key."""
+    """How the logits of each frozen teacher of a run are computed, by config key."""
     return {
         f"{teacher.key}.{option}": str(getattr(teacher.config, option))
         for teacher in spec.teachers
-        for option in ("precision", "memory_format")
+        for option in ("precision", "memory_format", "logits")
     }
 
 

@@ -69,6 +69,7 @@ class RunWriter:
         self.throttle, self.on_epoch, self.pruned = throttle, on_epoch, False
         self.recorded = 0  # epochs whose metrics are written
         self.metrics: dict[str, float] = {}
+        self.tags: dict[str, str] = {}  # of MLflow, about its teacher
         self.ended: RunResult | None = None
         self.recorder = Recorder(
             target.run_dir,
@@ -105,7 +106,7 @@ class RunWriter:
             config_yaml=spec.config_yaml,
             overrides=list(spec.overrides),
             params=mlflow_params(spec, self.student),
-            tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name},
+            tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name, **self.tags},
             parent_run_id=self.target.parent_run_id,
             dataset={
                 "name": spec.config.dataset.name,
@@ -125,6 +126,8 @@ class RunWriter:
         # If only the test set is left, the last epoch's metrics are in the directory.
         for row in read_rows(self.folder)[-1:]:
             self.metrics = {k: math.nan if v is None else v for k, v in row["metrics"].items()}
+        for name, value in self.tags.items():
+            self.recorder.log(f"{name}: {value}")
         self.recorder.log(f"objective: {self.student.objective.formula}")
 
     def epoch(self, metrics: dict[str, float]) -> None:
@@ -152,8 +155,11 @@ class RunWriter:
         if self.spec.role == "run":
             self.context.update_leader(self.spec.name, metrics.get("val/acc") if alive else None)
 
-    def finish(self, test: dict[str, float], confusion: list[list[int]]) -> None:
-        """Record the end of a whole run: test metrics, final weights, pictures, result."""
+    def finish(self, test: dict[str, float], confusion: list[list[int]] | None) -> None:
+        """Record the end of a whole run: test metrics, final weights, pictures, result.
+
+        With ``confusion``, the counts (C, C) of the test set, pictures of the run are drawn.
+        """
         spec = self.spec
         self.metrics |= test
         self.recorder.epoch(self.student.epoch - 1, test)
@@ -166,7 +172,7 @@ class RunWriter:
         }
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
-        pictures = self._draw(confusion) if self.context.options.plots == "run" else []
+        pictures = [] if confusion is None else self._draw(confusion)
         digest = checkpoint.sha256(self.student.model)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
 

@@ -11,16 +11,19 @@ from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
+from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
 from kdsweep.execution.target import RunTarget, finished_result
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import freeze, taught, teacher_features
 from kdsweep.tracking.result import RunResult
+from kdsweep.training.arithmetic import FP32
 from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
-from kdsweep.training.trainer import torch_state
+from kdsweep.training.teacher_guard import deviation
+from kdsweep.training.trainer import AnyTeacher, torch_state
 
 # How far a stored teacher's accuracy may be from its record before it is refused.
 TOLERANCE = 0.005
@@ -59,7 +62,8 @@ def _load(
     )
     option = "checkpoint" if target is None else "store"
     load_checkpoint(network.model, weights, teacher.key, option)
-    loaded = freeze(network, teacher.config.precision, teacher.config.memory_format, device)
+    how = teacher.config
+    loaded = freeze(network, how.precision, how.memory_format, device, how.logits)
     if target is not None and record is not None:
         _verify(target, record, context)
     _announce(teacher, loaded, weights, config, context)
@@ -90,6 +94,38 @@ def _announce(
         names = tuple(dataset.class_names)
         advice = chance_warning(acc, len(split.labels), names, dataset.image_shape)
         context.progress.warning(f"teacher {label}: {advice}")
+
+
+@readable_data()
+def guard_teacher(
+    teacher: AnyTeacher | None, spec: RunSpec, stream: Stream, context: TrainingContext
+) -> dict[str, str]:
+    """What compares a cohort's frozen teachers in bf16 with fp32, by MLflow tag; printed.
+
+    It is measured on the first batch of epoch 0, so it follows from the config of each run.
+    ``spec`` is a run that learns from them. Raises UserError if a teacher is too far from fp32.
+    """
+    if not isinstance(teacher, Teacher | Ensemble):
+        return {}
+    teachers = [teacher] if isinstance(teacher, Teacher) else teacher.teachers
+    if all(one.precision == FP32 for one in teachers):
+        return {}
+    tags: dict[str, str] = {}
+    with torch_state(spec.config.trainer.threads, stream.device):
+        images = next(iter(stream.epoch(0))).images
+        for one, network in zip(spec.teachers, teachers, strict=True):
+            if (found := deviation(network, images)) is None:
+                continue
+            if found.is_too_large:
+                raise UserError(
+                    f"{one.key}.precision must be fp32 with this teacher, got bf16: {found}"
+                )
+            tags[f"{one.key}.bf16_agreement"] = f"{found.agreement:.4f}"
+            tags[f"{one.key}.bf16_difference"] = f"{found.largest:.4g}"
+            if (name := f"bf16 {one.key} {spec.teacher_identity}") not in context.announced:
+                context.announced.add(name)
+                context.progress.note(f"{one.key} in bf16, first batch: {found}")
+    return tags
 
 
 def _accuracy(key: str, teacher: Teacher, split: Split) -> float:

@@ -20,7 +20,8 @@ from kdsweep.tracking.results_table import read_row
 if TYPE_CHECKING:
     from rich.console import Console
 
-NOT_COMPARED = ("tracking", "search", "published", "resume", "dry_run", "debug")  # alter no result
+# Keys that alter no result.
+NOT_COMPARED = ("tracking", "cache", "search", "published", "resume", "dry_run", "debug")
 IN_PERCENT = ("acc", "agreement", "ece")
 
 

@@ -26,6 +26,7 @@ from kdsweep.config.recipes import (
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.targets import target_errors
+from kdsweep.config.threads import resolve_threads
 from kdsweep.config.validate import validation_errors
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.runs.errors_by_run import ErrorsByRun
@@ -94,6 +95,7 @@ class SpecBuilder:
         return self._run(config, _requirements(config), cell)
 
     def _run(self, config: RunConfig, requirements: Requirements, cell: Cell) -> RunSpec:
+        config = resolve_threads(config)
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
@@ -129,9 +131,10 @@ class SpecBuilder:
         digests: dict[str, str],
         role: str,
         cell: Cell,
+        prefix: str = "",
     ) -> RunSpec:
         device = resolve_device(config.trainer.device)
-        config = resolve_arithmetic(config, device)
+        config = resolve_arithmetic(config, device, prefix)
         stage = self._stage(config, digests)
         teachers: tuple[TeacherSpec, ...] = ()
         online: RunSpec | None = None
@@ -139,11 +142,13 @@ class SpecBuilder:
         if requirements.needs_teacher:
             for key, single in single_teachers(config).items():
                 with prefix_errors(key):
-                    run = self.related(teacher_recipe(single), digests, "teacher")
+                    inner = f"{prefix}{key}."
+                    run = self.related(teacher_recipe(single), digests, "teacher", prefix=inner)
                 is_trained = single.teacher.checkpoint is None
                 teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
             recipe = online_recipe(config)
-            online = None if recipe is None else self.related(recipe, digests, "teacher")
+            if recipe is not None:
+                online = self.related(recipe, digests, "teacher", prefix=f"{prefix}teacher.")
             identity = _teacher_identity(config, teachers, online, digests)
         spec = RunSpec(
             config=config,
@@ -173,9 +178,15 @@ class SpecBuilder:
             return self.related(recipe, digests, "stage", f"stage {name} {recipe.loss_name}")
 
     def related(
-        self, config: RunConfig, digests: dict[str, str], role: str, cell: str | None = None
+        self,
+        config: RunConfig,
+        digests: dict[str, str],
+        role: str,
+        cell: str | None = None,
+        *,
+        prefix: str = "",
     ) -> RunSpec:
-        """The spec of a run that another one depends on."""
+        """The spec of a run that another one depends on; ``prefix``: of its keys in warnings."""
         key = json.dumps([role, cell, to_values(config), digests], sort_keys=True, default=str)
         if key not in self._shared:
             requirements = _requirements(config)
@@ -183,7 +194,7 @@ class SpecBuilder:
                 role = "assistant"
             name = cell or f"{role} {config.student.name} {config.dataset.name}"
             self._shared[key] = self._spec(
-                config, requirements, digests, role, Cell(name, config.loss_name)
+                config, requirements, digests, role, Cell(name, config.loss_name), prefix
             )
         return self._shared[key]
 
@@ -251,6 +262,8 @@ def _teacher_identity(
 def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[str, Any]:
     config = teacher.config
     computed = {"precision": config.precision, "memory_format": config.memory_format}
+    if config.logits != "fp32":  # so that an earlier run is the same without the key
+        computed["logits"] = config.logits
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
     return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}

@@ -10,9 +10,6 @@ from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 5
 
-# Keys of augmentation that were added later, with the values that leave a run what it was before.
-ADDED = {"padding_mode": "constant", "strong_view": 0}
-
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.
 READING = ("root", "path", "csv", "nested", "memory_gib", "workers")
@@ -42,10 +39,6 @@ def fingerprint(
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     identity["dataset"] = {**values["dataset"], "source": source, "root": None}
-    augment = identity["dataset"]["augment"]
-    identity["dataset"]["augment"] = {
-        key: value for key, value in augment.items() if key not in ADDED or value != ADDED[key]
-    }
     identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}

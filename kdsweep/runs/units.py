@@ -66,13 +66,17 @@ def build_online_teacher(
 
 
 def freeze(
-    network: FeatureExtractor, precision: str | None, memory_format: str, device: str
+    network: FeatureExtractor,
+    precision: str | None,
+    memory_format: str,
+    device: str,
+    logits: str = "fp32",
 ) -> Teacher:
     """A teacher from its network with all weights, computed as a spec has resolved it."""
     assert precision is not None, "specs have what null stands for"
     network.model.to(device)
     put_in_format(network.model, memory_format)
-    return Teacher(network, precision=precision, device=device)
+    return Teacher(network, precision=precision, logits_dtype=logits, device=device)
 
 
 def build_untrained_teacher(
@@ -88,7 +92,8 @@ def build_untrained_teacher(
     teachers = []
     for one in spec.teachers:
         network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
-        teachers.append(freeze(network, one.config.precision, one.config.memory_format, device))
+        how = one.config
+        teachers.append(freeze(network, how.precision, how.memory_format, device, how.logits))
     if not teachers:  # peers
         return None
     return Ensemble(teachers) if spec.config.teacher.members else teachers[0]

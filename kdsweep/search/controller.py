@@ -9,6 +9,7 @@ from pathlib import Path
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from kdsweep.config.schema import CacheConfig
 from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext
 from kdsweep.runs.spec import RunSpec
@@ -47,8 +48,11 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
     first_run = planned.run(0, {}, plan.options.seeds[0]).target.spec  # stands for all of them
     at_bounds = planned.boundary_specs(plan.options.seeds[0])
     if plan.config.dry_run:
-        untracked = {**plan.config.tracking, "uri": None}
-        with Progress() as progress, closing(TrainingContext(untracked, progress)) as context:
+        untracked, cache = {**plan.config.tracking, "uri": None}, CacheConfig(**plan.config.cache)
+        with (
+            Progress() as progress,
+            closing(TrainingContext(untracked, progress, cache)) as context,
+        ):
             estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
         return
     with own_folder(plan.folder), report_disk_full(plan.folder):
@@ -61,8 +65,9 @@ def _run(
     """Train, then publish the results, whatever has ended the training."""
     with ExitStack() as stack:
         with Progress(total_runs=plan.n_trials) as progress:
-            tracking = dict(plan.config.tracking)
-            context = stack.enter_context(closing(open_context(tracking, progress, plan.folder)))
+            tracking, cache = dict(plan.config.tracking), CacheConfig(**plan.config.cache)
+            context = open_context(tracking, progress, plan.folder, cache)
+            stack.enter_context(closing(context))
             context.stop_in_time = deadline.check
             controller = _open_controller(plan, jobs, context, stack, examples)
             show_destination(context)

@@ -94,9 +94,11 @@ def launch(
         earlier = _earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
         if context is None:
             if config.dry_run:  # no store is made or written
-                context = TrainingContext(replace(config.tracking, uri=None), progress)
+                context = TrainingContext(
+                    replace(config.tracking, uri=None), progress, config.cache
+                )
             else:
-                context = open_context(vars(config.tracking), progress, earlier)
+                context = open_context(vars(config.tracking), progress, earlier, config.cache)
         context.progress = progress
         preflight(specs, context.dataset)
         if searching:

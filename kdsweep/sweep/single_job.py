@@ -56,7 +56,8 @@ def train_one(cfg: DictConfig, hydra: HydraConf) -> float:
         target = RunTarget(spec, folder)
         if (done := _refuse_or_find(target, whole)) is not None:
             return objective_value(done)
-        context = open_context(vars(spec.config.tracking), progress, folder.parent)
+        tracking, cache = vars(spec.config.tracking), spec.config.cache
+        context = open_context(tracking, progress, folder.parent, cache)
         preflight([spec], context.dataset)
         context.open_store()
         if not is_single:

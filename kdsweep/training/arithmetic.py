@@ -7,7 +7,8 @@ are faster. On CUDA it follows PyTorch's guide to the format, which is for tenso
 precision; other devices keep PyTorch's default.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import torch
@@ -18,6 +19,14 @@ CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
 
 # Where networks with 2d convolutions are in channels_last: kind of device, precision.
 FASTER_IN_CHANNELS_LAST = {("cpu", FP32), ("cpu", BF16), ("cuda", BF16)}
+# Of a forward pass in bf16 relative to fp32 contiguous, on a CPU with AVX2 alone: whether it has
+# convolutions, memory format.
+SLOWER_IN_BF16 = {
+    (True, CONTIGUOUS): 31,
+    (True, CHANNELS_LAST): 8,
+    (False, CONTIGUOUS): 3,
+    (False, CHANNELS_LAST): 3,
+}
 CUDA_WITH_BF16 = (8, 0)  # compute capability, of Ampere
 CPU_BF16 = ("avx512_bf16", "amx_bf16", "sve_bf16")  # in `torch.cpu.get_capabilities`
 
@@ -67,6 +76,21 @@ def _cpu_computes_bf16() -> bool:
     return bool(avx512() or amx())
 
 
+def bf16_warning(option: str, device: str, kind: NetworkKind, memory_format: str) -> str | None:
+    """A warning about bf16 on a device that does not compute it; None for one that does."""
+    if computes_bf16(device):
+        return None
+    warning = f"{option}=bf16 is emulated on {device}, which has no arithmetic for it"
+    if not device.startswith("cpu"):
+        return f"{warning}: fp32 is faster in most cases"
+    network = "convolutions" if kind.convolutions else "no convolutions"
+    factor = SLOWER_IN_BF16[kind.convolutions, memory_format]
+    return (
+        f"{warning}: a forward pass of a network with {network} ({memory_format}) takes about"
+        f" {factor} times as long as in fp32, as measured on an AVX2 CPU; fp32 and auto avoid it"
+    )
+
+
 def choose_precision(name: str, device: str, kind: NetworkKind, *, is_trained: bool) -> str:
     """`fp32` or `bf16`; ``name`` itself unless it is `auto`.
 
@@ -95,6 +119,23 @@ def put_in_format(model: nn.Module, memory_format: str) -> None:
     if memory_format == CHANNELS_LAST:
         model.to(memory_format=torch.channels_last)
         model.register_forward_pre_hook(_in_channels_last)
+
+
+@contextmanager
+def contiguous(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield the forward pass of a network with contiguous weights and images.
+
+    Afterwards the weights have the strides that they had, and the same values.
+    """
+    is_last = any(hook is _in_channels_last for hook in model._forward_pre_hooks.values())
+    if is_last:
+        model.to(memory_format=torch.contiguous_format)
+    try:
+        # Not `model(images)`: the hook would convert the images.
+        yield lambda images: model.forward(images.contiguous())
+    finally:
+        if is_last:
+            model.to(memory_format=torch.channels_last)
 
 
 def _in_channels_last(model: nn.Module, inputs: tuple[Tensor]) -> Tensor:

@@ -56,8 +56,8 @@ def _settings() -> list[Setting]:
         _attribute(cudnn, "deterministic", True),
         _attribute(cudnn, "benchmark", False),
         _attribute(cuda.matmul, "fp32_precision", "ieee"),
-        # All of cuDNN's: PyTorch raises if it is asked for their precision and they differ. That of
-        # the others last, so that it is restored first: it may set them.
+        # Not by the older `allow_tf32`: PyTorch raises where a program sets it in both ways.
+        # That of all of cuDNN last, so that it is restored first: it sets the others, too.
         _attribute(cudnn.conv, "fp32_precision", "ieee"),
         _attribute(cudnn.rnn, "fp32_precision", "ieee"),
         _attribute(cudnn, "fp32_precision", "ieee"),

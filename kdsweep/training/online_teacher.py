@@ -35,3 +35,9 @@ class OnlineTeacher:
         """Logits (B, C) and features of normalised images, in eval mode with current weights."""
         with eval_mode([self.student.model]), self.student.autocast():
             return detached_output(self.student.network(images))
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits alone, for evaluation: no feature is copied."""
+        with eval_mode([self.student.model]):
+            return self.student.logits(images).float()

@@ -19,7 +19,13 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.evaluation import Split, predict
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
-from kdsweep.training.trainer import AnyTeacher, CohortUnit, isolate_failures, measure, torch_state
+from kdsweep.training.trainer import (
+    AnyTeacher,
+    CohortUnit,
+    isolate_failures,
+    read_epoch,
+    torch_state,
+)
 
 WARM_UP = 3  # steps that are not counted: memory is allocated, kernels are chosen
 STEPS = 20
@@ -127,15 +133,15 @@ def _evaluation(
     batches = list(split.batches())
     data = stopwatch.lap()
     split = replace(split, batches=lambda: batches)
-    if teacher is not None:
-        predict(batches, [lambda images: teacher(images).logits])
-    if isinstance(teacher, OnlineTeacher):  # measured as a student, too
-        measure([teacher.student], [split])
+    if isinstance(teacher, OnlineTeacher):  # measured as a student
+        read_epoch([teacher.student], [split], teacher)
+    elif teacher is not None:
+        predict(batches, [teacher.logits])
     teaching = stopwatch.lap()
     measuring = []
     for unit in units:
         with isolate_failures(unit):
-            measure(unit.students, [split])
+            read_epoch(unit.students, [split], None)
         measuring.append(stopwatch.lap())
     return StepTiming(data, teaching, tuple(measuring))
 

@@ -1,6 +1,7 @@
 """A student: a network in training, with its objective, optimizer and schedule."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,11 @@ from kdsweep.losses.base.objective import Loss, Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import autocast
 from kdsweep.training.gradients import RATIO, gradient_ratios
+from kdsweep.training.readings import Readings
 from kdsweep.training.step import compute_gradients
 from kdsweep.training.views import output_of_views
+
+LARGEST = "largest_parameter"  # a reading that is no metric: whether all parameters are finite
 
 
 class Student:
@@ -112,21 +116,41 @@ class Student:
         self._sums += values * len(labels)
         self._count += len(labels)
 
-    def end_epoch(self) -> dict[str, float]:
-        """The epoch's training metrics; fails the student if it has become non-finite."""
+    @torch.no_grad()
+    def readings(self) -> Readings:
+        """What `end_epoch` needs, on the device: the epoch's training metrics but `lr`."""
         names = ["train/loss", *(f"train/{name}" for name in self._terms), "train/acc"]
-        values = (self._sums / max(self._count, 1)).tolist()
-        ratios = {f"{RATIO}{name}": ratio.item() for name, ratio in self._ratios.items()}
-        learned = {name: value.item() for name, value in self.objective.metrics().items()}
-        means = dict(zip(names, values, strict=True))
-        metrics = {**means, "lr": self._lr, **learned, **ratios}
-        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+        means = (self._sums / max(self._count, 1)).unbind()
+        largest = nn.utils.get_total_norm(list(self.model.parameters()), math.inf)
+        return {
+            **dict(zip(names, means, strict=True)),
+            **self.objective.metrics(),
+            **{f"{RATIO}{name}": ratio for name, ratio in self._ratios.items()},
+            LARGEST: largest.to(self.device),
+        }
+
+    def end_epoch(self, read: Mapping[str, float]) -> dict[str, float]:
+        """The metrics of the epoch; fails the student if it has become non-finite.
+
+        ``read`` has the values of its `readings`, and may have more metrics.
+        """
+        rest = dict(read)
+        largest = rest.pop(LARGEST)
+        means = {name: rest.pop(name) for name in read if name.startswith("train/")}
+        metrics = {**means, "lr": self._lr, **rest}
+        if not math.isfinite(largest):
             self.fail(f"non-finite parameters at the end of epoch {self.epoch}")
-        if not all(map(math.isfinite, values)):
+        if not all(map(math.isfinite, means.values())):
             self.fail(f"non-finite training loss in epoch {self.epoch}")
         self.epoch += 1
         self._begin_epoch()
         return metrics
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (B, C) of images, in the student's precision and the mode that the model is in."""
+        with self.autocast():
+            logits: Tensor = self.model(images)
+        return logits
 
     def autocast(self) -> torch.autocast:
         """The student's precision, entered anew for every forward pass."""

@@ -20,11 +20,19 @@ class Teacher:
 
     The network has the features that some student of the cohort needs. Those in train mode cost a
     second forward pass, which leaves the running statistics as they are. The precision is "fp32" or
-    "bf16" (autocast); outputs are float32 in both cases.
+    "bf16" (autocast); outputs are float32 in both cases. The logits are rounded to
+    ``logits_dtype``, "fp32" or "fp16", whether they are kept on disk or not.
     """
 
-    def __init__(self, network: FeatureExtractor, *, precision: str = "fp32", device: str = "cpu"):
-        self.network, self.precision = network, precision
+    def __init__(
+        self,
+        network: FeatureExtractor,
+        *,
+        precision: str = "fp32",
+        logits_dtype: str = "fp32",
+        device: str = "cpu",
+    ) -> None:
+        self.network, self.precision, self.logits_dtype = network, precision, logits_dtype
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
@@ -37,11 +45,19 @@ class Teacher:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""
         return self._forward(self.network, images)
 
+    @torch.no_grad()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) alone, for evaluation: no feature is copied."""
+        with autocast(self.device, self.precision):
+            logits: torch.Tensor = self.network.model(images)
+        return _rounded(logits.float(), self.logits_dtype)
+
     @torch.no_grad()  # not inference_mode: its tensors cannot take part in a student's backward
     def _forward(self, network: Callable[[torch.Tensor], Output], images: torch.Tensor) -> Output:
         with autocast(self.device, self.precision):
             output = network(images)
-        return detached_output(output)
+        target = detached_output(output)
+        return target._replace(logits=_rounded(target.logits, self.logits_dtype))
 
 
 class Ensemble:
@@ -59,12 +75,22 @@ class Ensemble:
         """The members' outputs for normalised images (B, channels, H, W), and their mean."""
         return mean_output([teacher(images) for teacher in self.teachers])
 
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C) whose softmax is the mean of the members', for evaluation."""
+        return mean_output([Output(one.logits(images), {}) for one in self.teachers]).logits
+
 
 def detached_output(output: Output) -> Output:
     """An output as a target: float32, without gradient."""
     features = {name: feature.detach().float() for name, feature in output.features.items()}
     strong = None if output.strong is None else detached_output(output.strong)
     return Output(output.logits.detach().float(), features, strong=strong)
+
+
+def _rounded(logits: torch.Tensor, name: str) -> torch.Tensor:
+    """Contiguous float32 logits (B, C) that the named type holds exactly."""
+    rounded = logits.half().float() if name == "fp16" else logits
+    return rounded.contiguous()
 
 
 def mean_output(outputs: Sequence[Output]) -> Output:

@@ -3,11 +3,11 @@
 A single run is a cohort of one; there is no second code path.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,13 +15,15 @@ import torch
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.determinism import deterministic_kernels
-from kdsweep.training.evaluation import Split, eval_mode, predict
+from kdsweep.training.evaluation import Split, eval_mode, evaluate, predict
+from kdsweep.training.logit_cache import CachedTeacher, TargetSource
 from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
 from kdsweep.training.online_teacher import OnlineTeacher
+from kdsweep.training.readings import Readings, read
 from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
-AnyTeacher = Teacher | Ensemble | OnlineTeacher
+AnyTeacher = Teacher | Ensemble | CachedTeacher | OnlineTeacher
 Record = Callable[[Student, dict[str, float]], None]
 
 
@@ -103,29 +105,40 @@ def fit(
                 continue
             watcher.begin_epoch(epoch, stream.images_per_epoch)
             started = time.perf_counter()
-            active = train_epoch(active, stream, epoch, teacher, watcher)
+            with targets_of_epoch(teacher, stream, epoch) as targets:
+                active = train_epoch(active, stream, epoch, targets, watcher)
             seconds = time.perf_counter() - started
             trained: list[CohortUnit] = [*online, *active]
-            measured = measure(
-                [student for one in trained for student in one.students],
-                [with_teacher(split, teacher) for split in splits],
-            )
-            for student, metrics in measured.items():
+            students = [student for one in trained for student in one.students]
+            found = read_epoch(students, splits, teacher)
+            for student, metrics in found.items():
                 student.seconds += seconds
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for one in trained:
-                finish_epoch(one, measured, record)
+                finish_epoch(one, found, record)
             for failed in (one for one in online if one.failure is not None):
                 for unit in units:  # a teacher may fail by diverging; its students fail with it
                     unit.fail(f"its teacher: {failed.failure}")
             watcher.epoch(epoch + 1)
 
 
+@contextmanager
+def targets_of_epoch(
+    teacher: AnyTeacher | None, stream: Stream, epoch: int
+) -> Iterator[TargetSource | None]:
+    """Yield what an epoch's targets come from: the teacher, or those of it that were kept."""
+    if isinstance(teacher, CachedTeacher):
+        with teacher.epoch(stream, epoch) as targets:
+            yield targets
+    else:
+        yield teacher
+
+
 def train_epoch(
     units: Sequence[CohortUnit],
     stream: Stream,
     epoch: int,
-    teacher: AnyTeacher | None,
+    teacher: TargetSource | None,
     watcher: Watcher,
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
@@ -142,16 +155,26 @@ def train_epoch(
     return active
 
 
+def read_epoch(
+    students: Sequence[Student], splits: Sequence[Split], teacher: AnyTeacher | None
+) -> dict[Student, dict[str, float]]:
+    """Every student's readings of an epoch and metrics on every split: one transfer for all."""
+    measured = measure(students, splits, teacher)
+    return dict(
+        zip(students, read([{**one.readings(), **measured[one]} for one in students]), strict=True)
+    )
+
+
 def finish_epoch(
-    unit: CohortUnit, measured: Mapping[Student, Mapping[str, float]], record: Record
+    unit: CohortUnit, found: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
     metrics_of: dict[Student, dict[str, float]] = {}
     for student in unit.students:
-        metrics = metrics_of[student] = {**student.end_epoch(), **measured[student]}
+        metrics = metrics_of[student] = student.end_epoch(found[student])
         if (acc := metrics.get("val/acc")) is not None:
             student.best_acc = max(acc, student.best_acc or 0.0)
-        if not torch.isfinite(torch.tensor(metrics.get("val/loss", 0.0))):
+        if not math.isfinite(metrics.get("val/loss", 0.0)):
             student.fail(f"non-finite validation loss in epoch {student.epoch - 1}")
     propagate_failure(unit)
     for student, metrics in metrics_of.items():
@@ -166,34 +189,41 @@ def propagate_failure(unit: CohortUnit) -> None:
 
 
 def measure(
-    students: Sequence[Student], splits: Sequence[Split]
-) -> dict[Student, dict[str, float]]:
-    """Every student's metrics on every split."""
-    metrics: dict[Student, dict[str, float]] = {student: {} for student in students}
+    students: Sequence[Student], splits: Sequence[Split], teacher: AnyTeacher | None = None
+) -> dict[Student, Readings]:
+    """Every student's metrics on every split, on the device.
+
+    An online teacher is one of the students, and is evaluated as such; the splits have the logits
+    of any other.
+    """
+    readings: dict[Student, dict[str, torch.Tensor]] = {student: {} for student in students}
     for split in splits:
-        for student, logits in zip(students, student_logits(students, split), strict=True):
+        with eval_mode([student.model for student in students]):
+            scores = evaluate(split, [student.logits for student in students])
+        predicted = split.teacher_predicted
+        if isinstance(teacher, OnlineTeacher):
+            predicted = scores[students.index(teacher.student)].predicted
+        for student, own in zip(students, scores, strict=True):
             # Agreement only for students with a teacher: a run's metrics, too, depend on its config
             # alone, not on the cohort.
-            metrics[student] |= split.metrics(logits, agreement=student.objective.needs_teacher)
-    return metrics
+            needs_teacher = student.objective.needs_teacher
+            readings[student] |= split.readings(own, predicted if needs_teacher else None)
+    return dict(readings)
 
 
 def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tensor]:
     """Each student's logits (N, C) on a split, in eval mode and in its precision."""
-
-    def logits(student: Student, images: torch.Tensor) -> torch.Tensor:
-        with student.autocast():
-            return student.network(images).logits
-
     with eval_mode([student.model for student in students]):
-        return predict(split.batches(), [partial(logits, student) for student in students])
+        return predict(split.batches(), [student.logits for student in students])
 
 
 def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
     """The split with the teacher's logits, unless it has them."""
     if teacher is None or split.teacher_logits is not None:
         return split
-    (logits,) = predict(split.batches(), [lambda images: teacher(images).logits])
+    if isinstance(teacher, CachedTeacher):
+        return replace(split, teacher_logits=teacher.split_logits(split))
+    (logits,) = predict(split.batches(), [teacher.logits])
     return replace(split, teacher_logits=logits)
 
 

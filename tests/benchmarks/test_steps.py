@@ -1,10 +1,13 @@
 """benchmarks/speed: the loops that are compared train the same."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from kdsweep.training.readings import read
 
 IMAGES = [
     *("dataset=fake", "dataset.source.shape=[3,8,8]", "dataset.source.num_train=32"),
@@ -30,7 +33,8 @@ def first_step(cohorts: Any) -> tuple[Any, Any, float, torch.nn.Module]:
     (batch, *_), student = cohorts.stream.epoch(0), cohorts.students()[MIDDLE]
     target = cohorts.teacher.targets(batch, 0)
     student.step(batch, target, 0)
-    return batch, target.logits, student.end_epoch()["train/loss"], student.model
+    (found,) = read([student.readings()])
+    return batch, target.logits, found["train/loss"], student.model
 
 
 def assert_equal_weights(one: torch.nn.Module, other: torch.nn.Module, bound: float) -> None:
@@ -117,10 +121,25 @@ def test_all_columns_are_timed_with_students_past_their_first_step(
     extent = steps.Extent(rounds=1, alone=2, threads=1)
     rows = [steps.Setting("fp32")]
     samples = steps.time_steps(work, (), rows, cohorts.load_images(IMAGES), extent)
-    columns = [steps.column("fp32", name) for name in ("alone", "lockstep", "teacher", "floor")]
+    names = ("alone", "lockstep", "teacher", "floor", "cached alone", "cached lockstep")
+    columns = [steps.column("fp32", name) for name in names]
     assert list(samples) == ["solo", *columns]
     assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in samples.values())
-    assert sorted(epochs) == [(1, 0), (1, 0), (1, 1), (1, 1), (9, 0), (9, 1)]
+    alone = [(1, 0)] * 5 + [(1, 1)] * 5  # two columns of two, and the one that keeps the logits
+    assert sorted(epochs) == [*alone, (9, 0), (9, 0), (9, 1), (9, 1)]
+
+
+def test_kept_logits_are_read_and_change_nothing(
+    load: Any, cohorts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (computed,) = cohorts.students(1)
+    cohorts.train_epoch([computed])
+    cohorts.with_kept_logits(tmp_path).train_epoch(cohorts.students(1))
+    kept = cohorts.with_kept_logits(tmp_path)
+    monkeypatch.setattr(kept.teacher.teacher, "targets", None)  # it is not called
+    (read,) = kept.students(1)
+    kept.train_epoch([read])
+    assert_equal_weights(computed.model, read.model, 0.0)
 
 
 def test_a_failed_student_ends_the_benchmark(cohorts: Any) -> None:

@@ -43,6 +43,7 @@ def mark(compose: Compose):
         (["trainer.device=auto"], ["trainer.device=cpu"]),
         ([], ["tracking=none"]),
         ([], ["tracking.experiment=other"]),
+        ([], ["cache.gib=0", "cache.folder=elsewhere"]),
         ([], ["resume=true", "debug=true"]),
         ([], ["teacher.store=elsewhere"]),
         ([], ["dataset.root=elsewhere"]),

@@ -18,51 +18,51 @@ SMALL = [
 ]
 # name: (overrides, the identities of the run and of those related to it)
 RUNS = {
-    "ce": (["loss=ce"], {"run": "2e702e784323ccb2"}),
-    "kl": (["T=1"], {"run": "b3b9841a50767b39", "teacher": "33b18c06f74559bf"}),
+    "ce": (["loss=ce"], {"run": "a07e4797299c24de"}),
+    "kl": (["T=1"], {"run": "7b75c2c9f841a04e", "teacher": "2716dfd778b03322"}),
     "fitnet": (
         ["loss=[kl,fitnet]", "student=cnn"],
-        {"run": "245a7a186852ab6a", "teacher": "33b18c06f74559bf"},
+        {"run": "1538f8e06e5218e6", "teacher": "2716dfd778b03322"},
     ),
     "crd": (
         ["loss=crd", "student=cnn"],
-        {"run": "cff12f4ae5968bc7", "teacher": "33b18c06f74559bf"},
+        {"run": "8454f4867a016749", "teacher": "2716dfd778b03322"},
     ),
     "peers": (
         ["teacher=peers", "student=cnn"],
-        {"run": "5325b0100d4ee7c8", "peer second": "309b8166bf205c5a"},
+        {"run": "7bcc97be58d32c86", "peer second": "3daee38d00bec215"},
     ),
     "online": (
         ["teacher.online=true", "student=cnn"],
-        {"run": "55530177a61cf224", "online": "4a4558dbbfc2dbac"},
+        {"run": "1a4bd47ad5bf7b1d", "online": "1be3802accf9e9b7"},
     ),
     "assistant": (
         ["teacher=assistant", "student=cnn", "teacher.teacher.trainer.epochs=1"],
         {
-            "run": "ec7abebf27d96ebf",
-            "teacher": "1790afca8f1c574a",
-            "teacher.teacher": "b53a0d9b3b6b3fb1",
+            "run": "21b9c9e8be0188ed",
+            "teacher": "ed5828cbc3a61cf5",
+            "teacher.teacher": "1908fbf489115247",
         },
     ),
     "ensemble": (
         ["teacher=ensemble", "student=cnn"],
         {
-            "run": "3916ed6d085eb3ef",
-            "teacher.members.first": "33b18c06f74559bf",
-            "teacher.members.second": "83206073eb9c4810",
+            "run": "d129f50c06e6e2f9",
+            "teacher.members.first": "2716dfd778b03322",
+            "teacher.members.second": "27d1347f73f66969",
         },
     ),
     "born again": (
         ["teacher=born_again", "student=cnn", "teacher.trainer.epochs=1"],
-        {"run": "d40485b499df7588", "teacher": "2c4b49de5f0820a8"},
+        {"run": "c867b50c697df693", "teacher": "8a9e88fcce2b4a61"},
     ),
     "stages": (
         ["stages=hints", "stages.hints.epochs=2", "student=cnn"],
-        {"run": "2a35f39004e33c72", "teacher": "33b18c06f74559bf", "stage 0": "ee142c8d1c329d5a"},
+        {"run": "7e661b159d0589ae", "teacher": "2716dfd778b03322", "stage 0": "3d639e93c8e8cd36"},
     ),
     "bf16": (
         ["trainer.precision=bf16", "student=cnn"],
-        {"run": "e0ea60893af68cae", "teacher": "33b18c06f74559bf"},
+        {"run": "9c9f3eb99ab4c7f5", "teacher": "2716dfd778b03322"},
     ),
     "extra keys": (
         [
@@ -71,18 +71,18 @@ RUNS = {
             *["+student.x=4", "student.model.width=${student.x}", "+teacher.trainer.y=3"],
             *["teacher.model.width=${teacher.trainer.y}", "+z=0.3", "alpha=${z}"],
         ],
-        {"run": "9de66729d4348c84", "teacher": "6b5cbb308f8db9de"},
+        {"run": "1a1dc52b3869c1e8", "teacher": "2eecb66c6d10a2a5"},
     ),
     "peers with an extra key": (
         ["teacher=peers", "+temp=3", "loss.kl.T=${temp}", "student=cnn"],
-        {"run": "9cbf367ac37e5cdd"},
+        {"run": "3090d4b6e2adba71"},
     ),
     "assistant with extra keys": (
         [
             *["teacher=assistant", "+temp=3", "teacher.loss.kl.T=${temp}", "student=cnn"],
             *["+dataset.foo=3", "student.model.width=${dataset.foo}"],
         ],
-        {"run": "fd9fd6c8f591da92", "teacher": "8d5c55a3dc15cee7"},
+        {"run": "a3b605c4bb6e1e5b", "teacher": "27da4b2388eccf2d"},
     ),
     "online with extra keys": (
         [
@@ -90,7 +90,7 @@ RUNS = {
             *["student.model.width=${dataset.foo}", "T=${trainer.z}", "+teacher.trainer.y=3"],
             "teacher.model.width=${teacher.trainer.y}",
         ],
-        {"run": "d7e93d49a95d39ae", "online": "cdad84558cb8c034"},
+        {"run": "517a30b02422dd2a", "online": "4ee5c63244a648a5"},
     ),
 }
 

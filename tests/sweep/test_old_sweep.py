@@ -1,7 +1,8 @@
 """A sweep that an earlier version of kdsweep began, and was killed in.
 
 A version that computes the same numbers finishes it, whatever the form of its files. One that
-computes others, as this one does, leaves it alone and states why.
+computes others leaves it alone and states why. `make_old_sweep.py` makes the files anew, which is
+right only together with a new `NUMERICS`.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from commands import Check, Command
 from kdsweep.common.files import read_json
 from kdsweep.tracking.run_dir import read_rows
 
-NUMERICS = 3  # of the version that began it
+NUMERICS = 5  # of the version that began it
 # `kill -9` in its second cohort: runs 0 and 2 are finished, 1 and 3 have checkpoints of epoch 3.
 OLD = Path(__file__).parent / "old_sweep"
 WORDS = [
@@ -36,8 +37,18 @@ def old(command: Command, tmp_path: Path) -> Path:
 @pytest.fixture
 def same_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
     """This version computes the numbers of the one that began the sweep."""
+    compute_numbers_of(NUMERICS, monkeypatch)
+
+
+@pytest.fixture
+def other_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This version computes other numbers than the one that began the sweep."""
+    compute_numbers_of(NUMERICS + 1, monkeypatch)
+
+
+def compute_numbers_of(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("runs.fingerprint", "sweep.other_numerics", "sweep.record"):
-        monkeypatch.setattr(f"kdsweep.{module}.NUMERICS", NUMERICS)
+        monkeypatch.setattr(f"kdsweep.{module}.NUMERICS", version)
 
 
 def contents(folder: Path) -> dict[Path, str]:
@@ -69,6 +80,7 @@ def test_an_old_sweep_is_resumed(command: Command, old: Path) -> None:
     assert "T=4" in (sweep / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("other_numerics")
 @pytest.mark.parametrize("launcher", ["lockstep", "basic"])
 def test_an_old_sweep_of_other_numbers_is_refused_in_its_folder(
     command: Command, old: Path, launcher: str
@@ -82,11 +94,13 @@ def test_an_old_sweep_of_other_numbers_is_refused_in_its_folder(
     assert contents(old) == before
 
 
+@pytest.mark.usefixtures("other_numerics")
 def test_an_old_teacher_of_other_numbers_can_be_given(check: Check) -> None:
     (teacher,) = (OLD / "store").iterdir()
     check("loss=kl", f"teacher.checkpoint={teacher}")
 
 
+@pytest.mark.usefixtures("other_numerics")
 @pytest.mark.parametrize("plans", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_old_sweep_of_other_numbers_is_named_by_the_one_that_starts_afresh(
     command: Command, old: Path, plans: bool

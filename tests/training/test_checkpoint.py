@@ -25,6 +25,7 @@ from kdsweep.training.checkpoint import (
 )
 from kdsweep.training.dot import DOT
 from kdsweep.training.memory import is_out_of_memory
+from kdsweep.training.student import Student
 from kdsweep.training.weight_match import load_file_into
 
 RECIPES = [
@@ -53,6 +54,28 @@ def test_a_resumed_student_ends_with_the_same_bits(
     train([second])
     assert sha256(second.model) == sha256(whole.model)
     assert second.best_acc == whole.best_acc
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD, DOT])
+def test_the_state_of_a_resumed_optimizer_keeps_its_strides(
+    tmp_path: Path, kind: type[torch.optim.Optimizer]
+) -> None:
+    recipe = {"model": "cnn", "memory_format": "channels_last", "optimizer": kind}
+    first, second = make_student(**recipe), make_student(**recipe)
+    train([first], epochs=1)
+    save(tmp_path, first, "mark")
+    assert load_latest([Saved(tmp_path, second, "mark")])
+    assert strides(second) == strides(first)
+    weight = next(p for p in second.model.parameters() if p.dim() == 4 and p.shape[1] > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def strides(student: Student) -> list[tuple[int, ...]]:
+    """Of the parameters, and of their states in the optimizer."""
+    found = [parameter.stride() for parameter in student.model.parameters()]
+    for state in student.optimizer.state.values():
+        found += [value.stride() for value in state.values() if torch.is_tensor(value)]
+    return found
 
 
 def test_the_last_two_epochs_are_kept(tmp_path: Path) -> None:

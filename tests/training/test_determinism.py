@@ -52,8 +52,42 @@ def test_on_cuda_kernels_are_deterministic_and_what_was_set_is_restored() -> Non
     with deterministic_kernels("cuda"):
         assert settings() == WANTED
         assert os.environ[CUBLAS] == ":4096:8"
-        assert not torch.backends.cudnn.allow_tf32  # raises if its layers differ
     assert settings() == before
+
+
+def test_layers_work_with_them() -> None:
+    """PyTorch raises where the older and the newer name of a setting are at odds and it reads both.
+
+    A convolution reads those of cuDNN on the CPU, too.
+    """
+    layer = torch.nn.Conv2d(1, 2, 3)
+    with deterministic_kernels("cuda"):
+        layer(torch.ones(1, 1, 4, 4)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+@pytest.fixture
+def _other_precisions() -> Iterator[None]:
+    """As a caller may have set them, in the older way and in the newer one."""
+    names = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+    before = [(owner, owner.fp32_precision) for owner in names]
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = True
+    for owner, precision in before:
+        owner.fp32_precision = precision
+
+
+@pytest.mark.usefixtures("_other_precisions")
+def test_precisions_that_were_set_by_their_older_names_are_restored() -> None:
+    before = settings()
+    with deterministic_kernels("cuda"):
+        assert settings() == WANTED
+    assert settings() == before
+    assert not torch.backends.cudnn.allow_tf32  # raises where the two names are at odds
+    assert torch.backends.cuda.matmul.allow_tf32
 
 
 def test_other_settings_of_the_caller_are_restored_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,11 @@ from kdsweep.training.evaluation import (
     calibration_error,
     confusion,
     eval_mode,
+    evaluate,
+    image_scores,
     predict,
 )
+from kdsweep.training.readings import read
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 4.0]])
 LABELS = torch.tensor([0, 1, 2, 2])
@@ -56,7 +59,7 @@ def test_confusion_has_true_classes_as_rows() -> None:
 
 
 def test_metrics_carry_the_name_of_the_split() -> None:
-    found = Split("val", batches, LABELS).metrics(LOGITS)
+    (found,) = read([Split("val", batches, LABELS).readings(image_scores(LOGITS, LABELS))])
     assert set(found) == {"val/acc", "val/loss", "val/ece"}
     assert found["val/loss"] == pytest.approx(
         float(-torch.log_softmax(LOGITS, 1)[range(4), LABELS].mean())
@@ -65,9 +68,43 @@ def test_metrics_carry_the_name_of_the_split() -> None:
 
 def test_agreement_compares_with_the_teacher_not_the_labels() -> None:
     teacher = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    found = Split("test", batches, LABELS, teacher).metrics(LOGITS)
+    split = Split("test", batches, LABELS, teacher)
+    (found,) = read([split.readings(image_scores(LOGITS, LABELS), split.teacher_predicted)])
     assert found["test/agreement"] == 0.5
     assert found["test/acc"] == 0.75
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 100.0])
+def test_scores_in_float32_are_those_in_float64(scale: float) -> None:
+    logits = torch.randn(2000, 10, generator=torch.Generator().manual_seed(0)) * scale
+    labels = logits.argmax(1)
+    labels[:500] = torch.randint(10, (500,), generator=torch.Generator().manual_seed(1))
+    scores, exact = image_scores(logits, labels), logits.double()
+    assert scores.loss.dtype == scores.confidence.dtype == torch.float32
+    (found,) = read([Split("val", batches, labels).readings(scores)])
+    loss = nn.functional.cross_entropy(exact, labels).item()
+    assert found["val/loss"] == pytest.approx(loss, rel=1e-7)
+    assert found["val/acc"] == accuracy(logits, labels)
+    assert found["val/ece"] == pytest.approx(calibration_error(logits, labels), abs=1e-6)
+    torch.testing.assert_close(scores.confidence.double(), exact.softmax(1).amax(1))
+
+
+def test_a_small_loss_is_not_rounded_to_zero() -> None:
+    logits = torch.tensor([[30.0, 0.0]])
+    scores = image_scores(logits, torch.tensor([0]))
+    assert scores.loss.item() == pytest.approx(np.exp(-30.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_have_no_finite_loss(value: float) -> None:
+    scores = image_scores(torch.tensor([[0.0, value]]), torch.tensor([1]))
+    assert not scores.loss.isfinite().any()
+
+
+def test_scores_of_batches_are_those_of_all_images() -> None:
+    (found,) = evaluate(Split("val", batches, LABELS), [lambda images: images])
+    for scores, expected in zip(found, image_scores(LOGITS, LABELS), strict=True):
+        assert torch.equal(scores, expected)
 
 
 def test_predict_reads_the_batches_once_for_all_networks() -> None:

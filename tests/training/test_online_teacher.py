@@ -65,6 +65,20 @@ def test_agreement_is_with_the_teacher_as_it_stands() -> None:
     assert not any("val/agreement" in metrics for metrics in seen[teacher.student])
 
 
+def test_it_is_evaluated_once_an_epoch() -> None:
+    teacher, sizes = make_online(), []
+    forward = teacher.student.model.forward
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        if not teacher.student.model.training:
+            sizes.append(len(images))
+        return forward(images)
+
+    teacher.student.model.forward = counted  # type: ignore[method-assign]
+    train([make_student()], teacher=teacher)
+    assert sizes == [8, 8, 4] * EPOCHS
+
+
 def test_it_ends_when_no_student_is_left() -> None:
     teacher, student = make_online(), make_student(lr=1e30, optimizer=torch.optim.SGD)
     train([student], teacher=teacher)

@@ -14,6 +14,7 @@ from kdsweep.training import checkpoint, profiling
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
+from kdsweep.training.readings import read
 from kdsweep.training.student import Student
 from kdsweep.training.trainer import AnyTeacher, CohortUnit
 
@@ -96,7 +97,7 @@ def test_an_online_teacher_is_timed_and_its_size_measured() -> None:
 def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     made = student()
     (size,) = profiled(made, teacher=make_teacher()).sizes
-    made.end_epoch()
+    made.end_epoch(*read([made.readings()]))
     checkpoint.save(tmp_path, made, "fingerprint")
     files = {path.suffix: path.stat().st_size for path in tmp_path.iterdir()}
     assert 0 <= files[".safetensors"] - size.weights < 1000  # the names of the tensors

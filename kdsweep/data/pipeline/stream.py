@@ -81,8 +81,8 @@ class Stream:
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
         """The same batches before normalisation and mixing: augmented uint8 images."""
-        generator = torch.Generator().manual_seed(derive("stream", self.seed, epoch))
-        order = torch.randperm(len(self.data.labels), generator=generator)
+        generator = self._generator(epoch)
+        order = self._shuffled(generator)
         params = self.augment.draw(len(order), generator)
         order = order[: self.images_per_epoch]
 
@@ -99,6 +99,17 @@ class Stream:
         for images, label, position, param, drawn in batches:
             strong = None if drawn is None else self.strong.apply(images, drawn)
             yield Batch(self.augment.apply(images, param), label, position, strong=strong)
+
+    def order(self, epoch: int) -> Tensor:
+        """Positions of an epoch's images in its order, (`images_per_epoch`,) int64, on the CPU."""
+        return self._shuffled(self._generator(epoch))[: self.images_per_epoch]
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed(derive("stream", self.seed, epoch))
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        """The positions of all images: what is drawn first in an epoch."""
+        return torch.randperm(len(self.data.labels), generator=generator)
 
     def _mixes(self, epoch: int) -> Iterable[BatchMix | None]:
         """How each batch is mixed; None without mixing."""

@@ -5,7 +5,8 @@ Forward hooks work on any module, so no model needs code for distillation. The n
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -23,16 +24,16 @@ class FeatureExtractor:
     ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
     name is a module path (``stage2``, ``layer3.1.conv2``), or one with a place (``:before_relu``,
     ``:input``, ``:class_maps``), ``:train`` or both. Without names the model has no hooks and the
-    features are empty. A module that runs more than once in a forward pass, such as a shared ReLU,
-    gives its last output. A copy of the model shares the hooks and would write to this extractor:
-    call ``close`` before copying.
+    features are empty. Called by itself, the model copies no features. A module that runs more than
+    once in a forward pass, such as a shared ReLU, gives its last output. A copy of the model shares
+    the hooks and would write to this extractor: call ``close`` before copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
         """Raises ValueError if a name is no module path of ``model``, or it has no such place."""
         self.model = model
         self.names = tuple(dict.fromkeys(names))
-        self._captured: dict[str, Tensor] = {}
+        self._captured: dict[str, Tensor] | None = None  # during a call
         located = {name: locate_feature(model, name) for name in self.names}
         self._in_train_mode = {name for name in self.names if parse_feature(name).train}
         self._handles = [self._hook(name, *location) for name, location in located.items()]
@@ -58,9 +59,11 @@ class FeatureExtractor:
         return Output(output.logits, in_train_mode | output.features)
 
     def _forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self._captured = {}
-        logits = self.model(images)
-        captured, self._captured = self._captured, {}
+        captured = self._captured = {}
+        try:
+            logits = self.model(images)
+        finally:
+            self._captured = None
         for name in self.names:
             if name not in captured:
                 raise ValueError(f"feature {name!r} is never computed by {type_name(self.model)}")
@@ -75,7 +78,9 @@ class FeatureExtractor:
         if parse_feature(name).place == CLASS_MAPS:
             classifier = classifier_of(self.model)
             return module.register_forward_pre_hook(
-                lambda module, inputs: self._capture(name, class_maps(inputs[0], classifier, name))
+                lambda module, inputs: self._capture(
+                    name, inputs[0], lambda maps: class_maps(maps, classifier, name)
+                )
             )
         if is_input:
             return module.register_forward_pre_hook(
@@ -85,7 +90,13 @@ class FeatureExtractor:
             lambda module, inputs, output: self._capture(name, output)
         )
 
-    def _capture(self, name: str, value: object) -> None:
+    def _capture(
+        self, name: str, value: Any, change: Callable[[Any], object] | None = None
+    ) -> None:
+        if self._captured is None:  # the model is called by itself
+            return
+        if change is not None:
+            value = change(value)
         if not isinstance(value, Tensor):
             raise ValueError(f"feature {name!r} is no tensor but a {type_name(value)}")
         # A copy: torchvision's networks modify some in place (out += identity, ReLU).

@@ -238,3 +238,17 @@ def test_a_pass_that_fails_leaves_the_model_in_eval_mode():
         FeatureExtractor(model, ["0:train"]).with_train_features(torch.randn(1, 4))
     assert not model[0].training
     assert model[0].track_running_stats
+
+
+@pytest.mark.parametrize("name", ["stage1", "stage1:before_relu", "pool:class_maps"])
+def test_the_model_by_itself_copies_no_feature(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = cnn()
+    extractor = FeatureExtractor(model, [name])
+    expected = extractor(IMAGES).logits
+    copies: list[torch.Tensor] = []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda self: copies.append(self) or clone(self))
+    assert torch.equal(model(IMAGES), expected)
+    assert copies == []
+    extractor(IMAGES)
+    assert len(copies) == 1

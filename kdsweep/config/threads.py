@@ -1,0 +1,57 @@
+"""The number of torch threads: what `auto` is, and the most that a machine has cores for.
+
+joblib counts the cores that this process may use: those of its CPU affinity and of the quota of its
+container. It is imported where cores are counted, so that one thread, the default, costs nothing.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+from kdsweep.config.run_config import ResolvedTeacher, RunConfig
+from kdsweep.config.schema import TrainerConfig
+
+AUTO = "auto"
+
+
+@cache
+def usable_cores(*, physical: bool) -> int:
+    """The cores that this process may use, hyper-threads included unless ``physical``."""
+    from joblib import cpu_count
+
+    return int(cpu_count(only_physical_cores=physical))
+
+
+def thread_count(value: object) -> int | None:
+    """An integer, or the text of one, as `${oc.env:SLURM_CPUS_PER_TASK}` is; None for all else."""
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def resolve_threads(config: RunConfig) -> RunConfig:
+    """The config with a number in place of `auto`, for the run and in its teachers' recipes.
+
+    It is the physical cores over the processes that train at a time (`search.workers`), at least 1.
+    """
+    workers = config.search.workers
+    return replace(
+        config,
+        trainer=_trainer(config.trainer, workers),
+        teacher=_teacher(config.teacher, workers),
+    )
+
+
+def _teacher(teacher: ResolvedTeacher, workers: int) -> ResolvedTeacher:
+    below = teacher.teacher
+    return replace(
+        teacher,
+        trainer=_trainer(teacher.trainer, workers),
+        teacher=None if below is None else _teacher(below, workers),
+        members={name: _teacher(member, workers) for name, member in teacher.members.items()},
+    )
+
+
+def _trainer(trainer: TrainerConfig, workers: int) -> TrainerConfig:
+    if trainer.threads == AUTO:
+        return replace(trainer, threads=max(usable_cores(physical=True) // workers, 1))
+    return replace(trainer, threads=thread_count(trainer.threads))
