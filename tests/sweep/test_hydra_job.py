@@ -54,7 +54,7 @@ def loader() -> Iterator[ConfigLoaderImpl]:
     [
         ["hydra.job.name=run-${seed}-${T}", "T=4"],
         ["hydra.sweep.subdir=a/${hydra:job.num}", "hydra.job.chdir=true"],
-        ["hydra.output_subdir=null", "+hydra.job.env_set.SOME_NAME=${T}"],
+        ["hydra.output_subdir=null", "++hydra.job.env_set.SOME_NAME=${T}"],
     ],
 )
 def test_jobs_are_opened_and_closed_as_hydra_does(
