@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -14,7 +14,7 @@ from hydra.initialize import initialize_config_dir
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kdsweep.cli.train import CONF
+from kdsweep.common.conf import CONF
 from kdsweep.config.overrides import without_hydra
 from kdsweep.sweep.hydra_job import close_job, open_job
 
@@ -29,7 +29,10 @@ class Callbacks(SimpleNamespace):
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
         values = OmegaConf.to_container(config, resolve=True)
         hydra = HydraConfig.get()
-        readonly = OmegaConf.is_readonly(hydra), OmegaConf.is_readonly(config.student)
+        readonly = (
+            OmegaConf.is_readonly(cast(DictConfig, hydra)),
+            OmegaConf.is_readonly(config.student),
+        )
         # A job of ours ends after the whole sweep, which is in the folder of the command.
         place = Path.cwd() if event == "start" else None
         self.seen.append((event, values, files, hydra.job.name, hydra.mode, readonly, place))
@@ -46,7 +49,7 @@ def loader() -> Iterator[ConfigLoaderImpl]:
     with initialize_config_dir(str(CONF)):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        yield hydra.config_loader
+        yield cast(ConfigLoaderImpl, hydra.config_loader)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +71,11 @@ def test_jobs_are_opened_and_closed_as_hydra_does(
         config = loader.load_sweep_config(master, words)
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num, config.hydra.sweep.dir = "3", 3, "sweep"
-        context = SimpleNamespace(callbacks=Callbacks(seen=[]), execution_whitelist=None)
-        job = opens(context, config)
+        callbacks = Callbacks(seen=[])
+        context = SimpleNamespace(callbacks=callbacks, execution_whitelist=None)
+        job = opens(cast(HydraContext, context), config)
         files = {p: p.read_text() for p in Path("sweep").rglob("*.yaml")}
-        found.append(([getattr(job, field) for field in FIELDS], context.callbacks.seen, files))
+        found.append(([getattr(job, field) for field in FIELDS], callbacks.seen, files))
         for path in files:
             path.unlink()
         for folder in sorted(Path("sweep").rglob("*"), reverse=True):
