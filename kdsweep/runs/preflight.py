@@ -14,7 +14,7 @@ from kdsweep.builders.single_images import refuse_single_images
 from kdsweep.builders.students import build_student_network
 from kdsweep.common.files import can_be_made
 from kdsweep.common.pacing import with_lines
-from kdsweep.config.run_config import RunConfig
+from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import CollectedErrors, UserError, prefix_errors
 from kdsweep.models.components.feature_extractor import FeatureExtractor
@@ -27,7 +27,9 @@ from kdsweep.training.student import Student
 
 
 def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]) -> None:
-    """Build the parts of every distinct run, and of the runs it depends on, and discard them.
+    """Build the parts of the distinct runs, and of the runs they depend on, and discard them.
+
+    Runs that differ in their seed only have the same parts, which are built once.
 
     Args:
         datasets: gives the data set of a run; the process's cache.
@@ -41,7 +43,7 @@ def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
         if spec.fingerprint not in checked:
             checked.add(spec.fingerprint)
             with errors.of(spec.number, spec.swept):
-                checker.check(spec)
+                checker.check_once(spec)
     errors.raise_if_any()
 
 
@@ -51,6 +53,19 @@ class _Preflight:
     def __init__(self, datasets: Callable[[RunConfig], Dataset]) -> None:
         self.datasets = datasets
         self._teachers: dict[str, FeatureExtractor] = {}
+        self._messages: dict[str, str | None] = {}  # by config, None where all can be built
+
+    def check_once(self, spec: RunSpec) -> None:
+        """Raise UserError as `check` does; the parts that several seeds share are built once."""
+        key = json.dumps({**to_values(spec.config), "seed": None}, sort_keys=True, default=str)
+        if key not in self._messages:
+            self._messages[key] = None
+            try:
+                self.check(spec)
+            except UserError as error:
+                self._messages[key] = str(error)
+        if (message := self._messages[key]) is not None:
+            raise UserError(message)
 
     def check(self, spec: RunSpec) -> None:
         dataset = self.datasets(spec.config)

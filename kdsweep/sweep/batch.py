@@ -87,7 +87,8 @@ def launch(
             f"hydra.launcher.cohort_size must be null or at least 1, got {jobs.cohort_size}"
         )
     with Progress(total_runs=len(configs)) as progress:
-        specs = build_specs([without_hydra(config) for config in configs], overrides, first, swept)
+        rests = [without_hydra(config) for config in configs]
+        specs = build_specs(rests, overrides, first, swept)
         specs = name_recipes(specs, always=in_batches)
         _refuse(specs, overrides, swept, searching)
         config = specs[0].config
@@ -131,7 +132,8 @@ def launch(
             alone=True,
         )
         show_destination(context)
-        return context, _train(jobs, configs, specs, context, subdirs)
+        pairs = list(zip(configs, rests, strict=True))
+        return context, _train(jobs, pairs, specs, context, subdirs)
 
 
 def _refuse(
@@ -155,16 +157,17 @@ def _refuse(
 
 def _train(
     jobs: HydraJobs,
-    configs: Sequence[DictConfig],
+    configs: Sequence[tuple[DictConfig, DictConfig]],
     specs: Sequence[RunSpec],
     context: TrainingContext,
     subdirs: Mapping[int, PurePath],
 ) -> list[JobReturn]:
+    """Train the jobs; of each there is its config, and the same without its `hydra` node."""
     assert context.sweep is not None, "the sweep is open"
     folder = context.sweep.folder
     try:
         link_subdirs(folder, subdirs)
-        returns = [jobs.open(config, folder) for config in configs]
+        returns = [jobs.open(config, folder, rest=rest) for config, rest in configs]
         _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
@@ -184,7 +187,7 @@ def _train(
                 context.progress.note(f"the results of {folder} could not be written: {another}")
         raise
     jobs.hand_over(publish(folder, context))
-    for config, job, spec in zip(configs, returns, specs, strict=True):
+    for (config, _), job, spec in zip(configs, returns, specs, strict=True):
         jobs.close(config, job, results[spec.fingerprint])
     return returns
 

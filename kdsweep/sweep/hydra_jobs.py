@@ -1,24 +1,20 @@
 """Hydra's jobs under the lockstep launcher: composed, opened and closed as the basic one does."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
-from kdsweep.config.overrides import is_search
+from kdsweep.config.overrides import is_search, without_hydra
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import RunFailed
+from kdsweep.sweep.hydra_job import close_job, open_job
 from kdsweep.sweep.job_configs import JobConfigLoader
 
 if TYPE_CHECKING:
-    from hydra._internal.callbacks import Callbacks
-    from hydra.conf import HydraConf
     from hydra.core.config_loader import ConfigLoader
 
     from kdsweep.tracking.result import RunResult
@@ -61,24 +57,22 @@ class HydraJobs:
         hide_passwords(config)
         return config
 
-    def open(self, config: DictConfig, folder: Path, subdir: str | None = None) -> JobReturn:
-        """Make a job's directory with Hydra's own files and call `on_job_start`."""
+    def open(
+        self,
+        config: DictConfig,
+        folder: Path,
+        subdir: str | None = None,
+        rest: DictConfig | None = None,
+    ) -> JobReturn:
+        """Make a job's directory with Hydra's own files and call `on_job_start`.
+
+        ``rest`` is the config without its `hydra` node, where that has been made already.
+        """
         with read_write(config.hydra):
             config.hydra.sweep.dir = str(folder)
             if subdir is not None:
                 config.hydra.sweep.subdir = subdir
-        # Without `on_job_end`, which `close` calls: a job has not ended when its directory is made.
-        callbacks = SimpleNamespace(
-            on_job_start=self.context.callbacks.on_job_start, on_job_end=lambda **end: None
-        )
-        return run_job(
-            hydra_context=replace(self.context, callbacks=cast("Callbacks", callbacks)),
-            task_function=lambda cfg: HydraConfig.instance().cfg,  # for `close`
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-            configure_logging=False,  # a log handler a job would leave the last job's behind
-        )
+        return open_job(self.context, config, rest or without_hydra(config))
 
     def hand_over(self, summary: object) -> None:
         """Give the summary of the sweep to the callbacks that print one at its end."""
@@ -88,19 +82,12 @@ class HydraJobs:
 
     def close(self, config: DictConfig, job: JobReturn, result: "RunResult") -> None:
         """Set a job's return value and call `on_job_end`."""
-        # Interpolations reach into the config of the job.
-        as_opened = cast("HydraConf", job.return_value)
         if result.status == "FINISHED":
             job.return_value = objective_value(result)
         else:
             job.return_value = RunFailed(f"{result.name}: {result.reason}")
             job.status = JobStatus.FAILED
-        before = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = as_opened
-        try:
-            self.context.callbacks.on_job_end(config=config, job_return=job)
-        finally:
-            HydraConfig.instance().cfg = before
+        close_job(self.context, config, job)
 
 
 def objective_value(result: "RunResult") -> float:

@@ -2,14 +2,25 @@
 
 import pickle
 import shutil
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from commands import Check, Command, Refusal
+from commands import Check, Command, Compose, Refusal
 from PIL import Image
 
+from kdsweep.errors import UserError
+from kdsweep.execution.context import TrainingContext
+from kdsweep.runs import preflight as preflight_module
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.spec import RunSpec
+from kdsweep.runs.units import build_unit
+from kdsweep.tracking.console import Progress
 from kdsweep.training import checkpoint
+from kdsweep.training.mutual import Peers
+from kdsweep.training.student import Student
 
 
 @pytest.mark.parametrize(
@@ -255,6 +266,40 @@ def test_a_checkpoint_for_other_classes(refusal: Refusal, tmp_path: Path) -> Non
     sentence = refusal(f"teacher.checkpoint={path}")
     assert "teacher.checkpoint" in sentence
     assert "(100" in sentence
+
+
+def checked_runs(
+    compose: Compose, jobs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """The names of the runs whose parts the preflight builds."""
+    built: list[str] = []
+
+    def build(spec: RunSpec, *arguments: Any) -> Student | Peers:
+        built.append(spec.name)
+        return build_unit(spec, *arguments)
+
+    monkeypatch.setattr(preflight_module, "build_unit", build)
+    words = [["teacher=none", "loss=ce", *job] for job in jobs]
+    specs = build_specs([compose(*job) for job in words], words, 0, [])
+    with closing(TrainingContext({"uri": None}, Progress())) as context:
+        preflight_module.preflight(specs, context.dataset)
+    return built
+
+
+def test_the_parts_of_several_seeds_are_built_once(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [[f"seed={seed}", f"optimizer.lr={lr}"] for lr in (0.1, 0.2) for seed in (0, 1, 2)]
+    assert len(checked_runs(compose, jobs, monkeypatch)) == 2
+
+
+def test_all_seeds_of_what_cannot_be_built_are_named(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "trainer.batch_size=5000"
+    jobs = [[], *([wrong, f"seed={seed}"] for seed in (0, 1))]
+    with pytest.raises(UserError, match=r"batch_size must be at most .* \(run 1; run 2\)"):
+        checked_runs(compose, jobs, monkeypatch)
 
 
 @pytest.mark.slow

@@ -90,14 +90,13 @@ def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms:
     tags = {tag: str(known[key]) for key, tag in END_TAGS.items() if key in known}
     if result.status == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
-    if result.status == "FINISHED":
-        step = max((result.epochs or 0) - 1, 0)
-        store.log_changed(run_id, step, time_ms, metrics)
-    else:
+    step = max((result.epochs or 0) - 1, 0)
+    if result.status != "FINISHED":
         tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
-    store.drop_tags(run_id, ENDED_TAGS - tags.keys())
-    if tags:
-        store.set_tags(run_id, tags)
+        metrics = {}
+    store.log_outcome(
+        run_id, {"epoch": step, "time": time_ms, "metrics": {**metrics}}, tags, ENDED_TAGS
+    )
 
 
 def as_status(status: str) -> Status:

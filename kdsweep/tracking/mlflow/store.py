@@ -192,13 +192,28 @@ class MLflowStore:
         """Log rows of metrics in as few batches as possible."""
         self._log(run_id, "metrics", entities.metric_entities(rows))
 
-    def log_changed(
-        self, run_id: str, step: int, time_ms: int, metrics: Mapping[str, float]
+    def log_outcome(
+        self, run_id: str, row: Row, tags: Mapping[str, str], replaces: Iterable[str] = ()
     ) -> None:
-        """Log those metrics whose latest value is another one, so that repeating adds nothing."""
-        latest = self.client.get_run(run_id).data.metrics
-        changed = {k: v for k, v in metrics.items() if latest.get(entities.mlflow_key(k)) != v}
-        self.log_rows(run_id, [{"epoch": step, "time": time_ms, "metrics": {**changed}}])
+        """Log the figures and tags of a run that has ended, in as few requests as possible.
+
+        Of the metrics only those are logged whose latest value is another one, so that repeating
+        adds nothing. Tags that the run has among those that this ``replaces`` are deleted.
+        """
+        data = self.client.get_run(run_id).data
+        for key in (data.tags.keys() & set(replaces)) - tags.keys():
+            self.client.delete_tag(run_id, key)
+        changed = {
+            key: value
+            for key, value in row["metrics"].items()
+            if data.metrics.get(entities.mlflow_key(key)) != value
+        }
+        if changed or tags:
+            self.client.log_batch(
+                run_id,
+                metrics=entities.metric_entities([{**row, "metrics": changed}]),
+                tags=entities.tag_entities(tags),
+            )
 
     def logged(self, run_id: str) -> set[tuple[str, int]]:
         """Every (metric, step) the run has."""

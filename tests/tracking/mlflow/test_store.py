@@ -191,13 +191,32 @@ def test_a_search_returns_the_runs_of_all_pages(
 def test_only_another_value_is_logged_again(store: MLflowStore) -> None:
     run_id = new_run(store)
     for seconds in (1.0, 1.0, 2.0):
-        store.log_changed(run_id, 4, 0, {"seconds": seconds, "epochs": 5.0})
+        store.log_outcome(run_id, make_row(4, 0, {"seconds": seconds, "epochs": 5.0}), {})
     history = {k: store.client.get_metric_history(run_id, k) for k in ("seconds", "epochs")}
     assert {key: [m.value for m in found] for key, found in history.items()} == {
         "seconds": [1.0, 2.0],
         "epochs": [5.0],
     }
     assert store.client.get_run(run_id).data.metrics["seconds"] == 2.0
+
+
+def test_an_outcome_replaces_the_tags_of_an_earlier_one_in_one_batch(
+    store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = new_run(store, tags={"a": "1", "b": "2", "c": "3"})
+    batches: list[dict[str, object]] = []
+    log_batch = store.client.log_batch
+
+    def counted(run_id: str, **batch: object) -> None:
+        batches.append(batch)
+        log_batch(run_id, **batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store.client, "log_batch", counted)
+    store.log_outcome(run_id, make_row(0, 1, {"epochs": 1.0}), {"a": "9"}, {"a", "b", "absent"})
+    data = store.client.get_run(run_id).data
+    assert len(batches) == 1
+    assert data.metrics["epochs"] == 1.0
+    assert {key: data.tags.get(key) for key in "abc"} == {"a": "9", "b": None, "c": "3"}
 
 
 def test_only_tags_that_a_run_has_are_deleted(store: MLflowStore) -> None:
