@@ -19,8 +19,8 @@ CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
 
 # Where networks with 2d convolutions are in channels_last: kind of device, precision.
 FASTER_IN_CHANNELS_LAST = {("cpu", FP32), ("cpu", BF16), ("cuda", BF16)}
-# Of a forward pass in bf16 relative to fp32 contiguous, on a CPU with AVX2 alone: whether it has
-# convolutions, memory format.
+# Of bf16 relative to fp32 contiguous, on a CPU with AVX2 alone: whether a network has convolutions,
+# memory format. Measured of one convolution, and of the forward pass of an MLP.
 SLOWER_IN_BF16 = {
     (True, CONTIGUOUS): 31,
     (True, CHANNELS_LAST): 8,
@@ -83,11 +83,11 @@ def bf16_warning(option: str, device: str, kind: NetworkKind, memory_format: str
     warning = f"{option}=bf16 is emulated on {device}, which has no arithmetic for it"
     if not device.startswith("cpu"):
         return f"{warning}: fp32 is faster in most cases"
-    network = "convolutions" if kind.convolutions else "no convolutions"
+    work = "a convolution" if kind.convolutions else "the forward pass of an MLP"
     factor = SLOWER_IN_BF16[kind.convolutions, memory_format]
     return (
-        f"{warning}: a forward pass of a network with {network} ({memory_format}) takes about"
-        f" {factor} times as long as in fp32, as measured on an AVX2 CPU; fp32 and auto avoid it"
+        f"{warning}: {work} ({memory_format}) takes about {factor} times as long as in fp32,"
+        " as measured on an AVX2 CPU; fp32 and auto avoid it"
     )
 
 

@@ -75,8 +75,12 @@ class Folding:
     """The folded BatchNorms of a network, which can be put back for a while."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Fold every BatchNorm of ``model`` that can be. Raises ValueError as `foldable_pairs`."""
-        self._model = model
+        """Freeze ``model`` in eval mode and fold every BatchNorm that can be.
+
+        Raises ValueError as `foldable_pairs` does.
+        """
+        # Before modules are put aside, which later changes of mode would not reach.
+        self._model = model.eval().requires_grad_(False)
         self._pairs = foldable_pairs(model)
         self._weights = [_folded(*self._modules(pair)) for pair in self._pairs]
         self._norms: list[nn.Module] = [nn.Identity() for _ in self._pairs]

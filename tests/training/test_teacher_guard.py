@@ -20,7 +20,7 @@ SPREAD = (10 / 6) ** 0.5
 def folded(memory_format: str, precision: str) -> Teacher:
     torch.manual_seed(0)
     network = FeatureExtractor(CNN(in_shape=SHAPE, num_classes=CLASSES, width=4))
-    folding = Folding(network.model.eval())
+    folding = Folding(network.model)
     put_in_format(network.model, memory_format)
     return Teacher(network, precision=precision, folding=folding)
 
