@@ -230,6 +230,9 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--{missing[0]} must be given for this part")
     if options.many is not None and (options.many <= RUNS or options.many % 10):
         parser.error(f"--many must be a multiple of 10 above {RUNS}, got {options.many}")
+    for name in ("rounds", "command_rounds", "batches", "threads"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     if not 1 <= options.alone <= len(GRID):
         parser.error(f"--alone must be from 1 to {len(GRID)}, got {options.alone}")
     return options

@@ -90,10 +90,10 @@ def table(row: Measured) -> str:
     """One row of results as a table of its columns."""
     rounds = max((len(seconds) for seconds in row.samples.values()), default=0)
     title = (
-        f"## {row.work}, {row.form}\n\nBatches of {row.images} images, {row.batches} in each of"
-        f" {rounds} rounds."
+        f"## {row.work}, {row.form}\n\nBatches of {row.images} images, {row.batches} in a round;"
+        f" rounds: {rounds}."
     )
-    lines = ["| | students | ms | per student | of the loop | of the floor | MiB |"]
+    lines = ["| column | students | ms | per student | of the loop | of the floor | MiB |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [line(row, column) for column in row.samples if row.samples[column]]
     notes = [bits(name, found) for name, found in row.differences.items()]

@@ -31,7 +31,6 @@ LARGE = (3, 32, 32)
 @pytest.mark.parametrize("name", NARROW)
 def test_two_trainings_are_equal(device, name, precision, memory_format) -> None:
     def trained() -> str:
-
         node = OmegaConf.to_container(OmegaConf.load(CONF / "student" / f"{name}.yaml").model)
         torch.manual_seed(0)
         model = instantiate_node({**node, **NARROW[name]}, "m", in_shape=LARGE, num_classes=10)
