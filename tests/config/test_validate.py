@@ -52,7 +52,9 @@ def test_a_wrong_value_is_named(compose: Compose, word: str) -> None:
         ("teacher=peers", "fp32 with teacher.peers, whose logits are not kept"),
     ],
 )
-def test_logits_that_are_not_kept_are_not_rounded(compose: Compose, kind: str, allowed: str) -> None:
+def test_logits_that_are_not_kept_are_not_rounded(
+    compose: Compose, kind: str, allowed: str
+) -> None:
     errors = validation_errors(resolve_config(compose(kind, "teacher.logits=fp16")))
     assert errors == [f"teacher.logits must be {allowed}, got fp16"]
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
+from PIL import __version__ as pillow
 from PIL import features
 
 from kdsweep.common.disk_cache import DiskCache
@@ -48,18 +48,15 @@ class KeptImages:
         """Keep these bytes, one after the other, unless a file has changed in the meantime."""
         if self._cache is None or self._content is None or not self._is_unchanged():
             return
-        size, key, start = sum(map(len, content)), self._key(form), 0
+        size, key = sum(map(len, content)), self._key(form)
         self._cache.discard(KIND, key)  # one that could not be used
         with self._cache.write(KIND, key, (size,), np.uint8, self._about()) as kept:
-            if kept is None:
-                return
-            for piece in content:
-                kept[start : start + len(piece)] = piece
-                start += len(piece)
+            if kept is not None:
+                np.concatenate(content, out=kept)
 
     def _key(self, form: Sequence[Any]) -> str:
         jpeg = features.version("libjpeg_turbo")  # Pillow may be built with another one
-        words = [DECODING, PIL.__version__, jpeg, self._content, *form]
+        words = [DECODING, pillow, jpeg, self._content, *form]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     def _is_unchanged(self) -> bool:
