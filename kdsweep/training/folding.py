@@ -64,7 +64,7 @@ def _is_foldable(node: fx.Node, model: nn.Module, calls: "Counter[int]") -> bool
     convolution = _called(source, model)
     return (
         NORM_OF.get(type(convolution)) is type(norm)  # type: ignore[arg-type]
-        and norm.running_mean is not None  # type: ignore[union-attr]
+        and norm.running_mean is not None
         and calls[id(norm)] == calls[id(convolution)] == 1
         and not _has_hooks(norm)
         and not _has_hooks(convolution)
@@ -110,7 +110,7 @@ class Folding:
             convolution.weight, convolution.bias = self._weights[place]  # type: ignore[assignment]
             parent = self._model.get_submodule(_owner(pair.norm))
             setattr(parent, pair.norm.rpartition(".")[2], self._norms[place])
-            self._weights[place], self._norms[place] = before, norm  # type: ignore[call-overload]
+            self._weights[place], self._norms[place] = before, norm  # type: ignore[assignment]
 
 
 def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
