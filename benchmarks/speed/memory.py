@@ -35,9 +35,18 @@ def train_and_measure(work: str, runs: int, threads: int, words: Sequence[str]) 
     cohorts = Cohorts(whole, load_images(whole), threads=threads, device="cpu")
     students = cohorts.students(runs)
     cohorts.train_epoch(students)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    state = state_bytes(students[0].model, students[0].optimizer)
+    return {"peak": peak_bytes(), "state": state}
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux `ru_maxrss` begins with the peak of the process that started it
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
     kilo = 1 if sys.platform == "darwin" else 1024
-    return {"peak": kilo * peak, "state": state_bytes(students[0].model, students[0].optimizer)}
+    return kilo * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def state_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:

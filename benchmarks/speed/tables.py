@@ -40,7 +40,7 @@ def machine_lines(results: Results) -> str:
     batches = " or ".join(str(count) for count in sorted(set(extent["batches"].values())))
     return (
         f"{machine['cpu']}; {named}. {extent['rounds']} interleaved rounds of one epoch with"
-        f" {batches} batch(es) of 128 {images}; of nine separate runs {extent['alone']}"
+        f" {batches} batches of 128 {images}; of nine separate runs {extent['alone']}"
         f" are timed in a round and count for all. Commands: {extent['command_rounds']} rounds."
     )
 
@@ -157,7 +157,8 @@ def many_table(results: Results) -> str:
         for runs in sizes(costs)
     ]
     head = ["runs", f"overhead of a run / that in a sweep of {RUNS}"]
-    return f"{table(head, rows)}\n\n{len(costs['torch'])} interleaved rounds."
+    about = "The same overhead of each run in larger sweeps:"
+    return f"{about}\n\n{table(head, rows)}\n\n{len(costs['torch'])} interleaved rounds."
 
 
 def sizes(costs: Mapping[str, Any]) -> list[int]:
@@ -170,7 +171,9 @@ def against_table(results: Results) -> str:
     samples = results["against"]
     rows = [[kind, str(against(samples, kind))] for kind in KINDS]
     rounds = len(next(iter(samples.values())))
-    return f"{table([f'{RUNS} runs', f'{OWN} / {OTHER}'], rows)}\n\n{rounds} interleaved rounds."
+    about = "Whole commands next to those of an earlier commit:"
+    found = table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
+    return f"{about}\n\n{found}\n\n{rounds} interleaved rounds."
 
 
 def against(samples: Samples, kind: str) -> Spread:
@@ -209,7 +212,7 @@ def sentence(results: Results) -> str:
     machine = results["machine"]
     return (
         f"On {images} (teacher VGG16, student convnet4; {machine['cpu']},"
-        f" {machine['instructions']}, {extent['threads']} thread(s)) the training steps of the"
+        f" {machine['instructions']}, torch's threads: {extent['threads']}) the training steps of the"
         f" nine-run grid take, relative to nine runs of a plain PyTorch loop in fp32:"
         f" {'; '.join(parts)}. Medians of"
         f" {extent['rounds']} interleaved rounds (`make bench DATA=FOLDER`)."
