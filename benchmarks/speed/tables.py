@@ -6,6 +6,7 @@ Times are ratios within a round, medians with the smallest and the largest.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kdsweep.common.text import counted
 from speed.checkouts import OTHER, OWN, column_of
 from speed.cohorts import GRID, WORKS
 from speed.rounds import Samples, Spread, digits, ratio
@@ -206,25 +207,25 @@ def memory_table(results: Results) -> str:
 
 def sentence(results: Results) -> str:
     """What the README states."""
-    extent, samples = results["extent"], results["steps"]["vgg"]
+    extent, machine = results["extent"], results["machine"]
+    samples = results["steps"]["vgg"]
     images = f"{'real' if extent['real'] else 'made'} images of CIFAR-10's size"
-    parts = [_part(samples, setting) for setting in settings_of(samples)]
-    machine = results["machine"]
+    head = ["precision, memory format", "lockstep", "teacher's logits from the cache"]
     return (
-        f"On {images} (teacher VGG16, student convnet4; {machine['cpu']},"
-        f" {machine['instructions']}, torch's threads: {extent['threads']}) the training steps of the"
-        f" nine-run grid take, relative to nine runs of a plain PyTorch loop in fp32:"
-        f" {'; '.join(parts)}. Medians of"
-        f" {extent['rounds']} interleaved rounds (`make bench DATA=FOLDER`)."
+        "The training steps of the nine-run grid take, relative to nine runs of a plain PyTorch"
+        f" loop in fp32 (teacher VGG16, student convnet4, {images}; {machine['cpu']} with"
+        f" {machine['instructions']}, {counted(extent['threads'], 'thread')}):\n\n"
+        f"{table(head, [_medians(samples, setting) for setting in settings_of(samples)])}\n\n"
+        f"Medians of {extent['rounds']} interleaved rounds (`make bench DATA=FOLDER`)."
     )
 
 
-def _part(samples: Samples, setting: str) -> str:
+def _medians(samples: Samples, setting: str) -> list[str]:
+    """The README's row of a setting."""
     computed = digits(of_solo(samples, setting, LOCKSTEP).median)
     if column(setting, CACHED_LOCKSTEP) not in samples:
-        return f"{setting} **{computed}**"
-    cached = digits(of_solo(samples, setting, CACHED_LOCKSTEP).median)
-    return f"{setting} **{computed}**, with cached logits of the teacher **{cached}**"
+        return [setting, computed, ""]
+    return [setting, computed, digits(of_solo(samples, setting, CACHED_LOCKSTEP).median)]
 
 
 def blocks(results: Results) -> dict[str, str]:

@@ -143,8 +143,8 @@ def test_parts_on_request_are_measured_if_what_they_need_is_given(script: Any) -
 
 def test_the_sentence(load: Any) -> None:
     sentence = load("speed.tables").sentence(results())
-    assert "(teacher VGG16, student convnet4; Made CPU, AVX2, 1 thread(s))" in sentence
-    assert "fp32 auto **0.250**, with cached logits of the teacher **0.200**. Medians" in sentence
+    assert "convnet4, real images of CIFAR-10's size; Made CPU with AVX2, 1 thread):" in sentence
+    assert "| fp32 auto | 0.250 | 0.200 |\n\nMedians" in sentence
 
 
 def test_the_bounds_are_compared_with_what_was_measured(load: Any) -> None:
