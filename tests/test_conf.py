@@ -259,4 +259,5 @@ def trained(runs: Sequence[RunConfig]) -> list[Student]:
 
 
 def weights(student: Student) -> torch.Tensor:
-    return torch.nn.utils.parameters_to_vector(student.model.parameters())
+    """One vector of all, in whichever memory format each is."""
+    return torch.cat([parameter.reshape(-1) for parameter in student.model.parameters()])
