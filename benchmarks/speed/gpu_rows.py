@@ -19,7 +19,7 @@ from speed import floor
 from speed.cohorts import Cohorts, Work
 from speed.floor import BareStudent
 from speed.machine import usable_cores
-from speed.solo_loop import SoloRun, distillation_loss, make_loader
+from speed.solo_loop import SoloRun, make_loader
 from speed.stacked import EXPERIMENTS, Looped, difference
 
 LOADER, TENSORS, DEFAULT = "loop, DataLoader", "loop, ready images", "floor, default kernels"
@@ -232,17 +232,10 @@ class AutocastRun(SoloRun):
 
     precision = "fp32"
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         enabled = self.precision == "bf16"
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=enabled):
-            with torch.no_grad():
-                teacher_logits = self.teacher(images)
-            logits = self.student(images)
-            loss = distillation_loss(logits, teacher_logits, labels, self.T, self.alpha)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss
+            return super().loss(images, labels)
 
 
 def without_dropout(model: nn.Module) -> None:

@@ -91,11 +91,14 @@ class SoloRun:
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on one batch: normalised images (B, channels, H, W); returns the loss."""
-        with torch.no_grad():
-            teacher_logits = self.teacher(images)
-        logits = self.student(images)
-        loss = distillation_loss(logits, teacher_logits, labels, self.T, self.alpha)
+        loss = self.loss(images, labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch, from a forward pass of both networks."""
+        with torch.no_grad():
+            teacher_logits = self.teacher(images)
+        return distillation_loss(self.student(images), teacher_logits, labels, self.T, self.alpha)

@@ -54,6 +54,20 @@ def specs(compose: Compose) -> Specs:
     return built
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The step of every batch that a frozen teacher computes targets of."""
+    steps: list[int] = []
+    targets = Teacher.targets
+
+    def counted(self: Teacher, batch: Any, step: int) -> Any:
+        steps.append(step)
+        return targets(self, batch, step)
+
+    monkeypatch.setattr(Teacher, "targets", counted)
+    return steps
+
+
 def identity(specs: Specs, *words: str) -> tuple[RunSpec, dict[str, Any]]:
     (spec,) = specs([*BASE, *words])
     dataset = build_dataset(spec.config.dataset, "cpu")
@@ -109,17 +123,9 @@ def test_folding_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
 
 
 def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[int] = []
-    targets = Teacher.targets
-
-    def counted(self: Teacher, batch: Any, step: int) -> Any:
-        calls.append(step)
-        return targets(self, batch, step)
-
     hashed: list[Any] = []
-    monkeypatch.setattr(Teacher, "targets", counted)
     monkeypatch.setattr(teacher, "sha256", lambda model: hashed.append(model) or sha256(model))
     words = ["T=1,4", "trainer.epochs=1"]
     plain = digests(command(*words, "cache.gib=0"))
@@ -147,16 +153,8 @@ def test_a_teacher_whose_features_are_read_is_not_kept(specs: Specs, tmp_path: P
 
 @pytest.mark.slow
 def test_the_second_block_of_a_search_does_not_run_the_teacher(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, calls: list[int]
 ) -> None:
-    calls: list[int] = []
-    targets = Teacher.targets
-
-    def counted(self: Teacher, batch: Any, step: int) -> Any:
-        calls.append(step)
-        return targets(self, batch, step)
-
-    monkeypatch.setattr(Teacher, "targets", counted)
     assert command("T=1", "trainer.epochs=1", "cache.gib=0").code == 0
     once, words = len(calls), ["search=bayes", "search.name=mine", "search.seeds=[0]"]
     words += ["search.finalists=0", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
