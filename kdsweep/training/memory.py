@@ -2,29 +2,67 @@
 
 glibc maps every block above 32 MB anew and unmaps it when it is freed. The activations of a convnet
 are such blocks, so at every step the kernel has to clear the same pages again, for a third of a
-cohort's CPU time. With both turned off the process keeps its peak memory until it ends.
+cohort's CPU time. With both turned off all blocks are in one heap, and the process keeps its peak
+memory until it ends.
+
+A first step is the exception (`large_blocks_mapped`), for the sake of the heap's order.
 """
 
 import ctypes
 import functools
 import gc
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # From glibc's malloc.h. M_MMAP_THRESHOLD would do, too, but before glibc 2.35 not above 32 MB.
 M_TRIM_THRESHOLD, NEVER = -1, -1
-M_MMAP_MAX, NO_BLOCK = -4, 0
+M_MMAP_MAX, NO_BLOCK, EVERY_BLOCK = -4, 0, 65536
+M_MMAP_THRESHOLD, LARGE = -3, 128 * 1024  # bytes; EVERY_BLOCK and LARGE are glibc's defaults
 
 
 @functools.cache
 def disable_malloc_trim() -> bool:
     """Have glibc keep freed memory, set once a process; False with another C library."""
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    mallopt = _mallopt()
+    if mallopt is None:
         return False
     return bool(mallopt(M_MMAP_MAX, NO_BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+@contextmanager
+def large_blocks_mapped() -> Iterator[None]:
+    """Within it, glibc maps large blocks outside of its heap; with another C library, nothing.
+
+    For the first step of students. It leaves small blocks behind for good (momenta, metrics, what
+    autograd and oneDNN keep). Were they cut out of chunks of activations just freed, these would
+    not hold the same activations again, and the heap would grow with every student. Activations
+    that are mapped leave no such chunks: the small blocks lie close together, and all students use
+    the same chunks from their second step on.
+
+    Use it after `disable_malloc_trim`, to whose settings it returns.
+    """
+    mallopt = _mallopt()
+    if mallopt is None:
+        yield
+        return
+    mallopt(M_MMAP_THRESHOLD, LARGE)
+    mallopt(M_MMAP_MAX, EVERY_BLOCK)
+    try:
+        yield
+    finally:
+        mallopt(M_MMAP_MAX, NO_BLOCK)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """The function that sets a parameter of glibc's malloc; None with another C library."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    try:
+        mallopt: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return None
+    return mallopt
 
 
 def release_memory() -> None:

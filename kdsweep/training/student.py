@@ -61,6 +61,7 @@ class Student:
         self.seconds = 0.0  # of training, summed over restarts
         self.best_acc: float | None = None  # best val/acc of any epoch
         self.failure: str | None = None
+        self.has_stepped = False  # in this process
         self._begin_epoch()
 
     @property
@@ -101,7 +102,10 @@ class Student:
         compute_gradients(self.optimizer, loss, self.grad_clip)
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
+        # Else each student would keep its gradients while the others train.
+        self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
+        self.has_stepped = True
         self._count_in(loss, output.logits, batch.labels)
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ A single run is a cohort of one; there is no second code path.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.determinism import deterministic_kernels
 from kdsweep.training.evaluation import Split, eval_mode, evaluate, predict
 from kdsweep.training.logit_cache import CachedTeacher, TargetSource
-from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory
+from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory, large_blocks_mapped
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.readings import Readings, read
 from kdsweep.training.student import Student
@@ -143,13 +143,16 @@ def train_epoch(
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
     active = list(units)
+    begins = any(not student.has_stepped for unit in units for student in unit.students)
+    maps = begins and stream.device.type == "cpu"
     for step, batch in enumerate(stream.epoch(epoch)):
         if not active and not isinstance(teacher, OnlineTeacher):
             break
-        target = teacher.targets(batch, step) if teacher else None
-        for unit in active:
-            with isolate_failures(unit):
-                unit.step(batch, target, step)
+        with large_blocks_mapped() if maps and step == 0 else nullcontext():
+            target = teacher.targets(batch, step) if teacher else None
+            for unit in active:
+                with isolate_failures(unit):
+                    unit.step(batch, target, step)
         active = [unit for unit in active if unit.failure is None]
         watcher.step(len(batch.labels))
     return active
