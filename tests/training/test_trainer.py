@@ -1,14 +1,21 @@
 """The loop: equality, isolation, failures."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from toys import BATCH, CLASSES, EPOCHS, make_stream, make_student, make_teacher, train
 
+from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.weight_schedule import WeightSchedule
+from kdsweep.training import trainer
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
+from kdsweep.training.trainer import Unwatched, train_epoch
 
 RECIPES = [
     {"T": 1.0},
@@ -150,6 +157,12 @@ def test_what_was_drawn_before_does_not_matter() -> None:
     assert sha256(first.model) == sha256(second.model)
 
 
+def test_no_gradient_outlives_its_step() -> None:
+    student = make_student()
+    train([student], epochs=1)
+    assert all(p.grad is None for p in student.model.parameters())
+
+
 def test_one_who_is_ahead_waits_for_the_others() -> None:
     ahead, behind, alone = make_student(), make_student(T=1.0), make_student()
     train([ahead], epochs=1)
@@ -157,6 +170,49 @@ def test_one_who_is_ahead_waits_for_the_others() -> None:
     train([alone])
     assert ahead.epoch == behind.epoch == EPOCHS
     assert sha256(ahead.model) == sha256(alone.model)
+
+
+@pytest.fixture
+def mapped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(epoch, step) of the steps of students with large blocks of memory mapped."""
+    seen: list[tuple[int, int]] = []
+    inside: list[bool] = []
+    own = Student.step
+
+    @contextmanager
+    def recorded() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.clear()
+
+    def step(self: Student, batch: Batch, target: Output | None, step: int) -> None:
+        if inside:
+            seen.append((self.epoch, step))
+        own(self, batch, target, step)
+
+    monkeypatch.setattr(trainer, "large_blocks_mapped", recorded)
+    monkeypatch.setattr(Student, "step", step)
+    return seen
+
+
+def test_large_blocks_are_mapped_in_the_first_step(mapped: list[tuple[int, int]]) -> None:
+    students = [make_student(), make_student(T=1.0)]
+    train(students, epochs=2)
+    train(students)
+    assert mapped == [(0, 0), (0, 0)]
+
+
+def test_the_first_step_may_be_of_a_later_epoch(mapped: list[tuple[int, int]]) -> None:
+    resumed = make_student()
+    resumed.epoch = 1
+    train([resumed])
+    assert mapped == [(1, 0)]
+
+
+def test_large_blocks_are_not_mapped_for_a_gpu(mapped: list[tuple[int, int]]) -> None:
+    stream: Any = SimpleNamespace(device=torch.device("cuda"), epoch=make_stream().epoch)
+    train_epoch([make_student(terms={})], stream, 0, None, Unwatched())
+    assert mapped == []
 
 
 def test_each_epoch_is_recorded_once_with_every_metric() -> None:
