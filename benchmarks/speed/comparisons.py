@@ -13,6 +13,7 @@ from speed.tables import (
     above_floor,
     against,
     cached_above_floor,
+    memory_per_student,
     of_solo,
     overhead_per_run,
     settings_of,
@@ -34,6 +35,8 @@ CACHED_FLOOR_BOUND = 1.05
 START_BOUNDS = {(HELPED, COMPOSED): 1.5, (SECOND_IMAGES, SECOND_DIGITS): 2.0}
 # The overhead of a run in a large sweep, relative to that in a small one.
 FLAT_BOUND = 1.1
+# Memory of a further student relative to its own state; the rest is the heap's order, by chance.
+MEMORY_BOUND = 5.0
 # A command of 60 runs relative to that of the commit before this was built (e4fe4e7).
 AGAINST_BOUND = 0.35
 
@@ -64,6 +67,10 @@ def compare(results: Results) -> Iterator[Comparison]:
     for (name, other), bound in START_BOUNDS.items():
         if name in samples:
             yield Comparison(f"{name} / {other}", ratio(samples[name], samples[other]), bound)
+    for key, found in results.get("memory", {}).items():
+        measured = memory_per_student(found) / found["1"]["state"]
+        title = f"{WORKS[key].name}: memory of a further student / its own state"
+        yield Comparison(title, Spread.of([measured]), MEMORY_BOUND)
     yield from _of_commands(results)
 
 

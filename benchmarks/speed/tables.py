@@ -198,11 +198,15 @@ def memory_table(results: Results) -> str:
     rows = []
     for key, found in results["memory"].items():
         one, nine = (found[str(count)]["peak"] for count in (1, len(GRID)))
-        extra = (nine - one) / (len(GRID) - 1)
-        figures = (one, nine, extra, found["1"]["state"])
+        figures = (one, nine, memory_per_student(found), found["1"]["state"])
         rows.append([WORKS[key].name, *(f"{figure / MIB:.1f}" for figure in figures)])
     head = ["MiB", "peak, one student", "peak, nine", "each further student", "its own state"]
     return table(head, rows)
+
+
+def memory_per_student(found: Mapping[str, Mapping[str, int]]) -> float:
+    """Bytes that each further student adds to the peak of one, of what was measured of a work."""
+    return (found[str(len(GRID))]["peak"] - found["1"]["peak"]) / (len(GRID) - 1)
 
 
 def sentence(results: Results) -> str:
