@@ -24,6 +24,7 @@ from kdsweep.training.trainer import (
     CohortUnit,
     isolate_failures,
     read_epoch,
+    step_memory,
     torch_state,
 )
 
@@ -115,13 +116,14 @@ def _step(
     stopwatch.lap()
     batch = next(batches)
     data = stopwatch.lap()
-    target = teacher.targets(batch, step) if teacher else None
-    teaching = stopwatch.lap()
-    training = []
-    for unit in units:
-        with isolate_failures(unit):
-            unit.step(batch, target, step)
-        training.append(stopwatch.lap())
+    with step_memory(units, batch.labels.device):
+        target = teacher.targets(batch, step) if teacher else None
+        teaching = stopwatch.lap()
+        training = []
+        for unit in units:
+            with isolate_failures(unit):
+                unit.step(batch, target, step)
+            training.append(stopwatch.lap())
     return StepTiming(data, teaching, tuple(training))
 
 

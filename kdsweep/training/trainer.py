@@ -6,7 +6,7 @@ A single run is a cohort of one; there is no second code path.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol
 
@@ -143,12 +143,10 @@ def train_epoch(
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
     active = list(units)
-    begins = any(not student.has_stepped for unit in units for student in unit.students)
-    maps = begins and stream.device.type == "cpu"
     for step, batch in enumerate(stream.epoch(epoch)):
         if not active and not isinstance(teacher, OnlineTeacher):
             break
-        with large_blocks_mapped() if maps and step == 0 else nullcontext():
+        with step_memory(active, stream.device):
             target = teacher.targets(batch, step) if teacher else None
             for unit in active:
                 with isolate_failures(unit):
@@ -156,6 +154,13 @@ def train_epoch(
         active = [unit for unit in active if unit.failure is None]
         watcher.step(len(batch.labels))
     return active
+
+
+def step_memory(units: Sequence[CohortUnit], device: torch.device) -> AbstractContextManager[None]:
+    """The context of a step, which is the first one of a unit or not; without effect on a GPU."""
+    trained = (unit for unit in units if unit.failure is None)
+    is_first = any(not student.has_stepped for unit in trained for student in unit.students)
+    return large_blocks_mapped() if is_first and device.type == "cpu" else nullcontext()
 
 
 def read_epoch(

@@ -1,6 +1,7 @@
 """The timings of a cohort's steps, part by part."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from toys import make_stream, make_student, make_teacher, make_val
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
-from kdsweep.training import checkpoint, profiling
+from kdsweep.training import checkpoint, profiling, trainer
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
@@ -70,6 +71,13 @@ def test_each_part_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_steps_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "SECONDS", 0.0)
     assert len(profiled(student(), teacher=make_teacher()).steps) == profiling.LEAST
+
+
+def test_the_first_step_allocates_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[bool] = []
+    monkeypatch.setattr(trainer, "large_blocks_mapped", lambda: nullcontext(mapped.append(True)))
+    profiled(student(), student(T=1.0), teacher=make_teacher())
+    assert len(mapped) == 1
 
 
 def test_the_global_state_is_as_it_was() -> None:
