@@ -32,11 +32,12 @@ libc = ctypes.CDLL(None)
 libc.aligned_alloc.restype = libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
 libc.free.argtypes = [ctypes.c_void_p]
 
-def step(lasting):
+def step(is_first):
     activations = []
     for _ in range(8):
         activations.append(libc.aligned_alloc(64, 4 << 20))
-        libc.malloc(lasting)
+        if is_first:
+            libc.malloc(60_000)
     for activation in activations:
         libc.free(activation)
 
@@ -44,9 +45,9 @@ disable_malloc_trim()
 before = libc.sbrk(0)
 for _ in range(9):
     with large_blocks_mapped():
-        step(60_000)
+        step(True)
 for _ in range(9):
-    step(0)
+    step(False)
 print((libc.sbrk(0) - before) >> 20)
 """
 
