@@ -1,5 +1,6 @@
 """benchmarks/speed: the loops that are compared train the same."""
 
+import platform
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,14 @@ def test_the_state_of_a_student(load: Any) -> None:
     optimizer.step()
     parameters, buffers = 6 + 3 + 3 + 3, 4 * (3 + 3) + 8  # of BatchNorm, one int64
     assert load("speed.memory").state_bytes(model, optimizer) == 3 * 4 * parameters + buffers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_a_further_student_adds_no_activations(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = load("speed.memory")
+    monkeypatch.setattr(memory, "PROCESSES", 1)
+    words = load("speed.cohorts").image_words(None, 1)
+    one, four = (memory.measure_memory("resnet", count, words, 1) for count in (1, 4))
+    # with first steps in the heap 60 MiB and more; else its own state, and what differs by chance
+    assert (four["peak"] - one["peak"]) / 3 < 25 * 2**20
