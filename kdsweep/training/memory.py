@@ -38,7 +38,7 @@ def large_blocks_mapped() -> Iterator[None]:
     autograd and oneDNN keep). Were they cut out of chunks of activations just freed, these would
     not hold the same activations again, and the heap would grow with every student. Activations
     that are mapped leave no such chunks: the small blocks lie close together, and all students use
-    the same chunks from their second step on.
+    the same chunks from their second step on. The page faults take as long as one or two steps.
 
     Use it after `disable_malloc_trim`, to whose settings it returns.
     """
