@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from kdsweep.common import array_files, disk_cache, notices
 from kdsweep.common.array_files import ARRAY, RECORD
@@ -167,6 +168,20 @@ def test_a_group_does_not_make_room_for_itself(
     assert set(keys(cache)) == {"epoch1", "another"}
 
 
+def test_room_for_several_entries_is_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_cache, "MORE_ROOM", 0.5)
+    cache = DiskCache(tmp_path, gib=4.5 * MIB / 2**30)
+    for time, (key, size) in enumerate({"a": 1, "b": 1, "large": 2}.items()):
+        fill(cache, key, size=size * MIB)
+        use_at(cache, key, 1000 + time)
+    assert fill(cache, "c", size=MIB)
+    assert set(keys(cache)) == {"large", "c"}  # more than was missing, and not the large one
+    monkeypatch.setattr(DiskCache, "entries", None)  # not listed while there is room
+    assert fill(cache, "d", size=MIB)
+
+
 def test_an_entry_larger_than_the_cache_removes_nothing(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, gib=2 * MIB / 2**30)
     fill(cache, "a")
@@ -242,6 +257,44 @@ def test_a_folder_that_cannot_be_made_is_one_warning(
     assert not fill(cache, "a")
     assert not fill(cache, "b")
     assert [record.levelname for record in warned.records] == ["WARNING"]
+
+
+def test_a_lock_that_is_never_released_is_waited_for_once(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture
+) -> None:
+    fill(cache, "a")
+    monkeypatch.setattr(disk_cache, "LOCK_SECONDS", 0.01)
+    with FileLock(cache.folder / disk_cache.LOCK):
+        assert not fill(cache, "b")
+    assert not fill(cache, "c")
+    assert [record.levelname for record in warned.records] == ["WARNING"]
+    assert cache.read("numbers", "a") is not None
+
+
+def test_a_disk_without_locks_is_one_warning(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture
+) -> None:
+    def without_flock(*args: object, **options: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", without_flock)
+    assert not fill(cache, "a")
+    assert not fill(cache, "b")
+    assert [record.levelname for record in warned.records] == ["WARNING"]
+    assert "support flock" in warned.text
+
+
+def test_an_entry_that_appears_while_it_is_looked_for_stays(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(place: Path) -> None:
+        fill(cache, "a")  # by another process, right afterwards
+        raise FileNotFoundError(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_cache, "open_array", missing)
+        assert cache.read("numbers", "a") is None
+    assert cache.read("numbers", "a") is not None
 
 
 def test_a_folder_can_be_emptied_by_kind(cache: DiskCache) -> None:

@@ -60,10 +60,8 @@ def ensemble(logits: str = "fp32") -> Ensemble:
 
 
 def cached(teacher: Teacher | Ensemble, folder: Path, gib: float = 1, **what: Any) -> CachedTeacher:
-    cache = DiskCache(folder, gib)
-    return CachedTeacher(
-        teacher, cache, identity=what, num_classes=CLASSES, description="cnn on toys"
-    )
+    cache, options = DiskCache(folder, gib), {"num_classes": CLASSES, "description": "cnn on toys"}
+    return CachedTeacher(teacher, cache, identity=what, stream={}, **options)
 
 
 def stream(**options: Any) -> Stream:
