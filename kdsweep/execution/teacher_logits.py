@@ -33,7 +33,7 @@ def with_logit_cache(
 ) -> CachedTeacher | Teacher | Ensemble | None:
     """The frozen teacher of a cohort, with a cache for its logits if no run reads its features."""
     spec = taught(specs)
-    if teacher is None or spec is None or context.cache.limit <= 0 or teacher_features(specs):
+    if teacher is None or spec is None or teacher_features(specs):
         return teacher
     how = [arithmetic_of(one) for one in spec.teachers]
     name = f"{spec.config.teacher.name} on {dataset.name}"
@@ -47,11 +47,13 @@ def cached_teacher(
     dataset: Dataset,
     cache: DiskCache,
     name: str,
-) -> CachedTeacher:
-    """A teacher with a cache for its logits in the stream and on the splits of a run.
+) -> CachedTeacher | Teacher | Ensemble:
+    """A teacher with a cache for its logits in the stream and on the splits of a run, if it is on.
 
     ``how``: of the teacher, or of each member of an ensemble.
     """
+    if cache.limit <= 0:
+        return teacher
     return CachedTeacher(
         teacher,
         cache,

@@ -22,7 +22,6 @@ from kdsweep.runs.units import freeze, taught, teacher_features
 from kdsweep.tracking.result import RunResult
 from kdsweep.training.arithmetic import BF16, FP32
 from kdsweep.training.evaluation import Split
-from kdsweep.training.logit_cache import CachedTeacher
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
 from kdsweep.training.teacher_guard import Deviation, deviation, is_approximate
@@ -151,8 +150,8 @@ def _too_far(teacher: TeacherSpec, found: Deviation) -> str:
     return f"{allowed} with this teacher, got {given}: {found}"
 
 
-def _accuracy(key: str, teacher: CachedTeacher, split: Split) -> float:
-    """A teacher's accuracy on a split; not evaluated again with the same bits of everything."""
+def _accuracy(key: str, teacher: AnyTeacher, split: Split) -> float:
+    """A teacher's accuracy on a split, by its logits in the cache if there are."""
 
     def batches() -> Iterator[Batch]:
         return with_lines(split.batches(), f"evaluating {key} on {split.name}, batches")

@@ -13,6 +13,7 @@ from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.execution import teacher_store
 from kdsweep.models.cnn import CNN
 from kdsweep.training.checkpoint import save_weights
+from kdsweep.training.teacher import Teacher
 
 QUICK = ["trainer.epochs=1", "T=1"]
 ENSEMBLE = [
@@ -51,10 +52,14 @@ def lines(err: str, word: str) -> list[str]:
 
 
 def test_the_accuracy_of_a_teacher_is_printed_once_new_or_stored(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*QUICK, f"teacher.store={tmp_path}/own"]
-    first, again = command(*words, "seed=0,1"), command(*words)
+    first = command(*words, "seed=0,1")
+    with monkeypatch.context() as patch:  # what was computed before is read
+        patch.setattr(Teacher, "logits", None)
+        patch.setattr(Teacher, "targets", None)
+        again = command(*words)
     for outcome in (first, again):
         (line,) = lines(outcome.err, "teacher cnn: val ")
         assert line.endswith(" %")
@@ -168,6 +173,22 @@ def test_damaged_weights_of_the_store_are_not_blamed_on_a_checkpoint(
     assert again.code == 1
     assert f"teacher.store {weights} must hold finite weights, got nan or inf in" in again.err
     assert "teacher.checkpoint" not in again.err
+
+
+def test_a_stored_teacher_that_was_replaced_is_evaluated_and_refused(
+    command: Command, tmp_path: Path
+) -> None:
+    words = [*QUICK, f"teacher.store={tmp_path}/own", "teacher.trainer.epochs=12"]
+    assert command(*words).code == 0
+    (weights,) = (tmp_path / "own").glob("*/checkpoint/model.safetensors")
+    mixed = changed(weights, classifier(weights, "weight"), lambda rows: rows.roll(3, 0).clone())
+    mixed.replace(weights)
+    (record,) = (tmp_path / "own").glob("*/result.json")
+    write_json_atomic(record, {**read_json(record), "weights_sha256": None})  # of an old version
+    again = command(*words)
+    assert again.code == 1
+    assert "reaches val/acc" in again.err
+    assert "its record claims" in again.err
 
 
 @pytest.mark.slow
