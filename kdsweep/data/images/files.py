@@ -89,6 +89,9 @@ class ImageFiles:
         marks = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
         return Stamps(self._relative, np.array(marks, dtype=np.int64).reshape(-1, 3))
 
+    def table_state(self) -> None:
+        return None
+
     def subset(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)
         chosen._relative = self._relative[index.numpy()]
