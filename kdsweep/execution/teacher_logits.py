@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kdsweep.builders.data import evaluation_batch
 from kdsweep.builders.device import resolve_device
@@ -81,7 +82,7 @@ def _identity(
     teacher: Teacher | Ensemble, how: Sequence[Arithmetic], config: RunConfig, dataset: Dataset
 ) -> dict[str, Any]:
     """All that decides the bits of a teacher's logits on the splits of a run's data."""
-    parts = (dataset.train, dataset.val, dataset.test)
+    parts = [one for one in (dataset.train, dataset.val, dataset.test) if one is not None]
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     return {
         "numerics": NUMERICS,
@@ -93,9 +94,10 @@ def _identity(
         "is_ensemble": isinstance(teacher, Ensemble),
         "computed_by": _machine(config),
         "data": [dataset.digest, dataset.image_shape, dataset.mean, dataset.std],
-        # The digest of images that stay on disk is that of their files.
+        # The digest of images that stay on disk is that of their files, of many of their sizes.
         "decoded": [source, *decoder()],
-        "sizes": [None if part is None else len(part.labels) for part in parts],
+        "files": [part.images.state for part in parts if not isinstance(part.images, Tensor)],
+        "sizes": [len(part.labels) for part in parts],
         "batch_size": evaluation_batch(config),  # kernels round by the size of a batch
     }
 

@@ -1,5 +1,6 @@
 """What identifies the logits of a teacher: every change that alters a bit is another entry."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.config.schema import CacheConfig
-from kdsweep.data.images import kept
+from kdsweep.data.images import content, kept
 from kdsweep.execution import teacher_logits
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import teacher_arithmetic
@@ -132,7 +133,7 @@ def test_a_variable_that_chooses_kernels_is_another_entry(
 
 
 def test_images_on_disk_that_are_read_otherwise_are_another_entry(
-    specs: Specs, tmp_path: Path
+    specs: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
         (tmp_path / "1" / folder).mkdir(parents=True)
@@ -145,8 +146,13 @@ def test_images_on_disk_that_are_read_otherwise_are_another_entry(
     words += ["dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.2,0.2,0.2]", "trainer.batch_size=8"]
     first, moved = (identity(specs, *words, f"dataset.root={tmp_path}/{n}") for n in "12")
     assert first == moved
-    cropped = identity(specs, *words, f"dataset.root={tmp_path}/1", "dataset.source.crop=true")
+    words.append(f"dataset.root={tmp_path}/1")
+    cropped = identity(specs, *words, "dataset.source.crop=true")
     assert cropped[0] != first[0]
+    monkeypatch.setattr(content, "DIGEST_GIB", 0)  # as of images that are too many to be hashed
+    before = identity(specs, *words)
+    os.utime(tmp_path / "1/train/a/0.png", (1, 1))
+    assert identity(specs, *words)[0] != before[0]
 
 
 def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
