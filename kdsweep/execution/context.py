@@ -27,6 +27,7 @@ from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pendin
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.training.partition import CohortKey
 from kdsweep.training.teacher import Ensemble, Teacher
 
 NO_CACHE = CacheConfig(gib=0)
@@ -95,6 +96,7 @@ class TrainingContext:
         self.stop_in_time: Callable[[], None] | None = None
         self.teachers: dict[str, Teacher | Ensemble] = {}  # loaded
         self.announced: set[str] = set()  # teachers whose accuracy has been printed
+        self.guarded: dict[CohortKey, dict[str, str]] = {}  # tags of `guard_teacher`
         self.data_sources = DataSources()  # that the specs of the runs were built from, if known
         self._val_accs: dict[str, float] = {}  # of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}

@@ -116,13 +116,21 @@ def guard_teacher(
     """
     if not isinstance(teacher, Teacher | Ensemble):
         return {}
-    teachers = [teacher] if isinstance(teacher, Teacher) else teacher.teachers
-    if not any(is_approximate(one) for one in teachers):
+    if not any(is_approximate(one) for one in teacher.teachers):
         return {}
+    key = spec.cohort_key  # all that the first batch and the teachers depend on
+    if key not in context.guarded:
+        context.guarded[key] = _deviations(teacher, spec, stream, context)
+    return context.guarded[key]
+
+
+def _deviations(
+    teacher: Teacher | Ensemble, spec: RunSpec, stream: Stream, context: TrainingContext
+) -> dict[str, str]:
     tags: dict[str, str] = {}
     with torch_state(spec.config.trainer.threads, stream.device):
         images = next(iter(stream.epoch(0))).images
-        for one, network in zip(spec.teachers, teachers, strict=True):
+        for one, network in zip(spec.teachers, teacher.teachers, strict=True):
             if (found := deviation(network, images)) is None:
                 continue
             if found.is_too_large:

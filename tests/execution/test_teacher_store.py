@@ -1,19 +1,26 @@
 """Before a teacher teaches: its weights are finite, and its accuracy is printed."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Refusal
+from commands import Command, Compose, Refusal
 from outcomes import digests
 from safetensors.torch import load_file, save_file
 
+from kdsweep.builders.data import build_stream
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.execution import teacher_store
+from kdsweep.execution.context import TrainingContext
 from kdsweep.models.cnn import CNN
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.units import build_untrained_teacher
+from kdsweep.tracking.console import Progress
 from kdsweep.training.checkpoint import save_weights
 from kdsweep.training.teacher import Teacher
+from kdsweep.training.teacher_guard import Deviation, deviation
 
 QUICK = ["trainer.epochs=1", "T=1"]
 ENSEMBLE = [
@@ -143,6 +150,32 @@ def test_measuring_changes_no_bit(command: Command, monkeypatch: pytest.MonkeyPa
     measured = digests(command(*words))
     monkeypatch.setattr(teacher_store, "_announce", lambda *_: None)
     assert digests(command(*words)) == measured
+
+
+def test_the_cohorts_of_a_stream_compare_its_first_batch_with_fp32_once(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"]
+    words += ["teacher.precision=bf16", "teacher.model.width=4"]
+    jobs = [[*words, *more] for more in (["T=1"], ["T=4"], ["T=1", "seed=1"])]
+    specs = build_specs([compose(*job) for job in jobs], jobs, 0, [])
+    compared: list[int] = []
+
+    def noted(teacher: Teacher, images: torch.Tensor) -> Deviation | None:
+        compared.append(len(images))
+        return deviation(teacher, images)
+
+    monkeypatch.setattr(teacher_store, "deviation", noted)
+    with closing(TrainingContext({"uri": None}, Progress())) as context:
+        dataset = context.dataset(specs[0].config)
+        teacher = build_untrained_teacher(specs[:1], dataset, 1)
+        tags = []
+        for number, spec in enumerate(specs):
+            stream = build_stream(spec.config, dataset, "cpu")
+            tags.append(teacher_store.guard_teacher(teacher, spec, stream, context))
+            assert len(compared) == (1, 1, 2)[number]
+    assert tags[0] == tags[1] != tags[2]
+    assert set(tags[0]) == {"teacher.bf16_agreement", "teacher.bf16_difference"}
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
