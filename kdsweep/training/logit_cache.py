@@ -159,12 +159,15 @@ class _Recorded:
     ) -> None:
         self._teacher, self._array, self._batches = teacher, array, batches
         self._waiting: list[Tensor] = []  # logits of the batches after `_written`
+        self._waiting_bytes = 0
         self._written = 0  # batches
 
     def targets(self, batch: Batch, step: int) -> Output:
         output = self._teacher.targets(batch, step)
-        self._waiting.append(_packed(output))
-        if sum(logits.nbytes for logits in self._waiting) >= WAITING_BYTES:
+        logits = _packed(output)
+        self._waiting.append(logits)
+        self._waiting_bytes += logits.nbytes
+        if self._waiting_bytes >= WAITING_BYTES:
             self._write()
         return output
 
@@ -179,6 +182,7 @@ class _Recorded:
             self._array[self._batches[self._written].numpy()] = logits.cpu().numpy()
             self._written += 1
         self._waiting.clear()
+        self._waiting_bytes = 0
 
 
 class _IncompleteError(Exception):
