@@ -37,7 +37,7 @@ def with_logit_cache(
     if teacher is None or spec is None or teacher_features(specs):
         return teacher
     how = [arithmetic_of(one) for one in spec.teachers]
-    name = f"{spec.config.teacher.name} on {dataset.name}"
+    name = spec.config.teacher.name
     return cached_teacher(teacher, how, spec.config, dataset, context.cache, name)
 
 
@@ -61,7 +61,9 @@ def cached_teacher(
         identity=_identity(teacher, how, config, dataset),
         stream=_stream_identity(config),
         num_classes=dataset.num_classes,
-        description=f"{name}, seed {config.seed}, batches of {config.trainer.batch_size}",
+        description=(
+            f"{name} on {dataset.name}, seed {config.seed}, batches of {config.trainer.batch_size}"
+        ),
     )
 
 

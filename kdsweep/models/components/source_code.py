@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from functools import cache
 from pathlib import Path
 
 from torch import nn
@@ -13,11 +14,13 @@ def source_digest(model: nn.Module) -> str:
     Those of torch are left out: its version identifies them.
     """
     names = {type(module).__module__ for module in model.modules()}
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        if name.partition(".")[0] == "torch":
-            continue
-        file = getattr(sys.modules.get(name), "__file__", None)
-        digest.update(f"{name}\0".encode())
-        digest.update(b"" if file is None else Path(file).read_bytes())
-    return digest.hexdigest()
+    own = sorted(name for name in names if name.partition(".")[0] != "torch")
+    return hashlib.sha256("".join(map(_file_digest, own)).encode()).hexdigest()
+
+
+@cache  # a file that is edited later is not the code that this process runs
+def _file_digest(module: str) -> str:
+    """Of the name of an imported module and its file, if it has one."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    content = b"" if file is None else Path(file).read_bytes()
+    return hashlib.sha256(f"{module}\0".encode() + content).hexdigest()
