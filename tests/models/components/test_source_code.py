@@ -41,6 +41,14 @@ def test_an_edited_file_of_a_module_is_another_digest(file: Path) -> None:
     assert digest() != before
 
 
+def test_another_version_of_a_package_is_another_digest(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digest()
+    monkeypatch.setattr(source_code.metadata, "version", lambda package: f"2 of {package}")
+    assert digest() != before
+
+
 def test_a_module_without_a_file_has_a_digest(file: Path) -> None:
     before = digest()
     sys.modules["own_network"].__file__ = None
