@@ -23,15 +23,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speed import tables
 from speed.checkouts import time_checkouts
 from speed.cohorts import GRID, WORKS, image_words, load_images
 from speed.comparisons import compare
+from speed.contents import blocks
 from speed.machine import describe_machine
 from speed.memory import measure_memory
 from speed.pages import write_blocks
 from speed.start_times import time_starts
 from speed.step_times import Extent, settings, time_steps
+from speed.summary import sentence
 from speed.sweep_costs import FEW, KINDS, RUNS, WITH_ALL, measure_sweeps
 
 TOP = Path(__file__).parents[1]
@@ -185,8 +186,8 @@ def estimate(path: Path, options: argparse.Namespace) -> str:
 
 
 def show(results: dict[str, Any]) -> int:
-    """Print the tables of what was measured, and the bounds; 3 if one does not hold."""
-    for text in tables.blocks(results).values():
+    """Print summary and tables of what was measured, and the bounds; 3 if one does not hold."""
+    for text in blocks(results).values():
         print(f"\n{text}")
     comparisons = list(compare(results))
     print(*comparisons, sep="\n")
@@ -198,8 +199,8 @@ def write(path: Path, top: Path) -> int:
     results = json.loads(path.read_text())
     if missing := [part for part in PARTS if part not in results["seconds"]]:
         sys.exit(f"{path.name} must have all parts, it lacks {', '.join(missing)}")
-    write_blocks(top / "docs" / "performance.md", tables.blocks(results))
-    write_blocks(top / "README.md", {"sentence": tables.sentence(results)})
+    write_blocks(top / "docs" / "performance.md", blocks(results))
+    write_blocks(top / "README.md", {"sentence": sentence(results)})
     return 0
 
 

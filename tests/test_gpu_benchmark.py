@@ -34,6 +34,7 @@ def test_a_table_has_the_ratios_of_its_rounds(benchmarks: ModuleType) -> None:
     assert "| gpu | a card |" in text
     line = "| lockstep 9 | 9 | 450 (450..450) | 50.0 | 0.375 (0.250..0.500) | 1.31 (1.12..1.50) |"
     assert line in text
+    assert "| a -> b, fp32 | 9 | 0.375 (0.250..0.500) | 1.31 (1.12..1.50) |" in text
     assert "CUDA graph is left out: none here." in text
     assert "50% of the tensors have the same bits" in text
     assert text.endswith("Left out: c.\n")

@@ -69,7 +69,7 @@ def write(folder: Path, machine: dict[str, str], rows: list[Measured], note: str
 def page(machine: dict[str, str], rows: list[Measured], note: str) -> str:
     """All tables."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine.items())
-    parts = ["# Training steps", f"| machine | |\n|---|---|\n{facts}", EXPLANATION]
+    parts = ["# Training steps", summary(rows), f"| machine | |\n|---|---|\n{facts}", EXPLANATION]
     parts += [table(row) for row in rows] + ([note] if note else [])
     return "\n\n".join(parts) + "\n"
 
@@ -84,6 +84,31 @@ EXPLANATION = (
     " on ready images, in the same rounds. *of the floor*: relative to the bare steps of as many"
     " students. *MiB*: the peak of a GPU's memory beyond what was in use before the row."
 )
+
+
+def summary(rows: list[Measured]) -> str:
+    """One line for each row of results: its lockstep, relative to the loop and to its floor."""
+    lines = ["| networks, form | students | of the loop | of the floor |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.work}, {row.form} | {row.students[column]} | {of_loop(row, column)} |"
+        f" {of_floor(row, column)} |"
+        for row in rows
+        for column in row.samples
+        if column.startswith("lockstep") and row.samples[column]
+    ]
+    return "\n".join(lines)
+
+
+def of_loop(row: Measured, column: str) -> str:
+    """A column relative to as many runs of the loop; empty if that was not timed."""
+    loop = row.samples.get(TENSORS)
+    return str(ratio(row.samples[column], *[loop] * row.students[column])) if loop else ""
+
+
+def of_floor(row: Measured, column: str) -> str:
+    """A column relative to the bare steps of as many students; empty if they were not timed."""
+    floor = row.samples.get(f"floor {row.students[column]}")
+    return str(ratio(row.samples[column], floor)) if floor else ""
 
 
 def table(row: Measured) -> str:
@@ -106,11 +131,9 @@ def line(row: Measured, column: str) -> str:
     scale = 1000 / row.batches
     spread = Spread.of([scale * value for value in seconds])
     each = digits(scale * statistics.median(seconds) / count)
-    loop, floor = row.samples.get(TENSORS), row.samples.get(f"floor {count}")
-    of_loop = str(ratio(seconds, *[loop] * count)) if loop else ""
-    of_floor = str(ratio(seconds, floor)) if floor else ""
     peak = f"{row.peaks[column]:.0f}" if column in row.peaks else ""
-    return f"| {column} | {count} | {spread} | {each} | {of_loop} | {of_floor} | {peak} |"
+    ratios = f"{of_loop(row, column)} | {of_floor(row, column)}"
+    return f"| {column} | {count} | {spread} | {each} | {ratios} | {peak} |"
 
 
 def bits(name: str, found: dict[str, float]) -> str:

@@ -3,10 +3,10 @@
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from kdsweep.common.machine import cpu_model
 from kdsweep.training.arithmetic import computes_bf16
 
 # Variables with which a user limits the instructions that torch and oneDNN use.
@@ -28,16 +28,6 @@ def describe_machine(device: str, threads: int) -> dict[str, str]:
     if torch.device(device).type == "cuda":
         described["gpu"] = gpu(device)
     return described
-
-
-def cpu_model() -> str:
-    """Such as `AMD EPYC 9354`; what the system knows elsewhere than on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def instructions() -> str:

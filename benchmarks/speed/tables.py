@@ -1,4 +1,4 @@
-"""The results as Markdown: the tables of docs/performance.md and the sentence of the README.
+"""The results as Markdown: the tables of docs/performance.md.
 
 Times are ratios within a round, medians with the smallest and the largest.
 """
@@ -6,10 +6,9 @@ Times are ratios within a round, medians with the smallest and the largest.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kdsweep.common.text import counted
 from speed.checkouts import OTHER, OWN, column_of
 from speed.cohorts import GRID, WORKS
-from speed.rounds import Samples, Spread, digits, ratio
+from speed.rounds import Samples, Spread, ratio
 from speed.start_times import COMPOSED, HELPED, REPORTED, SECOND_DIGITS, SECOND_IMAGES, TORCH
 from speed.step_times import (
     ALONE,
@@ -207,41 +206,3 @@ def memory_table(results: Results) -> str:
 def memory_per_student(found: Mapping[str, Mapping[str, int]]) -> float:
     """Bytes that each further student adds to the peak of one, of what was measured of a work."""
     return (found[str(len(GRID))]["peak"] - found["1"]["peak"]) / (len(GRID) - 1)
-
-
-def sentence(results: Results) -> str:
-    """What the README states."""
-    extent, machine = results["extent"], results["machine"]
-    samples = results["steps"]["vgg"]
-    images = f"{'real' if extent['real'] else 'made'} images of CIFAR-10's size"
-    head = ["precision, memory format", "lockstep", "teacher's logits from the cache"]
-    return (
-        "The training steps of the nine-run grid take, relative to nine runs of a plain PyTorch"
-        f" loop in fp32 (teacher VGG16, student convnet4, {images}; {machine['cpu']} with"
-        f" {machine['instructions']}, {counted(extent['threads'], 'thread')}):\n\n"
-        f"{table(head, [_medians(samples, setting) for setting in settings_of(samples)])}\n\n"
-        f"Medians of {extent['rounds']} interleaved rounds (`make bench DATA=FOLDER`)."
-    )
-
-
-def _medians(samples: Samples, setting: str) -> list[str]:
-    """The README's row of a setting."""
-    computed = digits(of_solo(samples, setting, LOCKSTEP).median)
-    if column(setting, CACHED_LOCKSTEP) not in samples:
-        return [setting, computed, ""]
-    return [setting, computed, digits(of_solo(samples, setting, CACHED_LOCKSTEP).median)]
-
-
-def blocks(results: Results) -> dict[str, str]:
-    """What goes between the markers of docs/performance.md, by their names, if it was measured."""
-    parts = {
-        "machine": ("machine", machine_lines),
-        "steps": ("steps", step_tables),
-        "starts": ("starts", start_table),
-        "sweeps": ("sweeps", sweep_table),
-        "disk": ("sweeps", disk_table),
-        "memory": ("memory", memory_table),
-        "many": ("many", many_table),
-        "against": ("against", against_table),
-    }
-    return {name: made(results) for name, (part, made) in parts.items() if results.get(part)}

@@ -110,10 +110,15 @@ def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, 
     }
 
 
+def evaluation_batch(config: RunConfig) -> int:
+    """Images per forward pass in evaluation."""
+    return max(config.trainer.batch_size, EVALUATION_BATCH)
+
+
 def _split(
     name: str, part: LabelledImages, config: RunConfig, dataset: Dataset, device: str
 ) -> Split:
-    size = max(config.trainer.batch_size, EVALUATION_BATCH)
+    size = evaluation_batch(config)
 
     def batches() -> Iterator[Batch]:
         return evaluation_batches(

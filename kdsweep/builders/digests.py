@@ -2,25 +2,27 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from kdsweep.builders.data import build_source
 from kdsweep.builders.instantiate import naming_key
+from kdsweep.builders.sources import DataSources
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.errors import UserError
 from kdsweep.training.weight_match import split_selection
 
 
-def content_digests(config: RunConfig) -> dict[str, str]:
+def content_digests(config: RunConfig, sources: DataSources | None = None) -> dict[str, str]:
     """The digest of the data, under `dataset`, and of given checkpoints, under their path.
+
+    ``sources``: those of the command, if they are used again.
 
     Raises UserError if something named is not there.
     """
-    cache = DiskCache(Path(config.cache.folder), config.cache.gib)
-    source = build_source(config.dataset, cache)
+    kept = DiskCache(Path(config.cache.folder), config.cache.gib)
     with naming_key("dataset"):
-        digests = {"dataset": source.digest()}
+        digests = {"dataset": (sources or DataSources()).digest(config.dataset, kept)}
     named = [("student", config.student.checkpoint), *_teacher_files("teacher", config.teacher)]
     for key, word in named:
         if word is None:
@@ -30,9 +32,16 @@ def content_digests(config: RunConfig) -> dict[str, str]:
             raise UserError(
                 f"{key}.checkpoint must be a file of weights, got {path}, which does not exist"
             )
-        content = path.read_bytes() + (b"" if part is None else f":{part}".encode())
-        digests[word] = hashlib.sha256(content).hexdigest()
+        status = path.stat()
+        digests[word] = _file_digest(path, part, status.st_mtime_ns, status.st_size)
     return digests
+
+
+@cache
+def _file_digest(path: Path, part: str | None, mtime_ns: int, size: int) -> str:
+    """Of a file and the name of its part. Cached: the trials of a search share a teacher."""
+    content = path.read_bytes() + (b"" if part is None else f":{part}".encode())
+    return hashlib.sha256(content).hexdigest()
 
 
 def _teacher_files(

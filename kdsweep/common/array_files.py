@@ -96,6 +96,11 @@ def open_array(folder: Path) -> NDArray[Any]:
     return array
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether both files of an array are there."""
+    return all((folder / name).is_file() for name in (ARRAY, RECORD))
+
+
 def read_record(folder: Path) -> Record:
     """The record of an array. Raises OSError, or ValueError if it is damaged."""
     content = read_json(folder / RECORD)

@@ -21,13 +21,14 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from kdsweep.common.array_files import (
     RECORD,
     Record,
     create_array,
+    is_complete,
     new_record,
     open_array,
     read_record,
@@ -42,6 +43,7 @@ LOCK = ".lock"
 LOCK_SECONDS = 10.0  # a process that is stopped with the lock holds up no other one for longer
 ABANDONED_SECONDS = 60.0  # a draft is locked by then, if its process is alive
 LEAST_FREE = 512 * 2**20  # bytes of the disk that are left to the runs
+MORE_ROOM = 0.02  # of the cache, made at once, so that not every new entry looks for the oldest
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class DiskCache:
         place = self.folder / kind / key
         try:
             array = open_array(place)
-        except FileNotFoundError:  # there is none, or half of one
-            if place.is_dir():
+        except FileNotFoundError:
+            if place.is_dir() and not is_complete(place):  # else another process has just kept it
                 self._remove(place)
             return None
         except OSError as error:
@@ -137,7 +139,8 @@ class DiskCache:
 
     def entries(self) -> list[Entry]:
         """Everything that is kept, what was used last at the end."""
-        entries = [_entry(place) for place in self._places() if not DRAFT.fullmatch(place.name)]
+        names = (place for place in self._places() if not DRAFT.fullmatch(place.name))
+        entries = [_entry(Path(place)) for place in names]
         return sorted(
             (entry for entry in entries if entry is not None), key=lambda one: one.last_used
         )
@@ -169,9 +172,9 @@ class DiskCache:
                 draft.mkdir()
                 held.acquire(blocking=False)
                 return create_array(draft, record)
-        except Timeout:
-            return None
-        except OSError as error:
+        # Timeout among them, so that a lock that is never released costs its wait once; and where
+        # there are no locks, filelock raises NotImplementedError.
+        except (OSError, NotImplementedError) as error:
             self._disable(error)
             return None
 
@@ -191,9 +194,9 @@ class DiskCache:
             if not (place / RECORD).is_file():  # another process had the same array first
                 raise
 
-    def _disable(self, error: OSError) -> None:
+    def _disable(self, error: OSError | NotImplementedError) -> None:
         self._keeps = False
-        reason = error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         warn_once(
             f"nothing more is kept in the cache, {self.folder}: {reason}"
             " (cache.folder=FOLDER is another folder, cache.gib=0 none)"
@@ -201,19 +204,22 @@ class DiskCache:
 
     def _make_room(self, record: Record) -> bool:
         """Remove what was not used for the longest time; returns whether there is room then."""
+        disk = record.num_bytes + LEAST_FREE - shutil.disk_usage(self.folder).free
+        excess = max(disk, _size(self.folder) + record.num_bytes - self.limit)
+        if excess <= 0:  # the usual case, without the records of thousands of entries
+            return True
         others = [entry for entry in self.entries() if entry.group != record.group]
         removable = sum(entry.num_bytes for entry in others)
-        disk = record.num_bytes + LEAST_FREE - shutil.disk_usage(self.folder).free
         if disk > removable:
             raise OSError(ENOSPC, os.strerror(ENOSPC), str(self.folder))
-        excess = max(disk, _size(self.folder) + record.num_bytes - self.limit)
         if excess > removable:
             return False
+        goal = excess + MORE_ROOM * self.limit
         for entry in others:
-            if excess <= 0:
+            if excess <= 0 and entry.num_bytes > goal:
                 break
             if self._remove(self.folder / entry.kind / entry.key):
-                excess -= entry.num_bytes
+                excess, goal = excess - entry.num_bytes, goal - entry.num_bytes
         return excess <= 0
 
     def _remove(self, place: Path) -> bool:
@@ -230,23 +236,20 @@ class DiskCache:
         """Remove the drafts of killed processes, and what is left of removed entries."""
         latest = time.time() - ABANDONED_SECONDS
         for place in self._places():
-            with suppress(OSError):  # Timeout among them: its process is alive
-                if DRAFT.fullmatch(place.name) and place.stat().st_mtime <= latest:
-                    with FileLock(place / LOCK, blocking=False):
+            if not DRAFT.fullmatch(place.name):
+                continue
+            with suppress(OSError, NotImplementedError):  # Timeout: its process is alive
+                if place.stat().st_mtime <= latest:
+                    with FileLock(os.path.join(place, LOCK), blocking=False):
                         shutil.rmtree(place, ignore_errors=True)
 
-    def _places(self) -> list[Path]:
+    def _places(self) -> Iterator["os.DirEntry[str]"]:
         """The folders of entries and drafts."""
-        try:
-            return [
-                place
-                for kind in self.folder.iterdir()
-                if kind.is_dir()
-                for place in kind.iterdir()
-                if place.is_dir()
-            ]
-        except OSError:
-            return []
+        with suppress(OSError), os.scandir(self.folder) as kinds:
+            for kind in kinds:
+                if kind.is_dir():
+                    with os.scandir(kind) as places:
+                        yield from (place for place in places if place.is_dir())
 
 
 def _entry(place: Path) -> Entry | None:
@@ -266,11 +269,12 @@ def _entry(place: Path) -> Entry | None:
         return None
 
 
-def _size(folder: Path) -> int:
+def _size(folder: Path | str) -> int:
     """The bytes of all files below a folder."""
     size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                size += os.path.getsize(os.path.join(parent, name))
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):  # it was removed just now
+                is_folder = entry.is_dir(follow_symlinks=False)
+                size += _size(entry.path) if is_folder else entry.stat().st_size
     return size

@@ -43,6 +43,10 @@ class DiskImages(Protocol):
     def content_digest(self, row: int) -> str:
         """sha256 of an encoded image, in hex."""
 
+    @property
+    def state(self) -> str:
+        """Changes with the size or the time of any file; empty for images in a table."""
+
 
 Images: TypeAlias = Tensor | DiskImages  # a tensor is uint8 (N, channels, H, W)
 

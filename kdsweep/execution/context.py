@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kdsweep.builders.data import build_dataset, build_source
+from kdsweep.builders.data import build_dataset
 from kdsweep.builders.device import resolve_device
+from kdsweep.builders.sources import DataSources
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.files import drop_drafts
 from kdsweep.common.validation import check_package
@@ -26,6 +27,7 @@ from kdsweep.tracking.mlflow.pending import PendingUpload, UploadRetrier, pendin
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.system_metrics import SystemMetrics
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
+from kdsweep.training.partition import CohortKey
 from kdsweep.training.teacher import Ensemble, Teacher
 
 NO_CACHE = CacheConfig(gib=0)
@@ -94,6 +96,8 @@ class TrainingContext:
         self.stop_in_time: Callable[[], None] | None = None
         self.teachers: dict[str, Teacher | Ensemble] = {}  # loaded
         self.announced: set[str] = set()  # teachers whose accuracy has been printed
+        self.guarded: dict[CohortKey, dict[str, str]] = {}  # tags of `guard_teacher`
+        self.data_sources = DataSources()  # that the specs of the runs were built from, if known
         self._val_accs: dict[str, float] = {}  # of every live run's latest epoch
         self._datasets: dict[str, Dataset] = {}
         self._inspection = DatasetInspector()
@@ -123,7 +127,8 @@ class TrainingContext:
         if key not in self._datasets:
             with self.progress.warnings_of("kdsweep"), readable_data():
                 if source not in self._sources:  # read once for all that are cut from it
-                    self._sources[source] = CachedSource(build_source(dataset, self.cache))
+                    built = self.data_sources.source(dataset, self.cache)
+                    self._sources[source] = CachedSource(built)
                 loaded = build_dataset(dataset, device, self._sources[source])
                 self._datasets[key] = loaded
                 self._inspection.inspect(loaded, source)

@@ -11,10 +11,12 @@ from kdsweep.builders.models import build_teacher_network, load_checkpoint
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
+from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext, readable_data
 from kdsweep.execution.target import RunTarget, finished_result
+from kdsweep.execution.teacher_logits import arithmetic_in_training, arithmetic_of, cached_teacher
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import freeze, taught, teacher_features
 from kdsweep.tracking.result import RunResult
@@ -23,7 +25,7 @@ from kdsweep.training.evaluation import Split
 from kdsweep.training.teacher import Ensemble, Teacher
 from kdsweep.training.teacher_check import chance_warning, is_near_chance, measured_accuracy
 from kdsweep.training.teacher_guard import Deviation, deviation, is_approximate
-from kdsweep.training.trainer import AnyTeacher, torch_state
+from kdsweep.training.trainer import AnyTeacher, torch_state, with_teacher
 
 # How far a stored teacher's accuracy may be from its record before it is refused.
 TOLERANCE = 0.005
@@ -67,7 +69,9 @@ def _load(
         network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm
     )
     if target is not None and record is not None:
-        _verify(target, record, context)
+        is_same = arithmetic_of(teacher) == arithmetic_in_training(target.spec.config)
+        is_same &= context.dataset(target.spec.config) is dataset
+        _verify(target, record, loaded if is_same else None, context)
     _announce(teacher, loaded, weights, config, context)
     return loaded
 
@@ -86,8 +90,11 @@ def _announce(
         return
     context.announced.add(identity)
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
+    cached = cached_teacher(
+        loaded, [arithmetic_of(teacher)], config, dataset, context.cache, config.teacher.name
+    )
     with torch_state(config.trainer.threads, loaded.device):
-        acc = _accuracy(teacher.key, loaded, split)
+        acc = _accuracy(teacher.key, cached, split)
     member = teacher.key.rpartition("teacher.members.")[2]
     name = teacher.config.name
     label = name if member in (teacher.key, name) else f"{name} ({member})"
@@ -109,13 +116,21 @@ def guard_teacher(
     """
     if not isinstance(teacher, Teacher | Ensemble):
         return {}
-    teachers = [teacher] if isinstance(teacher, Teacher) else teacher.teachers
-    if not any(is_approximate(one) for one in teachers):
+    if not any(is_approximate(one) for one in teacher.teachers):
         return {}
+    key = spec.cohort_key  # all that the first batch and the teachers depend on
+    if key not in context.guarded:
+        context.guarded[key] = _deviations(teacher, spec, stream, context)
+    return context.guarded[key]
+
+
+def _deviations(
+    teacher: Teacher | Ensemble, spec: RunSpec, stream: Stream, context: TrainingContext
+) -> dict[str, str]:
     tags: dict[str, str] = {}
     with torch_state(spec.config.trainer.threads, stream.device):
         images = next(iter(stream.epoch(0))).images
-        for one, network in zip(spec.teachers, teachers, strict=True):
+        for one, network in zip(spec.teachers, teacher.teachers, strict=True):
             if (found := deviation(network, images)) is None:
                 continue
             if found.is_too_large:
@@ -143,27 +158,34 @@ def _too_far(teacher: TeacherSpec, found: Deviation) -> str:
     return f"{allowed} with this teacher, got {given}: {found}"
 
 
-def _accuracy(key: str, teacher: Teacher, split: Split) -> float:
+def _accuracy(key: str, teacher: AnyTeacher, split: Split) -> float:
+    """A teacher's accuracy on a split, by its logits in the cache if there are."""
+
     def batches() -> Iterator[Batch]:
         return with_lines(split.batches(), f"evaluating {key} on {split.name}, batches")
 
     try:
-        return measured_accuracy(teacher, replace(split, batches=batches))
+        return measured_accuracy(with_teacher(replace(split, batches=batches), teacher))
     except ValueError as error:
         raise UserError(f"{key} {error}") from error
 
 
-def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> None:
-    """Evaluate a stored teacher as its own run did, and compare with its record."""
+def _verify(
+    target: RunTarget, record: RunResult, loaded: Teacher | None, context: TrainingContext
+) -> None:
+    """Evaluate a stored teacher as its own run did, and compare with its record.
+
+    ``loaded``: the teacher, where it is computed as in its own run.
+    """
     config, folder = target.spec.config, target.run_dir
     dataset, device = context.dataset(config), resolve_device(config.trainer.device)
     splits = build_splits(config, dataset, device)
     split = splits.get("val", splits["test"])
-    network = build_teacher_network(config.student.model, config.seed, dataset)
-    load_checkpoint(network.model, target.weights, "teacher", "store")
-    teacher = freeze(network, config.trainer.precision, config.trainer.memory_format, device)
+    teacher = loaded or _as_trained(target, dataset, device)
+    how, name = arithmetic_in_training(config), target.spec.name
+    cached = cached_teacher(teacher, [how], config, dataset, context.cache, name)
     with torch_state(config.trainer.threads, device):
-        measured = _accuracy(f"teacher.store: {folder}", teacher, split)
+        measured = _accuracy(f"teacher.store: {folder}", cached, split)
     key = f"{split.name}/acc"
     claimed = record.to_json()[key]
     if claimed is None or abs(measured - claimed) > TOLERANCE:
@@ -171,3 +193,11 @@ def _verify(target: RunTarget, record: RunResult, context: TrainingContext) -> N
             f"teacher.store: the teacher in {folder} reaches {key} {measured:.4f}, its record"
             f" claims {claimed}; remove the folder to train it again"
         )
+
+
+def _as_trained(target: RunTarget, dataset: Dataset, device: str) -> Teacher:
+    """A stored teacher as it was evaluated at the end of its own run."""
+    config = target.spec.config
+    network = build_teacher_network(config.student.model, config.seed, dataset)
+    load_checkpoint(network.model, target.weights, "teacher", "store")
+    return freeze(network, config.trainer.precision, config.trainer.memory_format, device)

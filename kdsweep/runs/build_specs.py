@@ -1,7 +1,7 @@
 """From composed configs to run specs: everything is decided and validated before training."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from kdsweep.builders.checkpoints import CheckpointFiles
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
+from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
 from kdsweep.config.interpolation import missing_keys, unknown_key_errors
 from kdsweep.config.overrides import override_values
@@ -38,12 +39,17 @@ from kdsweep.runs.value_checks import (
     ValueChecks,
     about_other_keys,
     key_of,
+    loss_option_errors,
     unknown_term_options,
 )
 
 
 def build_specs(
-    configs: Sequence[DictConfig], jobs: Sequence[Sequence[str]], first: int, swept: Sequence[str]
+    configs: Sequence[DictConfig],
+    jobs: Sequence[Sequence[str]],
+    first: int,
+    swept: Sequence[str],
+    sources: DataSources | None = None,
 ) -> list[RunSpec]:
     """One spec a job.
 
@@ -52,19 +58,19 @@ def build_specs(
         jobs: the overrides of every job.
         first: number of the first job.
         swept: keys that the sweep varies.
+        sources: the data sources of the command, if it uses them again.
 
     Raises UserError with one message for every value that is not allowed, and the runs it is in.
     """
     errors = ErrorsByRun(len(jobs))
-    builder = SpecBuilder()
+    builder = SpecBuilder(sources)
     specs: list[RunSpec] = []
     for number, (cfg, job) in enumerate(zip(configs, jobs, strict=True), start=first):
         varied = tuple(word for word in job if set(override_values([word])) & set(swept))
+        words = tuple(redact_nested(job))
         with errors.of(number, varied):
             spec = builder.of_job(cfg, job, varied)
-            numbered = partial(
-                replace, number=number, overrides=tuple(redact_nested(job)), swept=varied
-            )
+            numbered = partial(replace, number=number, overrides=words, swept=varied)
             peers = {name: numbered(peer) for name, peer in spec.peers.items()}
             specs.append(numbered(spec, peers=peers))
     errors.raise_if_any()
@@ -74,8 +80,9 @@ def build_specs(
 class SpecBuilder:
     """Builds the tree of each run bottom up; what several runs share is built once."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: DataSources | None = None) -> None:
         self._checkpoints = CheckpointFiles()
+        self._sources = sources or DataSources()
         self._digests: dict[str, dict[str, str]] = {}
         self._shared: dict[str, RunSpec] = {}
         self._checks = ValueChecks()
@@ -99,7 +106,7 @@ class SpecBuilder:
         named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
-            self._digests[key] = content_digests(config)
+            self._digests[key] = content_digests(config, self._sources)
         return self._spec(config, requirements, self._digests[key], "run", cell)
 
     def _checked_requirements(self, config: RunConfig, errors: list[str]) -> Requirements:
@@ -272,27 +279,3 @@ def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[s
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
     return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}
-
-
-def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
-    """Messages about `loss=[]`, `loss=null`, `loss=[kl,kl]`, `~loss` and options without a term.
-
-    Hydra composes all of them without an error.
-    """
-    at_least_one = "loss must name at least one option (ce for none but the hard term), got"
-    if any(word.partition("=")[0] == "~loss" for word in job):
-        return [f"{at_least_one} ~loss"]
-    written = override_values(job).get("loss")
-    if written is None:
-        return []
-    names = [name.strip() for name in written.strip("[]").split(",") if name.strip()]
-    if not names or names == ["null"]:
-        return [f"{at_least_one} {written}"]
-    if len(set(names)) < len(names):
-        return [f"loss must name each option once, got {written}"]
-    if len(options := [name for name in names if name != "ce"]) > len(terms):
-        return [
-            f"loss must name options with a loss term each, got {', '.join(options)}, which have"
-            f" {', '.join(terms) or 'none'} (ce is the option without)"
-        ]
-    return []

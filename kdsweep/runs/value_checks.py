@@ -17,6 +17,7 @@ from kdsweep.builders.models import refuse_model_options
 from kdsweep.builders.optimizers import refuse_optimizer
 from kdsweep.builders.options import option_errors
 from kdsweep.config.limits import MOST
+from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import peer_recipes, single_teachers, teacher_recipe
 from kdsweep.config.run_config import RunConfig
 from kdsweep.config.schema import TrackingConfig
@@ -99,6 +100,30 @@ def unknown_term_options(config: RunConfig) -> list[str]:
         if isinstance(node, dict)
         for error in option_errors({k: node[k] for k in node if k != "schedule"}, f"loss.{name}")
     ]
+
+
+def loss_option_errors(job: Sequence[str], terms: Collection[str]) -> list[str]:
+    """Messages about `loss=[]`, `loss=null`, `loss=[kl,kl]`, `~loss` and options without a term.
+
+    Hydra composes all of them without an error.
+    """
+    at_least_one = "loss must name at least one option (ce for none but the hard term), got"
+    if any(word.partition("=")[0] == "~loss" for word in job):
+        return [f"{at_least_one} ~loss"]
+    written = override_values(job).get("loss")
+    if written is None:
+        return []
+    names = [name.strip() for name in written.strip("[]").split(",") if name.strip()]
+    if not names or names == ["null"]:
+        return [f"{at_least_one} {written}"]
+    if len(set(names)) < len(names):
+        return [f"loss must name each option once, got {written}"]
+    if len(options := [name for name in names if name != "ce"]) > len(terms):
+        return [
+            f"loss must name options with a loss term each, got {', '.join(options)}, which have"
+            f" {', '.join(terms) or 'none'} (ce is the option without)"
+        ]
+    return []
 
 
 def _models(config: RunConfig) -> dict[str, Any]:

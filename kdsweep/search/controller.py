@@ -9,6 +9,7 @@ from pathlib import Path
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from kdsweep.builders.sources import DataSources
 from kdsweep.config.schema import CacheConfig
 from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext
@@ -53,14 +54,19 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
             Progress() as progress,
             closing(TrainingContext(untracked, progress, cache)) as context,
         ):
+            context.data_sources = planned.sources
             estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
         return
     with own_folder(plan.folder), report_disk_full(plan.folder):
-        _run(plan, jobs, deadline, [first_run, *at_bounds])
+        _run(plan, jobs, deadline, [first_run, *at_bounds], planned.sources)
 
 
 def _run(
-    plan: SearchPlan, jobs: HydraJobs, deadline: Deadline, examples: Sequence[RunSpec]
+    plan: SearchPlan,
+    jobs: HydraJobs,
+    deadline: Deadline,
+    examples: Sequence[RunSpec],
+    sources: DataSources,
 ) -> None:
     """Train, then publish the results, whatever has ended the training."""
     with ExitStack() as stack:
@@ -68,7 +74,7 @@ def _run(
             tracking, cache = dict(plan.config.tracking), CacheConfig(**plan.config.cache)
             context = open_context(tracking, progress, plan.folder, cache)
             stack.enter_context(closing(context))
-            context.stop_in_time = deadline.check
+            context.stop_in_time, context.data_sources = deadline.check, sources
             controller = _open_controller(plan, jobs, context, stack, examples)
             show_destination(context)
             finalists, stopped = controller.train()

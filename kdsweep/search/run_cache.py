@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from kdsweep.builders.sources import DataSources
 from kdsweep.common.files import write_json_atomic
 from kdsweep.config.overrides import without_hydra
 from kdsweep.errors import CollectedErrors, UserError
@@ -40,15 +41,22 @@ class TrialRuns:
     Hydra's job callbacks.
     """
 
-    def __init__(self, jobs: HydraJobs, space: Space, folder: Path) -> None:
+    def __init__(
+        self, jobs: HydraJobs, space: Space, folder: Path, sources: DataSources | None = None
+    ) -> None:
         self.jobs, self.space, self.folder = jobs, space, folder
+        self.sources = sources or DataSources()  # identified once, not in each trial
 
     def run(self, trial: int, values: dict[str, Any], seed: int) -> TrialRun:
         """A trial's run, composed, in its folder."""
         overrides = (*self.space.overrides(values), f"seed={seed}")
         config = self.jobs.compose(trial, overrides)
         (spec,) = build_specs(
-            [without_hydra(config)], [overrides], trial, [*self.space.keys, "seed"]
+            [without_hydra(config)],
+            [overrides],
+            trial,
+            [*self.space.keys, "seed"],
+            self.sources,
         )
         return TrialRun(config, RunTarget(spec, self.folder / str(trial) / f"seed-{seed}"))
 
@@ -73,7 +81,7 @@ class RunCache(TrialRuns):
     def __init__(
         self, jobs: HydraJobs, context: TrainingContext, space: Space, folder: Path
     ) -> None:
-        super().__init__(jobs, space, folder)
+        super().__init__(jobs, space, folder, context.data_sources)
         self.context = context
         self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kdsweep.builders.data import build_stream
+from kdsweep.builders.sources import DataSources
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import counted
 from kdsweep.config.overrides import (
@@ -88,7 +89,8 @@ def launch(
         )
     with Progress(total_runs=len(configs)) as progress:
         rests = [without_hydra(config) for config in configs]
-        specs = build_specs(rests, overrides, first, swept)
+        sources = DataSources() if context is None else context.data_sources
+        specs = build_specs(rests, overrides, first, swept, sources)
         specs = name_recipes(specs, always=in_batches)
         _refuse(specs, overrides, swept, searching)
         config = specs[0].config
@@ -100,7 +102,7 @@ def launch(
                 )
             else:
                 context = open_context(vars(config.tracking), progress, earlier, config.cache)
-        context.progress = progress
+        context.progress, context.data_sources = progress, sources
         preflight(specs, context.dataset)
         if searching:
             refuse_without_validation(specs, context)

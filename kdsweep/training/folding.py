@@ -30,9 +30,9 @@ class Pair(NamedTuple):
 def foldable_pairs(model: nn.Module) -> list[Pair]:
     """The pairs of a network in eval mode, found in the graph of its forward pass.
 
-    Left out are modules that run more than once, have hooks, or are of a subclass. Raises
-    ValueError if the forward pass cannot be traced (its branches depend on the images), or there
-    is no pair.
+    Left out are modules that run more than once, have hooks, are of a subclass, or have a second
+    name, under which a BatchNorm would stay. Raises ValueError if the forward pass cannot be traced
+    (its branches depend on the images), or there is no pair.
     """
     was_training = model.training
     try:
@@ -44,11 +44,14 @@ def foldable_pairs(model: nn.Module) -> list[Pair]:
     finally:
         model.train(was_training)
     calls = Counter(id(_called(node, model)) for node in graph.nodes)
+    names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     read = {_owner(str(node.target)) for node in graph.nodes if node.op == "get_attr"}
     found = [
         Pair(str(node.args[0].target), str(node.target))
         for node in graph.nodes
-        if _is_foldable(node, model, calls) and not read & {node.target, node.args[0].target}
+        if _is_foldable(node, model, calls)
+        and names[id(_called(node, model))] == 1
+        and not read & {node.target, node.args[0].target}
     ]
     if not found:
         raise ValueError("a BatchNorm that directly follows a convolution")

@@ -38,8 +38,9 @@ class CachedTeacher:
 
     Args:
         teacher: frozen, without features.
-        identity: all that decides the bits of its logits except epoch and split, as plain values:
-            its weights, how and by what they are computed, images, augmentation, batches.
+        identity: all that decides the bits of its logits on a split, as plain values: its network,
+            how and by what that is computed, and the data.
+        stream: what else decides those of an epoch: seed, augmentation, batches.
         num_classes: C.
         description: for people, of every entry.
     """
@@ -50,11 +51,12 @@ class CachedTeacher:
         cache: DiskCache,
         *,
         identity: Mapping[str, Any],
+        stream: Mapping[str, Any],
         num_classes: int,
         description: str,
     ) -> None:
         self.teacher, self.networks = teacher, teacher.networks
-        self._cache, self._identity = cache, identity
+        self._cache, self._identity, self._stream = cache, identity, stream
         self._num_classes, self._description = num_classes, description
 
     def targets(self, batch: Batch, step: int) -> Output:
@@ -75,7 +77,8 @@ class CachedTeacher:
 
         In the latter case they are kept, unless the block ends before the last batch.
         """
-        key, batches = self._key(epoch=epoch), stream.order(epoch).split(stream.batch_size)
+        key = self._key(stream=self._stream, epoch=epoch)
+        batches = stream.order(epoch).split(stream.batch_size)
         kept = self._cache.read(LOGITS, key)
         if kept is not None:
             yield _Kept(kept, batches, stream.device, isinstance(self.teacher, Ensemble))
@@ -89,7 +92,7 @@ class CachedTeacher:
                 (*shape, self._num_classes),
                 self._dtype,
                 self._description,
-                group=self._key(),  # the other epochs are read in turn
+                group=self._key(stream=self._stream),  # the other epochs are read in turn
             ) as array,
         ):
             if array is None:
@@ -156,12 +159,15 @@ class _Recorded:
     ) -> None:
         self._teacher, self._array, self._batches = teacher, array, batches
         self._waiting: list[Tensor] = []  # logits of the batches after `_written`
+        self._waiting_bytes = 0
         self._written = 0  # batches
 
     def targets(self, batch: Batch, step: int) -> Output:
         output = self._teacher.targets(batch, step)
-        self._waiting.append(_packed(output))
-        if sum(logits.nbytes for logits in self._waiting) >= WAITING_BYTES:
+        logits = _packed(output)
+        self._waiting.append(logits)
+        self._waiting_bytes += logits.nbytes
+        if self._waiting_bytes >= WAITING_BYTES:
             self._write()
         return output
 
@@ -176,6 +182,7 @@ class _Recorded:
             self._array[self._batches[self._written].numpy()] = logits.cpu().numpy()
             self._written += 1
         self._waiting.clear()
+        self._waiting_bytes = 0
 
 
 class _IncompleteError(Exception):

@@ -93,6 +93,7 @@ def test_the_loader_of_a_user_has_the_images_of_kdsweep(load: Any, cohorts: Any)
         std=data.std,
         augment=False,
     )
+    assert loader.num_workers == 0  # docs/performance.md states it
     ((images, labels),) = loader
     batches = list(cohorts.stream.epoch(0))
     pairs = [

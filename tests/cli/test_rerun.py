@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.common.types import Batch, Output
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.tracking.console import Progress
+from kdsweep.training.teacher import Teacher
 
 NAME = "kl T=4 alpha=0.25 seed=0"
 
@@ -170,6 +172,28 @@ def test_a_run_of_a_sweep_is_the_same_alone(command: Command, words: list[str]) 
         assert "must be a run that is trained on its own" in output
     for folder in outcome.sweep.glob("stage-*"):
         assert rerun(folder)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_run_with_kept_logits_is_the_same_without(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    targets = Teacher.targets
+
+    def counted(self: Teacher, batch: Batch, step: int) -> Output:
+        steps.append(step)
+        return targets(self, batch, step)
+
+    assert command("T=1").code == 0
+    monkeypatch.setattr(Teacher, "targets", counted)
+    outcome = command("T=4")
+    assert outcome.code == 0, outcome.err
+    assert steps == []
+    code, output = rerun(outcome.sweep / "0")
+    assert code == 0, output
+    assert "the same, bit for bit" in output
+    assert steps != []
 
 
 @pytest.mark.slow

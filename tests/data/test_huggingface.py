@@ -1,6 +1,7 @@
 """Sets of Hugging Face, made here. None is downloaded; without the library one test is left."""
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from io import BytesIO
@@ -14,7 +15,7 @@ from kdsweep.builders.data import build_dataset
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.config.resolve import resolve_config
 from kdsweep.data.huggingface import HuggingFace
-from kdsweep.data.images import encoded
+from kdsweep.data.images import content, encoded
 from kdsweep.data.images.lazy import StoredImages
 
 
@@ -293,3 +294,53 @@ def test_config_makes_a_data_set(path, compose):
     assert dataset.image_shape == (3, 6, 5)
     sizes = [len(part.labels) for part in (dataset.train, dataset.val, dataset.test)]
     assert sizes == [9, 3, 6]
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[int]:
+    """The rows that are hashed."""
+    monkeypatch.setattr("kdsweep.data.images.file_digests.UNSETTLED_NS", 0)
+    rows: list[int] = []
+    sha256 = content.content_sha256
+    noted = lambda images, row: rows.append(row) or sha256(images, row)  # noqa: E731
+    monkeypatch.setattr(content, "content_sha256", noted)
+    return rows
+
+
+def digest(path, cache, **options):
+    source = HuggingFace(path, **options)
+    source.cache = DiskCache(cache, 1.0)
+    return source.digest()
+
+
+def test_an_unchanged_table_is_hashed_once(hf, path, tmp_path, hashed):
+    first = digest(path, tmp_path / "kept")
+    assert len(hashed) == 12 + 6
+    hashed.clear()
+    assert digest(path, tmp_path / "kept") == first == HuggingFace(path).digest()
+    assert len(hashed) == 12 + 6  # without a cache
+    hashed.clear()
+    shutil.rmtree(path)
+    saved(hf, path, train=table(hf, 12, 7), test=table(hf, 6, 1))
+    assert digest(path, tmp_path / "kept") != first
+    assert len(hashed) >= 12
+
+
+def test_a_table_that_names_files_is_hashed_each_time(hf, tmp_path, hashed):
+    for number in range(4):
+        folder = tmp_path / "pets" / "train" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(png(np.full((4, 4, 3), number, np.uint8))["bytes"])
+    words = {"test_split": None}
+    first = digest(str(tmp_path / "pets"), tmp_path / "kept", **words)
+    (folder / "3.png").write_bytes(png(np.full((4, 4, 3), 9, np.uint8))["bytes"])
+    assert digest(str(tmp_path / "pets"), tmp_path / "kept", **words) != first
+
+
+def test_a_table_that_has_just_been_written_is_hashed_again(
+    hf, path, tmp_path, hashed, monkeypatch
+):
+    monkeypatch.setattr("kdsweep.data.images.file_digests.UNSETTLED_NS", 10**12)
+    for _ in range(2):
+        digest(path, tmp_path / "kept")
+    assert len(hashed) == 2 * (12 + 6)

@@ -1,15 +1,20 @@
 """What identifies the logits of a teacher: every change that alters a bit is another entry."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from commands import Command, Compose, Specs
 from outcomes import digests
+from PIL import Image
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.config.schema import CacheConfig
+from kdsweep.data.images import content, kept
 from kdsweep.execution import teacher_logits
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import teacher_arithmetic
@@ -22,19 +27,27 @@ from kdsweep.training.checkpoint import sha256
 from kdsweep.training.logit_cache import CachedTeacher
 from kdsweep.training.teacher import Ensemble, Teacher
 
-BASE = ["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"]
-CHANGES = [
+BASE = [
+    "dataset=fake",
+    "dataset.source.shape=[1,8,8]",
+    "dataset.source.num_train=160",
+]
+OF_A_STREAM = [
     "dataset.augment.flip=true",
     "dataset.augment.crop_padding=1",
+    "dataset.augment.padding_mode=reflect",
     "dataset.augment.mixup=0.2",
     "dataset.augment.cutmix=1",
     "dataset.augment.strong_view=1",
+    "seed=1",
+    "trainer.batch_size=32",
+]
+OF_A_SPLIT = [
     "dataset.source.noise=0.3",
     "dataset.mean=[0.4] dataset.std=[0.2]",
     "dataset.split_seed=1",
     "dataset.limit=100",
-    "seed=1",
-    "trainer.batch_size=32",
+    "trainer.batch_size=512 dataset.source.num_train=700",
     "trainer.threads=2",
     "teacher.seed=1",
     "teacher.model.width=5",
@@ -46,7 +59,7 @@ CHANGES = [
 SAME = ["T=7", "alpha=0.9", "loss=mse", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=3"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def specs(compose: Compose) -> Specs:
     def built(*jobs: list[str]) -> list[RunSpec]:
         return build_specs([compose(*job) for job in jobs], jobs, 0, [])
@@ -68,27 +81,78 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-def identity(specs: Specs, *words: str) -> tuple[RunSpec, dict[str, Any]]:
-    (spec,) = specs([*BASE, *words])
+def identity(specs: Specs, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What identifies the logits of a teacher on splits, and what is added to it for epochs."""
+    given = list(words) if any(word.startswith("dataset=") for word in words) else [*BASE, *words]
+    (spec,) = specs(given)
     dataset = build_dataset(spec.config.dataset, "cpu")
     untrained = build_untrained_teacher([spec], dataset, 10)
     assert isinstance(untrained, Teacher | Ensemble)
-    return spec, teacher_logits._identity(untrained, spec, dataset)
+    how = [teacher_logits.arithmetic_of(one) for one in spec.teachers]
+    of_splits = teacher_logits._identity(untrained, how, spec.config, dataset)
+    return of_splits, teacher_logits._stream_identity(spec.config)
 
 
-def test_every_change_that_alters_a_bit_is_another_entry(
-    specs: Specs, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def base(specs: Specs) -> tuple[dict[str, Any], dict[str, Any]]:
+    return identity(specs)
+
+
+def test_every_change_that_alters_a_bit_is_another_entry(specs: Specs, base: Any) -> None:
+    for word in OF_A_STREAM:
+        assert identity(specs, *word.split())[1] != base[1], word
+    for word in OF_A_SPLIT:
+        assert identity(specs, *word.split())[0] != base[0], word
+    assert identity(specs, *SAME) == base
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        (torch.backends.cpu, "get_cpu_capability", lambda: "another"),
+        (teacher_logits, "cpu_model", lambda: "another"),
+        (teacher_logits, "NUMERICS", -1),
+        (teacher_logits, "source_digest", lambda model: "of an edited file"),
+        (teacher_logits.np, "__version__", "0"),
+        (torch, "__version__", "0"),
+        (kept, "pillow", "0"),
+    ],
+)
+def test_another_machine_or_version_is_another_entry(
+    specs: Specs, base: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, value: Any
 ) -> None:
-    _, base = identity(specs)
-    for word in CHANGES:
-        assert identity(specs, *word.split())[1] != base, word
-    for word in SAME:
-        assert identity(specs, word)[1] == base, word
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    assert identity(specs)[1] != base
-    monkeypatch.undo()
-    monkeypatch.setattr(teacher_logits, "NUMERICS", -1)
-    assert identity(specs)[1] != base
+    monkeypatch.setattr(owner, name, value)
+    assert identity(specs) != base
+
+
+def test_a_variable_that_chooses_kernels_is_another_entry(
+    specs: Specs, base: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    assert identity(specs) != base
+
+
+def test_images_on_disk_that_are_read_otherwise_are_another_entry(
+    specs: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        (tmp_path / "1" / folder).mkdir(parents=True)
+        for image in range(10):
+            pixels = np.full((4, 6, 3), 20 * number + image, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "1" / folder / f"{image}.png")
+    shutil.copytree(tmp_path / "1", tmp_path / "2")
+    given = ["image_size=8", "memory_gib=1e-9", "workers=0"]
+    words = ["dataset=image_folder", *(f"dataset.source.{word}" for word in given)]
+    words += ["dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.2,0.2,0.2]", "trainer.batch_size=8"]
+    first, moved = (identity(specs, *words, f"dataset.root={tmp_path}/{n}") for n in "12")
+    assert first == moved
+    words.append(f"dataset.root={tmp_path}/1")
+    cropped = identity(specs, *words, "dataset.source.crop=true")
+    assert cropped[0] != first[0]
+    monkeypatch.setattr(content, "DIGEST_GIB", 0)  # as of images that are too many to be hashed
+    before = identity(specs, *words)
+    os.utime(tmp_path / "1/train/a/0.png", (1, 1))
+    assert identity(specs, *words)[0] != before[0]
 
 
 def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:

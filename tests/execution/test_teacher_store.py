@@ -1,18 +1,26 @@
 """Before a teacher teaches: its weights are finite, and its accuracy is printed."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Refusal
+from commands import Command, Compose, Refusal
 from outcomes import digests
 from safetensors.torch import load_file, save_file
 
+from kdsweep.builders.data import build_stream
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.execution import teacher_store
+from kdsweep.execution.context import TrainingContext
 from kdsweep.models.cnn import CNN
+from kdsweep.runs.build_specs import build_specs
+from kdsweep.runs.units import build_untrained_teacher
+from kdsweep.tracking.console import Progress
 from kdsweep.training.checkpoint import save_weights
+from kdsweep.training.teacher import Teacher
+from kdsweep.training.teacher_guard import Deviation, deviation
 
 QUICK = ["trainer.epochs=1", "T=1"]
 ENSEMBLE = [
@@ -51,10 +59,14 @@ def lines(err: str, word: str) -> list[str]:
 
 
 def test_the_accuracy_of_a_teacher_is_printed_once_new_or_stored(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*QUICK, f"teacher.store={tmp_path}/own"]
-    first, again = command(*words, "seed=0,1"), command(*words)
+    first = command(*words, "seed=0,1")
+    with monkeypatch.context() as patch:  # what was computed before is read
+        patch.setattr(Teacher, "logits", None)
+        patch.setattr(Teacher, "targets", None)
+        again = command(*words)
     for outcome in (first, again):
         (line,) = lines(outcome.err, "teacher cnn: val ")
         assert line.endswith(" %")
@@ -140,6 +152,32 @@ def test_measuring_changes_no_bit(command: Command, monkeypatch: pytest.MonkeyPa
     assert digests(command(*words)) == measured
 
 
+def test_the_cohorts_of_a_stream_compare_its_first_batch_with_fp32_once(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["dataset=fake", "dataset.source.shape=[1,8,8]", "dataset.source.num_train=160"]
+    words += ["teacher.precision=bf16", "teacher.model.width=4"]
+    jobs = [[*words, *more] for more in (["T=1"], ["T=4"], ["T=1", "seed=1"])]
+    specs = build_specs([compose(*job) for job in jobs], jobs, 0, [])
+    compared: list[int] = []
+
+    def noted(teacher: Teacher, images: torch.Tensor) -> Deviation | None:
+        compared.append(len(images))
+        return deviation(teacher, images)
+
+    monkeypatch.setattr(teacher_store, "deviation", noted)
+    with closing(TrainingContext({"uri": None}, Progress())) as context:
+        dataset = context.dataset(specs[0].config)
+        teacher = build_untrained_teacher(specs[:1], dataset, 1)
+        tags = []
+        for number, spec in enumerate(specs):
+            stream = build_stream(spec.config, dataset, "cpu")
+            tags.append(teacher_store.guard_teacher(teacher, spec, stream, context))
+            assert len(compared) == (1, 1, 2)[number]
+    assert tags[0] == tags[1] != tags[2]
+    assert set(tags[0]) == {"teacher.bf16_agreement", "teacher.bf16_difference"}
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_with_key_and_file(
     refusal: Refusal, weights: Path, bad: float
@@ -168,6 +206,22 @@ def test_damaged_weights_of_the_store_are_not_blamed_on_a_checkpoint(
     assert again.code == 1
     assert f"teacher.store {weights} must hold finite weights, got nan or inf in" in again.err
     assert "teacher.checkpoint" not in again.err
+
+
+def test_a_stored_teacher_that_was_replaced_is_evaluated_and_refused(
+    command: Command, tmp_path: Path
+) -> None:
+    words = [*QUICK, f"teacher.store={tmp_path}/own", "teacher.trainer.epochs=12"]
+    assert command(*words).code == 0
+    (weights,) = (tmp_path / "own").glob("*/checkpoint/model.safetensors")
+    mixed = changed(weights, classifier(weights, "weight"), lambda rows: rows.roll(3, 0).clone())
+    mixed.replace(weights)
+    (record,) = (tmp_path / "own").glob("*/result.json")
+    write_json_atomic(record, {**read_json(record), "weights_sha256": None})  # of an old version
+    again = command(*words)
+    assert again.code == 1
+    assert "reaches val/acc" in again.err
+    assert "its record claims" in again.err
 
 
 @pytest.mark.slow

@@ -38,11 +38,13 @@ FEW = [
     *["hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=1"],
     *["search.finalist_seeds=1", "search/pruner=median", "search.pruner.n_startup_trials=1"],
 ]
+STAGES = ["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"]
 KINDS = {
     "peers": ["teacher=peers"],
     "online": ["teacher.online=true", "teacher.model.width=4"],
     "assistant": ["teacher=assistant", "teacher.model.width=4", "teacher.teacher.trainer.epochs=1"],
-    "stages": ["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"],
+    "stages": STAGES,
+    "stages in bf16": [*STAGES, "trainer.precision=bf16", "trainer.memory_format=channels_last"],
 }
 GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
 
@@ -50,7 +52,7 @@ GRID = ["T=1,4,16", "alpha=0.1,0.5,0.9", *SMALL, *LONGER, "resume=true"]
 def sweep_of(kind: str) -> list[str]:
     """A sweep of this kind of teaching, over two seeds."""
     words = [word for word in SMALL if not word.startswith("teacher.")]
-    if kind in ("assistant", "stages"):
+    if kind == "assistant" or kind.startswith("stages"):
         words.append("teacher.trainer.epochs=4")
     return [*words, *LONGER, *KINDS[kind], "student=cnn", "T=1,4", "seed=0,1", "resume=true"]
 

@@ -2,9 +2,10 @@
 
 import pytest
 from commands import Command
-from outcomes import both
+from outcomes import both, digests, interrupt
 
 from kdsweep.training import teacher_guard
+from kdsweep.training.teacher import Teacher
 
 # Not auto: it stands for one of these, and runs that are equal are trained once in lockstep.
 BOTH = ["trainer.precision=fp32,bf16", "trainer.memory_format=contiguous,channels_last"]
@@ -28,6 +29,24 @@ BF16 = ["teacher.precision=bf16", "teacher.trainer.epochs=1"]
 def test_mixed_cohorts_have_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:
     together, alone = both(command, *words)
     assert together == alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_folded_teacher_has_the_same_bits_from_the_cache(
+    command: Command, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    words = ["T=1,4", "student=cnn", "teacher.fold_batchnorm=true"]
+    words += [f"trainer.precision={precision}", f"teacher.precision={precision}"]
+    words += ["trainer.memory_format=channels_last", "tracking.checkpoint_seconds=0"]
+    plain = digests(command(*words, "cache.gib=0"))
+    assert digests(command(*words)) == plain
+    monkeypatch.setattr(Teacher, "targets", None)  # from here on, they cannot be computed
+    assert digests(command(*words)) == plain
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=1, seed=0)
+        assert command(*words).code == 130
+    assert digests(command(*words, "resume=true")) == plain
 
 
 @pytest.mark.slow

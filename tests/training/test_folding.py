@@ -49,6 +49,12 @@ class WeightRead(Network):
         return norm
 
 
+class AlsoNamed(Network):
+    def end(self, maps: Tensor) -> Tensor:
+        norm: Tensor = self.others[0](self.other(maps))  # type: ignore[operator,index]
+        return norm
+
+
 class Branching(Network):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images if images.sum() > 0 else -images)
@@ -62,14 +68,21 @@ def without_statistics(network: Network) -> None:
     network.last = nn.BatchNorm2d(4, track_running_stats=False)
 
 
+def named_twice(network: Network) -> None:
+    network.others = nn.ModuleList([network.last])
+
+
 def plain(network: Network) -> None:
     network.last = nn.BatchNorm2d(4, affine=False)
 
 
 @pytest.mark.parametrize(
     "model",
-    [ReadTwice(), RunTwice(), WeightRead(), Network(hooked), Network(without_statistics)],
-    ids=["read twice", "run twice", "weight read", "hook", "no statistics"],
+    [
+        *(ReadTwice(), RunTwice(), WeightRead(), AlsoNamed(named_twice)),
+        *(Network(hooked), Network(without_statistics)),
+    ],
+    ids=["read twice", "run twice", "weight read", "named twice", "hook", "no statistics"],
 )
 def test_only_pairs_that_do_nothing_else_are_folded(model: Network) -> None:
     assert foldable_pairs(model) == [("conv", "norm")]

@@ -28,6 +28,7 @@ from kdsweep.data.pipeline.stream import Stream
 from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.training import logit_cache
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.logit_cache import LOGITS, CachedTeacher
 from kdsweep.training.student import Student
@@ -60,10 +61,8 @@ def ensemble(logits: str = "fp32") -> Ensemble:
 
 
 def cached(teacher: Teacher | Ensemble, folder: Path, gib: float = 1, **what: Any) -> CachedTeacher:
-    cache = DiskCache(folder, gib)
-    return CachedTeacher(
-        teacher, cache, identity=what, num_classes=CLASSES, description="cnn on toys"
-    )
+    cache, options = DiskCache(folder, gib), {"num_classes": CLASSES, "description": "cnn on toys"}
+    return CachedTeacher(teacher, cache, identity=what, stream={}, **options)
 
 
 def stream(**options: Any) -> Stream:
@@ -122,6 +121,15 @@ def test_what_is_read_has_the_bits_of_what_is_computed(
         assert third.is_contiguous()
         assert torch.equal(first, second)
         assert torch.equal(first, third)
+
+
+def test_logits_that_are_moved_in_the_middle_of_an_epoch_have_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = all_logits(one(), stream())
+    monkeypatch.setattr(logit_cache, "WAITING_BYTES", 2 * BATCH * CLASSES * 4)  # of two batches
+    for _ in range(2):
+        assert all(map(torch.equal, plain, all_logits(cached(one(), tmp_path), stream())))
 
 
 @pytest.mark.parametrize("name", TEACHERS)

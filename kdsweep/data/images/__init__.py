@@ -12,6 +12,7 @@ The sources of images in files or tables use it; its rules are in docs/datasets.
 - formats: image_formats, image_endings
 - hf_table: TableImages
 - kept: KeptImages
+- label_table, layout: which files are images of which class and part
 - lazy: StoredImages
 - pixels: to_eight_bits, upright_size
 """

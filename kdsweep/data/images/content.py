@@ -10,7 +10,7 @@ import numpy as np
 
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.data.images.encoded import EncodedImages, Stamps, content_sha256, in_threads
-from kdsweep.data.images.file_digests import SHA256, Digests, FileDigests
+from kdsweep.data.images.file_digests import KIND, SHA256, Digests, FileDigests
 
 GIB = 2**30
 DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
@@ -107,11 +107,28 @@ def _digests(
     what = f"hashing {name} images"
     now, root = time.time_ns(), images.root
     if files is None or root is None:
-        return _hashed(images, range(len(images)), what)
+        return _of_table(images, cache, what)
     of_root = known[root] = known.get(root) or FileDigests(cache, root)
     digests, is_known = of_root.find(files)
     digests[~is_known] = _hashed(images, np.flatnonzero(~is_known).tolist(), what)
     of_root.note(files, digests, is_known, now)
+    return digests
+
+
+def _of_table(images: EncodedImages, cache: DiskCache | None, what: str) -> Digests:
+    """The digests of images in a table, kept until one of its files changes."""
+    state = None if cache is None else images.table_state()
+    if cache is None or state is None:
+        return _hashed(images, range(len(images)), what)
+    key, shape = hashlib.sha256(state.encode()).hexdigest(), (len(images), SHA256)
+    kept = cache.read(KIND, key)
+    if kept is not None and kept.shape == shape:
+        return np.array(kept)
+    digests = _hashed(images, range(len(images)), what)
+    if images.table_state() == state:
+        with cache.write(KIND, key, shape, np.uint8, "digests of images in a table") as array:
+            if array is not None:
+                array[:] = digests
     return digests
 
 

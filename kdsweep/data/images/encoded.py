@@ -58,6 +58,9 @@ class EncodedImages(Protocol):
     def stamps(self) -> Stamps | None:
         """Of the files; None if the images are in no files of their own."""
 
+    def table_state(self) -> str | None:
+        """Changes whenever the table that holds the images does; None if that is not known."""
+
     @property
     def root(self) -> Path | None:
         """The folder that the files are in."""

@@ -48,8 +48,7 @@ class FileDigests:
 
     def note(self, files: Stamps, digests: Digests, is_known: NDArray[np.bool_], now: int) -> None:
         """Files have these digests; those that are not known were hashed after ``now`` (in ns)."""
-        is_settled = files.marks[:, 1:].max(axis=1, initial=0) < now - UNSETTLED_NS
-        keep = is_known | is_settled
+        keep = is_known | are_settled(files.marks, now)
         table = np.empty(keep.sum(), _dtype(max(1, files.paths.dtype.itemsize)))
         table["path"], table["marks"] = files.paths[keep], files.marks[keep]
         table["sha256"] = digests[keep]
@@ -92,6 +91,12 @@ class FileDigests:
         width = content.shape[1] - _dtype(0).itemsize
         table: NDArray[np.void] = np.array(content).view(_dtype(width))[:, 0]
         return table
+
+
+def are_settled(marks: NDArray[np.int64], now: int) -> NDArray[np.bool_]:
+    """Whether each file had these marks (N, 3) long enough before ``now`` (in ns), (N,)."""
+    is_settled: NDArray[np.bool_] = marks[:, 1:].max(axis=1, initial=0) < now - UNSETTLED_NS
+    return is_settled
 
 
 def _dtype(width: int) -> np.dtype[np.void]:

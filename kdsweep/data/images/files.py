@@ -85,9 +85,13 @@ class ImageFiles:
     def stamps(self) -> Stamps:
         """What changes when a file does. Raises OSError if one is missing."""
         above = os.path.join(os.fsencode(self.root), b"")
-        stats = (os.stat(above + path) for path in self._relative.tolist())
+        paths = with_lines(self._relative.tolist(), "looking for files that have changed")
+        stats = (os.stat(above + path) for path in paths)
         marks = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
         return Stamps(self._relative, np.array(marks, dtype=np.int64).reshape(-1, 3))
+
+    def table_state(self) -> None:
+        return None
 
     def subset(self, index: Tensor) -> "ImageFiles":
         chosen = copy(self)

@@ -1,5 +1,9 @@
 """Encoded images in a table of Hugging Face's ``datasets``, an optional dependency."""
 
+import hashlib
+import json
+import os
+import time
 from copy import copy
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +15,7 @@ from torch import Tensor
 
 from kdsweep.common.validation import import_package
 from kdsweep.data.images.encoded import regular
+from kdsweep.data.images.file_digests import are_settled
 
 
 class TableImages:
@@ -22,6 +27,8 @@ class TableImages:
         encoded = hf_datasets().Image(decode=False)
         self._table = table.select_columns([column]).cast_column(column, encoded)
         self._column, self._split = column, split
+        self._files = [file["filename"] for file in table.cache_files]
+        self._fingerprint = table._fingerprint  # of its files, and of what the library made of them
         self._rows: NDArray[np.int64] = np.arange(len(table))
 
     def __len__(self) -> int:
@@ -53,6 +60,23 @@ class TableImages:
 
     def stamps(self) -> None:
         return None
+
+    def table_state(self) -> str | None:
+        from pyarrow import compute
+
+        images = self._table.with_format("arrow")[:][self._column]
+        # A table in memory has no files, and one that names images is not changed with them.
+        if not self._files or compute.struct_field(images, "bytes").null_count:
+            return None
+        try:
+            stats = [os.stat(file) for file in self._files]
+        except OSError:  # one was removed after it was opened
+            return None
+        marks = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
+        if not are_settled(np.array(marks, np.int64), time.time_ns()).all():
+            return None
+        rows = hashlib.sha256(self._rows.tobytes()).hexdigest()
+        return json.dumps([self._fingerprint, self._column, rows, self._files, marks])
 
     def subset(self, index: Tensor) -> "TableImages":
         chosen = copy(self)

@@ -21,6 +21,11 @@ DECODING = 1  # raised whenever equal files give other pixels, or other messages
 Bytes = NDArray[np.uint8]  # (number of bytes,)
 
 
+def decoder() -> list[Any]:
+    """What decides the pixels of an image apart from its bytes and the format that is asked for."""
+    return [DECODING, pillow, features.version("libjpeg_turbo")]  # Pillow may be built with another
+
+
 class KeptImages:
     """Bytes about the images of one data set, found again as long as its content is the same.
 
@@ -55,12 +60,14 @@ class KeptImages:
                 np.concatenate(content, out=kept)
 
     def _key(self, form: Sequence[Any]) -> str:
-        jpeg = features.version("libjpeg_turbo")  # Pillow may be built with another one
-        words = [DECODING, pillow, jpeg, self._content, *form]
+        words = [*decoder(), self._content, *form]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     def _is_unchanged(self) -> bool:
-        now = read_stamps(self._parts)
+        try:
+            now = read_stamps(self._parts)
+        except OSError:  # a file is gone
+            return False
         return all(_is_equal(now[name], before) for name, before in self._stamps.items())
 
     def _about(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.common.notices import warn_once
+from kdsweep.common.pacing import with_lines
 from kdsweep.data.images.content import Part
 from kdsweep.data.images.files import ImageFiles, folder_names
 from kdsweep.data.images.formats import image_endings
@@ -202,7 +203,8 @@ def _rows(table: Path, finder: ImageFinder) -> Iterator[Row]:
     file, label, split, has_header = columns
     _explain(table, columns, records[0][1])
     width, missing = max(file, label, split or 0), []
-    for number, line in records[has_header:]:
+    rows = records[has_header:]
+    for number, line in with_lines(rows, f"looking for the images of {table.name}"):
         where = f"{table.name}, line {number}"
         if len(line) <= width or not line[label] or not line[file]:
             raise ValueError(f"{KEY} must have a file and a label in every line, got {where}")

@@ -3,12 +3,15 @@
 Shapes: N images of (channels, H, W), B images in a batch.
 """
 
+import hashlib
 import signal
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import data
@@ -66,6 +69,18 @@ class StoredImages:
             return content_sha256(self._images, row)
         except OSError as error:
             raise UnreadableImage(self._images.name(row), error) from error
+
+    @cached_property
+    def state(self) -> str:
+        """Changes with the size or the mtime of any file; empty for images in a table."""
+        try:
+            files = self._images.stamps()
+        except OSError:  # one is missing, which is reported when it is decoded
+            files = None
+        if files is None:
+            return ""
+        content = files.paths.tobytes() + np.ascontiguousarray(files.marks[:, :2]).tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The pixels of each index (B,) in ``batches``, in order.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.common import pacing
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.data.image_folder import ImageFolder
 from kdsweep.data.images import content, decoded, encoded, kept
@@ -135,6 +136,29 @@ def test_another_version_decodes_again(root, reads, monkeypatch, name, other):
     reads.clear()
     load(root)
     assert len(reads) > 11
+
+
+def test_looking_at_every_file_has_a_line_where_it_takes_long(root, monkeypatch, caplog):
+    load(root)
+    monkeypatch.setattr(pacing, "FIRST_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, "kdsweep.common.pacing")
+    load(root)
+    assert "looking for files that have changed: 0 of 6" in caplog.text
+
+
+def test_a_file_that_is_removed_after_it_was_decoded_stops_nothing(root, monkeypatch):
+    options = {"image_size": [4, 6]}
+    first = load(root, gib=0, **options)
+    decode_all = decoded.decode_all
+
+    def then_remove(images, image_format):
+        found = decode_all(images, image_format)
+        (root / "train/cat/1.png").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(decoded, "decode_all", then_remove)
+    assert_equal(load(root, **options), first)
+    assert not list((root.parent / "cache").glob("images/*"))
 
 
 def test_equal_content_in_another_folder_is_not_decoded_again(root, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsweep.common import pacing
 from kdsweep.common.notices import warn_once
 from kdsweep.data.image_folder import ImageFolder
 
@@ -122,6 +123,14 @@ def test_a_table_of_each_part(tmp_path: Path) -> None:
     table(tmp_path, ["1"], ["2"], name="sample_submission.csv")
     assert labels_of(load(tmp_path)) == WHOLE
     assert labels_of(load(tmp_path, csv="train.csv"))[2] is None
+
+
+def test_a_long_table_has_lines(root: Path, monkeypatch, caplog) -> None:
+    table(root, FILES, LABELS, SPLITS, header="file,label,split")
+    monkeypatch.setattr(pacing, "FIRST_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, "kdsweep.common.pacing")
+    load(root)
+    assert "looking for the images of labels.csv: 0 of 6" in caplog.text
 
 
 def test_numbers_are_in_the_order_of_numbers(root: Path) -> None:
