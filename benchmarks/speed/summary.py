@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdsweep.common.text import counted
-from speed.cohorts import GRID, WORKS
+from speed.cohorts import WORKS
 from speed.rounds import Samples, digits, ratio
 from speed.start_times import TORCH
 from speed.step_times import CACHED_LOCKSTEP, LOCKSTEP, column
@@ -14,6 +14,7 @@ from speed.tables import (
     Results,
     above_floor,
     cached_above_floor,
+    memory_per_student,
     of_solo,
     overhead_per_run,
     settings_of,
@@ -93,8 +94,7 @@ def _start(starts: Samples) -> str:
 def _memory(memory: Mapping[str, Any]) -> Iterable[str]:
     """What a student adds to the peak."""
     for key, found in memory.items():
-        one, nine = (found[str(count)]["peak"] for count in (1, len(GRID)))
-        extra = (nine - one) / (len(GRID) - 1) / MIB
+        extra = memory_per_student(found) / MIB
         yield f"Each further student of {WORKS[key].name} adds {extra:.0f} MiB to the peak memory."
 
 
