@@ -20,7 +20,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from first_compilation import end_turn, wait_for_turn
+from first_compilation import end_turn, remove_lock, wait_for_turn
 
 wait_for_turn()
 
@@ -249,5 +249,6 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     """What is left is searched for errors once, and not again when pytest and Python end."""
+    remove_lock()
     gc.collect()
     gc.freeze()

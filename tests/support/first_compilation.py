@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-_turn = FileLock(
-    Path(tempfile.gettempdir(), f"tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID')}.lock")
-)
+LOCK = Path(tempfile.gettempdir(), f"tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID')}.lock")
+
+_turn = FileLock(LOCK)
 
 
 def wait_for_turn() -> None:
@@ -24,6 +24,11 @@ def wait_for_turn() -> None:
 
 def end_turn() -> None:
     _turn.release()
+
+
+def remove_lock() -> None:
+    """At the end of the tests, when no worker waits any more."""
+    LOCK.unlink(missing_ok=True)
 
 
 def _compiled() -> bool:

@@ -52,13 +52,9 @@ class Fork:
     def __init__(self, folder: Path, words: Sequence[str]) -> None:
         folder.mkdir(exist_ok=True)
         self._output = folder.parent / f"{folder.name}.log"
+        self._output.touch()  # it may be killed before it opens it
         self._process = _forks().Process(target=_run, args=(folder, list(words), self._output))
         self._process.start()
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
 
     @property
     def returncode(self) -> int | None:
