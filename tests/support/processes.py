@@ -1,11 +1,16 @@
 """The real command line in processes of its own, and what they leave behind."""
 
 import csv
+import multiprocessing
+import multiprocessing.context
 import os
+import runpy
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,10 @@ from mlflow.entities import Run
 from kdsweep.common.files import read_json
 
 TRAIN = Path(__file__).parents[2] / "train.py"
+IMPORTED = [
+    *["kdsweep.cli.train", "kdsweep.search.controller", "kdsweep.search.sweeper", "torch._dynamo"],
+    *["kdsweep.sweep.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
+]
 SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
 
 
@@ -33,7 +42,64 @@ def start(folder: Path, words: Sequence[str]) -> "subprocess.Popen[str]":
     )
 
 
-def finish(folder: Path, words: Sequence[str]) -> str:
+class Fork:
+    """A command in a fork of a process that has imported all of kdsweep, as `start` returns it.
+
+    It is a process of its own like any other, but is at work from its first moment. It may start no
+    processes.
+    """
+
+    def __init__(self, folder: Path, words: Sequence[str]) -> None:
+        folder.mkdir(exist_ok=True)
+        self._output = folder.parent / f"{folder.name}.log"
+        self._output.touch()  # it may be killed before it opens it
+        self._process = _forks().Process(target=_run, args=(folder, list(words), self._output))
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self) -> tuple[str, None]:
+        self._process.join()
+        return self._output.read_text(encoding="utf-8"), None
+
+
+@cache
+def _forks() -> "multiprocessing.context.ForkServerContext":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
+def _run(folder: Path, words: list[str], output: Path) -> None:
+    """Run train.py in this process."""
+    with output.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(folder)
+    sys.argv = [str(TRAIN), *words]
+    runpy.run_path(str(TRAIN), run_name="__main__")
+
+
+Start = Callable[[Path, Sequence[str]], "subprocess.Popen[str] | Fork"]
+
+
+def kill(process: "subprocess.Popen[str] | Fork") -> None:
+    """Kill a command with -9, with the processes that it has started."""
+    if isinstance(process, Fork):
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def finish(folder: Path, words: Sequence[str], start: Start = start) -> str:
     """Run a command to its end, and return its output."""
     process = start(folder, words)
     message, _ = process.communicate()
