@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from kdsweep.common.files import write_json_atomic
-from kdsweep.config.overrides import without_hydra
+from kdsweep.config.copying import without_hydra
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
