@@ -19,7 +19,8 @@ def config():
 def test_a_copy_is_that_of_deepcopy_and_of_its_own(config):
     copied = copy_config(config)
     assert copied == copy.deepcopy(config)
-    assert OmegaConf.is_struct(copied) and OmegaConf.is_readonly(copied.hydra)
+    assert OmegaConf.is_struct(copied)
+    assert OmegaConf.is_readonly(copied.hydra)
     copied.T = 8
     assert (copied.loss.T, copied.hydra.job.T, config.loss.T) == (8, 8, 4)
 
@@ -29,4 +30,5 @@ def test_hydra_and_the_rest_of_a_config_are_copied_separately(config):
     assert rest == OmegaConf.masked_copy(config, ["T", "loss", "names"])
     assert hydra == OmegaConf.masked_copy(config, "hydra")
     rest.added = 1  # a run's own config is completed
-    assert OmegaConf.is_readonly(hydra.hydra) and "added" not in config
+    assert OmegaConf.is_readonly(hydra.hydra)
+    assert "added" not in config
