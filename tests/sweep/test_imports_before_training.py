@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# What draws, analyses, or reads data sets of others takes seconds to import.
-NOT_NEEDED = {"sklearn", "scipy", "matplotlib", "plotly", "statsmodels", "pandas", "datasets"}
+# What draws and analyses takes seconds to import.
+NOT_NEEDED = {"sklearn", "matplotlib", "statsmodels", "plotly"}
 PROGRAM = """
 import os, sys
 from kdsweep.cli import train
