@@ -10,7 +10,7 @@ from torch import nn
 from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
 from kdsweep.builders.models import dry_forward
 from kdsweep.common.classifier import is_classified
-from kdsweep.common.rng import derive
+from kdsweep.common.rng import derive, reseed_all
 from kdsweep.common.types import Output
 from kdsweep.common.validation import as_typed
 from kdsweep.config.recipes import num_averaged_teachers, single_teachers
@@ -129,7 +129,7 @@ def _build_term(name: str, config: RunConfig) -> Term:
 
 def _seed_term(name: str, config: RunConfig, teacher: int) -> None:
     """Seed the generator by the name of a term, and by the index of a teacher after the first."""
-    torch.manual_seed(derive("term", name, init_seed(config), *([teacher] if teacher else [])))
+    reseed_all("term", name, init_seed(config), *([teacher] if teacher else []))
 
 
 def init_seed(config: RunConfig) -> int:

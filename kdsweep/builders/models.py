@@ -11,7 +11,7 @@ from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.builders.options import option_errors
 from kdsweep.common.notices import note_once
-from kdsweep.common.rng import derive
+from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Output
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
@@ -66,7 +66,7 @@ def build_teacher_network(
     ``loss``: the terms that require these, for messages.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(derive("student", seed))
+        reseed_all("student", seed)
         model = build_network(dataset, node, key)
     return extract_features(model, features, key, dataset, loss)
 

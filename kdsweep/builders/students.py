@@ -14,7 +14,7 @@ from kdsweep.builders.losses import (
 )
 from kdsweep.builders.models import build_network, extract_features, load_checkpoint
 from kdsweep.builders.optimizers import build_optimizer, build_schedule
-from kdsweep.common.rng import derive
+from kdsweep.common.rng import reseed_all
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.losses.base.objective import Objective
@@ -30,7 +30,7 @@ def build_student_network(
 
     The random state of the caller changes: terms may draw after the network.
     """
-    torch.manual_seed(derive("student", init_seed(config)))
+    reseed_all("student", init_seed(config))
     model = build_network(dataset, config.student.model, key)
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)

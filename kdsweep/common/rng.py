@@ -15,6 +15,18 @@ def derive(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def reseed_all(*parts: object) -> None:
+    """Seed the default generators of the CPU and of all accelerators there are from the parts.
+
+    Without an accelerator not `torch.manual_seed`, for the reason that `reseed` gives.
+    """
+    seed = derive(*parts)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def reseed(device: torch.device, *parts: object) -> None:
     """Seed the default generators of the CPU and of `device` from the parts.
 

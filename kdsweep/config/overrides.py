@@ -62,11 +62,6 @@ def keys_without_effect(jobs: Sequence[Sequence[str]], fingerprints: Sequence[st
     return idle
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """A copy of a composed config without Hydra's own node."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
 def command_words(config: DictConfig) -> list[str]:
     """The overrides of the command line as they were written, interpolations not resolved."""
     words = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)

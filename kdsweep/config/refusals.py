@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.validation import shown
 from kdsweep.config.composition import PRIMARY, Composition, matching, set_value
+from kdsweep.config.copying import without_hydra
 from kdsweep.config.group_faults import choice_fault, deletion_fault, option_fault
 from kdsweep.config.interpolation import missing_keys, unknown_key_errors
 from kdsweep.config.key_faults import (
@@ -28,7 +29,7 @@ from kdsweep.config.key_faults import (
 )
 from kdsweep.config.limits import refuse_keys_of_some_options
 from kdsweep.config.malformed import parse
-from kdsweep.config.overrides import is_search, without_hydra
+from kdsweep.config.overrides import is_search
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.targets import target_errors
 from kdsweep.config.validate import validation_errors

@@ -8,6 +8,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from kdsweep.common.passwords import KEYS, register_address
 from kdsweep.common.validation import shown
+from kdsweep.config.copying import copy_config
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.interpolation_faults import interpolation_fault, nested_fault
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
@@ -24,10 +25,8 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
 
     Raises UserError if an interpolation cannot be resolved, such as to features a network lacks.
     """
-    rest = cfg.copy()
-    for key, value in _prepared(raw(cfg.teacher)).items():
-        rest.teacher[key] = value
-    values = {**_plain(rest), "alpha_weighted": alpha_weighted(raw(cfg.loss))}
+    values = _plain(_with_prepared_teacher(cfg))
+    values["alpha_weighted"] = alpha_weighted(raw(cfg.loss))
     peers = values["teacher"]["peers"]
     for name, peer in peers.items():
         peers[name] = _complete(StudentConfig, peer, f"teacher.peers.{name}")
@@ -46,6 +45,19 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
         prefix = f"teacher.peers.{name}: "
         config.teacher.peers[name].loss = _in_scope(raw(cfg.loss), recipe, prefix)
     return config
+
+
+def _with_prepared_teacher(cfg: DictConfig) -> DictConfig:
+    """The config with what `_prepared` changes in its teacher; itself if that is nothing."""
+    written = raw(cfg.teacher)
+    missing = object()
+    changes = {k: v for k, v in _prepared(written).items() if written.get(k, missing) != v}
+    if not changes:
+        return cfg
+    changed = copy_config(cfg)
+    for key, value in changes.items():
+        changed.teacher[key] = value
+    return changed
 
 
 def _in_scope(loss: dict[str, Any], recipe: RunConfig, prefix: str) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from kdsweep.builders.losses import Requirements
 from kdsweep.common.passwords import redact_nested
+from kdsweep.config.plain_yaml import as_yaml
 from kdsweep.config.run_config import ResolvedTeacher, RunConfig, public_values, to_values
 from kdsweep.runs.naming import Cell
 from kdsweep.training.partition import CohortKey
@@ -118,4 +117,4 @@ class RunSpec:
     @cached_property
     def config_yaml(self) -> str:
         """The resolved config as the text of `config.yaml`."""
-        return OmegaConf.to_yaml(OmegaConf.create(redact_nested(public_values(self.config))))
+        return as_yaml(redact_nested(public_values(self.config)))

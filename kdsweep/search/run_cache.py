@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.files import write_json_atomic
-from kdsweep.config.overrides import without_hydra
+from kdsweep.config.copying import without_hydra
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback

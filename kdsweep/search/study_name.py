@@ -10,8 +10,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.nested import leaves
+from kdsweep.config.copying import without_hydra
 from kdsweep.config.interpolation import interpolates
-from kdsweep.config.overrides import CONTROL, without_hydra
+from kdsweep.config.overrides import CONTROL
 from kdsweep.config.schema import SearchConfig
 from kdsweep.errors import UserError
 from kdsweep.runs.fingerprint import READING

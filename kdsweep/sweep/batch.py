@@ -14,13 +14,13 @@ from kdsweep.builders.data import build_stream
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import counted
+from kdsweep.config.copying import without_hydra
 from kdsweep.config.overrides import (
     command_sweeps,
     is_search,
     keys_without_effect,
     sweep_name,
     swept_keys,
-    without_hydra,
 )
 from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
@@ -170,7 +170,6 @@ def _train(
     try:
         link_subdirs(folder, subdirs)
         returns = [jobs.open(config, folder, rest=rest) for config, rest in configs]
-        _draw_samples(specs[0], context, folder)
         targets = run_targets(context.sweep, specs)
         missing, finished = split_finished(targets)
         context.progress.leave_out(len(targets) - len(missing))
@@ -181,6 +180,7 @@ def _train(
                 context.upload_missing(target.run_dir)
         results |= train(missing, context, capacity=jobs.cohort_size, resume=specs[0].config.resume)
         _write_duplicates(targets, results)
+        _draw_samples(specs[0], context, folder)
     except BaseException as error:
         try:  # publish what there is of it; what stopped the sweep matters more
             publish(folder, context, error)
@@ -195,7 +195,7 @@ def _train(
 
 
 def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None:
-    """A sheet of augmented training images, as the students are about to see them."""
+    """A sheet of augmented training images, as the students have seen them in the first epoch."""
     assert context.sweep is not None
     if context.options.plots == "none" or context.sweep.parent_run_id is None:
         return

@@ -15,6 +15,8 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, env_override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from kdsweep.config.copying import only_hydra
+
 if TYPE_CHECKING:
     from hydra.conf import HydraConf
 
@@ -37,7 +39,7 @@ def open_job(context: HydraContext, config: DictConfig, without_hydra: DictConfi
             job = JobReturn(
                 overrides=[str(word) for word in hydra.overrides.task],
                 cfg=without_hydra,
-                hydra_cfg=OmegaConf.masked_copy(config, "hydra"),
+                hydra_cfg=only_hydra(config),
                 working_dir=str(folder) if hydra.job.chdir else os.getcwd(),
                 task_name=JobRuntime.instance().get("name"),
                 status=JobStatus.COMPLETED,  # unless its training fails

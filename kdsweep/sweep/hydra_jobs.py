@@ -8,7 +8,8 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict, read_write
 
-from kdsweep.config.overrides import is_search, without_hydra
+from kdsweep.config.copying import without_hydra
+from kdsweep.config.overrides import is_search
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import RunFailed
 from kdsweep.sweep.hydra_job import close_job, open_job

@@ -1,6 +1,5 @@
 """The configs of a sweep's jobs: composed once for all that differ in values only."""
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdsweep.common import pacing
 from kdsweep.common.pacing import LinePacer
 from kdsweep.common.text import counted
+from kdsweep.config.copying import copy_config
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -68,7 +68,7 @@ class JobConfigLoader:
         if choices not in self._composed:
             composed = self._loader.load_sweep_config(master_config, list(choices))
             self._composed[choices] = composed
-        config = copy.deepcopy(self._composed[choices])
+        config = copy_config(self._composed[choices])
         for override in values:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         with open_dict(config):

@@ -18,6 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.common.garbage import kept_for_good
 from kdsweep.common.passwords import TRACKING
 from kdsweep.common.text import counted
 from kdsweep.config.limits import refuse_sweep
@@ -76,8 +77,9 @@ class LockstepLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from kdsweep.sweep.directory import claim, scratch
-        from kdsweep.tracking.disk import check_space
+        with kept_for_good():
+            from kdsweep.sweep.directory import claim, scratch
+            from kdsweep.tracking.disk import check_space
 
         if OmegaConf.select(config, "debug"):
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -101,8 +103,11 @@ class LockstepLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         log_launch(f"{counted(len(job_overrides), 'job')} in lockstep")
-        from kdsweep.sweep.batch import launch
-        from kdsweep.tracking.disk import report_disk_full
+        with kept_for_good():
+            import torch._dynamo  # noqa: F401  (every optimizer of torch does when it is made)
+
+            from kdsweep.sweep.batch import launch
+            from kdsweep.tracking.disk import report_disk_full
 
         self.jobs.set_up_logging()
         with report_disk_full(self.jobs.folder):

@@ -10,8 +10,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from kdsweep.config.copying import without_hydra
 from kdsweep.config.limits import refuse_sweep
-from kdsweep.config.overrides import command_sweeps, command_words, is_search, without_hydra
+from kdsweep.config.overrides import command_sweeps, command_words, is_search
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.sweep.grid_sweeper import jobs_of
 from kdsweep.sweep.job_configs import JobConfigLoader

@@ -14,6 +14,16 @@ def test_digits_are_scaled_to_bytes():
     assert ((raw.train.images[:, 0].double() * 16 / 255 - expected).abs() < 0.05).all()
 
 
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    raw, expected = Digits().load(), load_digits()
+    grey = (torch.from_numpy(expected.images) * (255 / 16)).round().to(torch.uint8)
+    assert torch.equal(raw.train.images[:, 0], grey)
+    assert torch.equal(raw.train.labels, torch.from_numpy(expected.target).long())
+    assert raw.class_names == tuple(map(str, expected.target_names))
+
+
 def test_digits_have_ten_classes_and_no_test_set():
     raw = Digits().load()
     assert raw.class_names == tuple("0123456789")

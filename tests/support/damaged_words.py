@@ -9,10 +9,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig
 
 from kdsweep.config.composition import Composition, set_value
+from kdsweep.config.copying import without_hydra
 from kdsweep.config.keys import keys_of
 from kdsweep.config.limits import MOST
 from kdsweep.config.malformed import parse
-from kdsweep.config.overrides import without_hydra
 from kdsweep.config.schema import TrainConfig
 
 # What a key of this type does not take.

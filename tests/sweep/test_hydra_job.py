@@ -15,7 +15,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdsweep.common.conf import CONF
-from kdsweep.config.overrides import without_hydra
+from kdsweep.config.copying import without_hydra
 from kdsweep.sweep.hydra_job import close_job, open_job
 
 FIELDS = ("overrides", "cfg", "hydra_cfg", "working_dir", "task_name", "status")

@@ -1,5 +1,7 @@
 """Means over seeds, intervals, and paired tests; the numbers come from scipy and statsmodels.
 
+These take a second to import, and a sweep of one seed each needs none of them.
+
 Cells are compared over the seeds that both have: equal seeds share initialisation and data order,
 so their difference is less noisy than either. Five seeds are a poor estimate of how much one
 difference varies, all cells of a sweep together a good one: cell and seed are the factors of a
@@ -20,11 +22,6 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import brentq
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 Seeds = Mapping[int, float]  # seed -> value
 Interval = tuple[float, float]
@@ -67,6 +64,8 @@ class Summary:
         """BCa (Efron 1987); None with fewer than five seeds, or without spread."""
         if self.n < BOOTSTRAP_FROM or not self.sd:
             return None
+        from scipy import stats
+
         ends = stats.bootstrap(
             (self.values,),
             np.mean,
@@ -86,6 +85,8 @@ def summary(values: Sequence[float]) -> Summary:
     mean, sd = float(np.mean(sample)), float(np.std(sample, ddof=1))
     if sd == 0:
         return Summary(sample, mean, sd, (mean, mean))
+    from scipy import stats
+
     low, high = stats.t.interval(1 - ALPHA, n - 1, mean, sd / math.sqrt(n))
     return Summary(sample, mean, sd, (float(low), float(high)))
 
@@ -182,6 +183,9 @@ def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
     blocks = {name: seeds for name, seeds in cells.items() if len(seeds) > 1}
     if len(blocks) < 3:
         return None
+    from scipy import stats
+    from statsmodels.regression.linear_model import OLS
+
     values = np.array([value for seeds in blocks.values() for value in seeds.values()])
     cell = np.repeat(np.arange(len(blocks)), [len(seeds) for seeds in blocks.values()])
     seed = np.unique([s for seeds in blocks.values() for s in seeds], return_inverse=True)[1]
@@ -201,6 +205,8 @@ def pooled(cells: Mapping[str, Seeds]) -> Pooled | None:
 
 def _has_larger_variance(own: "np.ndarray", all_of_them: Sequence["np.ndarray"]) -> bool:
     """One-sided F-test: is this cell's residual variance larger than that of the others?"""
+    from scipy import stats
+
     others = [each for each in all_of_them if each is not own]
     df = sum(len(each) - 1 for each in others)
     rest = sum(float(each @ each) for each in others) / df
@@ -217,6 +223,8 @@ def _paired(first: Seeds, second: Seeds, spread: Spread | None = None) -> Compar
     sd, df = spread or Spread(float(differences.std(ddof=1)), n - 1)
     if sd <= ROUNDING * max(1.0, abs(mean)):
         return Comparison(n, mean, 0.0, None, None, None)
+    from scipy import stats
+
     error = sd / math.sqrt(n)
     reach = float(stats.t.ppf(1 - ALPHA / 2, df)) * error
     return Comparison(
@@ -235,6 +243,8 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
     tested = {name: p for name, p in ps.items() if p is not None}
     if not tested:
         return dict(ps)
+    from statsmodels.stats.multitest import multipletests
+
     # statsmodels collects garbage after Holm's correction: a fifth of a second with torch in
     # memory, unless the objects of today are excluded from that.
     gc.freeze()
@@ -247,6 +257,7 @@ def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def detectable_difference(sd: float, n: int, df: float | None = None) -> float:
     """The difference that n seeds detect with probability `POWER`; ``df`` is by default n - 1."""
+    from scipy.optimize import brentq
 
     def lacking(effect: float) -> float:
         return POWER - _power(effect, n, df)
@@ -264,4 +275,6 @@ def seeds_needed(difference: float, sd: float, df_per_seed: float = 1.0) -> int 
 
 def _power(effect: float, n: int, df: float | None) -> float:
     """Of a t-test; 1 where the effect is too large for the noncentral distribution's code."""
+    from statsmodels.stats.power import TTestPower
+
     return float(np.nan_to_num(TTestPower().power(effect, n, ALPHA, df=df), nan=1.0))

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from kdsweep.plotting.palette import BLUE, GREY, ORANGE, RED
 from kdsweep.report.analysis.aggregate import Cell, Grid
@@ -227,6 +226,8 @@ def _draw_bins(
     The same image of several seeds is one observation at most, so a bin counts images per seed.
     ``scaled``: the predictions of each seed, and the T that their logits are divided by.
     """
+    from statsmodels.stats.proportion import proportion_confint  # takes half a second to import
+
     seeds = len(scaled)
     logits = np.concatenate([logits_and_labels(p, "test")[0] / T for p, T in scaled])
     labels = np.concatenate([logits_and_labels(p, "test")[1] for p, _ in scaled])

@@ -1,13 +1,16 @@
-"""How much of the variation of accuracy each swept key explains: Optuna's fANOVA.
+"""How much of the variation of accuracy each swept key explains.
 
-A random forest is fitted to the runs, and its variance is taken apart by key (Hutter, Hoos and
-Leyton-Brown, ICML 2014). The seed is one of the keys where there are several: what matters less
-than the seed has not been shown to matter.
+In a complete grid these are the main effects of an analysis of variance (Fisher 1925): the variance
+of the means of a key's values. Of other runs it is Optuna's fANOVA: a random forest is fitted, and
+its variance is taken apart by key (Hutter, Hoos and Leyton-Brown, ICML 2014). The seed is one of
+the keys where there are several: what matters less than the seed has not been shown to matter.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean, pvariance
 from typing import TYPE_CHECKING
 
 from kdsweep.common.cells import CellName
@@ -39,17 +42,21 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         for cell in cells
         for seed, accuracy in values_by_seed(cell.rows, "test/acc").items()
     ]
-    if len(runs) > MOST_RUNS:
-        runs = random.Random(0).sample(runs, MOST_RUNS)
     if len(keys) < 2 or len(cells) < FEWEST_CELLS or len({acc for _, acc in runs}) < 2:
         return None
-    shares = importances(runs)
+    if (exact := main_effects(runs)) is None and len(runs) > MOST_RUNS:
+        runs = random.Random(0).sample(runs, MOST_RUNS)
+    shares = exact or importances(runs)
     first = next(iter(shares))
     sentences = [
         f"{first} explains most of the variation of accuracy on test: {100 * shares[first]:.0f} %"
         f" of what the keys explain one by one, over {len(runs)} runs of {len(cells)} cells with"
-        " the same keys. A forest is fitted to few runs: read it as an order, not as a measurement."
+        " the same keys."
     ]
+    if exact is None:
+        sentences[0] += (
+            " A forest is fitted to few runs: read it as an order, not as a measurement."
+        )
     below = [key for key in shares if key != SEED and shares[key] < shares.get(SEED, 0.0)]
     if below:
         sentences.append(f"Less than the seed explains: {', '.join(below)}.")
@@ -76,9 +83,31 @@ def varying(every: Sequence[Settings]) -> list[str]:
     return [key for key in (every[0] if every else ()) if len({each[key] for each in every}) > 1]
 
 
+def main_effects(runs: Sequence[Measured]) -> dict[str, float] | None:
+    """Key -> share of the variance that it alone explains, largest first; they add up to 1.
+
+    None unless there is one run of each combination of values, or if no key explains anything.
+    """
+    keys = varying([values for values, _ in runs])
+    levels = {key: {values[key] for values, _ in runs} for key in keys}
+    points = {tuple(values[key] for key in keys) for values, _ in runs}
+    if not len(runs) == len(points) == math.prod(map(len, levels.values())):
+        return None
+    effects = {
+        key: pvariance(
+            fmean(accuracy for values, accuracy in runs if values[key] == level) for level in each
+        )
+        for key, each in levels.items()
+    }
+    total = math.fsum(effects.values())
+    if total == 0:
+        return None
+    return {key: effects[key] / total for key in sorted(effects, key=effects.__getitem__)[::-1]}
+
+
 def importances(runs: Sequence[Measured]) -> dict[str, float]:
-    """Key -> share of the variance that it alone explains, largest first; they add up to 1."""
-    import optuna
+    """As `main_effects`, of any runs; approximately, as by a forest."""
+    import optuna  # with scikit-learn, which takes a second to import
     from optuna.distributions import FloatDistribution
     from optuna.trial import create_trial
 

@@ -1,5 +1,6 @@
 """The importance of the swept keys."""
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -45,3 +46,35 @@ def test_names_may_be_keys_too() -> None:
         for T, student, s in product((1.0, 4.0), ("mlp", "cnn"), range(3))
     ]
     assert drawn_section(importance, made).sentences[0].startswith("student explains most")
+
+
+def made(accuracy: Callable[[float, float, int], float]) -> list[importance.Measured]:
+    """A run of each T and alpha with two seeds."""
+    return [
+        ({"T": str(T), "alpha": str(alpha), "seed": str(seed)}, accuracy(T, alpha, seed))
+        for T, alpha, seed in product((1, 4), (0.1, 0.5), (0, 1))
+    ]
+
+
+def test_shares_of_a_complete_grid_are_its_main_effects() -> None:
+    shares = importance.main_effects(made(lambda T, alpha, seed: T + 2.5 * alpha + 0.5 * seed))
+    effects = {"T": 1.5**2, "alpha": 0.5**2, "seed": 0.25**2}
+    total = sum(effects.values())
+    assert shares == pytest.approx({key: effect / total for key, effect in effects.items()})
+    assert list(shares) == ["T", "alpha", "seed"]
+
+
+def test_an_interaction_alone_and_an_incomplete_grid_have_no_main_effects() -> None:
+    assert importance.main_effects(made(lambda T, alpha, seed: (T > 1) ^ (alpha > 0.2))) is None
+    assert importance.main_effects(made(lambda T, alpha, seed: T)[1:]) is None
+
+
+def test_a_forest_agrees_with_the_main_effects() -> None:
+    runs = made(lambda T, alpha, seed: T + 2.5 * alpha + 0.5 * seed)
+    assert list(importance.importances(runs)) == list(importance.main_effects(runs) or ())
+
+
+def test_a_sentence_says_where_a_forest_was_fitted() -> None:
+    complete = soft_rows((1, 2, 4, 8))
+    assert "forest" not in section_of(importance, complete).sentences[0]
+    assert "forest" in section_of(importance, complete[1:]).sentences[0]

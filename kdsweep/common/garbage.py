@@ -1,0 +1,22 @@
+"""Python's garbage collector, which looks at every object again and again."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def kept_for_good() -> Iterator[None]:
+    """For imports: what is made inside is kept by modules, and never looked at by the collector.
+
+    Torch and what comes with it are half a million objects. Collecting while they are made, and
+    looking at them again later, takes a second of a short sweep, and frees nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()

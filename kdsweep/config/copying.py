@@ -1,0 +1,34 @@
+"""Copies of whole configs."""
+
+import pickle
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+
+def copy_config(config: DictConfig) -> DictConfig:
+    """A deep copy of a root config, flags and interpolations included.
+
+    `copy.deepcopy` takes several times as long: OmegaConf copies each node in Python.
+    """
+    return cast("DictConfig", pickle.loads(pickle.dumps(config)))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A copy of a composed config without Hydra's own node, to which keys may be added."""
+    return _reduced(config, [str(key) for key in config if key == "hydra"])
+
+
+def only_hydra(config: DictConfig) -> DictConfig:
+    """A copy of a composed config with Hydra's own node only."""
+    return _reduced(config, [str(key) for key in config if key != "hydra"])
+
+
+def _reduced(config: DictConfig, dropped: list[str]) -> DictConfig:
+    copied = copy_config(config)
+    with read_write(copied), open_dict(copied):
+        for key in dropped:
+            del copied[key]
+    OmegaConf.set_struct(copied, None)
+    OmegaConf.clear_cache(copied)
+    return copied

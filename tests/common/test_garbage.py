@@ -1,0 +1,31 @@
+import gc
+
+import pytest
+
+from kdsweep.common.garbage import kept_for_good
+
+
+def test_nothing_is_collected_inside_and_what_was_made_is_not_looked_at_later() -> None:
+    before = gc.get_freeze_count()
+    try:
+        with kept_for_good():
+            assert not gc.isenabled()
+            made = [[] for _ in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= before + len(made)
+    finally:
+        gc.unfreeze()
+
+
+def test_the_collector_is_enabled_again_after_an_error_and_stays_off_where_it_was() -> None:
+    try:
+        with pytest.raises(ImportError), kept_for_good():
+            raise ImportError
+        assert gc.isenabled()
+        gc.disable()
+        with kept_for_good():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -1,0 +1,34 @@
+import copy
+
+import pytest
+from omegaconf import OmegaConf
+
+from kdsweep.config.copying import copy_config, only_hydra, without_hydra
+
+
+@pytest.fixture
+def config():
+    found = OmegaConf.create(
+        {"T": 4, "loss": {"T": "${T}"}, "names": [1, None, "???"], "hydra": {"job": {"T": "${T}"}}}
+    )
+    OmegaConf.set_struct(found, True)
+    OmegaConf.set_readonly(found.hydra, True)
+    return found
+
+
+def test_a_copy_is_that_of_deepcopy_and_of_its_own(config):
+    copied = copy_config(config)
+    assert copied == copy.deepcopy(config)
+    assert OmegaConf.is_struct(copied)
+    assert OmegaConf.is_readonly(copied.hydra)
+    copied.T = 8
+    assert (copied.loss.T, copied.hydra.job.T, config.loss.T) == (8, 8, 4)
+
+
+def test_hydra_and_the_rest_of_a_config_are_copied_separately(config):
+    rest, hydra = without_hydra(config), only_hydra(config)
+    assert rest == OmegaConf.masked_copy(config, ["T", "loss", "names"])
+    assert hydra == OmegaConf.masked_copy(config, "hydra")
+    rest.added = 1  # a run's own config is completed
+    assert OmegaConf.is_readonly(hydra.hydra)
+    assert "added" not in config
