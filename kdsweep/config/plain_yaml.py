@@ -13,10 +13,11 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     A config of a run has some hundred nodes, which take ten times as long to make as to write.
     ``values`` must be nested dicts, lists and plain values; no list or dict may be there twice.
     """
-    return yaml.dump(
+    text: str = yaml.dump(
         dict(values),
         default_flow_style=False,
         allow_unicode=True,
         sort_keys=False,
         Dumper=get_omega_conf_dumper(),
     )
+    return text

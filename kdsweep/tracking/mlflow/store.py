@@ -254,7 +254,13 @@ class MLflowStore:
 
     def log_dataset(self, run_id: str, dataset: Mapping[str, Any]) -> None:
         """Log which data the run used, and for what: the arguments of `entities.dataset_input`."""
-        self.client.log_inputs(run_id, [entities.dataset_input(**dataset)])
+        inputs = [entities.dataset_input(**dataset)]
+        try:
+            self.client.log_inputs(run_id, inputs)
+        except Exception:
+            # MLflow adds a data set that it has not found, so that one of two writers that log the
+            # same at once fails; the next time it finds it.
+            self.client.log_inputs(run_id, inputs)
 
 
 def artifact_repository(client: "MlflowClient", run: "Run") -> "ArtifactRepository":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import Engine
 
 from kdsweep.common.files import read_json
@@ -195,6 +196,23 @@ def test_mlflow_has_the_same_of_a_run_however_it_was_uploaded(
     assert all(note["shipped"] and note["mlflow_run_id"] for note in notes)
     results = [read_json(folder / "result.json")["mlflow_run_id"] for folder in folders]
     assert results == [note["mlflow_run_id"] for note in notes]
+
+
+def test_a_data_set_that_another_writer_adds_at_once_is_logged(
+    tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_inputs, attempts = store.client.log_inputs, []
+
+    def collides(*arguments: Any) -> None:
+        attempts.append(arguments)
+        if len(attempts) == 1:
+            raise MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name")
+        log_inputs(*arguments)
+
+    monkeypatch.setattr(store.client, "log_inputs", collides)
+    record(tmp_path / "0", store)
+    assert content(store, tmp_path / "0")["inputs"] != []
+    assert len(attempts) == 2
 
 
 def test_params_that_a_killed_process_had_not_logged_are_uploaded(
