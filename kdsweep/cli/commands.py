@@ -16,9 +16,7 @@ from kdsweep.errors import RunFailed, UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
-NAMED_RUN = (
-    "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name; SWEEP/best"
-)
+NAMED_RUN = "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name; SWEEP/best, or best of the latest sweep"
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
 app = typer.Typer(

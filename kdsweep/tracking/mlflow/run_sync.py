@@ -69,9 +69,9 @@ def upload_end(
         result = replace(result, mlflow_run_id=run_id)
         with suppress(OSError):
             write_json_atomic(folder / run_dir.RESULT, result.to_json())
-    weights = folder / run_dir.WEIGHTS
-    if weights.exists():
-        store.log_artifact(run_id, weights, "checkpoint")
+    for name in (run_dir.WEIGHTS, run_dir.CLASSIFIER):
+        if (folder / name).exists():
+            store.log_artifact(run_id, folder / name, "checkpoint")
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)

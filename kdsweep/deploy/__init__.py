@@ -1,0 +1,11 @@
+"""From a finished run to a model that classifies images, without its data set and its teacher.
+
+- preprocessing: Preprocessing, from an image of any kind to what the network is given
+- images: what counts as an image: paths, bytes, Pillow, NumPy, tensors
+- manifest: Manifest, the content of `classifier.json`
+- architecture: build_module, the network that a manifest describes
+- bundle: write_bundle, read_bundle
+- sources: find_bundle, load
+- classifier: Classifier
+- predictions: Predictions, Prediction
+"""
