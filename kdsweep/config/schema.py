@@ -146,6 +146,7 @@ class TrackingConfig:
     plots: str = "sweep"
     answers: bool = True
     report: bool = True
+    models: bool = True
     tensorboard: bool = False
     system_metrics: bool = False
     checkpoint_seconds: float = 1.0

@@ -110,6 +110,7 @@ class RunWriter:
             params=mlflow_params(spec, self.student),
             tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name, **self.tags},
             parent_run_id=self.target.parent_run_id,
+            log_model=self.context.options.models,
             dataset={
                 "name": spec.config.dataset.name,
                 "digest": dataset.digest[:16],

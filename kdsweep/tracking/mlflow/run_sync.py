@@ -12,6 +12,7 @@ from typing import Any, get_args
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
+from kdsweep.tracking.mlflow.logged_model import is_wanted, log_model
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 from kdsweep.tracking.result import RunResult
 
@@ -77,6 +78,8 @@ def upload_end(
             store.log_artifact(run_id, folder / name)
     # The time of the last row is the same each time that the end is uploaded.
     _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
+    if is_wanted(folder):
+        log_model(store, run_id, folder)
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
     store.finish(run_id, as_status(result.status), end_time_ms)
