@@ -83,7 +83,8 @@ def images_of(model_input: Any) -> list[Any]:
         return images_of(_column(model_input))
     if isinstance(model_input, pd.Series | list | tuple):
         return [_column(row) if isinstance(row, Mapping) else row for row in model_input]
-    if getattr(model_input, "dtype", None) == object or getattr(model_input, "ndim", 0) == 4:
+    is_column = isinstance(model_input, np.ndarray) and model_input.dtype.kind in "OUS"
+    if is_column or getattr(model_input, "ndim", 0) == 4:
         return images_of(list(model_input))
     return [model_input]
 
