@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache
+from kdsweep.cli import cache, predict
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -22,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(predict.predict)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
