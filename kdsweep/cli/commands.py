@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, predict
+from kdsweep.cli import cache, predict, ship
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(cache.app, name="cache")
 app.command()(predict.predict)
+for command in (ship.promote, ship.push, ship.demo):
+    app.command()(command)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -37,6 +38,20 @@ class Classifier:
     manifest: Manifest
     source: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @classmethod
+    def from_pretrained(cls, repository: str | os.PathLike[str], **options: Any) -> "Classifier":
+        """The classifier in a folder that `kdsweep push` has written, or of the Hugging Face Hub.
+
+        ``options`` are those of huggingface_hub's `PyTorchModelHubMixin.from_pretrained` (revision,
+        token, ...), and ``device``. Requires huggingface_hub (`kdsweep[hub]`).
+        """
+        # By name: the module imports this one, and an extra.
+        hub = import_module("kdsweep.deploy.hub")
+        loaded: Classifier = hub.PretrainedClassifier.from_pretrained(
+            repository, **options
+        ).classifier
+        return loaded
 
     @property
     def classes(self) -> list[str]:

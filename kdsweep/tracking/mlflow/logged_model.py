@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.files import read_json
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import read_result
+from kdsweep.tracking.metadata import read_result, read_run_metadata
 from kdsweep.tracking.mlflow import entities
 from kdsweep.tracking.mlflow.experiment import local_folder
 from kdsweep.tracking.mlflow.model_files import write_model_files
@@ -36,8 +36,8 @@ OWN_TAGS = ("kdsweep.role", "kdsweep.cell", "kdsweep.fingerprint")
 
 def is_wanted(folder: Path) -> bool:
     """Whether a run is to have a model, and has what that takes."""
-    run = read_json(folder / run_dir.RUN)
-    return bool(run.get(WANTED, False)) and has_files(folder)
+    run = read_run_metadata(folder) or {}
+    return bool(run.get(WANTED)) and has_files(folder)
 
 
 def has_files(folder: Path) -> bool:
@@ -50,13 +50,12 @@ def has_files(folder: Path) -> bool:
 
 def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
     """The id of the run's model, which is logged as far as it is not in MLflow yet."""
-    run = read_json(folder / run_dir.RUN)
+    run = read_run_metadata(folder) or _in_mlflow(store, run_id)
     classifier = read_json(folder / run_dir.CLASSIFIER)
     digest = str(classifier.get("weights_sha256"))
     model = find_model(store, run_id, str(run["name"]))
     if model is None:
-        model = _create(store, run_id, run, digest)
-        is_linked = False
+        model, is_linked = _create(store, run_id, run, digest), False
     elif model.status == "READY" and model.tags.get(DIGEST) == digest:
         return str(model.model_id)
     else:
@@ -71,6 +70,21 @@ def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
     _log_metrics(store, run_id, model_id, run, rows)
     store.client.finalize_logged_model(model_id, "READY")
     return model_id
+
+
+def _in_mlflow(store: MLflowStore, run_id: str) -> dict[str, Any]:
+    """What run.json would have of a run whose folder was downloaded."""
+    run = store.client.get_run(run_id)
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    data = {"name": inputs[0].dataset.name, "digest": inputs[0].dataset.digest} if inputs else {}
+    tags = dict(run.data.tags)
+    return {
+        "name": run.info.run_name,
+        "fingerprint": tags.get("kdsweep.fingerprint", ""),
+        "tags": tags,
+        "params": dict(run.data.params),
+        "dataset": data,
+    }
 
 
 def find_model(store: MLflowStore, run_id: str, run_name: str) -> "LoggedModel | None":
