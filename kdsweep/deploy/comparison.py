@@ -24,7 +24,7 @@ TEACHER, STUDENT = "teacher", "student"
 class Seen:
     """What a network has computed for one image.
 
-    ``logits``: (C,); ``milliseconds``: the median of some forward passes, preprocessing not included.
+    ``logits``: (C,); ``milliseconds``: the median of some forward passes, without preprocessing.
     """
 
     role: str

@@ -75,7 +75,7 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
                     value=1,
                     step=0.5,
                     label="temperature T",
-                    info="of both softmaxes: a higher T shows what the teacher knows of other classes",
+                    info="a higher T shows what the teacher knows of the other classes",
                 )
             with gr.Column(scale=3, min_width=420):
                 table = gr.HTML(comparison([], classes, 1))

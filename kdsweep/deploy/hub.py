@@ -1,7 +1,7 @@
 """A classifier as a repository of the Hugging Face Hub, in a local folder or on the hub.
 
-The layout is that of `PyTorchModelHubMixin`: config.json, model.safetensors and README.md, the model
-card; and classifier.json, with which `kdsweep.load` opens the same folder.
+The layout is that of `PyTorchModelHubMixin`: config.json, model.safetensors and README.md, which is
+the model card; and classifier.json, with which `kdsweep.load` opens the same folder.
 """
 
 from collections.abc import Mapping

@@ -150,7 +150,7 @@ class _Card:
 def _version(
     store: MLflowStore, name: str, model_id: str, run_id: str, card: _Card
 ) -> tuple[str, bool]:
-    """The version of a model under a name, which is created unless it exists; and whether it was."""
+    """The version of a model under a name, and whether it had to be created."""
     known = _find_version(store, name, model_id)
     tags = {"kdsweep.run": card.run, "kdsweep.fingerprint": card.fingerprint}
     description = shorten(card.description, DESCRIPTION_LENGTH)
