@@ -89,7 +89,8 @@ def report(
 
     from kdsweep.report.files import show, write_report
     from kdsweep.report.mlflow_publish import publish_if_possible
-    from kdsweep.report.sources.lookup import Address, find
+    from kdsweep.report.sources.address import Address
+    from kdsweep.report.sources.lookup import find
     from kdsweep.tracking.printing import print_line
     from kdsweep.tracking.results_table import REPORT
 
@@ -145,7 +146,7 @@ def leaderboard(
     from rich.console import Console
 
     from kdsweep.report.leaderboard import leaderboards, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         found = leaderboards(Address(uri, experiment).open())
@@ -163,7 +164,7 @@ def compare(
     from rich.console import Console
 
     from kdsweep.report.compare import compare_runs, find_run, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     address = Address(uri, experiment)
     with user_errors():
@@ -192,7 +193,7 @@ def rerun(
     """
     from rich.console import Console
 
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
     from kdsweep.sweep.rerun.rerun import rerun as train_again
 
     address = Address(uri, experiment)

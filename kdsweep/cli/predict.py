@@ -63,7 +63,7 @@ def predict(
     """
     from kdsweep.deploy.sources import load
     from kdsweep.deploy.teachers import teacher_of
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         paths = _paths(images)

@@ -13,7 +13,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.of_run import write_missing_manifest
 from kdsweep.errors import UserError
-from kdsweep.report.sources.lookup import Address
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
 from kdsweep.tracking.metadata import read_run_metadata
