@@ -24,7 +24,7 @@ def promote(
     """
     from kdsweep.common.passwords import redact_password
     from kdsweep.deploy.registry import promote as register
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         found = register(source, name, alias, Address(uri, experiment))
@@ -70,7 +70,7 @@ def demo(
     """
     from kdsweep.deploy.sources import load
     from kdsweep.deploy.teachers import teacher_of
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
     from kdsweep.tracking.mlflow.pages import free_port
 
     with user_errors():

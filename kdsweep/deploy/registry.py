@@ -12,7 +12,7 @@ from kdsweep.deploy.card_facts import card_facts
 from kdsweep.deploy.model_card import model_card
 from kdsweep.deploy.sources import MODELS, SOURCE, find_bundle
 from kdsweep.errors import UserError
-from kdsweep.report.sources.lookup import Address
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
 from kdsweep.tracking.find_sweep import sweep_of

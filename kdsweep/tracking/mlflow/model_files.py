@@ -75,20 +75,20 @@ def write_model_files(
 def signature() -> "ModelSignature":
     """Images in; class, its probability, and the probability of each class out.
 
-    An image is a base64 string of an image file, or numbers; in Python also whatever
-    `kdsweep.load(...).predict` takes. MLflow has no type for that, and a type of its own would
-    have it refuse most of them, so the model checks its input itself.
+    An image is the content of a file, as base64 in a request, or numbers; in Python also whatever
+    `kdsweep.load(...).predict` takes. No type of MLflow's is all of that, and it would refuse what
+    is of another one, so the model checks its input itself.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType, Array
+    from mlflow.types.schema import Array
 
     outputs = [
         ColSpec(DataType.string, CLASS),
         ColSpec(DataType.double, PROBABILITY),
         ColSpec(Array(DataType.double), PROBABILITIES),
     ]
-    found = ModelSignature(Schema([ColSpec(AnyType(), IMAGE)]), Schema(outputs))
+    found = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]), Schema(outputs))
     found._is_signature_from_type_hint = True  # = checked by the model, not by MLflow
     return found
 
