@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.options import find_target
 from kdsweep.common.validation import as_typed
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
@@ -80,10 +81,21 @@ def _refuse_code(node: Any) -> None:
             _refuse_code(value)
     if not isinstance(node, Mapping):
         return
-    target = node.get("_target_")
-    if "_target_" in node and not any(fnmatchcase(str(target), path) for path in ALLOWED):
-        raise UserError(
-            f"model._target_ must be a network, {' or '.join(ALLOWED)}, got {as_typed(target)}"
-        )
+    if "_target_" in node and not _is_allowed(node["_target_"]):
+        got = as_typed(node["_target_"])
+        raise UserError(f"model._target_ must be a network, {' or '.join(ALLOWED)}, got {got}")
     for value in node.values():
         _refuse_code(value)
+
+
+def _is_allowed(path: object) -> bool:
+    """Whether a path is one of networks, and what is there is defined there.
+
+    Modules of networks also import other functions. What does not exist is refused by its name when
+    the network is built.
+    """
+    if not any(fnmatchcase(str(path), allowed) for allowed in ALLOWED):
+        return False
+    found = find_target(path)
+    own = getattr(found, "__module__", None)
+    return found is None or any(fnmatchcase(f"{own}.", allowed) for allowed in ALLOWED)
