@@ -113,27 +113,28 @@ def _rate(one: ClassAccuracy) -> float:
 
 def _training(facts: CardFacts) -> str:
     known, run = facts.result.to_json(), facts.manifest.run
-    images = [f"{count:,} {part}" for part, count in facts.images.items()]
-    config: Mapping[str, Any] = facts.config
-    optimizer = config.get("optimizer") or {}
     rows = [
-        [
-            "data set",
-            " ".join(
-                [f"`{run.get('dataset')}`", *([f"({', '.join(images)} images)"] if images else [])]
-            ),
-        ],
-        *([key, f"`{known[key]}`"] for key in SETTINGS if known.get(key) is not None),
-        ["optimizer", f"`{_optimizer(optimizer)}`" if optimizer else NOTHING],
-        ["seed", f"`{run.get('seed')}`"],
-        ["precision", f"`{facts.manifest.precision}`"],
-        ["input", _input(facts)],
-        ["run in MLflow", f"`{known.get('mlflow_run_id')}`"],
-        ["fingerprint", f"`{run.get('fingerprint')}`"],
-        ["SHA-256 of the weights", f"`{facts.manifest.weights_sha256}`"],
-        ["trained by", f"kdsweep {version('kdsweep')}"],
+        ("data set", _data(facts)),
+        *((key, _code(known[key])) for key in SETTINGS),
+        ("optimizer", _code(_optimizer(facts.config.get("optimizer") or {}) or None)),
+        ("seed", _code(run.get("seed"))),
+        ("precision", _code(facts.manifest.precision)),
+        ("input", _input(facts)),
+        ("run in MLflow", _code(known.get("mlflow_run_id"))),
+        ("fingerprint", _code(run.get("fingerprint"))),
+        ("SHA-256 of the weights", _code(facts.manifest.weights_sha256)),
+        ("trained by", f"kdsweep {version('kdsweep')}"),
     ]
-    return _table(["", ""], rows)
+    return _table(["", ""], [row for row in rows if row[1]])
+
+
+def _code(value: object) -> str:
+    return "" if value is None else f"`{value}`"
+
+
+def _data(facts: CardFacts) -> str:
+    images = ", ".join(f"{count:,} {part}" for part, count in facts.images.items())
+    return _code(facts.manifest.run.get("dataset")) + (f" ({images} images)" if images else "")
 
 
 def _optimizer(config: Mapping[str, Any]) -> str:
@@ -169,7 +170,7 @@ def _limits(facts: CardFacts) -> list[str]:
         worst = min(tested, key=_rate)
         images = sum(one.images for one in tested)
         found.append(
-            f"Test has {images:,} images, which alone leave an interval of"
+            f"Test has {images:,} images, which alone leave its accuracy an interval of"
             f" {interval(_wilson(tested))} % (Wilson, 95 %). The lowest class is"
             f" {_text(worst.name)} with {percent(_rate(worst))} % of {worst.images}."
         )

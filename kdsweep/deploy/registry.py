@@ -25,7 +25,7 @@ from kdsweep.tracking.metadata import (
 from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.logged_model import log_model
 from kdsweep.tracking.mlflow.run_sync import sync
-from kdsweep.tracking.mlflow.store import MLflowStore, can_be_quoted, quoted
+from kdsweep.tracking.mlflow.store import ARTIFACTS, MLflowStore, can_be_quoted, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -114,7 +114,11 @@ def _store_of(folder: Path, address: Address) -> MLflowStore:
     used = (note or {}).get("tracking_uri") or tracking.get("uri")
     if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
         used = None  # the folder was moved: the database is where the command is called
-    return Address(address.uri or used, address.experiment or tracking.get("experiment")).open()
+    wanted = Address(address.uri or used, address.experiment or tracking.get("experiment"))
+    try:
+        return MLflowStore.open(*wanted.resolved(), tracking.get("artifacts") or ARTIFACTS)
+    except ValueError as error:
+        raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 
 
 def _run_in(store: MLflowStore, folder: Path) -> str:

@@ -25,6 +25,7 @@ def sweep(trained: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def store_here(fresh_database: Path, tmp_path: Path) -> Address:
+    """A store without the experiment, which is created."""
     shutil.copy(fresh_database, tmp_path / "mlflow.db")
     return Address("sqlite:///mlflow.db", None)
 

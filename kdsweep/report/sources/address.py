@@ -16,12 +16,15 @@ class Address(NamedTuple):
     uri: str | None = None
     experiment: str | None = None
 
+    def resolved(self) -> tuple[str, str]:
+        """The address of the store and the name of the experiment."""
+        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or URI
+        return uri, self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
     def open(self) -> MLflowStore:
         """The store, which must be there already. Raises UserError."""
         try:
-            uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or URI
-            name = self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-            return MLflowStore.existing(uri, name)
+            return MLflowStore.existing(*self.resolved())
         except ValueError as error:
             raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 

@@ -43,7 +43,6 @@ def write_model_files(
         location: the address of the model's files in MLflow.
     """
     from mlflow.models import Model
-    from mlflow.pyfunc import add_to_model
 
     model = Model(
         artifact_path=location,
@@ -62,7 +61,12 @@ def write_model_files(
             "weights_sha256": classifier.get("weights_sha256"),
         },
     )
-    add_to_model(model, LOADER, conda_env=CONDA, python_env=PYTHON)
+    model.add_flavor(
+        "python_function",
+        loader_module=LOADER,
+        python_version=platform.python_version(),
+        env={"conda": CONDA, "virtualenv": PYTHON},
+    )
     texts = {
         "MLmodel": model.to_yaml(),
         **environment(requirements(str(classifier["model"].get("_target_")))),
