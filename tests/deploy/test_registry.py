@@ -8,7 +8,7 @@ import pytest
 from commands import Command, Outcome, copy_of
 
 import kdsweep
-from kdsweep.common.files import read_json
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.deploy.registry import promote
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
@@ -75,6 +75,7 @@ def test_names_that_mlflow_refuses(sweep: Outcome, store_here: Address) -> None:
 
 
 def test_a_source_must_have_finished(sweep: Outcome, store_here: Address) -> None:
-    (sweep.sweep / "0/result.json").unlink()
-    with pytest.raises(UserError, match="SOURCE must be"):
+    path = sweep.sweep / "0/result.json"
+    write_json_atomic(path, read_json(path) | {"status": "KILLED"})
+    with pytest.raises(UserError, match=r"SOURCE must be a finished run .* which is KILLED"):
         promote(str(sweep.sweep / "0"), "student", None, store_here)

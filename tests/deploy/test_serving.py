@@ -77,7 +77,9 @@ def test_a_real_server_gives_the_answers_of_kdsweep(
     elsewhere = tmp_path / "elsewhere"  # without the runs, the data and the teachers
     elsewhere.mkdir()
     serve = [sys.executable, "-m", "mlflow", "models", "serve", "-m", CHAMPION]
-    with serving([*serve, "--env-manager", "local"], elsewhere) as address:
+    # It starts uvicorn by name, as in an activated environment.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    with serving([*serve, "--env-manager", "local"], elsewhere, "/health") as address:
         for number in range(REQUESTS):
             pixels = random.integers(0, 256, shape, dtype=np.uint8)
             request, image = payload(number, pixels)
