@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def sweep(command: Command) -> Outcome:
-    outcome = command("T=4", "dataset=fake", "dataset.classes=4")
+    outcome = command("T=4")
     assert outcome.code == 0, outcome.err
     return outcome
 
