@@ -28,6 +28,7 @@ def made(folder: Path, name: str = "kl seed=0", fingerprint: str = FINGERPRINT) 
     (folder / "overrides.yaml").write_text("- T=4\n")
     (folder / "checkpoint").mkdir()
     (folder / "checkpoint" / "model.safetensors").write_bytes(b"weights")
+    (folder / "checkpoint" / "classifier.json").write_text("{}")
     append_row(folder, make_row(0, 7, {"val/acc": 0.5, "val/loss": float("nan")}))
     append_row(folder, make_row(0, 8, {"test/acc": 0.25}))
     return folder
@@ -133,7 +134,8 @@ def test_a_run_in_mlflow_is_found_in_its_folder_or_downloaded(
     moved = folder.rename(project / "moved")
     again = find_run(run_id, lambda: store, Path("downloads"))
     assert again == Path("downloads") / run_id
-    for name in ("config.yaml", "overrides.yaml", "result.json", "checkpoint/model.safetensors"):
+    weights = ("checkpoint/model.safetensors", "checkpoint/classifier.json")
+    for name in ("config.yaml", "overrides.yaml", "result.json", *weights):
         assert (again / name).read_bytes() == (moved / name).read_bytes(), name
     assert read_rows(again) == read_rows(moved)
     made(folder, fingerprint="e" * 16)  # the folder holds another run by now
