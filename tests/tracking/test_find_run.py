@@ -98,6 +98,7 @@ def test_a_sweep_of_one_is_its_run_and_another_has_a_best_one(project: Path) -> 
         result = {"status": "FINISHED", "name": folder.name, "val/acc": accuracy}
         write_json_atomic(folder / "result.json", result)
     assert found("mine/best") == found("multirun/mine/best") == found("c0de/best") == better
+    assert found("best") == better  # of the latest sweep
     for word in ("mine", "c0de"):
         assert refused(word) == (
             "RUN must be a single run, got multirun/mine, a sweep of 2; multirun/mine/best is the"
@@ -116,6 +117,7 @@ def test_what_is_no_run_is_refused(project: Path) -> None:
         "RUN must be a single run, got kl seed=0, which is in multirun/mine/0, multirun/other/0"
     )
     assert refused("empty").endswith("(with a run.json or a result.json), got empty")
+    assert refused("best") == "RUN must be a run's folder, got best, and multirun holds no sweep"
     assert refused("") == refused("nowhere").replace("nowhere", "")
     with pytest.raises(UserError, match=r"student.checkpoint must be a run's folder, its id"):
         find_run("nowhere", MLflowStore, Path(), "student.checkpoint")
