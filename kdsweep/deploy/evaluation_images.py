@@ -1,0 +1,171 @@
+"""The images that a classifier and what is made of it are compared on.
+
+Those of the run's own data set, as it was split; else of a folder; else random pixels.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from kdsweep.builders.data import build_dataset
+from kdsweep.common.disk_cache import DiskCache
+from kdsweep.common.text import counted
+from kdsweep.config.run_config import RunConfig, from_public
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import Images, LabelledImages, in_order
+from kdsweep.deploy.classifier import Classifier, read_pixels
+from kdsweep.deploy.images import ImageError
+from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.errors import UserError
+from kdsweep.tracking.metadata import read_result, read_run_config
+
+BATCH = 256  # images in a forward pass
+RANDOM = 256  # images of random pixels
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationImages:
+    """N images of the size that a network takes.
+
+    Attributes:
+        name: what they are, for people.
+        split: that of the run's data set; None for other images.
+        images: uint8 (N, channels, H, W).
+        labels: (N,) int64; None if they are not known.
+    """
+
+    name: str
+    split: SplitName | None
+    images: Images
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.images)
+
+    def batches(self, size: int = BATCH) -> Iterator[Tensor]:
+        """The pixels, first to last, uint8 (B, channels, H, W)."""
+        return in_order(self.images, size)
+
+    def first(self, count: int) -> "EvaluationImages":
+        """At most ``count`` of them, at even distances: they may be in the order of classes."""
+        if count >= len(self):
+            return self
+        index = torch.linspace(0, len(self) - 1, count).long()
+        images = self.images
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
+        labels = None if self.labels is None else self.labels[index]
+        return EvaluationImages(f"{count:,} of {self.name}", self.split, chosen, labels)
+
+
+def run_folder(classifier: Classifier) -> Path | None:
+    """The folder of the run that a classifier is of; None if it was moved out of one."""
+    folder = Path(str(classifier.source["folder"])).absolute().parent
+    return folder if read_result(folder) is not None else None
+
+
+def config_of_run(folder: Path) -> RunConfig:
+    """The config of a finished run. Raises UserError if it is missing or damaged."""
+    from kdsweep.config.interpolation import raw
+
+    config, result = read_run_config(folder), read_result(folder)
+    if config is None or result is None:
+        raise UserError(f"SOURCE must be a run with its config, got {folder}, which has none")
+    derived: Mapping[str, Any] = (result.provenance or {}).get("derived", {})
+    try:
+        return from_public(raw(config), derived)
+    except Exception as error:  # a config of another version, or damaged
+        raise UserError(
+            f"SOURCE must be a run with a valid config, got {folder} ({type(error).__name__})"
+        ) from error
+
+
+def dataset_of_run(classifier: Classifier, config: RunConfig) -> Dataset:
+    """The data set of a run, split as it was.
+
+    Raises UserError if it is not there, or its classes or its preprocessing have changed.
+    """
+    cache = DiskCache(Path(config.cache.folder), config.cache.gib) if config.cache.gib else None
+    from kdsweep.builders.data import build_source
+
+    dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
+    found = (list(dataset.class_names), Preprocessing.of(dataset))
+    if found != (classifier.classes, classifier.preprocessing):
+        raise UserError(
+            f"dataset must be as SOURCE was trained on, got {dataset.name}, whose classes, mean or"
+            " std have changed since"
+        )
+    return dataset
+
+
+def images_of_dataset(dataset: Dataset, split: SplitName) -> EvaluationImages | None:
+    """A split of a data set; None for validation images if none were held out."""
+    parts: dict[SplitName, LabelledImages | None] = {
+        "train": dataset.train,
+        "val": dataset.val,
+        "test": dataset.test,
+    }
+    part = parts[split]
+    if part is None:
+        return None
+    names = {"train": "training", "val": "validation", "test": "test"}
+    name = f"the {len(part.labels):,} {names[split]} images of {dataset.name}"
+    return EvaluationImages(name, split, part.images, part.labels)
+
+
+def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
+    """All images below a folder; labelled if each is in a folder with the name of a class.
+
+    Raises UserError if there is none, or one cannot be read.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise UserError(f"--images must be a folder with images, got {folder}, which has none")
+    pixels: list[Tensor] = []
+    for one in read_pixels(classifier.preprocessing, files):
+        if isinstance(one, ImageError):
+            raise UserError(f"--images must be a folder of readable images, got {one}")
+        pixels.append(one)
+    numbers = {name: number for number, name in enumerate(classifier.classes)}
+    known = [numbers.get(file.parent.name) for file in files]
+    labels = None if None in known else torch.tensor(known)
+    return EvaluationImages(
+        f"{counted(len(files), 'image')} in {folder}", None, torch.stack(pixels), labels
+    )
+
+
+def random_images(classifier: Classifier, count: int = RANDOM) -> EvaluationImages:
+    """Random pixels, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, *classifier.preprocessing.in_shape)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return EvaluationImages(f"{count} images of random pixels", None, pixels)
+
+
+def images_to_compare(
+    classifier: Classifier, folder: Path | None = None, split: SplitName = "val"
+) -> tuple[EvaluationImages, str | None]:
+    """The images to compare on, and why they are not those of the run's data set, if they are not.
+
+    Args:
+        folder: of the user's own images, which are taken if it is given.
+        split: of the run's data set; without validation images its training images.
+    """
+    if folder is not None:
+        return images_of_folder(folder, classifier), None
+    run = run_folder(classifier)
+    if run is None:
+        return random_images(classifier), "SOURCE is no folder of a run"
+    try:
+        dataset = dataset_of_run(classifier, config_of_run(run))
+    except UserError as error:
+        return random_images(classifier), str(error)
+    found = images_of_dataset(dataset, split) or images_of_dataset(dataset, "train")
+    assert found is not None, "every data set has training images"
+    return found, None
