@@ -12,6 +12,8 @@ from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.tracking.result import RESULT_KEYS
 
+LATENCY = "latency_ms"  # a timing: of the machine, not of the weights
+
 
 def manifest_of(
     spec: RunSpec,
@@ -43,7 +45,7 @@ def manifest_of(
             "fingerprint": spec.fingerprint,
             "student": config.student.name,
             "dataset": config.dataset.name,
-            "metrics": {k: metrics[k] for k in RESULT_KEYS if k in metrics},
+            "metrics": {k: v for k, v in metrics.items() if k in RESULT_KEYS and k != LATENCY},
         },
         teachers=tuple(map(_teacher, spec.teachers)) + _online(spec),
         **expectation(model),
