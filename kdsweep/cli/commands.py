@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache
+from kdsweep.cli import cache, deploy_commands
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -22,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.quantize)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)

@@ -1,0 +1,84 @@
+"""The models that are measured against each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdsweep.common.files import read_json
+from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.evaluation_images import random_images, run_folder
+from kdsweep.deploy.export.export import FORMATS, write_onnx
+from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
+from kdsweep.deploy.quantize.quantize import NAME
+from kdsweep.deploy.run_record import FOLDER
+from kdsweep.deploy.runtimes import Runtime, onnx_runtime, torch_runtime
+
+TORCH, ONNX = "torch fp32", "ONNX fp32"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model as one runtime runs it.
+
+    Attributes:
+        model: the name of the classifier.
+        runtime: `torch fp32`, `ONNX fp32`, `int8 static`, ...
+        path: the ONNX file, or the folder of the bundle.
+        run: the model, loaded.
+        accuracy: on the test set, in [0, 1]; None if it is not known.
+    """
+
+    classifier: Classifier
+    model: str
+    runtime: str
+    path: Path
+    run: Runtime
+    accuracy: float | None
+
+    @property
+    def name(self) -> str:
+        """Unique among those of a measurement."""
+        return f"{self.model}, {self.runtime}"
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its files."""
+        files = [self.path] if self.path.is_file() else [self.path / CLASSIFIER, self.path / WEIGHTS]
+        return sum(file.stat().st_size for file in files)
+
+
+def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator[Contender]:
+    """A classifier in torch, in ONNX, and with the int8 files of `kdsweep quantize`.
+
+    Args:
+        model: its name in the table.
+        scratch: a folder for an ONNX file that agrees with it.
+
+    Raises UserError if it cannot be exported.
+    """
+    metrics: dict[str, Any] = dict(classifier.source.get("metrics") or {})
+    accuracy = metrics.get("test/acc")
+    bundle = Path(str(classifier.source["folder"]))
+    yield Contender(
+        classifier, model, TORCH, bundle, torch_runtime(classifier.module), accuracy
+    )
+    path = scratch / FORMATS["onnx"]
+    write_onnx(path, classifier, random_images(classifier, 8))
+    yield Contender(classifier, model, ONNX, path, onnx_runtime(path), accuracy)
+    for row, file in _quantized(classifier):
+        yield Contender(classifier, model, row["name"], file, onnx_runtime(file), row["accuracy"])
+
+
+def _quantized(classifier: Classifier) -> Iterator[tuple[dict[str, Any], Path]]:
+    """The int8 files of a run, with the figures that were measured of them on the test set."""
+    run = run_folder(classifier)
+    if run is None or not (run / FOLDER / f"{NAME}.json").is_file():
+        return
+    known = read_json(run / FOLDER / f"{NAME}.json")
+    if known.get("weights_sha256") != classifier.manifest.weights_sha256:
+        return  # of weights that the run no longer has
+    for row in known["rows"]:
+        file = run / FOLDER / f"{row['name'].replace(' ', '-')}.onnx"
+        if row["name"].startswith("int8") and file.is_file():
+            yield row | ({} if known["split"] == "test" else {"accuracy": None}), file
