@@ -11,8 +11,8 @@ from kdsweep.common.passwords import redact_text
 from kdsweep.errors import RunFailed, UserError
 
 NAMED_RUN = (
-    "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name; SWEEP/best,"
-    " or best of the latest sweep"
+    "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name;"
+    " SWEEP/best, or best of the latest sweep"
 )
 NAMED_MODEL = f"{NAMED_RUN}; models:/NAME@ALIAS; a model.safetensors with its classifier.json"
 

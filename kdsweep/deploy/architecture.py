@@ -39,13 +39,16 @@ def expectation(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def build_module(manifest: Manifest) -> nn.Module:
+def build_module(manifest: Manifest, *, may_download: bool = False) -> nn.Module:
     """The network that a manifest describes, in eval mode, with random weights.
+
+    ``may_download``: with the weights of its library that it names, as networks are built for
+    training; what normalisation it expects follows from them.
 
     Raises UserError if it names anything but a network, or cannot be built.
     """
     _refuse_code(manifest.model)
-    options = _without_downloads(manifest.model)
+    options = manifest.model if may_download else _without_downloads(manifest.model)
     given = {"in_shape": manifest.preprocessing.in_shape, "num_classes": len(manifest.classes)}
     node = {key: value for key, value in options.items() if key not in given}
     with torch.random.fork_rng():
@@ -55,7 +58,7 @@ def build_module(manifest: Manifest) -> nn.Module:
     if manifest.expects is not None:
         mean, std = (tuple(manifest.expects[key]) for key in ("mean", "std"))
         setattr(module, EXPECTED, Normalization(mean, std))
-    if hasattr(module, TRANSFORMS_INPUT):
+    if hasattr(module, TRANSFORMS_INPUT) and not may_download:
         setattr(module, TRANSFORMS_INPUT, manifest.transforms_input)
     adapt_input(module, manifest.preprocessing.mean, manifest.preprocessing.std)
     return module.eval().requires_grad_(False)

@@ -3,26 +3,34 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from kdsweep.builders.checkpoints import DOWNLOADS, MLFLOW, final_weights
 from kdsweep.builders.device import resolve_device
+from kdsweep.common.text import error_reason
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.manifest import CLASSIFIER
+from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
+from kdsweep.deploy.of_run import write_missing_manifest
 from kdsweep.errors import UserError
+from kdsweep.report.sources.lookup import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 SOURCE = "SOURCE"
-MODELS, RUNS = "models:/", "runs:/"  # how MLflow writes the addresses of models and of runs
-DOWNLOADS = STORE / "downloads"  # of what is in MLflow only
+MODELS = "models:/"  # how MLflow writes the address of a registered model
 
 
 def load(
-    source: str | os.PathLike[str], *, device: str = "cpu", uri: str | None = None
+    source: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    uri: str | None = None,
+    experiment: str | None = None,
 ) -> Classifier:
-    """A classifier, ready for `predict`, without its data set and its teacher.
+    """A trained network, ready for `predict`, without its data set and its teacher.
 
     Args:
         source: a run's folder, its id in MLflow, its fingerprint or its name; `best`, the best run
@@ -30,59 +38,99 @@ def load(
             file, `model.safetensors`, with a `classifier.json`; `models:/NAME@ALIAS` or
             `models:/NAME/VERSION`, a model registered in MLflow.
         device: `cpu`, `cuda` or `auto`.
-        uri: the MLflow store; by default MLFLOW_TRACKING_URI, else mlflow.db here.
+        uri: the MLflow store; by default MLFLOW_TRACKING_URI, else mlflow.db in this folder.
+        experiment: name of the experiment of a run that only MLflow has; by default
+            MLFLOW_EXPERIMENT_NAME, else kdsweep.
 
-    Raises UserError if there is no such model, or it cannot be loaded.
+    Raises UserError if there is no such model, or it cannot be loaded. Nothing is unpickled.
     """
-    from kdsweep.report.sources.lookup import Address
+    folder = find_bundle(os.fspath(source), Address(uri, experiment).open)
+    return load_bundle(folder, device)
 
-    address = Address(uri)
-    folder = find_bundle(os.fspath(source), address.open)
-    return read_bundle(folder, device=resolve_device(device), source=_about(folder))
+
+def load_bundle(folder: Path, device: str = "cpu") -> Classifier:
+    """The classifier in a folder that `find_bundle` has found. Raises UserError."""
+    run_id = (read_run_metadata(folder.parent) or {}).get("mlflow_run_id")
+    about = {} if run_id is None else {"run_id": str(run_id)}
+    return read_bundle(folder, device=resolve_device(device), source=about)
 
 
 def find_bundle(
-    source: str, open_store: Callable[[], MLflowStore], downloads: Path = DOWNLOADS
+    source: str,
+    open_store: Callable[[], MLflowStore],
+    downloads: Path = STORE / DOWNLOADS,
+    key: str = SOURCE,
 ) -> Path:
-    """The folder with the `classifier.json` and the weights that a source names, as for `load`.
+    """The folder of the weights and the `classifier.json` that a source names, as for `load`.
 
-    Raises UserError if it names nothing, or a run without weights.
+    Args:
+        open_store: the MLflow store; called only if nothing here is named.
+        downloads: the folder for files of runs and models that only MLflow has.
+        key: what the user has given the source for, for the messages.
+
+    Raises UserError if it names nothing, or a run that has not finished.
     """
     if source.startswith(MODELS):
-        return _registered(source, open_store, downloads)
+        return _registered(source, open_store(), downloads, key)
     path = Path(source)
     if path.is_file():
-        return _of_file(path)
+        return _of_file(path, key)
     if (path / CLASSIFIER).is_file():
         return path
-    folder = find_run(source.removeprefix(RUNS).rstrip("/"), open_store, downloads, SOURCE)
-    return (folder / run_dir.CLASSIFIER).parent
+    if (path / run_dir.CLASSIFIER).is_file() and not (path / run_dir.RESULT).exists():
+        return (path / run_dir.CLASSIFIER).parent  # a copy of what is needed
+    word = source.removeprefix(MLFLOW).rstrip("/").removesuffix("/checkpoint")
+    folder = find_run(word, open_store, downloads, key)
+    weights = final_weights(folder, key)
+    if not (folder / run_dir.CLASSIFIER).is_file():
+        write_missing_manifest(folder)
+    return weights.parent
 
 
-def _of_file(path: Path) -> Path:
-    if path.suffix != ".safetensors" and path.name != CLASSIFIER:
+def _of_file(path: Path, key: str) -> Path:
+    if path.name not in (WEIGHTS, CLASSIFIER):
+        pickles = "; pickles are never loaded" if path.suffix != ".safetensors" else ""
         raise UserError(
-            f"{SOURCE} must be a safetensors file with a {CLASSIFIER} next to it, got {path}"
+            f"{key} must be a {WEIGHTS} with a {CLASSIFIER} next to it, got {path}{pickles}"
         )
     return path.parent
 
 
-def _registered(source: str, open_store: Callable[[], MLflowStore], downloads: Path) -> Path:
-    """The files of a model that is registered in MLflow."""
-    from mlflow.artifacts import download_artifacts
+class _Registered(NamedTuple):
+    name: str
+    version: str
 
-    store = open_store()
-    target = downloads / "models" / source.removeprefix(MODELS).replace("@", "/")
-    target.mkdir(parents=True, exist_ok=True)
-    folder = Path(download_artifacts(source, dst_path=str(target), tracking_uri=store.uri))
-    found = sorted(folder.rglob(CLASSIFIER))
+
+def _registered(source: str, store: MLflowStore, downloads: Path, key: str) -> Path:
+    """The files of a model that is registered in MLflow, downloaded."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        name, version = _version(source.removeprefix(MODELS), store)
+        target = downloads / "models" / name / version
+        target.mkdir(parents=True, exist_ok=True)
+        address = f"{MODELS}{name}/{version}"
+        folder = download_artifacts(address, dst_path=str(target), tracking_uri=store.uri)
+    except (MlflowException, ValueError) as error:
+        raise UserError(
+            f"{key} must be a model registered in MLflow, {MODELS}NAME@ALIAS or"
+            f" {MODELS}NAME/VERSION, got {source}: {error_reason(error)}"
+        ) from error
+    found = sorted(Path(folder).rglob(CLASSIFIER))
     if not found:
-        raise UserError(f"{SOURCE} must be a model of kdsweep, got {source}, without {CLASSIFIER}")
+        raise UserError(f"{key} must be a model with a {CLASSIFIER}, got {source} without")
     return found[0].parent
 
 
-def _about(folder: Path) -> dict[str, str]:
-    """The run that a bundle belongs to."""
-    run = read_run_metadata(folder.parent) or {}
-    run_id = run.get("mlflow_run_id")
-    return {} if run_id is None else {"run_id": str(run_id)}
+def _version(word: str, store: MLflowStore) -> _Registered:
+    """The version that `NAME@ALIAS`, `NAME/VERSION` or `NAME/latest` stands for."""
+    name, at, alias = word.partition("@")
+    if at:
+        found = store.client.get_model_version_by_alias(name, alias)
+        return _Registered(name, str(found.version))
+    name, _, version = word.partition("/")
+    if version == "latest":
+        versions = store.client.search_model_versions(f"name = '{name}'")
+        version = str(max((int(one.version) for one in versions), default=""))
+    return _Registered(name, str(int(version)))

@@ -14,7 +14,7 @@ from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.deploy.manifest import write_manifest
-from kdsweep.deploy.of_run import manifest_of
+from kdsweep.deploy.of_run import manifest_of_run
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import provenance, teacher_arithmetic
 from kdsweep.execution.target import RunTarget
@@ -175,7 +175,7 @@ class RunWriter:
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
         digest = checkpoint.sha256(self.student.model)
-        about = manifest_of(spec, self.dataset, self.student.model, self.metrics, digest)
+        about = manifest_of_run(spec, self.dataset, self.student.model, self.metrics, digest)
         write_manifest(self.target.checkpoints, about)
         pictures = [] if confusion is None else self._draw(confusion)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
