@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(cache.app, name="cache")
 app.command()(deploy_commands.export)
 app.command()(deploy_commands.quantize)
+app.command()(deploy_commands.bench)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)

@@ -108,3 +108,51 @@ def quantize(
         folder = output or deploy_folder(classifier)
         found = make(classifier, folder, options, calibrated, measured)
     show(found, Console())
+
+
+def bench(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help=f"{NAMED_MODEL}; a sweep: the best run of each network"
+        ),
+    ],
+    teacher: Annotated[bool, typer.Option(help="measure their teachers, too")] = True,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="of a model, by default as many as torch uses")
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option(help="measure the memory of each model in a process of its own")
+    ] = True,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="accuracy against latency, by default deploy/bench.png of the first run"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    uri: Uri = None,
+) -> None:
+    """Measure latency, throughput and memory of models and their teachers, in torch and ONNX.
+
+    int8 files that `kdsweep quantize` has written are measured, too. All models are timed in turns:
+    only figures of the same table can be compared.
+    """
+    import json
+
+    from rich.console import Console
+
+    from kdsweep.deploy.bench.bench import bench as measure
+    from kdsweep.deploy.bench.bench import draw, record_bench, show, to_json, use_threads
+    from kdsweep.deploy.bench.models import named_models
+    from kdsweep.deploy.run_record import deploy_folder
+
+    with user_errors():
+        use_threads(threads)
+        models = named_models(sources, uri, teachers=teacher)
+        rows = measure(models, memory=memory)
+        picture = plot or deploy_folder(models[-1][1]) / "bench.png"
+        draw(rows, picture)
+        record_bench(models, rows, picture)
+    if as_json:
+        typer.echo(json.dumps(to_json(rows), indent=2))
+    else:
+        show(rows, picture, Console())

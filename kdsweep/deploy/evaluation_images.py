@@ -11,13 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from kdsweep.builders.data import build_dataset
+from kdsweep.builders.data import build_dataset, build_source
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.text import counted
+from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import RunConfig, from_public
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, LabelledImages, in_order
 from kdsweep.deploy.classifier import Classifier, read_pixels
+from kdsweep.deploy.image_paths import images_below
 from kdsweep.deploy.images import ImageError
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.errors import UserError
@@ -25,7 +27,6 @@ from kdsweep.tracking.metadata import read_result, read_run_config
 
 BATCH = 256  # images in a forward pass
 RANDOM = 256  # images of random pixels
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SplitName = Literal["train", "val", "test"]
 
 
@@ -66,14 +67,12 @@ class EvaluationImages:
 
 def run_folder(classifier: Classifier) -> Path | None:
     """The folder of the run that a classifier is of; None if it was moved out of one."""
-    folder = Path(str(classifier.source["folder"])).absolute().parent
+    folder = Path(str(classifier.source.get("folder", ""))).absolute().parent
     return folder if read_result(folder) is not None else None
 
 
 def config_of_run(folder: Path) -> RunConfig:
     """The config of a finished run. Raises UserError if it is missing or damaged."""
-    from kdsweep.config.interpolation import raw
-
     config, result = read_run_config(folder), read_result(folder)
     if config is None or result is None:
         raise UserError(f"SOURCE must be a run with its config, got {folder}, which has none")
@@ -91,9 +90,7 @@ def dataset_of_run(classifier: Classifier, config: RunConfig) -> Dataset:
 
     Raises UserError if it is not there, or its classes or its preprocessing have changed.
     """
-    cache = DiskCache(Path(config.cache.folder), config.cache.gib) if config.cache.gib else None
-    from kdsweep.builders.data import build_source
-
+    cache = DiskCache(Path(config.cache.folder), config.cache.gib)
     dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
     found = (list(dataset.class_names), Preprocessing.of(dataset))
     if found != (classifier.classes, classifier.preprocessing):
@@ -124,7 +121,7 @@ def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
 
     Raises UserError if there is none, or one cannot be read.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = [Path(path) for path in images_below(folder)]
     if not files:
         raise UserError(f"--images must be a folder with images, got {folder}, which has none")
     pixels: list[Tensor] = []

@@ -54,6 +54,12 @@ class BenchRow:
         }
 
 
+def use_threads(count: int | None) -> None:
+    """Let torch, and ONNX Runtime as it, use this many threads; None: as they are."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def bench(models: Sequence[tuple[str, Classifier]], *, memory: bool = True) -> list[BenchRow]:
     """Every classifier, by its name in the table, as each runtime runs it.
 
@@ -76,7 +82,9 @@ def _row(contender: Contender, speed: Speed, *, memory: bool) -> BenchRow:
     classifier = contender.classifier
     shape = classifier.preprocessing.in_shape
     kind = "torch" if contender.runtime == TORCH else "onnx"
-    peak = peak_bytes(kind, contender.path, speed.best_batch, shape) if memory else None
+    peak = None
+    if memory and contender.path is not None:
+        peak = peak_bytes(kind, contender.path, speed.best_batch, shape)
     return BenchRow(
         contender.model,
         contender.runtime,

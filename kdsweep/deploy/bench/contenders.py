@@ -24,7 +24,7 @@ class Contender:
     Attributes:
         model: the name of the classifier.
         runtime: `torch fp32`, `ONNX fp32`, `int8 static`, ...
-        path: the ONNX file, or the folder of the bundle.
+        path: the ONNX file, or the folder of the bundle; None for a network without one.
         run: the model, loaded.
         accuracy: on the test set, in [0, 1]; None if it is not known.
     """
@@ -32,7 +32,7 @@ class Contender:
     classifier: Classifier
     model: str
     runtime: str
-    path: Path
+    path: Path | None
     run: Runtime
     accuracy: float | None
 
@@ -43,9 +43,12 @@ class Contender:
 
     @property
     def num_bytes(self) -> int:
-        """Of its files."""
-        files = [self.path] if self.path.is_file() else [self.path / CLASSIFIER, self.path / WEIGHTS]
-        return sum(file.stat().st_size for file in files)
+        """Of its weights on disk."""
+        if self.path is None:
+            tensors = self.classifier.module.state_dict().values()
+            return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        file = self.path if self.path.is_file() else self.path / WEIGHTS
+        return file.stat().st_size
 
 
 def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator[Contender]:
@@ -59,15 +62,19 @@ def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator
     """
     metrics: dict[str, Any] = dict(classifier.source.get("metrics") or {})
     accuracy = metrics.get("test/acc")
-    bundle = Path(str(classifier.source["folder"]))
-    yield Contender(
-        classifier, model, TORCH, bundle, torch_runtime(classifier.module), accuracy
-    )
+    run = torch_runtime(classifier.module)
+    yield Contender(classifier, model, TORCH, bundle_of(classifier), run, accuracy)
     path = scratch / FORMATS["onnx"]
     write_onnx(path, classifier, random_images(classifier, 8))
     yield Contender(classifier, model, ONNX, path, onnx_runtime(path), accuracy)
     for row, file in _quantized(classifier):
         yield Contender(classifier, model, row["name"], file, onnx_runtime(file), row["accuracy"])
+
+
+def bundle_of(classifier: Classifier) -> Path | None:
+    """The folder of its files; None for an ensemble, and for weights without a description."""
+    folder = Path(str(classifier.source.get("folder", "")))
+    return folder if (folder / CLASSIFIER).is_file() else None
 
 
 def _quantized(classifier: Classifier) -> Iterator[tuple[dict[str, Any], Path]]:

@@ -135,7 +135,9 @@ def _write_pt2(
     buffer = BytesIO()
     about = metadata(classifier, inside=options.inside)
     with silenced():
-        torch.export.save(program, buffer, extra_files={f"{key}.txt": v for key, v in about.items()})
+        torch.export.save(
+            program, buffer, extra_files={f"{key}.txt": v for key, v in about.items()}
+        )
 
     def opened(draft: Path) -> Callable[..., Any]:
         with silenced(), draft.open("rb") as file:
@@ -191,7 +193,5 @@ def show(export: Export, console: "Console") -> None:
         f" {check.largest_difference:.1g}",
     )
     if check.accuracy is not None and check.torch_accuracy is not None:
-        print_line(
-            console, f"accuracy   {check.accuracy:.2%}, in torch {check.torch_accuracy:.2%}"
-        )
+        print_line(console, f"accuracy   {check.accuracy:.2%}, in torch {check.torch_accuracy:.2%}")
     print_line(console, f"recorded   {export.recorded}")
