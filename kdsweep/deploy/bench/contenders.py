@@ -8,7 +8,7 @@ from typing import Any
 from kdsweep.common.files import read_json
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import random_images, run_folder
-from kdsweep.deploy.export.export import FORMATS, write_onnx
+from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.quantize import NAME
 from kdsweep.deploy.run_record import FOLDER
@@ -64,8 +64,10 @@ def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator
     accuracy = metrics.get("test/acc")
     run = torch_runtime(classifier.module)
     yield Contender(classifier, model, TORCH, bundle_of(classifier), run, accuracy)
-    path = scratch / FORMATS["onnx"]
-    write_onnx(path, classifier, random_images(classifier, 8))
+    run_of = run_folder(classifier)
+    made = None if run_of is None else run_of / FOLDER / FORMATS["onnx"]
+    path = made if made is not None and made.is_file() else scratch / FORMATS["onnx"]
+    ensure_onnx(path, classifier, random_images(classifier))
     yield Contender(classifier, model, ONNX, path, onnx_runtime(path), accuracy)
     for row, file in _quantized(classifier):
         yield Contender(classifier, model, row["name"], file, onnx_runtime(file), row["accuracy"])

@@ -120,6 +120,16 @@ def write_onnx(
     return _write_checked(path, content, opened, classifier, images, inside)
 
 
+def ensure_onnx(path: Path, classifier: Classifier, images: EvaluationImages) -> None:
+    """An ONNX file as of `write_onnx`; one of the same weights that is there stays."""
+    weights = classifier.manifest.weights_sha256
+    if path.is_file() and weights is not None:
+        props = import_deploy("onnx").load(str(path)).metadata_props
+        if weights in {item.value for item in props if item.key == "weights_sha256"}:
+            return  # it was compared with the network when it was written
+    write_onnx(path, classifier, images)
+
+
 def _write_onnx(
     path: Path, classifier: Classifier, options: ExportOptions, images: EvaluationImages
 ) -> Check:

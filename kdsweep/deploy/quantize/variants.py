@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
-from kdsweep.deploy.export.export import FORMATS, write_onnx
+from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.int8 import quantize_dynamic, quantize_static
 from kdsweep.deploy.quantize.weights import write_rounded
@@ -44,7 +44,7 @@ class QuantizeOptions:
 def baselines(classifier: Classifier, folder: Path, images: EvaluationImages) -> list[Variant]:
     """The network in torch, and as an ONNX file that agrees with it on images."""
     path = folder / FORMATS["onnx"]
-    write_onnx(path, classifier, images)
+    ensure_onnx(path, classifier, images)
     bundle = Path(str(classifier.source["folder"]))
     files = (bundle / CLASSIFIER, bundle / WEIGHTS)
     return [

@@ -1,0 +1,29 @@
+"""One small classifier with its ONNX file, for all the tests that only read them."""
+
+from pathlib import Path
+
+import pytest
+from small_classifiers import small_classifier
+
+from kdsweep.deploy.bundle import read_bundle
+from kdsweep.deploy.classifier import Classifier
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `checkpoint/`, a bundle, and `deploy/model.onnx`, of opset 19."""
+    pytest.importorskip("onnx")
+    from kdsweep.deploy.evaluation_images import random_images
+    from kdsweep.deploy.export.export import write_onnx
+
+    folder = tmp_path_factory.mktemp("exported")
+    classifier = small_classifier(folder / "checkpoint")
+    (folder / "deploy").mkdir()
+    write_onnx(folder / "deploy/model.onnx", classifier, random_images(classifier), opset=19)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(exported: Path) -> Classifier:
+    """The one that the folder is of."""
+    return read_bundle(exported / "checkpoint")
