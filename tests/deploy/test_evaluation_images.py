@@ -14,7 +14,6 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import (
     config_of_run,
     dataset_of_run,
-    images_of_dataset,
     images_to_compare,
     random_images,
 )
