@@ -12,7 +12,7 @@ from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.quantize import NAME
 from kdsweep.deploy.run_record import FOLDER
-from kdsweep.deploy.runtimes import Runtime, onnx_runtime, torch_runtime
+from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, onnx_runtime
 
 TORCH, ONNX = "torch fp32", "ONNX fp32"
 
@@ -62,7 +62,7 @@ def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator
     """
     metrics: dict[str, Any] = dict(classifier.source.get("metrics") or {})
     accuracy = metrics.get("test/acc")
-    run = torch_runtime(classifier.module)
+    run = fast_torch_runtime(classifier.module, classifier.preprocessing)
     yield Contender(classifier, model, TORCH, bundle_of(classifier), run, accuracy)
     run_of = run_folder(classifier)
     made = None if run_of is None else run_of / FOLDER / FORMATS["onnx"]

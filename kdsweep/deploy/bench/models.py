@@ -10,7 +10,7 @@ from kdsweep.deploy.teachers import teacher_of
 from kdsweep.errors import UserError
 from kdsweep.report.sources.lookup import Address
 from kdsweep.tracking.find_sweep import sweep_folder
-from kdsweep.tracking.results_table import collect, is_duplicate, ranked
+from kdsweep.tracking.results_table import ResultRow, collect, is_duplicate, ranked
 
 Named = tuple[str, Classifier]
 
@@ -32,7 +32,7 @@ def _runs(word: str) -> list[str]:
     if sweep is None:
         return [word]
     rows = [row for row in collect(sweep) if row["status"] == "FINISHED" and not is_duplicate(row)]
-    best = {}
+    best: dict[tuple[object, object], ResultRow] = {}
     for row in ranked(rows):
         best.setdefault((row["student"], row["num_params"]), row)
     if not best:

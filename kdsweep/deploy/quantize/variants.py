@@ -10,7 +10,7 @@ from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.int8 import quantize_dynamic, quantize_static
 from kdsweep.deploy.quantize.weights import write_rounded
-from kdsweep.deploy.runtimes import Runtime, normalized, onnx_runtime, torch_runtime
+from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, normalized, onnx_runtime
 from kdsweep.errors import UserError
 
 TORCH, FP32 = "torch fp32", "ONNX fp32"
@@ -48,7 +48,7 @@ def baselines(classifier: Classifier, folder: Path, images: EvaluationImages) ->
     bundle = Path(str(classifier.source["folder"]))
     files = (bundle / CLASSIFIER, bundle / WEIGHTS)
     return [
-        Variant(TORCH, files, torch_runtime(classifier.module)),
+        Variant(TORCH, files, fast_torch_runtime(classifier.module, classifier.preprocessing)),
         Variant(FP32, (path,), onnx_runtime(path)),
     ]
 
@@ -87,7 +87,11 @@ def make_variants(
             bundle = folder / method
             rounded = write_rounded(classifier, bundle, method)
             files = tuple(sorted(bundle.iterdir()))
-            yield Variant(f"{method} weights", files, torch_runtime(rounded.module))
+            yield Variant(
+                f"{method} weights",
+                files,
+                fast_torch_runtime(rounded.module, classifier.preprocessing),
+            )
 
 
 def _onnx_variant(method: str, folder: Path, write: Callable[[Path], None]) -> Variant:
