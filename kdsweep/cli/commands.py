@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, deploy_commands
+from kdsweep.cli import cache, deploy_commands, predict
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -22,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(predict.predict)
 app.command()(deploy_commands.export)
 app.command()(deploy_commands.quantize)
 app.command()(deploy_commands.bench)
@@ -89,7 +90,8 @@ def report(
 
     from kdsweep.report.files import show, write_report
     from kdsweep.report.mlflow_publish import publish_if_possible
-    from kdsweep.report.sources.lookup import Address, find
+    from kdsweep.report.sources.address import Address
+    from kdsweep.report.sources.lookup import find
     from kdsweep.tracking.printing import print_line
     from kdsweep.tracking.results_table import REPORT
 
@@ -145,7 +147,7 @@ def leaderboard(
     from rich.console import Console
 
     from kdsweep.report.leaderboard import leaderboards, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         found = leaderboards(Address(uri, experiment).open())
@@ -163,7 +165,7 @@ def compare(
     from rich.console import Console
 
     from kdsweep.report.compare import compare_runs, find_run, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     address = Address(uri, experiment)
     with user_errors():
@@ -192,7 +194,7 @@ def rerun(
     """
     from rich.console import Console
 
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
     from kdsweep.sweep.rerun.rerun import rerun as train_again
 
     address = Address(uri, experiment)

@@ -3,10 +3,10 @@
 Those of the run's own data set, as it was split; else of a folder; else random pixels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,16 +14,15 @@ from torch import Tensor
 from kdsweep.builders.data import build_dataset, build_source
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.text import counted
-from kdsweep.config.interpolation import raw
-from kdsweep.config.run_config import RunConfig, from_public
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, LabelledImages, in_order
 from kdsweep.deploy.classifier import Classifier, read_pixels
-from kdsweep.deploy.image_paths import images_below
+from kdsweep.deploy.image_paths import ClassFolders, images_below
 from kdsweep.deploy.images import ImageError
+from kdsweep.deploy.of_run import recorded_config
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.errors import UserError
-from kdsweep.tracking.metadata import read_result, read_run_config
+from kdsweep.tracking.metadata import read_result
 
 BATCH = 256  # images in a forward pass
 RANDOM = 256  # images of random pixels
@@ -71,25 +70,12 @@ def run_folder(classifier: Classifier) -> Path | None:
     return folder if read_result(folder) is not None else None
 
 
-def config_of_run(folder: Path) -> RunConfig:
-    """The config of a finished run. Raises UserError if it is missing or damaged."""
-    config, result = read_run_config(folder), read_result(folder)
-    if config is None or result is None:
-        raise UserError(f"SOURCE must be a run with its config, got {folder}, which has none")
-    derived: Mapping[str, Any] = (result.provenance or {}).get("derived", {})
-    try:
-        return from_public(raw(config), derived)
-    except Exception as error:  # a config of another version, or damaged
-        raise UserError(
-            f"SOURCE must be a run with a valid config, got {folder} ({type(error).__name__})"
-        ) from error
-
-
-def dataset_of_run(classifier: Classifier, config: RunConfig) -> Dataset:
-    """The data set of a run, split as it was.
+def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
+    """The data set of the run in a folder, split as it was.
 
     Raises UserError if it is not there, or its classes or its preprocessing have changed.
     """
+    config = recorded_config(folder)
     cache = DiskCache(Path(config.cache.folder), config.cache.gib)
     dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
     found = (list(dataset.class_names), Preprocessing.of(dataset))
@@ -121,7 +107,7 @@ def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
 
     Raises UserError if there is none, or one cannot be read.
     """
-    files = [Path(path) for path in images_below(folder)]
+    files = list(images_below(folder))
     if not files:
         raise UserError(f"--images must be a folder with images, got {folder}, which has none")
     pixels: list[Tensor] = []
@@ -129,9 +115,10 @@ def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
         if isinstance(one, ImageError):
             raise UserError(f"--images must be a folder of readable images, got {one}")
         pixels.append(one)
-    numbers = {name: number for number, name in enumerate(classifier.classes)}
-    known = [numbers.get(file.parent.name) for file in files]
-    labels = None if None in known else torch.tensor(known)
+    folders = ClassFolders(classifier.classes)
+    names = [folders.label_of(file) for file in files]
+    known = [classifier.classes.index(name) for name in names if name is not None]
+    labels = torch.tensor(known) if len(known) == len(files) else None
     return EvaluationImages(
         f"{counted(len(files), 'image')} in {folder}", None, torch.stack(pixels), labels
     )
@@ -160,7 +147,7 @@ def images_to_compare(
     if run is None:
         return random_images(classifier), "SOURCE is no folder of a run"
     try:
-        dataset = dataset_of_run(classifier, config_of_run(run))
+        dataset = dataset_of_run(classifier, run)
     except UserError as error:
         return random_images(classifier), str(error)
     found = images_of_dataset(dataset, split) or images_of_dataset(dataset, "train")

@@ -1,9 +1,10 @@
 """The images that the user names: files, folders, patterns and lists."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from kdsweep.common.text import escape_unprintable
 from kdsweep.data.images.formats import image_endings
@@ -11,7 +12,7 @@ from kdsweep.data.images.formats import image_endings
 LIST = "-"  # stands for the lines of stdin
 
 
-def image_paths(words: Iterable[str], stdin: TextIO) -> Iterator[str]:
+def image_paths(words: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
     """The path of each image, in the order of the words, those of a folder or a pattern sorted.
 
     A folder stands for all images below it, by their endings; hidden files and folders are left
@@ -20,7 +21,7 @@ def image_paths(words: Iterable[str], stdin: TextIO) -> Iterator[str]:
     """
     for word in words:
         if word == LIST:
-            yield from filter(None, (line.rstrip("\r\n") for line in stdin))
+            yield from filter(None, (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin))
         elif Path(word).is_dir():
             yield from images_below(Path(word))
         elif glob.has_magic(word) and not Path(word).exists():
@@ -48,12 +49,16 @@ def _matches(pattern: str) -> list[str]:
     ]
 
 
-def class_of(path: str, classes: Sequence[str]) -> int | None:
-    """The class whose folder an image is in: `animals/cats/1.png` of `cats` or `animals/cats`.
+class ClassFolders:
+    """The classes whose folders images are in: `animals/cats/1.png` of `cats` or `animals/cats`."""
 
-    None if no class has the name of the folder.
-    """
-    known = {name: number for number, name in enumerate(classes)}
-    parts = Path(path).absolute().parts[:-1]
-    names = (escape_unprintable("/".join(parts[-count:])) for count in range(1, len(parts) + 1))
-    return next((known[name] for name in names if name in known), None)
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._names = set(classes)
+        self._depth = 1 + max(name.count("/") for name in classes)
+
+    def label_of(self, path: str) -> str | None:
+        """The class that an image's folder is named as, None if there is none."""
+        parts = Path(path).absolute().parts[:-1]
+        depths = range(1, min(self._depth, len(parts)) + 1)
+        names = (escape_unprintable("/".join(parts[-depth:])) for depth in depths)
+        return next((name for name in names if name in self._names), None)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from kdsweep.common.text import error_reason, escape_unprintable
@@ -36,8 +36,14 @@ class ImageError(DataError):
 
     def __init__(self, name: str, error: Exception) -> None:
         self.name = name
-        self.reason = escape_unprintable(error_reason(error))
+        self.reason = escape_unprintable(_reason(error))
         super().__init__(f"images must be readable, got {self.name}: {self.reason}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a format that is read, or a damaged one"
+    return (isinstance(error, OSError) and error.strerror) or error_reason(error)
 
 
 def as_list(images: Any) -> list[ImageLike]:

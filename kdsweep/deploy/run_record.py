@@ -8,7 +8,7 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import first_line
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import run_folder
-from kdsweep.report.sources.lookup import URI
+from kdsweep.report.sources.address import URI
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.metadata import (

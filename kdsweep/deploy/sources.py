@@ -13,7 +13,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.of_run import write_missing_manifest
 from kdsweep.errors import UserError
-from kdsweep.report.sources.lookup import Address
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
 from kdsweep.tracking.metadata import read_run_metadata
@@ -52,7 +52,18 @@ def load_bundle(folder: Path, device: str = "cpu") -> Classifier:
     """The classifier in a folder that `find_bundle` has found. Raises UserError."""
     run_id = (read_run_metadata(folder.parent) or {}).get("mlflow_run_id")
     about = {} if run_id is None else {"run_id": str(run_id)}
-    return read_bundle(folder, device=resolve_device(device), source=about)
+    return read_bundle(folder, device=checked_device(device), source=about)
+
+
+def checked_device(name: str) -> str:
+    """The name of a device that is there; `auto`: the accelerator, if there is one.
+
+    Raises UserError for another one.
+    """
+    try:
+        return resolve_device(name)
+    except UserError as error:
+        raise UserError(str(error).replace("trainer.device", "--device")) from error
 
 
 def find_bundle(

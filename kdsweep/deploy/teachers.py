@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import load_checkpoint
 from kdsweep.common.types import Output
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
-from kdsweep.deploy.sources import SOURCE, find_bundle, load_bundle
+from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
 from kdsweep.errors import UserError
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -78,9 +77,9 @@ def _folder(
     places += [] if sweep is None else [sweep / f"teacher-{fingerprint}"]
     for place in places:
         folder = place / "checkpoint"
-        if (folder / CLASSIFIER).is_file():
-            if read_manifest(folder).run.get("fingerprint") == fingerprint:
-                return folder
+        is_there = (folder / CLASSIFIER).is_file()
+        if is_there and read_manifest(folder).run.get("fingerprint") == fingerprint:
+            return folder
     return find_bundle(fingerprint, open_store, key=f"the teacher of {SOURCE}")
 
 
@@ -91,6 +90,6 @@ def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) 
     )
     module = build_module(manifest, may_download=True)
     load_checkpoint(module, str(entry["weights"]), "teacher")
-    target = torch.device(resolve_device(device))
+    target = torch.device(checked_device(device))
     source = {"name": entry["name"], "folder": str(entry["weights"])}
     return Classifier(module.to(target), manifest, source, target)

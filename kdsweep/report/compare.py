@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kdsweep.common.nested import leaves
 from kdsweep.errors import UserError
+from kdsweep.report.sources.address import Address
 from kdsweep.report.sources.collection import FolderRun, Run
-from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
 from kdsweep.tracking.find_run import find_local_run, find_mlflow_run

@@ -12,7 +12,6 @@ from kdsweep.builders.data import build_dataset
 from kdsweep.config.resolve import resolve_config
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import (
-    config_of_run,
     dataset_of_run,
     images_to_compare,
     random_images,
@@ -35,7 +34,7 @@ def of_run(tmp_path: Path, compose: Compose, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_those_of_a_run_are_its_validation_images_as_it_was_split(of_run: Classifier) -> None:
     images, why = images_to_compare(of_run)
-    dataset = dataset_of_run(of_run, config_of_run(Path("0")))
+    dataset = dataset_of_run(of_run, Path("0"))
     assert why is None
     assert images.split == "val"
     assert images.name == f"the {len(images):,} validation images of fake"

@@ -8,7 +8,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.sources import load
 from kdsweep.deploy.teachers import teacher_of
 from kdsweep.errors import UserError
-from kdsweep.report.sources.lookup import Address
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.find_sweep import sweep_folder
 from kdsweep.tracking.results_table import ResultRow, collect, is_duplicate, ranked
 

@@ -9,7 +9,6 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import (
     EvaluationImages,
     SplitName,
-    config_of_run,
     dataset_of_run,
     images_of_dataset,
     images_of_folder,
@@ -61,7 +60,7 @@ def images_for(
     try:
         if run is None:
             raise UserError("SOURCE is no folder of a run")
-        dataset = dataset_of_run(classifier, config_of_run(run))
+        dataset = dataset_of_run(classifier, run)
     except UserError as error:
         if "static" in options.methods:
             raise UserError(
