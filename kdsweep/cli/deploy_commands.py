@@ -82,6 +82,12 @@ def quantize(
     reduce_range: Annotated[
         bool, typer.Option("--reduce-range", help="7-bit weights, for x86 CPUs without VNNI")
     ] = False,
+    qat: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="EPOCHS", help="train further with rounding, from the same teacher"
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="whose accuracy is measured: test | val")] = "test",
     images: OwnImages = None,
     output: Annotated[
@@ -106,8 +112,15 @@ def quantize(
         classifier = _load(source, uri)
         calibrated, measured = images_for(classifier, options, images, split, calibration_images)
         folder = output or deploy_folder(classifier)
-        found = make(classifier, folder, options, calibrated, measured)
+        aware = None if qat is None else _aware(classifier, qat)
+        found = make(classifier, folder, options, calibrated, measured, aware)
     show(found, Console())
+
+
+def _aware(classifier: "Classifier", epochs: int) -> "Classifier":
+    from kdsweep.sweep.qat.train import train_aware
+
+    return train_aware(classifier, epochs)
 
 
 def bench(

@@ -10,7 +10,13 @@ import torch
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
 from kdsweep.deploy.quantize.measure import Measured, measure
-from kdsweep.deploy.quantize.variants import QuantizeOptions, Variant, baselines, make_variants
+from kdsweep.deploy.quantize.variants import (
+    QuantizeOptions,
+    Variant,
+    aware_variants,
+    baselines,
+    make_variants,
+)
 from kdsweep.deploy.run_record import record
 
 if TYPE_CHECKING:
@@ -37,10 +43,12 @@ def quantize(
     options: QuantizeOptions,
     calibration: EvaluationImages,
     images: EvaluationImages,
+    aware: Classifier | None = None,
 ) -> Quantized:
     """Write what the options ask for, measure it, and record both with the classifier's run.
 
     Args:
+        aware: the same network trained further with rounding; it gets a static int8 file, too.
         folder: of the files; made if it is not there.
         calibration: from which static int8 reads the ranges of activations, never test images.
         images: what accuracies are measured on.
@@ -50,6 +58,8 @@ def quantize(
     folder.mkdir(parents=True, exist_ok=True)
     variants = baselines(classifier, folder, calibration)
     variants += make_variants(classifier, folder, options, calibration)
+    if aware is not None:
+        variants += aware_variants(aware, options, calibration)
     rows = measure(variants, classifier.preprocessing, images)
     recorded = _record(classifier, variants, rows, calibration, images)
     return Quantized(folder, rows, calibration.name, images.name, recorded)

@@ -1,7 +1,7 @@
 """What is made of a classifier, each with how it is run and what it takes on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdsweep.deploy.classifier import Classifier
@@ -10,6 +10,7 @@ from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.int8 import quantize_dynamic, quantize_static
 from kdsweep.deploy.quantize.weights import write_rounded
+from kdsweep.deploy.run_record import deploy_folder
 from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, normalized, onnx_runtime
 from kdsweep.errors import UserError
 
@@ -92,6 +93,21 @@ def make_variants(
                 files,
                 fast_torch_runtime(rounded.module, classifier.preprocessing),
             )
+
+
+def aware_variants(
+    aware: Classifier, options: QuantizeOptions, calibration: EvaluationImages
+) -> list[Variant]:
+    """A network that was trained with rounding: without it, and as static int8.
+
+    The files are in `deploy/` of its own run. Raises UserError if one of them cannot be made.
+    """
+    folder = deploy_folder(aware)
+    folder.mkdir(parents=True, exist_ok=True)
+    before, _ = baselines(aware, folder, calibration)
+    static = replace(options, methods=("static",))
+    (after,) = make_variants(aware, folder, static, calibration)
+    return [replace(before, name=f"QAT {before.name}"), replace(after, name=f"QAT {after.name}")]
 
 
 def _onnx_variant(method: str, folder: Path, write: Callable[[Path], None]) -> Variant:
