@@ -24,6 +24,8 @@ class TradeoffPoint(NamedTuple):
 
 def draw_tradeoff(points: Sequence[TradeoffPoint], path: Path, title: str = "") -> None:
     """Draw the accuracy of models against the time of one image, on a logarithmic scale."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     models = list(dict.fromkeys(point.model for point in points))
     runtimes = list(dict.fromkeys(point.runtime for point in points))
     figure = new_figure(8.5, 4.8)
@@ -43,7 +45,11 @@ def draw_tradeoff(points: Sequence[TradeoffPoint], path: Path, title: str = "") 
         marker = MARKERS[number % len(MARKERS)]
         axes.plot([], [], color=GREY, marker=marker, linestyle="none", label=runtime)
     axes.set(xlabel="latency of one image (ms)", ylabel="test accuracy (%)", xscale="log")
-    axes.grid(alpha=0.25, which="both")
+    # Powers of ten alone would leave an axis of less than a decade without numbers.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save_with_title(figure, path, title)

@@ -18,6 +18,7 @@ from kdsweep.errors import UserError
 
 BATCH = "batch"
 EXAMPLE = 2  # images; with one, torch.export would take the batch size for a constant
+NOISY = ("torch", "torch.__trace", "torch.onnx", "onnxscript", "onnx_ir")  # loggers
 BATCH_IS_CONSTANT = "your code specialized it to be a constant"
 
 
@@ -75,7 +76,7 @@ def reason(error: BaseException) -> str:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Inside, torch's exporters print no warnings: what fails is raised, or seen by the check."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in NOISY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
