@@ -15,17 +15,17 @@ LEAST_ROUNDS = 5
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], object]], seconds: float = SECONDS
+    calls: Mapping[str, Callable[[], object]], seconds: float | None = None
 ) -> dict[str, float]:
     """The seconds of each call: the median over rounds, in each of which every call has a turn.
 
     Args:
-        seconds: about how long the measurement takes for each call.
+        seconds: about how long the measurement takes for each call; by default `SECONDS`.
     """
     counts = {name: _calls_per_turn(call) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
-    ends = time.perf_counter() + seconds * len(calls)
+    ends = time.perf_counter() + (SECONDS if seconds is None else seconds) * len(calls)
     while len(times[names[-1]]) < LEAST_ROUNDS or time.perf_counter() < ends:
         for name in names:
             calls[name]()  # brings its weights back into the caches

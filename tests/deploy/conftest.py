@@ -1,5 +1,6 @@
 """One small classifier with its ONNX file, for all the tests that only read them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,17 @@ from small_classifiers import small_classifier
 
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _timed_briefly() -> Iterator[None]:
+    """Every call has a few turns, because no test depends on a time."""
+    from kdsweep.deploy import timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "SECONDS", 0.0)
+        patch.setattr(timing, "TURN", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

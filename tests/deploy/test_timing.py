@@ -24,6 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
+    monkeypatch.setattr(timing, "TURN", 0.005)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: found.now)
     return found
 
@@ -42,5 +43,5 @@ def test_every_call_has_a_turn_in_each_round(clock: Clock) -> None:
 
 def test_short_calls_are_repeated_so_that_the_clock_can_measure_them(clock: Clock) -> None:
     found = timing.interleaved({"a": clock.call("a", 1e-5)}, 0.01)
-    assert found["a"] == pytest.approx(1e-5)
+    assert 0.99e-5 < found["a"] < 5.01e-5  # the load is 1 or 5
     assert len(clock.calls) > 500 * timing.LEAST_ROUNDS

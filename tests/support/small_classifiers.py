@@ -18,7 +18,7 @@ from kdsweep.deploy.manifest import Manifest
 from kdsweep.deploy.preprocessing import Preprocessing
 
 CNN = {"_target_": "kdsweep.models.cnn.CNN", "width": 4, "dropout": 0.0}
-MLP = {"_target_": "kdsweep.models.mlp.MLP", "hidden": [16], "dropout": 0.0}
+MLP = {"_target_": "kdsweep.models.mlp.MLP", "width": 16, "dropout": 0.0}
 CLASSES = ("ant", "bée", "cat")
 
 

@@ -17,6 +17,7 @@ from kdsweep.deploy.export.graph import silenced, trace
 from kdsweep.deploy.export.onnx_file import (
     LOGITS,
     OPSET,
+    OPSETS,
     PROBABILITIES,
     describe,
     metadata,
@@ -48,6 +49,8 @@ class ExportOptions:
             check_option("--format", self.format, FORMATS)
         except ValueError as error:
             raise UserError(str(error)) from error
+        if self.opset not in OPSETS:
+            raise UserError(f"--opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {self.opset}")
         if self.inside and self.format == "safetensors":
             raise UserError("--preprocess must be left out with --format safetensors, a bundle")
 

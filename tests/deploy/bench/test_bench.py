@@ -32,8 +32,8 @@ def test_the_best_batch_is_the_smallest_with_the_highest_throughput() -> None:
 
 def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path, small_manifest(MLP))
-    assert num_macs(classifier.module, classifier.preprocessing) == 64 * 16 + 16 * 3
-    assert num_parameters(classifier.module) == 64 * 16 + 16 + 16 * 3 + 3
+    assert num_macs(classifier.module, classifier.preprocessing) == 64 * 16 + 16 * 16 + 16 * 3
+    assert num_parameters(classifier.module) == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3
 
 
 def test_batches_that_take_too_long_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
