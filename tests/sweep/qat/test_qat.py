@@ -46,7 +46,7 @@ def project(trained: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def unbalanced(folder: Path) -> Classifier:
-    """The run's network with one channel that is 40 times the others, undone by the next layer.
+    """The run's network with two channels that are 100 times as large, undone by the next layer.
 
     Its logits are the same, and 8 bits are too few for the other channels.
     """
@@ -55,9 +55,9 @@ def unbalanced(folder: Path) -> Classifier:
     norm = next(name for name in weights if name.startswith("stage1") and weights[name].dim() == 1)
     stem = norm.rpartition(".")[0]
     following = next(n for n in weights if n.startswith("stage2") and weights[n].dim() == 4)
-    weights[f"{stem}.weight"][0] *= 40
-    weights[f"{stem}.bias"][0] *= 40
-    weights[following][:, 0] /= 40
+    weights[f"{stem}.weight"][:2] *= 100
+    weights[f"{stem}.bias"][:2] *= 100
+    weights[following][:, :2] /= 100
     classifier.module.load_state_dict(weights)
     write_bundle(folder / "checkpoint", classifier.module, classifier.manifest)
     result = json.loads((folder / "result.json").read_text())
