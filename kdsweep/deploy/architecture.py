@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.options import find_target
 from kdsweep.common.validation import as_typed
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
 from kdsweep.models.components.input_normalization import EXPECTED, Normalization, adapt_input
+from kdsweep.models.quantization_aware import without_rounding
 
 ALLOWED = ("kdsweep.models.*", "torchvision.models.*")
 # Options of networks that name weights to download; the values with which nothing is.
@@ -25,8 +27,12 @@ TRANSFORMS_INPUT = "transform_input"  # attribute of torchvision's GoogLeNet and
 def described(
     node: Mapping[str, Any], in_shape: tuple[int, ...], num_classes: int
 ) -> dict[str, Any]:
-    """A config node of a network with its arguments, and without weights to download."""
-    return {**_without_downloads(node), "in_shape": list(in_shape), "num_classes": num_classes}
+    """A config node of a network with its arguments, and without weights to download.
+
+    One that was trained with rounding is described without it.
+    """
+    plain = _without_downloads(without_rounding(node))
+    return {**plain, "in_shape": list(in_shape), "num_classes": num_classes}
 
 
 def expectation(model: nn.Module) -> dict[str, Any]:
@@ -80,10 +86,21 @@ def _refuse_code(node: Any) -> None:
             _refuse_code(value)
     if not isinstance(node, Mapping):
         return
-    target = node.get("_target_")
-    if "_target_" in node and not any(fnmatchcase(str(target), path) for path in ALLOWED):
-        raise UserError(
-            f"model._target_ must be a network, {' or '.join(ALLOWED)}, got {as_typed(target)}"
-        )
+    if "_target_" in node and not _is_allowed(node["_target_"]):
+        got = as_typed(node["_target_"])
+        raise UserError(f"model._target_ must be a network, {' or '.join(ALLOWED)}, got {got}")
     for value in node.values():
         _refuse_code(value)
+
+
+def _is_allowed(path: object) -> bool:
+    """Whether a path is one of networks, and what is there is defined there.
+
+    Modules of networks also import other functions. What does not exist is refused by its name when
+    the network is built.
+    """
+    if not any(fnmatchcase(str(path), allowed) for allowed in ALLOWED):
+        return False
+    found = find_target(path)
+    own = getattr(found, "__module__", None)
+    return found is None or any(fnmatchcase(f"{own}.", allowed) for allowed in ALLOWED)

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from kdsweep.common.text import one_line
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS, Manifest, read_manifest, write_manifest
@@ -42,7 +43,7 @@ def read_bundle(
         module = build_module(manifest)
     except UserError as error:
         raise UserError(
-            f"SOURCE must be a network of kdsweep, got {folder / CLASSIFIER}: {error}"
+            f"SOURCE must be a network of kdsweep, got {folder / CLASSIFIER}: {one_line(error)}"
         ) from error
     _load_weights(module, folder / WEIGHTS, manifest)
     about = {"folder": str(folder), **manifest.run, **(source or {})}
@@ -63,7 +64,7 @@ def _load_weights(module: nn.Module, path: Path, manifest: Manifest) -> None:
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"SOURCE must have weights of its network, got {path}, which do not fit: {reason}"
+            "SOURCE must have weights of its network, got"
+            f" {path}, which do not fit: {one_line(error)}"
         ) from error

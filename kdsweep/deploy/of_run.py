@@ -11,7 +11,7 @@ from torch import nn
 from kdsweep.builders.data import build_dataset
 from kdsweep.builders.models import build_network
 from kdsweep.common.notices import note_once
-from kdsweep.common.text import error_reason
+from kdsweep.common.text import error_reason, one_line
 from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import RunConfig, from_public
 from kdsweep.data.pipeline.split import Dataset
@@ -25,6 +25,9 @@ from kdsweep.tracking.result import RESULT_KEYS, RunResult
 from kdsweep.tracking.run_dir import CLASSIFIER as CLASSIFIER_FILE
 from kdsweep.tracking.run_dir import CONFIG
 from kdsweep.training.arithmetic import BF16, FP32
+
+# Metrics of the weights: the best accuracy is that of an epoch, the latency that of a machine.
+EVALUATED = [k for k in RESULT_KEYS if k.startswith(("val/", "test/")) and k != "val/acc_best"]
 
 
 def manifest_of_run(
@@ -66,7 +69,7 @@ def write_missing_manifest(folder: Path) -> None:
     except UserError as error:
         raise UserError(
             f"SOURCE must have a {CLASSIFIER}, which an earlier version of kdsweep did not write,"
-            f" or the data set of its {CONFIG}, got {folder}: {error}"
+            f" or the data set of its {CONFIG}, got {folder}: {one_line(error)}"
         ) from error
     about = {key: getattr(result, key) for key in ("name", "role", "cell", "seed", "fingerprint")}
     figures = {k: v for k, v in result.to_json().items() if isinstance(v, float)}
@@ -112,7 +115,6 @@ def _manifest(
     weights_sha256: str | None,
     teachers: tuple[Mapping[str, Any], ...],
 ) -> Manifest:
-    evaluated = [key for key in RESULT_KEYS if key.startswith(("val/", "test/"))]
     return Manifest(
         model=described(config.student.model, dataset.image_shape, dataset.num_classes),
         classes=dataset.class_names,
@@ -123,7 +125,7 @@ def _manifest(
             **about,
             "student": config.student.name,
             "dataset": config.dataset.name,
-            "metrics": {key: metrics[key] for key in evaluated if key in metrics},
+            "metrics": {key: metrics[key] for key in EVALUATED if key in metrics},
         },
         teachers=teachers,
         **expectation(model),

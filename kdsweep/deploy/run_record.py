@@ -62,10 +62,17 @@ def record(
         row = run_dir.make_row(last, now_ms(), known)
         store.log_outcome(run_id, row, {})
         for file in [path, *files]:
-            store.log_artifact(run_id, file, FOLDER)
+            store.log_artifact(run_id, file, _artifact_folder(file, folder / FOLDER))
     except Exception as error:  # of MLflow, which must not undo what has been made
         return f"recorded in {os.path.relpath(path)}; MLflow lacks it: {first_line(error)}"
     return f"logged to the run {run_id} in MLflow"
+
+
+def _artifact_folder(file: Path, folder: Path) -> str:
+    """`deploy`, or `deploy/bf16` of a file in such a folder below that of a run."""
+    above = file.absolute().parent
+    inside = above.relative_to(folder) if above.is_relative_to(folder) else Path()
+    return (Path(FOLDER) / inside).as_posix()
 
 
 def _store(folder: Path) -> MLflowStore:

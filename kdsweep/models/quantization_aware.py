@@ -10,13 +10,15 @@ A BatchNorm multiplies each output channel of a convolution by a number: roundin
 they are folded is the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdsweep.models.components.checks import Shape
 
+TARGET = f"{__name__}.QuantizationAware"
 LARGEST = 127  # of a weight in int8; -128 is not used
 STEPS = 255  # of an input in uint8
 SMALLEST = 1e-12  # range, so that a scale is never 0
@@ -38,6 +40,19 @@ def QuantizationAware(
         if type(module) in ROUNDING:
             module.__class__ = ROUNDING[type(module)]
     return model
+
+
+def without_rounding(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config node of the network in that of a `QuantizationAware` one; others as they are."""
+    if node.get("_target_") != TARGET:
+        return node
+    network: Mapping[str, Any] = node["network"]
+    return {key: value for key, value in network.items() if key != "_partial_"}
+
+
+def with_rounding(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The config node of the same network, `QuantizationAware`."""
+    return {"_target_": TARGET, "network": {**node, "_partial_": True}}
 
 
 class RoundingConv2d(nn.Conv2d):

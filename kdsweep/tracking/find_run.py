@@ -87,8 +87,10 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
 
 
 def _best_of(word: str, key: str) -> Path:
-    is_latest = f"/{word}" == BEST
-    sweep = latest_sweep() if is_latest else find_sweep(word.removesuffix(BEST))
+    if f"/{word}" == BEST:
+        sweep: Path | None = latest_sweep(f"{key} must be a run's folder, got {word}")
+    else:
+        sweep = find_sweep(word.removesuffix(BEST))
     if sweep is None:
         raise UserError(
             f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"

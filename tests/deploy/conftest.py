@@ -1,13 +1,20 @@
-"""One small classifier with its ONNX file, for all the tests that only read them."""
+"""A bundle in a folder of its own; and one with its ONNX file, for tests that only read them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bundles import written
 from small_classifiers import small_classifier
 
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A classifier of cats and dogs with random weights."""
+    return written(tmp_path / "bundle")
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from kdsweep.deploy.architecture import described
 from kdsweep.models.cnn import CNN
-from kdsweep.models.quantization_aware import QuantizationAware, round_input, round_weight
+from kdsweep.models.quantization_aware import (
+    QuantizationAware,
+    round_input,
+    round_weight,
+    with_rounding,
+    without_rounding,
+)
 
 
 def build(rounding: bool) -> nn.Module:
@@ -58,3 +65,11 @@ def test_gradients_pass_through_the_rounding() -> None:
     values = torch.randn(7, requires_grad=True)
     round_input(values).sum().backward()
     assert torch.equal(values.grad, torch.ones(7))
+
+
+def test_a_bundle_describes_the_network_without_rounding() -> None:
+    node = {"_target_": "kdsweep.models.cnn.CNN", "width": 4}
+    rounding = with_rounding(node)
+    assert rounding["_target_"] == "kdsweep.models.quantization_aware.QuantizationAware"
+    assert without_rounding(rounding) == without_rounding(node) == node
+    assert described(rounding, (1, 8, 8), 10) == described(node, (1, 8, 8), 10)

@@ -1,7 +1,7 @@
 """`kdsweep quantize`: smaller files of a classifier, and what they cost in accuracy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
 from kdsweep.deploy.quantize.measure import Measured, measure
 from kdsweep.deploy.quantize.variants import (
+    QAT,
     QuantizeOptions,
     Variant,
     aware_variants,
     baselines,
     make_variants,
 )
-from kdsweep.deploy.run_record import record
+from kdsweep.deploy.run_record import deploy_folder, record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,21 +62,26 @@ def quantize(
     if aware is not None:
         variants += aware_variants(aware, options, calibration)
     rows = measure(variants, classifier.preprocessing, images)
-    recorded = _record(classifier, variants, rows, calibration, images)
+    recorded = _record(classifier, folder, rows, (calibration, images), variants)
+    if aware is not None:  # its own rows are the last
+        own = [replace(row, name=row.name.removeprefix(QAT)) for row in rows if QAT in row.name]
+        _record(aware, deploy_folder(aware), own, (calibration, images), variants)
     return Quantized(folder, rows, calibration.name, images.name, recorded)
 
 
 def _record(
     classifier: Classifier,
-    variants: Sequence[Variant],
+    folder: Path,
     rows: Sequence[Measured],
-    calibration: EvaluationImages,
-    images: EvaluationImages,
+    images: tuple[EvaluationImages, EvaluationImages],
+    variants: Sequence[Variant],
 ) -> str:
+    """Keep rows, and those of the files that are in a folder, with the classifier's run."""
+    calibration, measured = images
     facts = {
         "calibrated_on": calibration.name,
-        "measured_on": images.name,
-        "split": images.split,
+        "measured_on": measured.name,
+        "split": measured.split,
         "weights_sha256": classifier.manifest.weights_sha256,
         "threads": torch.get_num_threads(),
         "rows": [row.to_json() for row in rows],
@@ -85,8 +91,9 @@ def _record(
         key = row.name.replace(" ", "_")
         metrics[f"{key}/bytes"] = row.num_bytes
         metrics[f"{key}/latency_ratio"] = row.seconds / rows[0].seconds
-        metrics[f"{key}/{images.split or 'images'}_acc"] = row.accuracy
-    files = [f for variant in variants[1:] for f in variant.files if f.suffix == ".onnx"]
+        metrics[f"{key}/{measured.split or 'images'}_acc"] = row.accuracy
+    nearest = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    files = [file for variant in variants for file in variant.files if file.parent in nearest]
     return record(classifier, NAME, facts, metrics, files)
 
 

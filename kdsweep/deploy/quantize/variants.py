@@ -14,6 +14,7 @@ from kdsweep.deploy.run_record import deploy_folder
 from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, normalized, onnx_runtime
 from kdsweep.errors import UserError
 
+QAT = "QAT "  # how the names of a network begin that was trained with rounding
 TORCH, FP32 = "torch fp32", "ONNX fp32"
 METHODS = ("static", "dynamic", "bf16", "fp16")
 CALIBRATION_BATCH = 64
@@ -107,7 +108,7 @@ def aware_variants(
     before, _ = baselines(aware, folder, calibration)
     static = replace(options, methods=("static",))
     (after,) = make_variants(aware, folder, static, calibration)
-    return [replace(before, name=f"QAT {before.name}"), replace(after, name=f"QAT {after.name}")]
+    return [replace(before, name=f"{QAT}{before.name}"), replace(after, name=f"{QAT}{after.name}")]
 
 
 def _onnx_variant(method: str, folder: Path, write: Callable[[Path], None]) -> Variant:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdsweep.errors import UserError
+from kdsweep.models.quantization_aware import with_rounding
 from kdsweep.runs.build_specs import SpecBuilder
 from kdsweep.runs.naming import Cell
 from kdsweep.runs.spec import RunSpec
@@ -12,7 +13,6 @@ from kdsweep.tracking.run_dir import WEIGHTS
 from kdsweep.training.arithmetic import FP32
 
 ROLE = "qat"
-TARGET = "kdsweep.models.quantization_aware.QuantizationAware"
 RATE = 0.1  # of the learning rate that the network was trained with
 
 
@@ -31,7 +31,9 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
         )
     config = base.config
     student = replace(
-        config.student, model=aware(config.student.model), checkpoint=str(original.folder / WEIGHTS)
+        config.student,
+        model=with_rounding(config.student.model),
+        checkpoint=str(original.folder / WEIGHTS),
     )
     changed = replace(
         config,
@@ -42,11 +44,6 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
     )
     cell = Cell(f"{base.cell.name} qat", base.cell.loss, base.cell.T, base.cell.alpha)
     return replace(SpecBuilder().of_config(changed, cell), role=ROLE)
-
-
-def aware(model: dict[str, Any]) -> dict[str, Any]:
-    """The node of a network that trains with rounding."""
-    return {"_target_": TARGET, "network": {**model, "_partial_": True}}
 
 
 def slower(optimizer: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
-from kdsweep.deploy.architecture import build_module
-from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import run_folder
 from kdsweep.deploy.run_record import FOLDER
+from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import train
@@ -27,7 +25,7 @@ def train_aware(classifier: Classifier, epochs: int) -> Classifier:
     """The network of a run, trained further with rounding, as a run of its own (role `qat`).
 
     Its folder is in `deploy/` of the run, which is its parent in MLflow. One that has finished is
-    not trained again. The classifier that is returned computes without rounding.
+    not trained again. Its bundle holds the network without rounding.
 
     Raises UserError if the run cannot be trained further, RunFailed if that does not finish.
     """
@@ -53,18 +51,4 @@ def train_aware(classifier: Classifier, epochs: int) -> Classifier:
         result = train([target], context, resume=True)[spec.fingerprint]
     if result.status != "FINISHED":
         raise RunFailed(f"{result.name} in {target.run_dir} is {result.status}: {result.reason}")
-    return without_rounding(target.run_dir, classifier)
-
-
-def without_rounding(folder: Path, classifier: Classifier) -> Classifier:
-    """The weights of a `qat` run in the network of the classifier that it started from."""
-    aware = read_bundle(folder / "checkpoint")
-    module = build_module(classifier.manifest)
-    module.load_state_dict(aware.module.state_dict())
-    manifest = replace(
-        classifier.manifest,
-        weights_sha256=aware.manifest.weights_sha256,
-        run=aware.manifest.run,
-        precision=aware.manifest.precision,
-    )
-    return Classifier(module, manifest, aware.source)
+    return load_bundle(target.checkpoints)

@@ -16,7 +16,7 @@ from kdsweep.deploy.evaluation_images import random_images
 from kdsweep.deploy.export import export as module_of_export
 from kdsweep.deploy.export.check import Check, compare
 from kdsweep.deploy.export.export import ExportOptions, export, write_onnx
-from kdsweep.deploy.export.graph import trace
+from kdsweep.deploy.export.graph import reason, trace
 from kdsweep.deploy.export.onnx_file import to_onnx
 from kdsweep.deploy.runtimes import normalized, onnx_runtime, torch_runtime
 from kdsweep.errors import UserError
@@ -111,7 +111,11 @@ class TestRefusals:
         [
             (Branching, "torch.export can export: Could not guard on data-dependent expression"),
             (FixedBatch, "torch.export can export: its code takes the batch size for a constant"),
-            (Untranslatable, "torch.onnx can export: No ONNX function found for .*svd"),
+            pytest.param(
+                Untranslatable,
+                "torch.onnx can export: No ONNX function found for .*svd",
+                marks=pytest.mark.slow,
+            ),
         ],
     )
     def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(
@@ -121,6 +125,11 @@ class TestRefusals:
         with pytest.raises(UserError, match=f"^SOURCE must be a network that {reason}") as caught:
             to_onnx(trace(module, classifier.preprocessing, inside=False), "logits")
         assert "\n" not in str(caught.value)
+
+    def test_the_reason_is_the_first_line_of_the_innermost_error(self) -> None:
+        outer, inner = RuntimeError("step 3/3 failed\nmore"), ValueError("no svd\nmore")
+        outer.__cause__ = inner
+        assert reason(outer) == "no svd"
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -15,18 +15,11 @@ from kdsweep.deploy.quantize.quantize import quantize
 from kdsweep.deploy.run_record import deploy_folder
 from kdsweep.deploy.sources import load
 from kdsweep.errors import UserError
-from kdsweep.sweep.qat.spec import aware, qat_spec, slower
+from kdsweep.sweep.qat.spec import qat_spec, slower
 from kdsweep.sweep.qat.train import train_aware
 from kdsweep.sweep.rerun.original import read_original
 
 WORDS = ("loss=kl", "T=4", "alpha=0.5", "student=cnn", "dataset=digits", "trainer.epochs=6")
-
-
-def test_the_node_is_that_of_the_network_with_rounding() -> None:
-    assert aware({"_target_": "a.B", "width": 4}) == {
-        "_target_": "kdsweep.models.quantization_aware.QuantizationAware",
-        "network": {"_target_": "a.B", "width": 4, "_partial_": True},
-    }
 
 
 @pytest.mark.parametrize(
