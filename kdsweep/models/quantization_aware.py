@@ -59,7 +59,8 @@ class RoundingConv2d(nn.Conv2d):
     """A convolution with rounded weights and inputs."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(round_input(input), round_weight(self.weight), self.bias)
+        found: Tensor = self._conv_forward(round_input(input), round_weight(self.weight), self.bias)
+        return found
 
 
 class RoundingLinear(nn.Linear):
