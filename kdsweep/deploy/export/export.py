@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from kdsweep.deploy.export.onnx_file import (
     metadata,
     to_onnx,
 )
+from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.run_record import deploy_folder, record
 from kdsweep.deploy.runtimes import onnx_runtime, torch_runtime
@@ -83,7 +85,7 @@ def export(classifier: Classifier, options: ExportOptions, images: EvaluationIma
     path.parent.mkdir(parents=True, exist_ok=True)
     write = {"onnx": _write_onnx, "pt2": _write_pt2, "safetensors": _write_bundle}[options.format]
     check = write(path, classifier, options, images)
-    files = [path] if path.is_file() else sorted(path.iterdir())
+    files = [path] if path.is_file() else [path / CLASSIFIER, path / WEIGHTS]
     num_bytes = sum(file.stat().st_size for file in files)
     name = f"export-{options.format}{WITH_PREPROCESSING if options.inside else ''}"
     facts = {"file": path.name, "bytes": num_bytes, "opset": options.opset, **asdict(check)}
@@ -178,17 +180,12 @@ def _write_checked(
 def _write_bundle(
     path: Path, classifier: Classifier, options: ExportOptions, images: EvaluationImages
 ) -> Check:
-    import shutil
-
-    write_bundle(path, classifier.module, classifier.manifest)
-    check = compare(
-        classifier, torch_runtime(read_bundle(path).module), images, inside=options.inside
-    )
-    try:
+    """A folder of the user's may hold other files, so nothing is removed from it."""
+    with TemporaryDirectory() as draft:
+        written = read_bundle(write_bundle(Path(draft), classifier.module, classifier.manifest))
+        check = compare(classifier, torch_runtime(written.module), images, inside=False)
         check.require(str(path))
-    except UserError:
-        shutil.rmtree(path)
-        raise
+    write_bundle(path, classifier.module, classifier.manifest)
     return check
 
 

@@ -206,3 +206,15 @@ def test_a_bundle_can_be_loaded_elsewhere(classifier: Classifier, tmp_path: Path
     assert found.check.largest_difference == 0
     assert found.num_bytes == sum(one.stat().st_size for one in (tmp_path / "bundle").iterdir())
     assert read_bundle(tmp_path / "bundle").classes == classifier.classes
+
+
+def test_other_files_of_a_folder_stay_when_a_bundle_is_refused(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        module_of_export, "torch_runtime", lambda _: lambda x: np.zeros((len(x), 3))
+    )
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="the file was not kept"):
+        export(classifier, ExportOptions("safetensors", tmp_path), random_images(classifier))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -172,3 +172,26 @@ class TestOptions:
         )
         assert measured.labels is None
         assert calibration is measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calibration", ["entropy", "percentile"])
+def test_ranges_can_be_read_in_other_ways(
+    calibration: str, made: tuple[Quantized, Classifier], tmp_path: Path
+) -> None:
+    _, classifier = made
+    images = labelled(classifier)
+    options = QuantizeOptions(("static",), calibration)
+    found = quantize(classifier, tmp_path, options, images, images)
+    assert found.rows[-1].same_class > 0.8
+
+
+@pytest.mark.slow
+def test_weights_have_7_bits_on_request(made: tuple[Quantized, Classifier], tmp_path: Path) -> None:
+    _, classifier = made
+    images = labelled(classifier)
+    quantize(classifier, tmp_path, QuantizeOptions(("static",), reduce_range=True), images, images)
+    model = onnx.load(tmp_path / "int8-static.onnx")
+    weights = [one for one in model.graph.initializer if len(one.dims) == 4]
+    largest = max(np.abs(onnx.numpy_helper.to_array(one).astype(int)).max() for one in weights)
+    assert 32 < largest <= 64
