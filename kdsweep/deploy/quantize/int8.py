@@ -15,7 +15,8 @@ from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.runtimes import IMAGES
 from kdsweep.errors import UserError
 
-CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+MINMAX = "minmax"
+CALIBRATIONS = {MINMAX: "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 LINEAR = ["MatMul", "Gemm"]  # what dynamic quantization is for
 
 
@@ -31,6 +32,15 @@ class CalibrationBatches:
         return None if batch is None else {IMAGES: batch}
 
 
+def of_equal_size(batches: Iterable[Any]) -> Iterator[Any]:
+    """Without a smaller last batch, which ONNX Runtime's histograms cannot hold."""
+    size = 0
+    for batch in batches:
+        size = size or len(batch)
+        if len(batch) == size:
+            yield batch
+
+
 def quantize_static(
     source: Path,
     target: Path,
@@ -43,7 +53,8 @@ def quantize_static(
 
     Args:
         batches: what the ranges of activations are read from.
-        calibration: how they are read, a key of `CALIBRATIONS`.
+        calibration: how they are read, a key of `CALIBRATIONS`. All but `minmax` keep every
+            activation of all batches in memory.
         reduce_range: weights of 7 bits, for x86 CPUs without VNNI, which saturate sums of 8 bits.
 
     Raises UserError if ONNX Runtime cannot quantize the file.
@@ -57,7 +68,7 @@ def quantize_static(
             runtime.quantize_static(
                 str(prepared),
                 str(target),
-                CalibrationBatches(batches),
+                CalibrationBatches(batches if calibration == MINMAX else of_equal_size(batches)),
                 quant_format=runtime.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range,

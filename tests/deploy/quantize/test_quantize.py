@@ -14,6 +14,7 @@ from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages, random_images
 from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.deploy.quantize.int8 import of_equal_size
 from kdsweep.deploy.quantize.measure import measure
 from kdsweep.deploy.quantize.options import images_for, options_of
 from kdsweep.deploy.quantize.quantize import Quantized, quantize, show
@@ -143,6 +144,12 @@ def test_figures_are_those_of_the_predictions() -> None:
     assert (second.against.only_first, second.against.only_second) == (2, 1)
     assert second.to_json()["difference"] == -0.25
     assert logits_of(variants[0].run, preprocessing, images).shape == (4, 2)
+
+
+def test_a_smaller_last_batch_is_left_out_of_histograms() -> None:
+    batches = [np.zeros((4, 1)), np.ones((4, 1)), np.zeros((1, 1))]
+    assert [len(one) for one in of_equal_size(batches)] == [4, 4]
+    assert [len(one) for one in of_equal_size(batches[2:])] == [1]
 
 
 class TestOptions:
