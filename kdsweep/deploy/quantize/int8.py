@@ -6,7 +6,8 @@ output channel of a weight, and one for each activation.
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _quantizing() -> Iterator[None]:
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        with silenced():
+        with silenced(), redirect_stdout(StringIO()):
             yield
     except Exception as error:
         from kdsweep.common.text import error_reason
