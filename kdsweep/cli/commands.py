@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, predict
+from kdsweep.cli import cache, deploy_commands, predict
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 app.add_typer(cache.app, name="cache")
 app.command()(predict.predict)
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.quantize)
+app.command()(deploy_commands.bench)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
