@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, predict, ship
+from kdsweep.cli import cache, deploy_commands, predict, ship
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -23,8 +23,12 @@ app = typer.Typer(
 )
 app.add_typer(cache.app, name="cache")
 app.command()(predict.predict)
-for command in (ship.promote, ship.push, ship.demo):
-    app.command()(command)
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.quantize)
+app.command()(deploy_commands.bench)
+app.command()(ship.promote)
+app.command()(ship.push)
+app.command()(ship.demo)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)

@@ -8,4 +8,8 @@
 - sources: find_bundle, load
 - classifier: Classifier
 - predictions: Predictions, Prediction
+- evaluation_images: what a classifier and files made of it are compared on
+- export: `kdsweep export`; quantize: `kdsweep quantize`; bench: `kdsweep bench`
+- runtimes, timing: how models are run, and timed in turns
+- run_record: files and figures, kept with the run
 """

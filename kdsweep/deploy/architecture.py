@@ -16,6 +16,7 @@ from kdsweep.common.validation import as_typed
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
 from kdsweep.models.components.input_normalization import EXPECTED, Normalization, adapt_input
+from kdsweep.models.quantization_aware import without_rounding
 
 ALLOWED = ("kdsweep.models.*", "torchvision.models.*")
 # Options of networks that name weights to download; the values with which nothing is.
@@ -26,8 +27,12 @@ TRANSFORMS_INPUT = "transform_input"  # attribute of torchvision's GoogLeNet and
 def described(
     node: Mapping[str, Any], in_shape: tuple[int, ...], num_classes: int
 ) -> dict[str, Any]:
-    """A config node of a network with its arguments, and without weights to download."""
-    return {**_without_downloads(node), "in_shape": list(in_shape), "num_classes": num_classes}
+    """A config node of a network with its arguments, and without weights to download.
+
+    One that was trained with rounding is described without it.
+    """
+    plain = _without_downloads(without_rounding(node))
+    return {**plain, "in_shape": list(in_shape), "num_classes": num_classes}
 
 
 def expectation(model: nn.Module) -> dict[str, Any]:

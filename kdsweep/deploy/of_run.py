@@ -60,7 +60,7 @@ def write_missing_manifest(folder: Path) -> None:
 
     Neither is needed again then. Raises UserError if one of them is not there.
     """
-    result, config = read_result(folder), _recorded_config(folder)
+    result, config = read_result(folder), recorded_config(folder)
     assert result is not None, "the run has finished"
     try:
         with torch.random.fork_rng():
@@ -84,7 +84,8 @@ def write_missing_manifest(folder: Path) -> None:
     note_once(f"{folder}: its {CLASSIFIER} was written from its {CONFIG} and the data set")
 
 
-def _recorded_config(folder: Path) -> RunConfig:
+def recorded_config(folder: Path) -> RunConfig:
+    """The config of a finished run. Raises UserError if it is missing or damaged."""
     config, result = read_run_config(folder), read_result(folder)
     if config is None:
         raise UserError(

@@ -20,7 +20,8 @@ from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 SOURCE = "SOURCE"
-MODELS = "models:/"  # how MLflow writes the address of a registered model
+MODELS = "models:/"  # how MLflow writes the address of a model
+MODEL_ID = "m-"  # how the id of a model begins that a run has logged
 
 
 def load(
@@ -107,22 +108,17 @@ def _of_file(path: Path, key: str) -> Path:
     return path.parent
 
 
-class _Registered(NamedTuple):
-    name: str
-    version: str
-
-
 def _registered(source: str, store: MLflowStore, downloads: Path, key: str) -> Path:
-    """The files of a model that is registered in MLflow, downloaded."""
+    """The files of a model in MLflow, downloaded; those of a version never change."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        name, version = _version(source.removeprefix(MODELS), store)
-        target = downloads / "models" / name / version
+        label, location = _location(source.removeprefix(MODELS), store)
+        target = downloads / "models" / label
         target.mkdir(parents=True, exist_ok=True)
-        address = f"{MODELS}{name}/{version}"
-        folder = download_artifacts(address, dst_path=str(target), tracking_uri=store.uri)
+        # Not `models:/...`: MLflow looks that up in the registry of its environment.
+        folder = download_artifacts(location, dst_path=str(target), tracking_uri=store.uri)
     except (MlflowException, ValueError) as error:
         raise UserError(
             f"{key} must be a model registered in MLflow, {MODELS}NAME@ALIAS or"
@@ -134,14 +130,32 @@ def _registered(source: str, store: MLflowStore, downloads: Path, key: str) -> P
     return found[0].parent
 
 
-def _version(word: str, store: MLflowStore) -> _Registered:
-    """The version that `NAME@ALIAS`, `NAME/VERSION` or `NAME/latest` stands for."""
+class _Place(NamedTuple):
+    label: str  # a path that no other model has
+    location: str  # of its files
+
+
+def _location(word: str, store: MLflowStore) -> _Place:
+    """Where `NAME@ALIAS`, `NAME/VERSION`, `NAME/latest` or a model's id, `m-...`, has its files."""
+    if word.startswith(MODEL_ID):
+        return _Place(word, store.client.get_logged_model(word).artifact_location)
+    name, version = _version(word, store)
+    location = store.client.get_model_version_download_uri(name, version)
+    logged = location.removeprefix(MODELS)
+    if logged != location:  # a version of a model that a run has logged
+        location = store.client.get_logged_model(logged).artifact_location
+    return _Place(f"{name}/{version}", location)
+
+
+def _version(word: str, store: MLflowStore) -> tuple[str, str]:
+    """The name and the version that a word stands for."""
     name, at, alias = word.partition("@")
     if at:
-        found = store.client.get_model_version_by_alias(name, alias)
-        return _Registered(name, str(found.version))
+        return name, str(store.client.get_model_version_by_alias(name, alias).version)
     name, _, version = word.partition("/")
     if version == "latest":
         versions = store.client.search_model_versions(f"name = '{name}'")
         version = str(max((int(one.version) for one in versions), default=""))
-    return _Registered(name, str(int(version)))
+    if not version.isdecimal():
+        raise ValueError("it names neither a version nor an alias")
+    return name, version
