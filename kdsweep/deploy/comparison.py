@@ -83,15 +83,16 @@ def _head(one: Seen, classes: Sequence[str]) -> str:
         f"<th class='{one.role}'><span class='kd-role'>{one.role}</span>"
         f" <span class='kd-name'>{escape(one.name)}</span>"
         f"<div class='kd-label'>{label}</div>"
-        f"<div class='kd-small'>{one.milliseconds:.2f} ms, {one.parameters:,} parameters</div></th>"
+        f"<div class='kd-small'>{one.milliseconds:.2f} ms<br>{one.parameters:,} parameters</div></th>"
     )
 
 
 def _row(name: str, values: Sequence[float]) -> str:
     roles = (TEACHER, STUDENT) if len(values) > 1 else (STUDENT,)
     cells = "".join(
-        f"<td class='{role}'><div class='kd-bar' style='width:{max(100 * value, 0.2):.2f}%'></div>"
-        f"<span>{_percent(value)}</span></td>"
+        f"<td class='{role}'><div class='kd-value'><div class='kd-track'>"
+        f"<div class='kd-bar' style='width:{100 * value:.2f}%'></div></div>"
+        f"<span>{_percent(value)}</span></div></td>"
         for role, value in zip(roles, values, strict=True)
     )
     return f"<tr><td class='kd-class'>{escape(name)}</td>{cells}</tr>"

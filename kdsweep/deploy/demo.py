@@ -23,21 +23,23 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-seri
 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
-.kd { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.kd th { text-align: left; font-weight: 400; padding: 0 .6rem .7rem; vertical-align: bottom; }
-.kd td { padding: .28rem .6rem; border-top: 1px solid var(--border-color-primary); }
-.kd th:not(:first-child), .kd td:not(:first-child) { width: 40%; }
+.kd { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
+.kd, .kd th, .kd td { border: none !important; }
+.kd th { text-align: left; font-weight: 400; padding: 0 .8rem .8rem !important; }
+.kd td { padding: .22rem .8rem !important; }
+.kd th:not(:first-child), .kd td:not(:first-child) { width: 42%; }
 .kd .kd-class { text-align: right; font-weight: 600; overflow-wrap: anywhere; }
-.kd-role { font-weight: 600; } .teacher .kd-role { color: #b34700; }
-.student .kd-role { color: #0072b2; }
-.kd-name, .kd-small, .kd-note, .kd-empty { color: var(--body-text-color-subdued); }
+.kd-role { font-weight: 600; }
+.kd .teacher { --network: #b34700; } .kd .student { --network: #0072b2; }
+.kd-role { color: var(--network); }
+.kd-name, .kd-small, .kd-note, .kd-empty { opacity: .72; }
 .kd-small, .kd-note { font-size: .86rem; }
+.kd-note { margin: .8rem .8rem 0; }
 .kd-label { font-size: 1.6rem; font-weight: 600; line-height: 1.3; overflow-wrap: anywhere; }
-.kd td:not(.kd-class) { position: relative; }
-.kd td span { position: relative; padding-left: .45rem; }
-.kd-bar { position: absolute; left: .6rem; top: 18%; height: 64%; border-radius: 2px;
-  max-width: calc(100% - 1.2rem); }
-.teacher .kd-bar { background: #b3470055; } .student .kd-bar { background: #0072b255; }
+.kd-value { display: flex; align-items: center; gap: .6rem; }
+.kd-value span { width: 5.2rem; text-align: right; white-space: nowrap; }
+.kd-track { flex: 1; height: .8rem; border-radius: 2px; background: #8882; }
+.kd-bar { height: 100%; border-radius: 2px; background: var(--network); }
 """
 
 

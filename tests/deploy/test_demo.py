@@ -56,7 +56,7 @@ def test_an_image_is_classified_by_both_networks(sweep: Outcome, browser: Browse
         page.locator("input[type=file]").set_input_files(picture)
         student = page.locator(".kd th.student")
         expect(student.locator(".kd-label")).to_have_text(expected.label)
-        expect(student).to_contain_text(re.compile(r"\d ms, [\d,]+ parameters"))
+        expect(student).to_contain_text(re.compile(r"\d ms\s*[\d,]+ parameters"))
         expect(page.locator(".kd th.teacher .kd-label")).to_be_visible()
         assert max(bars(page, "student")) == pytest.approx(100 * expected.probability, abs=0.01)
         cold = bars(page, "teacher")

@@ -11,6 +11,8 @@ from kdsweep.common.files import read_json
 from kdsweep.deploy.registry import promote
 from kdsweep.report.sources.address import Address
 
+TRAINING = "workflowType=machine_learning"
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -26,7 +28,7 @@ def test_the_models_of_a_sweep(command: Command, browser: Browser) -> None:
     promote(str(outcome.sweep / "0"), "student", "champion", Address())
     experiment = read_json(outcome.sweep / "sweep.json")["experiment_id"]
     with mlflow_ui(outcome.folder) as address:
-        page = visit(browser, f"{address}/#/experiments/{experiment}/models")
+        page = visit(browser, f"{address}/#/experiments/{experiment}/models?{TRAINING}")
         for T in (1, 4):
             expect(page.get_by_text(f"kl T={T} alpha=0_5 seed=0").first).to_be_visible()
         expect(page.get_by_text("student").first).to_be_visible()
