@@ -83,7 +83,8 @@ def _head(one: Seen, classes: Sequence[str]) -> str:
         f"<th class='{one.role}'><span class='kd-role'>{one.role}</span>"
         f" <span class='kd-name'>{escape(one.name)}</span>"
         f"<div class='kd-label'>{label}</div>"
-        f"<div class='kd-small'>{one.milliseconds:.2f} ms<br>{one.parameters:,} parameters</div></th>"
+        f"<div class='kd-small'>{one.milliseconds:.2f} ms<br>{one.parameters:,} parameters"
+        "</div></th>"
     )
 
 

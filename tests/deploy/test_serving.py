@@ -100,6 +100,7 @@ def test_a_real_server_gives_the_answers_of_kdsweep(
             with pytest.raises(urllib.error.HTTPError) as caught:
                 ask(address, {"inputs": [bad]})
             assert caught.value.code == 400
+            caught.value.close()
     assert channels in (1, 3)
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
