@@ -24,7 +24,7 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-seri
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 .kd { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
-.kd, .kd th, .kd td { border: none !important; }
+.kd, .kd thead, .kd tr, .kd th, .kd td { border: none !important; }
 .kd th { text-align: left; font-weight: 400; padding: 0 .8rem .8rem !important; }
 .kd td { padding: .22rem .8rem !important; }
 .kd th:not(:first-child), .kd td:not(:first-child) { width: 42%; }
