@@ -101,8 +101,9 @@ class Recorder:
         self._is_restart = (self.folder / run_dir.RUN).exists()
         earlier = read_run_metadata(self.folder) or {}
         is_same = earlier.get("fingerprint") == info.fingerprint
-        # What an interrupted process had not uploaded yet is among those.
-        self._pending_rows.extend(run_dir.truncate_rows(self.folder, resume_epoch))
+        kept = run_dir.truncate_rows(self.folder, resume_epoch)
+        if self.store is not None:  # an interrupted process may not have uploaded all of them
+            self._pending_rows.extend(kept)
         self._on_open = on_open
         self._started = now_ms()
         metadata = {key: value for key, value in vars(info).items() if key not in OTHER_FILES}
@@ -130,7 +131,8 @@ class Recorder:
             for name, value in metrics.items():
                 self._events.add_scalar(name, value, epoch)
             self._events.flush()
-        self._pending_rows.append(row)
+        if self.store is not None:
+            self._pending_rows.append(row)
         self._upload_within(UPLOAD_SECONDS)
 
     def log(self, line: str) -> None:
