@@ -195,7 +195,7 @@ class Recorder:
             store,
             self.folder / run_dir.RUN,
             may_exist=self._is_restart,
-            tags=run_sync.end_tags(result),
+            ended=result,
         )
         if not is_new:
             run.points = store.points(run.run_id, run.latest)

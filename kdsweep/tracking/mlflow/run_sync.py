@@ -47,7 +47,7 @@ def sync_run(
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
     result = read_result(folder)  # before the rows: only then these are all of its rows
     rows = run_dir.read_rows(folder)
-    run, is_new = find_or_create(store, folder / run_dir.RUN, tags=end_tags(result))
+    run, is_new = find_or_create(store, folder / run_dir.RUN, ended=result)
     if not is_new:
         run.points = store.points(run.run_id, run.latest)
     end = rows[-1]["time"] if rows else None
@@ -93,7 +93,8 @@ def upload(
     store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags)
     _upload_files(store, run.run_id, folder, result, pictures)
     store.finish(run.run_id, as_status(result.status), end_time_ms)
-    update_file(folder / run_dir.RUN, content.get("started"), {"shipped": True})
+    facts = {"mlflow_run_id": run.run_id, "shipped": True}
+    update_file(folder / run_dir.RUN, content.get("started"), facts)
     return len(missing)
 
 
@@ -188,18 +189,20 @@ def find_or_create(
     path: Path,
     *,
     may_exist: bool = True,
-    tags: Mapping[str, str] | None = None,
+    ended: RunResult | None = None,
 ) -> tuple[RunState, bool]:
     """The file's MLflow run, and whether it had to be created; its id is kept in the file.
 
     With `may_exist` a run is looked for that was created without its id being kept, because the
-    process died or MLflow's response was lost. ``tags`` are further ones of a new run.
+    process died or MLflow's response was lost. A new run that has ``ended`` has the tags of its end
+    from the start, and `upload` keeps its id.
     """
     content = read_json(path)
     run_id, started = content.get("mlflow_run_id"), content.get("started")
     if run_id and (known := store.read_run(run_id)) is not None:
         return known, False
-    own, facts = _own_tags(path, content), {}
+    own, parent = _own_tags(path, content), content.get("parent_run_id")
+    facts: dict[str, object] = {}
     run_id = store.find_run(own) if may_exist else None
     run = None if run_id is None else store.read_run(run_id)
     if is_new := run is None:
@@ -207,13 +210,14 @@ def find_or_create(
         run = store.new_run(
             name=content["name"],
             parent_id=parent,
-            tags={**(content.get("tags") or {}), **own, **(tags or {})},
+            tags={**(content.get("tags") or {}), **own, **end_tags(ended)},
             start_time_ms=started,
         )
         if path.name != TRIAL:
             facts["parent_run_id"] = parent
-    with suppress(OSError):  # a full disk: the run is found again by its tags
-        update_file(path, started, {"mlflow_run_id": run.run_id, **facts})
+    if not is_new or ended is None or content.get("parent_run_id") != parent:
+        with suppress(OSError):  # a full disk: the run is found again by its tags
+            update_file(path, started, {"mlflow_run_id": run.run_id, **facts})
     return run, is_new
 
 
