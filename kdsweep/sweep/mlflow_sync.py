@@ -120,7 +120,7 @@ def _sync_run(run: Path, store: MLflowStore, above: str | None) -> int:
     note = read_run_metadata(run) or {}
     noted = note.get("parent_run_id")
     if (trial := find_trial_dir(run)) is not None:
-        above, _ = ensure_run(store, trial / TRIAL)
+        above = ensure_run(store, trial / TRIAL)
     # Searches of earlier versions noted the trial's own MLflow run, and wrote no trial.json.
     if above != noted and not (noted and store.has_run(noted)):
         write_json_atomic(run / run_dir.RUN, note | {"parent_run_id": above})

@@ -18,6 +18,7 @@ from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, writ
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult
@@ -25,6 +26,8 @@ from kdsweep.tracking.run_dir import Row
 
 OTHER_FILES = ("config_yaml", "overrides")  # what run.json does not have of `RunInfo`
 TENSORBOARD = "tensorboard"  # folder of a run for its metrics as event files
+# What happens to a run within so many seconds is one upload; MLflow's pages load charts less often.
+UPLOAD_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +70,20 @@ class Recorder:
         self._tensorboard = tensorboard
         self._events: Any = None  # TensorBoard's writer
         self.uploads = uploads or UploadQueue(threaded=False)
-        self.run_id: str | None = None
+        self._run: RunState | None = None  # what MLflow has of it, once it is open
         self._upload_key = str(folder)  # names this run in the upload queue
         self._started = 0  # of this attempt, as in run.json
-        # Written and not yet uploaded; a slow store gets many in one batch.
+        self._is_restart = False
+        self._on_open: Callable[[str], object] | None = None
+        # Written and not yet uploaded: all of them go to MLflow in one batch.
         self._pending_rows: deque[Row] = deque()
-        self._already: set[tuple[str, int]] = set()  # (metric, step) in MLflow
+        self._result: RunResult | None = None  # of a run that has ended
+        self._pictures: list[Path] = []
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the MLflow run, once it is open."""
+        return None if self._run is None else self._run.run_id
 
     def start(
         self,
@@ -88,10 +99,13 @@ class Recorder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / run_dir.RESULT).unlink(missing_ok=True)  # it is running again
-        is_restart = (self.folder / run_dir.RUN).exists()
+        self._is_restart = (self.folder / run_dir.RUN).exists()
         earlier = read_run_metadata(self.folder) or {}
         is_same = earlier.get("fingerprint") == info.fingerprint
         kept = run_dir.truncate_rows(self.folder, resume_epoch)
+        if self.store is not None:  # an interrupted process may not have uploaded all of them
+            self._pending_rows.extend(kept)
+        self._on_open = on_open
         self._started = now_ms()
         metadata = {key: value for key, value in vars(info).items() if key not in OTHER_FILES}
         metadata["mlflow_run_id"] = earlier.get("mlflow_run_id") if is_same else None
@@ -108,8 +122,7 @@ class Recorder:
 
             # Points of epochs that are trained again are replaced.
             self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
-        if self.store is not None:
-            self._submit(partial(self._open_run, self.store, kept, is_restart, on_open))
+        self._upload_within(UPLOAD_SECONDS)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics, or those on the test set under the last epoch's number."""
@@ -121,7 +134,7 @@ class Recorder:
             self._events.flush()
         if self.store is not None:
             self._pending_rows.append(row)
-            self._submit(partial(self._upload_rows, self.store))
+        self._upload_within(UPLOAD_SECONDS)
 
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""
@@ -137,71 +150,76 @@ class Recorder:
         try:
             write_json_atomic(self.folder / run_dir.RESULT, result.to_json())
         except OSError:
+            self._upload_within(0)
             if self.store is not None:
                 path, status = self.folder / run_dir.RUN, run_sync.as_status(result.status)
                 self._submit(partial(run_sync.close_run, self.store, path, status))
             raise
         if self._events is not None:
             self._events.close()
+        self._pictures = list(pictures)
+        self._result = result
+        self._upload_within(0)
+
+    def _upload_within(self, seconds: float) -> None:
+        """Have all that is new uploaded, together with what is still to come in so many seconds."""
         if self.store is not None:
-            self._submit(partial(self._upload_end, self.store, list(pictures)))
+            self._submit(self._upload, within=seconds)
 
-    def _open_run(
-        self,
-        store: MLflowStore,
-        kept: list[Row],
-        may_exist: bool,
-        on_open: Callable[[str], object] | None = None,
-    ) -> None:
-        """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run_id, is_new = run_sync.ensure_run(store, self.folder / run_dir.RUN, may_exist=may_exist)
-        if not is_new:
-            store.reopen(run_id)
-            store.drop_tags(run_id, run_sync.ENDED_TAGS)
-            self._already = store.logged(run_id)
-        self.run_id = run_id
-        run_sync.upload_start(store, run_id, self.folder)
-        # What the interrupted process had not uploaded yet.
-        store.log_missing(run_id, kept, self._already)
-        if on_open is not None:
-            on_open(run_id)
-
-    def _upload_rows(self, store: MLflowStore) -> None:
-        """Upload rows that are written and not uploaded; after an outage, all that MLflow lacks."""
-        if not self._is_current():
+    def _upload(self) -> None:
+        """Upload all that is written and not uploaded; after an outage, all that MLflow lacks."""
+        if (store := self.store) is None or not self._is_current():
             return
-        if self.run_id is None:
-            self._open_run(store, [], may_exist=True)
+        is_first = self._run is None
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)
-            return
-        assert self.run_id is not None, "it is open"
-        rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
-        # A resumed run repeats epochs, of which MLflow has some metrics.
-        store.log_missing(self.run_id, rows, self._already)
-
-    def _upload_end(self, store: MLflowStore, pictures: list[Path]) -> None:
-        if not self._is_current():
-            return
-        if self.run_id is None or self._upload_key in self.uploads.pending_runs:
-            self._upload_missing(store, pictures)
         else:
-            self._upload_rows(store)
-            run_sync.upload_end(store, self.run_id, self.folder, pictures)
+            result = self._result  # before the rows: only then these are all of them
+            rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
+            run = self._run or self._open_run(store, result)
+            self._run = run
+            run_sync.upload(
+                store,
+                run,
+                self.folder,
+                rows,
+                result,
+                with_start=is_first,
+                pictures=self._pictures,
+            )
+        if is_first and self._on_open is not None and self.run_id is not None:
+            self._on_open(self.run_id)
+
+    def _open_run(self, store: MLflowStore, result: RunResult | None) -> RunState:
+        """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
+        run, is_new = run_sync.find_or_create(
+            store,
+            self.folder / run_dir.RUN,
+            may_exist=self._is_restart,
+            ended=result,
+        )
+        if not is_new:
+            run.points = store.points(run.run_id, run.latest)
+            if result is None:
+                store.reopen(run.run_id)
+                for key in run.tags.keys() & run_sync.ENDED_TAGS:
+                    store.client.delete_tag(run.run_id, key)
+                    del run.tags[key]
+        return run
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""
         with UPDATE_LOCK:
             return bool(read_json(self.folder / run_dir.RUN)["started"] == self._started)
 
-    def _upload_missing(self, store: MLflowStore, pictures: Iterable[Path] = ()) -> None:
+    def _upload_missing(self, store: MLflowStore) -> None:
         """Upload all that MLflow lacks of the run."""
         written = len(self._pending_rows)
-        run_sync.sync(self.folder, store, pictures)
+        self._run, _ = run_sync.sync_run(self.folder, store, self._pictures)
         for _ in range(written):  # rows that have been written since are still pending
             self._pending_rows.popleft()
         self.uploads.pending_runs.discard(self._upload_key)
         logger.info("MLflow has caught up with run %s.", self._upload_key)
 
-    def _submit(self, function: Callable[[], object]) -> None:
-        self.uploads.submit(self._upload_key, function, folder=self.folder)
+    def _submit(self, function: Callable[[], object], within: float = 0.0) -> None:
+        self.uploads.submit(self._upload_key, function, folder=self.folder, within=within)

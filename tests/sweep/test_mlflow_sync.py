@@ -131,7 +131,7 @@ def test_a_store_that_does_not_work_is_one_sentence(
             "API request to http://x/api failed with exception: Connection refused"
         )
 
-    monkeypatch.setattr(MLflowStore, "log_missing", away)
+    monkeypatch.setattr(MLflowStore, "log", away)
     code, message = call("sync", run_in(home / "0"), "--uri", "sqlite:///mlflow.db")
     assert code == 1
     assert message.strip() == (

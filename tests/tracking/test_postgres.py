@@ -93,7 +93,7 @@ def test_everything_is_cut_to_what_the_columns_hold(address: str, tmp_path: Path
     run = store.create_run(
         name=long, parent_id=None, tags={f"tag.{long}": long}, params={f"param.{long}": long}
     )
-    store.log_rows(run, [make_row(epoch, 0, {f"train/{long}": epoch + 1.0}) for epoch in (0, 1)])
+    store.log(run, rows=[make_row(epoch, 0, {f"train/{long}": epoch + 1.0}) for epoch in (0, 1)])
     dataset = {"name": long, "digest": long, "context": "training", "profile": {"classes": long}}
     store.log_dataset(run, dataset)
     store.set_tags(run, {"other": "é" * 9000})

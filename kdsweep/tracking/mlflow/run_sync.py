@@ -3,7 +3,7 @@
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any, get_args
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
+from kdsweep.tracking.mlflow.entities import mlflow_key, tag_values
 from kdsweep.tracking.mlflow.logged_model import is_wanted, log_model
+from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 from kdsweep.tracking.result import RunResult
+from kdsweep.tracking.run_dir import Row
 
 PRUNED_TAG = "kdsweep.pruned"
 # MLflow has no state PRUNED; a tag has it.
@@ -34,72 +37,133 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     A run that MLflow has never seen is created. A folder without result.json keeps its run as it
     is: it may still be training. Raises ValueError for a folder that is no run folder.
     """
+    return sync_run(folder, store, pictures)[1]
+
+
+def sync_run(
+    folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()
+) -> tuple[RunState, int]:
+    """As `sync`; returns the state of the run as well."""
     if not (folder / run_dir.RUN).exists():
         raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
-    run_id, _ = ensure_run(store, folder / run_dir.RUN)
-    upload_start(store, run_id, folder)
-    has_ended = read_result(folder) is not None  # before: only then these are all of its rows
+    result = read_result(folder)  # before the rows: only then these are all of its rows
     rows = run_dir.read_rows(folder)
-    uploaded = store.log_missing(run_id, rows)
-    if has_ended:
-        upload_end(store, run_id, folder, pictures, rows[-1]["time"] if rows else None)
-    return uploaded
+    run, is_new = find_or_create(store, folder / run_dir.RUN, ended=result)
+    if not is_new:
+        run.points = store.points(run.run_id, run.latest)
+    end = rows[-1]["time"] if rows else None
+    missing = upload(store, run, folder, rows, result, pictures=pictures, end_time_ms=end)
+    run.points |= {(mlflow_key(key), row["epoch"]) for row in rows for key in row["metrics"]}
+    return run, missing
 
 
-def upload_start(store: MLflowStore, run_id: str, folder: Path) -> None:
-    """Upload what is known of a run before its first epoch."""
+def upload(
+    store: MLflowStore,
+    run: RunState,
+    folder: Path,
+    rows: Sequence[Row],
+    result: RunResult | None,
+    *,
+    with_start: bool = True,
+    pictures: Iterable[Path] = (),
+    end_time_ms: int | None = None,
+) -> int:
+    """Upload what MLflow lacks of a run, in one batch; returns how many rows that were.
+
+    Args:
+        run: what MLflow has of it.
+        rows: those that it may lack.
+        result: of a run that has ended, whose state is set last of all.
+        with_start: whether it may lack what is known before the first epoch.
+        pictures: of a run that has ended, with those in its folder.
+        end_time_ms: when it ended; by default now.
+    """
+    content = read_json(folder / run_dir.RUN)
+    params: Mapping[str, object] = {}
+    if with_start:
+        _upload_start(store, run.run_id, folder, content)
+        params = run.missing_params(content.get("params") or {})
+    missing = run.missing_rows(rows)
+    if result is None:
+        store.log(run.run_id, params=params, rows=missing)
+        return len(missing)
+    for key in (run.tags.keys() & ENDED_TAGS) - end_tags(result).keys():
+        store.client.delete_tag(run.run_id, key)
+    outcome = _outcome(run, folder, result, int(content["started"]))
+    tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
+    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags)
+    _upload_files(store, run.run_id, folder, result, pictures)
+    store.finish(run.run_id, as_status(result.status), end_time_ms)
+    facts = {"mlflow_run_id": run.run_id, "shipped": True}
+    update_file(folder / run_dir.RUN, content.get("started"), facts)
+    return len(missing)
+
+
+def _upload_start(
+    store: MLflowStore, run_id: str, folder: Path, content: Mapping[str, Any]
+) -> None:
+    """Upload the files and the data set of a run, known before its first epoch."""
     for name in (run_dir.CONFIG, run_dir.OVERRIDES):
         store.log_artifact(run_id, folder / name, "config")
-    dataset = read_json(folder / run_dir.RUN).get("dataset")
-    if dataset:
+    if dataset := content.get("dataset"):
         store.log_dataset(run_id, dataset)
 
 
-def upload_end(
-    store: MLflowStore,
-    run_id: str,
-    folder: Path,
-    pictures: Iterable[Path] = (),
-    end_time_ms: int | None = None,
+def _upload_files(
+    store: MLflowStore, run_id: str, folder: Path, result: RunResult, pictures: Iterable[Path]
 ) -> None:
-    """Upload what a run has ended with: its files, its figures, then its state, last of all."""
-    run, rows = read_json(folder / run_dir.RUN), run_dir.read_rows(folder)
-    result = read_result(folder)
-    assert result is not None
+    """Upload the files that a run has ended with."""
     if result.mlflow_run_id != run_id:
-        result = replace(result, mlflow_run_id=run_id)
         with suppress(OSError):
-            write_json_atomic(folder / run_dir.RESULT, result.to_json())
+            noted = replace(result, mlflow_run_id=run_id)
+            write_json_atomic(folder / run_dir.RESULT, noted.to_json())
     for name in (run_dir.WEIGHTS, run_dir.CLASSIFIER):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name, "checkpoint")
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    # The time of the last row is the same each time that the end is uploaded.
-    _upload_outcome(store, run_id, result, rows[-1]["time"] if rows else int(run["started"]))
     if is_wanted(folder):
         log_model(store, run_id, folder)
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
-    store.finish(run_id, as_status(result.status), end_time_ms)
-    update_file(folder / run_dir.RUN, run.get("started"), {"shipped": True})
 
 
-def _upload_outcome(store: MLflowStore, run_id: str, result: RunResult, time_ms: int) -> None:
-    """Upload what no epoch has logged, so that MLflow alone has all of result.json."""
-    known = {key: value for key, value in result.to_json().items() if value is not None}
-    metrics = {key: float(known[key]) for key in END_METRICS if key in known}
+def end_tags(result: RunResult | None) -> dict[str, str]:
+    """The tags of how a run has ended, none of one that has not.
+
+    With them and `_outcome`, MLflow alone has all of result.json.
+    """
+    if result is None:
+        return {}
+    known = _known(result)
     tags = {tag: str(known[key]) for key, tag in END_TAGS.items() if key in known}
     if result.status == "PRUNED":  # MLflow has no such state
         tags[PRUNED_TAG] = "true"
-    step = max((result.epochs or 0) - 1, 0)
     if result.status != "FINISHED":
-        tags |= {SO_FAR_TAGS[key]: repr(value) for key, value in metrics.items()}
-        metrics = {}
-    store.log_outcome(
-        run_id, {"epoch": step, "time": time_ms, "metrics": {**metrics}}, tags, ENDED_TAGS
-    )
+        tags |= {SO_FAR_TAGS[k]: repr(float(known[k])) for k in END_METRICS if k in known}
+    return tag_values(tags)
+
+
+def _outcome(run: RunState, folder: Path, result: RunResult, started: int) -> list[Row]:
+    """The row of what no epoch has logged of a finished run, and MLflow has otherwise or not."""
+    if result.status != "FINISHED":
+        return []
+    known = _known(result)
+    metrics: dict[str, float | None] = {
+        key: float(known[key])
+        for key in END_METRICS
+        if key in known and run.latest.get(key) != float(known[key])
+    }
+    # The time of the last row is the same each time that the end is uploaded.
+    last = run_dir.read_rows(folder)[-1:]
+    time = last[0]["time"] if last else started
+    return [{"epoch": max((result.epochs or 0) - 1, 0), "time": time, "metrics": metrics}]
+
+
+def _known(result: RunResult) -> dict[str, Any]:
+    """What a result has a value of."""
+    return {key: value for key, value in result.to_json().items() if value is not None}
 
 
 def as_status(status: str) -> Status:
@@ -117,35 +181,48 @@ def update_file(path: Path, started: object, facts: Mapping[str, object]) -> Non
             write_json_atomic(path, {**content, **facts})
 
 
-def ensure_run(store: MLflowStore, path: Path, *, may_exist: bool = True) -> tuple[str, bool]:
-    """The id of the file's MLflow run, and whether it had to be created; it is kept in the file.
+def ensure_run(store: MLflowStore, path: Path) -> str:
+    """The id of the file's MLflow run, which has its params; it is created if it is not there."""
+    run, _ = find_or_create(store, path)
+    store.log_params(run.run_id, run.missing_params(read_json(path).get("params") or {}))
+    return run.run_id
+
+
+def find_or_create(
+    store: MLflowStore,
+    path: Path,
+    *,
+    may_exist: bool = True,
+    ended: RunResult | None = None,
+) -> tuple[RunState, bool]:
+    """The file's MLflow run, and whether it had to be created; its id is kept in the file.
 
     With `may_exist` a run is looked for that was created without its id being kept, because the
-    process died or MLflow's response was lost.
+    process died or MLflow's response was lost. A new run that has ``ended`` has the tags of its end
+    from the start, and `upload` keeps its id.
     """
     content = read_json(path)
     run_id, started = content.get("mlflow_run_id"), content.get("started")
-    if run_id and store.has_run(run_id):
-        return str(run_id), False
-    own, params = _own_tags(path, content), content.get("params") or {}
+    if run_id and (known := store.read_run(run_id)) is not None:
+        return known, False
+    own, parent = _own_tags(path, content), content.get("parent_run_id")
     facts: dict[str, object] = {}
     run_id = store.find_run(own) if may_exist else None
-    if is_new := run_id is None:
+    run = None if run_id is None else store.read_run(run_id)
+    if is_new := run is None:
         parent = _parent(store, path, content)
-        run_id = store.create_run(
+        run = store.new_run(
             name=content["name"],
             parent_id=parent,
-            tags={**(content.get("tags") or {}), **own},
-            params=params,
+            tags={**(content.get("tags") or {}), **own, **end_tags(ended)},
             start_time_ms=started,
         )
         if path.name != TRIAL:
             facts["parent_run_id"] = parent
-    else:
-        store.log_params(run_id, params)
-    with suppress(OSError):  # a full disk: the run is found again by its tags
-        update_file(path, started, {"mlflow_run_id": run_id, **facts})
-    return run_id, is_new
+    if not is_new or ended is None or content.get("parent_run_id") != parent:
+        with suppress(OSError):  # a full disk: the run is found again by its tags
+            update_file(path, started, {"mlflow_run_id": run.run_id, **facts})
+    return run, is_new
 
 
 def close_run(store: MLflowStore, path: Path, status: Status) -> None:
@@ -174,5 +251,5 @@ def _parent(store: MLflowStore, path: Path, content: Mapping[str, Any]) -> str |
         content = read_sweep_metadata(path.parent.parent) or {}
     parent: str | None = content.get("parent_run_id")
     if parent is None and (trial := find_trial_dir(path.parent)) is not None:
-        parent, _ = ensure_run(store, trial / TRIAL)  # if that has not been possible yet
+        parent = ensure_run(store, trial / TRIAL)  # if that has not been possible yet
     return parent

@@ -17,18 +17,19 @@ from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.mlflow.provenance import provenance_tags
+from kdsweep.tracking.mlflow.run_state import Point, RunState, missing_rows
 from kdsweep.tracking.run_dir import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 FOLDER_TAG = "kdsweep.folder"  # path of the folder of a run, a sweep or a trial
 ARTIFACTS = "mlartifacts"  # the default of tracking.artifacts
 PAGE = 1000  # runs of one request
-BATCH_SIZES = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits for one request
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class MLflowStore:
         self.client = client
         self.uri = uri  # absolute, without its password
         self.experiment_id = experiment_id
+        # Of the runs that were created here and have not ended: where their artifacts go, which
+        # MLflow's client would read from the store again.
+        self._artifacts: dict[str, ArtifactRepository] = {}
 
     @classmethod
     def open(cls, uri: str, name: str, artifacts: str = ARTIFACTS, cwd: Path | None = None) -> Self:
@@ -133,28 +137,46 @@ class MLflowStore:
         start_time_ms: int | None = None,
     ) -> str:
         """Create a run with its params and return its id."""
+        run = self.new_run(name=name, parent_id=parent_id, tags=tags, start_time_ms=start_time_ms)
+        self.log_params(run.run_id, params)
+        return run.run_id
+
+    def new_run(
+        self,
+        *,
+        name: str,
+        parent_id: str | None,
+        tags: Mapping[str, str],
+        start_time_ms: int | None = None,
+    ) -> RunState:
+        """Create a run that has nothing but tags, in one request."""
         own = {"mlflow.parentRunId": parent_id} if parent_id else {}
+        all_tags = entities.tag_values({**provenance_tags(), **tags, **own})
         run = self.client.create_run(
             self.experiment_id,
             start_time=start_time_ms,
-            tags=entities.tag_values({**provenance_tags(), **tags, **own}),
+            tags=all_tags,
             run_name=shorten(name, entities.NAME_LENGTH),
         )
         run_id = str(run.info.run_id)
-        self.log_params(run_id, params)
-        return run_id
+        self._artifacts[run_id] = artifact_repository(self.client, run)
+        return RunState(run_id, tags=all_tags)
 
-    def has_run(self, run_id: str) -> bool:
-        """Whether the run is in this store and not deleted."""
+    def read_run(self, run_id: str) -> RunState | None:
+        """What this store has of a run, without its points; None if it is not there, or deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
+                return None
             raise
-        return str(run.info.lifecycle_stage) == "active"
+        return RunState.of(run) if run.info.lifecycle_stage == "active" else None
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the run is in this store and not deleted."""
+        return self.read_run(run_id) is not None
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """The run with these tags, None if there is none."""
@@ -174,10 +196,27 @@ class MLflowStore:
     def finish(self, run_id: str, status: Status, end_time_ms: int | None = None) -> None:
         """Set a run's end state, and its end to now unless given."""
         self.client.set_terminated(run_id, status=status, end_time=end_time_ms)
+        self._artifacts.pop(run_id, None)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        rows: Iterable[Row] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log everything in as few requests as MLflow's limits allow, none if there is nothing."""
+        self.client.log_batch(
+            run_id,
+            metrics=entities.metric_entities(rows),
+            params=entities.param_entities(params or {}),
+            tags=entities.tag_entities(tags or {}),
+        )
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set or overwrite tags."""
-        self._log(run_id, "tags", entities.tag_entities(tags))
+        self.log(run_id, tags=tags)
 
     def drop_tags(self, run_id: str, keys: Iterable[str]) -> None:
         """Delete those of these tags that the run has."""
@@ -186,76 +225,44 @@ class MLflowStore:
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Log the parameters of a run; logging the same again changes nothing."""
-        self._log(run_id, "params", entities.param_entities(params))
+        self.log(run_id, params=params)
 
-    def log_rows(self, run_id: str, rows: Sequence[Row]) -> None:
-        """Log rows of metrics in as few batches as possible."""
-        self._log(run_id, "metrics", entities.metric_entities(rows))
+    def points(self, run_id: str, keys: Iterable[str]) -> set[Point]:
+        """Every (metric, step) that the run has of these metrics."""
+        history = self.client.get_metric_history
+        return {(key, entry.step) for key in keys for entry in history(run_id, key)}
 
-    def log_outcome(
-        self, run_id: str, row: Row, tags: Mapping[str, str], replaces: Iterable[str] = ()
-    ) -> None:
-        """Log the figures and tags of a run that has ended, in as few requests as possible.
-
-        Of the metrics only those are logged whose latest value is another one, so that repeating
-        adds nothing. Tags that the run has among those that this ``replaces`` are deleted.
-        """
-        data = self.client.get_run(run_id).data
-        for key in (data.tags.keys() & set(replaces)) - tags.keys():
-            self.client.delete_tag(run_id, key)
-        changed = {
-            key: value
-            for key, value in row["metrics"].items()
-            if data.metrics.get(entities.mlflow_key(key)) != value
-        }
-        if changed or tags:
-            self.client.log_batch(
-                run_id,
-                metrics=entities.metric_entities([{**row, "metrics": changed}]),
-                tags=entities.tag_entities(tags),
-            )
-
-    def logged(self, run_id: str) -> set[tuple[str, int]]:
+    def logged(self, run_id: str) -> set[Point]:
         """Every (metric, step) the run has."""
-        keys = self.client.get_run(run_id).data.metrics
-        return {
-            (key, entry.step)
-            for key in keys
-            for entry in self.client.get_metric_history(run_id, key)
-        }
+        return self.points(run_id, self.client.get_run(run_id).data.metrics)
 
-    def log_missing(
-        self, run_id: str, rows: Sequence[Row], known: set[tuple[str, int]] | None = None
-    ) -> int:
+    def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:
         """Log what the run does not have yet; returns how many rows had something to add.
 
-        MLflow would show a (metric, step) twice that is logged twice, hence the comparison with
-        those that are ``known``, `logged` by default; what is logged is added to them.
+        MLflow would show a (metric, step) twice that is logged twice.
         """
-        known = self.logged(run_id) if known is None else known
-        missing: list[Row] = []
-        for row in rows:
-            keys = {key: (entities.mlflow_key(key), row["epoch"]) for key in row["metrics"]}
-            absent = {k: v for k, v in row["metrics"].items() if keys[k] not in known}
-            known.update(keys.values())
-            if absent:
-                missing.append({**row, "metrics": absent})
-        self.log_rows(run_id, missing)
+        missing = missing_rows(rows, self.logged(run_id))
+        self.log(run_id, rows=missing)
         return len(missing)
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts, into ``folder`` among them."""
-        self.client.log_artifact(run_id, str(path), folder)
+        if (repository := self._artifacts.get(run_id)) is not None:
+            repository.log_artifact(str(path), folder)
+        else:
+            self.client.log_artifact(run_id, str(path), folder)
 
     def log_dataset(self, run_id: str, dataset: Mapping[str, Any]) -> None:
         """Log which data the run used, and for what: the arguments of `entities.dataset_input`."""
         self.client.log_inputs(run_id, [entities.dataset_input(**dataset)])
 
-    def _log(self, run_id: str, kind: str, items: Sequence[object]) -> None:
-        size = BATCH_SIZES[kind]
-        for start in range(0, len(items), size):
-            batch: dict[str, Any] = {kind: items[start : start + size]}
-            self.client.log_batch(run_id, **batch)
+
+def artifact_repository(client: "MlflowClient", run: "Run") -> "ArtifactRepository":
+    """Where a run's artifacts go, as MLflow's client finds it after reading the run again."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    uri = client.tracking_uri
+    return get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
 
 
 @contextmanager

@@ -71,10 +71,9 @@ def _with_times(rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
 
 def sync_trial(folder: Path, store: MLflowStore) -> int:
     """Make MLflow agree with a trial.json; returns how many rows it lacked."""
-    run_id, _ = run_sync.ensure_run(store, folder / TRIAL)
+    run_id = run_sync.ensure_run(store, folder / TRIAL)
     trial = read_json(folder / TRIAL)
     rows = trial.get("rows", [])
-    store.log_params(run_id, trial["params"])
     uploaded = store.log_missing(run_id, rows)
     if "status" in trial:
         store.set_tags(run_id, trial["tags"])

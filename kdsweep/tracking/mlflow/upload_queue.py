@@ -1,12 +1,11 @@
 """Background uploads to MLflow: errors are logged, never raised in training."""
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from kdsweep.common.text import first_line
 from kdsweep.tracking.disk import has_no_room, is_full
@@ -19,8 +18,16 @@ PAUSE_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
+class Job(NamedTuple):
+    """A call that is to be made for a run."""
+
+    run_id: str
+    function: Callable[[], object]
+    folder: Path | None
+
+
 class UploadQueue:
-    """One thread that calls the submitted functions in order; none of their errors leaves it.
+    """One thread that calls the submitted functions as they are due; none of their errors leaves.
 
     A run with an upload that failed (or was put off) is in ``pending_runs`` until a caller removes
     it. Without a thread (``threaded=False``) `submit` calls the function itself, guarded as well.
@@ -31,7 +38,10 @@ class UploadQueue:
         self._has_warned = False
         self._closed = self._abandoned = False
         self._paused_until = 0.0
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # When each is due at the latest, in the order in which they were submitted. An event is set
+        # instead of called.
+        self._due: dict[Job | threading.Event, float] = {}
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         if threaded:
             # A daemon: one that hangs in a request does not keep the process from ending.
@@ -39,29 +49,39 @@ class UploadQueue:
             self._thread.start()
 
     def submit(
-        self, run_id: str, function: Callable[[], object], *, folder: Path | None = None
+        self,
+        run_id: str,
+        function: Callable[[], object],
+        *,
+        folder: Path | None = None,
+        within: float = 0.0,
     ) -> None:
-        """Have ``function`` called; returns at once.
+        """Have ``function`` called in at most ``within`` seconds; returns at once.
 
-        While the store is away nothing is called, and the run becomes one of `pending_runs`.
+        One that is submitted for a run again before its call has begun is called once, at the
+        earlier time. While the store is away nothing is called, and the run becomes one of
+        `pending_runs`.
 
         ``run_id`` is any name of the run; ``folder`` is the one that a warning advises to sync.
         """
-        job = partial(self._call, run_id, function, folder)
+        job = Job(run_id, function, folder)
         if self._thread is None:
-            job()
+            self._call(job)
         elif self._closed:
             self.pending_runs.add(run_id)
         else:
-            self._jobs.put(job)
+            self._put(job, time.monotonic() + within)
 
     def when_done(self) -> threading.Event:
-        """An event that is set once everything submitted so far is done."""
+        """An event that is set once everything submitted so far is done, which is due now."""
         reached = threading.Event()
         if self._thread is None or not self._thread.is_alive():
             reached.set()
-        else:
-            self._jobs.put(reached.set)
+            return reached
+        with self._changed:
+            now = time.monotonic()
+            self._due = {job: min(due, now) for job, due in self._due.items()} | {reached: now}
+            self._changed.notify()
         return reached
 
     def end_pause(self) -> None:
@@ -76,29 +96,49 @@ class UploadQueue:
         if self._thread is None or self._closed:
             return True
         self._closed = True
-        done = self.when_done()
-        self._jobs.put(None)
-        in_time = done.wait(timeout)
+        in_time = self.when_done().wait(timeout)
         self._abandoned = True
         return in_time
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+    def _put(self, job: Job, due: float) -> None:
+        with self._changed:
+            self._due[job] = min(due, self._due.get(job, due))
+            self._changed.notify()
 
-    def _call(self, run_id: str, function: Callable[[], object], folder: Path | None) -> None:
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            if isinstance(job, threading.Event):
+                job.set()
+            else:
+                self._call(job)
+
+    def _next(self) -> Job | threading.Event | None:
+        """Wait for what is due first; None once the queue is closed and empty."""
+        with self._changed:
+            while self._due or not self._closed:
+                wait: float | None = None
+                if self._due:
+                    job = min(self._due, key=self._due.__getitem__)
+                    wait = self._due[job] - time.monotonic()
+                    if wait <= 0:
+                        del self._due[job]
+                        return job
+                self._changed.wait(wait)
+        return None
+
+    def _call(self, job: Job) -> None:
         start = time.monotonic()
         if self._abandoned or start < self._paused_until:
-            self.pending_runs.add(run_id)
+            self.pending_runs.add(job.run_id)
             return
         try:
-            function()
+            job.function()
         except Exception as error:
             end = time.monotonic()
             if end - start > SLOW_SECONDS:
                 self._paused_until = end + PAUSE_SECONDS
-            self.pending_runs.add(run_id)
-            self._warn_once(run_id, folder, error)
+            self.pending_runs.add(job.run_id)
+            self._warn_once(job.run_id, job.folder, error)
 
     def _warn_once(self, run_id: str, folder: Path | None, error: Exception) -> None:
         # A full disk under the run folders ends training with a message of its own; one under the

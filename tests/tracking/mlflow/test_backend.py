@@ -155,7 +155,7 @@ def test_a_new_database_is_made_in_one_step_over_an_empty_file(
 def open_and_log(folder: str) -> str:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=Path(folder))
     run_id = store.create_run(name="run", parent_id=None, tags={}, params={})
-    store.log_rows(run_id, [make_row(0, 1, {"val/acc": 0.5})])
+    store.log(run_id, rows=[make_row(0, 1, {"val/acc": 0.5})])
     return store.experiment_id
 
 

@@ -105,9 +105,11 @@ def test_long_and_many_params_are_taken_without_a_warning(
 
 def test_what_is_not_finite_is_logged_as_nan(store: MLflowStore) -> None:
     run_id = new_run(store)
-    store.log_rows(
+    store.log(
         run_id,
-        [{"epoch": 0, "time": 1, "metrics": {"a": math.inf, "b": None, "c": math.nan, "d": 1.5}}],
+        rows=[
+            {"epoch": 0, "time": 1, "metrics": {"a": math.inf, "b": None, "c": math.nan, "d": 1.5}}
+        ],
     )
     metrics = store.client.get_run(run_id).data.metrics
     assert [math.isnan(metrics[key]) for key in "abcd"] == [True, True, True, False]
@@ -116,7 +118,7 @@ def test_what_is_not_finite_is_logged_as_nan(store: MLflowStore) -> None:
 def test_only_what_is_missing_is_logged(store: MLflowStore) -> None:
     run_id = new_run(store)
     first, third = {"val/acc": 0.1, "val/loss": 2.0}, {"val/acc": 0.3}
-    store.log_rows(run_id, [make_row(0, 1, first), make_row(2, 3, third)])
+    store.log(run_id, rows=[make_row(0, 1, first), make_row(2, 3, third)])
     rows = [make_row(e, 9, {"val/acc": e / 5, "val/loss": 1.0}) for e in range(3)]
     assert store.log_missing(run_id, rows) == 2
     assert store.log_missing(run_id, rows) == 0
@@ -188,22 +190,10 @@ def test_a_search_returns_the_runs_of_all_pages(
     assert [run.info.run_id for run in store.search("tags.a = '3'")] == [runs[3]]
 
 
-def test_only_another_value_is_logged_again(store: MLflowStore) -> None:
-    run_id = new_run(store)
-    for seconds in (1.0, 1.0, 2.0):
-        store.log_outcome(run_id, make_row(4, 0, {"seconds": seconds, "epochs": 5.0}), {})
-    history = {k: store.client.get_metric_history(run_id, k) for k in ("seconds", "epochs")}
-    assert {key: [m.value for m in found] for key, found in history.items()} == {
-        "seconds": [1.0, 2.0],
-        "epochs": [5.0],
-    }
-    assert store.client.get_run(run_id).data.metrics["seconds"] == 2.0
-
-
-def test_an_outcome_replaces_the_tags_of_an_earlier_one_in_one_batch(
+def test_everything_of_a_run_is_one_request(
     store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = new_run(store, tags={"a": "1", "b": "2", "c": "3"})
+    run_id = new_run(store)
     batches: list[dict[str, object]] = []
     log_batch = store.client.log_batch
 
@@ -212,11 +202,28 @@ def test_an_outcome_replaces_the_tags_of_an_earlier_one_in_one_batch(
         log_batch(run_id, **batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store.client, "log_batch", counted)
-    store.log_outcome(run_id, make_row(0, 1, {"epochs": 1.0}), {"a": "9"}, {"a", "b", "absent"})
+    rows = [make_row(epoch, 1, {"epochs": epoch + 1.0}) for epoch in range(3)]
+    store.log(run_id, params={"T": 4.0}, rows=rows, tags={"a": "9"})
     data = store.client.get_run(run_id).data
     assert len(batches) == 1
-    assert data.metrics["epochs"] == 1.0
-    assert {key: data.tags.get(key) for key in "abc"} == {"a": "9", "b": None, "c": "3"}
+    assert (data.metrics["epochs"], data.params["T"], data.tags["a"]) == (3.0, "4.0", "9")
+
+
+def test_files_of_a_new_run_go_where_the_client_finds_them_without_reading_the_run(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    run_id = new_run(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "get_run", None)
+        patch.setattr(store.client, "log_artifact", None)
+        store.log_artifact(run_id, tmp_path / "a.txt", "config")
+    assert [entry.path for entry in store.client.list_artifacts(run_id, "config")] == [
+        "config/a.txt"
+    ]
+    store.finish(run_id, "FINISHED")
+    store.log_artifact(run_id, tmp_path / "a.txt")  # after its end, through the client
+    assert "a.txt" in {entry.path for entry in store.client.list_artifacts(run_id)}
 
 
 def test_only_tags_that_a_run_has_are_deleted(store: MLflowStore) -> None:

@@ -1,6 +1,7 @@
 import logging
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,33 @@ def test_work_is_done_in_order_by_another_thread() -> None:
     assert [number for number, _ in done] == list(range(100))
     assert {thread for _, thread in done}.isdisjoint({threading.current_thread()})
     assert uploads.close()
+
+
+def test_what_may_wait_is_called_once_for_all_that_was_submitted_meanwhile() -> None:
+    uploads, done = UploadQueue(), []
+
+    def upload() -> None:
+        done.append("uploaded")
+
+    for _ in range(3):
+        uploads.submit("a", upload, within=60)
+        uploads.submit("b", upload, within=60)
+    assert not done
+    assert uploads.when_done().wait(5)
+    assert len(done) == 2
+    assert uploads.close()
+
+
+def test_what_is_due_now_overtakes_what_may_wait() -> None:
+    uploads, gate, done = UploadQueue(), threading.Event(), []
+    calls = {name: partial(done.append, name) for name in "abc"}
+    uploads.submit("gate", gate.wait)
+    for name, within in (("a", 60), ("b", 60), ("c", 0), ("b", 0), ("a", 60)):
+        uploads.submit(name, calls[name], within=within)
+    gate.set()
+    assert uploads.close(5)  # which waits for nothing to become due
+    assert sorted(done) == ["a", "b", "c"]
+    assert done.index("a") == 2
 
 
 def test_submit_does_not_wait() -> None:
