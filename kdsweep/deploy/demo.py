@@ -85,7 +85,8 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
         temperature.change(
             reheat, [seen, temperature], table, api_visibility="private", show_progress="hidden"
         )
-    return blocks
+    built: gr.Blocks = blocks
+    return built
 
 
 def serve(

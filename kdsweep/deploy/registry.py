@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kdsweep.builders.checkpoints import DOWNLOADS
 from kdsweep.common.text import error_reason, shorten
 from kdsweep.deploy.card_facts import card_facts
+from kdsweep.deploy.manifest import read_manifest
 from kdsweep.deploy.model_card import model_card
 from kdsweep.deploy.sources import MODELS, SOURCE, find_bundle
 from kdsweep.errors import UserError
@@ -59,6 +60,8 @@ def promote(source: str, name: str, alias: str | None, address: Address) -> Prom
 
     Raises UserError if the source is no finished run, or MLflow refuses the name or the alias.
     """
+    from mlflow.exceptions import MlflowException
+
     folder = _run_folder(source, address)
     store = _store_of(folder, address)
     run_id = _run_in(store, folder)
@@ -68,7 +71,7 @@ def promote(source: str, name: str, alias: str | None, address: Address) -> Prom
         version, is_new = _version(store, name, model_id, run_id, card)
         if alias is not None:
             store.client.set_registered_model_alias(name, alias, version)
-    except _mlflow_error() as error:
+    except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise UserError(
@@ -76,12 +79,6 @@ def promote(source: str, name: str, alias: str | None, address: Address) -> Prom
             f" {error_reason(error)}"
         ) from error
     return Promoted(name, version, alias, card.run, is_new, store.uri)
-
-
-def _mlflow_error() -> type[Exception]:
-    from mlflow.exceptions import MlflowException
-
-    return MlflowException
 
 
 def _run_folder(source: str, address: Address) -> Path:
@@ -98,8 +95,6 @@ def _run_folder(source: str, address: Address) -> Path:
 
 
 def _recorded_run(bundle: Path, source: str) -> str:
-    from kdsweep.deploy.manifest import read_manifest
-
     fingerprint = read_manifest(bundle).run.get("fingerprint")
     if not fingerprint:
         raise UserError(f"{SOURCE} must be a model of a run, got {source}, which names none")
@@ -190,9 +185,11 @@ def _find_version(store: MLflowStore, name: str, model_id: str) -> "ModelVersion
 
 
 def _ensure_name(store: MLflowStore, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         store.client.create_registered_model(name)
-    except _mlflow_error() as error:
+    except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
 

@@ -174,8 +174,9 @@ def _log_metrics(
         for key, value in row["metrics"].items():
             if key.startswith(LINKED):
                 last[key] = {**row, "metrics": {key: value}}
+    name, digest = _dataset(run)
     metrics = [
-        Metric(m.key, m.value, m.timestamp, m.step, model_id, *_dataset(run), run_id)
+        Metric(m.key, m.value, m.timestamp, m.step, model_id, name, digest, run_id)
         for m in entities.metric_entities(last.values())
     ]
     if metrics:

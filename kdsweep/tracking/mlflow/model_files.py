@@ -87,12 +87,14 @@ def signature() -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    outputs = [
-        ColSpec(DataType.string, CLASS),
-        ColSpec(DataType.double, PROBABILITY),
-        ColSpec(Array(DataType.double), PROBABILITIES),
-    ]
-    found = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]), Schema(outputs))
+    outputs = Schema(
+        [
+            ColSpec(DataType.string, CLASS),
+            ColSpec(DataType.double, PROBABILITY),
+            ColSpec(Array(DataType.double), PROBABILITIES),
+        ]
+    )
+    found = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]), outputs)
     found._is_signature_from_type_hint = True  # = checked by the model, not by MLflow
     return found
 
@@ -113,9 +115,10 @@ def requirements(target: str) -> tuple[str, ...]:
 
 @cache
 def environment(pinned: Sequence[str]) -> dict[str, str]:
-    """The files, by their names, from which MLflow makes an environment of its own."""
-    import yaml
+    """The files, by their names, from which MLflow makes an environment of its own.
 
+    They are in JSON, which is YAML as well.
+    """
     python = platform.python_version()
     conda = {
         "name": "mlflow-env",
@@ -129,8 +132,8 @@ def environment(pinned: Sequence[str]) -> dict[str, str]:
     }
     return {
         REQUIREMENTS: "".join(f"{line}\n" for line in pinned),
-        CONDA: yaml.safe_dump(conda, sort_keys=False),
-        PYTHON: yaml.safe_dump(plain, sort_keys=False),
+        CONDA: json.dumps(conda, indent=2),
+        PYTHON: json.dumps(plain, indent=2),
     }
 
 
