@@ -12,4 +12,8 @@
 - export: `kdsweep export`; quantize: `kdsweep quantize`; bench: `kdsweep bench`
 - runtimes, timing: how models are run, and timed in turns
 - run_record: files and figures, kept with the run
+- pyfunc: how MLflow loads a LoggedModel (its files: `tracking/mlflow/model_files`) and calls it
+- registry: `kdsweep promote`; card_facts, model_card: its model card
+- hub: `kdsweep push`, a repository of the Hugging Face Hub
+- demo: `kdsweep demo`; comparison: what it shows of an image
 """
