@@ -14,8 +14,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsweep.common.files import write_text_atomic
-
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
@@ -72,8 +70,8 @@ def write_model_files(
         **environment(requirements(str(classifier["model"].get("_target_")))),
         **_examples(_shape(classifier["preprocessing"])),
     }
-    for name, text in texts.items():
-        write_text_atomic(folder / name, text)
+    for name, text in texts.items():  # not atomic: the model is not READY before all are written
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def signature() -> "ModelSignature":
