@@ -59,8 +59,9 @@ def record(
         store = _store(folder)
         result = read_result(folder)
         last = max(((result and result.epochs) or 1) - 1, 0)
-        row = run_dir.make_row(last, now_ms(), known)
-        store.log_outcome(run_id, row, {})
+        logged = store.client.get_run(run_id).data.metrics
+        changed = {key: value for key, value in known.items() if logged.get(key) != value}
+        store.log(run_id, rows=[run_dir.make_row(last, now_ms(), changed)])
         for file in [path, *files]:
             store.log_artifact(run_id, file, _artifact_folder(file, folder / FOLDER))
     except Exception as error:  # of MLflow, which must not undo what has been made

@@ -43,7 +43,7 @@ class MLflowStore:
         self.experiment_id = experiment_id
         # Of the runs that were created here and have not ended: where their artifacts go, which
         # MLflow's client would read from the store again.
-        self._artifacts: dict[str, ArtifactRepository] = {}
+        self._artifacts: dict[str, Any] = {}  # of `ArtifactRepository`, which is not typed
 
     @classmethod
     def open(cls, uri: str, name: str, artifacts: str = ARTIFACTS, cwd: Path | None = None) -> Self:
