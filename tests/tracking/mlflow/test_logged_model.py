@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +196,33 @@ def test_a_run_that_is_trained_again_keeps_its_model_with_its_new_weights(
 def test_names_that_mlflow_refuses_are_changed(store: MLflowStore) -> None:
     assert model_name("a/b:c.d%e\"f'g") == "a_b_c_d_e_f_g"
     assert find_model(store, "0" * 32, 'it\'s 50%: "a.b"') is None
+
+
+def test_a_model_takes_few_requests(
+    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(tmp_path / "0", store, log_model=False)
+    counts: Counter[str] = Counter()
+    names = [
+        name for name in dir(store.client) if re.match("(create|get|search|log|set|fin)", name)
+    ]
+    for name in names:
+        real = getattr(store.client, name)
+
+        def call(*args: Any, _name: str = name, _real: Any = real, **named: Any) -> Any:
+            counts[_name] += 1
+            return _real(*args, **named)
+
+        monkeypatch.setattr(store.client, name, call)
+    run_id = read_json(folder / "run.json")["mlflow_run_id"]
+    logged_model.log_model(store, run_id, folder)
+    assert counts == Counter(
+        search_logged_models=1,
+        create_logged_model=1,
+        log_outputs=1,
+        log_batch=1,
+        finalize_logged_model=1,
+    )
+    counts.clear()
+    logged_model.log_model(store, run_id, folder)  # it is complete
+    assert counts == Counter(search_logged_models=1)
