@@ -226,3 +226,14 @@ def test_a_model_takes_few_requests(
     counts.clear()
     logged_model.log_model(store, run_id, folder)  # it is complete
     assert counts == Counter(search_logged_models=1)
+
+
+def test_models_are_found_after_their_folder_was_moved(store: MLflowStore, tmp_path: Path) -> None:
+    train(tmp_path / "0", store)
+    (tmp_path / "new").mkdir()
+    for name in ("mlflow.db", "mlartifacts"):
+        (tmp_path / name).rename(tmp_path / "new" / name)
+    moved = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path / "new")
+    (model,) = models(moved)
+    assert {path.name for path in (tmp_path / "new").glob("mlartifacts/models/*/*/*")} == FILES
+    assert files_of(model).is_relative_to(tmp_path / "new")
