@@ -6,6 +6,7 @@ The public names are imported on first use, so that `import kdsweep` needs no to
   `compute_loss`: the value of a term outside of training.
 - `Batch`, `Output`: what a term is called with.
 - `Source`, `SourceData`, `LabelledImages`: what a data source implements and returns.
+- `load`: a trained model, ready for predictions; `Classifier`, `Predictions`: what it returns.
 - `UserError`, `RunFailed`: the errors of a sweep.
 """
 
@@ -15,17 +16,20 @@ from typing import Any
 
 _MODULES = {
     "Batch": "kdsweep.common.types",
+    "Classifier": "kdsweep.deploy.classifier",
     "FeatureTerm": "kdsweep.losses.base.feature_term",
     "LabelledImages": "kdsweep.data.types",
     "LearnedFeatureTerm": "kdsweep.losses.base.feature_term",
     "LogitTerm": "kdsweep.losses.base.logit_term",
     "Output": "kdsweep.common.types",
+    "Predictions": "kdsweep.deploy.predictions",
     "RunFailed": "kdsweep.errors",
     "Source": "kdsweep.data.types",
     "SourceData": "kdsweep.data.types",
     "Term": "kdsweep.losses.base.term",
     "UserError": "kdsweep.errors",
     "compute_loss": "kdsweep.losses.base.compute_loss",
+    "load": "kdsweep.deploy.sources",
 }
 __all__ = ["__version__", *_MODULES]
 

@@ -111,7 +111,7 @@ def _find(
             raise UserError(f"{key} {error}") from error
         return word, None
     folder = _run_folder(word.rstrip("/"), key, tracking, downloads)
-    return str(_weights(folder, key)), folder
+    return str(final_weights(folder, key)), folder
 
 
 def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:
@@ -172,7 +172,7 @@ def _described(folder: Path) -> str:
     return f"{folder}, a folder; name a {kind} in it: {', '.join(named[:3])}{more}"
 
 
-def _weights(folder: Path, key: str) -> Path:
+def final_weights(folder: Path, key: str) -> Path:
     """The final weights of a run. Raises UserError if it has not finished or has lost them."""
     result, weights = read_result(folder), folder / WEIGHTS
     problem = None

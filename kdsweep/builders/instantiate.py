@@ -1,7 +1,7 @@
 """Objects from config nodes; messages about bad options begin with the config key."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,22 @@ from kdsweep.training.memory import is_out_of_memory
 BY_TYPE = TypeError | AttributeError | IndexError | KeyError
 
 
-def instantiate_node(node: dict[str, Any], key: str, **kwargs: Any) -> Any:
-    """The object that a config node describes. A UserError begins with the config key."""
+def instantiate_node(
+    node: dict[str, Any],
+    key: str,
+    *,
+    _allowed: Sequence[str] = EXECUTION_WHITELIST,
+    **kwargs: Any,
+) -> Any:
+    """The object that a config node describes. A UserError begins with the config key.
+
+    ``_allowed``: what it may be made of, no more than EXECUTION_WHITELIST.
+    """
     later = ("params",) if node.get("_partial_") is True else ()  # of an optimizer
     if errors := option_errors(node, key, (*kwargs, *later)):
         raise UserError("\n".join(errors))
     try:
-        return instantiate(
-            node, **kwargs, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST
-        )
+        return instantiate(node, **kwargs, _convert_="all", _execution_whitelist_=tuple(_allowed))
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if is_out_of_memory(cause):

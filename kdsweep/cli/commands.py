@@ -2,23 +2,18 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache
+from kdsweep.cli import cache, deploy_commands, predict, ship
+from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
-from kdsweep.common.passwords import redact_text
-from kdsweep.errors import RunFailed, UserError
+from kdsweep.errors import UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
-NAMED_RUN = (
-    "a run's folder, its MLflow id, which may be shortened, its fingerprint or its name; SWEEP/best"
-)
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
 app = typer.Typer(
@@ -27,6 +22,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cache.app, name="cache")
+app.command()(predict.predict)
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.quantize)
+app.command()(deploy_commands.bench)
+app.command()(ship.promote)
+app.command()(ship.push)
+app.command()(ship.demo)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
@@ -45,32 +47,6 @@ def estimate_command(context: typer.Context) -> None:
     """
     sys.argv = [f"kdsweep {context.info_name}", *context.args, "dry_run=true"]
     main()
-
-
-Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlflow.db")]
-Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Print the message of what the user can correct, and exit with code 1."""
-    try:
-        yield
-    except (UserError, RunFailed) as error:
-        typer.echo(redact_text(str(error)), err=True)
-        raise typer.Exit(1) from error
-    except Exception as error:  # an unreachable store, a full disk or a defect
-        from kdsweep.tracking.disk import REPEAT, disk_full, full_folder, is_full
-        from kdsweep.tracking.mlflow.backend import describe_store_error
-
-        if (reason := describe_store_error(error)) is not None:
-            message = f"the MLflow store does not work: {reason}; try again later"
-        elif is_full(error):
-            message = str(disk_full(full_folder(error, Path.cwd()), REPEAT))
-        else:
-            raise
-        typer.echo(message, err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -94,7 +70,7 @@ def sync(
 
     sweep = next((folder for folder in folders if (folder / SWEEP).is_file()), None)
     for folder in folders:
-        with _user_errors():
+        with user_errors():
             typer.echo(sync_folder(folder, Target(uri, experiment, artifacts, sweep)))
 
 
@@ -117,11 +93,12 @@ def report(
 
     from kdsweep.report.files import show, write_report
     from kdsweep.report.mlflow_publish import publish_if_possible
-    from kdsweep.report.sources.lookup import Address, find
+    from kdsweep.report.sources.address import Address
+    from kdsweep.report.sources.lookup import find
     from kdsweep.tracking.printing import print_line
     from kdsweep.tracking.results_table import REPORT
 
-    with _user_errors():
+    with user_errors():
         source = find(sweeps or [], Address(uri, experiment))
         found = write_report(source.collection)
     console = Console()
@@ -147,7 +124,7 @@ def ui(
     from kdsweep.tracking.metadata import read_sweep_metadata
     from kdsweep.tracking.mlflow.pages import is_server, page_of_sweep, serve
 
-    with _user_errors():
+    with user_errors():
         folder = latest_sweep() if sweep is None else find_sweep(sweep) or Path(sweep)
         note = read_sweep_metadata(folder)
         if note is None or note["tracking_uri"] is None:
@@ -173,9 +150,9 @@ def leaderboard(
     from rich.console import Console
 
     from kdsweep.report.leaderboard import leaderboards, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
-    with _user_errors():
+    with user_errors():
         found = leaderboards(Address(uri, experiment).open())
     show(found, limit, Console())
 
@@ -191,10 +168,10 @@ def compare(
     from rich.console import Console
 
     from kdsweep.report.compare import compare_runs, find_run, show
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
 
     address = Address(uri, experiment)
-    with _user_errors():
+    with user_errors():
         address.refuse_absent()
         found = compare_runs(find_run(first, address), find_run(second, address))
     show(found, Console())
@@ -220,11 +197,11 @@ def rerun(
     """
     from rich.console import Console
 
-    from kdsweep.report.sources.lookup import Address
+    from kdsweep.report.sources.address import Address
     from kdsweep.sweep.rerun.rerun import rerun as train_again
 
     address = Address(uri, experiment)
-    with _user_errors():
+    with user_errors():
         address.refuse_absent()
         is_same = train_again(run, address.open, folder, Console())
     if not is_same:
@@ -243,7 +220,7 @@ def convert_weights(
     kdsweep convert-weights --from torchdistill alpha=0.9 temperature=4. The program may precede
     them: kdsweep convert-weights --from repdistiller python train_student.py ...
     """
-    with _user_errors():
+    with user_errors():
         translation = translate(source, context.args)
     typer.echo(shlex.join(translation.words))
     for note in translation.notes:

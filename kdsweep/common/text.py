@@ -47,6 +47,11 @@ def error_reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an exception, its lines as one."""
+    return "; ".join(line.strip() for line in str(error).splitlines())
+
+
 def first_line(error: BaseException) -> str:
     """An exception in at most one line, with its type if it has no message."""
     text = redact_text(str(error)).strip()

@@ -146,10 +146,19 @@ class TrackingConfig:
     plots: str = "sweep"
     answers: bool = True
     report: bool = True
+    models: bool = True
     tensorboard: bool = False
     system_metrics: bool = False
     checkpoint_seconds: float = 1.0
     wait: float = 60.0
+
+
+@dataclass
+class DeployConfig:
+    """What is made of a sweep's best run when it has ended; it changes no number."""
+
+    export: list[str] = field(default_factory=list)
+    quantize: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -194,6 +203,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    deploy: DeployConfig = field(default_factory=DeployConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)

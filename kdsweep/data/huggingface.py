@@ -69,7 +69,13 @@ class HuggingFace(UsesCache):
         unreadable.
         """
         loaded = self._decoder.load(self._parts, self._class_names, self.cache)
-        return SourceData(loaded["train"], loaded.get("test"), self._class_names, loaded.get("val"))
+        return SourceData(
+            loaded["train"],
+            loaded.get("test"),
+            self._class_names,
+            loaded.get("val"),
+            decoding=self._decoder.rules,
+        )
 
     def digest(self) -> str:
         """Over labels and bytes of the images, in their order."""

@@ -69,7 +69,7 @@ class ImageFolder(UsesCache):
         if val is not None and test is None:
             val, test = None, val
         unread = self._unread_test_set() if test is None else None
-        return SourceData(loaded["train"], test, names, val, unread)
+        return SourceData(loaded["train"], test, names, val, unread, self._decoder.rules)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""

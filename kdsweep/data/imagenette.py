@@ -46,7 +46,8 @@ class Imagenette(UsesCache):
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
         loaded = self._decoder.load(parts, self._class_names, self.cache)
-        return SourceData(loaded["train"], loaded["test"], self._class_names)
+        names, rules = self._class_names, self._decoder.rules
+        return SourceData(loaded["train"], loaded["test"], names, decoding=rules)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""

@@ -48,7 +48,8 @@ class TinyImageNet(UsesCache):
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
         loaded = self._decoder.load(parts, names, self.cache)
-        return SourceData(loaded["train"], loaded["test"], names)
+        rules = self._decoder.rules
+        return SourceData(loaded["train"], loaded["test"], names, decoding=rules)
 
     def digest(self) -> str:
         """Over relative paths, labels and bytes of the files."""

@@ -78,6 +78,16 @@ def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
         yield from images.read(torch.arange(len(images)).split(batch_size))
 
 
+class Decoding(NamedTuple):
+    """How a source makes images of its size of those that have another, or more than 8 bits."""
+
+    crop: bool = False  # crop around the centre to its proportions, instead of stretching
+    white: float | None = None  # the value that becomes 255 (``pixels.to_eight_bits``)
+
+
+AS_THEY_ARE = Decoding()  # of a source whose images are decoded already
+
+
 class SourceData(NamedTuple):
     """All images of a source, before they are split."""
 
@@ -86,6 +96,7 @@ class SourceData(NamedTuple):
     class_names: tuple[str, ...]
     val: LabelledImages | None = None
     unread_test_set: Path | None = None  # what may be meant as one, where test is None
+    decoding: Decoding = AS_THEY_ARE
 
 
 class Source(Protocol):

@@ -13,6 +13,8 @@ from kdsweep.common.files import drop_drafts
 from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.deploy.manifest import write_manifest
+from kdsweep.deploy.of_run import manifest_of_run
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import provenance, teacher_arithmetic
 from kdsweep.execution.target import RunTarget
@@ -108,6 +110,7 @@ class RunWriter:
             params=mlflow_params(spec, self.student),
             tags={"kdsweep.role": spec.role, "kdsweep.cell": spec.cell.name, **self.tags},
             parent_run_id=self.target.parent_run_id,
+            log_model=self.context.options.models,
             dataset={
                 "name": spec.config.dataset.name,
                 "digest": dataset.digest[:16],
@@ -172,8 +175,10 @@ class RunWriter:
         }
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
-        pictures = [] if confusion is None else self._draw(confusion)
         digest = checkpoint.sha256(self.student.model)
+        about = manifest_of_run(spec, self.dataset, self.student.model, self.metrics, digest)
+        write_manifest(self.target.checkpoints, about)
+        pictures = [] if confusion is None else self._draw(confusion)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)
 
     def _draw(self, confusion: list[list[int]]) -> list[Path]:

@@ -92,7 +92,8 @@ class VisionTransformer(nn.Module):
         """(B, channels, H, W) -> logits (B, C)."""
         patches = self.patch_embed(images)
         own = [token for token in (self.cls_token, self.dist_token) if token is not None]
-        tokens = torch.cat([*(token.expand(len(patches), -1, -1) for token in own), patches], dim=1)
+        count = patches.shape[0]  # `len` would fix the batch of an exported graph
+        tokens = torch.cat([*(token.expand(count, -1, -1) for token in own), patches], dim=1)
         tokens = self.norm(self.blocks(tokens + self.pos_embed))
         logits: Tensor = self.head(self.pool(tokens))
         if self.head_dist is None:

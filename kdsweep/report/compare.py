@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kdsweep.common.nested import leaves
 from kdsweep.errors import UserError
+from kdsweep.report.sources.address import Address
 from kdsweep.report.sources.collection import FolderRun, Run
-from kdsweep.report.sources.lookup import Address
 from kdsweep.report.sources.merge import measured_on
 from kdsweep.report.sources.mlflow import MEASURED, single
 from kdsweep.tracking.find_run import find_local_run, find_mlflow_run
@@ -20,24 +20,13 @@ from kdsweep.tracking.results_table import read_row
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kdsweep.report.analysis.contingency import ContingencyTable
+
 # Keys that alter no result.
-NOT_COMPARED = ("tracking", "cache", "search", "published", "resume", "dry_run", "debug")
+NOT_COMPARED = (
+    *("tracking", "deploy", "cache", "search", "published", "resume", "dry_run", "debug"),
+)
 IN_PERCENT = ("acc", "agreement", "ece")
-
-
-@dataclass(frozen=True)
-class ContingencyTable:
-    """How many images both runs, only one, or neither classify correctly."""
-
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    p: float  # McNemar's exact test
-
-    @property
-    def images(self) -> int:
-        return self.both + self.only_first + self.only_second + self.neither
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class RunComparison:
     names: tuple[str, str]
     differences: list[tuple[str, str, str]]  # key of the config, its value in each
     metrics: list[tuple[str, str, str, str]]  # name, its value in each, second minus first
-    contingency: ContingencyTable | None
+    contingency: "ContingencyTable | None"
     without_predictions: list[str]  # the runs that have kept none
 
 
@@ -98,10 +87,10 @@ def _differing(
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def _contingency(first: Predictions, second: Predictions) -> ContingencyTable:
+def _contingency(first: Predictions, second: Predictions) -> "ContingencyTable":
     import numpy as np
-    from statsmodels.stats.contingency_tables import mcnemar
 
+    from kdsweep.report.analysis.contingency import contingency
     from kdsweep.report.sections.networks import correct_predictions
 
     if not np.array_equal(first.labels["test"], second.labels["test"]):
@@ -109,11 +98,7 @@ def _contingency(first: Predictions, second: Predictions) -> ContingencyTable:
             "RUN and RUN must be measured on the same test images, got"
             f" {len(first.labels['test'])} and {len(second.labels['test'])} with other labels"
         )
-    one, other = correct_predictions(first), correct_predictions(second)
-    both, only_first = int((one & other).sum()), int((one & ~other).sum())
-    only_second, neither = int((other & ~one).sum()), int((~one & ~other).sum())
-    p = float(mcnemar([[both, only_first], [only_second, neither]], exact=True).pvalue)
-    return ContingencyTable(both, only_first, only_second, neither, p)
+    return contingency(correct_predictions(first), correct_predictions(second))
 
 
 def _metrics(first: Run, second: Run) -> list[tuple[str, str, str, str]]:

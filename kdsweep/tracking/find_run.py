@@ -12,6 +12,7 @@ from kdsweep.tracking.find_sweep import (
     HOME,
     SHORT_ID,
     find_sweep,
+    latest_sweep,
     named_folder,
     sweep_folder,
     sweep_of,
@@ -31,6 +32,7 @@ ARTIFACTS = {
     **{f"config/{name}": name for name in (run_dir.CONFIG, run_dir.OVERRIDES)},
     run_dir.RESULT: run_dir.RESULT,
     run_dir.WEIGHTS: run_dir.WEIGHTS,
+    run_dir.CLASSIFIER: run_dir.CLASSIFIER,
 }
 
 
@@ -62,11 +64,12 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
     Args:
         word: the run's folder or that of a sweep of one run, also relative to multirun/; its id in
             MLflow, which may be shortened; its fingerprint or its name, if only one run below
-            multirun/ and teachers/ has it; `SWEEP/best` for the best of a sweep by validation.
+            multirun/ and teachers/ has it; `SWEEP/best` for the best of a sweep by validation,
+            `best` for that of the latest sweep.
 
     Raises UserError if the word names no run, or several.
     """
-    if word.endswith(BEST) and not Path(word).exists():
+    if f"/{word}".endswith(BEST) and not Path(word).exists():
         return _best_of(word, key)
     if (sweep := sweep_folder(word)) is not None:
         return only_run(sweep, key)
@@ -84,7 +87,10 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
 
 
 def _best_of(word: str, key: str) -> Path:
-    sweep = find_sweep(word.removesuffix(BEST))
+    if f"/{word}" == BEST:
+        sweep: Path | None = latest_sweep(f"{key} must be a run's folder, got {word}")
+    else:
+        sweep = find_sweep(word.removesuffix(BEST))
     if sweep is None:
         raise UserError(
             f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"

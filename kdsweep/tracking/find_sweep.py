@@ -41,11 +41,14 @@ def _folders(word: str) -> list[Path]:
     return [Path(word), HOME / word] if word else []
 
 
-def latest_sweep() -> Path:
-    """The folder of the sweep that was started last. Raises UserError if there is none."""
+def latest_sweep(otherwise: str = "SWEEP must be a sweep's folder, got none") -> Path:
+    """The folder of the sweep that was started last.
+
+    Raises UserError, beginning with what is ``otherwise`` the case, if there is none.
+    """
     created = {folder: note["created"] for folder, note in sweeps_under(HOME).items()}
     if not created:
-        raise UserError(f"SWEEP must be a sweep's folder, got none, and {HOME} holds none")
+        raise UserError(f"{otherwise}, and {HOME} holds no sweep")
     return max(created, key=lambda folder: (created[folder], folder))
 
 

@@ -47,6 +47,7 @@ class RunInfo:
     tags: Mapping[str, str]
     parent_run_id: str | None = None
     dataset: Mapping[str, Any] | None = None  # as for `MLflowStore.log_dataset`
+    log_model: bool = False  # whether MLflow gets a model of it (`tracking.models`)
 
 
 class Recorder:

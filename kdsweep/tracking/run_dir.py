@@ -21,6 +21,7 @@ OVERRIDES = "overrides.yaml"
 METRICS = "metrics.jsonl"
 LOG = "train.log"
 WEIGHTS = "checkpoint/model.safetensors"
+CLASSIFIER = "checkpoint/classifier.json"  # what is needed to load them (kdsweep.deploy)
 PREDICTIONS = "answers.safetensors"
 
 

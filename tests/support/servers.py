@@ -12,8 +12,11 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], folder: Path) -> Iterator[str]:
-    """The address of a server that takes `--port`, for as long as it is needed."""
+def serving(command: Sequence[str], folder: Path, page: str = "") -> Iterator[str]:
+    """The address of a server that takes `--port`, for as long as it is needed.
+
+    It is ready once it responds for the page, `/health`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -27,7 +30,7 @@ def serving(command: Sequence[str], folder: Path) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(address, process, folder / "server.log")
+        wait_for(address + page, process, folder / "server.log")
         yield address
     finally:
         process.terminate()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import Command
+from commands import Command, Outcome
 from mlflow import MlflowClient
 from outcomes import interrupt, runs
 
@@ -39,6 +39,32 @@ def test_a_sweep_is_one_parent_with_its_runs_and_one_teacher(
 def test_a_single_run_has_no_parent(command: Command) -> None:
     outcome = command("loss=ce", tracking=True)
     assert set(runs(outcome)) == {"run"}
+
+
+def models(outcome: Outcome) -> dict[str, str]:
+    """The state of each model in the store, by the run that it is of."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{outcome.folder}/mlflow.db")
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return {m.source_run_id: m.status for m in client.search_logged_models(experiments)}
+
+
+@pytest.mark.slow
+def test_every_finished_run_and_its_teacher_have_a_model(
+    command: Command, own_teachers: str
+) -> None:
+    outcome = command("T=1,4", own_teachers, tracking=True)
+    assert outcome.code == 0, outcome.err
+    found = runs(outcome)
+    trained = [run.info.run_id for run in (*found["run"], *found["teacher"])]
+    assert models(outcome) == dict.fromkeys(trained, "READY")
+
+
+@pytest.mark.slow
+def test_models_can_be_switched_off(command: Command) -> None:
+    outcome = command("loss=ce", "tracking.models=false", tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert len(runs(outcome)["run"]) == 1
+    assert models(outcome) == {}
 
 
 @pytest.mark.slow

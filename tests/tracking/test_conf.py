@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parents[2] / "conf" / "tracking"
 KEYS = {"uri", "experiment", "artifacts", "plots", "answers", "report"}
-KEYS |= {"tensorboard", "system_metrics", "checkpoint_seconds", "wait"}
+KEYS |= {"models", "tensorboard", "system_metrics", "checkpoint_seconds", "wait"}
 
 
 def test_every_tracking_option_has_the_same_keys() -> None:

@@ -28,6 +28,7 @@ def made(folder: Path, name: str = "kl seed=0", fingerprint: str = FINGERPRINT) 
     (folder / "overrides.yaml").write_text("- T=4\n")
     (folder / "checkpoint").mkdir()
     (folder / "checkpoint" / "model.safetensors").write_bytes(b"weights")
+    (folder / "checkpoint" / "classifier.json").write_text("{}")
     append_row(folder, make_row(0, 7, {"val/acc": 0.5, "val/loss": float("nan")}))
     append_row(folder, make_row(0, 8, {"test/acc": 0.25}))
     return folder
@@ -97,6 +98,7 @@ def test_a_sweep_of_one_is_its_run_and_another_has_a_best_one(project: Path) -> 
         result = {"status": "FINISHED", "name": folder.name, "val/acc": accuracy}
         write_json_atomic(folder / "result.json", result)
     assert found("mine/best") == found("multirun/mine/best") == found("c0de/best") == better
+    assert found("best") == better  # of the latest sweep
     for word in ("mine", "c0de"):
         assert refused(word) == (
             "RUN must be a single run, got multirun/mine, a sweep of 2; multirun/mine/best is the"
@@ -115,6 +117,7 @@ def test_what_is_no_run_is_refused(project: Path) -> None:
         "RUN must be a single run, got kl seed=0, which is in multirun/mine/0, multirun/other/0"
     )
     assert refused("empty").endswith("(with a run.json or a result.json), got empty")
+    assert refused("best") == "RUN must be a run's folder, got best, and multirun holds no sweep"
     assert refused("") == refused("nowhere").replace("nowhere", "")
     with pytest.raises(UserError, match=r"student.checkpoint must be a run's folder, its id"):
         find_run("nowhere", MLflowStore, Path(), "student.checkpoint")
@@ -133,7 +136,8 @@ def test_a_run_in_mlflow_is_found_in_its_folder_or_downloaded(
     moved = folder.rename(project / "moved")
     again = find_run(run_id, lambda: store, Path("downloads"))
     assert again == Path("downloads") / run_id
-    for name in ("config.yaml", "overrides.yaml", "result.json", "checkpoint/model.safetensors"):
+    weights = ("checkpoint/model.safetensors", "checkpoint/classifier.json")
+    for name in ("config.yaml", "overrides.yaml", "result.json", *weights):
         assert (again / name).read_bytes() == (moved / name).read_bytes(), name
     assert read_rows(again) == read_rows(moved)
     made(folder, fingerprint="e" * 16)  # the folder holds another run by now

@@ -64,6 +64,7 @@ def end(recorder: Recorder, last: int, result: dict[str, Any] = FINISHED) -> Non
     recorder.epoch(last, {"test/acc": 0.5})
     (recorder.folder / "checkpoint").mkdir(exist_ok=True)
     (recorder.folder / "checkpoint/model.safetensors").write_bytes(b"weights")
+    (recorder.folder / "checkpoint/classifier.json").write_text("{}")
     (recorder.folder / "curves.png").write_bytes(b"picture")
     recorder.finish(RunResult.from_json(result), [recorder.folder / "curves.png"])
 
@@ -97,6 +98,7 @@ def assert_complete(store: MLflowStore, folder: Path, epochs: int, status: str) 
         "config/config.yaml",
         "config/overrides.yaml",
         "checkpoint/model.safetensors",
+        "checkpoint/classifier.json",
         "result.json",
         "curves.png",
     }

@@ -19,7 +19,7 @@ from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, Unread
 from kdsweep.data.images.kept import KeptImages
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
-from kdsweep.data.types import Images, LabelledImages
+from kdsweep.data.types import Decoding, Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ class ImageDecoder:
             check_positive("dataset.source.white", self.white)
         if self.image_size is not None:
             _parse_size(self.image_size)
+
+    @property
+    def rules(self) -> Decoding:
+        """How an image of any size and depth becomes one of the source."""
+        return Decoding(self.crop, self.white)
 
     def load(
         self,

@@ -135,10 +135,18 @@ def decode(images: EncodedImages, row: int, image_format: ImageFormat) -> Decode
 
     Raises UnreadableImage if it is damaged, no image, or has values that no rule scales to 8 bits.
     """
-    mode = "L" if image_format.channels == 1 else "RGB"
     with _opened(images, row) as file:
-        grey = is_grey(file)  # first, as in read_header
-        image, brightness = to_eight_bits(file, mode, image_format.white)
+        return decode_opened(file, image_format)
+
+
+def decode_opened(file: Image.Image, image_format: ImageFormat) -> Decoded:
+    """The same of a file that Pillow has opened, or of an image in memory.
+
+    Raises whatever Pillow does, and ValueError for values that no rule scales to 8 bits.
+    """
+    mode = "L" if image_format.channels == 1 else "RGB"
+    grey = is_grey(file)  # first, as in read_header
+    image, brightness = to_eight_bits(file, mode, image_format.white)
     header = Header((image.height, image.width), grey)
     size = image_format.width, image_format.height
     if image.size != size:

@@ -17,7 +17,7 @@ from kdsweep.common.text import escape_unprintable
 from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
-from kdsweep.data.types import LabelledImages, Source, SourceData
+from kdsweep.data.types import AS_THEY_ARE, Decoding, LabelledImages, Source, SourceData
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class Dataset:
     train_index: Tensor  # (N,) int64, ascending, CPU
     val_index: Tensor | None
     test_index: Tensor
+    decoding: Decoding = AS_THEY_ARE
 
     @property
     def num_classes(self) -> int:
@@ -129,6 +130,7 @@ def load_dataset(
         train_index=train_index,
         val_index=val_index,
         test_index=test_index,
+        decoding=data.decoding,
     ).to(device)
 
 

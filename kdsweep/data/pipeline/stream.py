@@ -15,6 +15,7 @@ from kdsweep.common.types import Batch
 from kdsweep.common.validation import check_whole, require
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
+from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
 from kdsweep.data.types import LabelledImages, in_order
 
@@ -58,7 +59,7 @@ class Stream:
         self.augment, self.mix = augment, mix or BatchMixer()
         self.strong = strong or StrongView(augment)
         self.device = torch.device(device)
-        self._normalise = _Normalise(mean, std, self.device)
+        self._normalise = Normalize(mean, std, self.device)
 
     @property
     def images_per_epoch(self) -> int:
@@ -150,7 +151,7 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """All images in order, normalised, not augmented; the last batch may be smaller."""
     check_whole(BATCH_SIZE, batch_size, least=1)
-    normalise = _Normalise(mean, std, torch.device(device))
+    normalise = Normalize(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
     index = torch.arange(len(data.labels), device=device).split(batch_size)
     for pixels, label, position in zip(
@@ -180,16 +181,3 @@ def _moved(pixels: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and pixels.device.type == "cpu":
         pixels = pixels.pin_memory()
     return pixels.to(device, non_blocking=True)
-
-
-class _Normalise:
-    """uint8 pixels (B, channels, H, W) -> float32 (pixels / 255 - mean) / std."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        per_channel = [torch.tensor(list(given), dtype=torch.float64) for given in (mean, std)]
-        center, spread = (values.view(-1, 1, 1) for values in per_channel)
-        self._scale = (1 / (255 * spread)).float().to(device)
-        self._shift = (-center / spread).float().to(device)
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        return pixels.float().mul_(self._scale).add_(self._shift)

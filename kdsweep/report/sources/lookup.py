@@ -1,14 +1,13 @@
 """The runs that the user names by words: folders, ids in MLflow, filters."""
 
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from kdsweep.errors import UserError
+from kdsweep.report.sources.address import EXPERIMENT, URI, Address
 from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
@@ -17,34 +16,8 @@ from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 
-URI = "sqlite:///mlflow.db"
-EXPERIMENT = "kdsweep"
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 QUERY = re.compile(r"[=<>]|\b(I?LIKE|IN|IS)\b", re.IGNORECASE)
-
-
-class Address(NamedTuple):
-    """Where MLflow is; None for what is as in the environment, or else as in conf/tracking."""
-
-    uri: str | None = None
-    experiment: str | None = None
-
-    def open(self) -> MLflowStore:
-        """The store, which must be there already. Raises UserError."""
-        try:
-            uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or URI
-            name = self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-            return MLflowStore.existing(uri, name)
-        except ValueError as error:
-            raise UserError(str(error).replace("tracking.uri", "--uri")) from error
-
-    def refuse_absent(self) -> None:
-        """Raises UserError if the user has named a missing store, needed or not."""
-        if self.uri is not None:
-            try:
-                MLflowStore.refuse_absent(self.uri)
-            except ValueError as error:
-                raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 
 
 @dataclass(frozen=True)

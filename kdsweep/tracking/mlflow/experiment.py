@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 NAME_LENGTH = 256
+# Where a database has the files of models: those of runs, and the versions that are registered.
+MODEL_FILES = (
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
 LOCATION_LENGTH = 200 - len(f"/{'0' * 32}/artifacts")  # the column holds a run's own folder
 
 logger = logging.getLogger(__name__)
@@ -121,7 +127,7 @@ def follow_moved_files(
 
 def is_gone(location: str) -> bool:
     """Whether files are kept in a folder of this machine that is not there."""
-    folder = _local(location)
+    folder = local_folder(location)
     return folder is not None and not folder.exists()
 
 
@@ -132,7 +138,7 @@ def find_moved_folder(location: str, parent: Path, runs: Sequence[str]) -> Path 
     as the old one does (the longest match comes first). A folder without files of any of these
     runs is another one of that name.
     """
-    folder = _local(location)
+    folder = local_folder(location)
     parts = () if folder is None else folder.parts[1:]
     candidates = (parent.joinpath(*parts[start:]) for start in range(len(parts)))
     return next((c for c in candidates if any((c / run_id).is_dir() for run_id in runs)), None)
@@ -150,9 +156,15 @@ def _set_location(database: Path, experiment_id: str, old: str, new: str) -> Non
             " WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
             (new, len(old) + 1, experiment_id, len(old) + 1, f"{old}/"),
         )
+        for table, column in MODEL_FILES:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                f" WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
 
 
-def _local(location: str) -> Path | None:
+def local_folder(location: str) -> Path | None:
     """The folder of an artifact location; None for one that is not of this machine's."""
     parts = urlsplit(location)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):

@@ -13,6 +13,7 @@ from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow.entities import mlflow_key, tag_values
+from kdsweep.tracking.mlflow.logged_model import is_wanted, log_model
 from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 from kdsweep.tracking.result import RunResult
@@ -116,11 +117,14 @@ def _upload_files(
         with suppress(OSError):
             noted = replace(result, mlflow_run_id=run_id)
             write_json_atomic(folder / run_dir.RESULT, noted.to_json())
-    if (folder / run_dir.WEIGHTS).exists():
-        store.log_artifact(run_id, folder / run_dir.WEIGHTS, "checkpoint")
+    for name in (run_dir.WEIGHTS, run_dir.CLASSIFIER):
+        if (folder / name).exists():
+            store.log_artifact(run_id, folder / name, "checkpoint")
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
+    if is_wanted(folder):
+        log_model(store, run_id, folder)
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
 

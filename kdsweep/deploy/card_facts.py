@@ -1,0 +1,103 @@
+"""What a model card states: read from the folder of a finished run and from its sweep."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdsweep.deploy.manifest import Manifest, read_manifest
+from kdsweep.report.analysis.aggregate import cell_name, is_finished
+from kdsweep.tracking import run_dir
+from kdsweep.tracking.find_sweep import sweep_of
+from kdsweep.tracking.metadata import read_result, read_run_config, read_run_metadata
+from kdsweep.tracking.predictions import load_predictions
+from kdsweep.tracking.result import RunResult
+from kdsweep.tracking.results_table import ResultRow, collect
+
+TEST = "test"
+CHECKPOINT = Path(run_dir.CLASSIFIER).parent.name  # the folder of the bundle in that of a run
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """How many test images of a class there are, and how many are classified as it."""
+
+    name: str
+    images: int
+    correct: int
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """About one run.
+
+    Attributes:
+        teacher: name -> accuracy on test, None where its run is not here.
+        seeds: the rows of all finished runs of its cell, this one included.
+        cells: how many cells its sweep has, among which it may have been chosen.
+        images: of each part of the data, `train`, `val` and `test`.
+        classes: on test; none if the logits were not kept (`tracking.answers`).
+    """
+
+    manifest: Manifest
+    result: RunResult
+    config: Mapping[str, Any]
+    teacher: Mapping[str, float | None]
+    seeds: Sequence[ResultRow]
+    cells: int
+    images: Mapping[str, int] = field(default_factory=dict)
+    classes: Sequence[ClassAccuracy] = ()
+
+    def values(self, metric: str) -> list[float]:
+        """A metric of each seed that has it."""
+        return [float(row[metric]) for row in self.seeds if row.get(metric) is not None]
+
+
+def card_facts(bundle: Path) -> CardFacts:
+    """Those of the run that a bundle is in; of one outside of a run what its manifest has."""
+    manifest = read_manifest(bundle)
+    folder = (bundle / os.pardir).resolve() if bundle.name == CHECKPOINT else bundle
+    result, config, rows = read_result(folder), read_run_config(folder), _rows(folder)
+    if result is None or result.fingerprint != manifest.run.get("fingerprint"):
+        known = {**manifest.run, **manifest.run.get("metrics", {})}
+        result = RunResult.from_json({"status": "FINISHED", **known})
+    profile = ((read_run_metadata(folder) or {}).get("dataset") or {}).get("profile") or {}
+    return CardFacts(
+        manifest=manifest,
+        result=result,
+        config=dict(config) if config is not None else {},
+        teacher={str(one["name"]): _accuracy(one) for one in manifest.teachers},
+        seeds=[row for row in rows if cell_name(row) == (result.cell or result.name)],
+        cells=len({cell_name(row) for row in rows}),
+        images={part: int(profile[part]) for part in ("train", "val", TEST) if part in profile},
+        classes=_classes(folder / run_dir.PREDICTIONS),
+    )
+
+
+def _rows(folder: Path) -> list[ResultRow]:
+    """The finished runs of the sweep that a run is in; of one outside of a sweep its own."""
+    sweep = sweep_of(folder)
+    return [] if sweep is None else [row for row in collect(sweep) if is_finished(row)]
+
+
+def _accuracy(teacher: Mapping[str, Any]) -> float | None:
+    """A teacher's accuracy on test, if its own run is where it was."""
+    folder = teacher.get("folder")
+    result = None if folder is None else read_result(Path(folder))
+    is_same = result is not None and result.fingerprint == teacher.get("fingerprint")
+    return result.test_acc if result is not None and is_same else None
+
+
+def _classes(path: Path) -> list[ClassAccuracy]:
+    try:
+        found = load_predictions(path)
+        logits, labels = found.logits[TEST], found.labels[TEST]
+    except (OSError, ValueError, KeyError):
+        return []
+    is_right = logits.argmax(1) == labels
+    images = np.bincount(labels, minlength=len(found.classes)).tolist()
+    correct = np.bincount(labels[is_right], minlength=len(found.classes)).tolist()
+    return [ClassAccuracy(*row) for row in zip(found.classes, images, correct, strict=True)]

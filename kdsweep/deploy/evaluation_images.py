@@ -1,0 +1,155 @@
+"""The images that a classifier and what is made of it are compared on.
+
+Those of the run's own data set, as it was split; else of a folder; else random pixels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kdsweep.builders.data import build_dataset, build_source
+from kdsweep.common.disk_cache import DiskCache
+from kdsweep.common.text import counted
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import Images, LabelledImages, in_order
+from kdsweep.deploy.classifier import Classifier, read_pixels
+from kdsweep.deploy.image_paths import ClassFolders, images_below
+from kdsweep.deploy.images import ImageError
+from kdsweep.deploy.of_run import recorded_config
+from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.errors import UserError
+from kdsweep.tracking.metadata import read_result
+
+BATCH = 256  # images in a forward pass
+RANDOM = 256  # images of random pixels
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationImages:
+    """N images of the size that a network takes.
+
+    Attributes:
+        name: what they are, for people.
+        split: that of the run's data set; None for other images.
+        images: uint8 (N, channels, H, W).
+        labels: (N,) int64; None if they are not known.
+    """
+
+    name: str
+    split: SplitName | None
+    images: Images
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.images)
+
+    def batches(self, size: int = BATCH) -> Iterator[Tensor]:
+        """The pixels, first to last, uint8 (B, channels, H, W)."""
+        return in_order(self.images, size)
+
+    def first(self, count: int) -> "EvaluationImages":
+        """At most ``count`` of them, at even distances: they may be in the order of classes."""
+        if count >= len(self):
+            return self
+        index = torch.linspace(0, len(self) - 1, count).long()
+        images = self.images
+        chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
+        labels = None if self.labels is None else self.labels[index]
+        return EvaluationImages(f"{count:,} of {self.name}", self.split, chosen, labels)
+
+
+def run_folder(classifier: Classifier) -> Path | None:
+    """The folder of the run that a classifier is of; None if it was moved out of one."""
+    folder = Path(str(classifier.source.get("folder", ""))).absolute().parent
+    return folder if read_result(folder) is not None else None
+
+
+def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
+    """The data set of the run in a folder, split as it was.
+
+    Raises UserError if it is not there, or its classes or its preprocessing have changed.
+    """
+    config = recorded_config(folder)
+    cache = DiskCache(Path(config.cache.folder), config.cache.gib)
+    dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
+    found = (list(dataset.class_names), Preprocessing.of(dataset))
+    if found != (classifier.classes, classifier.preprocessing):
+        raise UserError(
+            f"dataset must be as SOURCE was trained on, got {dataset.name}, whose classes, mean or"
+            " std have changed since"
+        )
+    return dataset
+
+
+def images_of_dataset(dataset: Dataset, split: SplitName) -> EvaluationImages | None:
+    """A split of a data set; None for validation images if none were held out."""
+    parts: dict[SplitName, LabelledImages | None] = {
+        "train": dataset.train,
+        "val": dataset.val,
+        "test": dataset.test,
+    }
+    part = parts[split]
+    if part is None:
+        return None
+    names = {"train": "training", "val": "validation", "test": "test"}
+    name = f"the {len(part.labels):,} {names[split]} images of {dataset.name}"
+    return EvaluationImages(name, split, part.images, part.labels)
+
+
+def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
+    """All images below a folder; labelled if each is in a folder with the name of a class.
+
+    Raises UserError if there is none, or one cannot be read.
+    """
+    files = list(images_below(folder))
+    if not files:
+        raise UserError(f"--images must be a folder with images, got {folder}, which has none")
+    pixels: list[Tensor] = []
+    for one in read_pixels(classifier.preprocessing, files):
+        if isinstance(one, ImageError):
+            raise UserError(f"--images must be a folder of readable images, got {one}")
+        pixels.append(one)
+    folders = ClassFolders(classifier.classes)
+    names = [folders.label_of(file) for file in files]
+    known = [classifier.classes.index(name) for name in names if name is not None]
+    labels = torch.tensor(known) if len(known) == len(files) else None
+    return EvaluationImages(
+        f"{counted(len(files), 'image')} in {folder}", None, torch.stack(pixels), labels
+    )
+
+
+def random_images(classifier: Classifier, count: int = RANDOM) -> EvaluationImages:
+    """Random pixels, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, *classifier.preprocessing.in_shape)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return EvaluationImages(f"{count} images of random pixels", None, pixels)
+
+
+def images_to_compare(
+    classifier: Classifier, folder: Path | None = None, split: SplitName = "val"
+) -> tuple[EvaluationImages, str | None]:
+    """The images to compare on, and why they are not those of the run's data set, if they are not.
+
+    Args:
+        folder: of the user's own images, which are taken if it is given.
+        split: of the run's data set; without validation images its training images.
+    """
+    if folder is not None:
+        return images_of_folder(folder, classifier), None
+    run = run_folder(classifier)
+    if run is None:
+        return random_images(classifier), "SOURCE is no folder of a run"
+    try:
+        dataset = dataset_of_run(classifier, run)
+    except UserError as error:
+        return random_images(classifier), str(error)
+    found = images_of_dataset(dataset, split) or images_of_dataset(dataset, "train")
+    assert found is not None, "every data set has training images"
+    return found, None

@@ -1,0 +1,87 @@
+"""A traced graph as an ONNX model that describes itself."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import ExportedProgram
+
+from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.export.graph import BATCH, refusing, silenced
+from kdsweep.deploy.packages import import_deploy, require_packages
+from kdsweep.deploy.runtimes import IMAGES
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 20
+OPSETS = range(18, 24)  # that torch's exporter writes
+LOGITS, PROBABILITIES = "logits", "probabilities"
+
+
+def to_onnx(program: ExportedProgram, output: str, opset: int = OPSET) -> "ModelProto":
+    """The graph as ONNX: input `images`, one output, a batch of any size, weights inside.
+
+    Raises UserError for an operator that has no translation.
+    """
+    require_packages()
+    with silenced(), refusing("torch.onnx"):
+        found = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=opset,
+            input_names=[IMAGES],
+            output_names=[output],
+            external_data=False,
+            verbose=False,
+        )
+        assert found is not None
+        model: ModelProto = found.model_proto
+    _name_batch(model)
+    return model
+
+
+def _name_batch(model: "ModelProto") -> None:
+    """Name the first dimension of the input `batch`, wherever it is used."""
+    symbol = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    pattern = re.compile(rf"\b{re.escape(symbol)}\b")
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = pattern.sub(BATCH, dim.dim_param)
+
+
+def describe(model: "ModelProto", classifier: Classifier, *, inside: bool) -> None:
+    """Put classes, preprocessing and the run into the model's `metadata_props`."""
+    helper = import_deploy("onnx.helper")
+    helper.set_model_props(model, metadata(classifier, inside=inside))
+    model.producer_name = "kdsweep"
+
+
+def metadata(classifier: Classifier, *, inside: bool) -> dict[str, str]:
+    """What a file of other formats than ours holds about a classifier, as texts.
+
+    `classes`, `mean`, `std` and `preprocessing` are JSON.
+    """
+    preprocessing = classifier.preprocessing
+    channels, height, width = preprocessing.in_shape
+    images = f"float32 (batch, {channels}, {height}, {width}), normalised with mean and std"
+    if inside:
+        images = f"uint8 (batch, {height}, {width}, {channels}), not normalised"
+    source: Mapping[str, Any] = classifier.source
+    about = {
+        "run": source.get("name"),
+        "run_id": source.get("run_id"),
+        "fingerprint": source.get("fingerprint"),
+        "weights_sha256": classifier.manifest.weights_sha256,
+    }
+    return {
+        "classes": json.dumps(classifier.classes, ensure_ascii=False),
+        "images": images,
+        "mean": json.dumps(list(preprocessing.mean)),
+        "std": json.dumps(list(preprocessing.std)),
+        "preprocessing": json.dumps(preprocessing.to_json()),
+        **{key: str(value) for key, value in about.items() if value is not None},
+    }

@@ -1,0 +1,80 @@
+"""Predictions of any number of files, batch by batch: memory does not grow with their number."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from kdsweep.deploy.classifier import BATCH, Classifier, read_pixels
+from kdsweep.deploy.images import ImageError
+from kdsweep.deploy.predictions import Prediction, Predictions
+from kdsweep.deploy.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the classifiers predict for a file, each in its place."""
+
+    file: str
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that is no image, or a damaged one."""
+
+    file: str
+    reason: str
+
+
+def predict_files(
+    paths: Iterable[str],
+    classifiers: Sequence[Classifier],
+    *,
+    top: int,
+    batch_size: int = BATCH,
+) -> Iterator[Answer | Broken]:
+    """An answer of each file, in order. An image is read once by classifiers that share how.
+
+    Args:
+        classifiers: at least one; their classes are the same.
+        top: classes in `Prediction.top`, at most.
+        batch_size: images that are in memory at a time.
+    """
+    remaining = iter(paths)
+    while chunk := list(islice(remaining, batch_size)):
+        yield from _of_chunk(chunk, classifiers, top)
+
+
+def _of_chunk(
+    paths: Sequence[str], classifiers: Sequence[Classifier], top: int
+) -> Iterator[Answer | Broken]:
+    read: dict[Preprocessing, list[Tensor | ImageError]] = {}
+    for one in classifiers:
+        if one.preprocessing not in read:
+            read[one.preprocessing] = read_pixels(one.preprocessing, paths)
+    reasons = [next(filter(_is_error, found), None) for found in zip(*read.values(), strict=True)]
+    rows = [row for row, reason in enumerate(reasons) if reason is None]
+    files = tuple(paths[row] for row in rows)
+    predictions = [
+        Predictions(_logits(one, read[one.preprocessing], rows), one.manifest.classes, files, top)
+        for one in classifiers
+    ]
+    answers = map(Answer, files, zip(*predictions, strict=True))
+    for path, reason in zip(paths, reasons, strict=True):
+        yield Broken(path, reason.reason) if isinstance(reason, ImageError) else next(answers)
+
+
+def _is_error(found: object) -> bool:
+    return isinstance(found, ImageError)
+
+
+def _logits(
+    classifier: Classifier, read: Sequence[Tensor | ImageError], rows: Sequence[int]
+) -> Tensor:
+    pixels = [one for row in rows if isinstance(one := read[row], Tensor)]
+    if not pixels:
+        return torch.zeros(0, len(classifier.classes))
+    return classifier.logits_of_pixels(torch.stack(pixels))

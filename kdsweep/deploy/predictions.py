@@ -1,0 +1,64 @@
+"""What a classifier answers. B images, C classes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """That of one image: its most probable class, and the most probable ones in order."""
+
+    file: str | None  # the image's path, if it was given by one
+    label: str
+    probability: float  # in [0, 1]
+    top: tuple[tuple[str, float], ...]  # classes and probabilities, the most probable first
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions(Sequence[Prediction]):
+    """Those of B images, in their order; a sequence of `Prediction`."""
+
+    logits: Tensor  # (B, C) float32, on the CPU
+    classes: tuple[str, ...]
+    files: tuple[str | None, ...]
+    top: int = 5  # classes in `Prediction.top`, at most
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(B, C) float32; the softmax is computed in float64."""
+        return self.logits.double().softmax(1).float()
+
+    @property
+    def indices(self) -> Tensor:
+        """The number of each image's most probable class, (B,) int64."""
+        return self.logits.argmax(1)
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each image's most probable class."""
+        return [self.classes[index] for index in self.indices.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Predictions": ...
+    def __getitem__(self, index: int | slice) -> "Prediction | Predictions":
+        if isinstance(index, slice):
+            return Predictions(self.logits[index], self.classes, self.files[index], self.top)
+        return self._at(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return map(self._at, range(len(self)))
+
+    def _at(self, row: int) -> Prediction:
+        probabilities = self.logits[row].double().softmax(0)
+        values, found = probabilities.topk(min(self.top, len(self.classes)))
+        named = [self.classes[index] for index in found.tolist()]
+        top = tuple(zip(named, values.tolist(), strict=True))
+        return Prediction(self.files[row], *top[0], top)

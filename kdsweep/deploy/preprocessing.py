@@ -1,0 +1,106 @@
+"""From an image of any kind to what a network is given: the same as in evaluation during training.
+
+Images are decoded, turned upright, resized and normalised by the functions that read data sets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from kdsweep.data.images.encoded import ImageFormat, decode_opened
+from kdsweep.data.pipeline.normalize import Normalize
+from kdsweep.data.pipeline.split import Dataset
+from kdsweep.deploy.images import ImageLike, opened
+
+INTERPOLATION = "bilinear"  # Pillow's, which averages over all pixels when it makes images smaller
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a network's images are prepared.
+
+    Attributes:
+        channels: 3 makes every image RGB, 1 grey; alpha is dropped.
+        image_size: (H, W).
+        mean, std: per channel, in units of [0, 1] pixels.
+        crop: images of other proportions are cropped around their centre, not stretched.
+        white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
+            bits, 1 of floating-point numbers.
+        interpolation: always `bilinear`.
+        antialias: always true.
+    """
+
+    channels: int
+    image_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: bool = False
+    white: float | None = None
+    interpolation: str = INTERPOLATION
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that this version cannot compute."""
+        per_channel = (self.channels, self.channels)
+        known = (self.interpolation, self.antialias) == (INTERPOLATION, True)
+        if self.channels not in (1, 3) or (len(self.mean), len(self.std)) != per_channel:
+            raise ValueError(
+                "preprocessing must have 1 or 3 channels with a mean and a std each, got"
+                f" {self.channels}, {list(self.mean)}, {list(self.std)}"
+            )
+        if not known or min(self.image_size) < 1 or len(self.image_size) != 2:
+            raise ValueError(
+                f"preprocessing must be {INTERPOLATION} with antialias to [H, W], got"
+                f" {self.interpolation}, antialias={self.antialias}, {list(self.image_size)}"
+            )
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """That of the images of a data set."""
+        channels, height, width = dataset.image_shape
+        crop, white = dataset.decoding
+        return cls(channels, (height, width), tuple(dataset.mean), tuple(dataset.std), crop, white)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_json` has written. Raises ValueError or TypeError for other content."""
+        lists = {key: tuple(content[key]) for key in ("image_size", "mean", "std")}
+        return cls(**{**content, **lists})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a JSON file."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """(channels, H, W) of what the network is given."""
+        return (self.channels, *self.image_size)
+
+    def pixels(self, image: ImageLike) -> Tensor:
+        """The image's pixels, uint8 (channels, H, W), not normalised.
+
+        Raises ImageError if it is none, or damaged.
+        """
+        with opened(image) as file:
+            decoded = decode_opened(file, self._format).pixels
+            return torch.tensor(decoded)
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels (B, channels, H, W) -> what the network is given, float32, same shape."""
+        return self._normalize(pixels)
+
+    def __call__(self, image: ImageLike) -> Tensor:
+        """What the network is given for one image, float32 (channels, H, W). Raises ImageError."""
+        return self.normalize(self.pixels(image)[None])[0]
+
+    @cached_property
+    def _format(self) -> ImageFormat:
+        return ImageFormat(self.channels, *self.image_size, self.crop, self.white)
+
+    @cached_property
+    def _normalize(self) -> Normalize:
+        return Normalize(self.mean, self.std)

@@ -1,0 +1,77 @@
+"""What the user asks `kdsweep quantize` for, and the images for it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from kdsweep.common.validation import check_option
+from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.evaluation_images import (
+    EvaluationImages,
+    SplitName,
+    dataset_of_run,
+    images_of_dataset,
+    images_of_folder,
+    random_images,
+    run_folder,
+)
+from kdsweep.deploy.quantize.int8 import CALIBRATIONS
+from kdsweep.deploy.quantize.variants import METHODS, QuantizeOptions
+from kdsweep.errors import UserError
+
+ALL = "all"
+SPLITS = ("test", "val")
+
+
+def options_of(
+    methods: Sequence[str], calibration: str, *, reduce_range: bool = False
+) -> QuantizeOptions:
+    """The options, checked. Raises UserError, naming an option that is none."""
+    try:
+        for method in methods:
+            check_option("--method", method, (*METHODS, ALL))
+        check_option("--calibration", calibration, CALIBRATIONS)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    chosen = METHODS if ALL in methods else [one for one in METHODS if one in methods]
+    return QuantizeOptions(chosen, calibration, reduce_range)
+
+
+def images_for(
+    classifier: Classifier,
+    options: QuantizeOptions,
+    folder: Path | None,
+    split: str,
+    count: int,
+) -> tuple[EvaluationImages, EvaluationImages]:
+    """The images to calibrate on, ``count`` at most, and those to measure on.
+
+    Calibrated is on validation images, without any on training images; with a folder of the user's
+    on its images, as is measured then.
+
+    Raises UserError if there are no images and static int8 needs some.
+    """
+    if split not in SPLITS:
+        raise UserError(f"--split must be test or val, got {split}")
+    if folder is not None:
+        own = images_of_folder(folder, classifier)
+        return own.first(count), own
+    run = run_folder(classifier)
+    try:
+        if run is None:
+            raise UserError("SOURCE is no folder of a run")
+        dataset = dataset_of_run(classifier, run)
+    except UserError as error:
+        if "static" in options.methods:
+            raise UserError(
+                f"--images must be a folder of images to calibrate static int8 on, got none, and"
+                f" the run's own are not there: {error}"
+            ) from error
+        pixels = random_images(classifier)
+        return pixels, pixels
+    calibration = images_of_dataset(dataset, "val") or images_of_dataset(dataset, "train")
+    measured = images_of_dataset(dataset, cast(SplitName, split))
+    assert calibration is not None, "every data set has training images"
+    if measured is None:
+        raise UserError(f"--split must be test, got {split}, and the run has no validation images")
+    return calibration.first(count), measured

@@ -1,0 +1,95 @@
+"""The teacher that a classifier's network learned from, as a classifier of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdsweep.builders.models import load_checkpoint
+from kdsweep.common.types import Output
+from kdsweep.deploy.architecture import build_module
+from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
+from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
+from kdsweep.errors import UserError
+from kdsweep.tracking.find_sweep import sweep_of
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.training.teacher import mean_output
+
+
+def teacher_of(
+    student: Classifier, open_store: Callable[[], MLflowStore], device: str = "cpu"
+) -> Classifier:
+    """Its teacher; of an ensemble one whose probabilities are the mean of the members'.
+
+    Raises UserError if it has learned from none, or the teacher is not here and not in MLflow.
+    """
+    recorded = student.manifest.teachers
+    if not recorded:
+        raise UserError(
+            f"{SOURCE} must be a run with a teacher for --teacher, got {student.source['folder']},"
+            f" whose {CLASSIFIER} has none"
+        )
+    members = [_loaded(entry, student, open_store, device) for entry in recorded]
+    return members[0] if len(members) == 1 else _ensemble(members)
+
+
+class MeanProbabilities(nn.Module):
+    """Several networks; the softmax of its logits (B, C) is the mean of theirs."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return mean_output([Output(member(images), {}) for member in self.members]).logits
+
+
+def _ensemble(members: Sequence[Classifier]) -> Classifier:
+    """The members have the classes and the preprocessing of the student, and so of each other."""
+    name = "+".join(str(member.source.get("name")) for member in members)
+    module = MeanProbabilities([member.module for member in members]).eval()
+    return replace(members[0], module=module, source={"name": name})
+
+
+def _loaded(
+    entry: Mapping[str, Any],
+    student: Classifier,
+    open_store: Callable[[], MLflowStore],
+    device: str,
+) -> Classifier:
+    if "model" in entry:
+        return _of_checkpoint(entry, student.manifest, device)
+    return load_bundle(_folder(entry, student, open_store), device)
+
+
+def _folder(
+    entry: Mapping[str, Any], student: Classifier, open_store: Callable[[], MLflowStore]
+) -> Path:
+    """The folder of a teacher's own run: of equal ones any."""
+    fingerprint = str(entry["fingerprint"])
+    run = Path(str(student.source["folder"])).parent
+    sweep = sweep_of(run / "checkpoint")
+    places = [Path(str(entry["folder"]))] if "folder" in entry else []
+    places += [] if sweep is None else [sweep / f"teacher-{fingerprint}"]
+    for place in places:
+        folder = place / "checkpoint"
+        is_there = (folder / CLASSIFIER).is_file()
+        if is_there and read_manifest(folder).run.get("fingerprint") == fingerprint:
+            return folder
+    return find_bundle(fingerprint, open_store, key=f"the teacher of {SOURCE}")
+
+
+def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) -> Classifier:
+    """A teacher that was given as a file of weights, which is read as in training."""
+    manifest = replace(
+        of_student, model=entry["model"], run={"name": entry["name"]}, teachers=(), expects=None
+    )
+    module = build_module(manifest, may_download=True)
+    load_checkpoint(module, str(entry["weights"]), "teacher")
+    target = torch.device(checked_device(device))
+    source = {"name": entry["name"], "folder": str(entry["weights"])}
+    return Classifier(module.to(target), manifest, source, target)

@@ -1,0 +1,164 @@
+"""A run is loaded by every word that names it, without its data set and its teacher."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from bundles import written
+from commands import Command, Outcome, copy_of
+
+import kdsweep
+from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.data.fake import Fake
+from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.sources import find_bundle
+from kdsweep.deploy.teachers import teacher_of
+from kdsweep.errors import UserError
+from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.predictions import load_predictions
+
+WORDS = ("T=1,4",)
+
+
+def no_store() -> MLflowStore:
+    raise AssertionError("no store is needed")
+
+
+@pytest.fixture
+def sweep(trained: Command, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """A sweep of two runs, in whose folder the test is; it changes nothing there."""
+    outcome = trained(*WORDS)
+    monkeypatch.chdir(outcome.folder)
+    return outcome
+
+
+@pytest.fixture
+def own_sweep(trained: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """A copy that the test may change."""
+    outcome = copy_of(trained(*WORDS), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return outcome
+
+
+def as_evaluated(classifier: Classifier, recorded: Path) -> None:
+    """The probabilities of all test images are those of a file of predictions."""
+    images = Fake(num_train=160, num_test=40, shape=(1, 8, 8)).load().test
+    assert images is not None
+    expected = torch.tensor(load_predictions(recorded).logits["test"]).softmax(1)
+    found = classifier.predict(images.images)
+    assert (found.probabilities - expected).abs().max() < 1e-5
+    assert classifier.classes == [f"class {number}" for number in range(10)]
+
+
+def refused(word: str) -> str:
+    with pytest.raises(UserError, match=r"^SOURCE must") as caught:
+        kdsweep.load(word)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_run_predicts_as_it_was_evaluated(sweep: Outcome) -> None:
+    for number in ("0", "1"):
+        folder = sweep.sweep / number
+        classifier = kdsweep.load(folder)
+        as_evaluated(classifier, folder / "answers.safetensors")
+        result = read_json(folder / "result.json")
+        assert classifier.source["fingerprint"] == result["fingerprint"]
+        assert classifier.source["name"] == result["name"]
+        assert classifier.source["metrics"]["test/acc"] == result["test/acc"]
+        assert classifier.manifest.weights_sha256 == result["weights_sha256"]
+        assert "latency_ms" not in classifier.source["metrics"]
+
+
+def test_every_word_that_names_a_run_names_its_model(sweep: Outcome) -> None:
+    best = max(sweep.rows, key=lambda row: (row["val/acc"], -row["val/loss"]))
+    folder = sweep.sweep / str(best["run"]) / "checkpoint"
+    fingerprint = read_json(folder.parent / "run.json")["fingerprint"]
+    words = (
+        "best",
+        f"{sweep.sweep}/best",
+        str(folder.parent),
+        str(folder),
+        str(folder / "model.safetensors"),
+        str(folder / "classifier.json"),
+        fingerprint,
+    )
+    for word in words:
+        assert find_bundle(word, no_store).resolve() == folder.resolve(), word
+
+
+def test_the_teacher_is_loaded_like_a_run(sweep: Outcome) -> None:
+    student = kdsweep.load(sweep.sweep / "0")
+    teacher = teacher_of(student, no_store)
+    assert teacher.source["role"] == "teacher"
+    (recorded,) = (sweep.sweep / "answers").iterdir()
+    as_evaluated(teacher, recorded)
+    again = kdsweep.load(Path(teacher.source["folder"]).parent)
+    assert again.manifest == teacher.manifest
+    with pytest.raises(UserError, match=r"^SOURCE must be a run with a teacher for --teacher"):
+        teacher_of(teacher, no_store)
+
+
+def test_a_copy_of_two_files_is_enough(
+    sweep: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sweep.sweep / "1" / "checkpoint", tmp_path / "elsewhere" / "checkpoint")
+    recorded = (sweep.sweep / "1" / "answers.safetensors").absolute()
+    monkeypatch.chdir(tmp_path)
+    for word in ("elsewhere", "elsewhere/checkpoint"):
+        as_evaluated(kdsweep.load(word), recorded)
+
+
+def test_a_run_of_an_earlier_version_is_completed_from_its_config(own_sweep: Outcome) -> None:
+    folder = own_sweep.sweep / "0"
+    file = folder / "checkpoint" / "classifier.json"
+    content = read_json(file)
+    file.unlink()
+    as_evaluated(kdsweep.load(folder), folder / "answers.safetensors")
+    written_again = read_json(file)
+    assert written_again.pop("teachers") == []
+    assert written_again == {k: v for k, v in content.items() if k != "teachers"}
+
+
+def test_a_run_of_an_earlier_version_without_its_data_set_is_refused(own_sweep: Outcome) -> None:
+    folder = own_sweep.sweep / "0"
+    (folder / "checkpoint" / "classifier.json").unlink()
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(
+        config.replace("kdsweep.data.fake.Fake", "kdsweep.data.image_folder.ImageFolder")
+    )
+    assert "or the data set of its config.yaml" in refused(str(folder))
+    (folder / "config.yaml").unlink()
+    assert "which has neither" in refused(str(folder))
+
+
+def test_a_run_that_has_not_finished_is_refused(own_sweep: Outcome) -> None:
+    result = own_sweep.sweep / "0" / "result.json"
+    write_json_atomic(result, {**read_json(result), "status": "KILLED"})
+    assert "which is KILLED" in refused(str(own_sweep.sweep / "0"))
+
+
+def test_an_equal_run_is_loaded_from_where_it_was_trained(own_sweep: Outcome) -> None:
+    result = own_sweep.sweep / "1" / "result.json"
+    write_json_atomic(result, {**read_json(result), "same_as": "0"})
+    found = find_bundle(str(own_sweep.sweep / "1"), no_store)
+    assert found == own_sweep.sweep / "0" / "checkpoint"
+
+
+def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.pt", "last.ckpt"):
+        Path(name).write_bytes(b"\x80\x04")
+        assert f"got {name}; pickles are never loaded" in refused(name)
+    written(tmp_path / "bundle")
+    shutil.copy("bundle/model.safetensors", "other.safetensors")
+    assert "must be a model.safetensors with a classifier.json" in refused("other.safetensors")
+    assert "got nothing-of-this-name" in refused("nothing-of-this-name")
+    assert "got best, and multirun holds no sweep" in refused("best")
+
+
+def test_an_unknown_device_is_refused(bundle: Path) -> None:
+    with pytest.raises(UserError, match=r"^--device must be auto, cpu or .* got abacus"):
+        kdsweep.load(bundle, device="abacus")
+    assert kdsweep.load(bundle, device="auto").device.type

@@ -1,0 +1,68 @@
+"""The teacher of a classifier: an ensemble, a file of weights, one that is not here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import MLP, manifest, written
+
+from kdsweep.deploy.architecture import build_module
+from kdsweep.deploy.bundle import read_bundle
+from kdsweep.deploy.teachers import teacher_of
+from kdsweep.errors import UserError
+from kdsweep.tracking.mlflow.store import MLflowStore
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 3), dtype=np.uint8)
+
+
+def no_store() -> MLflowStore:
+    raise AssertionError("no store is needed")
+
+
+def member(folder: Path, seed: int) -> dict[str, str]:
+    fingerprint = f"f00d{seed:012}"
+    written(folder / "checkpoint", seed, run={"name": f"t{seed}", "fingerprint": fingerprint})
+    return {"name": f"t{seed}", "fingerprint": fingerprint, "folder": str(folder)}
+
+
+def test_an_ensemble_has_the_mean_of_the_probabilities(tmp_path: Path) -> None:
+    entries = tuple(member(tmp_path / str(seed), seed) for seed in (1, 2))
+    student = read_bundle(written(tmp_path / "student", teachers=entries))
+    teacher = teacher_of(student, no_store)
+    members = [read_bundle(Path(entry["folder"]) / "checkpoint") for entry in entries]
+    mean = torch.stack([one.predict(IMAGES).probabilities for one in members]).mean(0)
+    assert torch.allclose(teacher.predict(IMAGES).probabilities, mean, atol=1e-6)
+    assert teacher.source["name"] == "t1+t2"
+
+
+def test_a_teacher_given_as_weights_is_read_as_in_training(tmp_path: Path) -> None:
+    file = tmp_path / "teacher.pt"
+    network = build_module(manifest(model={**MLP, "width": 5}))
+    torch.save({"state_dict": network.state_dict()}, file)
+    entry = {"name": "mlp", "model": {**MLP, "width": 5}, "weights": str(file)}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+    teacher = teacher_of(student, no_store)
+    images = torch.stack([student.preprocessing(image) for image in IMAGES])
+    assert torch.equal(teacher.logits(IMAGES), network(images))
+
+
+def test_a_folder_of_another_teacher_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = member(tmp_path / "1", 1) | {"fingerprint": "beef" * 4}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+
+    def absent() -> MLflowStore:
+        raise UserError("no store")
+
+    with pytest.raises(UserError, match="no store"):
+        teacher_of(student, absent)
+
+
+def test_a_teacher_that_names_code_is_refused(tmp_path: Path) -> None:
+    entry = {"name": "x", "model": {"_target_": "os.system"}, "weights": "w"}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+    with pytest.raises(UserError, match=r"^model\._target_ must be a network"):
+        teacher_of(student, no_store)
