@@ -72,6 +72,7 @@ GROUPS = {
     "scale": (SMALL, 2),
     "trainer": (SMALL, 1),
     "tracking": (SMALL, 3),
+    "deploy": (SMALL, 3),
     "search": (SMALL, 2),
     "search/pruner": ((*SMALL, "search=bayes"), 4),
 }

@@ -11,6 +11,7 @@ from kdsweep.common.passwords import redact_text
 # Keys that never alter a result: where it goes and how it is obtained, not what it is.
 CONTROL = (
     "tracking",
+    "deploy",
     "cache",
     "resume",
     "dry_run",

@@ -153,6 +153,14 @@ class TrackingConfig:
 
 
 @dataclass
+class DeployConfig:
+    """What is made of a sweep's best run when it has ended; it changes no number."""
+
+    export: list[str] = field(default_factory=list)
+    quantize: list[str] = field(default_factory=list)
+
+
+@dataclass
 class CacheConfig:
     """What is kept on disk for later commands; it changes no number."""
 
@@ -194,6 +202,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    deploy: DeployConfig = field(default_factory=DeployConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)

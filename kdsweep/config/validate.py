@@ -1,5 +1,6 @@
 """Ranges of the keys that kdsweep reads itself: a message for every value out of range."""
 
+from importlib.util import find_spec
 from math import inf
 from typing import Any
 
@@ -14,6 +15,10 @@ PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 LOGITS = ("fp32", "fp16")
 PLOTS = ("run", "sweep", "none")
+EXPORTS = ("onnx", "pt2", "safetensors")
+QUANTIZED = ("static", "dynamic", "bf16", "fp16")
+NEEDS_ONNX = {"onnx", *QUANTIZED}
+OF_ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
 def validation_errors(config: RunConfig) -> list[str]:
@@ -29,11 +34,27 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_unless(0 <= wait < inf, "tracking.wait", wait, "a number of seconds >= 0"),
         *_unless(0 <= gib < inf, "cache.gib", gib, "a number >= 0"),
         *_unless_among(PLOTS, "tracking.plots", plots),
+        *_deploy_problems(values["deploy"]),
         *_stage_problems(values),
         *excesses(values),
         *odd_names(values),
         *_teacher_problems("teacher.", values["teacher"]),
     ]
+
+
+def _deploy_problems(deploy: dict[str, Any]) -> list[str]:
+    found = []
+    for key, options in (("export", EXPORTS), ("quantize", QUANTIZED)):
+        for value in deploy[key]:
+            found += _unless_among(options, f"deploy.{key}", value)
+    wanted = [*deploy["export"], *deploy["quantize"]]
+    lacking = [name for name in OF_ONNX if find_spec(name) is None]
+    if lacking and not found and set(wanted) & NEEDS_ONNX:
+        found.append(
+            f"deploy must be none without the package {lacking[0]}, got {', '.join(wanted)};"
+            " pip install 'kdsweep[deploy]'"
+        )
+    return found
 
 
 def _stage_problems(values: dict[str, Any]) -> list[str]:

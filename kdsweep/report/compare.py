@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from kdsweep.report.analysis.contingency import ContingencyTable
 
 # Keys that alter no result.
-NOT_COMPARED = ("tracking", "cache", "search", "published", "resume", "dry_run", "debug")
+NOT_COMPARED = (
+    *("tracking", "deploy", "cache", "search", "published", "resume", "dry_run", "debug"),
+)
 IN_PERCENT = ("acc", "agreement", "ece")
 
 

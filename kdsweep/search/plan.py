@@ -19,6 +19,7 @@ from kdsweep.search.timeout import parse_duration
 from kdsweep.search.validation import (
     directions_of,
     refuse_combinations,
+    refuse_deploy,
     refuse_unknown_keys,
     refuse_values,
 )
@@ -88,6 +89,7 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
     space = replace(space, applies=study_name.applies_with(context, config, space.fixed))
     base = study_name.base_config(context, config, space.fixed)
     refuse_unknown_keys(space, base)
+    refuse_deploy(base)
     space = study_name.without_ineffective_keys(space, base, searched_keys(command_line))
     pruner = make_pruner(options.pruner)
     refuse_combinations(config, options, space, pruner)

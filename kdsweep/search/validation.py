@@ -200,6 +200,16 @@ def directions_of(config: DictConfig) -> list[str]:
     return [getattr(direction, "name", direction) for direction in values]  # an enum or its name
 
 
+def refuse_deploy(base: DictConfig) -> None:
+    """Raise UserError for a search that is to deploy: its best run is known at its end alone."""
+    if base.deploy.export or base.deploy.quantize:
+        made = ", ".join([*base.deploy.export, *base.deploy.quantize])
+        raise UserError(
+            f"deploy must be none in a search, got {made}; `kdsweep export SEARCH/best` and `kdsweep"
+            " quantize SEARCH/best` do it once the search has ended"
+        )
+
+
 def refuse_combinations(
     config: DictConfig, options: SearchConfig, space: Space, pruner: BasePruner
 ) -> None:

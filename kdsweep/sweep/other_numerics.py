@@ -13,7 +13,7 @@ from kdsweep.tracking.metadata import sweeps_under
 # What the folder of such a sweep holds, for messages.
 OTHER_NUMERICS = "runs of a version of kdsweep that computes other numbers"
 # Words of a sweep's name that decide no result; a command line without words is named "defaults".
-IDLE = ("tracking", "cache", "resume", "dry_run", "debug", "defaults")
+IDLE = ("tracking", "deploy", "cache", "resume", "dry_run", "debug", "defaults")
 
 
 def has_other_numerics(note: Mapping[str, Any] | None) -> bool:
