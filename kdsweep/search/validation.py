@@ -205,8 +205,8 @@ def refuse_deploy(base: DictConfig) -> None:
     if base.deploy.export or base.deploy.quantize:
         made = ", ".join([*base.deploy.export, *base.deploy.quantize])
         raise UserError(
-            f"deploy must be none in a search, got {made}; `kdsweep export SEARCH/best` and `kdsweep"
-            " quantize SEARCH/best` do it once the search has ended"
+            f"deploy must be none in a search, got {made}; `kdsweep export SEARCH/best` and"
+            " `kdsweep quantize SEARCH/best` do it once the search has ended"
         )
 
 

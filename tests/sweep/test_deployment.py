@@ -110,5 +110,4 @@ def test_a_sweep_ends_with_the_files_of_its_best_run(command: Command) -> None:
     assert {"model.onnx", "int8-static.onnx"} <= {path.name for path in folder.iterdir()}
     assert read_json(folder / "export-onnx.json")["same_class"] > 0
     assert "written" in outcome.out
-    others = [row for row in outcome.rows if row is not best]
-    assert not any((outcome.sweep / str(row["run"]) / "deploy").exists() for row in others)
+    assert [path.parent for path in outcome.sweep.glob("*/deploy")] == [folder.parent]
