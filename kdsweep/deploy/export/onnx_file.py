@@ -40,7 +40,18 @@ def to_onnx(program: ExportedProgram, output: str, opset: int = OPSET) -> "Model
         assert found is not None
         model: ModelProto = found.model_proto
     _name_batch(model)
+    _drop_traces(model)
     return model
+
+
+def _drop_traces(model: "ModelProto") -> None:
+    """Remove where in whose files each node comes from: the exporter's notes, with paths."""
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("metadata_props")
+    graph.ClearField("doc_string")
 
 
 def _name_batch(model: "ModelProto") -> None:

@@ -88,6 +88,11 @@ class TestOnnx:
         uint8 = {one.key: one.value for one in onnx.load(inside).metadata_props}["images"]
         assert uint8 == "uint8 (batch, 8, 8, 1), not normalised"
 
+    def test_it_has_no_paths_of_this_machine(self, plain: Path) -> None:
+        content = plain.read_bytes()
+        for text in (b".py", b"stack_trace", str(Path.cwd()).encode(), b"site-packages"):
+            assert text not in content
+
 
 class Branching(nn.Linear):
     def forward(self, images: Tensor) -> Tensor:
