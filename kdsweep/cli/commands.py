@@ -21,14 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-app.add_typer(cache.app, name="cache")
-app.command()(predict.predict)
-app.command()(deploy_commands.export)
-app.command()(deploy_commands.quantize)
-app.command()(deploy_commands.bench)
-app.command()(ship.promote)
-app.command()(ship.push)
-app.command()(ship.demo)
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
@@ -225,3 +217,14 @@ def convert_weights(
     typer.echo(shlex.join(translation.words))
     for note in translation.notes:
         typer.echo(f"# {note}")
+
+
+# After the commands of a sweep, those of a trained network.
+app.command()(predict.predict)
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.quantize)
+app.command()(deploy_commands.bench)
+app.command()(ship.promote)
+app.command()(ship.push)
+app.command()(ship.demo)
+app.add_typer(cache.app, name="cache")
