@@ -43,7 +43,19 @@ def collect(sweep_folder: Path) -> list[ResultRow]:
         seeds = [path for path in folder.glob("seed-*") if path.is_dir()]
         folders += sorted(seeds, key=lambda path: int(path.name.partition("-")[2])) or [folder]
     rows = (read_row(folder, folder.relative_to(sweep_folder).as_posix()) for folder in folders)
-    return [row for row in rows if row]
+    return _with_ids_of_owners([row for row in rows if row])
+
+
+def _with_ids_of_owners(rows: list[ResultRow]) -> list[ResultRow]:
+    """A job that was folded has the MLflow run of the one that was trained.
+
+    That one may have it only since a later upload.
+    """
+    ids = {str(row["run"]): row["mlflow_run_id"] for row in rows}
+    for row in rows:
+        if row["same_as"] is not None:
+            row["mlflow_run_id"] = ids.get(str(row["same_as"]), row["mlflow_run_id"])
+    return rows
 
 
 def read_row(folder: Path, run: str) -> ResultRow | None:

@@ -54,6 +54,20 @@ def test_runs_are_collected_in_the_order_of_their_numbers(tmp_path: Path) -> Non
     assert all(tuple(row) == COLUMNS for row in rows)
 
 
+def test_a_folded_job_has_the_mlflow_run_that_was_logged_later_for_the_trained_one(
+    tmp_path: Path,
+) -> None:
+    def wrote(number: int, **changes: Any) -> None:
+        (tmp_path / str(number)).mkdir()
+        content = {"status": "FINISHED", "val/acc": 0.5, "mlflow_run_id": None} | changes
+        write_json_atomic(tmp_path / str(number) / "result.json", content)
+
+    wrote(0, mlflow_run_id="a")
+    wrote(1, same_as="0")
+    wrote(2, same_as="3")  # a trained run that is not there
+    assert [row["mlflow_run_id"] for row in collect(tmp_path)] == ["a", "a", None]
+
+
 def test_the_csv_has_a_row_per_run_and_run_comes_first(tmp_path: Path) -> None:
     rows = [result(0, cell='mse, "x"'), result(1, **{"test/acc": None})]
     write_csv(rows, tmp_path / "results.csv")
