@@ -22,7 +22,7 @@ from kdsweep.tracking.run_dir import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -160,7 +160,7 @@ class MLflowStore:
         )
         run_id = str(run.info.run_id)
         self._artifacts[run_id] = artifact_repository(self.client, run)
-        return RunState(run_id, tags=all_tags)
+        return RunState(run_id, tags=all_tags, may_have_model=False)
 
     def read_run(self, run_id: str) -> RunState | None:
         """What this store has of a run, without its points; None if it is not there, or deleted."""
@@ -205,11 +205,17 @@ class MLflowStore:
         params: Mapping[str, object] | None = None,
         rows: Iterable[Row] = (),
         tags: Mapping[str, str] | None = None,
+        of_model: "Sequence[Metric]" = (),
     ) -> None:
-        """Log everything in as few requests as MLflow's limits allow, none if there is nothing."""
+        """Log everything in as few requests as MLflow's limits allow, none if there is nothing.
+
+        ``of_model`` are metrics of the run's model, which are the run's as well; the rows may have
+        the same, of which MLflow must get one.
+        """
+        metrics = [*entities.metric_entities(rows), *of_model]
         self.client.log_batch(
             run_id,
-            metrics=entities.metric_entities(rows),
+            metrics=list({(m.key, m.step, m.timestamp): m for m in metrics}.values()),
             params=entities.param_entities(params or {}),
             tags=entities.tag_entities(tags or {}),
         )
