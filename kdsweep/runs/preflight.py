@@ -27,7 +27,7 @@ from kdsweep.training.mutual import Peers
 from kdsweep.training.student import Student
 
 # Values that decide no shape, and that the specs have been built with: of a run, of a loss term.
-OF_A_RUN = ("seed", "T", "alpha", "hard_weight")
+OF_A_RUN = ("seed", "T", "alpha", "alpha_weighted", "hard_weight")
 OF_A_TERM = ("T", "weight")
 
 
