@@ -93,9 +93,7 @@ def upload(
     tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
     model = _open_model(store, run, folder)
     figures = [] if model is None else model.metrics()
-    store.log(
-        run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures
-    )
+    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures)
     _upload_files(store, run.run_id, folder, result, pictures)
     if model is not None:
         model.finish()
