@@ -111,7 +111,7 @@ def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
 def open_model(
     store: MLflowStore, run_id: str, folder: Path, *, may_exist: bool = True
 ) -> OpenModel:
-    """The model of a run, which is created if it is not there; with `may_exist` it is looked for."""
+    """The model of a run, created if it is not there; with `may_exist` it is looked for first."""
     run = read_run_metadata(folder) or _in_mlflow(store, run_id)
     classifier = read_json(folder / run_dir.CLASSIFIER)
     digest = str(classifier.get("weights_sha256"))
