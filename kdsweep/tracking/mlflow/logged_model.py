@@ -8,7 +8,7 @@ by its run, so that an interrupted upload makes no second one.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,6 +56,7 @@ class OpenModel:
     Attributes:
         run: the content of the run's `run.json`.
         classifier: that of its `classifier.json`.
+        rows: of its `metrics.jsonl`.
         entity: what MLflow has of the model.
         is_complete: whether it has all of it.
         is_linked: whether it is an output of its run.
@@ -66,6 +67,7 @@ class OpenModel:
     folder: Path
     run: Mapping[str, Any]
     classifier: Mapping[str, Any]
+    rows: Sequence[Row]
     entity: "LoggedModel"
     is_complete: bool
     is_linked: bool
@@ -81,7 +83,7 @@ class OpenModel:
         steps: it keeps one of each.
         """
         last: dict[str, Row] = {}
-        for row in run_dir.read_rows(self.folder):
+        for row in self.rows:
             for key, value in row["metrics"].items():
                 if key.startswith(LINKED):
                     last[key] = {**row, "metrics": {key: value}}
@@ -125,7 +127,8 @@ def open_model(
         store.client.set_logged_model_tags(model.model_id, {DIGEST: digest})
         outputs = store.client.get_run(run_id).outputs
         is_linked = model.model_id in {m.model_id for m in getattr(outputs, "model_outputs", [])}
-    return OpenModel(store, run_id, folder, run, classifier, model, is_complete, is_linked)
+    content = run, classifier, run_dir.read_rows(folder)
+    return OpenModel(store, run_id, folder, *content, model, is_complete, is_linked)
 
 
 def _in_mlflow(store: MLflowStore, run_id: str) -> dict[str, Any]:
@@ -206,8 +209,7 @@ def _link(model: OpenModel) -> None:
     """Make the model an output of its run."""
     from mlflow.entities import LoggedModelOutput
 
-    rows = run_dir.read_rows(model.folder)
-    step = rows[-1]["epoch"] if rows else 0
+    step = model.rows[-1]["epoch"] if model.rows else 0
     model.store.client.log_outputs(model.run_id, [LoggedModelOutput(model.id, step)])
 
 

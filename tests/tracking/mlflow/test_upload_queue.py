@@ -60,7 +60,12 @@ def test_the_thread_is_woken_only_for_what_is_due_before_all_others(
     uploads, woken = UploadQueue(), []
     assert uploads.when_done().wait(5)
     notify = uploads._changed.notify
-    monkeypatch.setattr(uploads._changed, "notify", lambda: (woken.append(1), notify()))
+
+    def wake() -> None:
+        woken.append(1)
+        notify()
+
+    monkeypatch.setattr(uploads._changed, "notify", wake)
     for number in range(50):  # it looks through all of them whenever it wakes
         uploads.submit(f"run {number}", partial(int, number), within=60 + number)
         if number == 0:
