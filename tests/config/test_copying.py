@@ -40,11 +40,11 @@ def test_what_a_copy_lacks_is_not_copied(config):
             pytest.fail("this is not part of the copy")
 
     for kept, dropped in ((without_hydra, "hydra"), (only_hydra, "loss")):
-        config[dropped]._set_flag("allow_objects", True)
-        with read_write(config), open_dict(config):
-            config[dropped].other = Uncopied()
-        copied = kept(config)
-        assert dropped not in copied
+        node = config[dropped]
+        node._set_flag("allow_objects", True)
+        with read_write(node), open_dict(node):
+            node.other = Uncopied()
+        assert dropped not in kept(config)
         assert isinstance(config[dropped].other, Uncopied)
-        with read_write(config), open_dict(config):
-            del config[dropped]["other"]
+        with read_write(node), open_dict(node):
+            del node["other"]
