@@ -3,7 +3,7 @@
 import pickle
 from typing import cast
 
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
 
 def copy_config(config: DictConfig) -> DictConfig:
@@ -25,10 +25,13 @@ def only_hydra(config: DictConfig) -> DictConfig:
 
 
 def _reduced(config: DictConfig, dropped: list[str]) -> DictConfig:
-    copied = copy_config(config)
-    with read_write(copied), open_dict(copied):
-        for key in dropped:
-            del copied[key]
+    """A copy without some keys: they are not copied either, which would take half of the time."""
+    nodes = config.__dict__["_content"]
+    config.__dict__["_content"] = {key: nodes[key] for key in nodes if key not in dropped}
+    try:
+        copied = copy_config(config)
+    finally:
+        config.__dict__["_content"] = nodes
     OmegaConf.set_struct(copied, None)
     OmegaConf.clear_cache(copied)
     return copied

@@ -34,15 +34,14 @@ def interpolations(loss: dict[str, Any]) -> Iterator[tuple[str, str]]:
     return ((path, text) for path, text in _texts(loss) if "${" in text)
 
 
-def unknown_key_errors(cfg: DictConfig) -> list[str]:
+def unknown_key_errors(written: dict[str, Any]) -> list[str]:
     """A message for every key that nothing reads: the schema lacks it, no value refers to it.
 
-    Hydra itself refuses an unknown key, but not `+key=value`.
+    Hydra itself refuses an unknown key, but not `+key=value`. ``written`` is a `raw` config.
     """
-    written = raw(cfg)
     texts = [text for _, text in _texts(written)]
     unknown = list(unknown_keys(TrainConfig, written))
-    known = [key for key in keys_of(cfg) if key not in unknown] if unknown else []
+    known = [key for key in keys_of(written) if key not in unknown] if unknown else []
     return [
         f"{key} must be a key of the config, got +{key}, which nothing reads"
         f"{did_you_mean_key(key, known)}"
@@ -51,9 +50,9 @@ def unknown_key_errors(cfg: DictConfig) -> list[str]:
     ]
 
 
-def missing_keys(cfg: DictConfig) -> list[str]:
-    """The mandatory keys (`???`) that have no value."""
-    return sorted(path for path, text in _texts(raw(cfg)) if text == MISSING)
+def missing_keys(written: dict[str, Any]) -> list[str]:
+    """The mandatory keys (`???`) of a `raw` config that have no value."""
+    return sorted(path for path, text in _texts(written) if text == MISSING)
 
 
 def _texts(node: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The keys of a composed config, and which of them a mistyped one most likely means."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,9 +20,11 @@ MOST_LISTED = 40
 ELSEWHERE = 0.8  # similarity from 0 to 1 of names at different places
 
 
-def keys_of(config: DictConfig) -> list[str]:
+def keys_of(config: DictConfig | Mapping[str, Any]) -> list[str]:
     """All keys with dots, those of nodes included, interpolations not followed."""
-    return list(_below(OmegaConf.to_container(config, resolve=False), ""))
+    if isinstance(config, DictConfig):
+        return list(_below(OmegaConf.to_container(config, resolve=False), ""))
+    return list(_below(config, ""))
 
 
 def _below(node: Any, prefix: str) -> Iterable[str]:

@@ -20,7 +20,7 @@ from kdsweep.common.validation import shown
 from kdsweep.config.composition import PRIMARY, Composition, matching, set_value
 from kdsweep.config.copying import without_hydra
 from kdsweep.config.group_faults import choice_fault, deletion_fault, option_fault
-from kdsweep.config.interpolation import missing_keys, unknown_key_errors
+from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.key_faults import (
     first_values,
     is_known_by_type,
@@ -238,14 +238,15 @@ class Checker:
 
     def _all_value_errors(self, config: DictConfig) -> list[str]:
         config = without_hydra(config) if "hydra" in config else config
-        if absent := missing_keys(config):
+        written = raw(config)
+        if absent := missing_keys(written):
             return [f"{key} must be given" for key in absent]
         try:
             resolved = resolve_config(config)
         except UserError as error:
             return str(error).splitlines()
         errors = validation_errors(resolved) + target_errors(resolved)
-        return errors + unknown_key_errors(config)
+        return errors + unknown_key_errors(written)
 
 
 def _swept(groups: Sequence[Override]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -99,11 +99,22 @@ def _typed(kind: Any, value: Any) -> Any:
 
 def to_values(config: Any) -> dict[str, Any]:
     """A config, or a node of one, as plain values: what is hashed and written to files."""
-    values = asdict(config)
+    values: dict[str, Any] = _plain(config)
     if isinstance(config, RunConfig):
         values[MEMBER_NAME] = values.pop("member_name")
         return _merged(values, values.pop("extra_keys"))
     return values
+
+
+def _plain(node: Any) -> Any:
+    """As `dataclasses.asdict`, which also copies every number and text, in four times the time."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    if is_dataclass(node):
+        return {each.name: _plain(getattr(node, each.name)) for each in fields(node)}
+    return node
 
 
 def _merged(values: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def _deploy_problems(deploy: dict[str, Any]) -> list[str]:
         for value in deploy[key]:
             found += _unless_among(options, f"deploy.{key}", value)
     wanted = [*deploy["export"], *deploy["quantize"]]
-    lacking = [name for name in OF_ONNX if find_spec(name) is None]
-    if lacking and not found and set(wanted) & NEEDS_ONNX:
+    needed = OF_ONNX if set(wanted) & NEEDS_ONNX else ()
+    lacking = [name for name in needed if find_spec(name) is None]
+    if lacking and not found:
         found.append(
             f"deploy must be none without the package {lacking[0]}, got {', '.join(wanted)};"
             " pip install 'kdsweep[deploy]'"

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
+from kdsweep.report.analysis.proportions import wilson
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.report.formatting import interval, percent
 
@@ -185,10 +186,8 @@ def _limits(facts: CardFacts) -> list[str]:
 
 
 def _wilson(classes: Sequence[ClassAccuracy]) -> tuple[float, float]:
-    from statsmodels.stats.proportion import proportion_confint
-
     right, images = sum(one.correct for one in classes), sum(one.images for one in classes)
-    low, high = proportion_confint(right, images, method="wilson")
+    low, high = wilson(right / images, float(images))
     return float(low), float(high)
 
 

@@ -15,7 +15,7 @@ from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
-from kdsweep.config.interpolation import missing_keys, unknown_key_errors
+from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import (
     last_stage,
@@ -89,10 +89,11 @@ class SpecBuilder:
 
     def of_job(self, cfg: DictConfig, job: Sequence[str], swept: Sequence[str]) -> RunSpec:
         """The spec of a job. Raises UserError, with a message a line."""
-        if absent := missing_keys(cfg):
+        written = raw(cfg)
+        if absent := missing_keys(written):
             raise UserError("\n".join(f"{key} must be given" for key in absent))
         config, errors = self._checkpoints.resolve(resolve_config(cfg))
-        errors += validation_errors(config) + target_errors(config) + unknown_key_errors(cfg)
+        errors += validation_errors(config) + target_errors(config) + unknown_key_errors(written)
         errors += loss_option_errors(job, config.loss)
         requirements = self._checked_requirements(config, errors)
         return self._run(config, requirements, cell_of(cfg, config, swept))

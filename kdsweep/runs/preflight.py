@@ -1,8 +1,9 @@
 """Builds every run's parts once before training, so that errors are reported at once."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,11 +26,15 @@ from kdsweep.training.folding import foldable_pairs
 from kdsweep.training.mutual import Peers
 from kdsweep.training.student import Student
 
+# Values that decide no shape, and that the specs have been built with: of a run, of a loss term.
+OF_A_RUN = ("seed", "T", "alpha", "alpha_weighted", "hard_weight")
+OF_A_TERM = ("T", "weight")
+
 
 def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]) -> None:
     """Build the parts of the distinct runs, and of the runs they depend on, and discard them.
 
-    Runs that differ in their seed only have the same parts, which are built once.
+    Runs that differ in seed, temperature and weights only have the same parts, built once.
 
     Args:
         datasets: gives the data set of a run; the process's cache.
@@ -56,8 +61,8 @@ class _Preflight:
         self._messages: dict[str, str | None] = {}  # by config, None where all can be built
 
     def check_once(self, spec: RunSpec) -> None:
-        """Raise UserError as `check` does; the parts that several seeds share are built once."""
-        key = json.dumps({**to_values(spec.config), "seed": None}, sort_keys=True, default=str)
+        """Raise UserError as `check` does; the parts that several runs share are built once."""
+        key = _parts(spec.config)
         if key not in self._messages:
             self._messages[key] = None
             try:
@@ -131,6 +136,17 @@ class _Preflight:
                     self.check(teacher.run)
             self._teachers[key] = network
         return self._teachers[key]
+
+
+def _parts(config: RunConfig) -> str:
+    """What decides whether the parts of a run can be built, as text."""
+    values = _without(to_values(config), OF_A_RUN)
+    values["loss"] = {name: _without(node, OF_A_TERM) for name, node in config.loss.items()}
+    return json.dumps(values, sort_keys=True, default=str)
+
+
+def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def refuse_features_of_folded(teacher: TeacherSpec, config: RunConfig) -> None:

@@ -5,7 +5,7 @@ So a mistyped option is reported before gigabytes are read, and together with al
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from kdsweep.builders.options import option_errors
 from kdsweep.config.limits import MOST
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import peer_recipes, single_teachers, teacher_recipe
-from kdsweep.config.run_config import RunConfig
+from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.config.schema import TrackingConfig
 from kdsweep.errors import CollectedErrors, prefix_errors
 from kdsweep.tracking.mlflow import backend
@@ -47,16 +47,17 @@ class ValueChecks:
         """
         too_large = sorted(key for key in known if ".model." in key)
         data, tracking, trainer = config.dataset, config.tracking, config.trainer
-        found = self._once(partial(refuse_options, data), asdict(data))
-        found += self._once(partial(_refuse_tracking, tracking), asdict(tracking))
+        found = self._once(partial(refuse_options, data), to_values(data))
+        found += self._once(partial(_refuse_tracking, tracking), to_values(tracking))
         for key, model in _models(config).items():
             found += self._once(partial(_refuse_model, model, key, too_large), [model, key])
         found += _stage_errors(config)
         found += self._once(
-            partial(_refuse_trainer, config), [config.optimizer, config.schedule, asdict(trainer)]
+            partial(_refuse_trainer, config),
+            [config.optimizer, config.schedule, to_values(trainer)],
         )
         if needs_teacher:
-            read = [asdict(config.teacher), asdict(data.augment)]
+            read = [to_values(config.teacher), to_values(data.augment)]
             found += self._once(partial(_refuse_teachers, config, too_large), read)
         return found
 

@@ -88,8 +88,10 @@ def close(
     """
     store, parent = context.store, (read_sweep_metadata(folder) or {}).get("parent_run_id")
 
+    own = run_and_trial_dirs(folder) if only is None else []  # all of them are there by now
+
     def runs() -> list[PendingUpload]:
-        folders = {*run_and_trial_dirs(folder), *context.run_dirs} if only is None else set(only())
+        folders = {*own, *context.run_dirs} if only is None else set(only())
         return context.pending_uploads(sorted(folders))
 
     try:

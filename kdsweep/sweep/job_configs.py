@@ -1,7 +1,7 @@
 """The configs of a sweep's jobs: composed once for all that differ in values only."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 
+class Word(NamedTuple):
+    """An override; ``is_value``: it sets a value of the config itself, no option of a group."""
+
+    override: Override
+    is_value: bool
+
+
 class JobConfigLoader:
     """Hydra's config loader for the jobs of one sweep, with the same configs in less time.
 
@@ -30,6 +37,7 @@ class JobConfigLoader:
         self._loader = loader
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}
+        self._words: dict[str, Word] = {}  # most of them are in many jobs
         self._pacer = LinePacer(first=2.0)  # nothing has been printed yet
 
     def load_sweep_config(
@@ -59,8 +67,8 @@ class JobConfigLoader:
         self, master_config: DictConfig, words: Sequence[str]
     ) -> DictConfig | None:
         """The shared composition with the values of one job; None if Hydra must compose it."""
-        parsed = OverridesParser.create().parse_overrides(list(words))
-        values = [override for override in parsed if self._is_value(override)]
+        parsed = [self._parsed(word) for word in words]
+        values = [word.override for word in parsed if word.is_value]
         if any(override.type != OverrideType.CHANGE for override in values):
             return None  # whether a key can be added depends on the values before it
         lines = {override.input_line for override in values}
@@ -73,13 +81,18 @@ class JobConfigLoader:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         with open_dict(config):
             config.hydra.overrides.task = [
-                override.input_line for override in parsed if not override.is_hydra_override()
+                word.override.input_line for word in parsed if not word.override.is_hydra_override()
             ]
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
+    def _parsed(self, word: str) -> Word:
+        if word not in self._words:
+            (override,) = OverridesParser.create().parse_overrides([word])
+            self._words[word] = Word(override, self._is_value(override))
+        return self._words[word]
+
     def _is_value(self, override: Override) -> bool:
-        """Whether an override sets a value of the config itself: no option of a group."""
         key = override.key_or_group
         is_group = override.package is not None or bool(self._loader.get_group_options(key))
         return not (is_group or override.is_hydra_override())

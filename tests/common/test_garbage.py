@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from kdsweep.common.garbage import kept_for_good
+from kdsweep.common.garbage import kept_for_good, without_collection
 
 
 def test_nothing_is_collected_inside_and_what_was_made_is_not_looked_at_later() -> None:
@@ -29,3 +29,9 @@ def test_the_collector_is_enabled_again_after_an_error_and_stays_off_where_it_wa
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def test_the_collector_can_be_off_for_a_while() -> None:
+    with without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()

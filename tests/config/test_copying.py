@@ -1,7 +1,7 @@
 import copy
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict, read_write
 
 from kdsweep.config.copying import copy_config, only_hydra, without_hydra
 
@@ -32,3 +32,19 @@ def test_hydra_and_the_rest_of_a_config_are_copied_separately(config):
     rest.added = 1  # a run's own config is completed
     assert OmegaConf.is_readonly(hydra.hydra)
     assert "added" not in config
+
+
+def test_what_a_copy_lacks_is_not_copied(config):
+    class Uncopied:
+        def __reduce__(self):
+            pytest.fail("this is not part of the copy")
+
+    for kept, dropped in ((without_hydra, "hydra"), (only_hydra, "loss")):
+        node = config[dropped]
+        node._set_flag("allow_objects", True)
+        with read_write(node), open_dict(node):
+            node.other = Uncopied()
+        assert dropped not in kept(config)
+        assert isinstance(config[dropped].other, Uncopied)
+        with read_write(node), open_dict(node):
+            del node["other"]

@@ -25,12 +25,12 @@ def test_the_terms_of_a_stage_count_too(compose: Compose) -> None:
 
 
 def test_an_added_key_is_unknown_unless_a_value_refers_to_it(compose: Compose) -> None:
-    assert unknown_key_errors(compose("+rate=0.1", "optimizer.lr=${rate}")) == []
-    assert unknown_key_errors(compose("+rate=0.1")) == [
+    assert unknown_key_errors(raw(compose("+rate=0.1", "optimizer.lr=${rate}"))) == []
+    assert unknown_key_errors(raw(compose("+rate=0.1"))) == [
         "rate must be a key of the config, got +rate, which nothing reads"
     ]
 
 
 def test_keys_without_a_value_are_missing(compose: Compose) -> None:
-    assert missing_keys(compose("optimizer.lr=???")) == ["optimizer.lr"]
-    assert missing_keys(compose()) == []
+    assert missing_keys(raw(compose("optimizer.lr=???"))) == ["optimizer.lr"]
+    assert missing_keys(raw(compose())) == []

@@ -1,3 +1,8 @@
+import copy
+from dataclasses import asdict
+from typing import Any
+
+import pytest
 from commands import Compose
 
 from kdsweep.config.resolve import resolve_config
@@ -11,6 +16,21 @@ def test_values_come_back_as_they_were(compose: Compose) -> None:
     assert values["optimizer"]["note"] == "mine", "a key that the schema lacks stays in its place"
     assert run_config(values) == config
     assert to_values(run_config(values)) == values
+
+
+def test_plain_values_are_those_of_dataclasses_without_copies_of_each_number(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolve_config(compose("teacher=ensemble", "stages=hints"))
+    wanted = asdict(config.teacher)
+
+    def copied(*_: Any) -> None:
+        pytest.fail("a run needs its plain values ten times")
+
+    monkeypatch.setattr(copy, "deepcopy", copied)
+    values = to_values(config)
+    assert values["teacher"] == wanted
+    assert values["teacher"]["members"] is not config.teacher.members
 
 
 def test_nodes_are_typed(compose: Compose) -> None:

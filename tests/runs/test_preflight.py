@@ -293,6 +293,16 @@ def test_the_parts_of_several_seeds_are_built_once(
     assert len(checked_runs(compose, jobs, monkeypatch)) == 2
 
 
+def test_the_parts_of_a_grid_of_temperatures_and_weights_are_built_once(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = [["loss=tfkd"], ["loss=tfkd", "student.model.width=4"]]
+    grid = [[f"T={T}", f"alpha={alpha}", f"seed={T}"] for T in (1, 4) for alpha in (0.1, 0.9)]
+    other = [["loss.tfkd.T=3"], ["loss.tfkd.weight=2"], ["hard_weight=1"]]
+    jobs = [[*kind, *words] for kind in kinds for words in (*grid, *other)]
+    assert len(checked_runs(compose, jobs, monkeypatch)) == len(kinds)
+
+
 def test_all_seeds_of_what_cannot_be_built_are_named(
     compose: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:

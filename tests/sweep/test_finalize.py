@@ -37,3 +37,26 @@ def test_the_report_is_made_once_with_ids_that_come_late(
     context: Any = Context(tmp_path / "0")
     finalize.close(tmp_path, context, "FINISHED", with_report=True)
     assert made == [["late"]]
+
+
+def test_the_runs_of_a_sweep_are_listed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+
+    class Repeating(Context):
+        def pending_uploads(self, folders: list[Path]) -> list[Any]:
+            assert folders == [tmp_path / "0"]
+            return []
+
+        def upload_pending(self, pending_uploads: Any) -> bool:
+            return not pending_uploads() and not pending_uploads()
+
+    def list_runs(folder: Path) -> list[Path]:
+        listed.append(folder)
+        return [folder / "0"]
+
+    monkeypatch.setattr(finalize, "run_and_trial_dirs", list_runs)
+    context: Any = Repeating(tmp_path / "0")
+    finalize.close(tmp_path, context, "FINISHED", with_report=False)
+    assert listed == [tmp_path]

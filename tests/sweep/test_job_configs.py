@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.initialize import initialize_config_dir
 from hydra.types import RunMode
@@ -78,3 +79,21 @@ def test_jobs_that_choose_the_same_options_are_composed_once(
     configs = [shared.take(master, words) for words in jobs]
     assert [config["T"] for config in configs] == [1, 2, 4, 1, 2, 4]
     assert len(composed) == 2
+
+
+def test_a_word_of_several_jobs_is_parsed_once(
+    loader: ConfigLoaderImpl, master: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    real = OverridesParser.parse_rule
+
+    def count(self: OverridesParser, word: str, rule: str) -> Any:
+        parsed.append(word)
+        return real(self, word, rule)
+
+    shared = JobConfigLoader(loader)
+    shared.load_sweep_config(master, ["loss=kl"])  # Hydra parses the words of what it composes
+    monkeypatch.setattr(OverridesParser, "parse_rule", count)
+    for words in [["loss=kl", f"T={T}", f"alpha={alpha}"] for T in (1, 2) for alpha in (0, 0.5)]:
+        shared.load_sweep_config(master, words)
+    assert sorted(parsed) == ["T=1", "T=2", "alpha=0", "alpha=0.5"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdsweep.plotting.palette import BLUE, GREY, ORANGE, RED
 from kdsweep.report.analysis.aggregate import Cell, Grid
+from kdsweep.report.analysis.proportions import wilson
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.report.analysis.temperature_scaling import Scores, mean_nll, reliability
 from kdsweep.report.sections.networks import Network, logits_and_labels, with_validation
@@ -226,15 +227,13 @@ def _draw_bins(
     The same image of several seeds is one observation at most, so a bin counts images per seed.
     ``scaled``: the predictions of each seed, and the T that their logits are divided by.
     """
-    from statsmodels.stats.proportion import proportion_confint  # takes half a second to import
-
     seeds = len(scaled)
     logits = np.concatenate([logits_and_labels(p, "test")[0] / T for p, T in scaled])
     labels = np.concatenate([logits_and_labels(p, "test")[1] for p, _ in scaled])
     bins = [each for each in reliability(logits, labels) if each.count >= FEWEST * seeds]
     counts = np.array([each.count for each in bins]) / seeds
     accuracy = np.array([each.accuracy for each in bins])
-    low, high = proportion_confint(accuracy * counts, counts, method="wilson")
+    low, high = wilson(accuracy, counts)
     sizes = np.clip(LARGEST * np.sqrt(counts / counts.sum()), SMALLEST, None)
     figure.add_scatter(
         x=[each.confidence for each in bins],

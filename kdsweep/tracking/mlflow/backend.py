@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from kdsweep.common.files import can_be_made
 from kdsweep.common.passwords import how_to_give, lacks_password, redact_password, reveal
 from kdsweep.common.text import first_line
+from kdsweep.tracking.mlflow import schema
 from kdsweep.tracking.mlflow.addresses import fault_of, without_login
 from kdsweep.tracking.mlflow.connections import engine_of
 
@@ -142,7 +143,8 @@ def ensure_store(uri: str, address: str) -> Iterator[None]:
         with _creation_lock(uri, file):
             if _is_fresh(uri, file):
                 _create(address, file)
-            yield
+            with schema.is_current():
+                yield
         return
     if scheme in SERVERS:
         _check_server(uri, address)
@@ -207,13 +209,10 @@ def _read_schema(file: Path) -> tuple[set[str], str | None]:
 def _check_revision(uri: str, file: Path, revision: str | None) -> None:
     """Neither an older nor a newer schema is touched: mlflow would upgrade some without asking."""
     mlflow = import_mlflow()
-    from alembic.script import ScriptDirectory
-
-    migrations = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
-    scripts = ScriptDirectory(str(migrations))
-    if revision == scripts.get_current_head():
+    known, latest = schema.known_revisions()
+    if revision == latest:
         return
-    if revision in {script.revision for script in scripts.walk_revisions()}:
+    if revision in known:
         raise refusal(
             uri,
             f"its schema {revision} is older than mlflow {mlflow.__version__} needs; "

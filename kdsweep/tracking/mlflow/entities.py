@@ -44,6 +44,16 @@ def metric_entities(rows: Iterable[Row]) -> "list[Metric]":
     ]
 
 
+def metric_of_model(
+    metric: "Metric", model_id: str, run_id: str, dataset: str | None, digest: str | None
+) -> "Metric":
+    """The same figure, of a run and of its model on a data set."""
+    from mlflow.entities import Metric
+
+    point = metric.key, metric.value, metric.timestamp, metric.step
+    return Metric(*point, model_id, dataset, digest, run_id)
+
+
 def param_entities(params: Mapping[str, object]) -> "list[Param]":
     """Params with their values as on the command line: `null`, `true`."""
     from mlflow.entities import Param

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.run_dir import Row
 
 if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Metric
 
 WANTED = "log_model"  # in run.json: whether the run is to have a model, `tracking.models`
 MODEL_TYPE = "classifier"
@@ -48,28 +49,86 @@ def has_files(folder: Path) -> bool:
     return result is not None and result.status == "FINISHED" and is_whole
 
 
+@dataclass(frozen=True)
+class OpenModel:
+    """The model of a run in MLflow, which may lack files or figures there.
+
+    Attributes:
+        run: the content of the run's `run.json`.
+        classifier: that of its `classifier.json`.
+        rows: of its `metrics.jsonl`.
+        entity: what MLflow has of the model.
+        is_complete: whether it has all of it.
+        is_linked: whether it is an output of its run.
+    """
+
+    store: MLflowStore
+    run_id: str
+    folder: Path
+    run: Mapping[str, Any]
+    classifier: Mapping[str, Any]
+    rows: Sequence[Row]
+    entity: "LoggedModel"
+    is_complete: bool
+    is_linked: bool
+
+    @property
+    def id(self) -> str:
+        return str(self.entity.model_id)
+
+    def metrics(self) -> "list[Metric]":
+        """The figures of the run's last epoch, for the model.
+
+        MLflow logs them to the run as well, where those that are there already have equal times and
+        steps: it keeps one of each.
+        """
+        last: dict[str, Row] = {}
+        for row in self.rows:
+            for key, value in row["metrics"].items():
+                if key.startswith(LINKED):
+                    last[key] = {**row, "metrics": {key: value}}
+        name, digest = _dataset(self.run)
+        return [
+            entities.metric_of_model(metric, self.id, self.run_id, name, digest)
+            for metric in entities.metric_entities(last.values())
+        ]
+
+    def finish(self) -> None:
+        """Upload its files and link it to its run; it is complete then."""
+        _upload_files(self)
+        if not self.is_linked:
+            _link(self)
+        self.store.client.finalize_logged_model(self.id, "READY")
+
+
 def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
     """The id of the run's model, which is logged as far as it is not in MLflow yet."""
+    model = open_model(store, run_id, folder)
+    if not model.is_complete:
+        store.log(run_id, of_model=model.metrics())
+        model.finish()
+    return model.id
+
+
+def open_model(
+    store: MLflowStore, run_id: str, folder: Path, *, may_exist: bool = True
+) -> OpenModel:
+    """The model of a run, created if it is not there; with `may_exist` it is looked for first."""
     run = read_run_metadata(folder) or _in_mlflow(store, run_id)
     classifier = read_json(folder / run_dir.CLASSIFIER)
     digest = str(classifier.get("weights_sha256"))
-    model = find_model(store, run_id, str(run["name"]))
+    model = find_model(store, run_id, str(run["name"])) if may_exist else None
+    is_complete = is_linked = False
     if model is None:
-        model, is_linked = _create(store, run_id, run, digest), False
+        model = _create(store, run_id, run, digest)
     elif model.status == "READY" and model.tags.get(DIGEST) == digest:
-        return str(model.model_id)
+        is_complete = is_linked = True
     else:
         store.client.set_logged_model_tags(model.model_id, {DIGEST: digest})
         outputs = store.client.get_run(run_id).outputs
         is_linked = model.model_id in {m.model_id for m in getattr(outputs, "model_outputs", [])}
-    model_id = str(model.model_id)
-    _upload_files(store, run_id, folder, model, classifier)
-    rows = run_dir.read_rows(folder)
-    if not is_linked:
-        _link(store, run_id, model_id, rows)
-    _log_metrics(store, run_id, model_id, run, rows)
-    store.client.finalize_logged_model(model_id, "READY")
-    return model_id
+    content = run, classifier, run_dir.read_rows(folder)
+    return OpenModel(store, run_id, folder, *content, model, is_complete, is_linked)
 
 
 def _in_mlflow(store: MLflowStore, run_id: str) -> dict[str, Any]:
@@ -118,28 +177,23 @@ def _settings(run: Mapping[str, Any]) -> dict[str, object]:
     return {k: v for k, v in params.items() if "." not in k or k.startswith("weight.")}
 
 
-def _upload_files(
-    store: MLflowStore,
-    run_id: str,
-    folder: Path,
-    model: "LoggedModel",
-    classifier: Mapping[str, Any],
-) -> None:
-    about = {"model_id": str(model.model_id), "run_id": run_id, "location": model.artifact_location}
-    target = local_folder(model.artifact_location)
+def _upload_files(model: OpenModel) -> None:
+    folder, location = model.folder, model.entity.artifact_location
+    about = {"model_id": model.id, "run_id": model.run_id, "location": location}
+    target = local_folder(location)
     if target is not None:
         target.mkdir(parents=True, exist_ok=True)
-        write_model_files(target, classifier, **about)
+        write_model_files(target, model.classifier, **about)
         shutil.copyfile(folder / run_dir.CLASSIFIER, target / Path(run_dir.CLASSIFIER).name)
         # .../EXPERIMENT/models/MODEL/artifacts, and .../EXPERIMENT/RUN/artifacts
-        logged = target.parents[2] / run_id / "artifacts" / run_dir.WEIGHTS
+        logged = target.parents[2] / model.run_id / "artifacts" / run_dir.WEIGHTS
         _link_or_copy(logged, folder / run_dir.WEIGHTS, target / Path(run_dir.WEIGHTS).name)
         return
     with TemporaryDirectory(prefix="kdsweep-model-") as draft:
-        write_model_files(Path(draft), classifier, **about)
+        write_model_files(Path(draft), model.classifier, **about)
         for name in (run_dir.CLASSIFIER, run_dir.WEIGHTS):
             _link_or_copy(folder / name, folder / name, Path(draft, Path(name).name))
-        store.client.log_model_artifacts(str(model.model_id), draft)
+        model.store.client.log_model_artifacts(model.id, draft)
 
 
 def _link_or_copy(first: Path, other: Path, target: Path) -> None:
@@ -151,36 +205,12 @@ def _link_or_copy(first: Path, other: Path, target: Path) -> None:
         shutil.copyfile(other, target)
 
 
-def _link(store: MLflowStore, run_id: str, model_id: str, rows: Sequence[Row]) -> None:
+def _link(model: OpenModel) -> None:
     """Make the model an output of its run."""
     from mlflow.entities import LoggedModelOutput
 
-    step = rows[-1]["epoch"] if rows else 0
-    store.client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
-
-
-def _log_metrics(
-    store: MLflowStore, run_id: str, model_id: str, run: Mapping[str, Any], rows: Sequence[Row]
-) -> None:
-    """Give the model the figures of the run's last epoch.
-
-    MLflow logs them to the run as well, where they are already, with equal times and steps: it
-    keeps one of each.
-    """
-    from mlflow.entities import Metric
-
-    last: dict[str, Row] = {}
-    for row in rows:
-        for key, value in row["metrics"].items():
-            if key.startswith(LINKED):
-                last[key] = {**row, "metrics": {key: value}}
-    name, digest = _dataset(run)
-    metrics = [
-        Metric(m.key, m.value, m.timestamp, m.step, model_id, name, digest, run_id)
-        for m in entities.metric_entities(last.values())
-    ]
-    if metrics:
-        store.client.log_batch(run_id, metrics=metrics)
+    step = model.rows[-1]["epoch"] if model.rows else 0
+    model.store.client.log_outputs(model.run_id, [LoggedModelOutput(model.id, step)])
 
 
 def _dataset(run: Mapping[str, Any]) -> tuple[str, str] | tuple[None, None]:

@@ -14,6 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
@@ -23,6 +25,7 @@ IMAGE = "image"  # the column of the images
 CLASS, PROBABILITY, PROBABILITIES = "class", "probability", "probabilities"
 PACKAGES = ("kdsweep", "mlflow", "numpy", "pandas", "pillow", "safetensors", "torch", "torchvision")
 EXAMPLE, SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
+YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # mlflow takes the one in Python
 REQUIREMENTS, CONDA, PYTHON = "requirements.txt", "conda.yaml", "python_env.yaml"
 
 
@@ -66,7 +69,7 @@ def write_model_files(
         env={"conda": CONDA, "virtualenv": PYTHON},
     )
     texts = {
-        "MLmodel": model.to_yaml(),
+        "MLmodel": yaml.dump(model.to_dict(), Dumper=YAML_DUMPER, default_flow_style=False),
         **environment(requirements(str(classifier["model"].get("_target_")))),
         **_examples(_shape(classifier["preprocessing"])),
     }

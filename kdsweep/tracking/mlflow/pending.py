@@ -1,5 +1,6 @@
 """The end of a sweep: what MLflow lacks is tried once more, for a bounded time."""
 
+import os
 import shlex
 import time
 from collections import Counter
@@ -38,15 +39,15 @@ def pending_uploads(folders: Iterable[Path], store: MLflowStore) -> list[Pending
         trial, run = read_trial_metadata(folder) or {}, read_run_metadata(folder) or {}
         if "status" in trial and not trial.get("shipped"):
             pending.append(PendingUpload(folder, partial(trial_sync.sync_trial, folder, store)))
-        if run and read_result(folder) is not None and not run.get("shipped"):
+        if run and not run.get("shipped") and read_result(folder) is not None:
             pending.append(PendingUpload(folder, partial(run_sync.sync, folder, store)))
     return pending
 
 
 def run_and_trial_dirs(folder: Path) -> list[Path]:
     """The folders of all runs and trials in a sweep's folder."""
-    names = (TRIAL, run_dir.RUN)
-    return sorted({path.parent for name in names for path in folder.rglob(name)})
+    names = {TRIAL, run_dir.RUN}
+    return sorted(Path(path) for path, _, files in os.walk(folder) if names & set(files))
 
 
 def sync_command(sweep: Path, folders: Iterable[Path]) -> str:
@@ -85,9 +86,11 @@ class UploadRetrier:
         """
         tries: Counter[Path] = Counter()
         in_time = self.drain(len(pending_uploads()))
-        while in_time and (todo := [p for p in pending_uploads() if tries[p.folder] < TRIES]):
+        pending = pending_uploads()
+        while in_time and (todo := [p for p in pending if tries[p.folder] < TRIES]):
             in_time = self._try(todo, tries)
-        return not pending_uploads()
+            pending = pending_uploads()
+        return not pending
 
     def _try(self, todo: Sequence[PendingUpload], tries: "Counter[Path]") -> bool:
         """Try each upload once; False if the time is over."""

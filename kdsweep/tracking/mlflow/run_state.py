@@ -22,6 +22,7 @@ class RunState:
     tags: dict[str, str] = field(default_factory=dict)
     latest: Mapping[str, float] = field(default_factory=dict)  # the latest value of each metric
     points: set[Point] = field(default_factory=set)
+    may_have_model: bool = True  # whether a model of it has to be looked for
 
     @classmethod
     def of(cls, run: "Run") -> Self:

@@ -13,7 +13,7 @@ from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow.entities import mlflow_key, tag_values
-from kdsweep.tracking.mlflow.logged_model import is_wanted, log_model
+from kdsweep.tracking.mlflow.logged_model import OpenModel, is_wanted, open_model
 from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 from kdsweep.tracking.result import RunResult
@@ -91,8 +91,12 @@ def upload(
         store.client.delete_tag(run.run_id, key)
     outcome = _outcome(run, folder, result, int(content["started"]))
     tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
-    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags)
+    model = _open_model(store, run, folder)
+    figures = [] if model is None else model.metrics()
+    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures)
     _upload_files(store, run.run_id, folder, result, pictures)
+    if model is not None:
+        model.finish()
     store.finish(run.run_id, as_status(result.status), end_time_ms)
     facts = {"mlflow_run_id": run.run_id, "shipped": True}
     update_file(folder / run_dir.RUN, content.get("started"), facts)
@@ -109,6 +113,15 @@ def _upload_start(
         store.log_dataset(run_id, dataset)
 
 
+def _open_model(store: MLflowStore, run: RunState, folder: Path) -> OpenModel | None:
+    """The model of a run that has ended, to be completed; None if it needs or lacks nothing."""
+    if not is_wanted(folder):
+        return None
+    may_exist, run.may_have_model = run.may_have_model, True
+    model = open_model(store, run.run_id, folder, may_exist=may_exist)
+    return None if model.is_complete else model
+
+
 def _upload_files(
     store: MLflowStore, run_id: str, folder: Path, result: RunResult, pictures: Iterable[Path]
 ) -> None:
@@ -123,8 +136,6 @@ def _upload_files(
     for name in (run_dir.RESULT, run_dir.PREDICTIONS):
         if (folder / name).exists():
             store.log_artifact(run_id, folder / name)
-    if is_wanted(folder):
-        log_model(store, run_id, folder)
     for picture in sorted({*pictures, *folder.glob("*.png")}):
         store.log_artifact(run_id, picture)
 

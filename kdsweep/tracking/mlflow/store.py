@@ -4,7 +4,6 @@ Importing mlflow takes a second, so it happens when a store is opened. After `ML
 any method may raise; callers that MLflow must not stop go through an `UploadQueue`.
 """
 
-import gc
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from kdsweep.common.garbage import without_collection
 from kdsweep.common.passwords import redact_password, register_address
 from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
@@ -22,7 +22,7 @@ from kdsweep.tracking.run_dir import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -58,7 +58,7 @@ class MLflowStore:
         experiment.check_name(name)
         is_server = backend.scheme_of(address) in backend.SERVERS
         location = None if is_server else experiment.artifact_location(artifacts, cwd)
-        with backend.ensure_store(uri, address):
+        with without_collection(), backend.ensure_store(uri, address):  # imports mlflow
             client = backend.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 opened = experiment.find_or_create(client, address, name, location)
@@ -114,7 +114,7 @@ class MLflowStore:
         runs: list[Run] = []
         token: str | None = None
         while True:
-            with _without_gc():
+            with without_collection():  # a thousand runs are a hundred thousand objects
                 page = self.client.search_runs(
                     [self.experiment_id],
                     filter_string,
@@ -160,7 +160,7 @@ class MLflowStore:
         )
         run_id = str(run.info.run_id)
         self._artifacts[run_id] = artifact_repository(self.client, run)
-        return RunState(run_id, tags=all_tags)
+        return RunState(run_id, tags=all_tags, may_have_model=False)
 
     def read_run(self, run_id: str) -> RunState | None:
         """What this store has of a run, without its points; None if it is not there, or deleted."""
@@ -205,11 +205,17 @@ class MLflowStore:
         params: Mapping[str, object] | None = None,
         rows: Iterable[Row] = (),
         tags: Mapping[str, str] | None = None,
+        of_model: "Sequence[Metric]" = (),
     ) -> None:
-        """Log everything in as few requests as MLflow's limits allow, none if there is nothing."""
+        """Log everything in as few requests as MLflow's limits allow, none if there is nothing.
+
+        ``of_model`` are metrics of the run's model, which are the run's as well; the rows may have
+        the same, of which MLflow must get one.
+        """
+        metrics = [*entities.metric_entities(rows), *of_model]
         self.client.log_batch(
             run_id,
-            metrics=entities.metric_entities(rows),
+            metrics=list({(m.key, m.step, m.timestamp): m for m in metrics}.values()),
             params=entities.param_entities(params or {}),
             tags=entities.tag_entities(tags or {}),
         )
@@ -288,22 +294,6 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
             raise ValueError(
                 f"--uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
             ) from error
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """No garbage is collected inside.
-
-    A thousand runs are a hundred thousand objects at once, all of them in use: looking through them
-    again and again takes three quarters of the time.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def can_be_quoted(value: str) -> bool:

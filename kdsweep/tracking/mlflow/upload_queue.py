@@ -1,6 +1,7 @@
 """Background uploads to MLflow: errors are logged, never raised in training."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class UploadQueue:
         # instead of called.
         self._due: dict[Job | threading.Event, float] = {}
         self._changed = threading.Condition()
+        self._wakes_at = math.inf  # when the thread looks again for what is due
         self._thread: threading.Thread | None = None
         if threaded:
             # A daemon: one that hangs in a request does not keep the process from ending.
@@ -103,7 +105,8 @@ class UploadQueue:
     def _put(self, job: Job, due: float) -> None:
         with self._changed:
             self._due[job] = min(due, self._due.get(job, due))
-            self._changed.notify()
+            if due < self._wakes_at:
+                self._changed.notify()
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -117,9 +120,11 @@ class UploadQueue:
         with self._changed:
             while self._due or not self._closed:
                 wait: float | None = None
+                self._wakes_at = math.inf
                 if self._due:
                     job = min(self._due, key=self._due.__getitem__)
-                    wait = self._due[job] - time.monotonic()
+                    self._wakes_at = self._due[job]
+                    wait = self._wakes_at - time.monotonic()
                     if wait <= 0:
                         del self._due[job]
                         return job

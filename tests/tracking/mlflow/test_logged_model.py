@@ -16,6 +16,7 @@ from kdsweep.tracking.mlflow import logged_model
 from kdsweep.tracking.mlflow.logged_model import find_model, model_name
 from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import Recorder, RunInfo
 from kdsweep.tracking.result import RunResult
 
@@ -50,11 +51,16 @@ INFO: dict[str, Any] = {
 
 
 def train(
-    folder: Path, store: MLflowStore | None, *, weights: bytes = b"weights", **changes: Any
+    folder: Path,
+    store: MLflowStore | None,
+    *,
+    weights: bytes = b"weights",
+    uploads: UploadQueue | None = None,
+    **changes: Any,
 ) -> Path:
     """A run of two epochs that has ended."""
     given = {"log_model": True, "status": "FINISHED", "classifier": CLASSIFIER, **changes}
-    recorder = Recorder(folder, store=store)
+    recorder = Recorder(folder, store=store, uploads=uploads)
     recorder.start(RunInfo(**INFO, log_model=given["log_model"]))
     for epoch in range(2):
         recorder.epoch(epoch, {"val/acc": 0.4 + epoch / 10, "train/loss": 1.0})
@@ -160,7 +166,7 @@ def test_sync_logs_the_model_of_a_run_without_mlflow_once(
     assert model.status == "READY"
 
 
-@pytest.mark.parametrize("step", ["_upload_files", "_link", "_log_metrics"])
+@pytest.mark.parametrize("step", ["log", "_upload_files", "_link"])
 def test_an_upload_that_was_interrupted_is_completed(
     store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -168,7 +174,7 @@ def test_an_upload_that_was_interrupted_is_completed(
         raise OSError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(logged_model, step, die)
+        patch.setattr(store if step == "log" else logged_model, step, die)
         folder = train(tmp_path / "0", store)
     (model,) = models(store)
     assert model.status == "PENDING"
@@ -198,15 +204,12 @@ def test_names_that_mlflow_refuses_are_changed(store: MLflowStore) -> None:
     assert find_model(store, "0" * 32, 'it\'s 50%: "a.b"') is None
 
 
-def test_a_model_takes_few_requests(
-    store: MLflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = train(tmp_path / "0", store, log_model=False)
+@pytest.fixture
+def requests(store: MLflowStore, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each request of the client is made."""
     counts: Counter[str] = Counter()
-    names = [
-        name for name in dir(store.client) if re.match("(create|get|search|log|set|fin)", name)
-    ]
-    for name in names:
+    pattern = "(create|get|search|log|set|fin)"
+    for name in (name for name in dir(store.client) if re.match(pattern, name)):
         real = getattr(store.client, name)
 
         def call(*args: Any, _name: str = name, _real: Any = real, **named: Any) -> Any:
@@ -214,26 +217,49 @@ def test_a_model_takes_few_requests(
             return _real(*args, **named)
 
         monkeypatch.setattr(store.client, name, call)
+    return counts
+
+
+def test_the_model_of_a_run_that_has_ended_takes_few_requests(
+    store: MLflowStore, tmp_path: Path, requests: Counter[str]
+) -> None:
+    folder = train(tmp_path / "0", store, log_model=False)
+    requests.clear()
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     logged_model.log_model(store, run_id, folder)
-    assert counts == Counter(
+    assert requests == Counter(
         search_logged_models=1,
         create_logged_model=1,
         log_outputs=1,
         log_batch=1,
         finalize_logged_model=1,
     )
-    counts.clear()
+    requests.clear()
     logged_model.log_model(store, run_id, folder)  # it is complete
-    assert counts == Counter(search_logged_models=1)
+    assert requests == Counter(search_logged_models=1)
 
 
-def test_models_are_found_after_their_folder_was_moved(store: MLflowStore, tmp_path: Path) -> None:
-    train(tmp_path / "0", store)
-    (tmp_path / "new").mkdir()
-    for name in ("mlflow.db", "mlartifacts"):
-        (tmp_path / name).rename(tmp_path / "new" / name)
-    moved = MLflowStore.open("sqlite:///mlflow.db", "kdsweep", cwd=tmp_path / "new")
-    (model,) = models(moved)
-    assert {path.name for path in (tmp_path / "new").glob("mlartifacts/models/*/*/*")} == FILES
-    assert files_of(model).is_relative_to(tmp_path / "new")
+def test_a_run_that_ends_before_its_first_upload_takes_three_requests_more_with_a_model(
+    store: MLflowStore, tmp_path: Path, requests: Counter[str]
+) -> None:
+    """Its figures are logged once: MLflow rolls a batch back that has points of an earlier one."""
+    uploads = UploadQueue()
+    folder = train(tmp_path / "0", store, uploads=uploads)
+    assert uploads.close(20)
+    assert requests == Counter(
+        create_run=1,
+        log_inputs=1,
+        create_logged_model=1,
+        log_batch=1,
+        log_outputs=1,
+        finalize_logged_model=1,
+        set_terminated=1,
+    )
+    (model,) = models(store)
+    assert {(m.key, m.value, m.step) for m in model.metrics} == {
+        ("val/acc", 0.5, 1),
+        ("test/acc", 0.5, 1),
+    }
+    run = store.client.get_run(read_json(folder / "run.json")["mlflow_run_id"])
+    for key, count in (("val/acc", 2), ("test/acc", 1), ("train/loss", 2)):
+        assert len(store.client.get_metric_history(run.info.run_id, key)) == count

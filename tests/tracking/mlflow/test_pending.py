@@ -70,6 +70,13 @@ def test_nothing_pending_needs_no_request() -> None:
     assert store.requests == 0
 
 
+def test_what_is_pending_is_looked_up_once_before_and_once_after_the_uploads() -> None:
+    looks: list[int] = []  # each reads two files of every run
+    retrier = UploadRetrier(UploadQueue(threaded=False), Store, 5.0, lambda n, s: None)  # type: ignore[arg-type]
+    assert retrier.upload_pending(lambda: looks.append(1) or [])  # type: ignore[func-returns-value]
+    assert len(looks) == 2
+
+
 def test_what_is_pending_is_tried_until_a_store_that_was_away_is_back() -> None:
     work, store = Work(a=3, b=0), Store(away=3)
     assert all_uploaded(work, store)

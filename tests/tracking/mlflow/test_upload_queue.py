@@ -1,6 +1,8 @@
 import logging
+import math
 import sqlite3
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +52,28 @@ def test_what_is_due_now_overtakes_what_may_wait() -> None:
     assert uploads.close(5)  # which waits for nothing to become due
     assert sorted(done) == ["a", "b", "c"]
     assert done.index("a") == 2
+
+
+def test_the_thread_is_woken_only_for_what_is_due_before_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uploads, woken = UploadQueue(), []
+    assert uploads.when_done().wait(5)
+    notify = uploads._changed.notify
+
+    def wake() -> None:
+        woken.append(1)
+        notify()
+
+    monkeypatch.setattr(uploads._changed, "notify", wake)
+    for number in range(50):  # it looks through all of them whenever it wakes
+        uploads.submit(f"run {number}", partial(int, number), within=60 + number)
+        if number == 0:
+            deadline = time.monotonic() + 5
+            while uploads._wakes_at == math.inf and time.monotonic() < deadline:
+                time.sleep(0.001)
+    assert len(woken) == 1
+    assert uploads.close(5)
 
 
 def test_submit_does_not_wait() -> None:
