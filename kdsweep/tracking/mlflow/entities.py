@@ -45,13 +45,18 @@ def metric_entities(rows: Iterable[Row]) -> "list[Metric]":
 
 
 def metric_of_model(
-    metric: "Metric", model_id: str, run_id: str, dataset: str | None, digest: str | None
+    metric: "Metric",
+    model_id: str,
+    run_id: str,
+    *,
+    dataset: str | None,
+    digest: str | None,
+    time: int,
 ) -> "Metric":
-    """The same figure, of a run and of its model on a data set."""
+    """The same figure, of a run and of its model on a data set, at a time in ms."""
     from mlflow.entities import Metric
 
-    point = metric.key, metric.value, metric.timestamp, metric.step
-    return Metric(*point, model_id, dataset, digest, run_id)
+    return Metric(metric.key, metric.value, time, metric.step, model_id, dataset, digest, run_id)
 
 
 def param_entities(params: Mapping[str, object]) -> "list[Param]":

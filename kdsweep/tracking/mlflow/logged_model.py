@@ -21,6 +21,7 @@ from kdsweep.tracking.mlflow import entities
 from kdsweep.tracking.mlflow.experiment import local_folder
 from kdsweep.tracking.mlflow.model_files import write_model_files
 from kdsweep.tracking.mlflow.provenance import provenance_tags
+from kdsweep.tracking.mlflow.run_state import Point
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.run_dir import Row
 
@@ -76,11 +77,12 @@ class OpenModel:
     def id(self) -> str:
         return str(self.entity.model_id)
 
-    def metrics(self) -> "list[Metric]":
+    def metrics(self, logged: Mapping[Point, int]) -> "list[Metric]":
         """The figures of the run's last epoch, for the model.
 
-        MLflow logs them to the run as well, where those that are there already have equal times and
-        steps: it keeps one of each.
+        MLflow logs them to the run as well, and keeps one of those with equal times and steps. So
+        they have the times of those that are ``logged`` already: an epoch that was trained again
+        after an interruption has another time in the run's rows.
         """
         last: dict[str, Row] = {}
         for row in self.rows:
@@ -89,7 +91,14 @@ class OpenModel:
                     last[key] = {**row, "metrics": {key: value}}
         name, digest = _dataset(self.run)
         return [
-            entities.metric_of_model(metric, self.id, self.run_id, name, digest)
+            entities.metric_of_model(
+                metric,
+                self.id,
+                self.run_id,
+                dataset=name,
+                digest=digest,
+                time=logged.get((metric.key, metric.step), metric.timestamp),
+            )
             for metric in entities.metric_entities(last.values())
         ]
 
@@ -105,7 +114,8 @@ def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
     """The id of the run's model, which is logged as far as it is not in MLflow yet."""
     model = open_model(store, run_id, folder)
     if not model.is_complete:
-        store.log(run_id, of_model=model.metrics())
+        keys = {metric.key for metric in model.metrics({})}
+        store.log(run_id, of_model=model.metrics(store.points(run_id, keys)))
         model.finish()
     return model.id
 

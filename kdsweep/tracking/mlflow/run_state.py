@@ -1,6 +1,6 @@
 """What MLflow has of a run, so that nothing is asked for that is known, or logged twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +21,7 @@ class RunState:
     params: set[str] = field(default_factory=set)  # their names
     tags: dict[str, str] = field(default_factory=dict)
     latest: Mapping[str, float] = field(default_factory=dict)  # the latest value of each metric
-    points: set[Point] = field(default_factory=set)
+    points: dict[Point, int] = field(default_factory=dict)  # and the time of each
     may_have_model: bool = True  # whether a model of it has to be looked for
 
     @classmethod
@@ -39,7 +39,7 @@ class RunState:
         return missing_rows(rows, self.points)
 
 
-def missing_rows(rows: Sequence[Row], points: set[Point]) -> list[Row]:
+def missing_rows(rows: Sequence[Row], points: Container[Point]) -> list[Row]:
     """The rows with the metrics that are not among the points; a row without any is left out."""
     rest: list[Row] = []
     for row in rows:

@@ -53,7 +53,10 @@ def sync_run(
         run.points = store.points(run.run_id, run.latest)
     end = rows[-1]["time"] if rows else None
     missing = upload(store, run, folder, rows, result, pictures=pictures, end_time_ms=end)
-    run.points |= {(mlflow_key(key), row["epoch"]) for row in rows for key in row["metrics"]}
+    logged = {
+        (mlflow_key(key), row["epoch"]): row["time"] for row in rows for key in row["metrics"]
+    }
+    run.points = logged | run.points
     return run, missing
 
 
@@ -92,7 +95,7 @@ def upload(
     outcome = _outcome(run, folder, result, int(content["started"]))
     tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
     model = _open_model(store, run, folder)
-    figures = [] if model is None else model.metrics()
+    figures = [] if model is None else model.metrics(run.points)
     store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures)
     _upload_files(store, run.run_id, folder, result, pictures)
     if model is not None:

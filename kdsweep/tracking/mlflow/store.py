@@ -233,13 +233,13 @@ class MLflowStore:
         """Log the parameters of a run; logging the same again changes nothing."""
         self.log(run_id, params=params)
 
-    def points(self, run_id: str, keys: Iterable[str]) -> set[Point]:
-        """Every (metric, step) that the run has of these metrics."""
+    def points(self, run_id: str, keys: Iterable[str]) -> dict[Point, int]:
+        """Every (metric, step) that the run has of these metrics, and its time."""
         history = self.client.get_metric_history
-        return {(key, entry.step) for key in keys for entry in history(run_id, key)}
+        return {(key, one.step): one.timestamp for key in keys for one in history(run_id, key)}
 
-    def logged(self, run_id: str) -> set[Point]:
-        """Every (metric, step) the run has."""
+    def logged(self, run_id: str) -> dict[Point, int]:
+        """Every (metric, step) the run has, and its time."""
         return self.points(run_id, self.client.get_run(run_id).data.metrics)
 
     def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:

@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -199,6 +200,26 @@ def test_a_run_that_is_trained_again_keeps_its_model_with_its_new_weights(
     assert json.loads((files_of(model) / "classifier.json").read_text()) == again
 
 
+@pytest.mark.parametrize("model_later", [False, True])
+def test_an_epoch_that_is_trained_again_is_logged_once(
+    store: MLflowStore, tmp_path: Path, model_later: bool
+) -> None:
+    """Its time is another one, and MLflow keeps points of equal times alone once."""
+    interrupted = Recorder(tmp_path / "0", store=store)
+    interrupted.start(RunInfo(**INFO, log_model=True))
+    interrupted.epoch(0, {"val/acc": 0.4, "train/loss": 1.0})
+    interrupted.epoch(1, {"val/acc": 0.5, "train/loss": 1.0})
+    sleep(0.01)
+    folder = train(tmp_path / "0", store, log_model=not model_later)
+    run_id = read_json(folder / "run.json")["mlflow_run_id"]
+    if model_later:
+        logged_model.log_model(store, run_id, folder)
+    history = store.client.get_metric_history(run_id, "val/acc")
+    assert [(point.step, point.value) for point in history] == [(0, 0.4), (1, 0.5)]
+    (model,) = models(store)
+    assert ("val/acc", 0.5, 1) in {(m.key, m.value, m.step) for m in model.metrics}
+
+
 def test_names_that_mlflow_refuses_are_changed(store: MLflowStore) -> None:
     assert model_name("a/b:c.d%e\"f'g") == "a_b_c_d_e_f_g"
     assert find_model(store, "0" * 32, 'it\'s 50%: "a.b"') is None
@@ -231,6 +252,7 @@ def test_the_model_of_a_run_that_has_ended_takes_few_requests(
         search_logged_models=1,
         create_logged_model=1,
         log_outputs=1,
+        get_metric_history=2,  # the times of val/acc and test/acc
         log_batch=1,
         finalize_logged_model=1,
     )
