@@ -2,11 +2,15 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, user_errors
+
+if TYPE_CHECKING:
+    from kdsweep.deploy.classifier import Classifier
+    from kdsweep.report.sources.address import Address
 
 
 def promote(
@@ -58,18 +62,19 @@ def push(
 
 def demo(
     source: Annotated[str, typer.Argument(help=NAMED_MODEL)],
-    port: Annotated[int | None, typer.Option(help="by default a free one")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="by default a free one")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto")] = "cpu",
     uri: Uri = None,
     experiment: Experiment = None,
 ) -> None:
     """Open a page on 127.0.0.1 to try a model: drop an image, see its teacher's answer next to it.
 
-    A temperature slider shows what the teacher knows of the other classes. Nothing leaves this
-    machine.
+    A temperature slider shows what the teacher knows of the other classes. A model whose teacher is
+    not here is shown alone. Nothing leaves this machine.
     """
     from kdsweep.deploy.sources import load
-    from kdsweep.deploy.teachers import teacher_of
     from kdsweep.report.sources.address import Address
     from kdsweep.tracking.mlflow.pages import free_port
 
@@ -78,16 +83,27 @@ def demo(
         from kdsweep.deploy.demo import serve
 
         student = load(source, device=device, uri=uri, experiment=experiment)
-        models = {"student": student}
-        if student.manifest.teachers:
-            open_store = Address(uri, experiment).open
-            models = {"teacher": teacher_of(student, open_store, device), **models}
+        models = {**_teacher(student, Address(uri, experiment), device), "student": student}
         chosen = port or free_port()
         typer.echo(f"http://127.0.0.1:{chosen} (Ctrl-C ends it)")
         try:
             serve(models, str(student.manifest.run.get("name") or source), chosen)
         except OSError as error:
             raise _port_taken(chosen, error) from error
+
+
+def _teacher(student: "Classifier", address: "Address", device: str) -> dict[str, "Classifier"]:
+    """Its teacher, if it has one that can be loaded; else nothing, and a line that says why."""
+    from kdsweep.deploy.teachers import teacher_of
+    from kdsweep.errors import UserError
+
+    if not student.manifest.teachers:
+        return {}
+    try:
+        return {"teacher": teacher_of(student, address.open, device)}
+    except UserError as error:
+        typer.echo(f"without its teacher: {error}", err=True)
+        return {}
 
 
 def _require(package: str, extra: str) -> None:

@@ -1,6 +1,7 @@
 """The classifier that the user names: a run, a folder, a registered model, a file."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 
 SOURCE = "SOURCE"
 MODELS = "models:/"  # how MLflow writes the address of a model
-MODEL_ID = "m-"  # how the id of a model begins that a run has logged
+MODEL_ID = re.compile(r"m-[0-9a-f]{32}")  # of a model that a run has logged
 
 
 def load(
@@ -137,7 +138,7 @@ class _Place(NamedTuple):
 
 def _location(word: str, store: MLflowStore) -> _Place:
     """Where `NAME@ALIAS`, `NAME/VERSION`, `NAME/latest` or a model's id, `m-...`, has its files."""
-    if word.startswith(MODEL_ID):
+    if MODEL_ID.fullmatch(word):
         return _Place(word, store.client.get_logged_model(word).artifact_location)
     name, version = _version(word, store)
     location = store.client.get_model_version_download_uri(name, version)

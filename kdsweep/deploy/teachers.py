@@ -61,9 +61,14 @@ def _loaded(
     open_store: Callable[[], MLflowStore],
     device: str,
 ) -> Classifier:
-    if "model" in entry:
+    if "fingerprint" in entry:
+        return load_bundle(_folder(entry, student, open_store), device)
+    if "model" in entry and "weights" in entry:
         return _of_checkpoint(entry, student.manifest, device)
-    return load_bundle(_folder(entry, student, open_store), device)
+    raise UserError(
+        f"{SOURCE} must be a run with its teacher's weights, got"
+        f" {student.source['folder']}, whose {CLASSIFIER} does not name those of {entry['name']}"
+    )
 
 
 def _folder(

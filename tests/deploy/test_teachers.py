@@ -1,6 +1,7 @@
 """The teacher of a classifier: an ensemble, a file of weights, one that is not here."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,5 +65,16 @@ def test_a_folder_of_another_teacher_is_not_taken(
 def test_a_teacher_that_names_code_is_refused(tmp_path: Path) -> None:
     entry = {"name": "x", "model": {"_target_": "os.system"}, "weights": "w"}
     student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
-    with pytest.raises(UserError, match=r"^model\._target_ must be a network"):
+    with pytest.raises(
+        UserError, match=r"^model\._target_ must be kdsweep\.models\.\*, got os\.system"
+    ):
+        teacher_of(student, no_store)
+
+
+@pytest.mark.parametrize("entry", [{"name": "vgg13"}, {"name": "vgg13", "model": MLP}])
+def test_a_teacher_whose_weights_were_not_published_is_refused(
+    tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+    with pytest.raises(UserError, match=r"^SOURCE must be .* does not name those of vgg13$"):
         teacher_of(student, no_store)
