@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, user_errors
+from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable, user_errors
 
 if TYPE_CHECKING:
     from kdsweep.deploy.classifier import Classifier
@@ -55,6 +55,7 @@ def push(
         _require("huggingface_hub", "hub")
         from kdsweep.deploy.hub import push as write
 
+        refuse_unwritable("DIR", folder.parent)
         write(load(source, uri=uri, experiment=experiment), folder)
     typer.echo(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     typer.echo(f"upload it: {shlex.join(['hf', 'upload', 'USER/NAME', str(folder)])}")

@@ -52,18 +52,12 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Raises ValueError for values that this version cannot compute."""
-        require(
-            is_integer(self.channels) and self.channels in (1, 3),
-            "preprocessing.channels",
-            "1 or 3",
-            self.channels,
-        )
+        is_known = is_integer(self.channels) and self.channels in (1, 3)
+        require(is_known, "preprocessing.channels", "1 or 3", self.channels)
         check_numbers("preprocessing.mean", self.mean, self.channels)
         check_numbers("preprocessing.std", self.std, self.channels)
-        is_size = len(self.image_size) == 2 and all(
-            is_integer(n) and n > 0 for n in self.image_size
-        )
         require(min(self.std) > 0, "preprocessing.std", "above 0", self.std)
+        is_size = _is_size(self.image_size)
         require(is_size, "preprocessing.image_size", "[H, W]", self.image_size)
         require(isinstance(self.crop, bool), "preprocessing.crop", "true or false", self.crop)
         if self.white is not None:
@@ -81,8 +75,8 @@ class Preprocessing:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `to_json` has written. Raises ValueError or TypeError for other content."""
-        lists = {key: tuple(content[key]) for key in ("image_size", "mean", "std")}
-        return cls(**{**content, **lists})
+        known = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
@@ -117,6 +111,11 @@ class Preprocessing:
     @cached_property
     def _normalize(self) -> Normalize:
         return Normalize(self.mean, self.std)
+
+
+def _is_size(values: object) -> bool:
+    is_pair = isinstance(values, tuple) and len(values) == 2
+    return is_pair and all(is_integer(value) and value > 0 for value in values)
 
 
 def check_numbers(key: str, values: Any, channels: int) -> None:

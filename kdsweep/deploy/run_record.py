@@ -7,17 +7,9 @@ from pathlib import Path
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import first_line
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import run_folder
-from kdsweep.report.sources.address import URI
+from kdsweep.deploy.source_run import NO_RUN, address_of, run_folder, run_id_of
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.find_sweep import sweep_of
-from kdsweep.tracking.metadata import (
-    read_result,
-    read_run_config,
-    read_run_metadata,
-    read_sweep_metadata,
-)
-from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
+from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 
 FOLDER = "deploy"  # below a run's folder, and among its artifacts in MLflow
@@ -47,16 +39,16 @@ def record(
     """
     folder = run_folder(classifier)
     if folder is None:
-        return "not logged: SOURCE is no folder of a run"
+        return f"not logged: {NO_RUN}"
     path = folder / FOLDER / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     write_json_atomic(path, facts)
-    run_id = (read_run_metadata(folder) or {}).get("mlflow_run_id")
-    if not run_id:
+    run_id = run_id_of(folder)
+    if run_id is None:
         return f"recorded in {os.path.relpath(path)}; the run is not in MLflow"
     known = {f"{PREFIX}{key}": value for key, value in metrics.items() if value is not None}
     try:
-        store = _store(folder)
+        store = MLflowStore.existing(*address_of(folder).resolved())
         result = read_result(folder)
         last = max(((result and result.epochs) or 1) - 1, 0)
         logged = store.client.get_run(run_id).data.metrics
@@ -74,16 +66,3 @@ def _artifact_folder(file: Path, folder: Path) -> str:
     above = file.absolute().parent
     inside = above.relative_to(folder) if above.is_relative_to(folder) else Path()
     return (Path(FOLDER) / inside).as_posix()
-
-
-def _store(folder: Path) -> MLflowStore:
-    """The store that has the run of a folder. Raises ValueError if it is not there."""
-    config = read_run_config(folder)
-    if config is None or config.tracking.get("uri") is None:
-        raise ValueError(f"{folder / run_dir.CONFIG} names no store")
-    sweep = sweep_of(folder)
-    note = None if sweep is None else read_sweep_metadata(sweep)
-    uri = (note or {}).get("tracking_uri") or config.tracking.uri
-    if scheme_of(uri) == "sqlite" and not is_sqlite_file(uri):
-        uri = URI  # the project's folder was moved, and its database with it
-    return MLflowStore.existing(uri, config.tracking.experiment)

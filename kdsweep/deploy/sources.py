@@ -13,11 +13,11 @@ from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.of_run import write_missing_manifest
+from kdsweep.deploy.source_run import run_id_of
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
-from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 SOURCE = "SOURCE"
@@ -52,8 +52,8 @@ def load(
 
 def load_bundle(folder: Path, device: str = "cpu") -> Classifier:
     """The classifier in a folder that `find_bundle` has found. Raises UserError."""
-    run_id = (read_run_metadata(folder.parent) or {}).get("mlflow_run_id")
-    about = {} if run_id is None else {"run_id": str(run_id)}
+    run_id = run_id_of(folder.parent)
+    about = {} if run_id is None else {"run_id": run_id}
     return read_bundle(folder, device=checked_device(device), source=about)
 
 

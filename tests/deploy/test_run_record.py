@@ -67,4 +67,4 @@ def test_an_error_of_mlflow_does_not_undo_what_was_made(of_run: Classifier) -> N
 def test_a_bundle_outside_of_a_run_has_no_record(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path / "bundle", small_manifest(MLP))
     said = record(classifier, "export", {}, {}, [])
-    assert said == "not logged: SOURCE is no folder of a run"
+    assert said == "not logged: SOURCE is no run whose folder is here"

@@ -7,14 +7,14 @@ from typing import Any
 
 from kdsweep.common.files import read_json
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import random_images, run_folder
+from kdsweep.deploy.evaluation_images import random_images
 from kdsweep.deploy.export.export import FORMATS, ensure_onnx
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.quantize.quantize import NAME
+from kdsweep.deploy.quantize.variants import ONNX, TORCH
 from kdsweep.deploy.run_record import FOLDER
 from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, onnx_runtime
-
-TORCH, ONNX = "torch fp32", "ONNX fp32"
+from kdsweep.deploy.source_run import run_folder
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator
 
 def bundle_of(classifier: Classifier) -> Path | None:
     """The folder of its files; None for an ensemble, and for weights without a description."""
-    folder = Path(str(classifier.source.get("folder", "")))
-    return folder if (folder / CLASSIFIER).is_file() else None
+    folder = classifier.source.get("folder")
+    is_bundle = folder is not None and (Path(str(folder)) / CLASSIFIER).is_file()
+    return Path(str(folder)) if is_bundle else None
 
 
 def _quantized(classifier: Classifier) -> Iterator[tuple[dict[str, Any], Path]]:

@@ -126,13 +126,20 @@ def write_onnx(
 
 
 def ensure_onnx(path: Path, classifier: Classifier, images: EvaluationImages) -> None:
-    """An ONNX file as of `write_onnx`; one of the same weights that is there stays."""
-    weights = classifier.manifest.weights_sha256
-    if path.is_file() and weights is not None:
-        props = import_deploy("onnx").load(str(path)).metadata_props
-        if weights in {item.value for item in props if item.key == "weights_sha256"}:
-            return  # it was compared with the network when it was written
-    write_onnx(path, classifier, images)
+    """An ONNX file as of `write_onnx`; one of the same weights and input that is there stays."""
+    if not (path.is_file() and _is_of(path, classifier)):
+        write_onnx(path, classifier, images)
+
+
+def _is_of(path: Path, classifier: Classifier) -> bool:
+    """Whether an ONNX file describes itself as this network, with normalised images as input.
+
+    It was compared with the network when it was written.
+    """
+    expected = metadata(classifier, inside=False)
+    known = {item.key: item.value for item in import_deploy("onnx").load(str(path)).metadata_props}
+    same = ("weights_sha256", "images", "preprocessing", "classes")
+    return "weights_sha256" in expected and all(known.get(k) == expected[k] for k in same)
 
 
 def _write_onnx(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kdsweep.config.validate import QUANTIZED
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
 from kdsweep.deploy.export.export import FORMATS, ensure_onnx
@@ -15,8 +16,7 @@ from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, normalized, onn
 from kdsweep.errors import UserError
 
 QAT = "QAT "  # how the names of a network begin that was trained with rounding
-TORCH, FP32 = "torch fp32", "ONNX fp32"
-METHODS = ("static", "dynamic", "bf16", "fp16")
+TORCH, ONNX = "torch fp32", "ONNX fp32"
 CALIBRATION_BATCH = 64
 
 
@@ -38,7 +38,7 @@ class Variant:
 class QuantizeOptions:
     """What to make, and how int8 is calibrated."""
 
-    methods: Sequence[str] = METHODS
+    methods: Sequence[str] = QUANTIZED
     calibration: str = "minmax"
     reduce_range: bool = False
 
@@ -51,7 +51,7 @@ def baselines(classifier: Classifier, folder: Path, images: EvaluationImages) ->
     files = (bundle / CLASSIFIER, bundle / WEIGHTS)
     return [
         Variant(TORCH, files, fast_torch_runtime(classifier.module, classifier.preprocessing)),
-        Variant(FP32, (path,), onnx_runtime(path)),
+        Variant(ONNX, (path,), onnx_runtime(path)),
     ]
 
 

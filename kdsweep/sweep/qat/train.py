@@ -4,8 +4,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import run_folder
 from kdsweep.deploy.run_record import FOLDER
+from kdsweep.deploy.source_run import run_folder
 from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext

@@ -13,6 +13,9 @@ from small_classifiers import MLP, small_classifier, small_manifest
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages, random_images
+from kdsweep.deploy.export import export as module_of_export
+from kdsweep.deploy.export.export import ensure_onnx
+from kdsweep.deploy.export.onnx_file import metadata
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.deploy.quantize.int8 import of_equal_size
 from kdsweep.deploy.quantize.measure import measure
@@ -88,6 +91,7 @@ def test_rounded_weights_are_loaded_as_any_others(
 ) -> None:
     found, classifier = made
     rounded = read_bundle(found.folder / kind)
+    assert "metrics" not in rounded.source, "those are of the weights in fp32"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[kind]
     weights = dict(rounded.module.named_parameters())
     for name, weight in classifier.module.named_parameters():
@@ -113,6 +117,22 @@ def test_an_onnx_file_of_the_same_weights_is_not_written_again(
     made: tuple[Quantized, Classifier],
 ) -> None:
     assert onnx.load(made[0].folder / "model.onnx").opset_import[0].version == 19
+
+
+def test_an_onnx_file_with_another_input_is_written_again(
+    exported: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kdsweep export --preprocess --output deploy/model.onnx` writes such a file."""
+    written: list[Path] = []
+    monkeypatch.setattr(module_of_export, "write_onnx", lambda path, *_: written.append(path))
+    path = tmp_path / "model.onnx"
+    ensure_onnx(exported / "deploy/model.onnx", classifier, random_images(classifier, 1))
+    assert written == []
+    model = onnx.load(exported / "deploy/model.onnx")
+    onnx.helper.set_model_props(model, metadata(classifier, inside=True))
+    onnx.save(model, path)
+    ensure_onnx(path, classifier, random_images(classifier, 1))
+    assert written == [path]
 
 
 @pytest.mark.slow
