@@ -94,7 +94,7 @@ def demo(
 
 
 def _teacher(student: "Classifier", address: "Address", device: str) -> dict[str, "Classifier"]:
-    """Its teacher, if it has one that can be loaded; else nothing, and a line that says why."""
+    """Its teacher, if it has one that can be loaded; else nothing, and a line with the reason."""
     from kdsweep.deploy.teachers import teacher_of
     from kdsweep.errors import UserError
 

@@ -34,7 +34,7 @@ class EvaluationImages:
     """N images of the size that a network takes.
 
     Attributes:
-        name: what they are, for people.
+        name: what they are, in words.
         split: that of the run's data set; None for other images.
         images: uint8 (N, channels, H, W).
         labels: (N,) int64; None if they are not known.

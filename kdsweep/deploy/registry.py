@@ -10,7 +10,7 @@ from kdsweep.common.text import error_reason, shorten
 from kdsweep.deploy.card_facts import card_facts
 from kdsweep.deploy.manifest import read_manifest
 from kdsweep.deploy.model_card import model_card
-from kdsweep.deploy.source_run import address_of, run_id_of
+from kdsweep.deploy.source_run import address_of, run_id_of, run_of_bundle
 from kdsweep.deploy.sources import MODELS, SOURCE, find_bundle
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
@@ -75,23 +75,17 @@ def promote(source: str, name: str, alias: str | None, address: Address) -> Prom
 
 
 def _run_folder(source: str, address: Address) -> Path:
-    """The folder of the run that a source names."""
+    """The folder of the run that a source is of, which has weights and what loads them."""
     downloads = STORE / DOWNLOADS
-    if source.startswith(MODELS):
-        found = find_bundle(source, address.open, downloads)
-        source = _recorded_run(found, source)
-    elif (path := Path(source)).is_file() or (path / Path(run_dir.CLASSIFIER).name).is_file():
-        source = str((path if path.is_dir() else path.parent).absolute().parent)
-    folder = find_run(source, address.open, downloads, SOURCE)
-    find_bundle(str(folder), address.open, downloads)  # it has weights, and what loads them
-    return folder
-
-
-def _recorded_run(bundle: Path, source: str) -> str:
-    fingerprint = read_manifest(bundle).run.get("fingerprint")
+    bundle = find_bundle(source, address.open, downloads)
+    manifest = read_manifest(bundle)
+    folder = run_of_bundle(bundle, manifest)
+    if folder is not None:
+        return folder
+    fingerprint = manifest.run.get("fingerprint")
     if not fingerprint:
         raise UserError(f"{SOURCE} must be a model of a run, got {source}, which names none")
-    return str(fingerprint)
+    return find_run(str(fingerprint), address.open, downloads, SOURCE)
 
 
 def _store_of(folder: Path, address: Address) -> MLflowStore:

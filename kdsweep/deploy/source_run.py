@@ -19,27 +19,30 @@ NO_RUN = "SOURCE is no run whose folder is here"
 
 
 def run_folder(classifier: Classifier) -> Path | None:
-    """The folder of the finished run whose weights a classifier has; None if it is not here.
+    """The folder of the finished run whose weights a classifier has; None if it is not here."""
+    bundle = classifier.source.get("folder")
+    return None if bundle is None else run_of_bundle(Path(str(bundle)), classifier.manifest)
 
-    It is just above that of the classifier's files; of a copy, such as a registered model, it is
-    found by the fingerprint.
+
+def run_of_bundle(bundle: Path, manifest: Manifest) -> Path | None:
+    """The folder of the finished run whose weights are in a bundle; None if it is not here.
+
+    It is just above the bundle; of a copy, such as a registered model, it is found by the
+    fingerprint.
     """
-    bundle, fingerprint = (
-        classifier.source.get("folder"),
-        classifier.manifest.run.get("fingerprint"),
-    )
-    places = [] if bundle is None else [Path(str(bundle)).absolute().parent]
-    if places and _has_weights(places[0], classifier.manifest):
-        return places[0]
-    copies_of = [] if not fingerprint else recorded_as(str(fingerprint))
-    return next((one for one in copies_of if _has_weights(one, classifier.manifest)), None)
+    above, fingerprint = bundle.absolute().parent, manifest.run.get("fingerprint")
+    if _has_weights(above, manifest):
+        return above
+    equal = recorded_as(str(fingerprint)) if fingerprint else []
+    return next((folder for folder in equal if _has_weights(folder, manifest)), None)
 
 
 def _has_weights(folder: Path, manifest: Manifest) -> bool:
     """Whether a folder is that of a finished run with the weights of a manifest."""
     result = read_result(folder)
-    known = None if result is None else result.weights_sha256
-    return result is not None and known in (None, manifest.weights_sha256)
+    if result is None or result.status != "FINISHED":
+        return False
+    return result.weights_sha256 in (None, manifest.weights_sha256)
 
 
 def run_id_of(folder: Path) -> str | None:

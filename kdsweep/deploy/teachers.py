@@ -1,6 +1,6 @@
 """The teacher that a classifier's network learned from, as a classifier of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
 from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
 from kdsweep.errors import UserError
+from kdsweep.tracking.find_run import recorded_as
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.training.teacher import mean_output
@@ -76,16 +77,23 @@ def _folder(
 ) -> Path:
     """The folder of a teacher's own run: of equal ones any."""
     fingerprint = str(entry["fingerprint"])
-    run = Path(str(student.source["folder"])).parent
-    sweep = sweep_of(run / "checkpoint")
-    places = [Path(str(entry["folder"]))] if "folder" in entry else []
-    places += [] if sweep is None else [sweep / f"teacher-{fingerprint}"]
-    for place in places:
+    for place in _places(entry, student):
         folder = place / "checkpoint"
         is_there = (folder / CLASSIFIER).is_file()
         if is_there and read_manifest(folder).run.get("fingerprint") == fingerprint:
             return folder
     return find_bundle(fingerprint, open_store, key=f"the teacher of {SOURCE}")
+
+
+def _places(entry: Mapping[str, Any], student: Classifier) -> Iterator[Path]:
+    """Where the run of a teacher may be on this machine."""
+    fingerprint = str(entry["fingerprint"])
+    if "folder" in entry:
+        yield Path(str(entry["folder"]))
+    sweep = sweep_of(Path(str(student.source["folder"])))
+    if sweep is not None:
+        yield sweep / f"teacher-{fingerprint}"
+    yield from recorded_as(fingerprint)
 
 
 def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) -> Classifier:

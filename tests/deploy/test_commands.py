@@ -21,7 +21,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "bundle"
 
 
-def test_export_says_what_was_written_and_on_what_it_was_checked(source: str) -> None:
+def test_export_prints_what_was_written_and_on_what_it_was_checked(source: str) -> None:
     done = CliRunner().invoke(app, ["export", source, "--format", "pt2", "--output", "model.pt2"])
     assert done.exit_code == 0, done.output
     assert "written    model.pt2, " in done.output

@@ -27,7 +27,7 @@ def turned(orientation: int) -> dict[str, bytes]:
 
 
 def write_every_mode(folder: Path) -> int:
-    """Images of the modes and formats that people have; how many there are."""
+    """Images of the modes and formats that are common; how many there are."""
     folder.mkdir(parents=True)
     image = Image.fromarray(RGB)
     palette = image.quantize(16)

@@ -1,4 +1,4 @@
-"""What the user asks `kdsweep quantize` for, and the images for it."""
+"""The options of `kdsweep quantize`, checked, and the images for it."""
 
 from collections.abc import Sequence
 from pathlib import Path
