@@ -53,9 +53,8 @@ def _summary(facts: CardFacts) -> str:
         f" {_data_set(facts)} into {len(facts.manifest.classes)} classes."
     )
     if facts.teacher:
-        names = " and ".join(f"`{name}`" for name in facts.teacher)
-        line += f" Distilled from {names}: `{run.get('cell')}`."
-    elif run.get("cell"):
+        line += f" Distilled from {' and '.join(map(_code, facts.teacher))}."
+    if run.get("cell"):
         line += f" Trained as `{run['cell']}`."
     return line
 
