@@ -19,7 +19,7 @@ PREFIX = "deploy/"  # of metrics
 def deploy_folder(classifier: Classifier) -> Path:
     """Where files made of a classifier go by default: in its run's folder, else here."""
     folder = run_folder(classifier)
-    return Path() if folder is None else Path(os.path.relpath(folder)) / FOLDER
+    return Path() if folder is None else Path(_short(folder)) / FOLDER
 
 
 def record(
@@ -45,7 +45,7 @@ def record(
     write_json_atomic(path, facts)
     run_id = run_id_of(folder)
     if run_id is None:
-        return f"recorded in {os.path.relpath(path)}; the run is not in MLflow"
+        return f"recorded in {_short(path)}; the run is not in MLflow"
     known = {f"{PREFIX}{key}": value for key, value in metrics.items() if value is not None}
     try:
         store = MLflowStore.existing(*address_of(folder).resolved())
@@ -57,8 +57,16 @@ def record(
         for file in [path, *files]:
             store.log_artifact(run_id, file, _artifact_folder(file, folder / FOLDER))
     except Exception as error:  # of MLflow, which must not undo what has been made
-        return f"recorded in {os.path.relpath(path)}; MLflow lacks it: {first_line(error)}"
+        return f"recorded in {_short(path)}; MLflow lacks it: {first_line(error)}"
     return f"logged to the run {run_id} in MLflow"
+
+
+def _short(path: Path) -> str:
+    """A path as seen from the current folder."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # it is on another drive of Windows
+        return str(path)
 
 
 def _artifact_folder(file: Path, folder: Path) -> str:

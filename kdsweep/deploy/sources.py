@@ -18,9 +18,10 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
-from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.store import MLflowStore, quoted
 
 SOURCE = "SOURCE"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
 MODELS = "models:/"  # how MLflow writes the address of a model
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")  # of a model that a run has logged
 
@@ -102,7 +103,7 @@ def find_bundle(
 
 def _of_file(path: Path, key: str) -> Path:
     if path.name not in (WEIGHTS, CLASSIFIER):
-        pickles = "; pickles are never loaded" if path.suffix != ".safetensors" else ""
+        pickles = "; pickles are never loaded" if path.suffix in PICKLES else ""
         raise UserError(
             f"{key} must be a {WEIGHTS} with a {CLASSIFIER} next to it, got {path}{pickles}"
         )
@@ -155,7 +156,7 @@ def _version(word: str, store: MLflowStore) -> tuple[str, str]:
         return name, str(store.client.get_model_version_by_alias(name, alias).version)
     name, _, version = word.partition("/")
     if version == "latest":
-        versions = store.client.search_model_versions(f"name = '{name}'")
+        versions = store.client.search_model_versions(f"name = {quoted(name)}")
         version = str(max((int(one.version) for one in versions), default=""))
     if not version.isdecimal():
         raise ValueError("it names neither a version nor an alias")

@@ -68,3 +68,16 @@ def test_a_bundle_outside_of_a_run_has_no_record(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path / "bundle", small_manifest(MLP))
     outcome = record(classifier, "export", {}, {}, [])
     assert outcome == "not logged: SOURCE is no run whose folder is here"
+
+
+def test_a_run_on_another_drive_is_named_in_full(
+    of_run: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `os.path.relpath` does it on Windows."""
+
+    def refuse(path: object) -> str:
+        raise ValueError(f"path is on mount 'D:', start on mount 'C:': {path}")
+
+    monkeypatch.setattr("os.path.relpath", refuse)
+    assert deploy_folder(of_run) == tmp_path / "0/deploy"
+    assert str(tmp_path / "0/deploy/export.json") in record(of_run, "export", {}, {}, [])

@@ -152,6 +152,8 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("model.pt", "last.ckpt"):
         Path(name).write_bytes(b"\x80\x04")
         assert f"got {name}; pickles are never loaded" in refused(name)
+    Path("model.onnx").touch()
+    assert refused("model.onnx").endswith("next to it, got model.onnx")
     written(tmp_path / "bundle")
     shutil.copy("bundle/model.safetensors", "other.safetensors")
     assert "must be a model.safetensors with a classifier.json" in refused("other.safetensors")
