@@ -10,6 +10,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import run_folder
 from kdsweep.report.sources.address import URI
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.deployed import FOLDER, PREFIX
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.metadata import (
     read_result,
@@ -19,9 +20,6 @@ from kdsweep.tracking.metadata import (
 )
 from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
-
-FOLDER = "deploy"  # below a run's folder, and among its artifacts in MLflow
-PREFIX = "deploy/"  # of metrics
 
 
 def deploy_folder(classifier: Classifier) -> Path:
