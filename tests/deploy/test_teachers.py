@@ -7,9 +7,10 @@ import pytest
 import torch
 from bundles import MLP, manifest, written
 
+from kdsweep.common.notices import warn_once
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.bundle import read_bundle
-from kdsweep.deploy.teachers import teacher_of
+from kdsweep.deploy.teachers import teacher_if_here, teacher_of
 from kdsweep.errors import UserError
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -66,3 +67,19 @@ def test_a_teacher_that_names_code_is_refused(tmp_path: Path) -> None:
     student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
     with pytest.raises(UserError, match=r"^model\._target_ must be a network"):
         teacher_of(student, no_store)
+
+
+def test_a_teacher_that_is_not_there_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    entry = {"name": "cnn", "fingerprint": "beef" * 4}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+
+    def absent() -> MLflowStore:
+        raise UserError("no store")
+
+    assert teacher_if_here(student, absent) is None
+    assert "without its teacher: no store" in caplog.text
+    assert teacher_if_here(read_bundle(written(tmp_path / "alone")), no_store) is None

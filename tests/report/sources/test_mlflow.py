@@ -10,7 +10,7 @@ from commands import Command, Outcome, copy_of
 from experiments import made_sweep
 from outcomes import interrupt
 
-from kdsweep.common.files import read_json
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.files import write_report
 from kdsweep.report.leaderboard import leaderboards
@@ -18,6 +18,7 @@ from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.mlflow import from_mlflow, from_query
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import COLUMNS
+from kdsweep.tracking.run_dir import make_row
 
 FAIL = "optimizer.lr=0.02,1e30"
 
@@ -73,6 +74,26 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
     assert {row["status"] for row in from_dir.rows} == {"FINISHED"}
     assert stored.rows == from_dir.rows
     assert not store_of(resumed).search("tags.kdsweep.reason LIKE '%'"), "it is interrupted no more"
+
+
+def test_records_of_what_was_deployed_are_the_same(reported: Outcome, tmp_path: Path) -> None:
+    outcome = copy_of(reported, tmp_path)
+    shutil.copy(reported.folder / "mlflow.db", tmp_path)
+    folder = outcome.sweep / "0"
+    (folder / "deploy").mkdir()
+    write_json_atomic(folder / "deploy/quantize.json", {"rows": [], "images": 3})
+    (folder / "deploy/damaged.json").write_text("{")
+    store = store_of(outcome)
+    run_id = read_json(folder / "run.json")["mlflow_run_id"]
+    before = both(outcome)[1].runs[0]
+    assert before.deployed == {}
+    store.log(run_id, rows=[make_row(1, 1, {"deploy/torch_fp32/bytes": 9})])
+    for name in ("quantize.json", "damaged.json"):
+        store.log_artifact(run_id, folder / "deploy" / name, "deploy")
+    for collection in both(outcome):
+        first, *others = collection.runs
+        assert first.deployed == {"quantize": {"rows": [], "images": 3}}
+        assert not any(run.deployed for run in others)
 
 
 def test_a_run_that_is_training_is_running_in_both(reported: Outcome, tmp_path: Path) -> None:
