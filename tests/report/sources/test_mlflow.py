@@ -14,7 +14,7 @@ from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.files import write_report
 from kdsweep.report.leaderboard import leaderboards
-from kdsweep.report.sources.collection import RunCollection, from_folder
+from kdsweep.report.sources.collection import FolderRun, RunCollection, from_folder
 from kdsweep.report.sources.mlflow import from_mlflow, from_query
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import COLUMNS
@@ -76,24 +76,28 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
     assert not store_of(resumed).search("tags.kdsweep.reason LIKE '%'"), "it is interrupted no more"
 
 
-def test_records_of_what_was_deployed_are_the_same(reported: Outcome, tmp_path: Path) -> None:
-    outcome = copy_of(reported, tmp_path)
-    shutil.copy(reported.folder / "mlflow.db", tmp_path)
-    folder = outcome.sweep / "0"
-    (folder / "deploy").mkdir()
-    write_json_atomic(folder / "deploy/quantize.json", {"rows": [], "images": 3})
-    (folder / "deploy/damaged.json").write_text("{")
-    store = store_of(outcome)
-    run_id = read_json(folder / "run.json")["mlflow_run_id"]
-    before = both(outcome)[1].runs[0]
-    assert before.deployed == {}
-    store.log(run_id, rows=[make_row(1, 1, {"deploy/torch_fp32/bytes": 9})])
-    for name in ("quantize.json", "damaged.json"):
-        store.log_artifact(run_id, folder / "deploy" / name, "deploy")
-    for collection in both(outcome):
-        first, *others = collection.runs
-        assert first.deployed == {"quantize": {"rows": [], "images": 3}}
-        assert not any(run.deployed for run in others)
+def test_records_of_what_was_deployed_are_read_where_there_are_some(
+    fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(fresh_database, "mlflow.db")
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
+    run_id = store.create_run(
+        name="kl", parent_id=None, tags={"kdsweep.role": "run"}, params={"T": "4.0"}
+    )
+    records = tmp_path / "0" / "deploy"
+    records.mkdir(parents=True)
+    write_json_atomic(records / "quantize.json", {"rows": [], "images": 3})
+    (records / "damaged.json").write_text("{")
+    (records / "model.onnx").write_bytes(b"onnx")
+    for path in records.iterdir():
+        store.log_artifact(run_id, path, "deploy")
+    expected = {"quantize": {"rows": [], "images": 3}}
+    assert FolderRun({}, tmp_path / "0", tmp_path).deployed == expected
+    assert FolderRun({}, tmp_path / "1", tmp_path).deployed == {}
+    assert from_mlflow(store, run_id).runs[0].deployed == {}  # without a request
+    store.log(run_id, rows=[make_row(1, 1, {"deploy/torch_fp32/bytes": 9.0})])
+    assert from_mlflow(store, run_id).runs[0].deployed == expected
 
 
 def test_a_run_that_is_training_is_running_in_both(reported: Outcome, tmp_path: Path) -> None:
