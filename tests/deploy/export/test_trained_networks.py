@@ -1,4 +1,4 @@
-"""Students of every family, trained for an epoch: ONNX has their logits on all validation images."""
+"""Students of each family, trained for an epoch: ONNX has their logits on all validation images."""
 
 from pathlib import Path
 
