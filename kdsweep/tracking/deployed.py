@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ Records = dict[str, Mapping[str, Any]]  # by their names, `quantize` for `deploy
 log = logging.getLogger(__name__)
 
 
-def read_records(folder: Path) -> Records:
-    """The records in a folder; a damaged one is left out with a warning."""
+def read_records(files: Iterable[Path]) -> Records:
+    """The records in JSON files; a damaged one is left out with a warning."""
     found: Records = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in files:
         try:
             found[path.stem] = read_json(path)
         except (OSError, ValueError) as error:

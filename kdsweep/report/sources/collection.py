@@ -115,7 +115,7 @@ class FolderRun(Run):
 
     @cached_property
     def deployed(self) -> Records:
-        return read_records(self.folder / FOLDER)
+        return read_records(sorted((self.folder / FOLDER).glob("*.json")))
 
 
 def _predictions(path: Path) -> Predictions | None:

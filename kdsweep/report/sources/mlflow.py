@@ -81,11 +81,10 @@ class ArtifactCache:
         """The JSON files in `deploy/` of a run."""
         client = self.store.client
         names = [item.path for item in client.list_artifacts(run_id, FOLDER)]
+        records = [name for name in names if name.endswith(".json")]
         with TemporaryDirectory(prefix="kdsweep-") as target:
-            for name in names:
-                if name.endswith(".json"):
-                    client.download_artifacts(run_id, name, target)
-            return read_records(Path(target) / FOLDER)
+            files = [client.download_artifacts(run_id, name, target) for name in records]
+            return read_records(map(Path, files))
 
     def teacher(self, digest: str) -> Predictions | None:
         """The predictions of a teacher of the sweep."""
