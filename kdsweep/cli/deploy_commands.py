@@ -91,6 +91,7 @@ def quantize(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="whose accuracy is measured: test | val")] = "test",
+    teacher: Annotated[bool, typer.Option(help="measure its teacher, too")] = True,
     images: OwnImages = None,
     output: Annotated[
         Path | None, typer.Option(help="folder, by default deploy/ of the run's folder")
@@ -109,6 +110,8 @@ def quantize(
     from kdsweep.deploy.quantize.quantize import quantize as make
     from kdsweep.deploy.quantize.quantize import show
     from kdsweep.deploy.run_record import deploy_folder
+    from kdsweep.deploy.teachers import teacher_if_here
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         options = options_of(method, calibration, reduce_range=reduce_range)
@@ -117,7 +120,10 @@ def quantize(
         refuse_unwritable("--output", folder)
         calibrated, measured = images_for(classifier, options, images, split, calibration_images)
         aware = None if qat is None else _aware(classifier, qat)
-        found = make(classifier, folder, options, calibrated, measured, aware)
+        learned_from = (
+            teacher_if_here(classifier, Address(uri, experiment).open) if teacher else None
+        )
+        found = make(classifier, folder, options, calibrated, measured, aware, learned_from)
     show(found, Console())
 
 

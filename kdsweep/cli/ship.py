@@ -2,15 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable, user_errors
-
-if TYPE_CHECKING:
-    from kdsweep.deploy.classifier import Classifier
-    from kdsweep.report.sources.address import Address
 
 
 def promote(
@@ -76,6 +72,7 @@ def demo(
     not here is shown alone. Nothing leaves this machine.
     """
     from kdsweep.deploy.sources import load
+    from kdsweep.deploy.teachers import teacher_if_here
     from kdsweep.report.sources.address import Address
     from kdsweep.tracking.mlflow.pages import free_port
 
@@ -84,27 +81,16 @@ def demo(
         from kdsweep.deploy.demo import serve
 
         student = load(source, device=device, uri=uri, experiment=experiment)
-        models = {**_teacher(student, Address(uri, experiment), device), "student": student}
+        teacher = teacher_if_here(student, Address(uri, experiment).open, device)
+        models = (
+            {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+        )
         chosen = port or free_port()
         typer.echo(f"http://127.0.0.1:{chosen} (Ctrl-C ends it)")
         try:
             serve(models, str(student.manifest.run.get("name") or source), chosen)
         except OSError as error:
             raise _port_taken(chosen, error) from error
-
-
-def _teacher(student: "Classifier", address: "Address", device: str) -> dict[str, "Classifier"]:
-    """Its teacher, if it has one that can be loaded; else nothing, and a line with the reason."""
-    from kdsweep.deploy.teachers import teacher_of
-    from kdsweep.errors import UserError
-
-    if not student.manifest.teachers:
-        return {}
-    try:
-        return {"teacher": teacher_of(student, address.open, device)}
-    except UserError as error:
-        typer.echo(f"without its teacher: {error}", err=True)
-        return {}
 
 
 def _require(package: str, extra: str) -> None:

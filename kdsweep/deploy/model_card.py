@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
-from kdsweep.report.analysis.statistics import summary
+from kdsweep.report.analysis.proportion import wilson
+from kdsweep.report.analysis.statistics import Interval, summary
 from kdsweep.report.formatting import interval, percent
 
 METRICS = {
@@ -191,12 +192,9 @@ def _limits(facts: CardFacts) -> list[str]:
     return found
 
 
-def _wilson(classes: Sequence[ClassAccuracy]) -> tuple[float, float]:
-    from statsmodels.stats.proportion import proportion_confint
-
+def _wilson(classes: Sequence[ClassAccuracy]) -> Interval:
     right, images = sum(one.correct for one in classes), sum(one.images for one in classes)
-    low, high = proportion_confint(right, images, method="wilson")
-    return float(low), float(high)
+    return wilson(right / images, images)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,11 +9,9 @@ from kdsweep.common.text import first_line
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.source_run import NO_RUN, address_of, run_folder, run_id_of
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.deployed import FOLDER, PREFIX
 from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
-
-FOLDER = "deploy"  # below a run's folder, and among its artifacts in MLflow
-PREFIX = "deploy/"  # of metrics
 
 
 def deploy_folder(classifier: Classifier) -> Path:

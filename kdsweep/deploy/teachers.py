@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.builders.models import load_checkpoint
+from kdsweep.common.notices import warn_once
 from kdsweep.common.types import Output
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
@@ -36,6 +37,19 @@ def teacher_of(
         )
     members = [_loaded(entry, student, open_store, device) for entry in recorded]
     return members[0] if len(members) == 1 else _ensemble(members)
+
+
+def teacher_if_here(
+    student: Classifier, open_store: Callable[[], MLflowStore], device: str = "cpu"
+) -> Classifier | None:
+    """Its teacher; None if it has none, and with a warning if that cannot be loaded."""
+    if not student.manifest.teachers:
+        return None
+    try:
+        return teacher_of(student, open_store, device)
+    except UserError as error:
+        warn_once(f"without its teacher: {error}", str(student.manifest.teachers))
+        return None
 
 
 class MeanProbabilities(nn.Module):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from bundles import MLP, manifest, written
 
+from kdsweep.common.notices import warn_once
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.bundle import read_bundle
-from kdsweep.deploy.teachers import teacher_of
+from kdsweep.deploy.teachers import teacher_if_here, teacher_of
 from kdsweep.errors import UserError
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -78,3 +79,19 @@ def test_a_teacher_whose_weights_were_not_published_is_refused(
     student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
     with pytest.raises(UserError, match=r"^SOURCE must be .* does not name those of vgg13$"):
         teacher_of(student, no_store)
+
+
+def test_a_teacher_that_is_not_there_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    entry = {"name": "cnn", "fingerprint": "beef" * 4}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+
+    def absent() -> MLflowStore:
+        raise UserError("no store")
+
+    assert teacher_if_here(student, absent) is None
+    assert "without its teacher: no store" in caplog.text
+    assert teacher_if_here(read_bundle(written(tmp_path / "alone")), no_store) is None

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kdsweep.common.notices import warn_once
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.sources import load
-from kdsweep.deploy.teachers import teacher_of
+from kdsweep.deploy.teachers import teacher_if_here
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking.find_sweep import sweep_folder
@@ -46,13 +45,11 @@ def _teachers(students: Sequence[Classifier], address: Address) -> Iterator[Clas
     known: set[str] = set()
     for student in students:
         recorded = str(student.manifest.teachers)
-        if not student.manifest.teachers or recorded in known:
+        if recorded in known:
             continue
         known.add(recorded)
-        try:
-            yield teacher_of(student, address.open)
-        except UserError as error:
-            warn_once(f"without its teacher: {error}", recorded)
+        if (teacher := teacher_if_here(student, address.open)) is not None:
+            yield teacher
 
 
 def _with_names(classifiers: Sequence[Classifier]) -> list[Named]:

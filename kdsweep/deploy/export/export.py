@@ -29,6 +29,7 @@ from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.run_record import deploy_folder, record
 from kdsweep.deploy.runtimes import onnx_runtime, torch_runtime
 from kdsweep.errors import UserError
+from kdsweep.tracking.deployed import EXPORT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,11 +88,11 @@ def export(classifier: Classifier, options: ExportOptions, images: EvaluationIma
     check = write(path, classifier, options, images)
     files = [path] if path.is_file() else [path / CLASSIFIER, path / WEIGHTS]
     num_bytes = sum(file.stat().st_size for file in files)
-    name = f"export-{options.format}{WITH_PREPROCESSING if options.inside else ''}"
+    name = f"{EXPORT}{options.format}{WITH_PREPROCESSING if options.inside else ''}"
     facts = {"file": path.name, "bytes": num_bytes, "opset": options.opset, **asdict(check)}
     if options.format != "onnx":
         del facts["opset"]
-    key = name.removeprefix("export-").replace("-", "_")
+    key = name.removeprefix(EXPORT).replace("-", "_")
     metrics: dict[str, float | None] = {
         f"{key}/acc": check.accuracy,
         f"{key}/largest_difference": check.largest_difference,

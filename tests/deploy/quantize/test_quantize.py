@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from kdsweep.deploy.quantize.int8 import of_equal_size
 from kdsweep.deploy.quantize.measure import measure
 from kdsweep.deploy.quantize.options import images_for, options_of
 from kdsweep.deploy.quantize.quantize import Quantized, quantize, show
-from kdsweep.deploy.quantize.variants import QuantizeOptions, Variant
+from kdsweep.deploy.quantize.variants import QuantizeOptions, Variant, teacher_variant
 from kdsweep.deploy.runtimes import logits_of
+from kdsweep.deploy.teachers import MeanProbabilities
 from kdsweep.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -45,7 +47,10 @@ def made(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Quan
     shutil.copytree(exported, folder, dirs_exist_ok=True)
     classifier = read_bundle(folder / "checkpoint")
     images = labelled(classifier)
-    found = quantize(classifier, folder / "deploy", QuantizeOptions(), images, images)
+    other = small_classifier(folder / "teacher", small_manifest(MLP))
+    found = quantize(
+        classifier, folder / "deploy", QuantizeOptions(), images, images, teacher=other
+    )
     return found, classifier
 
 
@@ -54,14 +59,23 @@ def test_every_variant_has_a_row_and_is_compared_with_torch(
 ) -> None:
     found, _ = made
     names = ["torch fp32", "ONNX fp32", "int8 static", "int8 dynamic", "bf16 weights"]
-    assert [row.name for row in found.rows] == [*names, "fp16 weights"]
+    assert [row.name for row in found.rows] == [*names, "fp16 weights", "teacher"]
     assert [row.accuracy for row in found.rows[:2]] == [0.9, 0.9]
     assert found.rows[1].same_class == 1
     for row in found.rows[1:]:
         assert row.against is not None
         assert row.against.difference == pytest.approx(row.accuracy - 0.9)
-        assert row.same_class > 0.9
+        assert row.same_class > 0.9 or row.name == "teacher"
         assert row.seconds > 0
+
+
+def test_an_ensemble_without_files_has_the_size_of_its_weights(tmp_path: Path) -> None:
+    member = small_classifier(tmp_path / "bundle", small_manifest(MLP))
+    module = MeanProbabilities([member.module, member.module])
+    ensemble = replace(member, module=module, source={"name": "a+b"})
+    weights = 4 * sum(parameter.numel() for parameter in member.module.parameters())
+    assert teacher_variant(ensemble).num_bytes == 2 * weights
+    assert teacher_variant(member).num_bytes > weights
 
 
 def test_convolutions_have_int8_weights_with_a_scale_for_each_channel(
