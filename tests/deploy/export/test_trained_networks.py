@@ -33,6 +33,15 @@ STUDENTS = {
     "timm": (*FOLDER, "student=timm", "student.model.name=convnext_atto"),
     "vit_tiny": (*FOLDER, "student=vit_tiny", "student.model.depth=4"),
 }
+# Steps enough for the statistics of BatchNorms, without which logits are huge.
+TRAINED = (
+    "teacher=none",
+    "loss=ce",
+    "trainer.epochs=1",
+    "trainer.batch_size=32",
+    "optimizer.lr=0.01",
+    "tracking=none",
+)
 
 
 def write_digits(folder: Path, first: int, last: int) -> None:
@@ -56,13 +65,12 @@ def test_onnx_is_equal_to_torch_on_the_whole_validation_set(
     if STUDENTS[name][0] != DIGITS[0]:
         write_digits(tmp_path / "digits/train", 0, 1000)
         write_digits(tmp_path / "digits/test", 1000, 1050)
-    words = ("teacher=none", "loss=ce", "trainer.epochs=1", "tracking=none", *UNDRAWN)
-    outcome = command(*STUDENTS[name], *words, tiny=False)
+    outcome = command(*STUDENTS[name], *TRAINED, *UNDRAWN, tiny=False)
     assert outcome.code == 0, outcome.err
     classifier = load(str(outcome.sweep / "0"))
     images, why = images_to_compare(classifier)
     assert (why, images.split) == (None, "val")
     check = export(classifier, ExportOptions(output=tmp_path / "model.onnx"), images).check
     assert check.count == check.same_class == len(images) >= 100
-    assert check.largest_difference <= 1e-4
+    assert check.largest_difference <= check.allowed_difference == 1e-4
     assert check.accuracy == check.torch_accuracy
