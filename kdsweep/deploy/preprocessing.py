@@ -114,8 +114,9 @@ class Preprocessing:
 
 
 def _is_size(values: object) -> bool:
-    is_pair = isinstance(values, tuple) and len(values) == 2
-    return is_pair and all(is_integer(value) and value > 0 for value in values)
+    if not isinstance(values, tuple) or len(values) != 2:
+        return False
+    return all(is_integer(value) and value > 0 for value in values)
 
 
 def check_numbers(key: str, values: Any, channels: int) -> None:
