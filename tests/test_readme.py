@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from mlflow import MlflowClient
 from PIL import Image
+from typer.testing import CliRunner
+
+from kdsweep.cli import app
+from kdsweep.deploy import timing
 
 TOP = Path(__file__).parents[1]
 PAGES = (
@@ -33,6 +38,24 @@ SHOWN = [(page, words) for page in PAGES for words in commands_of(f"docs/{page}.
 
 def test_the_readme_has_commands() -> None:
     assert len(COMMANDS) >= 5
+
+
+@pytest.mark.slow
+def test_the_student_is_shipped(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    section = (TOP / "README.md").read_text().partition("### Ship the student")[2]
+    lines = re.findall(r"^    kdsweep ([^#\n]+)", section, re.MULTILINE)
+    assert [line.split()[0] for line in lines[:3]] == ["export", "quantize", "promote"]
+    assert command("T=1,4", tracking=True).code == 0
+    for line in lines[:3]:
+        done = CliRunner().invoke(app, shlex.split(line))
+        assert done.exit_code == 0, done.output
+    assert MlflowClient("sqlite:///mlflow.db").get_model_version_by_alias("student", "champion")
+    done = CliRunner().invoke(app, ["report"])
+    assert done.exit_code == 0, done.output
+    (text,) = Path().glob("multirun/**/report.md")
+    assert "| int8 static | " in text.read_text().partition("## The model you ship")[2]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdsweep.cli.options import NAMED_MODEL, Uri, user_errors
+from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable, user_errors
 
 if TYPE_CHECKING:
     from kdsweep.deploy.classifier import Classifier
@@ -37,6 +37,7 @@ def export(
     opset: Annotated[int, typer.Option(help="of ONNX")] = 20,
     images: OwnImages = None,
     uri: Uri = None,
+    experiment: Experiment = None,
 ) -> None:
     """Write a model for other runtimes, checked against torch on the run's validation images.
 
@@ -50,17 +51,18 @@ def export(
 
     with user_errors():
         options = ExportOptions(format, output, preprocess, opset)
-        classifier = _load(source, uri)
+        classifier = _load(source, uri, experiment)
+        refuse_unwritable("--output", options.path(classifier).parent)
         compared, why = images_to_compare(classifier, images)
         _note(why)
         found = write(classifier, options, compared)
     show(found, Console())
 
 
-def _load(source: str, uri: str | None) -> "Classifier":
+def _load(source: str, uri: str | None, experiment: str | None) -> "Classifier":
     from kdsweep.deploy.sources import load
 
-    return load(source, uri=uri)
+    return load(source, uri=uri, experiment=experiment)
 
 
 def _note(why: str | None) -> None:
@@ -89,11 +91,13 @@ def quantize(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="whose accuracy is measured: test | val")] = "test",
+    teacher: Annotated[bool, typer.Option(help="measure its teacher, too")] = True,
     images: OwnImages = None,
     output: Annotated[
         Path | None, typer.Option(help="folder, by default deploy/ of the run's folder")
     ] = None,
     uri: Uri = None,
+    experiment: Experiment = None,
 ) -> None:
     """Write a model with int8, bf16 or fp16 weights, and print what that costs in accuracy.
 
@@ -106,14 +110,20 @@ def quantize(
     from kdsweep.deploy.quantize.quantize import quantize as make
     from kdsweep.deploy.quantize.quantize import show
     from kdsweep.deploy.run_record import deploy_folder
+    from kdsweep.deploy.teachers import teacher_if_here
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         options = options_of(method, calibration, reduce_range=reduce_range)
-        classifier = _load(source, uri)
-        calibrated, measured = images_for(classifier, options, images, split, calibration_images)
+        classifier = _load(source, uri, experiment)
         folder = output or deploy_folder(classifier)
+        refuse_unwritable("--output", folder)
+        calibrated, measured = images_for(classifier, options, images, split, calibration_images)
         aware = None if qat is None else _aware(classifier, qat)
-        found = make(classifier, folder, options, calibrated, measured, aware)
+        learned_from = (
+            teacher_if_here(classifier, Address(uri, experiment).open) if teacher else None
+        )
+        found = make(classifier, folder, options, calibrated, measured, aware, learned_from)
     show(found, Console())
 
 
@@ -139,10 +149,13 @@ def bench(
     ] = True,
     plot: Annotated[
         Path | None,
-        typer.Option(help="accuracy against latency, by default deploy/bench.png of the first run"),
+        typer.Option(
+            help="accuracy against latency, by default deploy/bench.png of the first model"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     uri: Uri = None,
+    experiment: Experiment = None,
 ) -> None:
     """Measure latency, throughput and memory of models and their teachers, in torch and ONNX.
 
@@ -157,12 +170,14 @@ def bench(
     from kdsweep.deploy.bench.bench import draw, record_bench, show, to_json, use_threads
     from kdsweep.deploy.bench.models import named_models
     from kdsweep.deploy.run_record import deploy_folder
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         use_threads(threads)
-        models = named_models(sources, uri, teachers=teacher)
+        models = named_models(sources, Address(uri, experiment), teachers=teacher)
+        picture = plot or deploy_folder(models[0][1]) / "bench.png"
+        refuse_unwritable("--plot", picture.parent)
         rows = measure(models, memory=memory)
-        picture = plot or deploy_folder(models[-1][1]) / "bench.png"
         draw(rows, picture)
         record_bench(models, rows, picture)
     if as_json:

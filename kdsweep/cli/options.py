@@ -20,6 +20,14 @@ Uri = Annotated[str | None, typer.Option(help="MLflow store, e.g. sqlite:///mlfl
 Experiment = Annotated[str | None, typer.Option(help="name of the experiment")]
 
 
+def refuse_unwritable(option: str, folder: Path) -> None:
+    """Raise UserError, before anything is computed, if no file can be written to a folder."""
+    from kdsweep.common.files import can_be_made
+
+    if not can_be_made(folder):
+        raise UserError(f"{option} must be in a folder that can be written to, got {folder}")
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Print the message of what the user can correct, and exit with code 1."""

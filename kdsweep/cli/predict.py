@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, user_errors
+from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable, user_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +66,7 @@ def predict(
     from kdsweep.report.sources.address import Address
 
     with user_errors():
+        refuse_unwritable("--confusion", confusion.parent)
         paths = _paths(images)
         models = {MODEL: load(source, device=device, uri=uri, experiment=experiment)}
         if teacher:

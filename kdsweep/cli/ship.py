@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, user_errors
+from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable, user_errors
 
 
 def promote(
@@ -51,6 +51,7 @@ def push(
         _require("huggingface_hub", "hub")
         from kdsweep.deploy.hub import push as write
 
+        refuse_unwritable("DIR", folder.parent)
         write(load(source, uri=uri, experiment=experiment), folder)
     typer.echo(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     typer.echo(f"upload it: {shlex.join(['hf', 'upload', 'USER/NAME', str(folder)])}")
@@ -58,18 +59,20 @@ def push(
 
 def demo(
     source: Annotated[str, typer.Argument(help=NAMED_MODEL)],
-    port: Annotated[int | None, typer.Option(help="by default a free one")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="by default a free one")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto")] = "cpu",
     uri: Uri = None,
     experiment: Experiment = None,
 ) -> None:
     """Open a page on 127.0.0.1 to try a model: drop an image, see its teacher's answer next to it.
 
-    A temperature slider shows what the teacher knows of the other classes. Nothing leaves this
-    machine.
+    A temperature slider shows what the teacher knows of the other classes. A model whose teacher is
+    not here is shown alone. Nothing leaves this machine.
     """
     from kdsweep.deploy.sources import load
-    from kdsweep.deploy.teachers import teacher_of
+    from kdsweep.deploy.teachers import teacher_if_here
     from kdsweep.report.sources.address import Address
     from kdsweep.tracking.mlflow.pages import free_port
 
@@ -78,10 +81,10 @@ def demo(
         from kdsweep.deploy.demo import serve
 
         student = load(source, device=device, uri=uri, experiment=experiment)
-        models = {"student": student}
-        if student.manifest.teachers:
-            open_store = Address(uri, experiment).open
-            models = {"teacher": teacher_of(student, open_store, device), **models}
+        teacher = teacher_if_here(student, Address(uri, experiment).open, device)
+        models = (
+            {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+        )
         chosen = port or free_port()
         typer.echo(f"http://127.0.0.1:{chosen} (Ctrl-C ends it)")
         try:

@@ -7,6 +7,7 @@
 - bundle: write_bundle, read_bundle
 - sources: find_bundle, load
 - classifier: Classifier
+- source_run: the run that a classifier is of
 - predictions: Predictions, Prediction
 - evaluation_images: what a classifier and files made of it are compared on
 - export: `kdsweep export`; quantize: `kdsweep quantize`; bench: `kdsweep bench`

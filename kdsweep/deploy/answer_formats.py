@@ -1,4 +1,4 @@
-"""Answers as lines of text: a table for people, CSV, or JSON lines."""
+"""Answers as lines of text: a table, CSV, or JSON lines."""
 
 import csv
 import io

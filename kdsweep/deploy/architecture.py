@@ -5,6 +5,7 @@ A manifest may come from anywhere: it can only name networks, and none that load
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from inspect import isclass, isfunction
 from typing import Any
 
 import torch
@@ -12,13 +13,14 @@ from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.builders.options import find_target
-from kdsweep.common.validation import as_typed
+from kdsweep.common.validation import as_typed, shown
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
 from kdsweep.models.components.input_normalization import EXPECTED, Normalization, adapt_input
 from kdsweep.models.quantization_aware import without_rounding
 
-ALLOWED = ("kdsweep.models.*", "torchvision.models.*")
+NETWORKS = "kdsweep.models.*"  # what a manifest may name
+MADE_OF = (NETWORKS, "torchvision.models.*")  # the classes of networks that these build
 # Options of networks that name weights to download; the values with which nothing is.
 DOWNLOADS = {"weights": None, "pretrained": False}
 TRANSFORMS_INPUT = "transform_input"  # attribute of torchvision's GoogLeNet and Inception
@@ -53,12 +55,12 @@ def build_module(manifest: Manifest, *, may_download: bool = False) -> nn.Module
 
     Raises UserError if it names anything but a network, or cannot be built.
     """
-    _refuse_code(manifest.model)
+    refuse_code(manifest.model, "model", NETWORKS)
     options = manifest.model if may_download else _without_downloads(manifest.model)
     given = {"in_shape": manifest.preprocessing.in_shape, "num_classes": len(manifest.classes)}
     node = {key: value for key, value in options.items() if key not in given}
     with torch.random.fork_rng():
-        module = instantiate_node(node, "model", _allowed=ALLOWED, **given)
+        module = instantiate_node(node, "model", _allowed=MADE_OF, **given)
     if not isinstance(module, nn.Module):
         raise UserError(f"model must be a network, got {as_typed(node.get('_target_'))}")
     if manifest.expects is not None:
@@ -77,30 +79,35 @@ def _without_downloads(node: Any) -> Any:
     return [_without_downloads(value) for value in node] if isinstance(node, list | tuple) else node
 
 
-def _refuse_code(node: Any) -> None:
-    """Raise UserError for a node that names anything but networks, or refers to the environment."""
+def refuse_code(node: Any, key: str, allowed: str) -> None:
+    """Raise UserError for a node that names anything else, or refers to the environment.
+
+    Args:
+        key: of the node, for the message.
+        allowed: a pattern of the import paths that it may name.
+    """
     if isinstance(node, str) and "${" in node:
-        raise UserError(f"model must have plain values, got {node}")
+        raise UserError(f"{key} must have plain values, got {node}")
     if isinstance(node, list | tuple):
         for value in node:
-            _refuse_code(value)
+            refuse_code(value, key, allowed)
     if not isinstance(node, Mapping):
         return
-    if "_target_" in node and not _is_allowed(node["_target_"]):
+    if "_args_" in node:  # an option without a name could be one that names weights
+        raise UserError(f"{key} must have options by name, got _args_={shown(node['_args_'])}")
+    if "_target_" in node and not _is_allowed(node["_target_"], allowed):
         got = as_typed(node["_target_"])
-        raise UserError(f"model._target_ must be a network, {' or '.join(ALLOWED)}, got {got}")
+        raise UserError(f"{key}._target_ must be {allowed}, got {got}")
     for value in node.values():
-        _refuse_code(value)
+        refuse_code(value, key, allowed)
 
 
-def _is_allowed(path: object) -> bool:
-    """Whether a path is one of networks, and what is there is defined there.
+def _is_allowed(path: object, allowed: str) -> bool:
+    """Whether a path is that of a class or a function that is defined there.
 
-    Modules of networks also import other functions. What does not exist is refused by its name when
-    the network is built.
+    Modules also import what others define, and objects in them have methods: torchvision's weights
+    have one that unpickles any file.
     """
-    if not any(fnmatchcase(str(path), allowed) for allowed in ALLOWED):
-        return False
-    found = find_target(path)
-    own = getattr(found, "__module__", None)
-    return found is None or any(fnmatchcase(f"{own}.", allowed) for allowed in ALLOWED)
+    target = find_target(path) if fnmatchcase(str(path), allowed) else None
+    is_own = fnmatchcase(f"{getattr(target, '__module__', None)}.", allowed)
+    return is_own and (isclass(target) or isfunction(target))

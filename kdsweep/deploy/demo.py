@@ -47,7 +47,7 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
     """The page, not yet served. ``models``: `teacher`, if there is one, and `student`."""
     classes = models["student"].classes
 
-    def look(path: str | None, temperature: float) -> tuple[list[Seen], str]:
+    def classify(path: str | None, temperature: float) -> tuple[list[Seen], str]:
         if path is None:
             return [], comparison([], classes, temperature)
         try:
@@ -58,7 +58,7 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
             ) from error
         return found, comparison(found, classes, temperature)
 
-    def reheat(found: list[Seen], temperature: float) -> str:
+    def redraw(found: list[Seen], temperature: float) -> str:
         return comparison(found, classes, temperature)
 
     with gr.Blocks(
@@ -81,9 +81,9 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
                 )
             with gr.Column(scale=3, min_width=420):
                 table = gr.HTML(comparison([], classes, 1))
-        image.change(look, [image, temperature], [seen, table], api_visibility="private")
+        image.change(classify, [image, temperature], [seen, table], api_visibility="private")
         temperature.change(
-            reheat, [seen, temperature], table, api_visibility="private", show_progress="hidden"
+            redraw, [seen, temperature], table, api_visibility="private", show_progress="hidden"
         )
     built: gr.Blocks = blocks
     return built

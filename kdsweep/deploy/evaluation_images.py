@@ -21,8 +21,8 @@ from kdsweep.deploy.image_paths import ClassFolders, images_below
 from kdsweep.deploy.images import ImageError
 from kdsweep.deploy.of_run import recorded_config
 from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.deploy.source_run import NO_RUN, run_folder
 from kdsweep.errors import UserError
-from kdsweep.tracking.metadata import read_result
 
 BATCH = 256  # images in a forward pass
 RANDOM = 256  # images of random pixels
@@ -34,7 +34,7 @@ class EvaluationImages:
     """N images of the size that a network takes.
 
     Attributes:
-        name: what they are, for people.
+        name: what they are, in words.
         split: that of the run's data set; None for other images.
         images: uint8 (N, channels, H, W).
         labels: (N,) int64; None if they are not known.
@@ -62,12 +62,6 @@ class EvaluationImages:
         chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
         labels = None if self.labels is None else self.labels[index]
         return EvaluationImages(f"{count:,} of {self.name}", self.split, chosen, labels)
-
-
-def run_folder(classifier: Classifier) -> Path | None:
-    """The folder of the run that a classifier is of; None if it was moved out of one."""
-    folder = Path(str(classifier.source.get("folder", ""))).absolute().parent
-    return folder if read_result(folder) is not None else None
 
 
 def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
@@ -145,7 +139,7 @@ def images_to_compare(
         return images_of_folder(folder, classifier), None
     run = run_folder(classifier)
     if run is None:
-        return random_images(classifier), "SOURCE is no folder of a run"
+        return random_images(classifier), NO_RUN
     try:
         dataset = dataset_of_run(classifier, run)
     except UserError as error:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdsweep.common.files import read_json, write_json_atomic
-from kdsweep.common.validation import shown
-from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.common.validation import check_option, require, shown
+from kdsweep.deploy.preprocessing import Preprocessing, check_numbers
 from kdsweep.errors import UserError
+from kdsweep.training.arithmetic import BF16, FP32
 
 FORMAT = 1
 CLASSIFIER = "classifier.json"
@@ -58,16 +59,34 @@ class Manifest:
         known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
         try:
             known["preprocessing"] = Preprocessing.from_json(known["preprocessing"])
-            known["classes"] = tuple(map(str, known["classes"]))
+            if isinstance(known["classes"], list):  # a text would be one of letters
+                known["classes"] = tuple(known["classes"])
             known["teachers"] = tuple(known.get("teachers", ()))
-            found = cls(**known)
+            manifest = cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"its content must be complete, got {type(error).__name__} {error}"
             ) from error
-        if not isinstance(found.model, dict) or len(found.classes) < 2:
-            raise ValueError("model must be a mapping, with at least 2 classes")
-        return found
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        """Raise ValueError for values of another type than theirs."""
+        require(isinstance(self.model, Mapping), "model", "a mapping", self.model)
+        are_names = isinstance(self.classes, tuple) and all(
+            isinstance(n, str) for n in self.classes
+        )
+        require(are_names and len(self.classes) > 1, "classes", "at least 2 names", self.classes)
+        check_option("precision", self.precision, (FP32, BF16))
+        require(isinstance(self.run, Mapping), "run", "a mapping", self.run)
+        are_named = [isinstance(one, Mapping) and "name" in one for one in self.teachers]
+        require(all(are_named), "teachers", "mappings with a name", self.teachers)
+        digest = self.weights_sha256
+        require(digest is None or isinstance(digest, str), "weights_sha256", "a text", digest)
+        if self.expects is not None:
+            require(isinstance(self.expects, Mapping), "expects", "a mapping", self.expects)
+            for key in ("mean", "std"):
+                check_numbers(f"expects.{key}", self.expects.get(key), self.preprocessing.channels)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `classifier.json`."""

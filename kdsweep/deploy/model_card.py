@@ -4,12 +4,11 @@ Mitchell et al. 2019, Model Cards for Model Reporting, https://arxiv.org/abs/181
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
 from kdsweep.report.analysis.proportions import wilson
-from kdsweep.report.analysis.statistics import summary
+from kdsweep.report.analysis.statistics import Interval, summary
 from kdsweep.report.formatting import interval, percent
 
 METRICS = {
@@ -51,20 +50,23 @@ def _summary(facts: CardFacts) -> str:
     run, result = facts.manifest.run, facts.result
     size = f", {result.num_params:,} parameters" if result.num_params else ""
     line = (
-        f"`{run.get('student')}`{size}: classifies images of `{run.get('dataset')}` into"
-        f" {len(facts.manifest.classes)} classes."
+        f"{_code(run.get('student')) or 'A network'}{size}: classifies images of"
+        f" {_data_set(facts)} into {len(facts.manifest.classes)} classes."
     )
     if facts.teacher:
-        names = " and ".join(f"`{name}`" for name in facts.teacher)
-        line += f" Distilled from {names}: `{run.get('cell')}`."
-    elif run.get("cell"):
+        line += f" Distilled from {' and '.join(map(_code, facts.teacher))}."
+    if run.get("cell"):
         line += f" Trained as `{run['cell']}`."
     return line
 
 
+def _data_set(facts: CardFacts) -> str:
+    return _code(facts.manifest.run.get("dataset")) or "a data set"
+
+
 def _results(facts: CardFacts) -> str:
-    several = len(facts.seeds) > 1
-    head = ["metric", f"this model, seed {facts.manifest.run.get('seed')}"]
+    several, seed = len(facts.seeds) > 1, facts.manifest.run.get("seed")
+    head = ["metric", "this model" if seed is None else f"this model, seed {seed}"]
     head += [f"mean of {len(facts.seeds)} seeds [95 % interval]"] if several else []
     rows = []
     known = facts.result.to_json()
@@ -124,9 +126,15 @@ def _training(facts: CardFacts) -> str:
         ("run in MLflow", _code(known.get("mlflow_run_id"))),
         ("fingerprint", _code(run.get("fingerprint"))),
         ("SHA-256 of the weights", _code(facts.manifest.weights_sha256)),
-        ("trained by", f"kdsweep {version('kdsweep')}"),
+        ("trained by", _version(facts)),
     ]
     return _table(["", ""], [row for row in rows if row[1]])
+
+
+def _version(facts: CardFacts) -> str:
+    """That of kdsweep when the run was trained."""
+    environment = (facts.result.provenance or {}).get("environment") or {}
+    return f"kdsweep {environment['kdsweep']}" if environment.get("kdsweep") else ""
 
 
 def _code(value: object) -> str:
@@ -153,11 +161,10 @@ def _input(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> list[str]:
-    run, result = facts.manifest.run, facts.result
-    data = f"`{run.get('dataset')}`"
+    result = facts.result
     found = [
-        f"It was trained and measured on {data} only. Its accuracy on images of another origin is"
-        " unknown.",
+        f"It was trained and measured on {_data_set(facts)} only. Its accuracy on images of another"
+        " origin is unknown.",
         f"It assigns one of its {len(facts.manifest.classes)} classes to every image, also to one"
         " that shows none of them.",
     ]
@@ -185,10 +192,9 @@ def _limits(facts: CardFacts) -> list[str]:
     return found
 
 
-def _wilson(classes: Sequence[ClassAccuracy]) -> tuple[float, float]:
+def _wilson(classes: Sequence[ClassAccuracy]) -> Interval:
     right, images = sum(one.correct for one in classes), sum(one.images for one in classes)
-    low, high = wilson(right / images, float(images))
-    return float(low), float(high)
+    return wilson(right / images, float(images))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

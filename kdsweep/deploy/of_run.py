@@ -13,9 +13,9 @@ from kdsweep.builders.models import build_network
 from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason, one_line
 from kdsweep.config.interpolation import raw
-from kdsweep.config.run_config import RunConfig, from_public
+from kdsweep.config.run_config import RunConfig, from_public, to_values
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.deploy.architecture import described, expectation
+from kdsweep.deploy.architecture import NETWORKS, described, expectation, refuse_code
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, write_manifest
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.errors import UserError
@@ -26,6 +26,7 @@ from kdsweep.tracking.run_dir import CLASSIFIER as CLASSIFIER_FILE
 from kdsweep.tracking.run_dir import CONFIG
 from kdsweep.training.arithmetic import BF16, FP32
 
+SOURCES = "kdsweep.data.*"  # what the data set of a run may name
 # Metrics of the weights: the best accuracy is that of an epoch, the latency that of a machine.
 EVALUATED = [k for k in RESULT_KEYS if k.startswith(("val/", "test/")) and k != "val/acc_best"]
 
@@ -85,7 +86,10 @@ def write_missing_manifest(folder: Path) -> None:
 
 
 def recorded_config(folder: Path) -> RunConfig:
-    """The config of a finished run. Raises UserError if it is missing or damaged."""
+    """The config of a finished run, whose folder may come from anywhere.
+
+    Raises UserError if it is missing or damaged, or names anything but a data set and a network.
+    """
     config, result = read_run_config(folder), read_result(folder)
     if config is None:
         raise UserError(
@@ -93,12 +97,15 @@ def recorded_config(folder: Path) -> RunConfig:
             " which has neither"
         )
     try:
-        return from_public(raw(config), _derived(result))
+        found = from_public(raw(config), _derived(result))
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"SOURCE must be a run with a valid config, got {folder / CONFIG}:"
             f" {error_reason(error)}"
         ) from error
+    refuse_code(to_values(found.dataset), "dataset", SOURCES)
+    refuse_code(found.student.model, "student.model", NETWORKS)
+    return found
 
 
 def _derived(result: RunResult | None) -> Mapping[str, Any]:

@@ -3,10 +3,10 @@
 from typing import Any
 
 from kdsweep.common.validation import import_package
+from kdsweep.config.validate import OF_ONNX
 from kdsweep.errors import UserError
 
 EXTRA = "deploy"
-OF_EXPORT = ("onnx", "onnxscript", "onnxruntime")
 
 
 def import_deploy(package: str) -> Any:
@@ -19,5 +19,5 @@ def import_deploy(package: str) -> Any:
 
 def require_packages() -> None:
     """Raises UserError unless all packages that ONNX needs are there."""
-    for package in OF_EXPORT:
+    for package in OF_ONNX:
         import_deploy(package)

@@ -11,6 +11,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from kdsweep.common.validation import (
+    check_option,
+    check_positive,
+    is_finite_number,
+    is_integer,
+    require,
+)
 from kdsweep.data.images.encoded import ImageFormat, decode_opened
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.split import Dataset
@@ -45,18 +52,18 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Raises ValueError for values that this version cannot compute."""
-        per_channel = (self.channels, self.channels)
-        known = (self.interpolation, self.antialias) == (INTERPOLATION, True)
-        if self.channels not in (1, 3) or (len(self.mean), len(self.std)) != per_channel:
-            raise ValueError(
-                "preprocessing must have 1 or 3 channels with a mean and a std each, got"
-                f" {self.channels}, {list(self.mean)}, {list(self.std)}"
-            )
-        if not known or min(self.image_size) < 1 or len(self.image_size) != 2:
-            raise ValueError(
-                f"preprocessing must be {INTERPOLATION} with antialias to [H, W], got"
-                f" {self.interpolation}, antialias={self.antialias}, {list(self.image_size)}"
-            )
+        is_known = is_integer(self.channels) and self.channels in (1, 3)
+        require(is_known, "preprocessing.channels", "1 or 3", self.channels)
+        check_numbers("preprocessing.mean", self.mean, self.channels)
+        check_numbers("preprocessing.std", self.std, self.channels)
+        require(min(self.std) > 0, "preprocessing.std", "above 0", self.std)
+        is_size = _is_size(self.image_size)
+        require(is_size, "preprocessing.image_size", "[H, W]", self.image_size)
+        require(isinstance(self.crop, bool), "preprocessing.crop", "true or false", self.crop)
+        if self.white is not None:
+            check_positive("preprocessing.white", self.white)
+        check_option("preprocessing.interpolation", self.interpolation, (INTERPOLATION,))
+        require(self.antialias is True, "preprocessing.antialias", "true", self.antialias)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -68,8 +75,11 @@ class Preprocessing:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `to_json` has written. Raises ValueError or TypeError for other content."""
-        lists = {key: tuple(content[key]) for key in ("image_size", "mean", "std")}
-        return cls(**{**content, **lists})
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in content.items()
+        }
+        return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
@@ -104,3 +114,16 @@ class Preprocessing:
     @cached_property
     def _normalize(self) -> Normalize:
         return Normalize(self.mean, self.std)
+
+
+def _is_size(values: object) -> bool:
+    if not isinstance(values, tuple) or len(values) != 2:
+        return False
+    return all(is_integer(value) and value > 0 for value in values)
+
+
+def check_numbers(key: str, values: Any, channels: int) -> None:
+    """Raise ValueError unless ``values`` are as many finite numbers as there are channels."""
+    are_numbers = isinstance(values, list | tuple) and all(map(is_finite_number, values))
+    valid = are_numbers and len(values) == channels
+    require(valid, key, f"{channels} finite numbers, one for each channel", values)

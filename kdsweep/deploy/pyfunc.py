@@ -6,6 +6,7 @@ what it returns.
 
 import base64
 import binascii
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,8 @@ class ServedClassifier:
     def _image(self, value: Any) -> Any:
         """The image as `Classifier.predict` takes it."""
         if isinstance(value, str):
+            if self._paths and os.path.isfile(value):
+                return value
             content = decoded(value)
             if content is None and not self._paths:
                 raise ValueError("an image must be base64 or numbers, got another text")

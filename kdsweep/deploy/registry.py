@@ -1,7 +1,6 @@
 """`kdsweep promote`: a run's model in MLflow's registry, with a model card."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,19 +10,13 @@ from kdsweep.common.text import error_reason, shorten
 from kdsweep.deploy.card_facts import card_facts
 from kdsweep.deploy.manifest import read_manifest
 from kdsweep.deploy.model_card import model_card
+from kdsweep.deploy.source_run import address_of, run_id_of, run_of_bundle
 from kdsweep.deploy.sources import MODELS, SOURCE, find_bundle
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
-from kdsweep.tracking.find_sweep import sweep_of
-from kdsweep.tracking.metadata import (
-    read_result,
-    read_run_config,
-    read_run_metadata,
-    read_sweep_metadata,
-)
-from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
+from kdsweep.tracking.metadata import read_run_config
 from kdsweep.tracking.mlflow.logged_model import log_model
 from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import ARTIFACTS, MLflowStore, can_be_quoted, quoted
@@ -82,49 +75,36 @@ def promote(source: str, name: str, alias: str | None, address: Address) -> Prom
 
 
 def _run_folder(source: str, address: Address) -> Path:
-    """The folder of the run that a source names."""
+    """The folder of the run that a source is of, which has weights and what loads them."""
     downloads = STORE / DOWNLOADS
-    if source.startswith(MODELS):
-        found = find_bundle(source, address.open, downloads)
-        source = _recorded_run(found, source)
-    elif (path := Path(source)).is_file() or (path / Path(run_dir.CLASSIFIER).name).is_file():
-        source = str((path if path.is_dir() else path.parent).absolute().parent)
-    folder = find_run(source, address.open, downloads, SOURCE)
-    find_bundle(str(folder), address.open, downloads)  # it has weights, and what loads them
-    return folder
-
-
-def _recorded_run(bundle: Path, source: str) -> str:
-    fingerprint = read_manifest(bundle).run.get("fingerprint")
+    bundle = find_bundle(source, address.open, downloads)
+    manifest = read_manifest(bundle)
+    folder = run_of_bundle(bundle, manifest)
+    if folder is not None:
+        return folder
+    fingerprint = manifest.run.get("fingerprint")
     if not fingerprint:
         raise UserError(f"{SOURCE} must be a model of a run, got {source}, which names none")
-    return str(fingerprint)
+    return find_run(str(fingerprint), address.open, downloads, SOURCE)
 
 
 def _store_of(folder: Path, address: Address) -> MLflowStore:
     """The store of a run; that of the options, if they name one."""
-    config, sweep = read_run_config(folder), sweep_of(folder)
-    tracking: Mapping[str, str | None] = {} if config is None else dict(config.tracking)
-    note = None if sweep is None else read_sweep_metadata(sweep)
-    used = (note or {}).get("tracking_uri") or tracking.get("uri")
-    if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
-        used = None  # the folder was moved: the database is where the command is called
-    wanted = Address(address.uri or used, address.experiment or tracking.get("experiment"))
+    config = read_run_config(folder)
+    artifacts = ARTIFACTS if config is None else config.tracking.get("artifacts") or ARTIFACTS
     try:
-        return MLflowStore.open(*wanted.resolved(), tracking.get("artifacts") or ARTIFACTS)
+        return MLflowStore.open(*address_of(folder, address).resolved(), artifacts)
     except ValueError as error:
         raise UserError(str(error).replace("tracking.uri", "--uri")) from error
 
 
 def _run_in(store: MLflowStore, folder: Path) -> str:
     """The id of the run in the store, which gets it now if it has none."""
-    result = read_result(folder)
-    known = (read_run_metadata(folder) or {}).get("mlflow_run_id")
-    known = known or (None if result is None else result.mlflow_run_id)
-    if known and store.has_run(known):
-        return str(known)
+    known = run_id_of(folder)
+    if known is not None and store.has_run(known):
+        return known
     sync(folder, store)
-    return str((read_run_metadata(folder) or {})["mlflow_run_id"])
+    return str(run_id_of(folder))
 
 
 class _Card:

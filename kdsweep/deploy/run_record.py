@@ -7,27 +7,17 @@ from pathlib import Path
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import first_line
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import run_folder
-from kdsweep.report.sources.address import URI
+from kdsweep.deploy.source_run import NO_RUN, address_of, run_folder, run_id_of
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.find_sweep import sweep_of
-from kdsweep.tracking.metadata import (
-    read_result,
-    read_run_config,
-    read_run_metadata,
-    read_sweep_metadata,
-)
-from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
+from kdsweep.tracking.deployed import FOLDER, PREFIX
+from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
-
-FOLDER = "deploy"  # below a run's folder, and among its artifacts in MLflow
-PREFIX = "deploy/"  # of metrics
 
 
 def deploy_folder(classifier: Classifier) -> Path:
     """Where files made of a classifier go by default: in its run's folder, else here."""
     folder = run_folder(classifier)
-    return Path() if folder is None else Path(os.path.relpath(folder)) / FOLDER
+    return Path() if folder is None else Path(_short(folder)) / FOLDER
 
 
 def record(
@@ -47,16 +37,16 @@ def record(
     """
     folder = run_folder(classifier)
     if folder is None:
-        return "not logged: SOURCE is no folder of a run"
+        return f"not logged: {NO_RUN}"
     path = folder / FOLDER / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     write_json_atomic(path, facts)
-    run_id = (read_run_metadata(folder) or {}).get("mlflow_run_id")
-    if not run_id:
-        return f"recorded in {os.path.relpath(path)}; the run is not in MLflow"
+    run_id = run_id_of(folder)
+    if run_id is None:
+        return f"recorded in {_short(path)}; the run is not in MLflow"
     known = {f"{PREFIX}{key}": value for key, value in metrics.items() if value is not None}
     try:
-        store = _store(folder)
+        store = MLflowStore.existing(*address_of(folder).resolved())
         result = read_result(folder)
         last = max(((result and result.epochs) or 1) - 1, 0)
         logged = store.client.get_run(run_id).data.metrics
@@ -65,8 +55,16 @@ def record(
         for file in [path, *files]:
             store.log_artifact(run_id, file, _artifact_folder(file, folder / FOLDER))
     except Exception as error:  # of MLflow, which must not undo what has been made
-        return f"recorded in {os.path.relpath(path)}; MLflow lacks it: {first_line(error)}"
+        return f"recorded in {_short(path)}; MLflow lacks it: {first_line(error)}"
     return f"logged to the run {run_id} in MLflow"
+
+
+def _short(path: Path) -> str:
+    """A path as seen from the current folder."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # it is on another drive of Windows
+        return str(path)
 
 
 def _artifact_folder(file: Path, folder: Path) -> str:
@@ -74,16 +72,3 @@ def _artifact_folder(file: Path, folder: Path) -> str:
     above = file.absolute().parent
     inside = above.relative_to(folder) if above.is_relative_to(folder) else Path()
     return (Path(FOLDER) / inside).as_posix()
-
-
-def _store(folder: Path) -> MLflowStore:
-    """The store that has the run of a folder. Raises ValueError if it is not there."""
-    config = read_run_config(folder)
-    if config is None or config.tracking.get("uri") is None:
-        raise ValueError(f"{folder / run_dir.CONFIG} names no store")
-    sweep = sweep_of(folder)
-    note = None if sweep is None else read_sweep_metadata(sweep)
-    uri = (note or {}).get("tracking_uri") or config.tracking.uri
-    if scheme_of(uri) == "sqlite" and not is_sqlite_file(uri):
-        uri = URI  # the project's folder was moved, and its database with it
-    return MLflowStore.existing(uri, config.tracking.experiment)

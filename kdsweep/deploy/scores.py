@@ -40,4 +40,5 @@ class Scores:
 
     def draw(self, name: str, path: Path) -> None:
         """A picture of a classifier's confusion. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         draw_confusion(self.confusion[name], self.classes, path, name)

@@ -1,6 +1,7 @@
 """The classifier that the user names: a run, a folder, a registered model, a file."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,16 +13,17 @@ from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
 from kdsweep.deploy.of_run import write_missing_manifest
+from kdsweep.deploy.source_run import run_id_of
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_run import STORE, find_run
-from kdsweep.tracking.metadata import read_run_metadata
-from kdsweep.tracking.mlflow.store import MLflowStore
+from kdsweep.tracking.mlflow.store import MLflowStore, quoted
 
 SOURCE = "SOURCE"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
 MODELS = "models:/"  # how MLflow writes the address of a model
-MODEL_ID = "m-"  # how the id of a model begins that a run has logged
+MODEL_ID = re.compile(r"m-[0-9a-f]{32}")  # of a model that a run has logged
 
 
 def load(
@@ -51,8 +53,8 @@ def load(
 
 def load_bundle(folder: Path, device: str = "cpu") -> Classifier:
     """The classifier in a folder that `find_bundle` has found. Raises UserError."""
-    run_id = (read_run_metadata(folder.parent) or {}).get("mlflow_run_id")
-    about = {} if run_id is None else {"run_id": str(run_id)}
+    run_id = run_id_of(folder.parent)
+    about = {} if run_id is None else {"run_id": run_id}
     return read_bundle(folder, device=checked_device(device), source=about)
 
 
@@ -101,7 +103,7 @@ def find_bundle(
 
 def _of_file(path: Path, key: str) -> Path:
     if path.name not in (WEIGHTS, CLASSIFIER):
-        pickles = "; pickles are never loaded" if path.suffix != ".safetensors" else ""
+        pickles = "; pickles are never loaded" if path.suffix in PICKLES else ""
         raise UserError(
             f"{key} must be a {WEIGHTS} with a {CLASSIFIER} next to it, got {path}{pickles}"
         )
@@ -137,7 +139,7 @@ class _Place(NamedTuple):
 
 def _location(word: str, store: MLflowStore) -> _Place:
     """Where `NAME@ALIAS`, `NAME/VERSION`, `NAME/latest` or a model's id, `m-...`, has its files."""
-    if word.startswith(MODEL_ID):
+    if MODEL_ID.fullmatch(word):
         return _Place(word, store.client.get_logged_model(word).artifact_location)
     name, version = _version(word, store)
     location = store.client.get_model_version_download_uri(name, version)
@@ -154,7 +156,7 @@ def _version(word: str, store: MLflowStore) -> tuple[str, str]:
         return name, str(store.client.get_model_version_by_alias(name, alias).version)
     name, _, version = word.partition("/")
     if version == "latest":
-        versions = store.client.search_model_versions(f"name = '{name}'")
+        versions = store.client.search_model_versions(f"name = {quoted(name)}")
         version = str(max((int(one.version) for one in versions), default=""))
     if not version.isdecimal():
         raise ValueError("it names neither a version nor an alias")

@@ -1,6 +1,6 @@
 """The teacher that a classifier's network learned from, as a classifier of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.builders.models import load_checkpoint
+from kdsweep.common.notices import warn_once
 from kdsweep.common.types import Output
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
 from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
 from kdsweep.errors import UserError
+from kdsweep.tracking.find_run import recorded_as
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.training.teacher import mean_output
@@ -35,6 +37,19 @@ def teacher_of(
         )
     members = [_loaded(entry, student, open_store, device) for entry in recorded]
     return members[0] if len(members) == 1 else _ensemble(members)
+
+
+def teacher_if_here(
+    student: Classifier, open_store: Callable[[], MLflowStore], device: str = "cpu"
+) -> Classifier | None:
+    """Its teacher; None if it has none, and with a warning if that cannot be loaded."""
+    if not student.manifest.teachers:
+        return None
+    try:
+        return teacher_of(student, open_store, device)
+    except UserError as error:
+        warn_once(f"without its teacher: {error}", str(student.manifest.teachers))
+        return None
 
 
 class MeanProbabilities(nn.Module):
@@ -61,9 +76,14 @@ def _loaded(
     open_store: Callable[[], MLflowStore],
     device: str,
 ) -> Classifier:
-    if "model" in entry:
+    if "fingerprint" in entry:
+        return load_bundle(_folder(entry, student, open_store), device)
+    if "model" in entry and "weights" in entry:
         return _of_checkpoint(entry, student.manifest, device)
-    return load_bundle(_folder(entry, student, open_store), device)
+    raise UserError(
+        f"{SOURCE} must be a run with its teacher's weights, got"
+        f" {student.source['folder']}, whose {CLASSIFIER} does not name those of {entry['name']}"
+    )
 
 
 def _folder(
@@ -71,16 +91,23 @@ def _folder(
 ) -> Path:
     """The folder of a teacher's own run: of equal ones any."""
     fingerprint = str(entry["fingerprint"])
-    run = Path(str(student.source["folder"])).parent
-    sweep = sweep_of(run / "checkpoint")
-    places = [Path(str(entry["folder"]))] if "folder" in entry else []
-    places += [] if sweep is None else [sweep / f"teacher-{fingerprint}"]
-    for place in places:
+    for place in _places(entry, student):
         folder = place / "checkpoint"
         is_there = (folder / CLASSIFIER).is_file()
         if is_there and read_manifest(folder).run.get("fingerprint") == fingerprint:
             return folder
     return find_bundle(fingerprint, open_store, key=f"the teacher of {SOURCE}")
+
+
+def _places(entry: Mapping[str, Any], student: Classifier) -> Iterator[Path]:
+    """Where the run of a teacher may be on this machine."""
+    fingerprint = str(entry["fingerprint"])
+    if "folder" in entry:
+        yield Path(str(entry["folder"]))
+    sweep = sweep_of(Path(str(student.source["folder"])))
+    if sweep is not None:
+        yield sweep / f"teacher-{fingerprint}"
+    yield from recorded_as(fingerprint)
 
 
 def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) -> Classifier:

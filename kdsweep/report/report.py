@@ -19,6 +19,7 @@ from kdsweep.report.sections import (
     pareto,
     response,
     selection_bias,
+    shipped,
     unfinished,
 )
 from kdsweep.report.sections.section import Section
@@ -48,6 +49,7 @@ SECTIONS: tuple[SectionModule, ...] = (  # in the order of the page
     pareto,
     calibration,
     distilled,
+    shipped,
     unfinished,
 )
 

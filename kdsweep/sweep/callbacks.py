@@ -16,7 +16,6 @@ from kdsweep.config.overrides import command_words, is_kdsweep_search, is_lockst
 from kdsweep.config.refusals import sweep_refusals
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
-from kdsweep.sweep.deployment import deploy_best
 from kdsweep.sweep.idle_keys import refuse_idle_dirs
 from kdsweep.sweep.launcher import log_first
 from kdsweep.sweep.recipe_grids import refuse_swept_recipes
@@ -106,7 +105,8 @@ class SweepSummaryCallback(Callback):
         report = self.sweep_summary.report if self.sweep_summary else None
         _show_results(rows, folder, console, report)
         print_line(console, f"results  {folder / CSV}")
-        deploy_best(folder, console)
+        for show in self.sweep_summary.deployed if self.sweep_summary else ():
+            show(console)
         show_mlflow_page(note, console)
 
 

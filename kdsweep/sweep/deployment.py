@@ -1,11 +1,14 @@
 """What `deploy=onnx` and the like make of the best run of a sweep that has ended."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import first_line
 from kdsweep.config.schema import DeployConfig
 from kdsweep.errors import UserError
@@ -17,20 +20,24 @@ if TYPE_CHECKING:
     from kdsweep.deploy.classifier import Classifier
 
 CALIBRATION_IMAGES = 512  # at most, as of `kdsweep quantize`
+Show = Callable[[Console], None]  # prints what was made
 
 log = logging.getLogger(__name__)
 
 
-def deploy_best(sweep: Path, console: Console) -> None:
+def deploy_best(sweep: Path) -> list[Show]:
     """Export and quantize the best run of a sweep by validation, as its config says.
 
-    A sweep never fails for it: what went wrong is a warning.
+    It is measured next to its teacher, for the report. Returns what prints the results. A sweep
+    never fails for it: what went wrong is a warning.
     """
     options = _options(sweep)
+    made: list[Show] = []
     if not options.export and not options.quantize:
-        return
+        return made
     try:
-        _deploy(best_run(sweep, "deploy")[0], options, console)
+        with lines_while("deploying the best run"):
+            _deploy(best_run(sweep, "deploy")[0], options, made)
     except Exception as error:  # of an exporter, whatever it raises
         reason = str(error) if isinstance(error, UserError) else first_line(error)
         log.warning(
@@ -40,6 +47,7 @@ def deploy_best(sweep: Path, console: Console) -> None:
             reason,
             sweep,
         )
+    return made
 
 
 def _options(sweep: Path) -> DeployConfig:
@@ -50,34 +58,39 @@ def _options(sweep: Path) -> DeployConfig:
     return DeployConfig()
 
 
-def _deploy(run: Path, options: DeployConfig, console: Console) -> None:
+def _deploy(run: Path, options: DeployConfig, made: list[Show]) -> None:
     from kdsweep.deploy.sources import find_bundle, load_bundle
 
     classifier = load_bundle(find_bundle(str(run), _no_store))
     for form in options.export:
-        _export(classifier, form, console)
-    if options.quantize:
-        _quantize(classifier, options.quantize, console)
+        made.append(_exported(classifier, form))
+    if options.quantize or "onnx" in options.export:
+        made.append(_measured(classifier, options.quantize))
 
 
-def _export(classifier: "Classifier", form: str, console: Console) -> None:
+def _exported(classifier: "Classifier", form: str) -> Show:
     from kdsweep.deploy.evaluation_images import images_to_compare
     from kdsweep.deploy.export.export import ExportOptions, export, show
 
     images, _ = images_to_compare(classifier)
-    show(export(classifier, ExportOptions(form), images), console)
+    return partial(show, export(classifier, ExportOptions(form), images))
 
 
-def _quantize(classifier: "Classifier", methods: list[str], console: Console) -> None:
+def _measured(classifier: "Classifier", methods: list[str]) -> Show:
+    """Without methods, the network in torch and in ONNX Runtime."""
     from kdsweep.deploy.quantize.options import images_for, options_of
     from kdsweep.deploy.quantize.quantize import quantize, show
     from kdsweep.deploy.run_record import deploy_folder
+    from kdsweep.deploy.teachers import teacher_if_here
 
     options = options_of(methods, "minmax")
-    calibration, measured = images_for(classifier, options, None, "test", CALIBRATION_IMAGES)
-    made = quantize(classifier, deploy_folder(classifier), options, calibration, measured)
-    show(made, console)
+    calibration, images = images_for(classifier, options, None, "test", CALIBRATION_IMAGES)
+    teacher = teacher_if_here(classifier, _no_store)
+    folder = deploy_folder(classifier)
+    made = quantize(classifier, folder, options, calibration, images, teacher=teacher)
+    return partial(show, made)
 
 
 def _no_store() -> MLflowStore:
-    raise AssertionError("a run of this sweep has a folder here")
+    """Nothing is downloaded at the end of a sweep. Raises UserError."""
+    raise UserError("the files of its run are not in this folder")

@@ -1,7 +1,7 @@
 """The end of a sweep: its files are written first, then MLflow is made to agree with them."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.heatmap import draw_heatmap
+from kdsweep.sweep.deployment import Show, deploy_best
 from kdsweep.sweep.record import log_own_files, mark
 from kdsweep.tracking.disk import is_full
 from kdsweep.tracking.metadata import read_sweep_metadata
@@ -36,12 +37,13 @@ class SweepSummary(NamedTuple):
 
     rows: list[ResultRow]
     report: "Report | None"
+    deployed: Sequence[Show] = ()  # print what was made of the best run
 
 
 def publish(
     folder: Path, context: TrainingContext, error: BaseException | None = None
 ) -> SweepSummary:
-    """Write results.csv, the pictures and the report, then close the sweep in MLflow.
+    """Write results.csv, the pictures, what `deploy` names and the report; close it in MLflow.
 
     The files are there whatever MLflow does, which is waited for at most `tracking.wait` seconds.
     The parent's state is computed from its children: FAILED if every run failed, KILLED if one was
@@ -58,15 +60,18 @@ def publish(
         status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
     # Not after Ctrl-C: it takes a while. `kdsweep report` reports what there is.
     with_report = context.options.report and status != "KILLED" and not is_full(error)
+    deployed: Sequence[Show] = ()
     try:
         write_csv(rows, folder / CSV)
         if context.options.plots != "none":
             with warn_on_failure(str(folder / "heatmap.png")):
                 draw_heatmap(rows, folder / "heatmap.png")
+        if status == "FINISHED":
+            deployed = deploy_best(folder)
     finally:
         report = close(folder, context, status, error, with_report=with_report)
     mark(folder, {"ended": True})
-    return SweepSummary(rows, report)
+    return SweepSummary(rows, report, deployed)
 
 
 def close(

@@ -75,7 +75,7 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
         return only_run(sweep, key)
     if (folder := named_folder(word)) is not None:
         return _in_folder(run_dir.real_folder(folder), key)
-    if found := _recorded_as(word):
+    if found := recorded_as(word):
         return _single(word, found, key)
     if (sweep := find_sweep(word)) is not None:
         return only_run(sweep, key)
@@ -114,7 +114,7 @@ def _in_folder(folder: Path, key: str) -> Path:
     return folder
 
 
-def _recorded_as(word: str) -> list[Path]:
+def recorded_as(word: str) -> list[Path]:
     """The folders here of the runs with this id, fingerprint or name."""
     notes = [path for home in (HOME, STORE) for path in home.glob(f"**/{run_dir.RUN}")]
     found = []

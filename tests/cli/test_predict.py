@@ -54,13 +54,13 @@ def test_each_image_has_a_line(project: Path) -> None:
 
 
 def test_class_folders_give_the_accuracy_and_a_picture(project: Path) -> None:
-    result = predict("model", "images", "--format", "csv", "--teacher", "--confusion", "c.png")
+    result = predict("model", "images", "--format", "csv", "--teacher", "--confusion", "made/c.png")
     found = rows(result)
     assert [row["label"] for row in found] == ["cat", "cat", "dog", "dog"]
     for name, column in (("model", "class"), ("teacher", "teacher_class")):
         acc = sum(row[column] == row["label"] for row in found) / 4
         assert f"{name}: accuracy {acc:.2%} of 4 images in class folders" in result.stderr
-    assert pixels("c.png").size
+    assert pixels("made/c.png").size
     assert not Path("confusion.png").exists()
 
 
@@ -108,12 +108,14 @@ def test_answers_are_written_to_a_file(project: Path) -> None:
         (("absent", "images"), "SOURCE must be a run's folder, "),
         (("teacher", "images", "--teacher"), "SOURCE must be a run with a teacher for --teacher"),
         (("model", "images", "--device", "abacus"), "--device must be auto, cpu or a device"),
+        (("model", "images", "--confusion", "other.png/c.png"), "--confusion must be in a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
     project: Path, words: tuple[str, ...], sentence: str
 ) -> None:
     Path("empty").mkdir()
+    Path("other.png").touch()
     result = predict(*words)
     assert result.exit_code == 1
     assert result.stderr.startswith(sentence)

@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from bundles import written
 from typer.testing import CliRunner
 
 from kdsweep.cli.commands import app
@@ -60,3 +62,33 @@ def test_promote_prints_the_address_and_how_to_serve_it(monkeypatch: pytest.Monk
     assert first == "models:/student@champion: version 3 is new, of run kl T=4 seed=0"
     assert "mlflow models serve -m models:/student@champion --env-manager local" in second
     assert "secret" not in output
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The models of each page that is served, without gradio."""
+    pages: list[dict[str, Any]] = []
+    page = ModuleType("kdsweep.deploy.demo")
+    page.serve = lambda models, *_: pages.append(models)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gradio", ModuleType("gradio"))
+    monkeypatch.setitem(sys.modules, "kdsweep.deploy.demo", page)
+    return pages
+
+
+def test_the_demo_shows_the_teacher_first(tmp_path: Path, served: list[dict[str, Any]]) -> None:
+    entry = {"name": "t", "fingerprint": "f00d", "folder": str(tmp_path / "teacher")}
+    written(tmp_path / "teacher/checkpoint", 1, run={"name": "t", "fingerprint": "f00d"})
+    written(tmp_path / "student", teachers=(entry,))
+    code, _ = run("demo", str(tmp_path / "student"))
+    assert code == 0
+    assert [list(models) for models in served] == [["teacher", "student"]]
+
+
+def test_the_demo_of_a_student_whose_teacher_is_not_here(
+    tmp_path: Path, served: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path / "student", teachers=({"name": "resnet56"},))
+    code, _ = run("demo", str(tmp_path / "student"))
+    assert code == 0
+    assert "without its teacher: SOURCE must be a run with its teacher's weights" in caplog.text
+    assert [list(models) for models in served] == [["student"]]

@@ -1,15 +1,24 @@
 """A network is built again from its manifest, and nothing else is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from bundles import MLP, RGB, manifest
 from torch import nn
 
 from kdsweep.builders.instantiate import instantiate_node
-from kdsweep.deploy.architecture import build_module, described, expectation
+from kdsweep.common.conf import CONF
+from kdsweep.deploy.architecture import (
+    NETWORKS,
+    build_module,
+    described,
+    expectation,
+    refuse_code,
+)
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.errors import UserError
@@ -94,6 +103,7 @@ def test_the_random_state_of_the_caller_stays() -> None:
         {"width": 8},
         {"_target_": "kdsweep.models.mlp.NoSuchNetwork"},
         {**MLP, "depth": 3},
+        {**MLP, "_args_": [[3, 6, 8], 2]},
     ],
     ids=lambda node: str(node.get("_target_")),
 )
@@ -105,3 +115,36 @@ def test_anything_but_a_network_is_refused(
         build_module(manifest(model=node))
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("hacked").touch, ())
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        "torchvision.models.resnet.ResNet18_Weights.IMAGENET1K_V1.get_state_dict",
+        "kdsweep.models.torchvision_model.nn.Module",
+        "kdsweep.models.mlp.MLP.load_state_dict",
+    ],
+)
+def test_a_file_next_to_a_manifest_is_not_unpickled(
+    loader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The method of torchvision's weights unpickles a file of any name in any folder."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(Malicious(), "weights.bin")
+    node = {"_target_": loader, "model_dir": ".", "file_name": "weights.bin"}
+    with pytest.raises(UserError, match=r"^model\._target_ must be kdsweep\.models\.\*, got"):
+        build_module(manifest(model={**MLP, "width": node}))
+    assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "student").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_student_can_be_named(file: Path) -> None:
+    node = yaml.safe_load(file.read_text()).get("model")
+    refuse_code(
+        {key: value for key, value in (node or {}).items() if key != "network"}, "model", NETWORKS
+    )

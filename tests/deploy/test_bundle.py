@@ -2,11 +2,12 @@
 
 import json
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from bundles import MLP, manifest, written
+from bundles import MLP, RGB, manifest, written
 
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.deploy.bundle import read_bundle, write_bundle
@@ -79,15 +80,51 @@ def test_missing_damaged_and_other_files_are_named(bundle: Path, tmp_path: Path)
     ("values", "reason"),
     [
         ({"format": 2}, "format must be 1, got 2"),
-        ({"classes": ["cat"]}, "at least 2 classes"),
+        ({"classes": ["cat"]}, "classes must be at least 2 names, got [cat]"),
         ({"preprocessing": {}}, "its content must be complete"),
-        ({"model": {**MLP, "_target_": "os.system"}}, "model._target_ must be a network"),
+        (
+            {"model": {**MLP, "_target_": "os.system"}},
+            "model._target_ must be kdsweep.models.*, got os.system",
+        ),
         ({"model": {**MLP, "width": 9}, "weights_sha256": None}, "do not fit"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Path, values: dict, reason: str) -> None:
     changed(bundle, **values)
     assert reason in refused(bundle)
+
+
+@pytest.mark.parametrize("key", manifest().to_json())
+@pytest.mark.parametrize("value", [None, 7, "text", [], [{}], {}, {"mean": [1], "std": "x"}])
+def test_a_value_of_another_type_is_refused_in_a_sentence(
+    bundle: Path, key: str, value: object
+) -> None:
+    """Or it is one of those that are allowed."""
+    changed(bundle, **{key: value})
+    with suppress(UserError):
+        read_bundle(bundle).predict(IMAGES[0])
+        return
+    refused(bundle)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_size", [6, "8"]),
+        ("image_size", [6, 0]),
+        ("mean", [0.5, 0.5, "x"]),
+        ("std", [0.5, 0.5, 0.0]),
+        ("std", None),
+        ("crop", "no"),
+        ("white", -1),
+        ("more", 1),
+    ],
+)
+def test_a_preprocessing_that_cannot_be_computed_is_refused(
+    bundle: Path, key: str, value: object
+) -> None:
+    changed(bundle, preprocessing={**RGB.to_json(), key: value})
+    assert key in refused(bundle)
 
 
 def test_the_manifest_is_plain_json(bundle: Path) -> None:

@@ -21,12 +21,12 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "bundle"
 
 
-def test_export_says_what_was_written_and_on_what_it_was_checked(source: str) -> None:
+def test_export_prints_what_was_written_and_on_what_it_was_checked(source: str) -> None:
     done = CliRunner().invoke(app, ["export", source, "--format", "pt2", "--output", "model.pt2"])
     assert done.exit_code == 0, done.output
     assert "written    model.pt2, " in done.output
     assert "the same class for all of 256 images of random pixels" in done.output
-    assert "compared on random pixels: SOURCE is no folder of a run" in done.output
+    assert "compared on random pixels: SOURCE is no run whose folder is here" in done.output
     assert Path("model.pt2").is_file()
 
 
@@ -38,12 +38,20 @@ def test_export_says_what_was_written_and_on_what_it_was_checked(source: str) ->
         (["quantize", "--method", "int4"], "--method must be one of static, dynamic, bf16"),
         (["quantize", "--split", "train"], "--split must be test or val, got train"),
         (["quantize", "--method", "static"], "--images must be a folder of images to calibrate"),
+        (["export", "--output", "file/model.onnx"], "--output must be in a folder that can be"),
+        (["quantize", "--method", "bf16", "--output", "file"], "--output must be in a folder that"),
+        (
+            ["bench", "--plot", "file/bench.png"],
+            "--plot must be in a folder that can be written to",
+        ),
+        (["push", "file/student"], "DIR must be in a folder that can be written to, got file"),
         (["quantize", "--method", "bf16", "--qat", "1"], "--qat needs a run to train further"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(
     words: list[str], message: str, source: str
 ) -> None:
+    Path("file").touch()
     command, *options = words
     done = CliRunner().invoke(app, [command, source, *options])
     assert done.exit_code == 1

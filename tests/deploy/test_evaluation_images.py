@@ -64,7 +64,7 @@ def test_a_data_set_that_has_changed_is_not_compared_on(of_run: Classifier) -> N
 def test_random_pixels_are_the_same_each_time_and_are_named(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path)
     images, why = images_to_compare(classifier)
-    assert why == "SOURCE is no folder of a run"
+    assert why == "SOURCE is no run whose folder is here"
     assert images.name == "256 images of random pixels"
     assert torch.equal(images.images, random_images(classifier).images)
 

@@ -91,3 +91,17 @@ def test_it_does_without_what_is_not_known(missing: str) -> None:
     assert "75.00" in card
     assert "None" not in card
     assert ("one seed" in card) == (missing == "seeds")
+
+
+def test_its_version_of_kdsweep_is_that_of_the_training() -> None:
+    environment = {"provenance": {"environment": {"kdsweep": "0.0.7"}}}
+    trained = facts(result=RunResult.from_json({**RESULT, **environment}))
+    assert "| trained by | kdsweep 0.0.7 |" in model_card("student", trained, LOAD)
+    assert "trained by" not in model_card("student", facts(), LOAD)
+
+
+def test_a_network_of_no_run_is_described_without_gaps() -> None:
+    card = model_card("student", facts(manifest=manifest()), LOAD)
+    assert "None" not in card
+    assert "A network, 12,345 parameters: classifies images of a data set into 2 classes" in card
+    assert "| metric | this model | mean of 3 seeds" in card

@@ -1,4 +1,4 @@
-"""What people see of a model in MLflow's UI: its real server, a real browser."""
+"""A model in MLflow's UI: its real server, a real browser."""
 
 from collections.abc import Iterator
 

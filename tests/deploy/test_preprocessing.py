@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ def turned(orientation: int) -> dict[str, bytes]:
 
 
 def write_every_mode(folder: Path) -> int:
-    """Images of the modes and formats that people have; how many there are."""
+    """Images of the modes and formats that are common; how many there are."""
     folder.mkdir(parents=True)
     image = Image.fromarray(RGB)
     palette = image.quantize(16)
@@ -144,6 +146,15 @@ def test_what_is_no_image_is_refused_by_name(image: object, reason: str) -> None
         preprocessing(image)  # type: ignore[arg-type]
 
 
+def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
+    """A file of some bytes, of 60,000 x 60,000 pixels."""
+    size = struct.pack(">II", 60_000, 60_000)
+    chunk = b"IHDR" + size + bytes([8, 2, 0, 0, 0])
+    length, checksum = struct.pack(">I", 13), struct.pack(">I", zlib.crc32(chunk))
+    with pytest.raises(ImageError, match="decompression bomb"):
+        Preprocessing(1, (4, 4), (0.5,), (0.5,))(b"\x89PNG\r\n\x1a\n" + length + chunk + checksum)
+
+
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "whole.png")
     cut = tmp_path / "cut.png"
@@ -166,5 +177,5 @@ def test_it_is_the_same_after_json() -> None:
 )
 def test_what_it_cannot_compute_is_refused(changed: dict) -> None:
     content = Preprocessing(3, (6, 8), (0.5,) * 3, (0.5,) * 3).to_json()
-    with pytest.raises(ValueError, match="preprocessing must"):
+    with pytest.raises(ValueError, match=r"^preprocessing\.\w+ must be"):
         Preprocessing.from_json({**content, **changed})

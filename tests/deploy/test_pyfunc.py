@@ -94,6 +94,15 @@ def test_paths_are_read_except_in_a_server(
         served.predict([str(path)])
 
 
+def test_a_path_that_could_be_base64_is_a_path(
+    model: ServedClassifier, picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture.save("AAAA", "PNG")
+    assert model.predict("AAAA").equals(model.predict(picture))
+    assert model.predict([text(picture)]).equals(model.predict(picture))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

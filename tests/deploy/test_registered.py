@@ -50,6 +50,18 @@ def test_an_alias_or_a_version_is_downloaded(store: MLflowStore, tmp_path: Path)
         assert torch.equal(loaded(word, store, downloads), second)
 
 
+@pytest.mark.parametrize("name", ["m-net", "it's"])
+def test_a_name_like_an_id_or_with_a_quote_is_a_name(
+    store: MLflowStore, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "version1" / "artifacts" / "model"
+    store.client.create_registered_model(name)
+    store.client.create_model_version(name, str(folder.parent))
+    expected = read_bundle(folder).logits(IMAGES)
+    for word in (f"models:/{name}/1", f"models:/{name}/latest"):
+        assert torch.equal(loaded(word, store, tmp_path / "downloads"), expected)
+
+
 @pytest.mark.parametrize("word", ["student@nobody", "student/7", "teacher@champion", "student"])
 def test_what_is_not_registered_is_refused(store: MLflowStore, tmp_path: Path, word: str) -> None:
     with pytest.raises(UserError, match=r"^SOURCE must be a model registered in MLflow") as caught:

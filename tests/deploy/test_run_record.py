@@ -39,8 +39,8 @@ def test_facts_metrics_and_files_are_logged_to_the_run_in_mlflow(
     file = tmp_path / "model.onnx"
     file.write_bytes(b"onnx")
     for _ in range(2):  # a repetition adds nothing
-        said = record(of_run, "export", {"opset": 20}, {"onnx/acc": 0.5, "onnx/x": None}, [file])
-        assert said == f"logged to the run {run_id} in MLflow"
+        outcome = record(of_run, "export", {"opset": 20}, {"onnx/acc": 0.5, "onnx/x": None}, [file])
+        assert outcome == f"logged to the run {run_id} in MLflow"
     run = store.client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"deploy/onnx/acc": 0.5}
@@ -52,19 +52,32 @@ def test_facts_metrics_and_files_are_logged_to_the_run_in_mlflow(
 
 
 def test_without_mlflow_the_facts_are_in_the_folder(of_run: Classifier) -> None:
-    said = record(of_run, "export", {"opset": 20}, {}, [])
-    assert said == "recorded in 0/deploy/export.json; the run is not in MLflow"
+    outcome = record(of_run, "export", {"opset": 20}, {}, [])
+    assert outcome == "recorded in 0/deploy/export.json; the run is not in MLflow"
     assert Path("0/deploy/export.json").is_file()
 
 
 def test_an_error_of_mlflow_does_not_undo_what_was_made(of_run: Classifier) -> None:
     note("0" * 32)
-    said = record(of_run, "export", {"opset": 20}, {}, [])
-    assert said.startswith("recorded in 0/deploy/export.json; MLflow lacks it: ")
+    outcome = record(of_run, "export", {"opset": 20}, {}, [])
+    assert outcome.startswith("recorded in 0/deploy/export.json; MLflow lacks it: ")
     assert not Path("mlflow.db").exists()
 
 
 def test_a_bundle_outside_of_a_run_has_no_record(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path / "bundle", small_manifest(MLP))
-    said = record(classifier, "export", {}, {}, [])
-    assert said == "not logged: SOURCE is no folder of a run"
+    outcome = record(classifier, "export", {}, {}, [])
+    assert outcome == "not logged: SOURCE is no run whose folder is here"
+
+
+def test_a_run_on_another_drive_is_named_in_full(
+    of_run: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `os.path.relpath` does it on Windows."""
+
+    def refuse(path: object) -> str:
+        raise ValueError(f"path is on mount 'D:', start on mount 'C:': {path}")
+
+    monkeypatch.setattr("os.path.relpath", refuse)
+    assert deploy_folder(of_run) == tmp_path / "0/deploy"
+    assert str(tmp_path / "0/deploy/export.json") in record(of_run, "export", {}, {}, [])

@@ -12,6 +12,7 @@ import kdsweep
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.data.fake import Fake
 from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.evaluation_images import dataset_of_run
 from kdsweep.deploy.sources import find_bundle
 from kdsweep.deploy.teachers import teacher_of
 from kdsweep.errors import UserError
@@ -151,6 +152,8 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("model.pt", "last.ckpt"):
         Path(name).write_bytes(b"\x80\x04")
         assert f"got {name}; pickles are never loaded" in refused(name)
+    Path("model.onnx").touch()
+    assert refused("model.onnx").endswith("next to it, got model.onnx")
     written(tmp_path / "bundle")
     shutil.copy("bundle/model.safetensors", "other.safetensors")
     assert "must be a model.safetensors with a classifier.json" in refused("other.safetensors")
@@ -162,3 +165,27 @@ def test_an_unknown_device_is_refused(bundle: Path) -> None:
     with pytest.raises(UserError, match=r"^--device must be auto, cpu or .* got abacus"):
         kdsweep.load(bundle, device="abacus")
     assert kdsweep.load(bundle, device="auto").device.type
+
+
+OF_EVERY_KIND = {
+    "bf16": ["student=cnn", "trainer.precision=bf16", "trainer.memory_format=channels_last"],
+    "channels_last": ["student=cnn", "trainer.memory_format=channels_last"],
+    "peers": ["student=cnn", "teacher=peers"],
+    "online teacher": ["student=cnn", "teacher.online=true"],
+    "stage": ["stages=hints", "stages.hints.epochs=1", "student=cnn"],
+    "distilled vit": ["student=vit_tiny_distilled", "student.model.width=12"],
+    "two classes": ["dataset.source.num_classes=2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OF_EVERY_KIND)
+def test_runs_of_every_kind_predict_as_they_were_evaluated(trained: Command, kind: str) -> None:
+    outcome = trained(*OF_EVERY_KIND[kind], "trainer.threads=1")
+    assert outcome.code == 0, outcome.err
+    for recorded in outcome.sweep.glob("**/answers.safetensors"):
+        classifier = kdsweep.load(recorded.parent)
+        images = dataset_of_run(classifier, recorded.parent).test.images
+        expected = torch.tensor(load_predictions(recorded).logits["test"]).softmax(1)
+        found = classifier.predict(images, batch_size=256)
+        assert (found.probabilities - expected).abs().max() < 1e-5, recorded

@@ -1,15 +1,17 @@
 """The teacher of a classifier: an ensemble, a file of weights, one that is not here."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from bundles import MLP, manifest, written
 
+from kdsweep.common.notices import warn_once
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.bundle import read_bundle
-from kdsweep.deploy.teachers import teacher_of
+from kdsweep.deploy.teachers import teacher_if_here, teacher_of
 from kdsweep.errors import UserError
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -64,5 +66,32 @@ def test_a_folder_of_another_teacher_is_not_taken(
 def test_a_teacher_that_names_code_is_refused(tmp_path: Path) -> None:
     entry = {"name": "x", "model": {"_target_": "os.system"}, "weights": "w"}
     student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
-    with pytest.raises(UserError, match=r"^model\._target_ must be a network"):
+    with pytest.raises(
+        UserError, match=r"^model\._target_ must be kdsweep\.models\.\*, got os\.system"
+    ):
         teacher_of(student, no_store)
+
+
+@pytest.mark.parametrize("entry", [{"name": "vgg13"}, {"name": "vgg13", "model": MLP}])
+def test_a_teacher_whose_weights_were_not_published_is_refused(
+    tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+    with pytest.raises(UserError, match=r"^SOURCE must be .* does not name those of vgg13$"):
+        teacher_of(student, no_store)
+
+
+def test_a_teacher_that_is_not_there_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    entry = {"name": "cnn", "fingerprint": "beef" * 4}
+    student = read_bundle(written(tmp_path / "student", teachers=(entry,)))
+
+    def absent() -> MLflowStore:
+        raise UserError("no store")
+
+    assert teacher_if_here(student, absent) is None
+    assert "without its teacher: no store" in caplog.text
+    assert teacher_if_here(read_bundle(written(tmp_path / "alone")), no_store) is None

@@ -25,6 +25,7 @@ class Made:
 
     history: list[Any] = []  # noqa: RUF012
     teacher_predictions = None
+    deployed: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, name: str, right: list[bool] | None, **config: Any) -> None:
         self.row = dict.fromkeys(COLUMNS) | {"name": name, "test/acc": 0.5, "epochs": 3}

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from commands import Outcome, copy_of
+from deployed_records import benched, records
 
 from kdsweep.common.files import read_json, write_json_atomic
 
 # What trains, reads data sets, draws images, or stores runs. Interactive figures are plotly's,
 # statistics scipy's and statsmodels', hyperparameter importance optuna's and scikit-learn's.
-NOT_FOR_REPORTS = {"torch", "torchvision", "matplotlib", "mlflow"}
+NOT_FOR_REPORTS = {"torch", "torchvision", "matplotlib", "mlflow", "onnx", "onnxruntime"}
 NOT_FOR_COMPARISONS = NOT_FOR_REPORTS | {"sklearn", "optuna", "plotly"}
 PROGRAM = """
 import sys
@@ -45,8 +46,11 @@ def imported(folder: Path, *words: str) -> set[str]:
 
 def test_a_report_of_a_folder_imports_no_torch(sweep: Path) -> None:
     (sweep / "report.html").unlink()
+    (sweep / "0/deploy").mkdir()
+    for name, content in records(bench=benched("cnn", "mlp")).items():
+        write_json_atomic(sweep / "0/deploy" / f"{name}.json", content)
     assert not imported(sweep.parent, "report", sweep.name) & NOT_FOR_REPORTS
-    assert (sweep / "report.html").is_file()
+    assert "The model you ship" in (sweep / "report.html").read_text()
 
 
 def test_a_comparison_of_two_runs_imports_no_torch(sweep: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from rows import Row, row
 
 from kdsweep.report.sources.collection import RunCollection
+from kdsweep.tracking.deployed import Records
 from kdsweep.tracking.predictions import Predictions
 
 CLASSES = ("cat", "dog", "fish")
@@ -23,6 +24,7 @@ class MadeRun:
     teacher_predictions: Predictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     history: list[Any] = field(default_factory=list)
+    deployed: Records = field(default_factory=dict)
 
 
 def predictions(
@@ -56,7 +58,7 @@ def run(cell: str, seed: int, acc: float, **other: Any) -> MadeRun:
     }
     parts = {
         key: other.pop(key)
-        for key in ("predictions", "teacher_predictions", "config")
+        for key in ("predictions", "teacher_predictions", "config", "deployed")
         if key in other
     }
     return MadeRun(row(cell, seed, acc, **{**made, **other}), **parts)

@@ -10,6 +10,7 @@ from rows import NOISE, Row, row
 from kdsweep.report.analysis.aggregate import grid
 from kdsweep.report.sections.section import Section
 from kdsweep.report.sources.collection import RunCollection
+from kdsweep.tracking.deployed import Records
 from kdsweep.tracking.run_dir import make_row
 
 EPOCHS = 10
@@ -27,6 +28,7 @@ class MeasuredRun:
     config: dict[str, Any] = field(default_factory=dict)
     predictions: None = None
     teacher_predictions: None = None
+    deployed: Records = field(default_factory=dict)
 
     @property
     def history(self) -> list[Any]:

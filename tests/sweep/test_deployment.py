@@ -1,18 +1,20 @@
 """What `deploy=onnx` and the like make of a sweep's best run."""
 
-from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from commands import Command, Compose, Refusal
-from rich.console import Console
 
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.config import validate
 from kdsweep.config.schema import DeployConfig
+from kdsweep.deploy import sources
 from kdsweep.errors import UserError
 from kdsweep.search.validation import refuse_deploy
-from kdsweep.sweep import deployment
+from kdsweep.sweep import deployment, finalize
 from kdsweep.sweep.deployment import deploy_best
 from kdsweep.tracking.metadata import SWEEP
 
@@ -36,14 +38,14 @@ def made_sweep(folder: Path, config: str = ONNX) -> Path:
 def deployed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, DeployConfig]]:
     """Collects what is to be made, in place of making it."""
     calls: list[tuple[Path, DeployConfig]] = []
-    monkeypatch.setattr(deployment, "_deploy", lambda run, what, console: calls.append((run, what)))
+    monkeypatch.setattr(deployment, "_deploy", lambda run, what, made: calls.append((run, what)))
     return calls
 
 
 def test_it_is_made_of_the_best_run_by_validation(
     tmp_path: Path, deployed: list[tuple[Path, DeployConfig]]
 ) -> None:
-    deploy_best(made_sweep(tmp_path), Console(file=StringIO()))
+    deploy_best(made_sweep(tmp_path))
     assert deployed == [(tmp_path / "1", DeployConfig(["onnx"], ["static"]))]
 
 
@@ -55,7 +57,7 @@ def test_it_is_made_of_the_best_run_by_validation(
 def test_nothing_is_made_without_the_option(
     tmp_path: Path, deployed: list[tuple[Path, DeployConfig]], config: str
 ) -> None:
-    deploy_best(made_sweep(tmp_path, config), Console(file=StringIO()))
+    assert deploy_best(made_sweep(tmp_path, config)) == []
     assert deployed == []
 
 
@@ -70,9 +72,38 @@ def test_what_fails_is_a_warning(
         raise error
 
     monkeypatch.setattr(deployment, "_deploy", fail)
-    deploy_best(made_sweep(tmp_path), Console(file=StringIO()))
+    deploy_best(made_sweep(tmp_path))
     assert "(no such layer)" in caplog.text
     assert f"`kdsweep export {tmp_path}/best`" in caplog.text
+
+
+def test_what_was_made_before_a_failure_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no such layer")
+
+    monkeypatch.setattr(deployment, "_exported", lambda classifier, form: print)
+    monkeypatch.setattr(deployment, "_measured", fail)
+    monkeypatch.setattr(sources, "find_bundle", lambda *_: tmp_path)
+    monkeypatch.setattr(sources, "load_bundle", lambda folder: None)
+    assert deploy_best(made_sweep(tmp_path / "sweep")) == [print]
+
+
+def test_it_is_made_before_the_report_unless_the_sweep_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(finalize, "deploy_best", lambda folder: calls.append("deploy") or [print])
+    monkeypatch.setattr(finalize, "close", lambda *_, **__: calls.append("report"))
+    sweep = made_sweep(tmp_path)
+    context: Any = SimpleNamespace(
+        retrier=MagicMock(), options=SimpleNamespace(report=True, plots="none")
+    )
+    assert finalize.publish(sweep, context).deployed == [print]
+    assert calls == ["deploy", "report"]
+    assert finalize.publish(sweep, context, KeyboardInterrupt()).deployed == ()
+    assert calls == ["deploy", "report", "report"]
 
 
 def test_values_that_are_not_there_are_refused(refusal: Refusal) -> None:
@@ -103,11 +134,18 @@ def test_a_search_does_not_deploy(compose: Compose) -> None:
 @pytest.mark.slow
 def test_a_sweep_ends_with_the_files_of_its_best_run(command: Command) -> None:
     pytest.importorskip("onnxruntime")
-    outcome = command("T=1,4", "deploy=onnx_int8", tracking=True)
+    outcome = command("T=1,4", "deploy=onnx_int8", "tracking.report=true", tracking=True)
     assert outcome.code == 0, outcome.err
     best = max(outcome.rows, key=lambda row: (row["val/acc"], -row["val/loss"]))
     folder = outcome.sweep / str(best["run"]) / "deploy"
     assert {"model.onnx", "int8-static.onnx"} <= {path.name for path in folder.iterdir()}
     assert read_json(folder / "export-onnx.json")["same_class"] > 0
-    assert "written" in outcome.out
+    assert outcome.out.index("results  ") < outcome.out.index("written  ")
+    rows = {row["name"]: row for row in read_json(folder / "quantize.json")["rows"]}
+    assert {*rows} == {"torch fp32", "ONNX fp32", "int8 static", "teacher"}
+    assert rows["int8 static"]["bytes"] < rows["ONNX fp32"]["bytes"]
+    assert rows["teacher"]["interval"] is not None
+    section = (outcome.sweep / "report.md").read_text().partition("## The model you ship")[2]
+    for name in ("teacher", "student, torch fp32", "int8 static", "model.onnx"):
+        assert f"| {name} | " in section
     assert [path.parent for path in outcome.sweep.glob("*/deploy")] == [folder.parent]

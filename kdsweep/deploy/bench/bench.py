@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kdsweep.deploy.bench.batches import Speed, measure_speed
-from kdsweep.deploy.bench.contenders import TORCH, Contender, contenders_of
+from kdsweep.deploy.bench.contenders import Contender, contenders_of
 from kdsweep.deploy.bench.cost import num_macs, num_parameters
 from kdsweep.deploy.bench.peak_memory import peak_bytes
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.run_record import record
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.tradeoff import TradeoffPoint, draw_tradeoff
+from kdsweep.tracking.deployed import BENCH, TORCH
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-NAME = "bench"  # of the record and the plot
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def record_bench(
                 key = row.runtime.replace(" ", "_")
                 metrics[f"{key}/latency_ms"] = 1000 * row.speed.latency
                 metrics[f"{key}/images_per_second"] = row.speed.throughput
-        record(classifier, NAME, facts, metrics, [plot] if plot.is_file() else [])
+        record(classifier, BENCH, facts, metrics, [plot] if plot.is_file() else [])
 
 
 def to_json(rows: Sequence[BenchRow]) -> dict[str, Any]:

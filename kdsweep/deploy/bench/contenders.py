@@ -7,14 +7,13 @@ from typing import Any
 
 from kdsweep.common.files import read_json
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import random_images, run_folder
+from kdsweep.deploy.evaluation_images import random_images
 from kdsweep.deploy.export.export import FORMATS, ensure_onnx
-from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
-from kdsweep.deploy.quantize.quantize import NAME
-from kdsweep.deploy.run_record import FOLDER
+from kdsweep.deploy.manifest import WEIGHTS
+from kdsweep.deploy.quantize.variants import bundle_of, bytes_of
 from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, onnx_runtime
-
-TORCH, ONNX = "torch fp32", "ONNX fp32"
+from kdsweep.deploy.source_run import run_folder
+from kdsweep.tracking.deployed import FOLDER, ONNX, QUANTIZE, TORCH
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Contender:
     def num_bytes(self) -> int:
         """Of its weights on disk."""
         if self.path is None:
-            tensors = self.classifier.module.state_dict().values()
-            return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            return bytes_of(self.classifier.module)
         file = self.path if self.path.is_file() else self.path / WEIGHTS
         return file.stat().st_size
 
@@ -73,18 +71,12 @@ def contenders_of(classifier: Classifier, model: str, scratch: Path) -> Iterator
         yield Contender(classifier, model, row["name"], file, onnx_runtime(file), row["accuracy"])
 
 
-def bundle_of(classifier: Classifier) -> Path | None:
-    """The folder of its files; None for an ensemble, and for weights without a description."""
-    folder = Path(str(classifier.source.get("folder", "")))
-    return folder if (folder / CLASSIFIER).is_file() else None
-
-
 def _quantized(classifier: Classifier) -> Iterator[tuple[dict[str, Any], Path]]:
     """The int8 files of a run, with the figures that were measured of them on the test set."""
     run = run_folder(classifier)
-    if run is None or not (run / FOLDER / f"{NAME}.json").is_file():
+    if run is None or not (run / FOLDER / f"{QUANTIZE}.json").is_file():
         return
-    known = read_json(run / FOLDER / f"{NAME}.json")
+    known = read_json(run / FOLDER / f"{QUANTIZE}.json")
     if known.get("weights_sha256") != classifier.manifest.weights_sha256:
         return  # of weights that the run no longer has
     for row in known["rows"]:

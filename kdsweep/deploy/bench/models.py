@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kdsweep.common.notices import warn_once
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.sources import load
-from kdsweep.deploy.teachers import teacher_of
+from kdsweep.deploy.teachers import teacher_if_here
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking.find_sweep import sweep_folder
@@ -15,15 +14,16 @@ from kdsweep.tracking.results_table import ResultRow, collect, is_duplicate, ran
 Named = tuple[str, Classifier]
 
 
-def named_models(words: Sequence[str], uri: str | None, *, teachers: bool) -> list[Named]:
-    """Each classifier with a name that no other has, teachers first.
+def named_models(words: Sequence[str], address: Address, *, teachers: bool) -> list[Named]:
+    """Each classifier with a name that no other has, their teachers last.
 
     A sweep stands for its best run by validation of each network. A teacher that cannot be loaded
     is left out with a warning. Raises UserError if a word names nothing.
     """
-    students = [load(source, uri=uri) for word in words for source in _runs(word)]
-    found = [*_teachers(students, uri)] if teachers else []
-    return _with_names([*found, *students])
+    uri, experiment = address
+    sources = [source for word in words for source in _runs(word)]
+    students = [load(source, uri=uri, experiment=experiment) for source in sources]
+    return _with_names([*students, *(_teachers(students, address) if teachers else [])])
 
 
 def _runs(word: str) -> list[str]:
@@ -40,18 +40,16 @@ def _runs(word: str) -> list[str]:
     return [str(sweep / str(row["run"])) for row in best.values()]
 
 
-def _teachers(students: Sequence[Classifier], uri: str | None) -> Iterator[Classifier]:
+def _teachers(students: Sequence[Classifier], address: Address) -> Iterator[Classifier]:
     """Those of the students, each once."""
     known: set[str] = set()
     for student in students:
         recorded = str(student.manifest.teachers)
-        if not student.manifest.teachers or recorded in known:
+        if recorded in known:
             continue
         known.add(recorded)
-        try:
-            yield teacher_of(student, Address(uri).open)
-        except UserError as error:
-            warn_once(f"without its teacher: {error}", recorded)
+        if (teacher := teacher_if_here(student, address.open)) is not None:
+            yield teacher
 
 
 def _with_names(classifiers: Sequence[Classifier]) -> list[Named]:

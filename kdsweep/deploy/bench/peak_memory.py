@@ -10,21 +10,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.notices import warn_once
+
 STATUS = Path("/proc/self/status")  # Linux
 
 
 def peak_bytes(kind: str, path: Path, batch: int, shape: tuple[int, int, int]) -> int | None:
     """What the model in a file (`onnx`) or a bundle's folder (`torch`) takes.
 
-    With one thread. None where the system does not report the peak of a process.
+    With one thread. None where the system does not report the peak of a process, and, with a
+    warning, if the process fails: there may be too little memory.
     """
     if not STATUS.is_file():
         return None
     words = [kind, str(path), str(batch), *map(str, shape)]
-    found = subprocess.run(
-        [sys.executable, "-m", __name__, *words], capture_output=True, text=True, check=True
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, *words], capture_output=True, text=True, check=False
     )
-    return int(found.stdout)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        warn_once(f"the memory of {path} cannot be measured: {reason}", str(path))
+        return None
+    return int(done.stdout)
 
 
 def _peak() -> int:

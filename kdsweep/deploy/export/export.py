@@ -29,6 +29,7 @@ from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.run_record import deploy_folder, record
 from kdsweep.deploy.runtimes import onnx_runtime, torch_runtime
 from kdsweep.errors import UserError
+from kdsweep.tracking.deployed import EXPORT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,11 +88,11 @@ def export(classifier: Classifier, options: ExportOptions, images: EvaluationIma
     check = write(path, classifier, options, images)
     files = [path] if path.is_file() else [path / CLASSIFIER, path / WEIGHTS]
     num_bytes = sum(file.stat().st_size for file in files)
-    name = f"export-{options.format}{WITH_PREPROCESSING if options.inside else ''}"
+    name = f"{EXPORT}{options.format}{WITH_PREPROCESSING if options.inside else ''}"
     facts = {"file": path.name, "bytes": num_bytes, "opset": options.opset, **asdict(check)}
     if options.format != "onnx":
         del facts["opset"]
-    key = name.removeprefix("export-").replace("-", "_")
+    key = name.removeprefix(EXPORT).replace("-", "_")
     metrics: dict[str, float | None] = {
         f"{key}/acc": check.accuracy,
         f"{key}/largest_difference": check.largest_difference,
@@ -126,13 +127,20 @@ def write_onnx(
 
 
 def ensure_onnx(path: Path, classifier: Classifier, images: EvaluationImages) -> None:
-    """An ONNX file as of `write_onnx`; one of the same weights that is there stays."""
-    weights = classifier.manifest.weights_sha256
-    if path.is_file() and weights is not None:
-        props = import_deploy("onnx").load(str(path)).metadata_props
-        if weights in {item.value for item in props if item.key == "weights_sha256"}:
-            return  # it was compared with the network when it was written
-    write_onnx(path, classifier, images)
+    """An ONNX file as of `write_onnx`; one of the same weights and input that is there stays."""
+    if not (path.is_file() and _is_of(path, classifier)):
+        write_onnx(path, classifier, images)
+
+
+def _is_of(path: Path, classifier: Classifier) -> bool:
+    """Whether an ONNX file describes itself as this network, with normalised images as input.
+
+    It was compared with the network when it was written.
+    """
+    expected = metadata(classifier, inside=False)
+    known = {item.key: item.value for item in import_deploy("onnx").load(str(path)).metadata_props}
+    same = ("weights_sha256", "images", "preprocessing", "classes")
+    return "weights_sha256" in expected and all(known.get(k) == expected[k] for k in same)
 
 
 def _write_onnx(

@@ -101,7 +101,7 @@ def quantize_dynamic(source: Path, target: Path) -> None:
 
 
 def _keep_metadata(source: Path, target: Path) -> None:
-    """ONNX Runtime drops what a file says about itself."""
+    """ONNX Runtime drops the metadata of a file."""
     onnx = import_deploy("onnx")
     model = onnx.load(str(target))
     known = {item.key: item.value for item in onnx.load(str(source)).metadata_props}

@@ -1,10 +1,11 @@
-"""What the user asks `kdsweep quantize` for, and the images for it."""
+"""The options of `kdsweep quantize`, checked, and the images for it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from kdsweep.common.validation import check_option
+from kdsweep.config.validate import QUANTIZED
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import (
     EvaluationImages,
@@ -13,10 +14,10 @@ from kdsweep.deploy.evaluation_images import (
     images_of_dataset,
     images_of_folder,
     random_images,
-    run_folder,
 )
 from kdsweep.deploy.quantize.int8 import CALIBRATIONS
-from kdsweep.deploy.quantize.variants import METHODS, QuantizeOptions
+from kdsweep.deploy.quantize.variants import QuantizeOptions
+from kdsweep.deploy.source_run import NO_RUN, run_folder
 from kdsweep.errors import UserError
 
 ALL = "all"
@@ -29,11 +30,11 @@ def options_of(
     """The options, checked. Raises UserError, naming an option that is none."""
     try:
         for method in methods:
-            check_option("--method", method, (*METHODS, ALL))
+            check_option("--method", method, (*QUANTIZED, ALL))
         check_option("--calibration", calibration, CALIBRATIONS)
     except ValueError as error:
         raise UserError(str(error)) from error
-    chosen = METHODS if ALL in methods else [one for one in METHODS if one in methods]
+    chosen = QUANTIZED if ALL in methods else [one for one in QUANTIZED if one in methods]
     return QuantizeOptions(chosen, calibration, reduce_range)
 
 
@@ -59,7 +60,7 @@ def images_for(
     run = run_folder(classifier)
     try:
         if run is None:
-            raise UserError("SOURCE is no folder of a run")
+            raise UserError(NO_RUN)
         dataset = dataset_of_run(classifier, run)
     except UserError as error:
         if "static" in options.methods:

@@ -17,14 +17,14 @@ from kdsweep.deploy.quantize.variants import (
     aware_variants,
     baselines,
     make_variants,
+    teacher_variant,
 )
 from kdsweep.deploy.run_record import deploy_folder, record
+from kdsweep.tracking.deployed import QUANTIZE
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-NAME = "quantize"  # of the record
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def quantize(
     calibration: EvaluationImages,
     images: EvaluationImages,
     aware: Classifier | None = None,
+    teacher: Classifier | None = None,
 ) -> Quantized:
     """Write what the options ask for, measure it, and record both with the classifier's run.
 
@@ -53,6 +54,7 @@ def quantize(
         folder: of the files; made if it is not there.
         calibration: from which static int8 reads the ranges of activations, never test images.
         images: what accuracies are measured on.
+        teacher: what the network learned from; it is measured, too.
 
     Raises UserError if a file cannot be made.
     """
@@ -61,9 +63,11 @@ def quantize(
     variants += make_variants(classifier, folder, options, calibration)
     if aware is not None:
         variants += aware_variants(aware, options, calibration)
+    if teacher is not None:
+        variants.append(teacher_variant(teacher))
     rows = measure(variants, classifier.preprocessing, images)
     recorded = _record(classifier, folder, rows, (calibration, images), variants)
-    if aware is not None:  # its own rows are the last
+    if aware is not None:
         own = [replace(row, name=row.name.removeprefix(QAT)) for row in rows if QAT in row.name]
         _record(aware, deploy_folder(aware), own, (calibration, images), variants)
     return Quantized(folder, rows, calibration.name, images.name, recorded)
@@ -81,6 +85,7 @@ def _record(
     facts = {
         "calibrated_on": calibration.name,
         "measured_on": measured.name,
+        "images": len(measured),
         "split": measured.split,
         "weights_sha256": classifier.manifest.weights_sha256,
         "threads": torch.get_num_threads(),
@@ -94,7 +99,7 @@ def _record(
         metrics[f"{key}/{measured.split or 'images'}_acc"] = row.accuracy
     nearest = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     files = [file for variant in variants for file in variant.files if file.parent in nearest]
-    return record(classifier, NAME, facts, metrics, files)
+    return record(classifier, QUANTIZE, facts, metrics, files)
 
 
 def show(found: Quantized, console: "Console") -> None:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
+from kdsweep.config.validate import QUANTIZED
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
 from kdsweep.deploy.export.export import FORMATS, ensure_onnx
@@ -13,10 +16,9 @@ from kdsweep.deploy.quantize.weights import write_rounded
 from kdsweep.deploy.run_record import deploy_folder
 from kdsweep.deploy.runtimes import Runtime, fast_torch_runtime, normalized, onnx_runtime
 from kdsweep.errors import UserError
+from kdsweep.tracking.deployed import ONNX, TEACHER, TORCH
 
 QAT = "QAT "  # how the names of a network begin that was trained with rounding
-TORCH, FP32 = "torch fp32", "ONNX fp32"
-METHODS = ("static", "dynamic", "bf16", "fp16")
 CALIBRATION_BATCH = 64
 
 
@@ -27,18 +29,19 @@ class Variant:
     name: str
     files: tuple[Path, ...]
     run: Runtime
+    weights: int = 0  # bytes of a network without files
 
     @property
     def num_bytes(self) -> int:
-        """Of its files."""
-        return sum(file.stat().st_size for file in self.files)
+        """Of its files, or its weights."""
+        return sum(file.stat().st_size for file in self.files) or self.weights
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
     """What to make, and how int8 is calibrated."""
 
-    methods: Sequence[str] = METHODS
+    methods: Sequence[str] = QUANTIZED
     calibration: str = "minmax"
     reduce_range: bool = False
 
@@ -51,8 +54,28 @@ def baselines(classifier: Classifier, folder: Path, images: EvaluationImages) ->
     files = (bundle / CLASSIFIER, bundle / WEIGHTS)
     return [
         Variant(TORCH, files, fast_torch_runtime(classifier.module, classifier.preprocessing)),
-        Variant(FP32, (path,), onnx_runtime(path)),
+        Variant(ONNX, (path,), onnx_runtime(path)),
     ]
+
+
+def teacher_variant(teacher: Classifier) -> Variant:
+    """The teacher of the network, in torch."""
+    bundle = bundle_of(teacher)
+    files = () if bundle is None else (bundle / CLASSIFIER, bundle / WEIGHTS)
+    run = fast_torch_runtime(teacher.module, teacher.preprocessing)
+    return Variant(TEACHER, files, run, bytes_of(teacher.module))
+
+
+def bundle_of(classifier: Classifier) -> Path | None:
+    """The folder of its files; None for an ensemble, and for weights without a description."""
+    folder = classifier.source.get("folder")
+    is_bundle = folder is not None and (Path(str(folder)) / CLASSIFIER).is_file()
+    return Path(str(folder)) if is_bundle else None
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Of its parameters and buffers."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
 def make_variants(

@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from kdsweep.errors import UserError
+from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 URI = "sqlite:///mlflow.db"
@@ -35,3 +36,12 @@ class Address(NamedTuple):
                 MLflowStore.refuse_absent(self.uri)
             except ValueError as error:
                 raise UserError(str(error).replace("tracking.uri", "--uri")) from error
+
+
+def present_uri(recorded: str | None) -> str | None:
+    """The address of a store that was recorded; that of the default one if its file is gone.
+
+    The project's folder was moved then, and its database with it.
+    """
+    is_file = recorded is not None and scheme_of(recorded) == "sqlite"
+    return URI if is_file and not is_sqlite_file(str(recorded)) else recorded

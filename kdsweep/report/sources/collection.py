@@ -19,6 +19,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.report.sources.images import DatasetLoader, load_dataset
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.deployed import FOLDER, Records, read_records
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.pages import run_page
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
@@ -58,6 +59,11 @@ class Run(ABC):
     @abstractmethod
     def teacher_predictions(self) -> Predictions | None:
         """Its teacher's logits; None where it had none or they were not kept."""
+
+    @property
+    @abstractmethod
+    def deployed(self) -> Records:
+        """What `deploy=...`, `kdsweep export`, `quantize` and `bench` have recorded of it."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,10 @@ class FolderRun(Run):
         if own is None or own.teacher is None:
             return None
         return _predictions(self.sweep / TEACHER_PREDICTIONS_DIR / f"{own.teacher}.safetensors")
+
+    @cached_property
+    def deployed(self) -> Records:
+        return read_records(sorted((self.folder / FOLDER).glob("*.json")))
 
 
 def _predictions(path: Path) -> Predictions | None:

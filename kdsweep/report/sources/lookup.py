@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdsweep.errors import UserError
-from kdsweep.report.sources.address import EXPERIMENT, URI, Address
+from kdsweep.report.sources.address import EXPERIMENT, Address, present_uri
 from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
 from kdsweep.tracking.find_sweep import HOME, latest_sweep, sweep_folder
 from kdsweep.tracking.metadata import read_sweep_metadata
-from kdsweep.tracking.mlflow.backend import is_sqlite_file, scheme_of
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -82,7 +81,5 @@ def _of_folder(folder: Path, address: Address) -> Source:
     if experiment is None and collection.runs:
         with suppress(Exception):  # a damaged file may raise any error of the parser
             experiment = (collection.runs[0].config.get("tracking") or {}).get("experiment")
-    used = note["tracking_uri"]
-    if used is not None and scheme_of(used) == "sqlite" and not is_sqlite_file(used):
-        used = URI  # the project's folder was moved, and its database with it
-    return Source(collection, note["parent_run_id"], address.uri or used, experiment)
+    uri = address.uri or present_uri(note["tracking_uri"])
+    return Source(collection, note["parent_run_id"], uri, experiment)

@@ -21,6 +21,7 @@ from kdsweep.config.interpolation import raw
 from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
+from kdsweep.tracking.deployed import FOLDER, PREFIX, Records, read_records
 from kdsweep.tracking.find_sweep import HOME
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.history import history
@@ -76,6 +77,15 @@ class ArtifactCache:
                 log.warning("%s of run %s is passed over: %s", name, run_id, first_line(error))
                 return None
 
+    def records(self, run_id: str) -> Records:
+        """The JSON files in `deploy/` of a run."""
+        client = self.store.client
+        names = [item.path for item in client.list_artifacts(run_id, FOLDER)]
+        records = [name for name in names if name.endswith(".json")]
+        with TemporaryDirectory(prefix="kdsweep-") as target:
+            files = [client.download_artifacts(run_id, name, target) for name in records]
+            return read_records(map(Path, files))
+
     def teacher(self, digest: str) -> Predictions | None:
         """The predictions of a teacher of the sweep."""
         if self.sweep is None:
@@ -110,6 +120,12 @@ class MLflowRun(Run):
     def teacher_predictions(self) -> Predictions | None:
         own = self.predictions
         return None if own is None or own.teacher is None else self._artifacts.teacher(own.teacher)
+
+    @cached_property
+    def deployed(self) -> Records:
+        if not any(name.startswith(PREFIX) for name in self._entity.data.metrics):
+            return {}  # without a request for each run of a sweep
+        return self._artifacts.records(self.run_id)
 
 
 def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:

@@ -4,8 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import run_folder
-from kdsweep.deploy.run_record import FOLDER
+from kdsweep.deploy.source_run import run_folder
 from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
@@ -15,6 +14,7 @@ from kdsweep.runs.preflight import preflight
 from kdsweep.sweep.qat.spec import qat_spec
 from kdsweep.sweep.rerun.original import read_original
 from kdsweep.tracking.console import Progress
+from kdsweep.tracking.deployed import FOLDER
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.metadata import read_run_metadata, read_sweep_metadata
 

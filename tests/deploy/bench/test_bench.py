@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,17 @@ def test_memory_is_that_of_loading_and_running_a_model(
     assert large is not None
     assert large > small + 4096 * 4 * 64 * 4  # the maps of the first convolution alone
     assert peak_bytes("torch", exported / "checkpoint", 1, shape) is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system reports the peak")
+def test_a_process_that_fails_leaves_the_memory_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = subprocess.CompletedProcess([], -9, stdout="", stderr="...\nMemoryError\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with caplog.at_level("WARNING"):
+        assert peak_bytes("onnx", tmp_path / "model.onnx", 1, (1, 8, 8)) is None
+    assert "model.onnx cannot be measured: MemoryError" in caplog.text
 
 
 def test_the_plot_has_the_models_whose_accuracy_is_known(

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,17 @@ from small_classifiers import MLP, small_classifier, small_manifest
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages, random_images
+from kdsweep.deploy.export import export as module_of_export
+from kdsweep.deploy.export.export import ensure_onnx
+from kdsweep.deploy.export.onnx_file import metadata
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.deploy.quantize.int8 import of_equal_size
 from kdsweep.deploy.quantize.measure import measure
 from kdsweep.deploy.quantize.options import images_for, options_of
 from kdsweep.deploy.quantize.quantize import Quantized, quantize, show
-from kdsweep.deploy.quantize.variants import QuantizeOptions, Variant
+from kdsweep.deploy.quantize.variants import QuantizeOptions, Variant, teacher_variant
 from kdsweep.deploy.runtimes import logits_of
+from kdsweep.deploy.teachers import MeanProbabilities
 from kdsweep.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -42,7 +47,10 @@ def made(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Quan
     shutil.copytree(exported, folder, dirs_exist_ok=True)
     classifier = read_bundle(folder / "checkpoint")
     images = labelled(classifier)
-    found = quantize(classifier, folder / "deploy", QuantizeOptions(), images, images)
+    other = small_classifier(folder / "teacher", small_manifest(MLP))
+    found = quantize(
+        classifier, folder / "deploy", QuantizeOptions(), images, images, teacher=other
+    )
     return found, classifier
 
 
@@ -51,14 +59,23 @@ def test_every_variant_has_a_row_and_is_compared_with_torch(
 ) -> None:
     found, _ = made
     names = ["torch fp32", "ONNX fp32", "int8 static", "int8 dynamic", "bf16 weights"]
-    assert [row.name for row in found.rows] == [*names, "fp16 weights"]
+    assert [row.name for row in found.rows] == [*names, "fp16 weights", "teacher"]
     assert [row.accuracy for row in found.rows[:2]] == [0.9, 0.9]
     assert found.rows[1].same_class == 1
     for row in found.rows[1:]:
         assert row.against is not None
         assert row.against.difference == pytest.approx(row.accuracy - 0.9)
-        assert row.same_class > 0.9
+        assert row.same_class > 0.9 or row.name == "teacher"
         assert row.seconds > 0
+
+
+def test_an_ensemble_without_files_has_the_size_of_its_weights(tmp_path: Path) -> None:
+    member = small_classifier(tmp_path / "bundle", small_manifest(MLP))
+    module = MeanProbabilities([member.module, member.module])
+    ensemble = replace(member, module=module, source={"name": "a+b"})
+    weights = 4 * sum(parameter.numel() for parameter in member.module.parameters())
+    assert teacher_variant(ensemble).num_bytes == 2 * weights
+    assert teacher_variant(member).num_bytes > weights
 
 
 def test_convolutions_have_int8_weights_with_a_scale_for_each_channel(
@@ -88,6 +105,7 @@ def test_rounded_weights_are_loaded_as_any_others(
 ) -> None:
     found, classifier = made
     rounded = read_bundle(found.folder / kind)
+    assert "metrics" not in rounded.source, "those are of the weights in fp32"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[kind]
     weights = dict(rounded.module.named_parameters())
     for name, weight in classifier.module.named_parameters():
@@ -103,16 +121,34 @@ def test_no_draft_is_left(made: tuple[Quantized, Classifier]) -> None:
 def test_the_table_has_sizes_differences_and_ratios(made: tuple[Quantized, Classifier]) -> None:
     out = io.StringIO()
     show(made[0], Console(file=out, width=120))
-    assert "int8 static" in out.getvalue()
-    assert "90.00" in out.getvalue()
-    assert "calibrated on 256 images of random pixels" not in out.getvalue()
-    assert "McNemar" in out.getvalue()
+    text = " ".join(out.getvalue().split())
+    assert "int8 static" in text
+    assert "90.00" in text
+    images = "200 images of random pixels"
+    assert f"calibrated on {images}; accuracy on {images}" in text
+    assert "McNemar" in text
 
 
 def test_an_onnx_file_of_the_same_weights_is_not_written_again(
     made: tuple[Quantized, Classifier],
 ) -> None:
     assert onnx.load(made[0].folder / "model.onnx").opset_import[0].version == 19
+
+
+def test_an_onnx_file_with_another_input_is_written_again(
+    exported: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kdsweep export --preprocess --output deploy/model.onnx` writes such a file."""
+    written: list[Path] = []
+    monkeypatch.setattr(module_of_export, "write_onnx", lambda path, *_: written.append(path))
+    path = tmp_path / "model.onnx"
+    ensure_onnx(exported / "deploy/model.onnx", classifier, random_images(classifier, 1))
+    assert written == []
+    model = onnx.load(exported / "deploy/model.onnx")
+    onnx.helper.set_model_props(model, metadata(classifier, inside=True))
+    onnx.save(model, path)
+    ensure_onnx(path, classifier, random_images(classifier, 1))
+    assert written == [path]
 
 
 @pytest.mark.slow

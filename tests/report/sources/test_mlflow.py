@@ -10,14 +10,15 @@ from commands import Command, Outcome, copy_of
 from experiments import made_sweep
 from outcomes import interrupt
 
-from kdsweep.common.files import read_json
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.report.files import write_report
 from kdsweep.report.leaderboard import leaderboards
-from kdsweep.report.sources.collection import RunCollection, from_folder
+from kdsweep.report.sources.collection import FolderRun, RunCollection, from_folder
 from kdsweep.report.sources.mlflow import from_mlflow, from_query
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import COLUMNS
+from kdsweep.tracking.run_dir import make_row
 
 FAIL = "optimizer.lr=0.02,1e30"
 
@@ -73,6 +74,30 @@ def test_what_was_interrupted_is_the_same_and_stays_so_when_it_has_gone_on(
     assert {row["status"] for row in from_dir.rows} == {"FINISHED"}
     assert stored.rows == from_dir.rows
     assert not store_of(resumed).search("tags.kdsweep.reason LIKE '%'"), "it is interrupted no more"
+
+
+def test_records_of_what_was_deployed_are_read_where_there_are_some(
+    fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(fresh_database, "mlflow.db")
+    store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
+    run_id = store.create_run(
+        name="kl", parent_id=None, tags={"kdsweep.role": "run"}, params={"T": "4.0"}
+    )
+    records = tmp_path / "0" / "deploy"
+    records.mkdir(parents=True)
+    write_json_atomic(records / "quantize.json", {"rows": [], "images": 3})
+    (records / "damaged.json").write_text("{")
+    (records / "model.onnx").write_bytes(b"onnx")
+    for path in records.iterdir():
+        store.log_artifact(run_id, path, "deploy")
+    expected = {"quantize": {"rows": [], "images": 3}}
+    assert FolderRun({}, tmp_path / "0", tmp_path).deployed == expected
+    assert FolderRun({}, tmp_path / "1", tmp_path).deployed == {}
+    assert from_mlflow(store, run_id).runs[0].deployed == {}  # without a request
+    store.log(run_id, rows=[make_row(1, 1, {"deploy/torch_fp32/bytes": 9.0})])
+    assert from_mlflow(store, run_id).runs[0].deployed == expected
 
 
 def test_a_run_that_is_training_is_running_in_both(reported: Outcome, tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ def test_it_wins_back_at_least_half_of_what_static_int8_loses(project: Path) -> 
 
 
 @pytest.mark.slow
+def test_static_int8_is_within_a_point_of_a_trained_network(project: Path) -> None:
+    pytest.importorskip("onnx")
+    classifier = load(str(project))
+    options = options_of(["static"], "minmax")
+    calibration, test = images_for(classifier, options, None, "test", 200)
+    made = quantize(classifier, deploy_folder(classifier), options, calibration, test)
+    accuracy = {row.name: row.accuracy for row in made.rows}
+    assert accuracy["torch fp32"] == accuracy["ONNX fp32"] > 0.8
+    assert accuracy["int8 static"] >= accuracy["torch fp32"] - 0.01
+
+
+@pytest.mark.slow
 def test_the_run_starts_from_the_weights_and_has_the_same_teacher(project: Path) -> None:
     original = read_original(project)
     spec = qat_spec(original, 3)
