@@ -43,7 +43,9 @@ def visit(browser: Browser, address: str) -> Page:
 
 def row(page: Page, name: str) -> Locator:
     """The cell of MLflow's table that names a run."""
-    return page.get_by_role("gridcell").filter(has_text=name)
+    # The column of models has the names of runs, too.
+    names = page.locator('[role="gridcell"][col-id="attributes.`Run Name`"]')
+    return names.filter(has_text=name)
 
 
 def left_edge(cell: Locator) -> float:

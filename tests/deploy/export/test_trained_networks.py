@@ -72,5 +72,5 @@ def test_onnx_is_equal_to_torch_on_the_whole_validation_set(
     assert (why, images.split) == (None, "val")
     check = export(classifier, ExportOptions(output=tmp_path / "model.onnx"), images).check
     assert check.count == check.same_class == len(images) >= 100
-    assert check.largest_difference <= check.allowed_difference == 1e-4
+    assert check.largest_difference <= 1e-4
     assert check.accuracy == check.torch_accuracy
