@@ -98,14 +98,14 @@ def recorded_config(folder: Path) -> RunConfig:
         )
     try:
         found = from_public(raw(config), _derived(result))
+        refuse_code(to_values(found.dataset), "dataset", SOURCES)
+        refuse_code(found.student.model, "student.model", NETWORKS)
+        return found
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"SOURCE must be a run with a valid config, got {folder / CONFIG}:"
             f" {error_reason(error)}"
         ) from error
-    refuse_code(to_values(found.dataset), "dataset", SOURCES)
-    refuse_code(found.student.model, "student.model", NETWORKS)
-    return found
 
 
 def _derived(result: RunResult | None) -> Mapping[str, Any]:

@@ -61,6 +61,26 @@ def test_a_data_set_that_has_changed_is_not_compared_on(of_run: Classifier) -> N
     assert images.labels is None
 
 
+@pytest.mark.parametrize(
+    ("named", "instead", "key"),
+    [
+        ("kdsweep.data.fake.Fake", "kdsweep.common.files.write_text_atomic", "dataset"),
+        ("kdsweep.models.mlp.MLP", "torchvision.models.get_model", "student.model"),
+    ],
+)
+def test_a_config_that_names_anything_else_is_not_followed(
+    of_run: Classifier, named: str, instead: str, key: str
+) -> None:
+    """The folder of a run may come from anywhere."""
+    path = Path("0/config.yaml")
+    assert named in path.read_text()
+    path.write_text(path.read_text().replace(named, instead))
+    _, why = images_to_compare(of_run)
+    assert why is not None
+    assert why.startswith(f"{key}._target_ must be kdsweep.")
+    assert why.endswith(f"got {instead}")
+
+
 def test_random_pixels_are_the_same_each_time_and_are_named(tmp_path: Path) -> None:
     classifier = small_classifier(tmp_path)
     images, why = images_to_compare(classifier)

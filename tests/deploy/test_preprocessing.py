@@ -2,8 +2,6 @@
 
 import io
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -148,11 +146,8 @@ def test_what_is_no_image_is_refused_by_name(image: object, reason: str) -> None
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     """A file of some bytes, of 60,000 x 60,000 pixels."""
-    size = struct.pack(">II", 60_000, 60_000)
-    chunk = b"IHDR" + size + bytes([8, 2, 0, 0, 0])
-    length, checksum = struct.pack(">I", 13), struct.pack(">I", zlib.crc32(chunk))
     with pytest.raises(ImageError, match="decompression bomb"):
-        Preprocessing(1, (4, 4), (0.5,), (0.5,))(b"\x89PNG\r\n\x1a\n" + length + chunk + checksum)
+        Preprocessing(1, (4, 4), (0.5,), (0.5,))(b"P5\n60000 60000\n255\n")
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
