@@ -143,7 +143,6 @@ def test_a_sweep_ends_with_the_files_of_its_best_run(command: Command) -> None:
     assert outcome.out.index("results  ") < outcome.out.index("written  ")
     rows = {row["name"]: row for row in read_json(folder / "quantize.json")["rows"]}
     assert {*rows} == {"torch fp32", "ONNX fp32", "int8 static", "teacher"}
-    assert rows["int8 static"]["bytes"] < rows["ONNX fp32"]["bytes"]
     assert rows["teacher"]["interval"] is not None
     section = (outcome.sweep / "report.md").read_text().partition("## The model you ship")[2]
     for name in ("teacher", "student, torch fp32", "int8 static", "model.onnx"):

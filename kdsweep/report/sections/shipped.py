@@ -109,16 +109,15 @@ def _costs(models: Sequence[Model], facts: Mapping[str, Any]) -> Iterator[str]:
         return
     if teacher is not None:
         yield (
-            f"The student has {_accuracy(student, facts)}{_against_teacher(teacher)}, with"
-            f" {_ratios(student, teacher)} of its teacher."
+            f"The student has {_accuracy(student, facts)}, with {_ratios(student, teacher)} of its"
+            f" teacher{_against_teacher(teacher)}."
         )
     files = [one for one in models if one not in (teacher, student, named.get(NAMES[ONNX]))]
     if files:
         smallest = min(files, key=lambda one: one.num_bytes)
         yield (
-            f"Its smallest file, {smallest.name}, has {_accuracy(smallest, facts)}"
-            f"{_against_student(smallest)}, with {_ratios(smallest, student)} of the student in"
-            " torch."
+            f"Its smallest file, {smallest.name}, has {_accuracy(smallest, facts)}, with"
+            f" {_ratios(smallest, student)} of the student in torch{_against_student(smallest)}."
         )
 
 
@@ -134,7 +133,7 @@ def _against_teacher(teacher: Model) -> str:
     if teacher.difference is None or teacher.interval is None:
         return ""
     low, high = teacher.interval
-    return f", {points(-teacher.difference)} {interval((-high, -low))} points"
+    return f", and {points(-teacher.difference)} {interval((-high, -low))} points against it"
 
 
 def _against_student(model: Model) -> str:
@@ -142,7 +141,8 @@ def _against_student(model: Model) -> str:
         return ""
     ends = interval(model.interval)
     return (
-        f", {points(model.difference)} {ends} points (McNemar's exact test, p {p_equals(model.p)})"
+        f", and {points(model.difference)} {ends} points against it (McNemar's exact test,"
+        f" p {p_equals(model.p)})"
     )
 
 

@@ -53,13 +53,13 @@ def test_sentences_name_the_run_and_what_it_costs() -> None:
     which, student, file = drawn(**records()).sentences
     assert which == "Deployed is kl T=4 seed=0, the best run by validation."
     assert student == (
-        "The student has 90.00 [87.98, 91.71] % on the 1,000 test images of digits,"
-        " -5.00 [-7.00, -3.00] points, with 0.1 x the size and 0.1 x the latency of its teacher."
+        "The student has 90.00 [87.98, 91.71] % on the 1,000 test images of digits, with 0.1 x the"
+        " size and 0.1 x the latency of its teacher, and -5.00 [-7.00, -3.00] points against it."
     )
     assert file == (
         "Its smallest file, int8 static, has 89.00 [86.91, 90.79] % on the 1,000 test images of"
-        " digits, -1.00 [-2.00, 0.00] points (McNemar's exact test, p = 0.1), with 0.25 x the size"
-        " and 0.25 x the latency of the student in torch."
+        " digits, with 0.25 x the size and 0.25 x the latency of the student in torch, and"
+        " -1.00 [-2.00, 0.00] points against it (McNemar's exact test, p = 0.1)."
     )
 
 
