@@ -3,14 +3,14 @@
 import gc
 import logging
 import os
-import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,68 +35,52 @@ from commands import (  # noqa: E402
     overrides,
     run_train,
 )
+from shared_folders import made_once  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compositions_shared() -> Iterator[None]:
-    """Hydra composes the same options of the groups, and parses the same words, once."""
+    """Hydra composes equal options of the groups, parses equal words and reads a config once."""
     from compositions import compose_shared, words_parsed_once
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_repository import ConfigRepository
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from known_configs import load_config
     from merged_defaults import merge_defaults
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_shared)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_defaults)
+        patch.setattr(ConfigRepository, "load_config", load_config)
         parse = words_parsed_once(OverridesParser.parse_rule)
         patch.setattr(OverridesParser, "parse_rule", parse)
         yield
 
 
-@pytest.fixture(scope="session")
-def migrations_read_once() -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
     """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
-    from alembic import util
+    from alembic.script import ScriptDirectory
 
-    read = util.load_python_file
-    read_once = cache(read)
+    known: dict[str, Any] = {}
+    begin = ScriptDirectory.__init__
 
-    def load(folder: str, name: str) -> ModuleType:
-        return read(folder, name) if name == "env.py" else read_once(folder, name)
+    def __init__(self: ScriptDirectory, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options)
+        self.revision_map = known.setdefault(str(self.dir), self.revision_map)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(util, "load_python_file", load)  # env.py migrates when it is read
+        patch.setattr(ScriptDirectory, "__init__", __init__)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _yaml_read_once() -> Iterator[None]:
-    """Hydra reads the yaml files of conf/ and its own again for every config that it composes."""
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
-    from hydra._internal.core_plugins.importlib_resources_config_source import (
-        ImportlibResourcesConfigSource,
-    )
-    from hydra.plugins.config_source import ConfigResult, ConfigSource
-
-    from kdsweep.cli import CONF
-
-    def reading_once(read: Callable[..., ConfigResult]) -> Callable[..., ConfigResult]:
-        results: dict[tuple[str, str], bytes] = {}
-
-        def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
-            if source.path not in (str(CONF), "hydra.conf"):
-                return read(source, config_path)  # a test's own files may change
-            key = (source.path, config_path)
-            if key not in results:
-                results[key] = pickle.dumps(read(source, config_path))
-            result: ConfigResult = pickle.loads(results[key])
-            return result
-
-        return load_config
+def _coarse_figures() -> Iterator[None]:
+    """Drawing takes much of the time of a report, and half the resolution shows the same."""
+    from kdsweep.plotting import drawing
 
     with pytest.MonkeyPatch.context() as patch:
-        for source in (FileConfigSource, ImportlibResourcesConfigSource):
-            patch.setattr(source, "load_config", reading_once(source.load_config))
+        patch.setattr(drawing, "DPI", 60)
         yield
 
 
@@ -108,6 +92,16 @@ def _seeds_without_stacks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for device in (torch.cuda, torch.xpu, torch.mtia):
             patch.setattr(device, "traceback", SimpleNamespace(format_stack=list))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gpus_counted_once() -> Iterator[None]:
+    """Where there is none, PyTorch looks for the driver whenever its seeds are saved."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "_cached_device_count", torch.cuda.device_count())
         yield
 
 
@@ -127,13 +121,14 @@ def _loggers_of_torch_propagate() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory, migrations_read_once: None) -> Path:
+def fresh_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A ready MLflow database to copy; making one takes seconds."""
     from kdsweep.tracking.mlflow.store import MLflowStore
 
-    folder = tmp_path_factory.mktemp("database")
-    MLflowStore.open("sqlite:///mlflow.db", "elsewhere", cwd=folder)
-    return folder / "mlflow.db"
+    def make(folder: Path) -> None:
+        MLflowStore.open("sqlite:///mlflow.db", "elsewhere", cwd=folder)
+
+    return made_once("database", make, tmp_path_factory, worker_id) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

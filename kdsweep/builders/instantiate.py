@@ -34,7 +34,9 @@ def instantiate_node(
     if errors := option_errors(node, key, (*kwargs, *later)):
         raise UserError("\n".join(errors))
     try:
-        return instantiate(node, **kwargs, _convert_="all", _execution_whitelist_=tuple(_allowed))
+        # With `_convert_` as an argument Hydra would copy the node, and take a fifth longer.
+        whole = {**node, "_convert_": "all"}
+        return instantiate(whole, **kwargs, _execution_whitelist_=tuple(_allowed))
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if is_out_of_memory(cause):

@@ -6,7 +6,7 @@ from compositions import compose, compose_whole
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from merged_defaults import merge_all
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
 def by_hydra(*words: str) -> DictConfig:
@@ -15,6 +15,17 @@ def by_hydra(*words: str) -> DictConfig:
         patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compose_whole)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_all)
         return compose(*words)
+
+
+def parents(config: DictConfig | ListConfig) -> list[bool]:
+    """For each node below, whether its parent is the one that it is in."""
+    if config._is_none() or config._is_missing() or config._is_interpolation():
+        return []
+    keys = list(config) if isinstance(config, DictConfig) else range(len(config))
+    nodes = [config._get_node(key) for key in keys]
+    below = [node for node in nodes if isinstance(node, DictConfig | ListConfig)]
+    own = [node._get_parent() is config for node in nodes]
+    return own + [whole for node in below for whole in parents(node)]
 
 
 @pytest.mark.parametrize(
@@ -29,8 +40,9 @@ def by_hydra(*words: str) -> DictConfig:
 def test_values_are_set_as_hydra_sets_them(words: list[str]) -> None:
     shared, whole = compose(*words), by_hydra(*words)
     assert OmegaConf.to_yaml(shared) == OmegaConf.to_yaml(whole)
-    assert OmegaConf.is_struct(shared)
+    assert shared._metadata.flags == whole._metadata.flags
     assert OmegaConf.is_struct(whole)
+    assert parents(shared) == [True] * len(parents(whole))
 
 
 @pytest.mark.parametrize("word", ["loss.kl.none=1", "+T=1", "T=1,2", "trainer.epochs=ten"])

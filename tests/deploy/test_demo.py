@@ -4,16 +4,19 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from commands import Command, Outcome
-from pages import chromium, visit
+from pages import chromium, expect, visit
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, expect
 from servers import serving
 
 import kdsweep
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
 
 # Not among the locked packages: it needs an older Pillow than they have.
 pytest.importorskip("gradio", reason="needs kdsweep[demo]")
@@ -29,17 +32,17 @@ def sweep(command: Command) -> Outcome:
 
 
 @pytest.fixture
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     with chromium() as started:
         yield started
 
 
-def bars(page: Page, role: str) -> list[float]:
+def bars(page: "Page", role: str) -> list[float]:
     texts = page.locator(f".kd td.{role} span").all_inner_texts()
     return [float(text.removesuffix(" %")) for text in texts]
 
 
-def test_an_image_is_classified_by_both_networks(sweep: Outcome, browser: Browser) -> None:
+def test_an_image_is_classified_by_both_networks(sweep: Outcome, browser: "Browser") -> None:
     picture = sweep.folder / "picture.png"
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(picture)
@@ -49,7 +52,7 @@ def test_an_image_is_classified_by_both_networks(sweep: Outcome, browser: Browse
         page = visit(browser, "about:blank")
         elsewhere: list[str] = []
 
-        def note(request: Request) -> None:
+        def note(request: "Request") -> None:
             if not request.url.startswith((address, "blob:", "data:")):
                 elsewhere.append(request.url)
 

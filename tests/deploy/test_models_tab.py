@@ -1,15 +1,18 @@
 """A model in MLflow's UI: its real server, a real browser."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command
-from pages import chromium, mlflow_ui, visit
-from playwright.sync_api import Browser, expect
+from pages import chromium, expect, mlflow_ui, visit
 
 from kdsweep.common.files import read_json
 from kdsweep.deploy.registry import promote
 from kdsweep.report.sources.address import Address
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TRAINING = "workflowType=machine_learning"
 
@@ -17,12 +20,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     with chromium() as started:
         yield started
 
 
-def test_the_models_of_a_sweep(command: Command, browser: Browser) -> None:
+def test_the_models_of_a_sweep(command: Command, browser: "Browser") -> None:
     outcome = command("T=1,4", tracking=True)
     assert outcome.code == 0, outcome.err
     promote(str(outcome.sweep / "0"), "student", "champion", Address())

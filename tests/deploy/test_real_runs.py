@@ -1,6 +1,5 @@
 """Real runs, loaded in processes of their own, without what trained them."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typer.testing import CliRunner
 import kdsweep
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
+from kdsweep.deploy.sources import find_bundle
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.predictions import load_predictions
 
 pytestmark = pytest.mark.slow
@@ -50,11 +51,15 @@ def write_images(folder: Path, count: int, seed: int) -> None:
             image.save(folder / name / f"{number:03}.{ending}", exif=exif.tobytes())
 
 
-@pytest.mark.ci
+@pytest.mark.parametrize("download", [pytest.param("here", marks=pytest.mark.ci), "there"])
 def test_predictions_are_those_of_the_evaluation_in_training(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: str
 ) -> None:
-    """A folder at 64 pixels with crop; then in a new process, elsewhere, from MLflow alone."""
+    """A folder at 64 pixels with crop; then in a new process, elsewhere, from MLflow alone.
+
+    Importing MLflow takes most of the time of the process, and is left out where the files of the
+    run have been downloaded before.
+    """
     write_images(tmp_path / "data" / "train", 24, seed=0)
     write_images(tmp_path / "data" / "test", 12, seed=1)
     outcome = command(
@@ -80,10 +85,11 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     for gone in ("multirun", "own", "data/train", "cache"):
         shutil.rmtree(tmp_path / gone)
-    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    source = run_id if download == "there" else find_bundle(run_id, Address().open)
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, run_id, *files],
-        capture_output=True, text=True, env=environment, cwd=tmp_path,
+        [sys.executable, "-c", PROGRAM, source, *files],
+        capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     again = torch.tensor([float(word) for word in ran.stdout.split()]).reshape(len(files), -1)

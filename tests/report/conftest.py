@@ -1,21 +1,10 @@
 """A real sweep with its report in MLflow, and a made one, for the tests of reports."""
 
-from collections.abc import Iterator
-
 import pytest
 from commands import Command, Outcome
 from measured import ce_rows, measured, soft_rows
 
-from kdsweep.plotting import drawing
 from kdsweep.report.report import Report, report
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _coarse() -> Iterator[None]:
-    """Drawing takes much of the time, and half the resolution shows the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "DPI", 60)
-        yield
 
 
 @pytest.fixture(scope="session")

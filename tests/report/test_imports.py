@@ -15,43 +15,52 @@ from kdsweep.common.files import read_json, write_json_atomic
 NOT_FOR_REPORTS = {"torch", "torchvision", "matplotlib", "mlflow", "onnx", "onnxruntime"}
 NOT_FOR_COMPARISONS = NOT_FOR_REPORTS | {"sklearn", "optuna", "plotly"}
 PROGRAM = """
-import sys
+import os, sys
 from kdsweep.cli import app
 
-try:
-    app(sys.argv[1:])
-except SystemExit as end:
-    assert not end.code
-print("imported:", *sys.modules, file=sys.stderr)
+def imported_by(folder, *words):
+    os.chdir(folder)
+    try:
+        app(words)
+    except SystemExit as end:
+        assert not end.code
+    print("imported:", *sys.modules, file=sys.stderr)
+
+sweep = sys.argv[1]
+imported_by(sweep, "compare", "0", "1")
+imported_by(os.path.dirname(sweep), "report", os.path.basename(sweep))
 """
 
 
-@pytest.fixture
-def sweep(reported: Outcome, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sweep(reported: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep with its report, as one that was trained with tracking=none."""
-    folder = copy_of(reported, tmp_path).sweep
+    folder = copy_of(reported, tmp_path_factory.mktemp("imports")).sweep
     note = read_json(folder / "sweep.json")
     without_mlflow = dict.fromkeys(("tracking_uri", "parent_run_id", "experiment_id"))
     write_json_atomic(folder / "sweep.json", note | without_mlflow)
+    (folder / "report.html").unlink()
+    (folder / "0/deploy").mkdir()
+    for name, content in records(bench=benched("cnn", "mlp")).items():
+        write_json_atomic(folder / "0/deploy" / f"{name}.json", content)
     return folder
 
 
-def imported(folder: Path, *words: str) -> set[str]:
-    """The modules that a command has imported when it ends."""
-    program = [sys.executable, "-c", PROGRAM, *words]
-    ran = subprocess.run(program, cwd=folder, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def imported(sweep: Path) -> list[set[str]]:
+    """The modules that are there after a comparison of two runs, and after a report then."""
+    ran = subprocess.run([sys.executable, "-c", PROGRAM, sweep], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    return set(ran.stderr.rpartition("imported:")[2].split())
+    _, *lists = ran.stderr.split("imported:")
+    return [set(words.split("\n")[0].split()) for words in lists]
 
 
-def test_a_report_of_a_folder_imports_no_torch(sweep: Path) -> None:
-    (sweep / "report.html").unlink()
-    (sweep / "0/deploy").mkdir()
-    for name, content in records(bench=benched("cnn", "mlp")).items():
-        write_json_atomic(sweep / "0/deploy" / f"{name}.json", content)
-    assert not imported(sweep.parent, "report", sweep.name) & NOT_FOR_REPORTS
+def test_a_comparison_of_two_runs_imports_no_torch(imported: list[set[str]]) -> None:
+    compared, _ = imported
+    assert not compared & NOT_FOR_COMPARISONS
+
+
+def test_a_report_of_a_folder_imports_no_torch(imported: list[set[str]], sweep: Path) -> None:
+    _, reported = imported
+    assert not reported & NOT_FOR_REPORTS
     assert "The model you ship" in (sweep / "report.html").read_text()
-
-
-def test_a_comparison_of_two_runs_imports_no_torch(sweep: Path) -> None:
-    assert not imported(sweep, "compare", "0", "1") & NOT_FOR_COMPARISONS

@@ -1,14 +1,17 @@
 """What people see of a report in MLflow: its real server, a real browser."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 from commands import Command, Outcome
-from pages import chromium, mlflow_ui, row, visit
-from playwright.sync_api import Browser, Page, expect
+from pages import chromium, expect, mlflow_ui, row, visit
 
 from kdsweep.common.files import read_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
 
@@ -20,7 +23,7 @@ def test_the_pages_of_a_report(command: Command, tmp_path: Path) -> None:
         look(sweep, server, browser, tmp_path)
 
 
-def look(sweep: Outcome, server: str, browser: Browser, tmp_path: Path) -> None:
+def look(sweep: Outcome, server: str, browser: "Browser", tmp_path: Path) -> None:
     note = read_json(sweep.sweep / "sweep.json")
     experiment = f"{server}/#/experiments/{note['experiment_id']}"
 
@@ -63,7 +66,7 @@ def look(sweep: Outcome, server: str, browser: Browser, tmp_path: Path) -> None:
     keep(page, tmp_path / "compare.png")
 
 
-def keep(page: Page, path: Path) -> None:
+def keep(page: "Page", path: Path) -> None:
     """A picture to look at."""
     page.wait_for_timeout(1000)
     page.screenshot(path=path)

@@ -13,6 +13,7 @@ from commands import Command, Outcome, copy_of
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from optuna.storages._rdb.storage import _VersionManager
+from shared_folders import made_once
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from studies import FINISHED, Load, Start
@@ -22,11 +23,13 @@ from kdsweep.search.study import SETTINGS, open_study
 
 
 @pytest.fixture(scope="session")
-def fresh_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_storage(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A database as Optuna creates it, in half a second; a copy takes milliseconds."""
-    path = tmp_path_factory.mktemp("storage") / "optuna.db"
-    optuna.storages.RDBStorage(f"sqlite:///{path}")
-    return path
+
+    def make(folder: Path) -> None:
+        optuna.storages.RDBStorage(f"sqlite:///{folder}/optuna.db")
+
+    return made_once("storage", make, tmp_path_factory, worker_id) / "optuna.db"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, Outcome
-from pages import chromium, left_edge, mlflow_ui, row, serving, visit
-from playwright.sync_api import Browser, Page, expect
+from pages import chromium, expect, left_edge, mlflow_ui, row, serving, visit
 
 from kdsweep.common.files import read_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -27,12 +30,12 @@ def search(command: Command) -> Outcome:
 
 
 @pytest.fixture
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     with chromium() as started:
         yield started
 
 
-def test_a_search_in_mlflow_nests_and_shows_its_plots(search: Outcome, browser: Browser) -> None:
+def test_a_search_in_mlflow_nests_and_shows_its_plots(search: Outcome, browser: "Browser") -> None:
     note = read_json(search.sweep / "sweep.json")
     with mlflow_ui(search.folder) as server:
         experiment = f"{server}/#/experiments/{note['experiment_id']}/runs"
@@ -48,7 +51,7 @@ def test_a_search_in_mlflow_nests_and_shows_its_plots(search: Outcome, browser: 
     assert {url.removeprefix("blob:").startswith(server) for url in asked} == {True}, asked
 
 
-def see_the_tree(page: Page) -> None:
+def see_the_tree(page: "Page") -> None:
     above = row(page, "night")
     expect(above).to_be_visible()
     above.get_by_role("button").first.click()  # the plus sign of a run that has children
@@ -61,7 +64,7 @@ def see_the_tree(page: Page) -> None:
     assert left_edge(above) < left_edge(trial) < left_edge(run), "not nested"
 
 
-def see_the_plots(page: Page) -> None:
+def see_the_plots(page: "Page") -> None:
     page.get_by_text("optimization_results.yaml").first.wait_for()
     page.get_by_text("plots", exact=True).first.click()
     for name in PLOTS:
@@ -74,7 +77,7 @@ def see_the_plots(page: Page) -> None:
     expect(viewer.locator("#history .points .point")).to_have_count(TRIALS)
 
 
-def test_the_dashboard_of_optuna_opens_the_study(search: Outcome, browser: Browser) -> None:
+def test_the_dashboard_of_optuna_opens_the_study(search: Outcome, browser: "Browser") -> None:
     dashboard = [str(Path(sys.executable).with_name("optuna-dashboard")), "sqlite:///optuna.db"]
     with serving(dashboard, search.folder) as server:
         page = visit(browser, server)

@@ -9,15 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra._internal.utils
 import pytest
 from omegaconf import DictConfig
 
 from kdsweep.common.files import read_json
-from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.results_table import collect
+
+if TYPE_CHECKING:  # it imports torch, which the process that only starts the workers needs not
+    from kdsweep.runs.spec import RunSpec
 
 # Small enough for seconds, real enough to train.
 TINY = [
@@ -92,7 +94,7 @@ Command = Callable[..., Outcome]
 Compose = Callable[..., DictConfig]
 Check = Callable[..., None]
 Refusal = Callable[..., str]
-Specs = Callable[..., list[RunSpec]]
+Specs = Callable[..., "list[RunSpec]"]
 Targets = Callable[..., list[Any]]
 
 

@@ -10,14 +10,13 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import ResultDefault
+from known_configs import SOURCES
 from omegaconf import DictConfig, OmegaConf, flag_override
-
-from kdsweep.cli import CONF
+from omegaconf.basecontainer import BaseContainer
 
 merge_all = ConfigLoaderImpl._compose_config_from_defaults_list
 
 OFTEN_CHOSEN = ("dataset", "teacher", "student", "loss")  # what is merged before them is kept
-SOURCES = {"hydra.conf", str(CONF), ""}  # those of Hydra, of kdsweep, and the typed configs
 
 _merged: dict[tuple[str, ...], bytes] = {}
 
@@ -34,8 +33,13 @@ def merge_defaults(
         with flag_override(config, "no_deepcopy_set_nodes", True):
             for number in range(start, len(defaults)):
                 if _is_often_chosen(defaults[number]) and names[:number] not in _merged:
+                    config._re_parent()
                     _merged[names[:number]] = pickle.dumps(config)
-                config.merge_with(self._load_single_config(defaults[number], repo).config)
+                # As `merge_with`, which sets the parents of all nodes each time.
+                loaded = self._load_single_config(defaults[number], repo).config
+                BaseContainer._map_merge(config, loaded)
+            config._re_parent()
+        config._set_flag("no_deepcopy_set_nodes", None)  # what was merged before has it
     except Exception:
         return merge_all(self, defaults, repo)  # it raises Hydra's own error
     _strip_defaults(config)

@@ -5,10 +5,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from servers import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
 
 PATIENCE = 60_000  # milliseconds; the first page takes long on a busy machine
 
@@ -21,11 +24,13 @@ def mlflow_ui(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> "Iterator[Browser]":
     """The Chromium of this machine; the test is skipped if there is none."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import expect, sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         expect.set_options(timeout=PATIENCE)
@@ -33,7 +38,14 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def visit(browser: Browser, address: str) -> Page:
+def expect(shown: "Locator") -> Any:
+    """Playwright's, which is imported where there is a browser: nearly all of it is one module."""
+    from playwright.sync_api import expect
+
+    return expect(shown)
+
+
+def visit(browser: "Browser", address: str) -> "Page":
     """Open an address as somebody who has not been there: MLflow remembers how runs were sorted."""
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
     page.set_default_timeout(PATIENCE)
@@ -41,14 +53,14 @@ def visit(browser: Browser, address: str) -> Page:
     return page
 
 
-def row(page: Page, name: str) -> Locator:
+def row(page: "Page", name: str) -> "Locator":
     """The cell of MLflow's table that names a run."""
     # The column of models has the names of runs, too.
     names = page.locator('[role="gridcell"][col-id="attributes.`Run Name`"]')
     return names.filter(has_text=name)
 
 
-def left_edge(cell: Locator) -> float:
+def left_edge(cell: "Locator") -> float:
     """Where the name of a run begins, in pixels."""
     box = cell.get_by_role("link").bounding_box()
     assert box is not None

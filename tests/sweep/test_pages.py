@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, Outcome
-from pages import chromium, left_edge, mlflow_ui, row, visit
+from pages import chromium, expect, left_edge, mlflow_ui, row, visit
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
 
 from kdsweep.common.files import read_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -28,12 +31,12 @@ def server(sweep: Outcome) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     with chromium() as started:
         yield started
 
 
-def test_the_pages_of_a_sweep(sweep: Outcome, server: str, browser: Browser) -> None:
+def test_the_pages_of_a_sweep(sweep: Outcome, server: str, browser: "Browser") -> None:
     note = read_json(sweep.sweep / "sweep.json")
     experiment = f"{server}/#/experiments/{note['experiment_id']}/runs"
 
@@ -71,7 +74,7 @@ def test_the_printed_link_opens_the_runs_of_the_sweep(
         expect(row(page, f"kl T={T} alpha=0.5 seed=0")).to_be_visible()
 
 
-def expect_picture(page: Page, file: Path) -> None:
+def expect_picture(page: "Page", file: Path) -> None:
     """Choose an artifact in the list; it must be shown as the image that the file holds."""
     page.get_by_text(file.name).first.click()
     expect(page.get_by_text(f"/artifacts/{file.name}")).to_be_visible()

@@ -3,12 +3,12 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from measured import ce_rows, measured, soft_rows
-from pages import chromium
-from playwright.sync_api import Page, expect
+from pages import chromium, expect
 from rows import row, rows
 
 from kdsweep.plotting.samples import draw_samples
@@ -16,6 +16,9 @@ from kdsweep.report.files import write_report
 from kdsweep.report.render.html import SHOWN, page, typeset
 from kdsweep.report.report import Report, report
 from kdsweep.report.sections.section import Picture, Section
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 WIDTHS = (1280, 800)
 MINUS = "\N{MINUS SIGN}"
@@ -109,7 +112,7 @@ def test_a_browser_shows_it_without_a_network(tmp_path: Path) -> None:
     assert {url.partition(":")[0] for url in requested} <= {"file", "data", "blob"}, requested
 
 
-def see(shown: Page, found: Report) -> None:
+def see(shown: "Page", found: Report) -> None:
     expect(shown.locator(".conclusions p").first).to_contain_text("kl T=4 alpha=0.9 beats ce")
     for section in found.sections:
         expect(shown.get_by_role("heading", name=section.title, exact=True)).to_be_visible()
