@@ -64,7 +64,7 @@ def test_the_pages_of_a_sweep(sweep: Outcome, server: str, browser: "Browser") -
 
 
 def test_the_printed_link_opens_the_runs_of_the_sweep(
-    sweep: Outcome, server: str, browser: Browser
+    sweep: Outcome, server: str, browser: "Browser"
 ) -> None:
     usual = "http://127.0.0.1:5000"
     printed = next(word for word in sweep.out.split() if word.startswith(usual))
