@@ -122,7 +122,8 @@ class Recorder:
 
             # Points of epochs that are trained again are replaced.
             self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
-        self._upload_within(UPLOAD_SECONDS)
+        # A caller that waits for the MLflow run is not kept waiting.
+        self._upload_within(UPLOAD_SECONDS if on_open is None else 0)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics, or those on the test set under the last epoch's number."""
