@@ -123,7 +123,9 @@ class RunWriter:
                 },
             },
         )
-        monitor = partial(self.context.monitor, role=spec.role)
+        monitor = None  # its MLflow run is opened with its first upload
+        if self.context.system_metrics is not None:
+            monitor = partial(self.context.monitor, role=spec.role)
         self.recorder.start(info, resume_epoch=self.student.epoch, on_open=monitor)
         self.recorded = self.student.epoch
         # If only the test set is left, the last epoch's metrics are in the directory.
