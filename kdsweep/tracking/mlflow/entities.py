@@ -45,18 +45,19 @@ def metric_entities(rows: Iterable[Row]) -> "list[Metric]":
 
 
 def metric_of_model(
+    point: tuple[int, float],
     metric: "Metric",
     model_id: str,
     run_id: str,
     *,
     dataset: str | None,
     digest: str | None,
-    time: int,
 ) -> "Metric":
-    """The same figure, of a run and of its model on a data set, at a time in ms."""
+    """The time in ms and the value of a run's metric, as a figure of its model on a data set."""
     from mlflow.entities import Metric
 
-    return Metric(metric.key, metric.value, time, metric.step, model_id, dataset, digest, run_id)
+    time, value = point
+    return Metric(metric.key, value, time, metric.step, model_id, dataset, digest, run_id)
 
 
 def param_entities(params: Mapping[str, object]) -> "list[Param]":

@@ -21,7 +21,7 @@ from kdsweep.tracking.mlflow import entities
 from kdsweep.tracking.mlflow.experiment import local_folder
 from kdsweep.tracking.mlflow.model_files import write_model_files
 from kdsweep.tracking.mlflow.provenance import provenance_tags
-from kdsweep.tracking.mlflow.run_state import Point
+from kdsweep.tracking.mlflow.run_state import Logged, Point
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.run_dir import Row
 
@@ -77,12 +77,12 @@ class OpenModel:
     def id(self) -> str:
         return str(self.entity.model_id)
 
-    def metrics(self, logged: Mapping[Point, int]) -> "list[Metric]":
+    def metrics(self, logged: Mapping[Point, Logged]) -> "list[Metric]":
         """The figures of the run's last epoch, for the model.
 
-        MLflow logs them to the run as well, and keeps one of those with equal times and steps. So
-        they have the times of those that are ``logged`` already: an epoch that was trained again
-        after an interruption has another time in the run's rows.
+        MLflow logs them to the run as well, and keeps one of those that are equal. So they are
+        those that are ``logged`` already, where there are any: an epoch that was trained again
+        after an interruption has another time in the run's rows, and another latency.
         """
         last: dict[str, Row] = {}
         for row in self.rows:
@@ -92,12 +92,12 @@ class OpenModel:
         name, digest = _dataset(self.run)
         return [
             entities.metric_of_model(
+                logged.get((metric.key, metric.step), Logged(metric.timestamp, metric.value)),
                 metric,
                 self.id,
                 self.run_id,
                 dataset=name,
                 digest=digest,
-                time=logged.get((metric.key, metric.step), metric.timestamp),
             )
             for metric in entities.metric_entities(last.values())
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kdsweep.tracking.mlflow.entities import mlflow_key
 from kdsweep.tracking.run_dir import Row
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 Point = tuple[str, int]  # the name of a metric in MLflow, and a step
 
 
+class Logged(NamedTuple):
+    """What MLflow has at a point; ``time`` in ms."""
+
+    time: int
+    value: float
+
+
 @dataclass
 class RunState:
     """What MLflow has of a run, as far as it was read; a new run has nothing."""
@@ -21,7 +28,7 @@ class RunState:
     params: set[str] = field(default_factory=set)  # their names
     tags: dict[str, str] = field(default_factory=dict)
     latest: Mapping[str, float] = field(default_factory=dict)  # the latest value of each metric
-    points: dict[Point, int] = field(default_factory=dict)  # and the time of each
+    points: dict[Point, Logged] = field(default_factory=dict)
     may_have_model: bool = True  # whether a model of it has to be looked for
 
     @classmethod

@@ -14,7 +14,7 @@ from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import TRIAL, read_result, read_sweep_metadata, read_trial_metadata
 from kdsweep.tracking.mlflow.entities import mlflow_key, tag_values
 from kdsweep.tracking.mlflow.logged_model import OpenModel, is_wanted, open_model
-from kdsweep.tracking.mlflow.run_state import RunState
+from kdsweep.tracking.mlflow.run_state import Logged, RunState
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, Status
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import Row
@@ -54,7 +54,10 @@ def sync_run(
     end = rows[-1]["time"] if rows else None
     missing = upload(store, run, folder, rows, result, pictures=pictures, end_time_ms=end)
     logged = {
-        (mlflow_key(key), row["epoch"]): row["time"] for row in rows for key in row["metrics"]
+        (mlflow_key(key), row["epoch"]): Logged(row["time"], value)
+        for row in rows
+        for key, value in row["metrics"].items()
+        if value is not None
     }
     run.points = logged | run.points
     return run, missing

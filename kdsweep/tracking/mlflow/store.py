@@ -17,7 +17,7 @@ from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.mlflow.provenance import provenance_tags
-from kdsweep.tracking.mlflow.run_state import Point, RunState, missing_rows
+from kdsweep.tracking.mlflow.run_state import Logged, Point, RunState, missing_rows
 from kdsweep.tracking.run_dir import Row
 
 if TYPE_CHECKING:
@@ -233,13 +233,17 @@ class MLflowStore:
         """Log the parameters of a run; logging the same again changes nothing."""
         self.log(run_id, params=params)
 
-    def points(self, run_id: str, keys: Iterable[str]) -> dict[Point, int]:
-        """Every (metric, step) that the run has of these metrics, and its time."""
+    def points(self, run_id: str, keys: Iterable[str]) -> dict[Point, Logged]:
+        """What the run has at every (metric, step) of these metrics."""
         history = self.client.get_metric_history
-        return {(key, one.step): one.timestamp for key in keys for one in history(run_id, key)}
+        return {
+            (key, one.step): Logged(one.timestamp, one.value)
+            for key in keys
+            for one in history(run_id, key)
+        }
 
-    def logged(self, run_id: str) -> dict[Point, int]:
-        """Every (metric, step) the run has, and its time."""
+    def logged(self, run_id: str) -> dict[Point, Logged]:
+        """What the run has at every (metric, step)."""
         return self.points(run_id, self.client.get_run(run_id).data.metrics)
 
     def log_missing(self, run_id: str, rows: Sequence[Row]) -> int:

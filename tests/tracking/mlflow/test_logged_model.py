@@ -204,20 +204,23 @@ def test_a_run_that_is_trained_again_keeps_its_model_with_its_new_weights(
 def test_an_epoch_that_is_trained_again_is_logged_once(
     store: MLflowStore, tmp_path: Path, model_later: bool
 ) -> None:
-    """Its time is another one, and MLflow keeps points of equal times alone once."""
+    """Its time is another one, and what is measured anew: MLflow keeps only equal points once."""
     interrupted = Recorder(tmp_path / "0", store=store)
     interrupted.start(RunInfo(**INFO, log_model=True))
     interrupted.epoch(0, {"val/acc": 0.4, "train/loss": 1.0})
     interrupted.epoch(1, {"val/acc": 0.5, "train/loss": 1.0})
+    interrupted.epoch(1, {"test/acc": 0.25})
     sleep(0.01)
     folder = train(tmp_path / "0", store, log_model=not model_later)
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     if model_later:
         logged_model.log_model(store, run_id, folder)
-    history = store.client.get_metric_history(run_id, "val/acc")
-    assert [(point.step, point.value) for point in history] == [(0, 0.4), (1, 0.5)]
+    for key, points in (("val/acc", [(0, 0.4), (1, 0.5)]), ("test/acc", [(1, 0.25)])):
+        history = store.client.get_metric_history(run_id, key)
+        assert [(point.step, point.value) for point in history] == points
     (model,) = models(store)
-    assert ("val/acc", 0.5, 1) in {(m.key, m.value, m.step) for m in model.metrics}
+    figures = {(m.key, m.value, m.step) for m in model.metrics}
+    assert figures == {("val/acc", 0.5, 1), ("test/acc", 0.25, 1)}
 
 
 def test_names_that_mlflow_refuses_are_changed(store: MLflowStore) -> None:
