@@ -27,11 +27,8 @@ def kept_for_good() -> Iterator[None]:
     Torch and what comes with it are half a million objects. Collecting while they are made, and
     looking at them again later, takes a second of a short sweep, and frees nothing.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
+    with without_collection():
+        try:
+            yield
+        finally:
+            gc.freeze()

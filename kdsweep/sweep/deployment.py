@@ -19,14 +19,13 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 if TYPE_CHECKING:
     from kdsweep.deploy.classifier import Classifier
 
-CALIBRATION_IMAGES = 512  # at most, as of `kdsweep quantize`
 Show = Callable[[Console], None]  # prints what was made
 
 log = logging.getLogger(__name__)
 
 
 def deploy_best(sweep: Path) -> list[Show]:
-    """Export and quantize the best run of a sweep by validation, as its config says.
+    """Export and quantize the best run of a sweep by validation, as `deploy` in its config names.
 
     It is measured next to its teacher, for the report. Returns what prints the results. A sweep
     never fails for it: what went wrong is a warning.
@@ -84,7 +83,7 @@ def _measured(classifier: "Classifier", methods: list[str]) -> Show:
     from kdsweep.deploy.teachers import teacher_if_here
 
     options = options_of(methods, "minmax")
-    calibration, images = images_for(classifier, options, None, "test", CALIBRATION_IMAGES)
+    calibration, images = images_for(classifier, options)
     teacher = teacher_if_here(classifier, _no_store)
     folder = deploy_folder(classifier)
     made = quantize(classifier, folder, options, calibration, images, teacher=teacher)

@@ -21,6 +21,7 @@ from kdsweep.deploy.source_run import NO_RUN, run_folder
 from kdsweep.errors import UserError
 
 ALL = "all"
+CALIBRATION_IMAGES = 512  # at most
 SPLITS = ("test", "val")
 
 
@@ -41,9 +42,9 @@ def options_of(
 def images_for(
     classifier: Classifier,
     options: QuantizeOptions,
-    folder: Path | None,
-    split: str,
-    count: int,
+    folder: Path | None = None,
+    split: str = "test",
+    count: int = CALIBRATION_IMAGES,
 ) -> tuple[EvaluationImages, EvaluationImages]:
     """The images to calibrate on, ``count`` at most, and those to measure on.
 
