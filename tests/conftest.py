@@ -10,7 +10,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,6 +36,9 @@ from commands import (  # noqa: E402
     run_train,
 )
 from shared_folders import made_once  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,6 +121,15 @@ def _loggers_of_torch_propagate() -> Iterator[None]:
             if name.startswith("torch.") and "__" not in name:  # those are off, and have no handler
                 patch.setattr(logger, "propagate", True, raising=False)
         yield
+
+
+@pytest.fixture
+def browser() -> "Iterator[Browser]":
+    """The Chromium of this machine; the test is skipped if there is none."""
+    from pages import chromium  # imports Playwright
+
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

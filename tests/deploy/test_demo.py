@@ -2,14 +2,13 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from commands import Command, Outcome
-from pages import chromium, expect, visit
+from pages import expect, visit
 from PIL import Image
 from servers import serving
 
@@ -29,12 +28,6 @@ def sweep(command: Command) -> Outcome:
     outcome = command("T=4")
     assert outcome.code == 0, outcome.err
     return outcome
-
-
-@pytest.fixture
-def browser() -> "Iterator[Browser]":
-    with chromium() as started:
-        yield started
 
 
 def bars(page: "Page", role: str) -> list[float]:

@@ -1,11 +1,10 @@
 """A model in MLflow's UI: its real server, a real browser."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command
-from pages import chromium, expect, mlflow_ui, visit
+from pages import expect, mlflow_ui, visit
 
 from kdsweep.common.files import read_json
 from kdsweep.deploy.registry import promote
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 TRAINING = "workflowType=machine_learning"
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture
-def browser() -> "Iterator[Browser]":
-    with chromium() as started:
-        yield started
 
 
 def test_the_models_of_a_sweep(command: Command, browser: "Browser") -> None:

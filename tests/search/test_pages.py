@@ -1,13 +1,12 @@
 """What people see of a search in MLflow and in Optuna's dashboard: real servers and browser."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, Outcome
-from pages import chromium, expect, left_edge, mlflow_ui, row, serving, visit
+from pages import expect, left_edge, mlflow_ui, row, serving, visit
 
 from kdsweep.common.files import read_json
 
@@ -27,12 +26,6 @@ def search(command: Command) -> Outcome:
     outcome = command(*words, tracking=True)
     assert outcome.code == 0, outcome.err
     return outcome
-
-
-@pytest.fixture
-def browser() -> "Iterator[Browser]":
-    with chromium() as started:
-        yield started
 
 
 def test_a_search_in_mlflow_nests_and_shows_its_plots(search: Outcome, browser: "Browser") -> None:

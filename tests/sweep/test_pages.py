@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commands import Command, Outcome
-from pages import chromium, expect, left_edge, mlflow_ui, row, visit
+from pages import expect, left_edge, mlflow_ui, row, visit
 from PIL import Image
 
 from kdsweep.common.files import read_json
@@ -28,12 +28,6 @@ def sweep(command: Command) -> Outcome:
 def server(sweep: Outcome) -> Iterator[str]:
     with mlflow_ui(sweep.folder) as address:
         yield address
-
-
-@pytest.fixture
-def browser() -> "Iterator[Browser]":
-    with chromium() as started:
-        yield started
 
 
 def test_the_pages_of_a_sweep(sweep: Outcome, server: str, browser: "Browser") -> None:
