@@ -25,6 +25,7 @@ from processes import (
 from worker_in_process import WorkerInProcess
 
 from kdsweep.common.files import read_json
+from kdsweep.config.limits import MOST
 from kdsweep.work import local
 
 TWO = "hydra.launcher.workers=2"
@@ -91,7 +92,10 @@ def test_a_sweep_that_has_ended_trains_nothing_again(command: Command) -> None:
 def test_other_numbers_of_workers_are_refused_before_training(command: Command, value: str) -> None:
     outcome = command("T=1,4", f"hydra.launcher.workers={value}")
     assert outcome.code == 1
-    assert f"hydra.launcher.workers must be auto or at least 1, got {value}" in outcome.err
+    assert (
+        f"hydra.launcher.workers must be auto or from 1 to {MOST['workers']}, got {value}"
+        in outcome.err
+    )
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))
 
 
