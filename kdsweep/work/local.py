@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import kdsweep
 from kdsweep.builders.device import resolve_device
+from kdsweep.common.passwords import VARIABLE
 from kdsweep.errors import RunFailed
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.attempt import PARKED
@@ -192,6 +193,7 @@ def _environment(place: Place) -> Mapping[str, str]:
     """The environment of a worker: with the same kdsweep as this process."""
     home = Path(kdsweep.__file__).parents[1]
     known = {**os.environ, **place.environment}
+    known.pop(VARIABLE, None)  # it needs no password: it opens no store
     if home != Path(sysconfig.get_path("purelib")):  # a checkout
         known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), known.get("PYTHONPATH")]))
     return known
@@ -205,4 +207,5 @@ def find_workers(workers: object, specs: Sequence[RunSpec]) -> ExecutorFactory |
     trainers = [spec.config.trainer for spec in specs]
     threads = max(trainer.threads for trainer in trainers)
     places = find_places(workers, resolve_device(trainers[0].device), threads)
+    places = places[: len({spec.fingerprint for spec in specs})]
     return None if len(places) == 1 else partial(LocalExecutor, places=places)

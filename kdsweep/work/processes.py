@@ -189,6 +189,8 @@ class Processes:
 
     def close(self) -> None:
         """Have the units in training parked, and request the upload of what they have recorded."""
+        if self._placed:
+            self._context.progress.note("the units in training are parked after their next step")
         self._executor.close()
         self._shipper.look()
         for placed in self._placed.values():
