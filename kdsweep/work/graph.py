@@ -39,7 +39,7 @@ class UnitGraph:
         return sorted(self._needs[number])
 
     def take(self, count: int) -> list[int]:
-        """At most so many units that can be trained now, in their order; they are no longer ready."""
+        """At most so many units that can be trained now, in their order; they are ready no more."""
         return [heapq.heappop(self._ready) for _ in range(min(count, len(self._ready)))]
 
     def end(self, number: int) -> None:

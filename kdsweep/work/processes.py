@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdsweep.common.files import look_anew
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.execution.worklist import WorkUnit, epochs_done
@@ -20,7 +19,7 @@ from kdsweep.work.graph import UnitGraph
 from kdsweep.work.outcomes import lacking
 from kdsweep.work.placement import Outcome
 from kdsweep.work.shipping import Shipper
-from kdsweep.work.unit_file import FOLDER, UnitFile, read_unit, unit_path, write_unit
+from kdsweep.work.unit_file import UnitFile, read_unit, unit_path, write_unit
 from kdsweep.work.unit_specs import UnitRecorder
 
 LOOK_SECONDS = 1.0  # between two looks at what is in training
@@ -142,8 +141,6 @@ class Processes:
         """What a unit has come to, whose process has ended; None: it is trained further."""
         if (placed := self._placed.get(number)) is None:  # a job that was placed twice
             return None
-        for folder in (self._folder / FOLDER, *placed.folders):
-            look_anew(folder)
         record = self._latest(number)
         if record is not None and record.attempt == placed.before and not placed.foreign:
             record = None  # the process has not begun one
