@@ -1,6 +1,7 @@
 """The real command line in processes of its own, and what they leave behind."""
 
 import csv
+import itertools
 import multiprocessing
 import multiprocessing.context
 import os
@@ -26,6 +27,7 @@ IMPORTED = [
     *["kdsweep.cli.train", "kdsweep.search.controller", "kdsweep.search.sweeper", "torch._dynamo"],
     *["kdsweep.sweep.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
 ]
+FORKS = itertools.count()
 SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
 
 
@@ -51,10 +53,14 @@ class Fork:
 
     def __init__(self, folder: Path, words: Sequence[str]) -> None:
         folder.mkdir(exist_ok=True)
-        self._output = folder.parent / f"{folder.name}.log"
+        self._output = folder.parent / f"{folder.name}-{next(FORKS)}.log"
         self._output.touch()  # it may be killed before it opens it
         self._process = _forks().Process(target=_run, args=(folder, list(words), self._output))
         self._process.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
 
     @property
     def returncode(self) -> int | None:
