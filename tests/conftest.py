@@ -39,6 +39,7 @@ from shared_folders import made_once  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from postgres import Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,6 +131,15 @@ def browser() -> "Iterator[Browser]":
 
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[Server]":
+    """A PostgreSQL of the tests' own; a test is skipped if none is installed."""
+    from postgres import postgres  # imports psycopg
+
+    with postgres() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

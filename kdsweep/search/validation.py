@@ -1,6 +1,6 @@
 """Configs that no search can run, each refused with one message before anything is created.
 
-What depends on the study's storage is refused in `kdsweep.search.study`, a space without values in
+What is in the study's storage is refused in `kdsweep.search.study`, a space without values in
 `kdsweep.search.space`, one without effect in `kdsweep.search.study_name`.
 """
 
@@ -20,7 +20,7 @@ from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.space_text import dimension_text
-from kdsweep.search.study import engine_of
+from kdsweep.search.storage import storage_at
 from kdsweep.search.timeout import parse_duration
 
 # Keys of result.json, and their directions. Nothing of the test set: what is selected by it cannot
@@ -122,7 +122,7 @@ def refuse_values(config: DictConfig) -> None:
         _refuse_objectives(config)
     errors.raise_if_any()
     _refuse_finalists(config)
-    engine_of(str(config.hydra.sweeper.storage)).dispose()
+    storage_at(str(config.hydra.sweeper.storage)).close()
 
 
 def _refuse_finalists(config: DictConfig) -> None:

@@ -1,6 +1,5 @@
 """An MLflow server that breaks down: training ends with its table, and sync uploads all of it."""
 
-import os
 import shlex
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 from outages import FAULTS, Proxy, Trigger, proxied
 from processes import SMALL, start
-from servers import serving
+from servers import tracking_server
+from uploads import sweep_of, uploaded
 
 from kdsweep.common.files import read_json
-from kdsweep.tracking.run_dir import read_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -33,12 +32,8 @@ PATIENCE = 150.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    with serving([*command, "--artifacts-destination", str(folder / "files")], folder) as address:
+    with tracking_server(folder, f"sqlite:///{folder}/mlflow.db") as address:
         yield address
-    del os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]
 
 
 @pytest.fixture
@@ -86,47 +81,13 @@ def cli(folder: Path, *words: str) -> Said:
     return Said(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
 
 
-def sweep_of(folder: Path) -> Path:
-    (note,) = folder.glob("multirun/**/sweep.json")
-    return note.parent
-
-
 def assert_nothing_is_lost(folder: Path, server: str) -> None:
-    """MLflow has every row of every run once, in the right state, under a parent that has ended."""
+    """MLflow has every row of every run once, and no other run."""
     client = MlflowClient(server)
-    sweep = sweep_of(folder)
-    parent = read_json(sweep / "sweep.json")["parent_run_id"]
-    assert client.get_run(parent).info.status == "FINISHED"
-    notes = [*sweep.rglob("run.json"), *folder.glob("teachers/*/run.json")]
-    assert notes
-    ids = set()
-    for note in notes:
-        run = client.get_run(read_json(note)["mlflow_run_id"])
-        ids.add(run.info.run_id)
-        result = read_json(note.parent / "result.json")
-        assert run.info.status == result["status"] == "FINISHED", note
-        assert result["mlflow_run_id"] == run.info.run_id
-        wanted = {
-            (key, row["epoch"]) for row in read_rows(note.parent) for key in row["metrics"]
-        } | {(key, result["epochs"] - 1) for key in ("epochs", "seconds", "val/acc_best")}
-        found = [
-            (key, point.step)
-            for key in run.data.metrics
-            for point in client.get_metric_history(run.info.run_id, key)
-        ]
-        assert sorted(found) == sorted(wanted), note
-        assert {"result.json", "checkpoint", "config"} <= {
-            item.path for item in client.list_artifacts(run.info.run_id)
-        }
-    experiment = client.get_run(parent).info.experiment_id
-    every = client.search_runs([experiment], max_results=1000)
-    assert {run.info.status for run in every} == {"FINISHED"}
-    trials = {read_json(path)["mlflow_run_id"] for path in sweep.glob("*/trial.json")}
-    assert {run.info.run_id for run in every} == ids | trials | {parent}
-    for run in every:
-        if run.data.tags["kdsweep.role"] == "run":
-            assert run.data.tags["mlflow.parentRunId"] in (trials or {parent})
-    assert "results.csv" in {item.path for item in client.list_artifacts(parent)}
+    ids = uploaded(folder, client)
+    experiment = client.get_run(read_json(sweep_of(folder) / "sweep.json")["parent_run_id"])
+    every = client.search_runs([experiment.info.experiment_id], max_results=1000)
+    assert {run.info.run_id for run in every} == ids
 
 
 def assert_ended_well(message: Said, folder: Path) -> None:

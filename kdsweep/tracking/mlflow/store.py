@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kdsweep.common.garbage import without_collection
 from kdsweep.common.passwords import redact_password, register_address
-from kdsweep.common.text import first_line, shorten
+from kdsweep.common.text import shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.mlflow.provenance import provenance_tags
@@ -66,7 +66,7 @@ class MLflowStore:
             except ValueError:
                 raise
             except Exception as error:
-                raise backend.refusal(uri, first_line(error)) from error
+                raise backend.refusal(uri, backend.reason_of(error, uri)) from error
         if opened.lifecycle_stage == "deleted":
             raise ValueError(
                 f"tracking.experiment must not be a deleted experiment, got {name}; restore it"
@@ -294,7 +294,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
         try:
             yield mlflow.MlflowClient(tracking_uri=bounded(address))
         except mlflow.MlflowException as error:
-            why = first_line(error)
+            why = backend.reason_of(error, uri)
             raise ValueError(
                 f"--uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
             ) from error
