@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_device import OneDevice
 
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches, sample_images
 from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import LabelledImages
+from kdsweep.training.one_device import OneDevice
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 
