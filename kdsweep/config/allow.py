@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -147,5 +148,6 @@ def _of_pyproject(folder: Path) -> list[str]:
 
 
 def _make_importable(folder: Path) -> None:
+    invalidate_caches()  # of a file that has just been written
     if "" not in sys.path and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -1,4 +1,4 @@
-"""What a step does on an accelerator, seen on the `meta` device: its tensors have no values to read.
+"""What a step does on an accelerator, seen on the `meta` device, whose tensors have no values.
 
 Reading one (`item`, `tolist`, `bool`, a mask as an index) fails there by itself, as it would wait
 for an accelerator. `OneDevice` adds what `meta` lets pass.

@@ -1,6 +1,7 @@
 """What the checks have found, on the terminal."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kdsweep.common.text import counted
@@ -12,20 +13,18 @@ if TYPE_CHECKING:
 
 
 def show(found: Sequence[Check], console: "Console") -> None:
-    """Print a table with a line for each check, and the number of those that fail."""
+    """Print a table with a row for each part, and the number of checks that fail."""
     from rich.markup import escape
     from rich.table import Column, Table
 
-    headers = ("part", "check", "result")
-    table = Table(*(Column(header, overflow="fold") for header in headers))
-    before = ""
-    for check in found:
-        part = f"{check.key}\\n{check.target}" if check.key != before else ""
-        before = check.key
-        result = "passes" if check.fault is None else f"[red]fails[/red]: {escape(check.fault)}"
-        table.add_row(escape(part), check.name, result)
+    headers = ("part", "passes", "fails")
+    table = Table(*(Column(header, overflow="fold") for header in headers), show_lines=True)
+    for (key, target), group in groupby(found, lambda check: (check.key, check.target)):
+        checks = list(group)
+        passed = ", ".join(check.name for check in checks if check.fault is None)
+        faults = "\n".join(f"{c.name}: {c.fault}" for c in checks if c.fault is not None)
+        table.add_row(*map(escape, (f"{key}\n{target}", passed, faults)))
     print_table(console, table)
     failed = sum(check.fault is not None for check in found)
-    print_line(
-        console, f"{counted(failed, 'check')} of {len(found)} failed" if failed else "passed"
-    )
+    counts = counted(len(found) - failed, "check")
+    print_line(console, f"{counts} passed, {failed} failed")
