@@ -77,8 +77,8 @@ def test_own_parts_train_with_an_installed_wheel_in_an_empty_folder(
     assert all(one is not None and one.val_acc is not None and one.val_acc > 0.9 for one in results)
     assert list(tmp_path.glob("mlflow.db"))  # the default store
     (run, _) = sorted(tmp_path.glob("multirun/*/*/[01]"))
-    command = [*kdsweep, "export", str(run), "--format", "safetensors", "--output", "exported"]
-    shell(*command, cwd=tmp_path, PYTHONPATH=str(site))
+    shell(*kdsweep, "export", str(run), cwd=tmp_path, PYTHONPATH=str(site))
+    assert (run / "deploy" / "model.onnx").is_file()
     # Workers of a stock launcher import the same modules.
     command = [*kdsweep, "train", *own, "-m", "seed=1,2", "hydra/launcher=joblib", "tracking=none"]
     message = shell(*command, cwd=tmp_path, PYTHONPATH=str(site))

@@ -10,6 +10,7 @@ from torch import nn
 
 from kdsweep.builders.models import build_model
 from kdsweep.builders.own_source import with_sources
+from kdsweep.builders.targets import import_targets
 from kdsweep.common.notices import warn_once
 from kdsweep.common.text import error_reason
 from kdsweep.config.run_config import ResolvedTeacher, RunConfig
@@ -128,6 +129,7 @@ def network_kind(node: dict[str, Any]) -> NetworkKind:
 @cache
 def _network_kind(text: str, with_source: str) -> NetworkKind:
     node = json.loads(text)
+    import_targets(node)
     node |= {option: value for option, value in DOWNLOADS.items() if node.get(option)}
     for shape in SHAPES:
         try:

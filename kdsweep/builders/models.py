@@ -10,7 +10,7 @@ from torch import nn
 from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.builders.options import option_errors, parameters_of
-from kdsweep.builders.targets import error_and_place, find_target
+from kdsweep.builders.targets import error_and_place, find_target, import_targets
 from kdsweep.common.notices import note_once
 from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Output
@@ -84,6 +84,7 @@ def refuse_model_options(node: dict[str, Any], key: str) -> None:
         raise UserError("\n".join(errors))
     if node.get("weights") or node.get("pretrained"):
         return  # they would be downloaded
+    import_targets(node)
     try:
         with torch.random.fork_rng(), torch.device("meta"):
             build_model(node, key, LARGE, 10)

@@ -18,7 +18,7 @@ from kdsweep.config.allow import own_module
 SOURCE = "_source_"  # next to the `_target_` of a part
 MODULES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 
-_digests: dict[str, str] = {}  # by module, as it was when it was first asked for
+_digests: dict[str, str] = {}  # by module, as it was when it was first needed
 
 
 def with_sources(node: Any) -> Any:
@@ -81,10 +81,10 @@ def _files(module: str) -> dict[str, Path]:
     for folder in folders:
         files = (path for path in folder.rglob("*") if path.name.endswith(MODULES))
         found += [(folder.parent, path) for path in files]
-    here = Path.cwd()
+    here, files = Path.cwd(), [path for _, path in found if path.is_file()]
     if any(parent == here for parent, _ in found):
-        found += [(here, path) for path in _imported(here, [path for _, path in found])]
-    return {path.relative_to(parent).as_posix(): path for parent, path in found}
+        found += [(here, path) for path in _imported(here, files)]
+    return {path.relative_to(parent).as_posix(): path for parent, path in found if path.is_file()}
 
 
 def _imported(folder: Path, files: Iterable[Path]) -> list[Path]:

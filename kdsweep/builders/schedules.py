@@ -67,7 +67,7 @@ def _of_torch(
         )
     options, later = schedule_options(node)
     interval = node.get(INTERVAL, STEP if "steps_per_epoch" in later else EPOCH)
-    with naming_key("schedule"):
+    with naming_key("schedule", {INTERVAL}):
         check_option(INTERVAL, interval, (EPOCH, STEP))
     follows = {"epochs": epochs, "steps_per_epoch": steps_per_epoch if interval == STEP else 1}
     given = {name: value for name, value in follows.items() if name in later}

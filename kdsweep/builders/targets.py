@@ -3,7 +3,7 @@
 import pkgutil
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,18 @@ def find_target(path: object) -> Callable[..., Any] | None:
         return None  # a module of the user's may raise anything
     is_there = callable(found) and _defined_elsewhere(path, found) is None
     return found if is_there else None
+
+
+def import_targets(node: Any) -> None:
+    """Import the modules of all that a node names, before a context that changes what they make.
+
+    A module may have tensors, which are on the device that is the default when it is imported.
+    """
+    if isinstance(node, Mapping):
+        find_target(node.get("_target_"))
+    children = node.values() if isinstance(node, Mapping) else node
+    for child in children if isinstance(node, Mapping | list | tuple) else ():
+        import_targets(child)
 
 
 def unknown_target(key: str, path: object) -> str:

@@ -26,7 +26,7 @@ PYPROJECT = "pyproject.toml"
 NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")  # of a module: mynet, mylab.losses
 
 _given: tuple[str, ...] = ()  # by the command
-_allowed: tuple[str, ...] | None = None  # all of them; None until they are asked for
+_allowed: tuple[str, ...] | None = None  # all of them; None until they are needed
 
 
 def allow(names: Iterable[str] = (), key: str = KEY) -> None:
@@ -127,6 +127,8 @@ def _fault(name: object) -> str | None:
         return as_typed(name)
     if name.partition(".")[0] in sys.stdlib_module_names:
         return f"{name}, of Python's standard library"
+    if name == "__main__":
+        return f"{name}, which is another module in every process"
     return None
 
 

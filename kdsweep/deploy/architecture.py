@@ -5,6 +5,7 @@ the user's modules must be allowed by this process (`config/allow.py`).
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from inspect import isclass, isfunction
 from typing import Any, get_type_hints
@@ -123,7 +124,8 @@ def _is_part(target: Any, allowed: str) -> bool:
     """Whether a class or a function of the user's makes what a pattern allows: nothing else of
     their modules can be called."""
     if isfunction(target):
-        target = get_type_hints(target).get("return")
+        with suppress(NameError, TypeError, AttributeError):  # a type that cannot be evaluated
+            target = get_type_hints(target).get("return")
     if allowed == NETWORKS:
         return isclass(target) and issubclass(target, nn.Module)
     return isclass(target) and all(hasattr(target, name) for name in ("load", "digest"))
