@@ -9,6 +9,7 @@ import pytest
 import torch
 from commands import Outcome, run_train
 from own_modules import EXAMPLE, forgotten
+from PIL import Image
 from typer.testing import CliRunner
 
 import kdsweep
@@ -117,7 +118,8 @@ def test_where_the_module_is_not_there_one_sentence_is_printed(
     with forgotten(in_swept):
         pass
     monkeypatch.chdir(tmp_path)
-    code, printed = invoke("--allow", "mylab", "predict", str(run), ".")
+    Image.new("L", (12, 12)).save("grey.png")
+    code, printed = invoke("--allow", "mylab", "predict", str(run), "grey.png")
     assert code == 1
     assert printed.strip().endswith(
         "model._target_ must be in a module that can be imported, got mylab.networks.TinyNet:"

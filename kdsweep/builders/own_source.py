@@ -79,8 +79,8 @@ def _files(module: str) -> dict[str, Path]:
     origin = None if spec is None or folders else spec.origin
     found = [] if origin is None else [(Path(origin).parent, Path(origin))]
     for folder in folders:
-        files = (path for path in folder.rglob("*") if path.name.endswith(MODULES))
-        found += [(folder.parent, path) for path in files]
+        modules = (path for path in folder.rglob("*") if path.name.endswith(MODULES))
+        found += [(folder.parent, path) for path in modules]
     here, files = Path.cwd(), [path for _, path in found if path.is_file()]
     if any(parent == here for parent, _ in found):
         found += [(here, path) for path in _imported(here, files)]
@@ -93,5 +93,5 @@ def _imported(folder: Path, files: Iterable[Path]) -> list[Path]:
     for file in files:
         if file.suffix == ".py":
             finder.run_script(str(file))
-    paths = (module.__file__ for module in finder.modules.values())
+    paths = (getattr(module, "__file__", None) for module in finder.modules.values())
     return [Path(path) for path in paths if path is not None]

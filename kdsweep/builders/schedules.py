@@ -40,7 +40,7 @@ def schedule_options(node: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, .
     ``interval``, `epoch` or `step`, is of torch's classes only. Their `epochs` and
     `steps_per_epoch` follow from the run.
     """
-    target = find_target(node.get("_target_"))
+    target: Any = find_target(node.get("_target_"))
     if not (isclass(target) and issubclass(target, LRScheduler)):
         return node, ()
     named = {parameter.name for parameter in parameters_of(target)}
@@ -70,7 +70,7 @@ def _of_torch(
     with naming_key("schedule", {INTERVAL}):
         check_option(INTERVAL, interval, (EPOCH, STEP))
     follows = {"epochs": epochs, "steps_per_epoch": steps_per_epoch if interval == STEP else 1}
-    given = {name: value for name, value in follows.items() if name in later}
+    given: dict[str, Any] = {name: value for name, value in follows.items() if name in later}
     recipe = instantiate_node({**options, "_partial_": True}, "schedule", _later=later, **given)
     try:
         scheduler: LRScheduler = recipe(optimizer)

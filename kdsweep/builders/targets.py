@@ -64,13 +64,15 @@ def unknown_target(key: str, path: object) -> str:
 
 def error_and_place(error: BaseException) -> str:
     """An error of code of the user's in one line: what it is, and in which line of which file."""
-    text = f"{type(error).__name__}: {error_reason(error)}"
-    if isinstance(error, SyntaxError) and error.filename:
-        return text  # it has its own place
+    return f"{type(error).__name__}: {error_reason(error)}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the user's that an error has passed, ` (mynet.py, line 3)`, if any."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_user(frame)]
-    if not frames:
-        return text
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    if not frames or (isinstance(error, SyntaxError) and error.filename):  # it has its own place
+        return ""
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def _is_of_user(frame: traceback.FrameSummary) -> bool:

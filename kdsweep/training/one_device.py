@@ -38,7 +38,7 @@ class OneDevice(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.moved = 0
         self.waiting: Counter[str] = Counter()
         self.nondeterministic: Counter[str] = Counter()

@@ -22,10 +22,12 @@ def returns_logits(model: nn.Module) -> bool:
 def _logits_of(model: nn.Module, inputs: object, output: object) -> Tensor:
     if isinstance(output, Tensor):
         return output
-    is_mapping = isinstance(output, Mapping)
-    logits = output.get("logits") if is_mapping else getattr(output, "logits", None)
+    held = ""
+    if isinstance(output, Mapping):
+        logits, held = output.get("logits"), f" with {', '.join(map(str, output))}"
+    else:
+        logits = getattr(output, "logits", None)
     if not isinstance(logits, Tensor):
-        held = f" with {', '.join(map(str, output))}" if is_mapping else ""
         raise ValueError(
             f"{type(model).__name__} must return logits, as a tensor or in a mapping with logits,"
             f" got {type(output).__name__}{held}"

@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from kdsweep.builders.own_source import own_sources
-from kdsweep.builders.targets import error_and_place
+from kdsweep.builders.targets import error_and_place, place_of
 from kdsweep.common.text import one_line
 from kdsweep.errors import UserError
 from kdsweep.training.one_device import OneDevice, without_autocast
@@ -49,8 +49,14 @@ class Part:
             fault = None
         except (UserError, Broken) as error:
             fault = one_line(error)
+        except ValueError as error:
+            fault = f"{one_line(error)}{place_of(error)}"
         except Exception as error:
             fault = error_and_place(error)
+        self.note(name, fault)
+
+    def note(self, name: str, fault: str | None) -> None:
+        """Note that a check passes, or why it fails."""
         self._found.append(Check(self.key, str(self.node.get("_target_")), name, fault))
 
     def made(self, make: Callable[[], Value], name: str = BUILDS) -> Value | None:

@@ -82,8 +82,8 @@ def _rates(node: dict[str, Any], epochs: int, interrupted: int | None = None) ->
             states = [_through_a_file(part.state_dict()) for part in (optimizer, schedule)]
             optimizer = _optimizer()
             schedule = build_schedule(node, optimizer, epochs, STEPS)
-            for part, state in zip((optimizer, schedule), states, strict=True):
-                part.load_state_dict(state)
+            optimizer.load_state_dict(states[0])
+            schedule.load_state_dict(states[1])
         rates.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         schedule.step()

@@ -57,7 +57,7 @@ class Networks:
         self, objective: Objective
     ) -> Iterator[tuple[FeatureExtractor, list[FeatureExtractor]]]:
         """The networks with the features that an objective reads."""
-        loss, found = self.config.loss, []
+        loss, found = self.config.loss, list[FeatureExtractor]()
         for key, model in {"student": self.student, **self.teachers}.items():
             is_student = not found
             names = objective.student_features if is_student else objective.teacher_features
@@ -97,8 +97,8 @@ class Outputs(NamedTuple):
     def on_meta(self) -> "Outputs":
         """The same shapes on the device without values."""
         student, teacher = _leaves(_moved(self.student)), _moved(self.teacher)
-        batch = Batch(*(torch.empty_like(one, device=META) for one in self.batch[:3]))
-        return Outputs(student, teacher, batch)
+        images, labels, index = (torch.empty_like(one, device=META) for one in self.batch[:3])
+        return Outputs(student, teacher, Batch(images, labels, index))
 
 
 def check_term(part: Part, name: str, networks: Networks, batch: Batch) -> None:
@@ -108,8 +108,7 @@ def check_term(part: Part, name: str, networks: Networks, batch: Batch) -> None:
     if made is None:
         return
     if made.needs_teacher and not networks.teachers:
-        with part.check(SHAPES):
-            raise Broken("a teacher must be among the parts, teacher=cnn, got none")
+        part.note(SHAPES, "a teacher must be among the parts, teacher=cnn, got none")
         return
     outputs = part.made(lambda: networks.outputs(made, batch), FEATURES)
     if outputs is None:
