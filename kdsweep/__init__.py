@@ -6,6 +6,7 @@ The public names are imported on first use, so that `import kdsweep` needs no to
   `compute_loss`: the value of a term outside of training.
 - `Batch`, `Output`: what a term is called with.
 - `Source`, `SourceData`, `LabelledImages`: what a data source implements and returns.
+- `Augmentation`: what an augmentation is called with. `Schedule`: the base class of schedules.
 - `load`: a trained model, ready for predictions; `Classifier`, `Predictions`: what it returns.
 - `UserError`, `RunFailed`: the errors of a sweep.
 """
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 _MODULES = {
+    "Augmentation": "kdsweep.data.types",
     "Batch": "kdsweep.common.types",
     "Classifier": "kdsweep.deploy.classifier",
     "FeatureTerm": "kdsweep.losses.base.feature_term",
@@ -24,6 +26,7 @@ _MODULES = {
     "Output": "kdsweep.common.types",
     "Predictions": "kdsweep.deploy.predictions",
     "RunFailed": "kdsweep.errors",
+    "Schedule": "kdsweep.training.schedule",
     "Source": "kdsweep.data.types",
     "SourceData": "kdsweep.data.types",
     "Term": "kdsweep.losses.base.term",

@@ -215,6 +215,15 @@ def trained(
     return run
 
 
+@pytest.fixture
+def own_modules(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a test that imports modules from it, which are forgotten afterwards."""
+    from own_modules import forgotten
+
+    with forgotten(tmp_path):
+        yield tmp_path
+
+
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("T=1", "loss=ce")`: the config of one run, without its `hydra` node."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.disk_cache import DiskCache
+from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.errors import UserError
 from kdsweep.training.weight_match import split_selection
@@ -21,7 +22,8 @@ def content_digests(config: RunConfig, sources: DataSources | None = None) -> di
     Raises UserError if something named is not there.
     """
     kept = DiskCache(Path(config.cache.folder), config.cache.gib)
-    with naming_key("dataset"):
+    source = config.dataset.source
+    with naming_key("dataset.source", source) if is_own(source) else naming_key("dataset"):
         digests = {"dataset": (sources or DataSources()).digest(config.dataset, kept)}
     named = [("student", config.student.checkpoint), *_teacher_files("teacher", config.teacher)]
     for key, word in named:

@@ -13,7 +13,8 @@ from kdsweep.builders.losses import (
     set_up_terms,
 )
 from kdsweep.builders.models import build_network, extract_features, load_checkpoint
-from kdsweep.builders.optimizers import build_optimizer, build_schedule
+from kdsweep.builders.optimizers import build_optimizer
+from kdsweep.builders.schedules import build_schedule
 from kdsweep.common.rng import reseed_all
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset

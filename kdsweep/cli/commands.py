@@ -7,20 +7,34 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, deploy_commands, predict, ship, work_commands
+from kdsweep.cli import cache, check, deploy_commands, predict, ship, work_commands
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
+from kdsweep.config.allow import allow as allow_only
 from kdsweep.errors import UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
-app = typer.Typer(
-    help="Knowledge distillation sweeps, trained in lockstep, tracked in MLflow.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+OF_WORDS = ("train", "estimate", "plan", "check")  # commands that take Hydra's words
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def allow_modules(
+    context: typer.Context,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="a module with parts of yours that a loaded run may name, mynet"),
+    ] = None,
+) -> None:
+    """Knowledge distillation sweeps, trained in lockstep, tracked in MLflow."""
+    with user_errors():
+        if allow and context.invoked_subcommand in OF_WORDS:
+            word = f"allow=[{','.join(allow)}]"
+            raise UserError(f"--allow must be written {word} after {context.invoked_subcommand}")
+        allow_only(allow or (), "--allow")
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
@@ -39,6 +53,9 @@ def estimate_command(context: typer.Context) -> None:
     """
     sys.argv = [f"kdsweep {context.info_name}", *context.args, "dry_run=true"]
     main()
+
+
+app.command("check", context_settings=ANY_WORDS)(check.check)
 
 
 @app.command()

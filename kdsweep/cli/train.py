@@ -15,9 +15,11 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdsweep.builders.own_source import forget_edited_modules
 from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, switch_faults
 from kdsweep.common.conf import CONF
 from kdsweep.common.passwords import redact_argument, redact_text
+from kdsweep.config.offered_parts import OfferedConfigs
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
@@ -55,7 +57,7 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
+    prepare()
     if faults := switch_faults(sys.argv[1:]):
         sys.exit("\n".join(faults))
     if "${" in os.getcwd():
@@ -76,6 +78,13 @@ def main() -> None:
         if (sentence := switch_error(error)) is None or _shows_tracebacks():
             raise
         sys.exit(sentence)
+
+
+def prepare() -> None:
+    """Before a config is composed: Hydra's plugins, and the user's modules as they are now."""
+    for plugin in (GridSweeper, OfferedConfigs):  # Hydra finds plugins by entry points only
+        Plugins.instance().register(plugin)
+    forget_edited_modules()
 
 
 def _terminate(number: int, frame: object) -> None:

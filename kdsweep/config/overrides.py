@@ -13,6 +13,7 @@ CONTROL = (
     "tracking",
     "deploy",
     "cache",
+    "allow",
     "resume",
     "dry_run",
     "debug",

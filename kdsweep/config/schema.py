@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-# What a config may call. A `_target_` outside of these is refused by Hydra.
+# What a config may call, with the modules that the user allows (allow.py).
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 
@@ -22,6 +22,7 @@ class AugmentConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     strong_view: int = 0
+    own: dict[str, Any] = field(default_factory=dict)  # of the user's, by name, in their order
 
 
 @dataclass
@@ -191,6 +192,7 @@ class TrainConfig:
     seed: int = 0
     hard_weight: float | None = None
     hard: HardConfig = field(default_factory=HardConfig)
+    allow: list[str] = field(default_factory=list)
     resume: bool = False
     dry_run: bool = False
     debug: bool = False

@@ -1,6 +1,7 @@
 """The manifest of a finished run: as it finishes, or later from what its folder records."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.builders.models import build_network
+from kdsweep.builders.own_source import own_sources
 from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason, one_line
 from kdsweep.config.interpolation import raw
@@ -98,7 +100,9 @@ def recorded_config(folder: Path) -> RunConfig:
         )
     try:
         found = from_public(raw(config), _derived(result))
-        refuse_code(to_values(found.dataset), "dataset", SOURCES)
+        # An augmentation is not built: it is of training images.
+        plain = replace(found.dataset, augment=replace(found.dataset.augment, own={}))
+        refuse_code(to_values(plain), "dataset", SOURCES)
         refuse_code(found.student.model, "student.model", NETWORKS)
         return found
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
@@ -122,6 +126,7 @@ def _manifest(
     weights_sha256: str | None,
     teachers: tuple[Mapping[str, Any], ...],
 ) -> Manifest:
+    sources = own_sources(config.student.model)
     return Manifest(
         model=described(config.student.model, dataset.image_shape, dataset.num_classes),
         classes=dataset.class_names,
@@ -132,6 +137,7 @@ def _manifest(
             **about,
             "student": config.student.name,
             "dataset": config.dataset.name,
+            **({"sources": sources} if sources else {}),
             "metrics": {key: metrics[key] for key in EVALUATED if key in metrics},
         },
         teachers=teachers,

@@ -15,6 +15,7 @@ from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
+from kdsweep.config.allow import allow
 from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import (
@@ -60,8 +61,10 @@ def build_specs(
         swept: keys that the sweep varies.
         sources: the data sources of the command, if it uses them again.
 
-    Raises UserError with one message for every value that is not allowed, and the runs it is in.
+    The modules that these configs allow are those that this process allows from now on. Raises
+    UserError with one message for every value that is not allowed, and the runs it is in.
     """
+    allow(dict.fromkeys(name for cfg in configs for name in cfg.allow))
     errors = ErrorsByRun(len(jobs))
     builder = SpecBuilder(sources)
     specs: list[RunSpec] = []

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kdsweep.builders.own_source import with_sources
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
@@ -25,7 +26,8 @@ def fingerprint(
 ) -> str:
     """16 hexadecimal digits that depend on all that decides a run's numbers.
 
-    Equal values have equal fingerprints, however they are written: `T=4` and `T=4.0`.
+    Equal values have equal fingerprints, however they are written: `T=4` and `T=4.0`. The source of
+    the user's own parts counts, too (`with_sources`).
 
     Args:
         digests: of the contents that the config only names: `dataset`, and paths of checkpoints.
@@ -38,7 +40,8 @@ def fingerprint(
     values = to_values(config)
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
-    identity["dataset"] = {**values["dataset"], "source": source, "root": None}
+    augment = augment_identity(values["dataset"]["augment"])
+    identity["dataset"] = {**values["dataset"], "source": source, "root": None, "augment": augment}
     identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
@@ -50,7 +53,14 @@ def fingerprint(
         identity["teacher"] = teacher
     if stage is not None:
         identity["begins_with"] = stage
-    return _digest(json.dumps(_canonical(identity), sort_keys=True))
+    return _digest(json.dumps(_canonical(with_sources(identity)), sort_keys=True))
+
+
+def augment_identity(augment: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an augmentation, those of the user's with their order, in which they follow."""
+    rest = {key: value for key, value in augment.items() if key != "own"}
+    # Without any, a run is the same as one before there was the key.
+    return {**rest, "own": list(augment["own"].items())} if augment["own"] else rest
 
 
 def peer_fingerprint(run: str, name: str) -> str:

@@ -15,7 +15,8 @@ from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import build_objective
 from kdsweep.builders.models import refuse_model_options
 from kdsweep.builders.optimizers import refuse_optimizer
-from kdsweep.builders.options import option_errors
+from kdsweep.builders.options import first_argument, option_errors
+from kdsweep.builders.schedules import schedule_options
 from kdsweep.config.limits import MOST
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import peer_recipes, single_teachers, teacher_recipe
@@ -143,10 +144,14 @@ def _refuse_model(model: Any, key: str, too_large: Sequence[str]) -> None:
 def _stage_errors(config: RunConfig) -> Iterator[str]:
     """Options of the optimizers and schedules of stages."""
     for name, stage in config.stages.items():
-        for part in ("optimizer", "schedule"):
-            if node := getattr(stage, part):
-                errors = option_errors(node, part, ("params",))
-                yield from (f"stages.{name}.{error}" for error in errors)
+        errors = []
+        if stage.optimizer:
+            given = first_argument(stage.optimizer, "params")
+            errors += option_errors(stage.optimizer, "optimizer", given)
+        if stage.schedule:
+            options, given = schedule_options(stage.schedule)
+            errors += option_errors(options, "schedule", given)
+        yield from (f"stages.{name}.{error}" for error in errors)
 
 
 def _refuse_trainer(config: RunConfig) -> None:

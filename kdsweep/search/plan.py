@@ -8,6 +8,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import BasePruner
 
+from kdsweep.builders.own_source import own_sources
+from kdsweep.config.run_config import to_values
 from kdsweep.config.schema import SearchConfig
 from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.runs.spec import RunSpec
@@ -68,7 +70,10 @@ class SearchPlan:
         Any of its runs has the digests of the files that the config only names.
         """
         dataset, *checkpoints = run.digests.values()
+        sources = own_sources(to_values(run.config))
+        own = {"content of your modules": sources} if sources else {}
         return {
+            **own,
             "numerics": NUMERICS,
             "content of dataset": dataset,
             "content of checkpoints": sorted(checkpoints),

@@ -64,6 +64,8 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     assert isinstance(values, dict)
     for key in (*CONTROL, *space.keys, *ADDED, "seed"):
         _drop(values, key)
+    if not values["dataset"]["augment"]["own"]:  # names do not depend on a key that was added later
+        _drop(values, "dataset.augment.own")
     below = tuple(f"{key}." for key in space.keys)
     fixed = fixed_keys(space.fixed).items()
     return values | {key: value for key, value in fixed if key.startswith(below)}

@@ -116,3 +116,14 @@ def test_a_checkpoint_counts_however_its_path_is_written(mark) -> None:
 def test_a_given_teacher_hides_its_recipe(mark) -> None:
     given = ["teacher.checkpoint=other"]
     assert mark(*given, "teacher.optimizer.lr=0.5") == mark(*given)
+
+
+def test_augmentations_of_the_user_s_count_with_their_order(mark) -> None:
+    kl, mse = (f"{{_target_:kdsweep.losses.{name}}}" for name in ("kl.KL", "mse.MSE"))
+    words = [f"+dataset.augment.own.b={kl}", f"+dataset.augment.own.a={mse}"]
+    found = {mark(), mark(words[0]), mark(*words), mark(*words[::-1])}
+    assert len(found) == 4
+
+
+def test_what_may_be_named_does_not_count(mark) -> None:
+    assert mark("allow=[mynet]") == mark()

@@ -3,7 +3,7 @@
 Shapes: N images in the training split, B in a batch, each (channels, H, W).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -17,7 +17,7 @@ from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
-from kdsweep.data.types import LabelledImages, in_order
+from kdsweep.data.types import Augmentation, LabelledImages, in_order
 
 BATCH_SIZE = "trainer.batch_size"
 
@@ -40,11 +40,14 @@ class Stream:
         augment: Augment,
         mix: BatchMixer | None = None,
         strong: StrongView | None = None,
+        own: Mapping[str, Augmentation] | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
     ) -> None:
         """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
+
+        ``own``: augmentations of the user's by name, which follow ``augment`` in their order.
 
         With ``strong``, batches have a second view of their images, whose random numbers are drawn
         apart: the first one is the same without it.
@@ -58,6 +61,7 @@ class Stream:
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
         self.strong = strong or StrongView(augment)
+        self.own = dict(own or {})
         self.device = torch.device(device)
         self._normalise = Normalize(mean, std, self.device)
 
@@ -97,9 +101,10 @@ class Stream:
             self._strong_params(epoch),
             strict=False,  # the parameters of a dropped last image are left over
         )
-        for images, label, position, param, drawn in batches:
+        for step, (images, label, position, param, drawn) in enumerate(batches):
             strong = None if drawn is None else self.strong.apply(images, drawn)
-            yield Batch(self.augment.apply(images, param), label, position, strong=strong)
+            augmented = self._by_own(self.augment.apply(images, param), epoch, step)
+            yield Batch(augmented, label, position, strong=strong)
 
     def order(self, epoch: int) -> Tensor:
         """Positions of an epoch's images in its order, (`images_per_epoch`,) int64, on the CPU."""
@@ -111,6 +116,13 @@ class Stream:
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         """The positions of all images: what is drawn first in an epoch."""
         return torch.randperm(len(self.data.labels), generator=generator)
+
+    def _by_own(self, images: Tensor, epoch: int, step: int) -> Tensor:
+        """Images (B, channels, H, W) after the user's augmentations, each with draws of its own."""
+        for name, augmentation in self.own.items():
+            seed = derive("own", name, self.seed, epoch, step)
+            images = augmentation(images, torch.Generator().manual_seed(seed))
+        return images
 
     def _mixes(self, epoch: int) -> Iterable[BatchMix | None]:
         """How each batch is mixed; None without mixing."""

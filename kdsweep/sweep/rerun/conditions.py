@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdsweep.common.nested import leaves
 from kdsweep.config.run_config import to_values
-from kdsweep.execution.provenance import input_digests, run_environment
+from kdsweep.execution.provenance import SOURCE, input_digests, run_environment
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweep.rerun.original import Original
 from kdsweep.tracking.printing import print_table
@@ -69,6 +69,8 @@ def _changed_keys(original: Original, spec: RunSpec) -> Iterator[tuple[str, tupl
 
 
 def _label(key: str) -> str:
+    if key.startswith(f"{SOURCE} "):
+        return f"the source of {key.removeprefix(f'{SOURCE} ')}"
     return "data" if key == "dataset" else f"weights of {key}"
 
 

@@ -1,4 +1,4 @@
-"""What happens on an accelerator, seen on the `meta` device: its tensors have no values to read.
+"""What a step does on an accelerator, seen on the `meta` device, whose tensors have no values.
 
 Reading one (`item`, `tolist`, `bool`, a mask as an index) fails there by itself, as it would wait
 for an accelerator. `OneDevice` adds what `meta` lets pass.
@@ -6,10 +6,9 @@ for an accelerator. `OneDevice` adds what `meta` lets pass.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -39,7 +38,7 @@ class OneDevice(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.moved = 0
         self.waiting: Counter[str] = Counter()
         self.nondeterministic: Counter[str] = Counter()
@@ -73,11 +72,16 @@ def tensors_in(values: tuple[Any, ...] | list[Any]) -> Iterator[Tensor]:
             yield from tensors_in(value)
 
 
-def without_autocast(patch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_autocast() -> Iterator[None]:
     """`meta` has no autocast, which terms turn off."""
     autocast = torch.autocast
 
     def autocast_of(kind: str, *args: Any, **options: Any) -> AbstractContextManager[Any]:
         return nullcontext() if kind == "meta" else autocast(kind, *args, **options)
 
-    patch.setattr(torch, "autocast", autocast_of)
+    torch.autocast = autocast_of  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        torch.autocast = autocast  # type: ignore[misc]
