@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kdsweep.config.added_keys import without_added
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
@@ -39,7 +40,7 @@ def fingerprint(
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     identity["dataset"] = {**values["dataset"], "source": source, "root": None}
-    identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
+    identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
     identity["student"] = student_identity(values["student"], digests)
