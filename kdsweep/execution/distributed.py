@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
@@ -38,10 +39,10 @@ from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.trainer import AnyTeacher, CohortUnit, fit, students_of
 
-HOST = "127.0.0.1"
-LOOPBACK = {"linux": "lo", "darwin": "lo0"}  # network interfaces of HOST, by platform
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}  # network interfaces of a machine's own, by platform
 INTERFACE = "GLOO_SOCKET_IFNAME"
 ENDING_SECONDS = 30.0  # in which processes end that have nothing left to do
+MEMORY = "memory"  # the kind of failure of a process that had none left
 REASON_SECONDS = 5.0  # in which it is known why a process does not answer any more
 
 
@@ -52,7 +53,7 @@ class Work:
     specs: tuple[RunSpec, ...]
     cache: CacheConfig
     size: int
-    port: int  # of the store that all processes share
+    store: Path  # a file of keys and values that all processes share
 
 
 @contextmanager
@@ -66,24 +67,33 @@ def device_group(specs: Sequence[RunSpec], cache: CacheConfig) -> Iterator[Devic
     if size == 1:
         yield SINGLE
         return
-    store = dist.TCPStore(HOST, 0, size, is_master=True, wait_for_workers=False)
-    work = Work(tuple(specs), cache, size, store.port)
-    others, device = _Others(work, store), torch.device(resolve_device(trainer.device))
-    try:
-        others.wait_until_ready()
-        with _joined(store, 0, size, device):
-            try:
-                if device.type == "cuda":  # elsewhere torch notices that a process has ended
-                    threading.Thread(target=others.abort_when_lost, daemon=True).start()
-                yield DeviceGroup(0, size, trainer.sync_batchnorm, store, others.lost)
-            except BaseException:
-                others.kill()
-                if device.type == "cuda":  # what waits for the others must not wait any more
-                    dist.group.WORLD.abort()
-                raise
-            others.wait_until_ended()
-    finally:
-        others.kill()
+    with TemporaryDirectory(prefix="kdsweep-") as folder:
+        # A file and not a port, which would be open to other machines.
+        work = Work(tuple(specs), cache, size, Path(folder) / "store")
+        others = _Others(work)
+        try:
+            others.wait_until_ready()
+            with _all_joined(others, torch.device(resolve_device(trainer.device))):
+                yield DeviceGroup(0, size, trainer.sync_batchnorm, others.store, others.lost)
+                others.wait_until_ended()
+        finally:
+            others.kill()
+
+
+@contextmanager
+def _all_joined(others: "_Others", device: torch.device) -> Iterator[None]:
+    """Within it this process is in a group with the others; an error ends these."""
+    on_gpu = device.type == "cuda"
+    with _joined(others.store, 0, others.size, device):
+        if on_gpu:  # elsewhere torch notices that a process has ended
+            threading.Thread(target=others.abort_when_lost, daemon=True).start()
+        try:
+            yield
+        except BaseException:
+            others.kill()
+            if on_gpu:  # what is queued waits for them
+                dist.group.WORLD.abort()
+            raise
 
 
 @contextmanager
@@ -103,8 +113,8 @@ def lost_process_named(group: DeviceGroup) -> Iterator[None]:
 class _Others:
     """The other processes, as the first one sees them."""
 
-    def __init__(self, work: Work, store: "dist.TCPStore") -> None:
-        self._store, self._reason = store, None
+    def __init__(self, work: Work) -> None:
+        self.store, self.size = dist.FileStore(str(work.store), work.size), work.size
         spawn = get_context("spawn")  # a fork would share the threads' locks, and CUDA
         self._processes: dict[int, SpawnProcess] = {
             rank: spawn.Process(target=take_part, args=(rank, work), name=f"device-{rank}")
@@ -116,7 +126,7 @@ class _Others:
     def wait_until_ready(self) -> None:
         """Wait until all have imported what they need. Raises RunFailed if one has ended."""
         keys = [_ready(rank) for rank in self._processes]
-        while not self._store.check(keys):
+        while not self.store.check(keys):
             if (reason := self.lost()) is not None:
                 raise reason
             time.sleep(0.05)
@@ -132,25 +142,10 @@ class _Others:
 
     def lost(self) -> Exception | None:
         """Why a process has ended before its time; None while none has."""
-        size = len(self._processes) + 1
         for rank, process in self._processes.items():
             if process.exitcode:
-                return self._end_of(rank, process.exitcode, size)
+                return reason_of_end(self.store, rank, process.exitcode, self.size)
         return None
-
-    def _end_of(self, rank: int, code: int, size: int) -> Exception:
-        key = _failure(rank)
-        if self._store.check([key]):
-            kind, _, message = self._store.get(key).decode().partition(" ")
-            if kind == "memory":
-                return torch.OutOfMemoryError(message)
-            how = f"failed: {message}"
-        else:
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        return RunFailed(
-            f"process {rank} of the {size} of trainer.devices={size} {how}; resume=true continues"
-            " from the last checkpoint"
-        )
 
     def wait_until_ended(self) -> None:
         """Wait until they have ended, which they are about to."""
@@ -166,14 +161,28 @@ class _Others:
                 process.join()
 
 
+def reason_of_end(store: "dist.Store", rank: int, code: int, size: int) -> Exception:
+    """Why a process has ended, from its exit code and what it has left in the store."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    if store.check([_failure(rank)]):
+        kind, _, message = store.get(_failure(rank)).decode().partition(" ")
+        if kind == MEMORY:
+            return torch.OutOfMemoryError(message)
+        how = f"failed: {message}"
+    return RunFailed(
+        f"process {rank} of the {size} of trainer.devices={size} {how}; resume=true continues from"
+        " the last checkpoint"
+    )
+
+
 def take_part(rank: int, work: Work) -> None:
     """What another process does: train the cohort of the first one, with its own rows."""
     _follow_the_first()
-    store = dist.TCPStore(HOST, work.port, work.size, is_master=False)
+    store = dist.FileStore(str(work.store), work.size)
     try:
         _train(rank, work, store)
     except BaseException as error:
-        kind = "memory" if is_out_of_memory(error) else "error"
+        kind = MEMORY if is_out_of_memory(error) else "error"
         message = f"{type(error).__name__}: {error}".replace("\n", " ")
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
@@ -182,7 +191,7 @@ def take_part(rank: int, work: Work) -> None:
         os._exit(1)  # no destructor waits for other processes
 
 
-def _train(rank: int, work: Work, store: "dist.TCPStore") -> None:
+def _train(rank: int, work: Work, store: "dist.Store") -> None:
     specs, trainer = work.specs, work.specs[0].config.trainer
     device = resolve_device(trainer.device)
     if device == "cuda":

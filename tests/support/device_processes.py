@@ -5,9 +5,11 @@ Each of the others does what the tests call, at the same time: starting one take
 
 import multiprocessing
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +17,6 @@ import torch.distributed as dist
 
 from kdsweep.training.device_group import DeviceGroup, join_group
 
-HOST = "127.0.0.1"
 Result = TypeVar("Result")
 
 
@@ -29,8 +30,15 @@ class Processes:
         """What a function of a module returns, by rank. Raises what it raises here or elsewhere."""
         for pipe in self._pipes:
             pipe.send((function, arguments))
-        own = function(self._group, *arguments)
-        results = [own]
+        try:
+            results = [function(self._group, *arguments)]
+        except Exception:
+            self._receive()  # what has failed elsewhere comes first
+            raise
+        return [*results, *self._receive()]
+
+    def _receive(self) -> list[Any]:
+        results = []
         for pipe in self._pipes:
             failure, result = pipe.recv()
             assert failure is None, failure
@@ -39,14 +47,15 @@ class Processes:
 
 
 @contextmanager
-def processes(size: int = 2) -> Iterator[Processes]:
-    """Start the others, which end with the block."""
-    store = dist.TCPStore(HOST, 0, size, is_master=True, wait_for_workers=False)
+def processes(folder: Path, size: int = 2) -> Iterator[Processes]:
+    """Start the others, which end with the block; they find each other by a file in a folder."""
+    path = str(folder / "store")
+    store = dist.FileStore(path, size)
     context = multiprocessing.get_context("spawn")
     pipes, others = [], []
     for rank in range(1, size):
         ours, theirs = context.Pipe()
-        other = context.Process(target=_serve, args=(rank, size, store.port, theirs), daemon=True)
+        other = context.Process(target=_serve, args=(rank, size, path, theirs), daemon=True)
         other.start()
         pipes.append(ours)
         others.append(other)
@@ -61,15 +70,15 @@ def processes(size: int = 2) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _serve(rank: int, size: int, port: int, pipe: Connection) -> None:
+def _serve(rank: int, size: int, path: str, pipe: Connection) -> None:
     torch.set_num_threads(1)
-    store = dist.TCPStore(HOST, port, size, is_master=False)
+    store = dist.FileStore(path, size)
     join_group(store, rank, size, torch.device("cpu"))
     group = DeviceGroup(rank, size, store=store)
     while True:
         function, arguments = pipe.recv()
         try:
             pipe.send((None, function(group, *arguments)))
-        except Exception as error:
-            pipe.send((f"process {rank}: {type(error).__name__}: {error}", None))
+        except Exception:
+            pipe.send((f"process {rank}: {traceback.format_exc()}", None))
             os._exit(1)  # the others wait for it otherwise

@@ -2,10 +2,12 @@
 
 import io
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from loss_students import LOSSES, Pair, make_batch, make_pair
 from torch import Tensor
 from toys import EPOCHS, make_stream, make_student, train
@@ -23,6 +25,7 @@ from kdsweep.training.dot import DOT
 from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
+from kdsweep.training.synchronized_batch_norm import SynchronizedBatchNorms
 from kdsweep.training.trainer import CohortUnit
 
 LAST_IS_SMALL = 35  # images: batches of 16, 16 and 3, the last of which is not split
@@ -73,7 +76,8 @@ def in_float64(pair: Pair) -> Pair:
 
 
 def joined(tensors: Any) -> Tensor:
-    return torch.cat([tensor.detach().double().reshape(-1) for tensor in tensors])
+    parts = [tensor.detach().double().reshape(-1) for tensor in tensors]
+    return torch.cat(parts) if parts else torch.zeros(0)
 
 
 def distance(one: Tensor, other: Tensor) -> float:
@@ -121,6 +125,41 @@ def distance_from_separate_rows(group: DeviceGroup) -> float:
     student.objective(output, target, batch, 0).total.backward()
     trained = [*student.model.parameters(), *student.objective.parameters()]
     return distance(got, joined(torch.zeros_like(p) if p.grad is None else p.grad for p in trained))
+
+
+def batch_norm_distances(group: DeviceGroup) -> dict[str, float]:
+    """How far a synchronised BatchNorm is from one of a single process, rows 0-3 and 4-6."""
+    found = {}
+    for name, shape in {"vectors": (7, 5), "maps": (7, 5, 3, 2)}.items():
+        norms = [torch.nn.BatchNorm1d(5) if len(shape) == 2 else torch.nn.BatchNorm2d(5)]
+        norms.append(deepcopy(norms[0]))
+        for norm in norms:
+            norm.double()
+            with torch.no_grad():
+                norm.weight.copy_(torch.arange(5.0))
+                norm.bias.fill_(0.5)
+        generator = torch.Generator().manual_seed(0)
+        x, slope = (torch.randn(shape, generator=generator).double() + 3 for _ in range(2))
+        rows = group.rows(7)
+        own, whole = x[rows].requires_grad_(), x.clone().requires_grad_()
+        with SynchronizedBatchNorms():
+            y = norms[0](own)
+        expected = norms[1](whole)
+        (y * slope[rows]).sum().backward()
+        (expected * slope).sum().backward()
+        assert own.grad is not None
+        assert whole.grad is not None
+        found[f"{name} value"] = distance(y.detach(), expected.detach()[rows])
+        found[f"{name} gradient"] = distance(own.grad, whole.grad[rows])
+        sums = [joined(p.grad for p in norm.parameters()) for norm in norms]
+        dist.all_reduce(sums[0])
+        found[f"{name} parameters"] = distance(*sums)
+        states = [joined(norm.state_dict().values()) for norm in norms]
+        found[f"{name} statistics"] = distance(*states)
+        with SynchronizedBatchNorms():
+            y = norms[0].eval()(x)
+        found[f"{name} in eval mode"] = distance(y.detach(), norms[1].eval()(x).detach())
+    return found
 
 
 def make_units() -> list[CohortUnit]:

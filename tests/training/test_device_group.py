@@ -14,8 +14,8 @@ BOUND = 1e-6  # of a distance, relative; what is left of float64 is far below it
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Processes]:
-    with processes(2) as both:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with processes(tmp_path_factory.mktemp("two")) as both:
         yield both
 
 
@@ -60,6 +60,11 @@ def test_a_batch_that_is_too_small_is_trained_on_as_a_whole(two: Processes) -> N
 def test_without_synchronisation_batchnorm_normalises_by_the_own_rows(two: Processes) -> None:
     for far in two.run(sliced_training.distance_from_separate_rows):
         assert far <= BOUND
+
+
+def test_a_synchronised_batchnorm_is_that_of_the_whole_batch(two: Processes) -> None:
+    for found in two.run(sliced_training.batch_norm_distances):
+        assert {key: far for key, far in found.items() if not far <= 1e-12} == {}
 
 
 def test_lockstep_has_the_bits_of_training_alone(two: Processes) -> None:

@@ -33,6 +33,9 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
     context.forget_sources()
     uri = units[0].specs[0].config.tracking.uri
     show(list(_measured(units, context)), console, copied=uri is not None)
+    if any(unit.specs[0].config.trainer.devices > 1 for unit in units):
+        line = "Timed on one device: on the trainer.devices of a cohort it takes less time."
+        console.print(line, style="dim", highlight=False)
 
 
 def _measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
