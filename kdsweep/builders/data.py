@@ -1,6 +1,6 @@
 """Data sets, the training stream and the splits to evaluate on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -15,7 +15,7 @@ from kdsweep.config.targets import target_fault
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
-from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.pipeline.stream import Stream, all_rows, evaluation_batches
 from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import Augmentation, LabelledImages, Source, UsesCache
 from kdsweep.errors import CollectedErrors, UserError
@@ -110,8 +110,13 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
         raise
 
 
-def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
-    """The cohort's stream of training batches."""
+def build_stream(
+    config: RunConfig,
+    dataset: Dataset,
+    device: str,
+    rows: Callable[[int], slice] = all_rows,
+) -> Stream:
+    """The cohort's stream of training batches, with the pixels of some rows of each."""
     augment, mix, strong = build_augmentation(config.dataset.augment)
     with naming_key("trainer.batch_size"):
         return Stream(
@@ -125,6 +130,7 @@ def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
             mean=dataset.mean,
             std=dataset.std,
             device=device,
+            rows=rows,
         )
 
 

@@ -57,6 +57,8 @@ class TrainerConfig:
     threads: Any = 1  # a number, or auto
     grad_clip: float | None = None
     test_curve: bool = False
+    devices: int = 1
+    sync_batchnorm: bool = False
 
 
 @dataclass

@@ -144,8 +144,9 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
-    for key in ("epochs", "batch_size"):
+    for key in ("epochs", "batch_size", "devices"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    found += _device_problems(f"{prefix}trainer", trainer)
     found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
     found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
@@ -157,6 +158,15 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
         found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
+
+
+def _device_problems(key: str, trainer: dict[str, Any]) -> list[str]:
+    """Batches that are too small to be split: BatchNorm cannot process a single image."""
+    devices, size = trainer["devices"], trainer["batch_size"]
+    if not 1 < devices <= MOST["devices"] or size < 1:
+        return []
+    allowed = f"at least {2 * devices} with {key}.devices={devices}, two images for each"
+    return _unless(size >= 2 * devices, f"{key}.batch_size", size, allowed)
 
 
 def _thread_problems(key: str, threads: Any) -> list[str]:

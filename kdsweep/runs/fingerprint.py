@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdsweep.builders.own_source import with_sources
+from kdsweep.config.added_keys import without_added
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
@@ -42,7 +43,7 @@ def fingerprint(
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     augment = augment_identity(values["dataset"]["augment"])
     identity["dataset"] = {**values["dataset"], "source": source, "root": None, "augment": augment}
-    identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
+    identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
     identity["student"] = student_identity(values["student"], digests)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.builders.data import refuse_options
-from kdsweep.builders.device import resolve_device
+from kdsweep.builders.device import refuse_devices, resolve_device
 from kdsweep.builders.losses import build_objective
 from kdsweep.builders.models import refuse_model_options
 from kdsweep.builders.optimizers import refuse_optimizer
@@ -158,6 +158,7 @@ def _refuse_trainer(config: RunConfig) -> None:
     errors = CollectedErrors()
     with errors.of():
         resolve_device(config.trainer.device)
+        refuse_devices(config.trainer)
     with errors.of():
         refuse_optimizer(config)
     errors.raise_if_any()

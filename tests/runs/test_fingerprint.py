@@ -41,6 +41,8 @@ def mark(compose: Compose):
             ["loss=fitnet", "loss.fitnet.pairs=[[hidden1,pool]]"],
         ),
         (["trainer.device=auto"], ["trainer.device=cpu"]),
+        ([], ["trainer.devices=1", "trainer.sync_batchnorm=true"]),
+        ([], ["teacher.trainer.devices=1", "teacher.trainer.sync_batchnorm=true"]),
         ([], ["tracking=none"]),
         ([], ["tracking.experiment=other"]),
         ([], ["cache.gib=0", "cache.folder=elsewhere"]),
@@ -77,6 +79,8 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["schedule=cosine"],
         ["trainer.epochs=3"],
         ["trainer.threads=2"],
+        ["trainer.devices=2"],
+        ["teacher.trainer.devices=2"],
         ["trainer.precision=bf16"],
         ["dataset=fake"],
         ["dataset.split_seed=1"],
@@ -92,6 +96,11 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
 )
 def test_another_run(mark, words: list[str]) -> None:
     assert mark(*words) != mark()
+
+
+def test_the_batchnorms_of_several_devices_count(mark) -> None:
+    assert mark("trainer.devices=2") != mark("trainer.devices=3")
+    assert mark("trainer.devices=2", "trainer.sync_batchnorm=true") != mark("trainer.devices=2")
 
 
 def test_another_kind_of_device_is_another_run(mark, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,9 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
     uri = units[0].specs[0].config.tracking.uri
     groups = [group for _, group in measure_kinds(units, context)]
     show(groups, console, copied=uri is not None)
+    if any(unit.specs[0].config.trainer.devices > 1 for unit in units):
+        line = "Timed on one device: on the trainer.devices of a cohort it takes less time."
+        console.print(line, style="dim", highlight=False)
 
 
 def measure_kinds(

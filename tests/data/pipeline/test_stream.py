@@ -22,7 +22,7 @@ def labelled(num_images=50):
     return LabelledImages(images, torch.arange(num_images) % 7)
 
 
-def stream(data=None, batch_size=8, seed=0, augment=None, operations=0):
+def stream(data=None, batch_size=8, seed=0, augment=None, operations=0, **options):
     augment = augment or Augment(crop_padding=2, flip=True)
     return Stream(
         data or labelled(),
@@ -32,6 +32,7 @@ def stream(data=None, batch_size=8, seed=0, augment=None, operations=0):
         strong=StrongView(augment, operations),
         mean=MEAN,
         std=STD,
+        **options,
     )
 
 
@@ -56,6 +57,26 @@ def test_every_image_comes_once_but_a_lonely_last_one(num_images, batch_size):
     assert batch_size == 1 or sizes[-1] > 1
     lonely = batch_size > 1 and num_images % batch_size == 1
     assert len(set(seen)) == len(seen) == num_images - lonely
+
+
+@pytest.mark.parametrize("mix", [BatchMixer(), BatchMixer(mixup=1.0, cutmix=1.0)])
+@pytest.mark.parametrize("operations", [0, 2])
+def test_rows_are_those_of_the_whole_batches(mix, operations):
+    whole = stream(mix=mix, operations=operations)
+    parts = [
+        stream(mix=mix, operations=operations, rows=lambda count, first=first: slice(*first(count)))
+        for first in (lambda count: (0, count - 1), lambda count: (count - 1, count))
+    ]
+    for batch, *own in zip(*(one.epoch(1) for one in (whole, *parts)), strict=True):
+        assert torch.equal(torch.cat([part.images for part in own]), batch.images)
+        if operations:
+            assert torch.equal(torch.cat([part.strong for part in own]), batch.strong)
+        for part in own:
+            assert torch.equal(part.labels, batch.labels)
+            assert torch.equal(part.index, batch.index)
+            assert bool(mix) == (part.mixed is not None)
+            if mix:
+                assert torch.equal(part.mixed.labels, batch.mixed.labels)
 
 
 def test_labels_and_index_belong_to_the_images():
