@@ -21,7 +21,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.images import MODES
 from kdsweep.tracking.mlflow.model_files import CLASS, IMAGE, PROBABILITIES, PROBABILITY
 
-# One of them is imported in a process that answers requests of others.
+# A process that serves a model has imported one of these modules.
 SERVERS = ("mlflow.pyfunc.scoring_server.app", "mlflow.pyfunc.scoring_server.stdin_server")
 
 

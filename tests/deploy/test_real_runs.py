@@ -107,8 +107,8 @@ def test_a_thousand_images_real_and_broken(bundle: Path, tmp_path: Path) -> None
     picture = str(tmp_path / "confusion.png")
     result = CliRunner().invoke(app, [*words, "--confusion", picture])
     assert result.exit_code == 1
-    answered = [line.split(",")[0] for line in result.stdout.splitlines()[1:]]
-    assert answered == real
+    classified = [line.split(",")[0] for line in result.stdout.splitlines()[1:]]
+    assert classified == real
     named = {line.partition(": ")[0] for line in result.stderr.splitlines()}
     assert set(broken) <= named
     assert "100 of 1,000 images could not be read" in result.stderr

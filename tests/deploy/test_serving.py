@@ -40,7 +40,7 @@ def as_file(pixels: NDArray[np.uint8], form: str) -> bytes:
     return file.getvalue()
 
 
-def ask(address: str, payload: Any) -> list[dict[str, Any]]:
+def predict(address: str, payload: Any) -> list[dict[str, Any]]:
     request = urllib.request.Request(
         f"{address}/invocations",
         json.dumps(payload).encode(),
@@ -67,7 +67,7 @@ def payload(number: int, pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
     return chosen, pixels if number % len(requests) > 2 else content
 
 
-def test_a_real_server_gives_the_answers_of_kdsweep(
+def test_a_real_server_has_the_predictions_of_kdsweep(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = command("T=1,4", tracking=True)
@@ -88,17 +88,17 @@ def test_a_real_server_gives_the_answers_of_kdsweep(
         for number in range(REQUESTS):
             pixels = random.integers(0, 256, shape, dtype=np.uint8)
             request, image = payload(number, pixels)
-            (found,) = ask(address, request)
+            (found,) = predict(address, request)
             expected = classifier.predict(image)
             assert found["class"] == expected.labels[0]
             assert found["probabilities"] == pytest.approx(expected.probabilities[0].tolist())
         many = [base64.b64encode(as_file(pixels, "PNG")).decode()] * 3
-        assert len(ask(address, {"inputs": many})) == 3
+        assert len(predict(address, {"inputs": many})) == 3
         secret = tmp_path / "secret.png"
         Image.new("RGB", (8, 8)).save(secret)
         for bad in (str(secret), "AAAA", [1, 2]):
             with pytest.raises(urllib.error.HTTPError) as caught:
-                ask(address, {"inputs": [bad]})
+                predict(address, {"inputs": [bad]})
             assert caught.value.code == 400
             caught.value.close()
     assert channels in (1, 3)
