@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig
 
+from kdsweep.config.interpolation import raw
 from kdsweep.deploy.manifest import Manifest, read_manifest
+from kdsweep.models.quantization_aware import has_rounding
 from kdsweep.report.analysis.aggregate import cell_name, is_finished
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.find_sweep import sweep_of
@@ -40,6 +43,8 @@ class CardFacts:
         cells: how many cells its sweep has, among which it may have been chosen.
         images: of each part of the data, `train`, `val` and `test`.
         classes: on test; none if the logits were not kept (`tracking.answers`).
+        with_rounding: whether its metrics were measured with the rounding of int8, which the
+            network was trained with (`kdsweep quantize --qat`).
     """
 
     manifest: Manifest
@@ -50,6 +55,7 @@ class CardFacts:
     cells: int
     images: Mapping[str, int] = field(default_factory=dict)
     classes: Sequence[ClassAccuracy] = ()
+    with_rounding: bool = False
 
     def values(self, metric: str) -> list[float]:
         """A metric of each seed that has it."""
@@ -74,7 +80,14 @@ def card_facts(bundle: Path) -> CardFacts:
         cells=len({cell_name(row) for row in rows}),
         images={part: int(profile[part]) for part in ("train", "val", TEST) if part in profile},
         classes=_classes(folder / run_dir.PREDICTIONS),
+        with_rounding=config is not None and _has_rounding(config),
     )
+
+
+def _has_rounding(config: DictConfig) -> bool:
+    student = raw(config).get("student")
+    model = student.get("model") if isinstance(student, dict) else None
+    return isinstance(model, dict) and has_rounding(model)
 
 
 def _rows(folder: Path) -> list[ResultRow]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdsweep.common.files import read_json, write_json_atomic
-from kdsweep.common.validation import check_option, require, shown
+from kdsweep.common.validation import check_option, is_number, require, shown
 from kdsweep.deploy.preprocessing import Preprocessing, check_numbers
 from kdsweep.errors import UserError
 from kdsweep.training.arithmetic import BF16, FP32
@@ -79,6 +79,12 @@ class Manifest:
         require(are_names and len(self.classes) > 1, "classes", "at least 2 names", self.classes)
         check_option("precision", self.precision, (FP32, BF16))
         require(isinstance(self.run, Mapping), "run", "a mapping", self.run)
+        metrics = self.run.get("metrics", {})
+        are_numbers = isinstance(metrics, Mapping) and all(
+            value is None or is_number(value)  # JSON has no NaN
+            for value in metrics.values()
+        )
+        require(are_numbers, "run.metrics", "numbers by their names", metrics)
         are_named = [isinstance(one, Mapping) and "name" in one for one in self.teachers]
         require(all(are_named), "teachers", "mappings with a name", self.teachers)
         digest = self.weights_sha256

@@ -78,6 +78,8 @@ def _results(facts: CardFacts) -> str:
         if accuracy is not None:
             rows.append([f"accuracy of the teacher `{name}` on test, %", percent(accuracy)])
     table = _table(head, rows)
+    if facts.with_rounding:
+        table += "\n\nMeasured with the rounding of int8, as its int8 file computes."
     if several and facts.result.seed is not None:
         seeds = ", ".join(sorted((str(row["seed"]) for row in facts.seeds), key=int))
         table += f"\n\nSeeds {seeds}; intervals are Student's t, of the mean over seeds."
