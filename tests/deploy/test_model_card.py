@@ -100,6 +100,12 @@ def test_its_version_of_kdsweep_is_that_of_the_training() -> None:
     assert "trained by" not in model_card("student", facts(), LOAD)
 
 
+def test_metrics_with_rounding_are_named_as_such() -> None:
+    card = model_card("student", facts(with_rounding=True), LOAD)
+    assert "Measured with the rounding of int8" in card
+    assert "rounding" not in model_card("student", facts(), LOAD)
+
+
 def test_a_network_of_no_run_is_described_without_gaps() -> None:
     card = model_card("student", facts(manifest=manifest()), LOAD)
     assert "None" not in card
