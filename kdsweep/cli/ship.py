@@ -68,8 +68,8 @@ def demo(
 ) -> None:
     """Open a page on 127.0.0.1 to try a model: drop an image, compare it with its teacher.
 
-    A temperature slider shows what the teacher knows of the other classes. A model whose teacher is
-    not here is shown alone. Nothing leaves this machine.
+    A temperature slider shows how the teacher ranks the other classes. A model whose teacher is not
+    available is shown alone. Nothing leaves this machine.
     """
     from kdsweep.deploy.sources import load
     from kdsweep.deploy.teachers import teacher_if_here

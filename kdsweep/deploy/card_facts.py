@@ -35,7 +35,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """About one run.
+    """What is known of one run.
 
     Attributes:
         teacher: name -> accuracy on test, None where its run is not here.
@@ -63,7 +63,7 @@ class CardFacts:
 
 
 def card_facts(bundle: Path) -> CardFacts:
-    """Those of the run that a bundle is in; of one outside of a run what its manifest has."""
+    """The facts of the run that a bundle belongs to; outside of a run, those in its manifest."""
     manifest = read_manifest(bundle)
     folder = (bundle / os.pardir).resolve() if bundle.name == CHECKPOINT else bundle
     result, config, rows = read_result(folder), read_run_config(folder), _rows(folder)
@@ -91,7 +91,7 @@ def _has_rounding(config: DictConfig) -> bool:
 
 
 def _rows(folder: Path) -> list[ResultRow]:
-    """The finished runs of the sweep that a run is in; of one outside of a sweep its own."""
+    """The finished runs of the sweep that a run belongs to; empty outside of a sweep."""
     sweep = sweep_of(folder)
     return [] if sweep is None else [row for row in collect(sweep) if is_finished(row)]
 

@@ -60,7 +60,7 @@ class Classifier:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Of its images."""
+        """How its images are prepared."""
         return self.manifest.preprocessing
 
     def predict(self, images: Any, *, top: int = 5, batch_size: int = BATCH) -> Predictions:

@@ -53,7 +53,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_json` has written. Raises ValueError for another content."""
+        """The inverse of `to_json`. Raises ValueError for another content."""
         if content.get("format") != FORMAT:
             raise ValueError(f"format must be {FORMAT}, got {shown(content.get('format'))}")
         known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
