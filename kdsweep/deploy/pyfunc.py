@@ -44,7 +44,8 @@ class ServedClassifier:
                 base64 or bytes, a Pillow image, or numbers as a nested list, an array or a tensor,
                 (H, W), (H, W, channels) or (channels, H, W); or a path, except in a server.
 
-        Raises MlflowException, to which a server responds with status 400, for an input that is not an image.
+        Raises MlflowException for an input that is not an image; a server responds with status
+        400.
         """
         from mlflow.exceptions import MlflowException
 
