@@ -85,7 +85,6 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     for gone in ("multirun", "own", "data/train", "cache"):
         shutil.rmtree(tmp_path / gone)
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     source = run_id if download == "there" else find_bundle(run_id, Address().open)
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, source, *files],

@@ -74,7 +74,6 @@ def test_a_real_server_has_the_predictions_of_kdsweep(
     assert outcome.code == 0, outcome.err
     promote("best", "student", "champion", Address())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     classifier = kdsweep.load(CHAMPION)
     channels, height, width = classifier.preprocessing.in_shape
     random = np.random.default_rng(0)
@@ -111,7 +110,6 @@ def test_mlflow_loads_it_in_python(
     assert command("T=1,4", tracking=True).code == 0
     promote("best", "student", "champion", Address())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     model = mlflow.pyfunc.load_model(CHAMPION)
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     content, picture = as_file(pixels, "PNG"), Image.fromarray(pixels)
