@@ -21,6 +21,7 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.results_table import ResultRow, collect
 
 TEST = "test"
+ABOUT = ("name", "role", "cell", "seed", "fingerprint")  # what a manifest has of a result
 CHECKPOINT = Path(run_dir.CLASSIFIER).parent.name  # the folder of the bundle in that of a run
 
 
@@ -68,9 +69,8 @@ def card_facts(bundle: Path) -> CardFacts:
     folder = (bundle / os.pardir).resolve() if bundle.name == CHECKPOINT else bundle
     result, config, rows = read_result(folder), read_run_config(folder), _rows(folder)
     if result is None or result.fingerprint != manifest.run.get("fingerprint"):
-        known = {**manifest.run, **manifest.run.get("metrics", {})}
+        known = {key: manifest.run.get(key) for key in ABOUT} | manifest.run.get("metrics", {})
         result = RunResult.from_json({"status": "FINISHED", **known})
-    profile = ((read_run_metadata(folder) or {}).get("dataset") or {}).get("profile") or {}
     return CardFacts(
         manifest=manifest,
         result=result,
@@ -78,10 +78,19 @@ def card_facts(bundle: Path) -> CardFacts:
         teacher={str(one["name"]): _accuracy(one) for one in manifest.teachers},
         seeds=[row for row in rows if cell_name(row) == (result.cell or result.name)],
         cells=len({cell_name(row) for row in rows}),
-        images={part: int(profile[part]) for part in ("train", "val", TEST) if part in profile},
+        images=_images(folder),
         classes=_classes(folder / run_dir.PREDICTIONS),
         with_rounding=config is not None and _has_rounding(config),
     )
+
+
+def _images(folder: Path) -> dict[str, int]:
+    """The number of images in each part of the data of a run."""
+    try:
+        profile = (read_run_metadata(folder) or {})["dataset"]["profile"]
+        return {part: int(profile[part]) for part in ("train", "val", TEST) if part in profile}
+    except (KeyError, TypeError, ValueError):  # of an earlier version, or damaged
+        return {}
 
 
 def _has_rounding(config: DictConfig) -> bool:

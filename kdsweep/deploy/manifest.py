@@ -85,8 +85,9 @@ class Manifest:
             for value in metrics.values()
         )
         require(are_numbers, "run.metrics", "numbers by their names", metrics)
-        are_named = [isinstance(one, Mapping) and "name" in one for one in self.teachers]
-        require(all(are_named), "teachers", "mappings with a name", self.teachers)
+        require(
+            all(map(_is_teacher, self.teachers)), "teachers", "mappings with a name", self.teachers
+        )
         digest = self.weights_sha256
         require(digest is None or isinstance(digest, str), "weights_sha256", "a text", digest)
         if self.expects is not None:
@@ -100,6 +101,14 @@ class Manifest:
         values |= {"preprocessing": self.preprocessing.to_json(), "classes": list(self.classes)}
         content: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **values}))
         return content
+
+
+def _is_teacher(content: object) -> bool:
+    """Whether an entry of `teachers` has values that can be used."""
+    if not isinstance(content, Mapping) or "name" not in content:
+        return False
+    texts = (content.get(key, "") for key in ("name", "fingerprint", "folder", "weights"))
+    return all(isinstance(text, str) for text in texts)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

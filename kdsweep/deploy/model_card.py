@@ -4,7 +4,6 @@ Mitchell et al. 2019, Model Cards for Model Reporting, https://arxiv.org/abs/181
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
 from kdsweep.report.analysis.proportions import wilson
@@ -121,7 +120,7 @@ def _training(facts: CardFacts) -> str:
     rows = [
         ("data set", _data(facts)),
         *((key, _code(known[key])) for key in SETTINGS),
-        ("optimizer", _code(_optimizer(facts.config.get("optimizer") or {}) or None)),
+        ("optimizer", _code(_optimizer(facts.config.get("optimizer")) or None)),
         ("seed", _code(run.get("seed"))),
         ("precision", _code(facts.manifest.precision)),
         ("input", _input(facts)),
@@ -148,7 +147,9 @@ def _data(facts: CardFacts) -> str:
     return _code(facts.manifest.run.get("dataset")) + (f" ({images} images)" if images else "")
 
 
-def _optimizer(config: Mapping[str, Any]) -> str:
+def _optimizer(config: object) -> str:
+    if not isinstance(config, Mapping):
+        return ""
     name = str(config.get("_target_", "")).rpartition(".")[2]
     rest = [f"{k}={v}" for k, v in config.items() if not k.startswith("_")]
     return " ".join([name, *rest]).strip()
