@@ -1,6 +1,7 @@
 """What models cost to run."""
 
 import io
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from kdsweep.deploy.bench.batches import Speed, measure_speed
 from kdsweep.deploy.bench.bench import BenchRow, bench, draw, show, to_json
 from kdsweep.deploy.bench.cost import num_macs, num_parameters
 from kdsweep.deploy.bench.peak_memory import peak_bytes
+from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import dataset_of_run, images_of_dataset, random_images
 from kdsweep.deploy.export.export import write_onnx
@@ -60,12 +62,9 @@ def test_batches_that_take_too_long_are_not_measured(monkeypatch: pytest.MonkeyP
     assert list(found["fast"].seconds) == [1, 4, 16, 64, 256]
 
 
-@pytest.fixture
-def of_run(tmp_path: Path, compose: Compose, monkeypatch: pytest.MonkeyPatch) -> Classifier:
-    """A classifier of a run on made images, whose record of its accuracy is wrong."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(batches, "SIZES", (1, 4))
-    monkeypatch.setattr(batches, "SECONDS", 0.01)
+@pytest.fixture(scope="module")
+def run_on_made_images(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path:
+    """The folder of a run with its ONNX file, whose record of its accuracy is wrong."""
     config = compose(
         "dataset=fake",
         "dataset.source.shape=[1,8,8]",
@@ -75,7 +74,21 @@ def of_run(tmp_path: Path, compose: Compose, monkeypatch: pytest.MonkeyPatch) ->
     )
     dataset = build_dataset(resolve_config(config).dataset, "cpu")
     manifest = small_manifest(MLP, dataset.class_names, Preprocessing.of(dataset))
-    return classifier_of_run(tmp_path / "0", config, manifest)
+    folder = tmp_path_factory.mktemp("run")
+    classifier = classifier_of_run(folder, config, manifest)
+    (folder / "deploy").mkdir()
+    write_onnx(folder / "deploy/model.onnx", classifier, random_images(classifier))
+    return folder
+
+
+@pytest.fixture
+def of_run(run_on_made_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
+    """The classifier of a copy of the run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(batches, "SIZES", (1, 4))
+    monkeypatch.setattr(batches, "SECONDS", 0.01)
+    shutil.copytree(run_on_made_images, "0")
+    return read_bundle(tmp_path / "0/checkpoint")
 
 
 def accuracy_of(classifier: Classifier, sign: int) -> float:
@@ -97,8 +110,6 @@ def negate(path: Path, target: Path) -> None:
 def test_each_file_is_run_on_the_test_set_for_its_accuracy(of_run: Classifier) -> None:
     """The record of `kdsweep quantize` is not read: here it is another program's."""
     folder = Path("0/deploy")
-    folder.mkdir()
-    write_onnx(folder / "model.onnx", of_run, random_images(of_run))
     negate(folder / "model.onnx", folder / "int8-static.onnx")
     (folder / "int8-dynamic.onnx").write_bytes(b"<html>")
     (folder / "quantize.json").write_text("[1]")
