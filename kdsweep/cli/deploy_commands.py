@@ -9,6 +9,7 @@ from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable,
 
 if TYPE_CHECKING:
     from kdsweep.deploy.classifier import Classifier
+    from kdsweep.report.sources.address import Address
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=NAMED_MODEL)]
 OwnImages = Annotated[
@@ -48,6 +49,7 @@ def export(
     from kdsweep.deploy.evaluation_images import images_to_compare
     from kdsweep.deploy.export.export import ExportOptions, show
     from kdsweep.deploy.export.export import export as write
+    from kdsweep.report.sources.address import Address
 
     with user_errors():
         options = ExportOptions(format, output, preprocess, opset)
@@ -55,7 +57,7 @@ def export(
         refuse_unwritable("--output", options.path(classifier).parent)
         compared, why = images_to_compare(classifier, images)
         _note(why)
-        found = write(classifier, options, compared)
+        found = write(classifier, options, compared, Address(uri, experiment))
     show(found, Console())
 
 
@@ -119,18 +121,19 @@ def quantize(
         folder = output or deploy_folder(classifier)
         refuse_unwritable("--output", folder)
         calibrated, measured = images_for(classifier, options, images, split, calibration_images)
-        aware = None if qat is None else _aware(classifier, qat)
-        learned_from = (
-            teacher_if_here(classifier, Address(uri, experiment).open) if teacher else None
+        address = Address(uri, experiment)
+        aware = None if qat is None else _aware(classifier, qat, address)
+        learned_from = teacher_if_here(classifier, address.open) if teacher else None
+        found = make(
+            classifier, folder, options, calibrated, measured, aware, learned_from, address
         )
-        found = make(classifier, folder, options, calibrated, measured, aware, learned_from)
     show(found, Console())
 
 
-def _aware(classifier: "Classifier", epochs: int) -> "Classifier":
+def _aware(classifier: "Classifier", epochs: int, address: "Address") -> "Classifier":
     from kdsweep.sweep.qat.train import train_aware
 
-    return train_aware(classifier, epochs)
+    return train_aware(classifier, epochs, address)
 
 
 def bench(
@@ -159,8 +162,8 @@ def bench(
 ) -> None:
     """Measure latency, throughput and memory of models and their teachers, in torch and ONNX.
 
-    int8 files that `kdsweep quantize` has written are measured, too. All models are timed in turns:
-    only figures of the same table can be compared.
+    int8 files that `kdsweep quantize` has written are measured, too. Each file is run on the test
+    set for its accuracy. All models are timed in turns: compare latencies within a table.
     """
     import json
 
@@ -174,12 +177,13 @@ def bench(
 
     with user_errors():
         use_threads(threads)
-        models = named_models(sources, Address(uri, experiment), teachers=teacher)
+        address = Address(uri, experiment)
+        models = named_models(sources, address, teachers=teacher)
         picture = plot or deploy_folder(models[0][1]) / "bench.png"
         refuse_unwritable("--plot", picture.parent)
         rows = measure(models, memory=memory)
         draw(rows, picture)
-        record_bench(models, rows, picture)
+        record_bench(models, rows, picture, address)
     if as_json:
         typer.echo(json.dumps(to_json(rows), indent=2))
     else:

@@ -15,16 +15,16 @@ from kdsweep.cli.options import NAMED_MODEL, Experiment, Uri, refuse_unwritable,
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdsweep.deploy.answer_formats import Layout
     from kdsweep.deploy.classifier import Classifier
+    from kdsweep.deploy.prediction_formats import Layout
 
-BROKEN = 1  # exit code if an image could not be read
+UNREADABLE = 1  # exit code if an image could not be read
 CONFUSION = Path("confusion.png")
 MODEL, TEACHER = "model", "teacher"
 
 
 class Format(StrEnum):
-    """Of the answers."""
+    """How predictions are written."""
 
     table = "table"
     jsonl = "jsonl"
@@ -40,13 +40,13 @@ def predict(
             help="files, folders, patterns like 'a/**/*.png', or - for a path a line on stdin",
         ),
     ],
-    form: Annotated[Format, typer.Option("--format", help="of the answers")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="of the predictions")] = Format.table,
     top: Annotated[int, typer.Option(min=1, help="classes of each image, at most")] = 3,
     output: Annotated[
-        Path | None, typer.Option(help="file for the answers, instead of stdout")
+        Path | None, typer.Option(help="file for the predictions, instead of stdout")
     ] = None,
     teacher: Annotated[
-        bool, typer.Option("--teacher", help="its teacher's answers next to those of the model")
+        bool, typer.Option("--teacher", help="also print the predictions of the model's teacher")
     ] = False,
     confusion: Annotated[
         Path, typer.Option(help="picture of the confusion, if images are in class folders")
@@ -58,8 +58,8 @@ def predict(
 ) -> None:
     """Classify images of any size and mode with a trained model, as in training's evaluation.
 
-    Images in folders that are named as classes give the accuracy and a picture of the confusion. An
-    image that cannot be read is named on stderr and left out; the exit code is 1 then.
+    If images are in folders that are named as classes, the accuracy is printed and a picture of the
+    confusion is drawn. Unreadable images are named on stderr and skipped; the exit code is then 1.
     """
     from kdsweep.deploy.sources import load
     from kdsweep.deploy.teachers import teacher_of
@@ -74,14 +74,14 @@ def predict(
             models[TEACHER] = teacher_of(models[MODEL], open_store, device)
         session = _Session(models, paths, top)
         with _opened(output) as file:
-            session.answer(form, file, batch_size)
+            session.predict(form, file, batch_size)
         session.report(confusion)
-    if session.broken:
-        raise typer.Exit(BROKEN)
+    if session.unreadable:
+        raise typer.Exit(UNREADABLE)
 
 
 def _paths(images: Sequence[str]) -> list[str]:
-    """The path of each image. Raises UserError if there is none."""
+    """The paths of all images. Raises UserError if there are none."""
     from kdsweep.deploy.image_paths import image_paths
     from kdsweep.errors import UserError
 
@@ -93,7 +93,7 @@ def _paths(images: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file for the answers, else stdout."""
+    """The file for the predictions; stdout without one."""
     from kdsweep.errors import UserError
 
     if output is None:
@@ -108,7 +108,7 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 class _Session:
-    """Answers, what is known of them, and lines about them on stderr."""
+    """Writes predictions, counts their accuracy, and reports on stderr."""
 
     def __init__(self, models: dict[str, "Classifier"], paths: list[str], top: int) -> None:
         from rich.console import Console
@@ -120,16 +120,16 @@ class _Session:
         self.console = Console(stderr=True)
         self.label_of = ClassFolders(models[MODEL].classes).label_of
         self.scores = Scores(models[MODEL].classes, list(models))
-        self.broken = 0
+        self.unreadable = 0
 
-    def answer(self, form: Format, file: TextIO, batch_size: int) -> None:
-        """Write a line for each image, and name those that are broken."""
+    def predict(self, form: Format, file: TextIO, batch_size: int) -> None:
+        """Write a line for each image; name unreadable ones on stderr."""
         from kdsweep.common.pacing import with_lines
-        from kdsweep.deploy.answer_formats import FORMATS
-        from kdsweep.deploy.predict import Answer, predict_files
+        from kdsweep.deploy.predict import FilePrediction, predict_files
+        from kdsweep.deploy.prediction_formats import FORMATS
 
         for name, model in self.models.items():
-            self._say(
+            self._print(
                 f"{name}: {', '.join(filter(None, map(model.source.get, ('name', 'folder'))))}"
             )
         lines = FORMATS[form.value](self._layout())
@@ -140,29 +140,29 @@ class _Session:
         )
         with _progress(self.console, bars=not file.isatty()):
             for one in with_lines(found, "images", total=len(self.paths)):
-                if not isinstance(one, Answer):
-                    self.broken += 1
-                    self._say(f"{one.file}: {one.reason}")
+                if not isinstance(one, FilePrediction):
+                    self.unreadable += 1
+                    self._print(f"{one.file}: {one.reason}")
                     continue
                 file.write(f"{lines.line(one)}\n")
                 if (label := self.label_of(one.file)) is not None:
                     self.scores.add(one, label)
 
     def report(self, picture: Path) -> None:
-        """The accuracy, if there are images in class folders, and how many were broken."""
+        """Print the accuracy, if images are in class folders, and the number of unreadable ones."""
         if self.scores.count:
             for name in self.models:
                 acc = self.scores.accuracy(name)
-                self._say(
+                self._print(
                     f"{name}: accuracy {acc:.2%} of {self.scores.count:,} images in class folders"
                 )
             self.scores.draw(MODEL, picture)
-            self._say(f"confusion {picture}")
-        if self.broken:
-            self._say(f"{self.broken:,} of {len(self.paths):,} images could not be read")
+            self._print(f"confusion {picture}")
+        if self.unreadable:
+            self._print(f"{self.unreadable:,} of {len(self.paths):,} images could not be read")
 
     def _layout(self) -> "Layout":
-        from kdsweep.deploy.answer_formats import Layout
+        from kdsweep.deploy.prediction_formats import Layout
 
         has_labels = any(self.label_of(path) is not None for path in self.paths)
         return Layout(
@@ -173,7 +173,7 @@ class _Session:
             label_of=self.label_of if has_labels else None,
         )
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         from kdsweep.tracking.printing import print_line
 
         print_line(self.console, line)
@@ -181,7 +181,7 @@ class _Session:
 
 @contextmanager
 def _progress(console: "Console", *, bars: bool) -> Iterator[None]:
-    """A bar on a terminal, lines elsewhere; neither where the answers are on the terminal."""
+    """A bar on a terminal, lines elsewhere; neither if predictions go to the terminal."""
     from kdsweep.common import pacing
     from kdsweep.tracking.bars import WorkBar, new_bars
     from kdsweep.tracking.printing import print_line, printed

@@ -66,10 +66,10 @@ def demo(
     uri: Uri = None,
     experiment: Experiment = None,
 ) -> None:
-    """Open a page on 127.0.0.1 to try a model: drop an image, see its teacher's answer next to it.
+    """Open a page on 127.0.0.1 to try a model: drop an image, compare it with its teacher.
 
-    A temperature slider shows what the teacher knows of the other classes. A model whose teacher is
-    not here is shown alone. Nothing leaves this machine.
+    A temperature slider shows how the teacher ranks the other classes. A model whose teacher is not
+    available is shown alone. Nothing leaves this machine.
     """
     from kdsweep.deploy.sources import load
     from kdsweep.deploy.teachers import teacher_if_here

@@ -25,7 +25,13 @@ def only_hydra(config: DictConfig) -> DictConfig:
 
 
 def _reduced(config: DictConfig, dropped: list[str]) -> DictConfig:
-    """A copy without some keys: they are not copied either, which would take half of the time."""
+    """A copy without some keys, which are not copied either.
+
+    This reads a private attribute, because no public function does it: `OmegaConf.masked_copy`
+    copies in Python and takes several times as long, and a node that is removed and assigned again
+    is a copy. `tests/config/test_copying.py` checks what is assumed of OmegaConf here: that
+    `_content` is the dict of a config's nodes.
+    """
     nodes = config.__dict__["_content"]
     config.__dict__["_content"] = {key: nodes[key] for key in nodes if key not in dropped}
     try:

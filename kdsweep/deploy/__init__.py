@@ -7,9 +7,9 @@
 - bundle: write_bundle, read_bundle
 - sources: find_bundle, load
 - classifier: Classifier
-- source_run: the run that a classifier is of
+- source_run: the run that a classifier belongs to
 - predictions: Predictions, Prediction
-- evaluation_images: what a classifier and files made of it are compared on
+- evaluation_images: the images on which a classifier and files made of it are compared
 - export: `kdsweep export`; quantize: `kdsweep quantize`; bench: `kdsweep bench`
 - runtimes, timing: how models are run, and timed in turns
 - run_record: files and figures, kept with the run

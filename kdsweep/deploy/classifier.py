@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
+from json import JSONDecodeError
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from kdsweep.deploy.images import ImageError, ImageLike, as_list, names_of_files
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.deploy.predictions import Predictions
 from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.errors import UserError
 from kdsweep.training.arithmetic import autocast
 
 BATCH = 64  # images of a forward pass, by default: memory does not grow with their number
@@ -48,9 +50,13 @@ class Classifier:
         """
         # By name: the module imports this one, and an extra.
         hub = import_module("kdsweep.deploy.hub")
-        loaded: Classifier = hub.PretrainedClassifier.from_pretrained(
-            repository, **options
-        ).classifier
+        try:
+            pretrained = hub.PretrainedClassifier.from_pretrained(repository, **options)
+        except JSONDecodeError as error:
+            raise UserError(
+                f"the repository must have a config.json in JSON, got {repository}: {error}"
+            ) from error
+        loaded: Classifier = pretrained.classifier
         return loaded
 
     @property
@@ -60,7 +66,7 @@ class Classifier:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Of its images."""
+        """How its images are prepared."""
         return self.manifest.preprocessing
 
     def predict(self, images: Any, *, top: int = 5, batch_size: int = BATCH) -> Predictions:

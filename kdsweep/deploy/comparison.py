@@ -21,7 +21,7 @@ TEACHER, STUDENT = "teacher", "student"
 
 
 @dataclass(frozen=True)
-class Seen:
+class NetworkOutput:
     """What a network has computed for one image.
 
     ``logits``: (C,); ``milliseconds``: the median of some forward passes, without preprocessing.
@@ -39,12 +39,12 @@ class Seen:
         return found
 
 
-def see(models: Mapping[str, Classifier], image: Any) -> list[Seen]:
+def outputs_of(models: Mapping[str, Classifier], image: Any) -> list[NetworkOutput]:
     """What each model computes for an image. Raises ImageError if it cannot be read."""
-    return [_seen(role, model, image) for role, model in models.items()]
+    return [_output(role, model, image) for role, model in models.items()]
 
 
-def _seen(role: str, model: Classifier, image: Any) -> Seen:
+def _output(role: str, model: Classifier, image: Any) -> NetworkOutput:
     pixels = model.preprocessing.pixels(image)[None]
     seconds, logits = [], model.logits_of_pixels(pixels)  # the first pass is slower
     for _ in range(TIMED):
@@ -52,7 +52,7 @@ def _seen(role: str, model: Classifier, image: Any) -> Seen:
         logits = model.logits_of_pixels(pixels)
         seconds.append(time.perf_counter() - start)
     size = sum(parameter.numel() for parameter in model.module.parameters())
-    return Seen(role, _name(model), logits[0], size, 1000 * statistics.median(seconds))
+    return NetworkOutput(role, _name(model), logits[0], size, 1000 * statistics.median(seconds))
 
 
 def _name(model: Classifier) -> str:
@@ -60,7 +60,7 @@ def _name(model: Classifier) -> str:
     return str(run.get("student") or model.source.get("name") or "")
 
 
-def comparison(found: Sequence[Seen], classes: Sequence[str], temperature: float) -> str:
+def comparison(found: Sequence[NetworkOutput], classes: Sequence[str], temperature: float) -> str:
     """A table in HTML: a row of bars for each of the most probable classes, a column a network."""
     if not found:
         return '<p class="kd-empty">Drop an image on the left.</p>'
@@ -77,7 +77,7 @@ def comparison(found: Sequence[Seen], classes: Sequence[str], temperature: float
     )
 
 
-def _head(one: Seen, classes: Sequence[str]) -> str:
+def _head(one: NetworkOutput, classes: Sequence[str]) -> str:
     label = escape(classes[int(one.logits.argmax())])
     return (
         f"<th class='{one.role}'><span class='kd-role'>{one.role}</span>"
@@ -107,7 +107,7 @@ def _percent(value: float) -> str:
 
 
 def _remark(
-    found: Sequence[Seen],
+    found: Sequence[NetworkOutput],
     columns: Sequence[Sequence[float]],
     classes: Sequence[str],
     temperature: float,

@@ -5,20 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.comparison import Seen, comparison, see
+from kdsweep.deploy.comparison import NetworkOutput, comparison, outputs_of
 from kdsweep.deploy.images import ImageError
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = (
-    "False"  # before it is imported: it would send what is used
-)
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # set before the import: gradio would report usage
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
 HOST = "127.0.0.1"
-HOTTEST = 20.0
-MOST_BYTES = "50mb"
-KEPT_SECONDS = 3600  # for which an image that was dropped stays on disk
+MAX_TEMPERATURE = 20.0
+MAX_FILE_SIZE = "50mb"
+KEPT_SECONDS = 3600  # for which an uploaded image is kept on disk
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif"]
 
 CSS = """
@@ -47,24 +45,24 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
     """The page, not yet served. ``models``: `teacher`, if there is one, and `student`."""
     classes = models["student"].classes
 
-    def classify(path: str | None, temperature: float) -> tuple[list[Seen], str]:
+    def classify(path: str | None, temperature: float) -> tuple[list[NetworkOutput], str]:
         if path is None:
             return [], comparison([], classes, temperature)
         try:
-            found = see(models, path)
+            found = outputs_of(models, path)
         except ImageError as error:
             raise gr.Error(
                 f"The image cannot be read: {error.reason}", print_exception=False
             ) from error
         return found, comparison(found, classes, temperature)
 
-    def redraw(found: list[Seen], temperature: float) -> str:
+    def redraw(found: list[NetworkOutput], temperature: float) -> str:
         return comparison(found, classes, temperature)
 
     with gr.Blocks(
         title=title, analytics_enabled=False, delete_cache=(KEPT_SECONDS,) * 2
     ) as blocks:
-        seen = gr.State([])
+        outputs = gr.State([])
         gr.Markdown(f"# {title}\n{_about(models['student'])}")
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
@@ -73,17 +71,17 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
                 )
                 temperature = gr.Slider(
                     1,
-                    HOTTEST,
+                    MAX_TEMPERATURE,
                     value=1,
                     step=0.5,
                     label="temperature T",
-                    info="a higher T shows what the teacher knows of the other classes",
+                    info="a higher T shows how the teacher ranks the other classes",
                 )
             with gr.Column(scale=3, min_width=420):
                 table = gr.HTML(comparison([], classes, 1))
-        image.change(classify, [image, temperature], [seen, table], api_visibility="private")
+        image.change(classify, [image, temperature], [outputs, table], api_visibility="private")
         temperature.change(
-            redraw, [seen, temperature], table, api_visibility="private", show_progress="hidden"
+            redraw, [outputs, temperature], table, api_visibility="private", show_progress="hidden"
         )
     built: gr.Blocks = blocks
     return built
@@ -103,7 +101,7 @@ def serve(
         server_port=port,
         share=False,
         quiet=True,
-        max_file_size=MOST_BYTES,
+        max_file_size=MAX_FILE_SIZE,
         prevent_thread_lock=not wait,
         **options,
     )

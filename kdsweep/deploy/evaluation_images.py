@@ -1,6 +1,6 @@
-"""The images that a classifier and what is made of it are compared on.
+"""The images on which a classifier and the files made of it are compared.
 
-Those of the run's own data set, as it was split; else of a folder; else random pixels.
+They are those of the run's data set, split as in training, of a folder, or random pixels.
 """
 
 from collections.abc import Iterator
@@ -34,8 +34,8 @@ class EvaluationImages:
     """N images of the size that a network takes.
 
     Attributes:
-        name: what they are, in words.
-        split: that of the run's data set; None for other images.
+        name: a description, such as `the 300 validation images of digits`.
+        split: of the run's data set; None for other images.
         images: uint8 (N, channels, H, W).
         labels: (N,) int64; None if they are not known.
     """
@@ -53,8 +53,8 @@ class EvaluationImages:
         """The pixels, first to last, uint8 (B, channels, H, W)."""
         return in_order(self.images, size)
 
-    def first(self, count: int) -> "EvaluationImages":
-        """At most ``count`` of them, at even distances: they may be in the order of classes."""
+    def evenly_spaced(self, count: int) -> "EvaluationImages":
+        """At most ``count`` of them, from all parts: they may be in the order of classes."""
         if count >= len(self):
             return self
         index = torch.linspace(0, len(self) - 1, count).long()
@@ -119,7 +119,7 @@ def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
 
 
 def random_images(classifier: Classifier, count: int = RANDOM) -> EvaluationImages:
-    """Random pixels, always the same."""
+    """Random pixels, the same in every call."""
     generator = torch.Generator().manual_seed(0)
     shape = (count, *classifier.preprocessing.in_shape)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
@@ -132,8 +132,8 @@ def images_to_compare(
     """The images to compare on, and why they are not those of the run's data set, if they are not.
 
     Args:
-        folder: of the user's own images, which are taken if it is given.
-        split: of the run's data set; without validation images its training images.
+        folder: of images to use instead of those of the run.
+        split: of the run's data set; training images if it has no validation images.
     """
     if folder is not None:
         return images_of_folder(folder, classifier), None

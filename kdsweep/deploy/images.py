@@ -29,9 +29,9 @@ WHITE_OF_16_BITS = 65535
 
 
 class ImageError(DataError):
-    """What was given as an image is none, or is damaged.
+    """An object that was given as an image is not one, or is damaged.
 
-    ``name``: its path, or what it is; ``reason``: why it cannot be read.
+    ``name``: its path, or its type; ``reason``: why it cannot be read.
     """
 
     def __init__(self, name: str, error: Exception) -> None:
@@ -42,7 +42,7 @@ class ImageError(DataError):
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a format that is read, or a damaged one"
+        return "it is not an image of a supported format, or it is damaged"
     return (isinstance(error, OSError) and error.strerror) or error_reason(error)
 
 
@@ -61,7 +61,7 @@ def as_list(images: Any) -> list[ImageLike]:
 
 
 def name_of(image: ImageLike) -> str:
-    """The image for messages: its path, else what it is."""
+    """The name of an image in messages: its path, or its type."""
     if isinstance(image, str | PathLike):
         return escape_unprintable(str(image))
     if isinstance(image, np.ndarray | Tensor):
@@ -72,7 +72,7 @@ def name_of(image: ImageLike) -> str:
 
 @contextmanager
 def opened(image: ImageLike) -> Iterator[Image.Image]:
-    """The image opened with Pillow, as data sets open theirs. Whatever fails is an ImageError."""
+    """The image opened with Pillow, as data sets do. Raises ImageError for any failure."""
     try:
         if isinstance(image, Image.Image):
             yield image
@@ -83,7 +83,7 @@ def opened(image: ImageLike) -> Iterator[Image.Image]:
         else:
             with Image.open(_file(image), formats=image_formats()) as file:
                 yield file
-    except Exception as error:  # Pillow passes on whatever a format's parser raises
+    except Exception as error:  # Pillow passes on any error of a format's parser
         raise ImageError(name_of(image), error) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdsweep.common.files import read_json, write_json_atomic
-from kdsweep.common.validation import check_option, require, shown
+from kdsweep.common.validation import check_option, is_number, require, shown
 from kdsweep.deploy.preprocessing import Preprocessing, check_numbers
 from kdsweep.errors import UserError
 from kdsweep.training.arithmetic import BF16, FP32
@@ -53,7 +53,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_json` has written. Raises ValueError for another content."""
+        """The inverse of `to_json`. Raises ValueError for another content."""
         if content.get("format") != FORMAT:
             raise ValueError(f"format must be {FORMAT}, got {shown(content.get('format'))}")
         known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
@@ -79,8 +79,15 @@ class Manifest:
         require(are_names and len(self.classes) > 1, "classes", "at least 2 names", self.classes)
         check_option("precision", self.precision, (FP32, BF16))
         require(isinstance(self.run, Mapping), "run", "a mapping", self.run)
-        are_named = [isinstance(one, Mapping) and "name" in one for one in self.teachers]
-        require(all(are_named), "teachers", "mappings with a name", self.teachers)
+        metrics = self.run.get("metrics", {})
+        are_numbers = isinstance(metrics, Mapping) and all(
+            value is None or is_number(value)  # JSON has no NaN
+            for value in metrics.values()
+        )
+        require(are_numbers, "run.metrics", "numbers by their names", metrics)
+        require(
+            all(map(_is_teacher, self.teachers)), "teachers", "mappings with a name", self.teachers
+        )
         digest = self.weights_sha256
         require(digest is None or isinstance(digest, str), "weights_sha256", "a text", digest)
         if self.expects is not None:
@@ -94,6 +101,14 @@ class Manifest:
         values |= {"preprocessing": self.preprocessing.to_json(), "classes": list(self.classes)}
         content: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **values}))
         return content
+
+
+def _is_teacher(content: object) -> bool:
+    """Whether an entry of `teachers` has values that can be used."""
+    if not isinstance(content, Mapping) or "name" not in content:
+        return False
+    texts = (content.get(key, "") for key in ("name", "fingerprint", "folder", "weights"))
+    return all(isinstance(text, str) for text in texts)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -4,7 +4,6 @@ Mitchell et al. 2019, Model Cards for Model Reporting, https://arxiv.org/abs/181
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
 from kdsweep.report.analysis.proportions import wilson
@@ -78,6 +77,8 @@ def _results(facts: CardFacts) -> str:
         if accuracy is not None:
             rows.append([f"accuracy of the teacher `{name}` on test, %", percent(accuracy)])
     table = _table(head, rows)
+    if facts.with_rounding:
+        table += "\n\nMeasured with the rounding of int8, as its int8 file computes."
     if several and facts.result.seed is not None:
         seeds = ", ".join(sorted((str(row["seed"]) for row in facts.seeds), key=int))
         table += f"\n\nSeeds {seeds}; intervals are Student's t, of the mean over seeds."
@@ -119,7 +120,7 @@ def _training(facts: CardFacts) -> str:
     rows = [
         ("data set", _data(facts)),
         *((key, _code(known[key])) for key in SETTINGS),
-        ("optimizer", _code(_optimizer(facts.config.get("optimizer") or {}) or None)),
+        ("optimizer", _code(_optimizer(facts.config.get("optimizer")) or None)),
         ("seed", _code(run.get("seed"))),
         ("precision", _code(facts.manifest.precision)),
         ("input", _input(facts)),
@@ -146,7 +147,9 @@ def _data(facts: CardFacts) -> str:
     return _code(facts.manifest.run.get("dataset")) + (f" ({images} images)" if images else "")
 
 
-def _optimizer(config: Mapping[str, Any]) -> str:
+def _optimizer(config: object) -> str:
+    if not isinstance(config, Mapping):
+        return ""
     name = str(config.get("_target_", "")).rpartition(".")[2]
     rest = [f"{k}={v}" for k, v in config.items() if not k.startswith("_")]
     return " ".join([name, *rest]).strip()

@@ -21,6 +21,7 @@ from kdsweep.deploy.architecture import NETWORKS, described, expectation, refuse
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, write_manifest
 from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.errors import UserError
+from kdsweep.models.quantization_aware import has_rounding
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.tracking.metadata import read_result, read_run_config
 from kdsweep.tracking.result import RESULT_KEYS, RunResult
@@ -127,6 +128,8 @@ def _manifest(
     teachers: tuple[Mapping[str, Any], ...],
 ) -> Manifest:
     sources = own_sources(config.student.model)
+    # The manifest describes a network without rounding; with it, it has other metrics.
+    kept = () if has_rounding(config.student.model) else EVALUATED
     return Manifest(
         model=described(config.student.model, dataset.image_shape, dataset.num_classes),
         classes=dataset.class_names,
@@ -138,7 +141,7 @@ def _manifest(
             "student": config.student.name,
             "dataset": config.dataset.name,
             **({"sources": sources} if sources else {}),
-            "metrics": {key: metrics[key] for key in EVALUATED if key in metrics},
+            "metrics": {key: metrics[key] for key in kept if key in metrics},
         },
         teachers=teachers,
         **expectation(model),

@@ -14,16 +14,16 @@ from kdsweep.deploy.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the classifiers predict for a file, each in its place."""
+class FilePrediction:
+    """The predictions of several classifiers for one file, in the order of the classifiers."""
 
     file: str
     predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A file that is no image, or a damaged one."""
+class UnreadableFile:
+    """A file that is not an image, or is damaged."""
 
     file: str
     reason: str
@@ -35,13 +35,15 @@ def predict_files(
     *,
     top: int,
     batch_size: int = BATCH,
-) -> Iterator[Answer | Broken]:
-    """An answer of each file, in order. An image is read once by classifiers that share how.
+) -> Iterator[FilePrediction | UnreadableFile]:
+    """The predictions for each file, in order.
+
+    Classifiers with equal preprocessing share the decoded pixels.
 
     Args:
-        classifiers: at least one; their classes are the same.
-        top: classes in `Prediction.top`, at most.
-        batch_size: images that are in memory at a time.
+        classifiers: at least one; all have the same classes.
+        top: maximum length of `Prediction.top`.
+        batch_size: number of images in memory at a time.
     """
     remaining = iter(paths)
     while chunk := list(islice(remaining, batch_size)):
@@ -50,7 +52,7 @@ def predict_files(
 
 def _of_chunk(
     paths: Sequence[str], classifiers: Sequence[Classifier], top: int
-) -> Iterator[Answer | Broken]:
+) -> Iterator[FilePrediction | UnreadableFile]:
     read: dict[Preprocessing, list[Tensor | ImageError]] = {}
     for one in classifiers:
         if one.preprocessing not in read:
@@ -62,9 +64,13 @@ def _of_chunk(
         Predictions(_logits(one, read[one.preprocessing], rows), one.manifest.classes, files, top)
         for one in classifiers
     ]
-    answers = map(Answer, files, zip(*predictions, strict=True))
+    classified = map(FilePrediction, files, zip(*predictions, strict=True))
     for path, reason in zip(paths, reasons, strict=True):
-        yield Broken(path, reason.reason) if isinstance(reason, ImageError) else next(answers)
+        yield (
+            UnreadableFile(path, reason.reason)
+            if isinstance(reason, ImageError)
+            else next(classified)
+        )
 
 
 def _is_error(found: object) -> bool:

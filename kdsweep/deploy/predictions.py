@@ -1,4 +1,4 @@
-"""What a classifier answers. B images, C classes."""
+"""The predictions of a classifier. Shapes: B images, C classes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """That of one image: its most probable class, and the most probable ones in order."""
+    """The most probable classes of one image."""
 
-    file: str | None  # the image's path, if it was given by one
-    label: str
+    file: str | None  # path of the image, if it was given as a path
+    label: str  # the most probable class
     probability: float  # in [0, 1]
     top: tuple[tuple[str, float], ...]  # classes and probabilities, the most probable first
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions(Sequence[Prediction]):
-    """Those of B images, in their order; a sequence of `Prediction`."""
+    """The predictions for B images, in order: a sequence of `Prediction`."""
 
     logits: Tensor  # (B, C) float32, on the CPU
     classes: tuple[str, ...]
     files: tuple[str | None, ...]
-    top: int = 5  # classes in `Prediction.top`, at most
+    top: int = 5  # maximum length of `Prediction.top`
 
     @property
     def probabilities(self) -> Tensor:

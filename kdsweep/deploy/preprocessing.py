@@ -67,14 +67,14 @@ class Preprocessing:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
-        """That of the images of a data set."""
+        """The preprocessing of a data set."""
         channels, height, width = dataset.image_shape
         crop, white = dataset.decoding
         return cls(channels, (height, width), tuple(dataset.mean), tuple(dataset.std), crop, white)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_json` has written. Raises ValueError or TypeError for other content."""
+        """The inverse of `to_json`. Raises ValueError or TypeError for other content."""
         known: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in content.items()
@@ -93,7 +93,7 @@ class Preprocessing:
     def pixels(self, image: ImageLike) -> Tensor:
         """The image's pixels, uint8 (channels, H, W), not normalised.
 
-        Raises ImageError if it is none, or damaged.
+        Raises ImageError if it is not an image, or damaged.
         """
         with opened(image) as file:
             decoded = decode_opened(file, self._format).pixels

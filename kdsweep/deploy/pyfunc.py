@@ -21,7 +21,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.images import MODES
 from kdsweep.tracking.mlflow.model_files import CLASS, IMAGE, PROBABILITIES, PROBABILITY
 
-# One of them is imported in a process that answers requests of others.
+# A process that serves a model has imported one of these modules.
 SERVERS = ("mlflow.pyfunc.scoring_server.app", "mlflow.pyfunc.scoring_server.stdin_server")
 
 
@@ -44,7 +44,8 @@ class ServedClassifier:
                 base64 or bytes, a Pillow image, or numbers as a nested list, an array or a tensor,
                 (H, W), (H, W, channels) or (channels, H, W); or a path, except in a server.
 
-        Raises MlflowException, to which a server responds with status 400, for what is no image.
+        Raises MlflowException for an input that is not an image; a server responds with status
+        400.
         """
         from mlflow.exceptions import MlflowException
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kdsweep.builders.checkpoints import DOWNLOADS
 from kdsweep.common.text import error_reason, shorten
@@ -176,9 +176,17 @@ def _ensure_name(store: MLflowStore, name: str) -> None:
 
 def _show_in_models_tab(store: MLflowStore, version: "ModelVersion", model_id: str) -> None:
     """Have the model's page name the version, as `mlflow.register_model` does."""
-    tags = store.client.get_logged_model(model_id).tags
-    listed = json.loads(tags.get(VERSIONS_TAG) or "[]")
+    listed = _listed(store.client.get_logged_model(model_id).tags.get(VERSIONS_TAG))
     own = {"name": version.name, "version": str(version.version)}
-    if own not in [{**one, "version": str(one["version"])} for one in listed]:
+    if own not in [{**one, "version": str(one.get("version"))} for one in listed]:
         value = json.dumps([*listed, own])
         store.client.set_logged_model_tags(model_id, {VERSIONS_TAG: value})
+
+
+def _listed(tag: str | None) -> list[dict[str, Any]]:
+    """The versions in MLflow's tag; those that can be read, if others have written to it."""
+    try:
+        content = json.loads(tag or "[]")
+    except ValueError:
+        return []
+    return [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []

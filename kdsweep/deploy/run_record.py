@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kdsweep.common.files import write_json_atomic
+from kdsweep.common.passwords import redact_password
 from kdsweep.common.text import first_line
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.source_run import NO_RUN, address_of, run_folder, run_id_of
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.deployed import FOLDER, PREFIX
 from kdsweep.tracking.metadata import read_result
@@ -26,6 +28,7 @@ def record(
     facts: Mapping[str, object],
     metrics: Mapping[str, float | None],
     files: Iterable[Path],
+    address: Address | None = None,
 ) -> str:
     """Keep facts and files about a run's classifier; returns where, as a sentence.
 
@@ -34,6 +37,7 @@ def record(
 
     Args:
         metrics: by their names without `deploy/`; those that are None are left out.
+        address: the MLflow store, by default that of the run.
     """
     folder = run_folder(classifier)
     if folder is None:
@@ -46,7 +50,10 @@ def record(
         return f"recorded in {_short(path)}; the run is not in MLflow"
     known = {f"{PREFIX}{key}": value for key, value in metrics.items() if value is not None}
     try:
-        store = MLflowStore.existing(*address_of(folder).resolved())
+        store = MLflowStore.existing(*address_of(folder, address).resolved())
+        if not store.has_run(run_id):
+            where = redact_password(store.uri)
+            return f"recorded in {_short(path)}; the MLflow store {where} has no run {run_id}"
         result = read_result(folder)
         last = max(((result and result.epochs) or 1) - 1, 0)
         logged = store.client.get_run(run_id).data.metrics

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kdsweep.common.text import error_reason
 from kdsweep.deploy.evaluation_images import EvaluationImages
 from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.errors import UserError
 from kdsweep.training.arithmetic import NetworkKind
 
 IMAGES = "images"  # the name of the input of an ONNX file
@@ -50,19 +52,29 @@ def fast_torch_runtime(module: nn.Module, preprocessing: Preprocessing) -> Runti
     return run
 
 
-def onnx_runtime(path: Path, threads: int | None = None) -> Runtime:
-    """An ONNX file in ONNX Runtime on the CPU; by default with as many threads as torch has.
+def onnx_runtime(path: Path, name: Path | None = None) -> Runtime:
+    """An ONNX file in ONNX Runtime on the CPU, with as many threads as torch has.
 
     The input is normalised images, or what the file takes instead of them.
+
+    Args:
+        name: of the file in messages; by default its path.
+
+    Raises UserError if it is damaged, or has an operator that ONNX Runtime has no kernel for.
     """
     runtime = import_deploy("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    session = runtime.InferenceSession(
-        str(path), sess_options=options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = runtime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime has an exception type for each status
+        raise UserError(
+            f"{name or path} must be a model that ONNX Runtime can run: {error_reason(error)}"
+        ) from error
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         (outputs,) = session.run(None, {IMAGES: images})

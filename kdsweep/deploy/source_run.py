@@ -1,4 +1,4 @@
-"""The run that a classifier is of: its folder, its id in MLflow, and the store that has it."""
+"""The run that a classifier belongs to: its folder, its id in MLflow, and the store that has it."""
 
 from collections.abc import Mapping
 from pathlib import Path

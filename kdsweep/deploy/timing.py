@@ -1,16 +1,16 @@
-"""The time of calls that are compared with each other, whatever else the machine does.
+"""The time of calls that are compared with each other, on a machine that may be busy.
 
-All are timed in turns, so that a load that comes and goes meets each of them; only ratios of
-figures from one such measurement can be compared.
+All are timed in turns, so that a varying load of the machine affects all of them alike; only
+figures of one measurement can be compared.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
 
-WARM_UP = 3  # calls that are not counted: caches fill, kernels are chosen
-TURN = 0.005  # seconds of the calls of one turn, at least: others have emptied the caches
-SECONDS = 1.0  # for each
+WARM_UP = 3  # uncounted calls, in which caches are filled and kernels chosen
+TURN = 0.005  # minimum seconds of one turn: the other calls have emptied the caches
+SECONDS = 1.0  # of measurement for each call
 LEAST_ROUNDS = 5
 
 

@@ -43,9 +43,14 @@ def QuantizationAware(
     return model
 
 
+def has_rounding(node: Mapping[str, Any]) -> bool:
+    """Whether the config node of a network is that of a `QuantizationAware` one."""
+    return node.get("_target_") == TARGET
+
+
 def without_rounding(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config node of the network in that of a `QuantizationAware` one; others as they are."""
-    if node.get("_target_") != TARGET:
+    if not has_rounding(node):
         return node
     network: Mapping[str, Any] = node["network"]
     return {key: value for key, value in network.items() if key != "_partial_"}

@@ -77,7 +77,7 @@ def test_a_broken_image_is_named_and_the_exit_code_is_1(project: Path) -> None:
     result = predict("model", "images", "missing.png", "--format", "jsonl")
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 3
-    assert "images/cat/0.png: it is no image of a format that is read" in result.stderr
+    assert "images/cat/0.png: it is not an image of a supported format" in result.stderr
     assert "missing.png: No such file or directory" in result.stderr
     assert "2 of 5 images could not be read" in result.stderr
 

@@ -3,6 +3,7 @@ import copy
 import pytest
 from omegaconf import OmegaConf, open_dict, read_write
 
+from kdsweep.config import copying
 from kdsweep.config.copying import copy_config, only_hydra, without_hydra
 
 
@@ -32,6 +33,31 @@ def test_hydra_and_the_rest_of_a_config_are_copied_separately(config):
     rest.added = 1  # a run's own config is completed
     assert OmegaConf.is_readonly(hydra.hydra)
     assert "added" not in config
+
+
+def test_content_is_the_dict_of_the_nodes(config):
+    """A private attribute of OmegaConf, which leaving out a key relies on."""
+    content = vars(config)["_content"]
+    assert type(content) is dict
+    assert list(content) == list(config)
+    assert content["hydra"] is config.hydra
+    config.T = 8
+    assert content["T"]._value() == 8
+
+
+def test_a_config_is_whole_after_a_copy_and_after_one_that_failed(config, monkeypatch):
+    before = copy.deepcopy(config)
+    without_hydra(config)
+    assert config == before
+
+    def fail(_):
+        raise RuntimeError
+
+    monkeypatch.setattr(copying, "copy_config", fail)
+    with pytest.raises(RuntimeError):
+        without_hydra(config)
+    assert config == before
+    assert OmegaConf.is_struct(config)
 
 
 def test_what_a_copy_lacks_is_not_copied(config):

@@ -87,6 +87,9 @@ def test_missing_damaged_and_other_files_are_named(bundle: Path, tmp_path: Path)
             "model._target_ must be kdsweep.models.*, got os.system",
         ),
         ({"model": {**MLP, "width": 9}, "weights_sha256": None}, "do not fit"),
+        ({"teachers": [{"name": "vgg", "folder": 7}]}, "teachers must be mappings with a name"),
+        ({"run": {"metrics": [0.5]}}, "run.metrics must be numbers by their names"),
+        ({"run": {"metrics": {"test/acc": "0.5"}}}, "run.metrics must be numbers by their names"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Path, values: dict, reason: str) -> None:

@@ -10,12 +10,12 @@ import torch
 from bundles import written
 
 from kdsweep.deploy.bundle import read_bundle
-from kdsweep.deploy.comparison import Seen, comparison, see
+from kdsweep.deploy.comparison import NetworkOutput, comparison, outputs_of
 from kdsweep.deploy.images import ImageError
 
 CLASSES = ["cat", "<dog>", "cow"]
-TEACHER = Seen("teacher", "vgg13", torch.tensor([8.0, 4.0, 0.0]), 9000, 2.0)
-STUDENT = Seen("student", "vgg8", torch.tensor([0.0, 3.0, 0.0]), 100, 1.0)
+TEACHER = NetworkOutput("teacher", "vgg13", torch.tensor([8.0, 4.0, 0.0]), 9000, 2.0)
+STUDENT = NetworkOutput("student", "vgg8", torch.tensor([0.0, 3.0, 0.0]), 100, 1.0)
 
 
 def percents(html: str) -> list[float]:
@@ -45,7 +45,7 @@ def test_a_higher_temperature_shows_more_of_the_other_classes() -> None:
 
 
 def test_only_the_most_probable_classes_are_listed() -> None:
-    many = Seen("student", "mlp", torch.arange(100.0) / 10, 1, 1.0)
+    many = NetworkOutput("student", "mlp", torch.arange(100.0) / 10, 1, 1.0)
     html = comparison([many], [f"c{n}" for n in range(100)], 1)
     assert re.findall(r"kd-class'>(c\d+)<", html) == [f"c{n}" for n in range(99, 89, -1)]
     assert "90 classes with less are not shown" in html
@@ -54,11 +54,11 @@ def test_only_the_most_probable_classes_are_listed() -> None:
 def test_an_image_is_seen_by_each_model(tmp_path: Path) -> None:
     models = {name: read_bundle(written(tmp_path / name, seed)) for seed, name in enumerate("ab")}
     image = np.zeros((6, 8, 3), np.uint8)
-    found = see(models, image)
+    found = outputs_of(models, image)
     assert [one.role for one in found] == ["a", "b"]
     for one, model in zip(found, models.values(), strict=True):
         assert torch.equal(one.logits, model.logits(image)[0])
         assert one.parameters == sum(p.numel() for p in model.module.parameters())
         assert one.milliseconds > 0
     with pytest.raises(ImageError):
-        see(models, b"none")
+        outputs_of(models, b"none")

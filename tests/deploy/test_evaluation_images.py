@@ -89,12 +89,12 @@ def test_random_pixels_are_the_same_each_time_and_are_named(tmp_path: Path) -> N
     assert torch.equal(images.images, random_images(classifier).images)
 
 
-def test_the_first_are_at_even_distances(tmp_path: Path) -> None:
+def test_a_part_of_them_is_evenly_spaced(tmp_path: Path) -> None:
     images = random_images(small_classifier(tmp_path), 9)
-    chosen = images.first(3)
+    chosen = images.evenly_spaced(3)
     assert chosen.name == "3 of 9 images of random pixels"
     assert torch.equal(chosen.images, images.images[[0, 4, 8]])
-    assert images.first(20) is images
+    assert images.evenly_spaced(20) is images
 
 
 class TestFolder:

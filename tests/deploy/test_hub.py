@@ -39,6 +39,16 @@ def test_a_pushed_model_is_loaded_from_its_folder(pushed: Path, tmp_path: Path) 
         assert (tmp_path / "copy" / name).read_bytes() == (pushed / name).read_bytes()
 
 
+def test_a_damaged_repository_is_refused_in_a_sentence(pushed: Path) -> None:
+    (pushed / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"^the repository must have a config\.json in JSON, got"):
+        kdsweep.Classifier.from_pretrained(pushed)
+    (pushed / "config.json").unlink()
+    (pushed / "classifier.json").write_text("{")
+    with pytest.raises(UserError, match=r"^SOURCE must have a classifier\.json"):
+        kdsweep.Classifier.from_pretrained(pushed)
+
+
 def test_its_files_are_those_of_the_hub(pushed: Path) -> None:
     names = {path.name for path in pushed.iterdir()}
     assert names == {"README.md", "classifier.json", "config.json", "model.safetensors"}

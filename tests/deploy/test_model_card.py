@@ -1,11 +1,12 @@
 """The model card: what it states of a run."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import manifest
+from bundles import manifest, written
 
-from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy
+from kdsweep.deploy.card_facts import CardFacts, ClassAccuracy, card_facts
 from kdsweep.deploy.model_card import model_card
 from kdsweep.report.analysis.statistics import summary
 from kdsweep.tracking.result import RunResult
@@ -98,6 +99,26 @@ def test_its_version_of_kdsweep_is_that_of_the_training() -> None:
     trained = facts(result=RunResult.from_json({**RESULT, **environment}))
     assert "| trained by | kdsweep 0.0.7 |" in model_card("student", trained, LOAD)
     assert "trained by" not in model_card("student", facts(), LOAD)
+
+
+@pytest.mark.parametrize("damage", [{"optimizer": 3}, {"optimizer": ["a"]}, {"student": 3}])
+def test_a_config_of_another_shape_is_no_error(damage: Any) -> None:
+    assert "75.00" in model_card("student", facts(config=damage), LOAD)
+
+
+def test_a_foreign_bundle_next_to_damaged_files_has_a_card(tmp_path: Path) -> None:
+    bundle = written(tmp_path / "checkpoint", run={"name": "kl", "num_params": "many"})
+    (tmp_path / "run.json").write_text('{"params": {}, "dataset": "pets"}')
+    (tmp_path / "result.json").write_text("[]")
+    (tmp_path / "config.yaml").write_text("tracking: {}\nstudent: 3\n")
+    (tmp_path / "answers.safetensors").write_bytes(b"none")
+    assert "A network: classifies images" in model_card("student", card_facts(bundle), LOAD)
+
+
+def test_metrics_with_rounding_are_named_as_such() -> None:
+    card = model_card("student", facts(with_rounding=True), LOAD)
+    assert "Measured with the rounding of int8" in card
+    assert "rounding" not in model_card("student", facts(), LOAD)
 
 
 def test_a_network_of_no_run_is_described_without_gaps() -> None:

@@ -1,4 +1,4 @@
-"""Files are answered in order and in batches; broken ones are named."""
+"""Files are classified in order and in batches; unreadable ones are named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 
 from kdsweep.deploy import predict
 from kdsweep.deploy.bundle import read_bundle
-from kdsweep.deploy.predict import Answer, Broken, predict_files
+from kdsweep.deploy.predict import FilePrediction, UnreadableFile, predict_files
 
 
 @pytest.fixture
@@ -26,16 +26,15 @@ def files(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_broken_files_are_named_in_their_place(bundle: Path, files: list[str]) -> None:
+def test_unreadable_files_are_named_in_order(bundle: Path, files: list[str]) -> None:
     classifier = read_bundle(bundle)
     found = list(predict_files(files, [classifier], top=2, batch_size=3))
     assert [one.file for one in found] == files
-    assert [type(one) for one in found] == [
-        Answer, Answer, Broken, Answer, Answer, Answer, Broken,
-    ]  # fmt: skip
+    unreadable = [row for row, one in enumerate(found) if isinstance(one, UnreadableFile)]
+    assert unreadable == [2, 6]
     expected = classifier.predict([file for row, file in enumerate(files) if row not in (2, 6)])
-    answers = [one.predictions[0] for one in found if isinstance(one, Answer)]
-    for one, other in zip(answers, expected, strict=True):
+    classified = [one.predictions[0] for one in found if isinstance(one, FilePrediction)]
+    for one, other in zip(classified, expected, strict=True):
         assert (one.file, one.label) == (other.file, other.label)
         assert one.probability == pytest.approx(other.probability, abs=1e-6)
 
@@ -69,7 +68,7 @@ def test_classifiers_that_prepare_images_alike_read_them_once(
     assert read == [7]
     found = list(predict_files(files, [one, other], top=1))
     assert read == [7, 7, 7]
-    answers = [answer for answer in found if isinstance(answer, Answer)]
-    logits = other.predict([answer.file for answer in answers])
-    assert [a.predictions[1].label for a in answers] == [one.label for one in logits]
+    classified = [one for one in found if isinstance(one, FilePrediction)]
+    expected = other.predict([one.file for one in classified])
+    assert [one.predictions[1].label for one in classified] == expected.labels
     assert not torch.equal(one.logits(files[:1]), other.logits(files[:1]))

@@ -127,7 +127,7 @@ def test_alpha_is_dropped() -> None:
     [
         ("absent.png", "absent.png: No such file or directory"),
         ("/dev/zero", "not a regular file"),
-        (b"no image", "bytes: it is no image of a format that is read"),
+        (b"no image", "bytes: it is not an image of a supported format"),
         (RGB / 100, "floating-point values must be in \\[0, 1\\], got 0 to 2.55"),
         (RGB.astype(int) + 1, "0 to 255 is allowed, got 1 to 256"),
         (np.zeros((3, 20, 20), np.uint8), r"\(H, W\) or \(H, W, channels\)"),

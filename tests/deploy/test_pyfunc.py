@@ -67,7 +67,7 @@ FORMS: dict[str, Callable[[Image.Image], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_an_image_has_the_same_answer(
+def test_every_form_of_an_image_has_the_same_prediction(
     model: ServedClassifier, bundle: Path, picture: Image.Image, form: str
 ) -> None:
     expected = read_bundle(bundle).predict(picture)[0]

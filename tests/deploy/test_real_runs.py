@@ -85,7 +85,6 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     run_id = read_json(folder / "run.json")["mlflow_run_id"]
     for gone in ("multirun", "own", "data/train", "cache"):
         shutil.rmtree(tmp_path / gone)
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     source = run_id if download == "there" else find_bundle(run_id, Address().open)
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, source, *files],
@@ -107,8 +106,8 @@ def test_a_thousand_images_real_and_broken(bundle: Path, tmp_path: Path) -> None
     picture = str(tmp_path / "confusion.png")
     result = CliRunner().invoke(app, [*words, "--confusion", picture])
     assert result.exit_code == 1
-    answered = [line.split(",")[0] for line in result.stdout.splitlines()[1:]]
-    assert answered == real
+    classified = [line.split(",")[0] for line in result.stdout.splitlines()[1:]]
+    assert classified == real
     named = {line.partition(": ")[0] for line in result.stderr.splitlines()}
     assert set(broken) <= named
     assert "100 of 1,000 images could not be read" in result.stderr

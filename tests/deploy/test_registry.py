@@ -9,7 +9,7 @@ from commands import Command, Outcome, copy_of
 
 import kdsweep
 from kdsweep.common.files import read_json, write_json_atomic
-from kdsweep.deploy.registry import promote
+from kdsweep.deploy.registry import _listed, promote
 from kdsweep.errors import UserError
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking.find_run import find_run
@@ -65,6 +65,11 @@ def test_the_alias_moves_and_a_registered_model_is_a_source(
     assert (again.version, again.is_new) == ("1", False)
     loaded = kdsweep.load("models:/student@old", uri="sqlite:///mlflow.db")
     assert loaded.manifest == kdsweep.load(first).manifest
+
+
+@pytest.mark.parametrize("tag", [None, "{", "3", '["x", {"name": "a"}]'])
+def test_a_damaged_tag_of_versions_is_no_error(tag: str | None) -> None:
+    assert _listed(tag) in ([], [{"name": "a"}])
 
 
 def test_names_that_mlflow_refuses(sweep: Outcome, store_here: Address) -> None:

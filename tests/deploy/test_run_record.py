@@ -10,6 +10,7 @@ from small_classifiers import MLP, classifier_of_run, small_classifier, small_ma
 
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.run_record import deploy_folder, record
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.mlflow.store import MLflowStore
 
 
@@ -49,6 +50,22 @@ def test_facts_metrics_and_files_are_logged_to_the_run_in_mlflow(
     names = {item.path for item in store.client.list_artifacts(run_id, "deploy")}
     assert names == {"deploy/export.json", "deploy/model.onnx"}
     assert json.loads(Path("0/deploy/export.json").read_text()) == {"opset": 20}
+
+
+def test_a_named_store_is_recorded_in(of_run: Classifier, fresh_database: Path) -> None:
+    """The run's own, mlflow.db, does not exist here."""
+    shutil.copy(fresh_database, "other.db")
+    named = Address("sqlite:///other.db")
+    store = MLflowStore.open(named.uri, "kdsweep")
+    note("0" * 32)
+    outcome = record(of_run, "export", {}, {"x": 1.0}, [], named)
+    assert outcome.startswith("recorded in 0/deploy/export.json; the MLflow store sqlite:///")
+    assert outcome.endswith(f"other.db has no run {'0' * 32}")
+    run_id = store.create_run(name="kl", parent_id=None, tags={}, params={})
+    note(run_id)
+    assert record(of_run, "export", {}, {"x": 1.0}, [], named).startswith("logged to the run")
+    assert store.client.get_run(run_id).data.metrics == {"deploy/x": 1.0}
+    assert not Path("mlflow.db").exists()
 
 
 def test_without_mlflow_the_facts_are_in_the_folder(of_run: Classifier) -> None:

@@ -40,7 +40,7 @@ def as_file(pixels: NDArray[np.uint8], form: str) -> bytes:
     return file.getvalue()
 
 
-def ask(address: str, payload: Any) -> list[dict[str, Any]]:
+def predict(address: str, payload: Any) -> list[dict[str, Any]]:
     request = urllib.request.Request(
         f"{address}/invocations",
         json.dumps(payload).encode(),
@@ -67,14 +67,13 @@ def payload(number: int, pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
     return chosen, pixels if number % len(requests) > 2 else content
 
 
-def test_a_real_server_gives_the_answers_of_kdsweep(
+def test_a_real_server_has_the_predictions_of_kdsweep(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = command("T=1,4", tracking=True)
     assert outcome.code == 0, outcome.err
     promote("best", "student", "champion", Address())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     classifier = kdsweep.load(CHAMPION)
     channels, height, width = classifier.preprocessing.in_shape
     random = np.random.default_rng(0)
@@ -88,17 +87,17 @@ def test_a_real_server_gives_the_answers_of_kdsweep(
         for number in range(REQUESTS):
             pixels = random.integers(0, 256, shape, dtype=np.uint8)
             request, image = payload(number, pixels)
-            (found,) = ask(address, request)
+            (found,) = predict(address, request)
             expected = classifier.predict(image)
             assert found["class"] == expected.labels[0]
             assert found["probabilities"] == pytest.approx(expected.probabilities[0].tolist())
         many = [base64.b64encode(as_file(pixels, "PNG")).decode()] * 3
-        assert len(ask(address, {"inputs": many})) == 3
+        assert len(predict(address, {"inputs": many})) == 3
         secret = tmp_path / "secret.png"
         Image.new("RGB", (8, 8)).save(secret)
         for bad in (str(secret), "AAAA", [1, 2]):
             with pytest.raises(urllib.error.HTTPError) as caught:
-                ask(address, {"inputs": [bad]})
+                predict(address, {"inputs": [bad]})
             assert caught.value.code == 400
             caught.value.close()
     assert channels in (1, 3)
@@ -111,7 +110,6 @@ def test_mlflow_loads_it_in_python(
     assert command("T=1,4", tracking=True).code == 0
     promote("best", "student", "champion", Address())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     model = mlflow.pyfunc.load_model(CHAMPION)
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     content, picture = as_file(pixels, "PNG"), Image.fromarray(pixels)

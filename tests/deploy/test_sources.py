@@ -9,6 +9,7 @@ from bundles import written
 from commands import Command, Outcome, copy_of
 
 import kdsweep
+from kdsweep.builders.device import resolve_device
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.data.fake import Fake
 from kdsweep.deploy.classifier import Classifier
@@ -161,10 +162,21 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "got best, and multirun holds no sweep" in refused("best")
 
 
-def test_an_unknown_device_is_refused(bundle: Path) -> None:
-    with pytest.raises(UserError, match=r"^--device must be auto, cpu or .* got abacus"):
-        kdsweep.load(bundle, device="abacus")
-    assert kdsweep.load(bundle, device="auto").device.type
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_the_network_is_on_the_device_and_its_logits_on_the_cpu(bundle: Path, device: str) -> None:
+    classifier = kdsweep.load(bundle, device=device)
+    assert classifier.device == torch.device(resolve_device(device))
+    assert {weight.device.type for weight in classifier.module.parameters()} == {
+        classifier.device.type
+    }
+    logits = classifier.logits(torch.zeros(2, 3, 6, 8))
+    assert (logits.device.type, logits.dtype) == ("cpu", torch.float32)
+
+
+@pytest.mark.parametrize("device", ["abacus", "meta"])
+def test_a_device_that_cannot_compute_is_refused(bundle: Path, device: str) -> None:
+    with pytest.raises(UserError, match=rf"^--device must be auto, cpu or .* got {device}"):
+        kdsweep.load(bundle, device=device)
 
 
 OF_EVERY_KIND = {

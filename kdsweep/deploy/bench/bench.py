@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kdsweep.deploy.bench.accuracy import AccuracyOnTest
 from kdsweep.deploy.bench.batches import Speed, measure_speed
 from kdsweep.deploy.bench.contenders import Contender, contenders_of
 from kdsweep.deploy.bench.cost import num_macs, num_parameters
@@ -17,6 +18,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.run_record import record
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.tradeoff import TradeoffPoint, draw_tradeoff
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.deployed import BENCH, TORCH
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class BenchRow:
     parameters: int
     macs: int
     num_bytes: int
-    accuracy: float | None  # on the test set, in [0, 1]
+    accuracy: float | None  # on the test set, in [0, 1]; None if the set is not here
     speed: Speed
     peak_memory: int | None  # bytes, with the best batch
 
@@ -74,14 +76,17 @@ def bench(models: Sequence[tuple[str, Classifier]], *, memory: bool = True) -> l
             {one.name: one.run for one in contenders},
             {one.name: one.classifier.preprocessing.in_shape for one in contenders},
         )
-        return [_row(one, speeds[one.name], memory=memory) for one in contenders]
+        on_test = AccuracyOnTest()
+        return [_row(one, speeds[one.name], on_test, memory=memory) for one in contenders]
 
 
-def _row(contender: Contender, speed: Speed, *, memory: bool) -> BenchRow:
+def _row(contender: Contender, speed: Speed, on_test: AccuracyOnTest, *, memory: bool) -> BenchRow:
     classifier = contender.classifier
     shape = classifier.preprocessing.in_shape
     kind = "torch" if contender.runtime == TORCH else "onnx"
-    peak = None
+    accuracy, peak = on_test.measure(classifier, contender.run), None
+    if accuracy is None and contender.runtime == TORCH:
+        accuracy = on_test.recorded(classifier)
     if memory and contender.path is not None:
         peak = peak_bytes(kind, contender.path, speed.best_batch, shape)
     return BenchRow(
@@ -90,7 +95,7 @@ def _row(contender: Contender, speed: Speed, *, memory: bool) -> BenchRow:
         num_parameters(classifier.module),
         num_macs(classifier.module, classifier.preprocessing),
         contender.num_bytes,
-        contender.accuracy,
+        accuracy,
         speed,
         peak,
     )
@@ -110,9 +115,15 @@ def draw(rows: Sequence[BenchRow], path: Path) -> None:
 
 
 def record_bench(
-    models: Sequence[tuple[str, Classifier]], rows: Sequence[BenchRow], plot: Path
+    models: Sequence[tuple[str, Classifier]],
+    rows: Sequence[BenchRow],
+    plot: Path,
+    address: Address | None = None,
 ) -> None:
-    """Keep the table and the plot with the run of each classifier."""
+    """Record the table and the plot with the run of each classifier.
+
+    ``address``: the MLflow store, by default that of each run.
+    """
     facts = to_json(rows)
     for name, classifier in models:
         metrics: dict[str, float | None] = {}
@@ -121,7 +132,7 @@ def record_bench(
                 key = row.runtime.replace(" ", "_")
                 metrics[f"{key}/latency_ms"] = 1000 * row.speed.latency
                 metrics[f"{key}/images_per_second"] = row.speed.throughput
-        record(classifier, BENCH, facts, metrics, [plot] if plot.is_file() else [])
+        record(classifier, BENCH, facts, metrics, [plot] if plot.is_file() else [], address)
 
 
 def to_json(rows: Sequence[BenchRow]) -> dict[str, Any]:

@@ -73,14 +73,14 @@ def compare(
         run: the file; with ``inside`` on pixels (B, H, W, channels), returning probabilities.
     """
     network = torch_runtime(classifier.module)
-    ours: list[NDArray[np.float32]] = []
-    theirs: list[NDArray[np.float32]] = []
+    of_network: list[NDArray[np.float32]] = []
+    of_file: list[NDArray[np.float32]] = []
     for pixels in images.batches():
         inputs = normalized(classifier.preprocessing, pixels)
         logits = network(inputs)
-        ours.append(softmax(logits) if inside else logits)
-        theirs.append(run(channels_last(pixels) if inside else inputs))
-    expected, found = np.concatenate(ours), np.concatenate(theirs)
+        of_network.append(softmax(logits) if inside else logits)
+        of_file.append(run(channels_last(pixels) if inside else inputs))
+    expected, found = np.concatenate(of_network), np.concatenate(of_file)
     size = float(np.abs(expected).max())
     return Check(
         images=images.name,

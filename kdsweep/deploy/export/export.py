@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kdsweep.common.files import atomic_write
+from kdsweep.common.text import error_reason
 from kdsweep.common.validation import check_option
 from kdsweep.deploy.bundle import read_bundle, write_bundle
 from kdsweep.deploy.classifier import Classifier
@@ -21,6 +22,7 @@ from kdsweep.deploy.export.onnx_file import (
     OPSETS,
     PROBABILITIES,
     describe,
+    is_of,
     metadata,
     to_onnx,
 )
@@ -29,6 +31,7 @@ from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.run_record import deploy_folder, record
 from kdsweep.deploy.runtimes import onnx_runtime, torch_runtime
 from kdsweep.errors import UserError
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.deployed import EXPORT
 
 if TYPE_CHECKING:
@@ -76,8 +79,15 @@ class Export:
     recorded: str
 
 
-def export(classifier: Classifier, options: ExportOptions, images: EvaluationImages) -> Export:
+def export(
+    classifier: Classifier,
+    options: ExportOptions,
+    images: EvaluationImages,
+    address: Address | None = None,
+) -> Export:
     """Write a classifier in a format, compare it with the network on images, and record both.
+
+    ``address``: the MLflow store to record in, by default that of the run.
 
     Raises UserError, and keeps no file, if the network cannot be exported or the file has other
     outputs than the network.
@@ -98,7 +108,8 @@ def export(classifier: Classifier, options: ExportOptions, images: EvaluationIma
         f"{key}/largest_difference": check.largest_difference,
         f"{key}/bytes": num_bytes,
     }
-    return Export(path, num_bytes, check, record(classifier, name, facts, metrics, files))
+    recorded = record(classifier, name, facts, metrics, files, address)
+    return Export(path, num_bytes, check, recorded)
 
 
 def write_onnx(
@@ -119,28 +130,20 @@ def write_onnx(
     def opened(draft: Path) -> Callable[..., Any]:
         try:
             onnx.checker.check_model(str(draft), full_check=True)
-            return onnx_runtime(draft)
-        except Exception as error:  # of onnx or of ONNX Runtime
-            raise UserError(f"{path} must be a model that ONNX Runtime can run: {error}") from error
+        except Exception as error:  # of the checker or of protobuf
+            raise UserError(f"{path} must be a valid ONNX model: {error_reason(error)}") from error
+        return onnx_runtime(draft, path)
 
     return _write_checked(path, content, opened, classifier, images, inside)
 
 
 def ensure_onnx(path: Path, classifier: Classifier, images: EvaluationImages) -> None:
-    """An ONNX file as of `write_onnx`; one of the same weights and input that is there stays."""
-    if not (path.is_file() and _is_of(path, classifier)):
-        write_onnx(path, classifier, images)
+    """Write an ONNX file as `write_onnx` does, unless one of the same network is there.
 
-
-def _is_of(path: Path, classifier: Classifier) -> bool:
-    """Whether an ONNX file describes itself as this network, with normalised images as input.
-
-    It was compared with the network when it was written.
+    That one was compared with the network when it was written. A damaged file is replaced.
     """
-    expected = metadata(classifier, inside=False)
-    known = {item.key: item.value for item in import_deploy("onnx").load(str(path)).metadata_props}
-    same = ("weights_sha256", "images", "preprocessing", "classes")
-    return "weights_sha256" in expected and all(known.get(k) == expected[k] for k in same)
+    if not is_of(path, classifier):
+        write_onnx(path, classifier, images)
 
 
 def _write_onnx(

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
+from kdsweep.common.notices import warn_once
+from kdsweep.common.text import error_reason
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.export.graph import BATCH, refusing, silenced
 from kdsweep.deploy.packages import import_deploy, require_packages
@@ -69,6 +72,25 @@ def describe(model: "ModelProto", classifier: Classifier, *, inside: bool) -> No
     helper = import_deploy("onnx.helper")
     helper.set_model_props(model, metadata(classifier, inside=inside))
     model.producer_name = "kdsweep"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of an ONNX file; empty if it is missing or damaged."""
+    onnx = import_deploy("onnx")
+    try:
+        return {item.key: item.value for item in onnx.load(str(path)).metadata_props}
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # of protobuf
+        warn_once(f"{path} is passed over: {error_reason(error)}", path.absolute())
+        return {}
+
+
+def is_of(path: Path, classifier: Classifier) -> bool:
+    """Whether an ONNX file describes itself as this network, with normalised images as input."""
+    expected, known = metadata(classifier, inside=False), read_metadata(path)
+    same = ("weights_sha256", "images", "preprocessing", "classes")
+    return "weights_sha256" in expected and all(known.get(k) == expected[k] for k in same)
 
 
 def metadata(classifier: Classifier, *, inside: bool) -> dict[str, str]:

@@ -5,19 +5,22 @@ output channel of a weight, and one for each activation.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from kdsweep.common.text import error_reason
 from kdsweep.deploy.export.graph import silenced
+from kdsweep.deploy.export.onnx_file import read_metadata
 from kdsweep.deploy.packages import import_deploy
 from kdsweep.deploy.runtimes import IMAGES
 from kdsweep.errors import UserError
 
 MINMAX = "minmax"
 CALIBRATIONS = {MINMAX: "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+CALIBRATION = "calibration"  # in the metadata of a file: how it was calibrated
 LINEAR = ["MatMul", "Gemm"]  # what dynamic quantization is for
 
 
@@ -46,9 +49,10 @@ def quantize_static(
     source: Path,
     target: Path,
     batches: Iterable[Any],
-    calibration: str = "minmax",
+    calibration: str = MINMAX,
     *,
     reduce_range: bool = False,
+    note: str = "",
 ) -> None:
     """Write an ONNX file with int8 weights and 8-bit activations (QDQ) of one in fp32.
 
@@ -57,6 +61,7 @@ def quantize_static(
         calibration: how they are read, a key of `CALIBRATIONS`. All but `minmax` keep every
             activation of all batches in memory.
         reduce_range: weights of 7 bits, for x86 CPUs without VNNI, which saturate sums of 8 bits.
+        note: how it was calibrated, in words, for the metadata of the file.
 
     Raises UserError if ONNX Runtime cannot quantize the file.
     """
@@ -79,7 +84,7 @@ def quantize_static(
             )
     finally:
         prepared.unlink(missing_ok=True)
-    _keep_metadata(source, target)
+    _keep_metadata(source, target, {CALIBRATION: note})
 
 
 def quantize_dynamic(source: Path, target: Path) -> None:
@@ -100,12 +105,11 @@ def quantize_dynamic(source: Path, target: Path) -> None:
     _keep_metadata(source, target)
 
 
-def _keep_metadata(source: Path, target: Path) -> None:
-    """ONNX Runtime drops the metadata of a file."""
+def _keep_metadata(source: Path, target: Path, added: Mapping[str, str] | None = None) -> None:
+    """Copy the metadata of a file, which ONNX Runtime drops, and add to it."""
     onnx = import_deploy("onnx")
     model = onnx.load(str(target))
-    known = {item.key: item.value for item in onnx.load(str(source)).metadata_props}
-    onnx.helper.set_model_props(model, known)
+    onnx.helper.set_model_props(model, {**read_metadata(source), **(added or {})})
     onnx.save(model, str(target))
 
 
@@ -118,9 +122,7 @@ def _quantizing() -> Iterator[None]:
     try:
         with silenced(), redirect_stdout(StringIO()):
             yield
-    except Exception as error:
-        from kdsweep.common.text import error_reason
-
+    except Exception as error:  # of ONNX Runtime, whatever it raises
         raise UserError(
             f"SOURCE must be a network that ONNX Runtime can quantize: {error_reason(error)}"
         ) from error

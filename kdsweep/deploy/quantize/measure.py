@@ -21,11 +21,12 @@ class Measured:
     """A variant in figures.
 
     Attributes:
-        num_bytes: of its files.
-        same_class: share of images with the class that the reference has, in [0, 1].
+        num_bytes: the size of its files.
+        same_class: share of images that get the same class as from the reference, in [0, 1].
         accuracy: in [0, 1]; None without labels.
         against: the reference (first) and it (second); None for the reference, and without labels.
-        seconds: of one image, the median of interleaved rounds.
+        seconds: for one image, the median of interleaved rounds.
+        calibration: how the ranges of its activations were found; None without calibration.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Measured:
     accuracy: float | None
     against: ContingencyTable | None
     seconds: float
+    calibration: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the difference and its interval in [-1, 1]."""
@@ -47,6 +49,7 @@ class Measured:
             "interval": None if table is None else list(table.interval),
             "p": None if table is None else table.p,
             "latency_ms": 1000 * self.seconds,
+            "calibration": self.calibration,
         }
 
 
@@ -74,6 +77,7 @@ def measure(
                 None if right is None else float(right.mean()),
                 against,
                 seconds[variant.name],
+                variant.calibration,
             )
         )
     return measured

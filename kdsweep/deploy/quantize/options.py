@@ -28,7 +28,7 @@ SPLITS = ("test", "val")
 def options_of(
     methods: Sequence[str], calibration: str, *, reduce_range: bool = False
 ) -> QuantizeOptions:
-    """The options, checked. Raises UserError, naming an option that is none."""
+    """The options, checked. Raises UserError for an unknown value."""
     try:
         for method in methods:
             check_option("--method", method, (*QUANTIZED, ALL))
@@ -48,8 +48,8 @@ def images_for(
 ) -> tuple[EvaluationImages, EvaluationImages]:
     """The images to calibrate on, ``count`` at most, and those to measure on.
 
-    Calibrated is on validation images, without any on training images; with a folder of the user's
-    on its images, as is measured then.
+    Calibration uses validation images, or training images if the run has no validation images.
+    With ``folder``, its images are used for both.
 
     Raises UserError if there are no images and static int8 needs some.
     """
@@ -57,7 +57,7 @@ def images_for(
         raise UserError(f"--split must be test or val, got {split}")
     if folder is not None:
         own = images_of_folder(folder, classifier)
-        return own.first(count), own
+        return own.evenly_spaced(count), own
     run = run_folder(classifier)
     try:
         if run is None:
@@ -76,4 +76,4 @@ def images_for(
     assert calibration is not None, "every data set has training images"
     if measured is None:
         raise UserError(f"--split must be test, got {split}, and the run has no validation images")
-    return calibration.first(count), measured
+    return calibration.evenly_spaced(count), measured

@@ -3,23 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kdsweep.common.files import write_json_atomic
+from kdsweep.config.validate import QUANTIZED
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
+from kdsweep.deploy.quantize.earlier import earlier_aware, earlier_variants
 from kdsweep.deploy.quantize.measure import Measured, measure
 from kdsweep.deploy.quantize.variants import (
     QAT,
     QuantizeOptions,
-    Variant,
     aware_variants,
     baselines,
     make_variants,
+    row_name,
     teacher_variant,
 )
 from kdsweep.deploy.run_record import deploy_folder, record
+from kdsweep.deploy.source_run import run_folder
+from kdsweep.report.sources.address import Address
 from kdsweep.tracking.deployed import QUANTIZE
 
 if TYPE_CHECKING:
@@ -33,7 +38,6 @@ class Quantized:
 
     folder: Path
     rows: list[Measured]
-    calibrated_on: str
     measured_on: str
     recorded: str
 
@@ -46,60 +50,86 @@ def quantize(
     images: EvaluationImages,
     aware: Classifier | None = None,
     teacher: Classifier | None = None,
+    address: Address | None = None,
 ) -> Quantized:
-    """Write what the options ask for, measure it, and record both with the classifier's run.
+    """Write what the options name, and measure it together with what earlier commands have written.
+
+    In `deploy/` of the classifier's run, files and figures are recorded with the run; a folder
+    elsewhere gets the figures, `quantize.json`, and the run is left as it is.
 
     Args:
-        aware: the same network trained further with rounding; it gets a static int8 file, too.
         folder: of the files; made if it is not there.
         calibration: from which static int8 reads the ranges of activations, never test images.
         images: what accuracies are measured on.
+        aware: the same network trained further with rounding; it gets a static int8 file, too.
         teacher: what the network learned from; it is measured, too.
+        address: the MLflow store to record in, by default that of the run.
 
     Raises UserError if a file cannot be made.
     """
+    run = run_folder(classifier)
+    is_of_run = run is not None and folder.resolve() == deploy_folder(classifier).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     variants = baselines(classifier, folder, calibration)
-    variants += make_variants(classifier, folder, options, calibration)
+    made = list(make_variants(classifier, folder, options, calibration))
+    earlier = earlier_variants(classifier, folder, without=options.methods)
+    order = [row_name(method) for method in QUANTIZED]
+    variants += sorted([*made, *earlier], key=lambda variant: order.index(variant.name))
     if aware is not None:
         variants += aware_variants(aware, options, calibration)
+    elif run is not None and is_of_run:
+        variants += earlier_aware(run)
     if teacher is not None:
         variants.append(teacher_variant(teacher))
     rows = measure(variants, classifier.preprocessing, images)
-    recorded = _record(classifier, folder, rows, (calibration, images), variants)
+    facts = _facts(classifier, rows, images)
+    written = [file for variant in (variants[1], *made) for file in variant.files]
+    if is_of_run or run is None:
+        metrics = _metrics(rows, images)
+        recorded = record(classifier, QUANTIZE, facts, metrics, written, address)
+    else:
+        write_json_atomic(folder / f"{QUANTIZE}.json", facts)
+        recorded = f"figures in {folder / QUANTIZE}.json, not logged: it is not a run's folder"
     if aware is not None:
-        own = [replace(row, name=row.name.removeprefix(QAT)) for row in rows if QAT in row.name]
-        _record(aware, deploy_folder(aware), own, (calibration, images), variants)
-    return Quantized(folder, rows, calibration.name, images.name, recorded)
+        _record_aware(aware, rows, images, address)
+    return Quantized(folder, rows, images.name, recorded)
 
 
-def _record(
-    classifier: Classifier,
-    folder: Path,
-    rows: Sequence[Measured],
-    images: tuple[EvaluationImages, EvaluationImages],
-    variants: Sequence[Variant],
-) -> str:
-    """Keep rows, and those of the files that are in a folder, with the classifier's run."""
-    calibration, measured = images
-    facts = {
-        "calibrated_on": calibration.name,
-        "measured_on": measured.name,
-        "images": len(measured),
-        "split": measured.split,
+def _record_aware(
+    aware: Classifier, rows: Sequence[Measured], images: EvaluationImages, address: Address | None
+) -> None:
+    """Record the rows and the files of a network that was trained with rounding with its run."""
+    own = [
+        replace(row, name=row.name.removeprefix(QAT)) for row in rows if row.name.startswith(QAT)
+    ]
+    files = sorted(deploy_folder(aware).glob("*.onnx"))
+    facts, metrics = _facts(aware, own, images), _metrics(own, images)
+    record(aware, QUANTIZE, facts, metrics, files, address)
+
+
+def _facts(
+    classifier: Classifier, rows: Sequence[Measured], images: EvaluationImages
+) -> dict[str, Any]:
+    """The content of `quantize.json`."""
+    return {
+        "measured_on": images.name,
+        "images": len(images),
+        "split": images.split,
         "weights_sha256": classifier.manifest.weights_sha256,
         "threads": torch.get_num_threads(),
         "rows": [row.to_json() for row in rows],
     }
+
+
+def _metrics(rows: Sequence[Measured], images: EvaluationImages) -> dict[str, float | None]:
+    """What MLflow has of the rows."""
     metrics: dict[str, float | None] = {}
     for row in rows:
         key = row.name.replace(" ", "_")
         metrics[f"{key}/bytes"] = row.num_bytes
         metrics[f"{key}/latency_ratio"] = row.seconds / rows[0].seconds
-        metrics[f"{key}/{measured.split or 'images'}_acc"] = row.accuracy
-    nearest = [folder, *(path for path in folder.iterdir() if path.is_dir())]
-    files = [file for variant in variants for file in variant.files if file.parent in nearest]
-    return record(classifier, QUANTIZE, facts, metrics, files)
+        metrics[f"{key}/{images.split or 'images'}_acc"] = row.accuracy
+    return metrics
 
 
 def show(found: Quantized, console: "Console") -> None:
@@ -108,12 +138,14 @@ def show(found: Quantized, console: "Console") -> None:
 
     print_table(console, table_of(found.rows))
     threads = torch.get_num_threads()
-    print_line(console, f"calibrated on {found.calibrated_on}; accuracy on {found.measured_on}")
+    for row in found.rows:
+        if row.calibration is not None:
+            print_line(console, f"{row.name}: calibrated by {row.calibration}")
     print_line(
         console,
-        "difference to torch fp32 in points, with its 95 % interval and McNemar's exact test;"
-        f" latency of one image with {threads} thread{'s' if threads > 1 else ''}, the median of"
-        " interleaved rounds",
+        f"accuracy on {found.measured_on}; difference to torch fp32 in points, with its 95 %"
+        f" interval and McNemar's exact test; latency of one image with {threads}"
+        f" thread{'s' if threads > 1 else ''}, the median of interleaved rounds",
     )
     print_line(console, f"files in {found.folder}; {found.recorded}")
 

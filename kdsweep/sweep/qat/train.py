@@ -4,28 +4,31 @@ from contextlib import closing
 from dataclasses import replace
 
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.source_run import run_folder
+from kdsweep.deploy.source_run import address_of, run_folder
 from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.target import RunTarget
+from kdsweep.report.sources.address import Address
 from kdsweep.runs.preflight import preflight
 from kdsweep.sweep.qat.spec import qat_spec
 from kdsweep.sweep.rerun.original import read_original
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.deployed import FOLDER
-from kdsweep.tracking.find_sweep import sweep_of
-from kdsweep.tracking.metadata import read_run_metadata, read_sweep_metadata
+from kdsweep.tracking.deployed import FOLDER, QAT_FOLDER
+from kdsweep.tracking.metadata import read_run_metadata
 from kdsweep.work.training import train
 
 DIGITS = 8  # of a fingerprint in the name of a folder
 
 
-def train_aware(classifier: Classifier, epochs: int) -> Classifier:
+def train_aware(classifier: Classifier, epochs: int, address: Address | None = None) -> Classifier:
     """The network of a run, trained further with rounding, as a run of its own (role `qat`).
 
     Its folder is in `deploy/` of the run, which is its parent in MLflow. One that has finished is
     not trained again. Its bundle holds the network without rounding.
+
+    ``address``: the MLflow store to record in, by default that of the run; none if the run is not
+    in MLflow.
 
     Raises UserError if the run cannot be trained further, RunFailed if that does not finish.
     """
@@ -37,12 +40,15 @@ def train_aware(classifier: Classifier, epochs: int) -> Classifier:
     noted = read_run_metadata(folder) or {}
     target = RunTarget(
         spec,
-        folder / FOLDER / f"qat-{spec.fingerprint[:DIGITS]}",
+        folder / FOLDER / f"{QAT_FOLDER}{spec.fingerprint[:DIGITS]}",
         noted.get("mlflow_run_id"),
     )
-    sweep = sweep_of(folder)
-    uri = (read_sweep_metadata(sweep) or {}).get("tracking_uri") if sweep else None
-    tracking = replace(spec.config.tracking, uri=uri if noted.get("mlflow_run_id") else None)
+    uri, experiment = address_of(folder, address)
+    tracking = replace(
+        spec.config.tracking,
+        uri=uri if noted.get("mlflow_run_id") else None,
+        experiment=experiment or spec.config.tracking.experiment,
+    )
     with (
         Progress(total_runs=1) as progress,
         closing(TrainingContext(tracking, progress, spec.config.cache)) as context,

@@ -1,23 +1,34 @@
 """What models cost to run."""
 
 import io
-import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import Compose
 from rich.console import Console
-from small_classifiers import MLP, small_classifier, small_manifest
+from small_classifiers import MLP, classifier_of_run, small_classifier, small_manifest
 
+from kdsweep.builders.data import build_dataset
+from kdsweep.common.notices import warn_once
+from kdsweep.config.resolve import resolve_config
 from kdsweep.deploy.bench import batches
+from kdsweep.deploy.bench.accuracy import AccuracyOnTest
 from kdsweep.deploy.bench.batches import Speed, measure_speed
 from kdsweep.deploy.bench.bench import BenchRow, bench, draw, show, to_json
 from kdsweep.deploy.bench.cost import num_macs, num_parameters
 from kdsweep.deploy.bench.peak_memory import peak_bytes
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
+from kdsweep.deploy.evaluation_images import dataset_of_run, images_of_dataset, random_images
+from kdsweep.deploy.export.export import write_onnx
+from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.deploy.runtimes import fast_torch_runtime
+
+onnx = pytest.importorskip("onnx")
 
 SPEED = Speed({1: 0.001, 16: 0.004, 256: 0.064})
 
@@ -51,26 +62,89 @@ def test_batches_that_take_too_long_are_not_measured(monkeypatch: pytest.MonkeyP
     assert list(found["fast"].seconds) == [1, 4, 16, 64, 256]
 
 
-def test_a_model_is_measured_in_torch_and_onnx_and_as_its_int8_file(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "result.json").write_text('{"status": "FINISHED"}')
-    classifier = read_bundle(tmp_path / "checkpoint")
-    shutil.copy(tmp_path / "deploy/model.onnx", tmp_path / "deploy/int8-static.onnx")
-    known = {"split": "test", "rows": [{"name": "int8 static", "accuracy": 0.4}]}
-    weights = {"weights_sha256": classifier.manifest.weights_sha256}
-    (tmp_path / "deploy/quantize.json").write_text(json.dumps(known | weights))
+@pytest.fixture(scope="module")
+def run_on_made_images(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path:
+    """The folder of a run with its ONNX file, whose record of its accuracy is wrong."""
+    config = compose(
+        "dataset=fake",
+        "dataset.source.shape=[1,8,8]",
+        "dataset.source.num_train=100",
+        "dataset.source.num_test=50",
+        "tracking=none",
+    )
+    dataset = build_dataset(resolve_config(config).dataset, "cpu")
+    manifest = small_manifest(MLP, dataset.class_names, Preprocessing.of(dataset))
+    folder = tmp_path_factory.mktemp("run")
+    classifier = classifier_of_run(folder, config, manifest)
+    (folder / "deploy").mkdir()
+    write_onnx(folder / "deploy/model.onnx", classifier, random_images(classifier))
+    return folder
+
+
+@pytest.fixture
+def of_run(run_on_made_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
+    """The classifier of a copy of the run."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(batches, "SIZES", (1, 4))
     monkeypatch.setattr(batches, "SECONDS", 0.01)
-    found = bench([("kl", classifier)], memory=False)
-    assert [(one.runtime, one.accuracy) for one in found] == [
-        ("torch fp32", 0.5),
-        ("ONNX fp32", 0.5),
-        ("int8 static", 0.4),
+    shutil.copytree(run_on_made_images, "0")
+    return read_bundle(tmp_path / "0/checkpoint")
+
+
+def accuracy_of(classifier: Classifier, sign: int) -> float:
+    """On the test images of the run."""
+    images = images_of_dataset(dataset_of_run(classifier, Path("0")), "test")
+    predicted = (sign * classifier.logits_of_pixels(images.images)).argmax(1)
+    return float((predicted == images.labels).double().mean())
+
+
+def negate(path: Path, target: Path) -> None:
+    """Write an ONNX file with the logits of another one, negated."""
+    model = onnx.load(path)
+    (last,) = (node for node in model.graph.node if "logits" in node.output)
+    last.output[list(last.output).index("logits")] = "negative"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["negative"], ["logits"]))
+    onnx.save(model, target)
+
+
+def test_each_file_is_run_on_the_test_set_for_its_accuracy(of_run: Classifier) -> None:
+    """The record of `kdsweep quantize` is not read: here it is another program's."""
+    folder = Path("0/deploy")
+    negate(folder / "model.onnx", folder / "int8-static.onnx")
+    (folder / "int8-dynamic.onnx").write_bytes(b"<html>")
+    (folder / "quantize.json").write_text("[1]")
+    right, wrong = accuracy_of(of_run, 1), accuracy_of(of_run, -1)
+    assert len({right, wrong, 0.5}) == 3
+    found = bench([("kl", of_run), ("again", of_run)], memory=False)
+    assert [(one.runtime, one.accuracy) for one in found] == 2 * [
+        ("torch fp32", right),
+        ("ONNX fp32", right),
+        ("int8 static", wrong),
     ]
-    (tmp_path / "deploy/quantize.json").write_text(json.dumps(known | {"weights_sha256": "x"}))
-    assert len(bench([("kl", classifier)], memory=False)) == 2  # of other weights
+
+
+def test_without_the_data_set_only_the_accuracy_of_the_run_is_known(
+    of_run: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_once.cache_clear()
+    path = Path("0/config.yaml")
+    path.write_text(path.read_text().replace("kdsweep.data.fake.Fake", "kdsweep.data.gone.Gone"))
+    found = bench([("kl", of_run)], memory=False)
+    assert [one.accuracy for one in found] == [0.5, None]
+    assert "is not measured: " in caplog.text
+    in_bf16 = replace(of_run, manifest=replace(of_run.manifest, precision="bf16"))
+    assert AccuracyOnTest.recorded(in_bf16) is None, "that of the network in bf16"
+
+
+def test_a_teacher_without_a_run_is_measured_on_the_images_of_its_student(
+    of_run: Classifier, tmp_path: Path
+) -> None:
+    run = fast_torch_runtime(of_run.module, of_run.preprocessing)
+    teacher = replace(of_run, source={"name": "weights.pt", "folder": str(tmp_path / "weights.pt")})
+    on_test = AccuracyOnTest()
+    assert on_test.measure(teacher, run) is None
+    expected = on_test.measure(of_run, run)
+    assert on_test.measure(teacher, run) == expected == accuracy_of(of_run, 1)
 
 
 @pytest.mark.slow

@@ -125,7 +125,8 @@ def test_the_table_has_sizes_differences_and_ratios(made: tuple[Quantized, Class
     assert "int8 static" in text
     assert "90.00" in text
     images = "200 images of random pixels"
-    assert f"calibrated on {images}; accuracy on {images}" in text
+    assert f"int8 static: calibrated by minmax on {images}" in text
+    assert f"accuracy on {images}; difference to torch fp32" in text
     assert "McNemar" in text
 
 

@@ -9,6 +9,7 @@ import pytest
 from commands import Command
 
 from kdsweep.deploy.bundle import write_bundle
+from kdsweep.deploy.card_facts import card_facts
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.quantize.options import images_for, options_of
 from kdsweep.deploy.quantize.quantize import quantize
@@ -73,6 +74,8 @@ def test_it_wins_back_at_least_half_of_what_static_int8_loses(project: Path) -> 
         ]["kdsweep.role"]
         == "qat"
     )
+    assert trained_further.manifest.run["metrics"] == {}, "those are of the network with rounding"
+    assert card_facts(Path(str(trained_further.source["folder"]))).with_rounding
     found = quantize(
         classifier, deploy_folder(classifier), options, calibration, test, trained_further
     )

@@ -1,4 +1,4 @@
-"""Answers as lines of text: a table, CSV, or JSON lines."""
+"""Predictions as lines of text: a table, CSV, or JSON lines."""
 
 import csv
 import io
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdsweep.common.text import escape_unprintable
-from kdsweep.deploy.predict import Answer
+from kdsweep.deploy.predict import FilePrediction
 from kdsweep.deploy.predictions import Prediction
 
 TEACHER = "teacher"
-MAX_WIDTH = 60  # of the files in a table: longer ones are not cut, they move their row
+MAX_WIDTH = 60  # of the file column; a longer name shifts its row and is not cut
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns are.
+    """Which columns there are.
 
     Attributes:
-        files: all that will be answered, for the width of the column.
-        classes: their names.
-        top: classes of each image, at most.
-        has_teacher: whether each answer has that of a teacher, too.
+        files: all files to classify, for the width of their column.
+        classes: the names of all classes.
+        top: maximum number of classes listed for each image.
+        has_teacher: whether each image also has the prediction of a teacher.
         label_of: the true class of a file, by its folder; None if no file has one.
     """
 
@@ -35,7 +35,7 @@ class Layout:
 
     @property
     def ranks(self) -> range:
-        """The places after the first."""
+        """The ranks after the first: 2, 3, ..., up to `top`."""
         return range(2, min(self.top, len(self.classes)) + 1)
 
 
@@ -53,36 +53,36 @@ class Csv:
         columns += [f"{TEACHER}_class", f"{TEACHER}_probability"] if layout.has_teacher else []
         return _csv_line([*columns, "label"] if layout.label_of is not None else columns)
 
-    def line(self, answer: Answer) -> str:
+    def line(self, prediction: FilePrediction) -> str:
         """The line of an image."""
-        own, *teachers = answer.predictions
-        values: list[object] = [answer.file]
+        own, *teachers = prediction.predictions
+        values: list[object] = [prediction.file]
         for name, probability in own.top:
             values += [name, _rounded(probability)]
         for teacher in teachers:
             values += [teacher.label, _rounded(teacher.probability)]
         if self._layout.label_of is not None:
-            values.append(self._layout.label_of(answer.file) or "")
+            values.append(self._layout.label_of(prediction.file) or "")
         return _csv_line(values)
 
 
 class JsonLines:
-    """An object a line: file, class, probability, top; teacher with the same; label."""
+    """One object per line: file, class, probability, top; the same for a teacher; label."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
     def header(self) -> None:
-        """None: every line is an object."""
+        """None: JSON lines have no header."""
 
-    def line(self, answer: Answer) -> str:
+    def line(self, prediction: FilePrediction) -> str:
         """The line of an image."""
-        own, *teachers = answer.predictions
-        content = {"file": answer.file, **_json(own)}
+        own, *teachers = prediction.predictions
+        content = {"file": prediction.file, **_json(own)}
         if teachers:
             content[TEACHER] = _json(teachers[0])
         if self._layout.label_of is not None:
-            content["label"] = self._layout.label_of(answer.file)
+            content["label"] = self._layout.label_of(prediction.file)
         return json.dumps(content)
 
 
@@ -101,12 +101,12 @@ class Table:
         teacher = [TEACHER] if self._layout.has_teacher else []
         return self._row("file", "class", "probability", teacher, then)
 
-    def line(self, answer: Answer) -> str:
+    def line(self, prediction: FilePrediction) -> str:
         """The line of an image."""
-        own, *teachers = answer.predictions
+        own, *teachers = prediction.predictions
         then = ", ".join(f"{name} {probability:.4f}" for name, probability in own.top[1:])
         return self._row(
-            escape_unprintable(answer.file),
+            escape_unprintable(prediction.file),
             own.label,
             f"{own.probability:.4f}",
             [f"{one.label:<{self._class}} {one.probability:.4f}" for one in teachers],
@@ -134,12 +134,12 @@ def _json(prediction: Prediction) -> dict[str, Any]:
 
 
 def _rounded(probability: float) -> float:
-    """Digits that a float32 has."""
+    """Rounded to the significant digits of a float32."""
     return float(f"{probability:.7g}")
 
 
 def _csv_line(values: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(values)
-    # File names may hold bytes that are no text.
+    # File names may contain bytes that are not valid UTF-8.
     return text.getvalue().encode("utf-8", "backslashreplace").decode()

@@ -1,12 +1,12 @@
-"""Answers as a table, CSV and JSON lines."""
+"""Predictions as a table, CSV and JSON lines."""
 
 import csv
 import json
 
 import pytest
 
-from kdsweep.deploy.answer_formats import FORMATS, Layout
-from kdsweep.deploy.predict import Answer
+from kdsweep.deploy.predict import FilePrediction
+from kdsweep.deploy.prediction_formats import FORMATS, Layout
 from kdsweep.deploy.predictions import Prediction
 
 CLASSES = ("cat", "big, dog", "eel")
@@ -18,18 +18,18 @@ def prediction(*top: tuple[str, float]) -> Prediction:
 
 OWN = prediction(("big, dog", 0.75), ("cat", 0.2))
 TEACHERS = prediction(("cat", 1 / 3), ("eel", 0.3))
-ALONE = Answer("x/a.png", (OWN,))
-BOTH = Answer("x/cat/a.png", (OWN, TEACHERS))
+ALONE = FilePrediction("x/a.png", (OWN,))
+BOTH = FilePrediction("x/cat/a.png", (OWN, TEACHERS))
 
 
-def layout(answer: Answer, labels: bool = False) -> Layout:
+def layout(one: FilePrediction, labels: bool = False) -> Layout:
     label_of = (lambda file: "cat" if "/cat/" in file else None) if labels else None
-    return Layout([answer.file], CLASSES, 2, len(answer.predictions) > 1, label_of)
+    return Layout([one.file], CLASSES, 2, len(one.predictions) > 1, label_of)
 
 
-def lines(form: str, answer: Answer, labels: bool = False) -> list[str]:
-    chosen = FORMATS[form](layout(answer, labels))
-    return [line for line in (chosen.header(), chosen.line(answer)) if line is not None]
+def lines(form: str, one: FilePrediction, labels: bool = False) -> list[str]:
+    chosen = FORMATS[form](layout(one, labels))
+    return [line for line in (chosen.header(), chosen.line(one)) if line is not None]
 
 
 def test_csv_has_a_column_for_each_value() -> None:
@@ -65,7 +65,7 @@ def test_the_table_is_aligned() -> None:
 
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_names_that_are_no_text_are_escaped(form: str) -> None:
-    (*_, line) = lines(form, Answer("a\udcff\n.png", (OWN,)))
+    (*_, line) = lines(form, FilePrediction("a\udcff\n.png", (OWN,)))
     assert line.encode("utf-8")
     if form != "csv":
         assert "\n" not in line
