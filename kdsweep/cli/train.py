@@ -55,16 +55,8 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
-    if faults := switch_faults(sys.argv[1:]):
-        sys.exit("\n".join(faults))
-    if "${" in os.getcwd():
-        sys.exit(
-            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
-        )
     try:
-        with refusals_in_sentences():
-            train()
+        run()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
         sys.exit(130)
@@ -76,6 +68,22 @@ def main() -> None:
         if (sentence := switch_error(error)) is None or _shows_tracebacks():
             raise
         sys.exit(sentence)
+
+
+def run() -> None:
+    """Train what the words of `sys.argv` name, in this process.
+
+    Raises SystemExit with a sentence for switches that no command has, and whatever ends a sweep.
+    """
+    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
+    if faults := switch_faults(sys.argv[1:]):
+        sys.exit("\n".join(faults))
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
+    with refusals_in_sentences():
+        train()
 
 
 def _terminate(number: int, frame: object) -> None:
