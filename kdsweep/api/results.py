@@ -71,7 +71,10 @@ class SweepRun:
         """Its metrics, a row an epoch: `train/loss`, `val/acc`, `lr` and so on."""
         import pandas as pd
 
-        return pd.DataFrame(self._run.history)
+        epochs: dict[int, dict[str, Any]] = {}
+        for row in self._run.history:  # test has a row of its own in the last epoch
+            epochs.setdefault(row["epoch"], {"epoch": row["epoch"]}).update(row["metrics"])
+        return pd.DataFrame(list(epochs.values()))
 
     def load(self, *, device: str = "cpu") -> "Classifier":
         """Its trained network, ready for `predict`.
