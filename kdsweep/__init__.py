@@ -8,6 +8,7 @@ The public names are imported on first use, so that `import kdsweep` needs no to
 - `Source`, `SourceData`, `LabelledImages`: what a data source implements and returns.
 - `Augmentation`: what an augmentation is called with. `Schedule`: the base class of schedules.
 - `load`: a trained model, ready for predictions; `Classifier`, `Predictions`: what it returns.
+- `sweep`: train a run, a grid or a search; `open`: an old one; `Sweep`, `SweepRun`: its results.
 - `UserError`, `RunFailed`: the errors of a sweep.
 """
 
@@ -29,10 +30,14 @@ _MODULES = {
     "Schedule": "kdsweep.training.schedule",
     "Source": "kdsweep.data.types",
     "SourceData": "kdsweep.data.types",
+    "Sweep": "kdsweep.api.results",
+    "SweepRun": "kdsweep.api.results",
     "Term": "kdsweep.losses.base.term",
     "UserError": "kdsweep.errors",
     "compute_loss": "kdsweep.losses.base.compute_loss",
     "load": "kdsweep.deploy.sources",
+    "open": "kdsweep.api.results",
+    "sweep": "kdsweep.api.train",
 }
 __all__ = ["__version__", *_MODULES]
 

@@ -57,16 +57,8 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    prepare()
-    if faults := switch_faults(sys.argv[1:]):
-        sys.exit("\n".join(faults))
-    if "${" in os.getcwd():
-        sys.exit(
-            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
-        )
     try:
-        with refusals_in_sentences():
-            train()
+        run()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
         sys.exit(130)
@@ -85,6 +77,22 @@ def prepare() -> None:
     for plugin in (GridSweeper, OfferedConfigs):  # Hydra finds plugins by entry points only
         Plugins.instance().register(plugin)
     forget_edited_modules()
+
+
+def run() -> None:
+    """Train what the words of `sys.argv` name, in this process.
+
+    Raises SystemExit with a sentence for switches that no command has, and whatever ends a sweep.
+    """
+    prepare()
+    if faults := switch_faults(sys.argv[1:]):
+        sys.exit("\n".join(faults))
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
+    with refusals_in_sentences():
+        train()
 
 
 def _terminate(number: int, frame: object) -> None:

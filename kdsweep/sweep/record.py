@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 OLD_SECONDS = 3600.0  # after which a draft in a folder that several processes share is a dead one's
 PLOTS = "plots"  # folder of a search's plots, in its own folder and in MLflow
+opened_here: list[Path] = []  # folders of the sweeps that this process has trained, in order
 OWN_FILES = (SWEEP, CSV, "optimization_results.yaml", "heatmap.png", "samples.png")
 
 
@@ -73,6 +74,7 @@ def open_sweep(
                 if known["parent_run_id"] is not None:  # nobody would know that it is there
                     store.finish(known["parent_run_id"], "FAILED")
                 raise
+    opened_here.append(folder)
     return SweepLocation(folder, known["parent_run_id"])
 
 
