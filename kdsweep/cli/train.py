@@ -53,7 +53,6 @@ def main() -> None:
     if not sys.stderr.isatty():  # libraries' bars would fill a log; `common.pacing` has lines
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _terminate)
-    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
@@ -85,6 +84,7 @@ def run() -> None:
     Raises SystemExit with a sentence for switches that no command has, and whatever ends a sweep.
     """
     prepare()
+    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     if faults := switch_faults(sys.argv[1:]):
         sys.exit("\n".join(faults))
     if "${" in os.getcwd():
