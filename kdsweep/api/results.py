@@ -1,6 +1,7 @@
 """A sweep that has been trained: its table, its answer, its report and its runs."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -76,18 +77,19 @@ class SweepRun:
             epochs.setdefault(row["epoch"], {"epoch": row["epoch"]}).update(row["metrics"])
         return pd.DataFrame(list(epochs.values()))
 
-    def load(self, *, device: str = "cpu") -> "Classifier":
+    def load(self, *, device: str = "cpu", allow: Sequence[str] = ()) -> "Classifier":
         """Its trained network, ready for `predict`.
 
         Args:
             device: `cpu`, `cuda` or `auto`.
+            allow: modules of yours whose networks may be built, as for `kdsweep.load`.
 
         Raises UserError if the run has not finished.
         """
         from kdsweep.deploy.sources import load
 
         source = self.folder or self.row["mlflow_run_id"] or self.row["fingerprint"]
-        return load(source, device=device)
+        return load(source, device=device, allow=allow)
 
     def __repr__(self) -> str:
         return f"<kdsweep run {self.name}: {self.row['status']}>"

@@ -3,11 +3,13 @@
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from commands import TINY, UNDRAWN, Outcome
 
 import kdsweep
@@ -101,3 +103,54 @@ def test_what_cannot_be_trained_is_an_error(settings: dict[str, object], sentenc
 def test_a_word_must_be_a_string() -> None:
     with pytest.raises(kdsweep.UserError, match=r"T=1,4,16, got 4"):
         kdsweep.sweep(4)  # type: ignore[arg-type]
+
+
+NET = """
+from torch import nn
+
+
+class TinyNet(nn.Module):
+    def __init__(self, in_channels, num_classes, width=4):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, width, 3)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(4 * width, num_classes)
+
+    def forward(self, images):
+        return self.head(self.pool(self.conv(images).relu()).flatten(1))
+"""
+
+
+def test_a_network_is_given_as_a_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "swept_networks.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(folder))
+    from swept_networks import TinyNet  # type: ignore[import-not-found]
+
+    words = [word for word in WORDS if not word.startswith("student.")]
+    student = partial(TinyNet, width=2)
+    swept = kdsweep.sweep(*words, student=student, **{"student.model.width": [2, 3]})
+    assert list(swept.results["status"]) == ["FINISHED"] * 2
+    assert set(swept.results["student"]) == {"tinynet"}
+    widths = [run.config["student"]["model"]["width"] for run in swept.runs]
+    assert widths == [2, 3]
+    network = swept.runs[1].load(allow=["swept_networks"]).module
+    assert isinstance(network.get_submodule("head"), torch.nn.Linear)
+
+
+class InTest:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"student": lambda: None}, "at the top of a module that can be imported"),
+        ({"T": InTest}, "objects are given for student, loss, dataset"),
+        ({"loss": partial(InTest, 3)}, "loss must name its arguments"),
+    ],
+)
+def test_an_object_that_cannot_be_imported_is_an_error(
+    settings: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(kdsweep.UserError, match=sentence):
+        kdsweep.sweep(*WORDS, **settings)
