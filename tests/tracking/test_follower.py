@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kdsweep.common.files import read_json
-from kdsweep.tracking.mlflow.follower import RunFollower
+from kdsweep.tracking.follower import RunFollower
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import Recorder, RunInfo
