@@ -171,6 +171,21 @@ def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixt
     assert "the source of mylab" in printed
 
 
+@pytest.mark.slow
+def test_a_search_is_refused_an_edited_loss(
+    in_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search=bayes", "search.name=mine", "search.finalists=0", "search.seeds=[0]"]
+    words += ["hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "alpha=interval(0.1,0.9)"]
+    outcome = train(*words, capsys=capsys)
+    assert outcome.code == 0, outcome.err
+    path = in_copy / "mylab" / "losses.py"
+    path.write_text(path.read_text().replace("return F.huber_loss", "return 2 * F.huber_loss"))
+    outcome = train(*words, capsys=capsys)
+    assert outcome.code == 1
+    assert "source of your modules of the search mine must stay {mylab: " in outcome.err
+
+
 def test_parts_of_kdsweep_go_with_them(in_swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["loss=[kl,fitnet]", "schedule=step", "optimizer=adamw"]
     outcome = train(*words, "hydra.sweep.dir=multirun/mixed", capsys=capsys)

@@ -23,6 +23,8 @@ from kdsweep.errors import UserError
 
 KEY = "allow"
 PYPROJECT = "pyproject.toml"
+# Of these a config may name what is in EXECUTION_WHITELIST; the rest loads and runs anything.
+LIBRARIES = {pattern.partition(".")[0] for pattern in EXECUTION_WHITELIST}
 NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")  # of a module: mynet, mylab.losses
 
 _given: tuple[str, ...] = ()  # by the command
@@ -105,10 +107,9 @@ def how_to_allow_loading(path: object) -> str:
 
 
 def _could_be_allowed(path: object) -> str | None:
-    """The top-level module of an import path, unless that is known or can be none of a user's."""
+    """The top-level module of an import path; None if it is allowed, or can be no user's."""
     module = str(path).partition(".")[0]
-    known = {pattern.partition(".")[0] for pattern in EXECUTION_WHITELIST}
-    if "." not in str(path) or module in known or _fault(module) is not None:
+    if "." not in str(path) or _fault(module) is not None:
         return None
     return module if own_module(path) is None else None
 
@@ -125,8 +126,11 @@ def _fault(name: object) -> str | None:
     """Why a name is none of a module that can be allowed."""
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         return as_typed(name)
-    if name.partition(".")[0] in sys.stdlib_module_names:
+    package = name.partition(".")[0]
+    if package in sys.stdlib_module_names:
         return f"{name}, of Python's standard library"
+    if package in LIBRARIES:
+        return f"{name}, of a library that kdsweep is made of"
     if name == "__main__":
         return f"{name}, which is another module in every process"
     return None

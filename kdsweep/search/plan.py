@@ -71,7 +71,7 @@ class SearchPlan:
         """
         dataset, *checkpoints = run.digests.values()
         sources = own_sources(to_values(run.config))
-        own = {"content of your modules": sources} if sources else {}
+        own = {"source of your modules": sources} if sources else {}
         return {
             **own,
             "numerics": NUMERICS,

@@ -86,6 +86,7 @@ def test_without_a_command_it_is_read_when_it_is_needed(
     [
         ("os", "os, of Python's standard library"),
         ("subprocess.run", "subprocess.run, of Python's standard library"),
+        ("torch.nn", "torch.nn, of a library that kdsweep is made of"),
         ("__main__", "__main__, which is another module in every process"),
         ("*", "*"),
         ("mynet.*", "mynet.*"),

@@ -101,8 +101,8 @@ def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Ch
     )
     teachers: dict[str, nn.Module] = {}
     if _needs_teacher(config):
-        for key, one in single_teachers(config).items():
-            part = Part(f"{key}.model", one.teacher.model or {}, found)
+        for key, node in _teacher_models(config).items():
+            part = Part(f"{key}.model", node, found)
             if (teacher := check_network(part, dataset, batch, key)) is not None:
                 teachers[key] = teacher
     if student is not None:
@@ -111,6 +111,15 @@ def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Ch
             check_term(Part(f"loss.{name}", node, found), name, networks, batch)
     if all(check.fault is None for check in found):
         _check_lockstep(config, dataset, found)
+
+
+def _teacher_models(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """The networks that a run learns from, by their keys: of its teacher, members or peers."""
+    teacher = config.teacher
+    if teacher.online:
+        return {"teacher": teacher.model or {}}
+    peers = {f"teacher.peers.{name}": peer.model for name, peer in teacher.peers.items()}
+    return peers or {key: c.teacher.model or {} for key, c in single_teachers(config).items()}
 
 
 def _needs_teacher(config: RunConfig) -> bool:

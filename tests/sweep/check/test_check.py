@@ -361,3 +361,22 @@ def test_words_that_no_run_can_have_are_refused(here: Path, words: list[str], me
     with pytest.raises(UserError) as refused:
         check_words(words)
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=[kl,fitnet,crd]", "student=cnn", "loss.crd.negatives=4", "teacher.model.width=4"],
+        ["loss=kl", "teacher=peers", "student=cnn"],
+        ["loss=kl", "teacher.online=true", "student=cnn", "teacher.model.width=4"],
+        ["loss=kl", "teacher=ensemble", "student=cnn"],
+    ],
+    ids=lambda words: words[1],
+)
+def test_the_parts_of_kdsweep_pass(here: Path, words: list[str]) -> None:
+    base = [w for w in BASE if w.split("=")[0].split(".")[0] not in ("loss", "teacher", "student")]
+    if not any(word.startswith("teacher=") for word in words):
+        words = [*words, "teacher=cnn"]
+    found = check_words([*words, "student.model.width=4", *base])
+    assert [one for one in found if one.fault is not None] == []
+    assert found[-1].name == LOCKSTEP
