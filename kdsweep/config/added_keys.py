@@ -7,25 +7,21 @@ are found.
 from collections.abc import Mapping
 from typing import Any
 
-OF_DEVICES = ("devices", "sync_batchnorm")
-
 
 def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a trainer for what is hashed: with one device neither key has an effect."""
+    left_out = {"sync_batchnorm"} if not trainer.get("sync_batchnorm") else set()
     if trainer.get("devices", 1) == 1:
-        left_out = OF_DEVICES
-    else:
-        left_out = () if trainer.get("sync_batchnorm") else ("sync_batchnorm",)
+        left_out = {"devices", "sync_batchnorm"}
     return {key: value for key, value in trainer.items() if key not in left_out}
 
 
-def without_added_below(node: Any) -> Any:
-    """A config as plain values, of which every trainer is that of `without_added`."""
-    if not isinstance(node, Mapping):
-        return node
-    return {
-        key: without_added(child)
-        if key == "trainer" and isinstance(child, Mapping)
-        else without_added_below(child)
-        for key, child in node.items()
-    }
+def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A config as plain values, with every trainer in it as `without_added` has it."""
+
+    def below(key: Any, child: Any) -> Any:
+        if not isinstance(child, Mapping):
+            return child
+        return without_added(child) if key == "trainer" else without_added_below(child)
+
+    return {key: below(key, child) for key, child in values.items()}

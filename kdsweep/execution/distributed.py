@@ -72,7 +72,7 @@ def device_group(specs: Sequence[RunSpec], cache: CacheConfig) -> Iterator[Devic
         work = Work(tuple(specs), cache, size, Path(folder) / "store")
         others = _Others(work)
         try:
-            others.wait_until_ready()
+            others.start()
             with _all_joined(others, torch.device(resolve_device(trainer.device))):
                 yield DeviceGroup(0, size, trainer.sync_batchnorm, others.store, others.lost)
                 others.wait_until_ended()
@@ -83,17 +83,19 @@ def device_group(specs: Sequence[RunSpec], cache: CacheConfig) -> Iterator[Devic
 @contextmanager
 def _all_joined(others: "_Others", device: torch.device) -> Iterator[None]:
     """Within it this process is in a group with the others; an error ends these."""
-    on_gpu = device.type == "cuda"
-    with _joined(others.store, 0, others.size, device):
-        if on_gpu:  # elsewhere torch notices that a process has ended
-            threading.Thread(target=others.abort_when_lost, daemon=True).start()
-        try:
-            yield
-        except BaseException:
-            others.kill()
-            if on_gpu:  # what is queued waits for them
-                dist.group.WORLD.abort()
-            raise
+    _join(others.store, 0, others.size, device)
+    world, on_gpu = dist.group.WORLD, device.type == "cuda"
+    if on_gpu:  # elsewhere torch notices that a process has ended
+        threading.Thread(target=others.abort_when_lost, args=(world,), daemon=True).start()
+    try:
+        yield
+    except BaseException:
+        others.kill()
+        if on_gpu:  # what is queued waits for them
+            world.abort()
+        raise
+    finally:
+        dist.destroy_process_group()
 
 
 @contextmanager
@@ -120,24 +122,27 @@ class _Others:
             rank: spawn.Process(target=take_part, args=(rank, work), name=f"device-{rank}")
             for rank in range(1, work.size)
         }
+        self._is_over = False  # this process ends them
+
+    def start(self) -> None:
+        """Wait until all have imported what they need. Raises RunFailed if one has ended."""
         for process in self._processes.values():
             process.start()
-
-    def wait_until_ready(self) -> None:
-        """Wait until all have imported what they need. Raises RunFailed if one has ended."""
         keys = [_ready(rank) for rank in self._processes]
         while not self.store.check(keys):
             if (reason := self.lost()) is not None:
                 raise reason
             time.sleep(0.05)
 
-    def abort_when_lost(self) -> None:
+    def abort_when_lost(self, group: "dist.ProcessGroup") -> None:
         """Have this process wait for the others no more, once one of them has ended too early."""
         sentinels = {process.sentinel for process in self._processes.values()}
         while sentinels:
             sentinels -= set(connection.wait(list(sentinels)))
-            if self.lost() is not None and dist.is_initialized():
-                dist.group.WORLD.abort()
+            if self._is_over:
+                return
+            if self.lost() is not None:
+                group.abort()
                 return
 
     def lost(self) -> Exception | None:
@@ -155,6 +160,7 @@ class _Others:
 
     def kill(self) -> None:
         """End those that are left."""
+        self._is_over = True
         for process in self._processes.values():
             if process.pid is not None:
                 process.kill()
@@ -197,31 +203,32 @@ def _train(rank: int, work: Work, store: "dist.Store") -> None:
     if device == "cuda":
         torch.cuda.set_device(rank)  # `cuda` is this one from now on
     store.set(_ready(rank), "")
-    with _joined(store, rank, work.size, torch.device(device)):
-        group = DeviceGroup(rank, work.size, trainer.sync_batchnorm, store)
-        config = specs[0].config
-        cache = DiskCache(Path(work.cache.folder), work.cache.gib)
-        dataset = build_dataset(config.dataset, device, build_source(config.dataset, cache))
-        stream = build_stream(config, dataset, device, group.rows)
-        steps, spec = stream.steps_per_epoch, taught(specs)
-        teacher: AnyTeacher | None
-        if spec is not None and spec.online_teacher is not None:
-            teacher = build_online_teacher(spec.online_teacher, specs, dataset, steps)
-        else:
-            teacher = read_teacher(specs, dataset)
-        networks = teacher.networks if teacher else ()
-        units = [build_unit(one, dataset, networks, steps) for one in specs]
-        share_state(trained_students(units, teacher), group)
-        fit(
-            units,
-            stream,
-            teacher=teacher,
-            splits=[],
-            epochs=trainer.epochs,
-            threads=trainer.threads,
-            record=_record_nothing,
-            group=group,
-        )
+    _join(store, rank, work.size, torch.device(device))
+    group = DeviceGroup(rank, work.size, trainer.sync_batchnorm, store)
+    config = specs[0].config
+    cache = DiskCache(Path(work.cache.folder), work.cache.gib)
+    dataset = build_dataset(config.dataset, device, build_source(config.dataset, cache))
+    stream = build_stream(config, dataset, device, group.rows)
+    steps, spec = stream.steps_per_epoch, taught(specs)
+    teacher: AnyTeacher | None
+    if spec is not None and spec.online_teacher is not None:
+        teacher = build_online_teacher(spec.online_teacher, specs, dataset, steps)
+    else:
+        teacher = read_teacher(specs, dataset)
+    networks = teacher.networks if teacher else ()
+    units = [build_unit(one, dataset, networks, steps) for one in specs]
+    share_state(trained_students(units, teacher), group)
+    fit(
+        units,
+        stream,
+        teacher=teacher,
+        splits=[],
+        epochs=trainer.epochs,
+        threads=trainer.threads,
+        record=_record_nothing,
+        group=group,
+    )
+    dist.destroy_process_group()
 
 
 def trained_students(units: Sequence[CohortUnit], teacher: AnyTeacher | None) -> list[Student]:
@@ -253,9 +260,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-@contextmanager
-def _joined(store: "dist.Store", rank: int, size: int, device: torch.device) -> Iterator[None]:
-    """Within it, torch's default process group is that of the cohort, over the loopback device."""
+def _join(store: "dist.Store", rank: int, size: int, device: torch.device) -> None:
+    """Open torch's default process group, by the network interface of the machine's own."""
     interface = LOOPBACK.get(sys.platform)
     if is_ours := interface is not None and INTERFACE not in os.environ:
         os.environ[INTERFACE] = str(interface)
@@ -264,10 +270,6 @@ def _joined(store: "dist.Store", rank: int, size: int, device: torch.device) -> 
     finally:
         if is_ours:
             del os.environ[INTERFACE]
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 def _ready(rank: int) -> str:

@@ -184,9 +184,8 @@ class DeviceGroup:
 
     def _average_statistics(self, model: nn.Module) -> None:
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        found = [norm for norm in norms if norm.running_mean is not None]
-        statistics = [(norm.running_mean, norm.running_var) for norm in found]
-        for tensors in by_dtype(tensor for both in statistics for tensor in both):
+        statistics = [part for norm in norms for part in (norm.running_mean, norm.running_var)]
+        for tensors in by_dtype(tensor for tensor in statistics if tensor is not None):
             flat = flattened(tensors)
             dist.all_reduce(flat)
             unflatten(flat.div_(self.size), tensors)

@@ -59,11 +59,11 @@ def batch_norm(
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_(unbiased.to(running_var.dtype), momentum)
     shape = per_channel(input)
-    if weight is not None:
-        normalized = normalized * weight.view(shape)
-    if bias is not None:
-        normalized = normalized + bias.view(shape)
-    return normalized.to(input.dtype)
+    # Of its own memory in any case: a layer behind it may change it in place.
+    scaled = normalized.clone() if weight is None else normalized * weight.view(shape)
+    shifted = scaled if bias is None else scaled + bias.view(shape)
+    result: Tensor = shifted.to(input.dtype)
+    return result
 
 
 class Normalize(torch.autograd.Function):

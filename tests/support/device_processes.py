@@ -40,7 +40,7 @@ class Processes:
     def _receive(self) -> list[Any]:
         results = []
         for pipe in self._pipes:
-            failure, result = pipe.recv()
+            failure, result = pipe.recv()  # EOFError: it has died
             assert failure is None, failure
             results.append(result)
         return results
@@ -57,6 +57,7 @@ def processes(folder: Path, size: int = 2) -> Iterator[Processes]:
         ours, theirs = context.Pipe()
         other = context.Process(target=_serve, args=(rank, size, path, theirs), daemon=True)
         other.start()
+        theirs.close()  # so that reading from one that has died does not wait
         pipes.append(ours)
         others.append(other)
     torch.set_num_threads(1)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
-from kdsweep.config.run_config import to_values
+from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import UserError
@@ -35,7 +36,7 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
     groups = [group for _, group in measure_kinds(units, context)]
     show(groups, console, copied=uri is not None)
     if any(unit.specs[0].config.trainer.devices > 1 for unit in units):
-        line = "Timed on one device: on the trainer.devices of a cohort it takes less time."
+        line = "Timed with the part of a batch of one device; what devices exchange comes on top."
         console.print(line, style="dim", highlight=False)
 
 
@@ -82,8 +83,15 @@ def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohor
         tested=last,
         prediction_bytes=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
         needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),
-        probe=_probe(specs, dataset, stream),
+        probe=_probe(specs, dataset, _stream_of_one_device(config, dataset)),
     )
+
+
+def _stream_of_one_device(config: RunConfig, dataset: Dataset) -> Stream:
+    """The stream with batches as large as the part of one of the devices."""
+    trainer = config.trainer
+    part = replace(trainer, batch_size=-(-trainer.batch_size // trainer.devices))
+    return build_stream(replace(config, trainer=part), dataset, resolve_device(trainer.device))
 
 
 def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> CohortProfile:

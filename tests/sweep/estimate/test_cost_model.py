@@ -223,6 +223,22 @@ def test_cohorts_of_another_kind_are_timed_on_their_own(command: Command) -> Non
     assert outcome.err.count("timing 20 steps of 2 runs side by side") == 2
 
 
+def test_a_step_on_several_devices_is_that_of_one_with_its_part_of_a_batch(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    profile = probing.profile_cohort
+
+    def noting(units: Any, stream: Any, **options: Any) -> Any:
+        sizes.append(stream.batch_size)
+        return profile(units, stream, **options)
+
+    monkeypatch.setattr(probing, "profile_cohort", noting)
+    outcome = plan(command, "loss=ce", "trainer.batch_size=17", "trainer.devices=2")
+    assert sizes == [9]
+    assert "the part of a batch of one device" in outcome.out
+
+
 def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Command) -> None:
     assert (
         trained("T=1,4", "hydra.sweep.dir=mine").code == 0
