@@ -25,8 +25,8 @@ CSS = """
 .kd, .kd thead, .kd tr, .kd th, .kd td { border: none !important; }
 .kd th { text-align: left; font-weight: 400; padding: 0 .8rem .8rem !important; }
 .kd td { padding: .22rem .8rem !important; }
-.kd th:not(:first-child), .kd td:not(:first-child) { width: 42%; }
-.kd .kd-class { text-align: right; font-weight: 600; overflow-wrap: anywhere; }
+.kd th:not(:first-child), .kd td:not(:first-child) { width: 38%; }
+.kd .kd-class { text-align: right; font-weight: 600; overflow-wrap: break-word; min-width: 7rem; }
 .kd-role { font-weight: 600; }
 .kd .teacher { --network: #b34700; } .kd .student { --network: #0072b2; }
 .kd-role { color: var(--network); }

@@ -7,25 +7,22 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Compose
+from PIL import Image
 from rich.console import Console
-from small_classifiers import MLP, classifier_of_run, small_classifier, small_manifest
+from small_classifiers import CLASSES, MLP, classifier_of_run, small_classifier, small_manifest
 
-from kdsweep.builders.data import build_dataset
 from kdsweep.common.notices import warn_once
-from kdsweep.config.resolve import resolve_config
 from kdsweep.deploy.bench import batches
 from kdsweep.deploy.bench.accuracy import AccuracyOnTest
 from kdsweep.deploy.bench.batches import Speed, measure_speed
 from kdsweep.deploy.bench.bench import BenchRow, bench, draw, show, to_json
 from kdsweep.deploy.bench.cost import num_macs, num_parameters
 from kdsweep.deploy.bench.peak_memory import peak_bytes
-from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
-from kdsweep.deploy.evaluation_images import dataset_of_run, images_of_dataset, random_images
-from kdsweep.deploy.export.export import write_onnx
-from kdsweep.deploy.preprocessing import Preprocessing
+from kdsweep.deploy.evaluation_images import dataset_of_run, images_of_dataset
 from kdsweep.deploy.runtimes import fast_torch_runtime
 
 onnx = pytest.importorskip("onnx")
@@ -62,33 +59,31 @@ def test_batches_that_take_too_long_are_not_measured(monkeypatch: pytest.MonkeyP
     assert list(found["fast"].seconds) == [1, 4, 16, 64, 256]
 
 
-@pytest.fixture(scope="module")
-def run_on_made_images(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path:
-    """The folder of a run with its ONNX file, whose record of its accuracy is wrong."""
-    config = compose(
-        "dataset=fake",
-        "dataset.source.shape=[1,8,8]",
-        "dataset.source.num_train=100",
-        "dataset.source.num_test=50",
-        "tracking=none",
-    )
-    dataset = build_dataset(resolve_config(config).dataset, "cpu")
-    manifest = small_manifest(MLP, dataset.class_names, Preprocessing.of(dataset))
-    folder = tmp_path_factory.mktemp("run")
-    classifier = classifier_of_run(folder, config, manifest)
-    (folder / "deploy").mkdir()
-    write_onnx(folder / "deploy/model.onnx", classifier, random_images(classifier))
-    return folder
-
-
 @pytest.fixture
-def of_run(run_on_made_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
-    """The classifier of a copy of the run."""
+def of_run(
+    exported: Path, tmp_path: Path, compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> Classifier:
+    """A classifier of a run on a folder of images, with its ONNX file; its record is wrong."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(batches, "SIZES", (1, 4))
     monkeypatch.setattr(batches, "SECONDS", 0.01)
-    shutil.copytree(run_on_made_images, "0")
-    return read_bundle(tmp_path / "0/checkpoint")
+    generator = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for number in range(30):
+            path = Path("data", part, CLASSES[number % 3], f"{number}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    config = compose(
+        "dataset=image_folder",
+        "dataset.root=data",
+        "dataset.source.image_size=8",
+        "dataset.source.channels=1",
+        "dataset.mean=[0.3]",
+        "dataset.std=[0.4]",
+        "tracking=none",
+    )
+    shutil.copytree(exported, "0")
+    return classifier_of_run(tmp_path / "0", config, small_manifest())
 
 
 def accuracy_of(classifier: Classifier, sign: int) -> float:
@@ -128,7 +123,7 @@ def test_without_the_data_set_only_the_accuracy_of_the_run_is_known(
 ) -> None:
     warn_once.cache_clear()
     path = Path("0/config.yaml")
-    path.write_text(path.read_text().replace("kdsweep.data.fake.Fake", "kdsweep.data.gone.Gone"))
+    path.write_text(path.read_text().replace("root: data", "root: gone"))
     found = bench([("kl", of_run)], memory=False)
     assert [one.accuracy for one in found] == [0.5, None]
     assert "is not measured: " in caplog.text
