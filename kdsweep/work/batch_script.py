@@ -3,20 +3,20 @@
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdsweep.work.slurm_options import SlurmOptions
+from kdsweep.work.time_limit import LEAD
 from kdsweep.work.unit_file import FOLDER
 
-BLOCK = 1000  # units whose jobs share a name: 1000 is the highest index that Slurm allows by default
+BLOCK = 1000  # units of an array at most: Slurm's highest index is 1000 by default
 
 
-def array_name(folder: Path, number: int) -> str:
-    """The name of the jobs of a sweep's units, or of the block of them that this one is in."""
-    sweep = hashlib.sha256(str(folder).encode()).hexdigest()[:10]
-    return f"kdsweep-{sweep}-{number // BLOCK}"
+def name_prefix(folder: Path) -> str:
+    """What the names of a sweep's jobs begin with: an array's end with its first unit."""
+    return f"kdsweep-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}-"
 
 
 def log_path(folder: Path, number: int) -> Path:
@@ -24,23 +24,41 @@ def log_path(folder: Path, number: int) -> Path:
     return folder / FOLDER / f"job-{number // BLOCK}{number % BLOCK:03d}.log"
 
 
-def batch_script(
+def batch_scripts(
     folder: Path, numbers: Sequence[int], options: SlurmOptions, after: Sequence[str] = ()
-) -> str:
-    """The script that trains units of one block, each in a job of its own.
+) -> Iterator[tuple[list[int], str]]:
+    """The scripts that train units, each in a job of its own, and which units a script trains.
 
     Args:
         folder: of the sweep, an absolute path.
         after: ids of jobs that have to be done before.
     """
-    first = numbers[0] // BLOCK * BLOCK
-    indices = ",".join(str(number - first) for number in numbers)
-    logs = folder / FOLDER / f"job-{first // BLOCK}%3a.log"
+    if options.array_parallelism is None:
+        for number in numbers:
+            yield [number], _script(folder, number, options, after, {}, str(number))
+        return
+    for block in sorted({number // BLOCK for number in numbers}):
+        alike = [number for number in numbers if number // BLOCK == block]
+        indices = ",".join(str(number % BLOCK) for number in alike)
+        array = {"array": f"{indices}%{options.array_parallelism}"}
+        unit = f"$(({block * BLOCK} + SLURM_ARRAY_TASK_ID))"
+        yield alike, _script(folder, block * BLOCK, options, after, array, unit)
+
+
+def _script(
+    folder: Path,
+    first: int,
+    options: SlurmOptions,
+    after: Sequence[str],
+    array: Mapping[str, str],
+    unit: str,
+) -> str:
+    log = f"job-{first // BLOCK}%3a.log" if array else log_path(folder, first).name
     parameters: dict[str, Any] = {
-        "job-name": array_name(folder, numbers[0]),
+        "job-name": f"{name_prefix(folder)}{first}",
         "comment": str(folder),
-        "array": f"{indices}%{options.array_parallelism}",
-        "output": str(logs),
+        **array,
+        "output": f"{str(folder / FOLDER).replace('%', '%%')}/{log}",
         "open-mode": "append",
         "requeue": True,  # after a preemption or the loss of a node
         "signal": f"B:USR2@{options.lead}",
@@ -54,12 +72,11 @@ def batch_script(
     }
     if after:
         parameters |= {"dependency": f"afterok:{':'.join(after)}", "kill-on-invalid-dep": "yes"}
-    unit = "$SLURM_ARRAY_TASK_ID" if first == 0 else f"$(({first} + SLURM_ARRAY_TASK_ID))"
     command = shlex.join([sys.executable, "-m", "kdsweep", "work", str(folder)])
     lines = [
         "#!/bin/bash",
         *_directives(parameters),
-        f"export KDSWEEP_GRACE={options.lead}",
+        f"export {LEAD}={options.lead}",
         *options.setup,
         f"exec {command} {unit}",  # exec: so that signals reach it
     ]
@@ -71,6 +88,6 @@ def _directives(parameters: Mapping[str, Any]) -> list[str]:
     for key, value in parameters.items():
         if value is True:
             lines.append(f"#SBATCH --{key}")
-        elif value is not None:
+        elif value is not None and value is not False:
             lines.append(f"#SBATCH --{key}={shlex.quote(str(value))}")
     return lines

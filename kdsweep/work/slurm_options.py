@@ -28,7 +28,7 @@ class SlurmOptions:
         time: limit of a job in minutes; None for that of the partition.
         cpus: cores of a job; None for as many as its runs have threads.
         setup: lines of shell that a job runs first.
-        array_parallelism: jobs of an array that run at a time.
+        array_parallelism: jobs of an array that run at a time; None for jobs without arrays.
         lead: seconds before its limit at which a job is parked and queued again.
         sbatch: further parameters of sbatch, as in `--constraint=a100`.
     """
@@ -40,7 +40,7 @@ class SlurmOptions:
     gpus: int = 0
     mem: str | None = None
     setup: tuple[str, ...] = ()
-    array_parallelism: int = 256
+    array_parallelism: int | None = 256
     lead: int = 120
     sbatch: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,11 +54,11 @@ def slurm_options(node: Mapping[str, Any]) -> SlurmOptions:
         if (value := node[key]) is not None and not _is_word(value):
             errors.messages.append(f"{_key(key)} must be null or a name, got {shown(value)}")
     for key, least in (("cpus", 1), ("gpus", 0), ("array_parallelism", 1)):
-        value, may_be_null = node[key], key != "array_parallelism"
-        if (value is None and may_be_null) or (is_integer(value) and value >= least):
-            continue
-        allowed = f"{'null or ' if may_be_null else ''}an integer of at least {least}"
-        errors.messages.append(f"{_key(key)} must be {allowed}, got {shown(value)}")
+        value = node[key]
+        if value is not None and not (is_integer(value) and value >= least):
+            errors.messages.append(
+                f"{_key(key)} must be null or an integer of at least {least}, got {shown(value)}"
+            )
     if node["mem"] is not None and not MEMORY.fullmatch(str(node["mem"])):
         errors.messages.append(
             f"{_key('mem')} must be null or a size like 16GB or 500MB, got {shown(node['mem'])}"

@@ -1,6 +1,6 @@
-"""The jobs of a sweep in Slurm's queue, which `squeue` lists without Slurm's accounting."""
+"""Slurm's queue, by its own programs: it knows the jobs of a sweep without Slurm's accounting."""
 
-import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -8,86 +8,88 @@ from typing import NamedTuple
 
 from kdsweep.errors import UserError
 
-log = logging.getLogger(__name__)
-
-FORMAT = "%i|%j|%K|%T|%N"  # id, name, index in its array, state, node
-SECONDS = 30  # that a program of Slurm's may take; a busy controller does not respond for a while
-# States from which no job comes back. Requeued jobs are PENDING again.
+PROGRAMS = ("sbatch", "squeue", "scancel")
+FORMAT = "%i|%j|%K|%T|%N"  # id, name, index in its array, state, nodes
+SECONDS = 30  # that a program may take: sbatch waits for minutes while the queue is full
+AT_ONCE = 200  # jobs that one call cancels
+# States from which no job comes back; one that is queued again is PENDING.
 ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
     *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
 }
 
 
+class SlurmError(Exception):
+    """A program of Slurm's has failed; the message is what it printed."""
+
+
 class Job(NamedTuple):
-    """A job of an array."""
+    """A job, or an element of an array of jobs, which has the id `7_3`."""
 
     id: str
-    name: str
-    index: int
     state: str
     node: str
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """Of two jobs with the same index, the later one has the higher number."""
-        return tuple(map(int, self.id.split("_")))
 
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def rank(self) -> tuple[bool, tuple[int, ...]]:
+        """Of the jobs of a unit, the last one that has not ended is the highest."""
+        return not self.has_ended, tuple(map(int, self.id.split("_")))
+
 
 def check_slurm() -> None:
     """Raise UserError where Slurm's programs are not installed."""
-    missing = [name for name in ("sbatch", "squeue", "scancel") if not shutil.which(name)]
-    if missing:
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise UserError(
-            "hydra/launcher must be another one than lockstep_slurm where Slurm is not installed,"
-            f" got lockstep_slurm without {' and '.join(missing)} in PATH"
+            "hydra/launcher must be another one than lockstep_slurm on a host without Slurm, got"
+            f" lockstep_slurm: there is no {' and no '.join(missing)} in PATH"
         )
 
 
 def submit(script: str) -> None:
-    """Submit a batch script. Raises SlurmError if the queue does not take it now, or ever."""
+    """Submit a batch script. Raises SlurmError if the queue does not take it."""
     call("sbatch", "--parsable", script=script)
 
 
-def list_jobs(names: Sequence[str]) -> list[Job] | None:
-    """The jobs of these names, those that ended minutes ago as well; None if Slurm is silent."""
-    arrays = ["--array", f"--name={','.join(names)}", "--states=all"]
-    try:
-        output = call("squeue", "--noheader", *arrays, f"--format={FORMAT}")
-    except SlurmError as error:
-        log.debug("no state of the jobs: %s", error)
-        return None
-    return [job for line in output.splitlines() if (job := _parse(line)) is not None]
+def jobs_named(prefix: str) -> dict[int, Job]:
+    """The latest job of each unit, those that ended minutes ago as well.
+
+    ``prefix``: of the names of jobs. The rest is the number of a unit, or the one that the index in
+    an array counts from. Raises SlurmError if Slurm does not respond.
+    """
+    mine = ["--array", f"--user={os.getuid()}", "--states=all"]
+    output = call("squeue", "--noheader", *mine, f"--format={FORMAT}")
+    found: dict[int, Job] = {}
+    for line in output.splitlines():
+        id, name, index, state, node = line.strip().split("|")
+        base = name.removeprefix(prefix)
+        if base == name or not base.isdecimal():
+            continue
+        number = int(base) + (int(index) if index.isdecimal() else 0)
+        job = Job(id, state, node)
+        if number not in found or job.rank > found[number].rank:
+            found[number] = job
+    return found
 
 
-def cancel(name: str) -> None:
-    """End all jobs of a name: those that run are terminated first, then killed."""
-    call("scancel", f"--name={name}")
-
-
-class SlurmError(Exception):
-    """A program of Slurm's has failed; the message is what it printed."""
+def cancel(ids: Sequence[str]) -> None:
+    """End jobs: one that runs is terminated first, then killed. Raises SlurmError."""
+    for start in range(0, len(ids), AT_ONCE):
+        call("scancel", *ids[start : start + AT_ONCE])
 
 
 def call(*words: str, script: str = "") -> str:
     """The output of a program of Slurm's. Raises SlurmError."""
     try:
-        done = subprocess.run(
-            words, input=script, capture_output=True, text=True, timeout=SECONDS
-        )
+        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{words[0]} timed out") from error
     except OSError as error:
         raise SlurmError(str(error)) from error
     if done.returncode != 0:
-        raise SlurmError(" ".join(done.stderr.split()) or f"{words[0]} ended with {done.returncode}")
+        lines = [line.rpartition("error: ")[2].strip() for line in done.stderr.splitlines()]
+        raise SlurmError("; ".join(filter(None, lines)) or f"{words[0]} failed")
     return done.stdout
-
-
-def _parse(line: str) -> Job | None:
-    id, name, index, state, node = line.split("|")
-    return Job(id, name, int(index), state, node) if index.isdecimal() else None
