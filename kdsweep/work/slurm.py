@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdsweep.common.text import counted
-from kdsweep.config.limits import scalars
 from kdsweep.errors import UserError
 from kdsweep.work.batch_script import batch_scripts, log_path, name_prefix
+from kdsweep.work.cores import cores_of
 from kdsweep.work.executor import Exit
-from kdsweep.work.slurm_options import SlurmOptions, refuse_few_cpus
+from kdsweep.work.slurm_options import SlurmOptions
 from kdsweep.work.slurm_queue import Job, SlurmError, cancel, check_slurm, jobs_named, submit
 from kdsweep.work.unit_file import UnitFile, read_unit
 
@@ -117,9 +117,9 @@ class SlurmExecutor:
 
     def _sized(self, numbers: Iterable[int]) -> SlurmOptions:
         """The options, with as many cores as the units have threads."""
-        threads = max((_threads(read_unit(self._folder, n)) for n in numbers), default=1)
-        refuse_few_cpus(self._options, threads)
-        return replace(self._options, cpus=self._options.cpus or threads)
+        units = (read_unit(self._folder, number) for number in numbers)
+        cpus = max((cores_of(unit, self._options.cpus) for unit in units), default=1)
+        return replace(self._options, cpus=cpus)
 
     def _live(self, numbers: Iterable[int]) -> dict[int, Job]:
         """The jobs of these units that have not ended. Raises SlurmError."""
@@ -162,9 +162,3 @@ class SlurmExecutor:
                 f" {self._folder}, on a file system that all share"
             )
         return ": ".join([what, " / ".join(line.strip() for line in lines[-LINES:])])
-
-
-def _threads(unit: UnitFile) -> int:
-    """The most threads of a run of a unit, or of what it needs."""
-    values = (entry for root in unit.roots for entry in scalars(root.config))
-    return max(value for key, value in values if key.rpartition(".")[2] == "threads")

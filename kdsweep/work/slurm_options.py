@@ -8,7 +8,7 @@ from typing import Any
 
 from kdsweep.common.validation import is_integer, shown
 from kdsweep.config.duration import parse_duration
-from kdsweep.errors import CollectedErrors, UserError
+from kdsweep.errors import CollectedErrors
 
 # Parameters of sbatch that the sweep depends on.
 OWN = {
@@ -87,14 +87,6 @@ def slurm_options(node: Mapping[str, Any]) -> SlurmOptions:
         lead=lead,
         sbatch={_hyphened(key): value for key, value in node["sbatch"].items()},
     )
-
-
-def refuse_few_cpus(options: SlurmOptions, threads: int) -> None:
-    """Raise UserError if a job has fewer cores than a run of it has threads."""
-    if options.cpus is not None and options.cpus < threads:
-        raise UserError(
-            f"{_key('cpus')} must be null or at least trainer.threads={threads}, got {options.cpus}"
-        )
 
 
 def _sbatch_errors(parameters: Mapping[str, Any]) -> list[str]:

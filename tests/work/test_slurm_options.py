@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kdsweep.errors import UserError
-from kdsweep.work.slurm_options import SlurmOptions, refuse_few_cpus, slurm_options
+from kdsweep.work.slurm_options import SlurmOptions, slurm_options
 
 NODE: dict[str, Any] = {
     **{"partition": None, "account": None, "time": None, "cpus": None, "gpus": None, "mem": None},
@@ -90,10 +90,3 @@ def test_bad_values_are_refused_in_one_sentence(values: dict[str, Any], message:
 
 def test_all_bad_values_are_reported_together() -> None:
     assert len(refusal(cpus=0, mem="lots", time="soon", lead="never")) == 4
-
-
-def test_fewer_cores_than_threads_are_refused() -> None:
-    refuse_few_cpus(SlurmOptions(cpus=4), 4)
-    refuse_few_cpus(SlurmOptions(), 4)
-    with pytest.raises(UserError, match=r"cpus must be null or at least trainer.threads=4, got 2"):
-        refuse_few_cpus(SlurmOptions(cpus=2), 4)
