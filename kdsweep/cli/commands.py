@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, deploy_commands, predict, ship
+from kdsweep.cli import cache, deploy_commands, predict, ship, work_commands
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
 from kdsweep.errors import UserError
@@ -219,6 +219,7 @@ def convert_weights(
         typer.echo(f"# {note}")
 
 
+app.command()(work_commands.work)
 # After the commands of a sweep, those of a trained network.
 app.command()(predict.predict)
 app.command()(deploy_commands.export)

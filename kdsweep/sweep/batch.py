@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePath
 
 from hydra.core.utils import JobReturn
@@ -25,9 +26,9 @@ from kdsweep.config.overrides import (
 from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import refuse_without_validation, train
+from kdsweep.execution.scheduler import refuse_without_validation
 from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
-from kdsweep.execution.worklist import epochs_done, pending, split_finished
+from kdsweep.execution.worklist import cohorts, epochs_done, pending, split_finished
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
@@ -59,6 +60,8 @@ from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
+from kdsweep.work.executor import ExecutorFactory
+from kdsweep.work.training import train, train_by
 
 SAMPLES = 32  # images on the sheet that shows what the students see
 
@@ -103,6 +106,7 @@ def launch(
             else:
                 context = open_context(vars(config.tracking), progress, earlier, config.cache)
         context.progress, context.data_sources = progress, sources
+        factory = jobs.find_executor(specs)
         preflight(specs, context.dataset)
         if searching:
             refuse_without_validation(specs, context)
@@ -135,7 +139,7 @@ def launch(
         )
         show_destination(context)
         pairs = list(zip(configs, rests, strict=True))
-        return context, _train(jobs, pairs, specs, context, subdirs)
+        return context, _train(jobs, pairs, specs, context, subdirs, factory)
 
 
 def _refuse(
@@ -163,6 +167,7 @@ def _train(
     specs: Sequence[RunSpec],
     context: TrainingContext,
     subdirs: Mapping[int, PurePath],
+    factory: ExecutorFactory | None,
 ) -> list[JobReturn]:
     """Train the jobs; of each there is its config, and the same without its `hydra` node."""
     assert context.sweep is not None, "the sweep is open"
@@ -178,7 +183,12 @@ def _train(
             results[key] = result
             if result.same_as is None:
                 context.upload_missing(target.run_dir)
-        results |= train(missing, context, capacity=jobs.cohort_size, resume=specs[0].config.resume)
+        if missing and factory is not None:
+            make_cohorts = partial(cohorts, capacity=jobs.cohort_size)
+            results |= train_by(factory(folder), missing, context, make_cohorts)
+        else:
+            resume = specs[0].config.resume
+            results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)
         _write_duplicates(targets, results)
         _draw_samples(specs[0], context, folder)
     except BaseException as error:

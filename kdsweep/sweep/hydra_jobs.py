@@ -1,6 +1,6 @@
 """Hydra's jobs under the lockstep launcher: composed, opened and closed as the basic one does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,14 +18,34 @@ from kdsweep.sweep.job_configs import JobConfigLoader
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
+    from kdsweep.runs.spec import RunSpec
     from kdsweep.tracking.result import RunResult
+    from kdsweep.work.executor import ExecutorFactory
+
+    FindExecutor = Callable[[Sequence[RunSpec]], ExecutorFactory | None]
+
+
+def _none(specs: object) -> None:
+    """The executor of jobs that are trained in this process."""
 
 
 class HydraJobs:
-    """The jobs of one sweep; ``cohort_size`` runs at most are trained side by side, None: all."""
+    """The jobs of one sweep.
 
-    def __init__(self, context: HydraContext, config: DictConfig, cohort_size: int | None) -> None:
+    Args:
+        cohort_size: most runs that are trained side by side; None: all.
+        find_executor: what places the units of given runs on processes, if anything does.
+    """
+
+    def __init__(
+        self,
+        context: HydraContext,
+        config: DictConfig,
+        cohort_size: int | None,
+        find_executor: "FindExecutor" = _none,
+    ) -> None:
         self.context, self.config, self.cohort_size = context, config, cohort_size
+        self.find_executor = find_executor
         self._loader = JobConfigLoader(context.config_loader)
         if not is_search(config):
             # The sweeper composes all jobs of a batch through this context, to see that it can.

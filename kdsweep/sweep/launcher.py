@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -30,7 +30,8 @@ from kdsweep.sweep.hydra_jobs import HydraJobs
 
 if TYPE_CHECKING:
     from kdsweep.execution.context import TrainingContext
-
+    from kdsweep.runs.spec import RunSpec
+    from kdsweep.work.executor import ExecutorFactory
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 class LockstepLauncherConf:
     _target_: str = "kdsweep.sweep.launcher.LockstepLauncher"
     cohort_size: int | None = None  # most students trained side by side; null: all that may be
+    workers: Any = 1  # processes of this machine; auto: one for each GPU, or by the cores
 
 
 ConfigStore.instance().store(
@@ -69,9 +71,9 @@ class LockstepLauncher(Launcher):
     all jobs share one process.
     """
 
-    def __init__(self, cohort_size: int | None = None) -> None:
+    def __init__(self, cohort_size: int | None = None, workers: object = 1) -> None:
         super().__init__()
-        self.cohort_size = cohort_size
+        self.cohort_size, self.workers = cohort_size, workers
         self.training: TrainingContext | None = None  # shared by the batches of a sweep
 
     def setup(
@@ -87,7 +89,7 @@ class LockstepLauncher(Launcher):
         hide_passwords(config, TRACKING)  # Hydra compares hydra.sweeper with that of every job
         if not is_search(config):
             refuse_sweep(command_words(config))
-        self.jobs = HydraJobs(hydra_context, config, self.cohort_size)
+        self.jobs = HydraJobs(hydra_context, config, self.cohort_size, self.find_executor)
         folder = self.jobs.folder
         # Only a folder that the user named may be resumed as it is: one named by the clock may
         # belong to another sweep of this very second.
@@ -98,6 +100,15 @@ class LockstepLauncher(Launcher):
             self.jobs.move_to(scratch() if resumes else claim(folder, chosen=bool(self.chosen)))
         home = self.chosen or self.jobs.folder
         check_space(home if home.is_dir() else Path())
+
+    def find_executor(self, specs: "Sequence[RunSpec]") -> "ExecutorFactory | None":
+        """What places the units of a sweep on processes; None: they are trained in this one.
+
+        Raises UserError if an option of the launcher is wrong for these runs.
+        """
+        from kdsweep.work.local import find_workers
+
+        return find_workers(self.workers, specs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

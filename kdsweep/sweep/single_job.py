@@ -18,7 +18,6 @@ from kdsweep.config.overrides import (
     sweep_name,
 )
 from kdsweep.errors import RunFailed, UserError
-from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
@@ -33,6 +32,7 @@ from kdsweep.sweep.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_fingerprint, read_sweep_metadata
 from kdsweep.tracking.result import RunResult
+from kdsweep.work.training import train
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 

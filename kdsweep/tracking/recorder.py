@@ -177,7 +177,9 @@ class Recorder:
         else:
             result = self._result  # before the rows: only then these are all of them
             rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
-            run = self._run or self._open_run(store, result)
+            run = self._run or run_sync.open_run(
+                store, self.folder / run_dir.RUN, may_exist=self._is_restart, ended=result
+            )
             self._run = run
             run_sync.upload(
                 store,
@@ -190,23 +192,6 @@ class Recorder:
             )
         if is_first and self._on_open is not None and self.run_id is not None:
             self._on_open(self.run_id)
-
-    def _open_run(self, store: MLflowStore, result: RunResult | None) -> RunState:
-        """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run, is_new = run_sync.find_or_create(
-            store,
-            self.folder / run_dir.RUN,
-            may_exist=self._is_restart,
-            ended=result,
-        )
-        if not is_new:
-            run.points = store.points(run.run_id, run.latest)
-            if result is None:
-                store.reopen(run.run_id)
-                for key in run.tags.keys() & run_sync.ENDED_TAGS:
-                    store.client.delete_tag(run.run_id, key)
-                    del run.tags[key]
-        return run
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdsweep.common.text import shorten
+from kdsweep.execution.worklist import TEACHING
 from kdsweep.tracking.printing import print_table
 from kdsweep.training.checkpoint import KEPT
 from kdsweep.training.profiling import CohortProfile, StepTiming
@@ -23,7 +24,6 @@ from kdsweep.training.profiling import CohortProfile, StepTiming
 # Half the width of a 95 % interval for a median, in roots of the number of measurements.
 NORMAL_95 = 1.96 / 2
 
-TEACHING = ("teacher", "assistant")  # roles
 LONGEST_NAME = 40  # characters of a name in the table
 
 

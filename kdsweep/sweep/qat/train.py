@@ -8,7 +8,6 @@ from kdsweep.deploy.source_run import run_folder
 from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.preflight import preflight
 from kdsweep.sweep.qat.spec import qat_spec
@@ -17,6 +16,7 @@ from kdsweep.tracking.console import Progress
 from kdsweep.tracking.deployed import FOLDER
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.metadata import read_run_metadata, read_sweep_metadata
+from kdsweep.work.training import train
 
 DIGITS = 8  # of a fingerprint in the name of a folder
 

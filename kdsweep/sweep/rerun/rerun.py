@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
@@ -22,6 +21,7 @@ from kdsweep.tracking.find_run import find_run
 from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.printing import print_line
+from kdsweep.work.training import train
 
 if TYPE_CHECKING:
     from rich.console import Console

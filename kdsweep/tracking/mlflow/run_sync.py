@@ -242,6 +242,24 @@ def find_or_create(
     return run, is_new
 
 
+def open_run(
+    store: MLflowStore, path: Path, *, may_exist: bool, ended: RunResult | None
+) -> RunState:
+    """The file's MLflow run: created (its id goes to the file), or that of an earlier attempt.
+
+    The latter is open again, unless it has ``ended``. ``may_exist`` as for `find_or_create`.
+    """
+    run, is_new = find_or_create(store, path, may_exist=may_exist, ended=ended)
+    if not is_new:
+        run.points = store.points(run.run_id, run.latest)
+        if ended is None:
+            store.reopen(run.run_id)
+            for key in run.tags.keys() & ENDED_TAGS:
+                store.client.delete_tag(run.run_id, key)
+                del run.tags[key]
+    return run
+
+
 def close_run(store: MLflowStore, path: Path, status: Status) -> None:
     """Set the state alone of a run whose end, or whose id, could not be written."""
     content = read_json(path)

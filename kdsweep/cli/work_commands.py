@@ -1,0 +1,51 @@
+"""`kdsweep work` and `kdsweep status`: a unit of a sweep, and how far all of them are."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdsweep.cli.options import user_errors
+from kdsweep.errors import UserError
+
+PARKED = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75  # exit code: start it again
+
+Sweep = Annotated[Path, typer.Argument(metavar="FOLDER", help="of a sweep")]
+
+
+def work(
+    folder: Sweep,
+    number: Annotated[
+        str,
+        typer.Argument(metavar="N", help="of the unit, as in work/N.json; -: read from stdin"),
+    ],
+) -> None:
+    """Train one work unit of a sweep in this process, as a worker does.
+
+    The sweep is one that was started with workers. Nothing is logged to MLflow: that is for the
+    process that has started it, or `kdsweep sync FOLDER`. The exit code is 0 if the unit is done,
+    75 if it was stopped by SIGTERM and can be resumed by the same command, else 1.
+    """
+    with user_errors():
+        if number != "-" and not number.isdecimal():
+            raise UserError(f"N must be the number of a work unit, got {number}")
+        from kdsweep.work.attempt import FAILED
+        from kdsweep.work.attempt import PARKED as STOPPED
+        from kdsweep.work.serving import own_output, serve
+        from kdsweep.work.stopping import grace_seconds
+        from kdsweep.work.worker import Worker
+
+        output = own_output() if number == "-" else None
+        worker = Worker(folder)
+        signal.signal(signal.SIGTERM, lambda *_: worker.stopping.request(grace_seconds()))
+        if output is not None:
+            serve(worker, typer.get_text_stream("stdin"), output)
+            return
+        state, reason = worker.run(int(number))
+        if state == FAILED:
+            raise UserError(f"work unit {number}: {reason}")
+    if state == STOPPED:
+        raise typer.Exit(PARKED)
+    typer.echo(f"work unit {number}: {state}")
