@@ -21,6 +21,7 @@ from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
+from kdsweep.sweep.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
 from kdsweep.sweep.grid_sweeper import GridSweeper
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
@@ -55,7 +56,8 @@ def main() -> None:
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
+    for plugin in (GridSweeper, SlurmLockstepLauncher, RayLockstepLauncher):
+        Plugins.instance().register(plugin)  # Hydra finds plugins by entry points only
     if faults := switch_faults(sys.argv[1:]):
         sys.exit("\n".join(faults))
     if "${" in os.getcwd():

@@ -35,11 +35,13 @@ def work(
         from kdsweep.work.attempt import PARKED as STOPPED
         from kdsweep.work.serving import own_output, serve
         from kdsweep.work.stopping import grace_seconds
+        from kdsweep.work.time_limit import TimeLimit
         from kdsweep.work.worker import Worker
 
         output = own_output() if number == "-" else None
         worker = Worker(folder)
         signal.signal(signal.SIGTERM, lambda *_: worker.stopping.request(grace_seconds()))
+        limit = TimeLimit(worker.stopping)
         if output is not None:
             serve(worker, typer.get_text_stream("stdin"), output)
             return
@@ -47,5 +49,7 @@ def work(
         if state == FAILED:
             raise UserError(f"work unit {number}: {reason}")
     if state == STOPPED:
+        if limit.is_near:
+            limit.requeue()
         raise typer.Exit(PARKED)
     typer.echo(f"work unit {number}: {state}")

@@ -3,19 +3,18 @@
 Only light modules are imported here: Hydra imports this file whenever it looks for plugins.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from kdsweep.sweep.launcher import LockstepLauncher
 
 if TYPE_CHECKING:
-    from kdsweep.work.executor import Executor
+    from kdsweep.runs.spec import RunSpec
+    from kdsweep.work.executor import ExecutorFactory
 
 
 @dataclass
@@ -52,3 +51,31 @@ class RayLauncherConf:
 
 for name, node in (("lockstep_slurm", SlurmLauncherConf), ("lockstep_ray", RayLauncherConf)):
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="kdsweep")
+
+
+class SlurmLockstepLauncher(LockstepLauncher):
+    """Trains each unit of a sweep in a job of Slurm."""
+
+    def __init__(self, cohort_size: int | None = None, **options: Any) -> None:
+        super().__init__(cohort_size)  # the options are read from the config
+
+    def find_executor(self, specs: "Sequence[RunSpec]") -> "ExecutorFactory | None":
+        """Submits jobs with the options of the launcher. Raises UserError if one is wrong."""
+        from kdsweep.work.slurm import find_slurm
+
+        node = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        return find_slurm(node, specs)
+
+
+class RayLockstepLauncher(LockstepLauncher):
+    """Trains each unit of a sweep in a task of Ray."""
+
+    def __init__(self, cohort_size: int | None = None, **options: Any) -> None:
+        super().__init__(cohort_size)  # the options are read from the config
+
+    def find_executor(self, specs: "Sequence[RunSpec]") -> "ExecutorFactory | None":
+        """Submits tasks with the options of the launcher. Raises UserError if one is wrong."""
+        from kdsweep.work.ray_tasks import find_ray
+
+        node = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        return find_ray(node, specs)

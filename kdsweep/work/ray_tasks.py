@@ -1,22 +1,24 @@
 """Places work units as tasks of Ray, on a running cluster or on one of this machine alone.
 
-Ray chooses the node and the process of a unit, and uses its processes again. A task whose process or
-node is lost is reported like any other that ended: the controller submits its unit once more.
+Ray chooses the node and the process of a unit, and uses its processes again. A task whose process
+or node is lost is reported like any other that ended: the controller submits its unit once more.
 """
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.text import first_line, one_line
 from kdsweep.errors import UserError
-from kdsweep.work.cores import cores_of
-from kdsweep.work.executor import Exit
-from kdsweep.work.ray_options import RayOptions
-from kdsweep.work.unit_file import read_unit
+from kdsweep.runs.spec import RunSpec
+from kdsweep.work.demand import cores_for, gpus_for
+from kdsweep.work.executor import ExecutorFactory, Exit
+from kdsweep.work.ray_options import RayOptions, ray_options
 
 if TYPE_CHECKING:
     from kdsweep.work.worker import Worker
@@ -39,10 +41,22 @@ def train_unit(folder: Path, number: int) -> None:
     _workers[folder].run(number)
 
 
+def find_ray(node: Mapping[str, Any], specs: Sequence[RunSpec]) -> ExecutorFactory:
+    """Tasks of Ray for these runs, with the options of a `hydra.launcher` node.
+
+    Raises UserError if one is not allowed, or Ray is not installed.
+    """
+    options = ray_options(node)
+    if not specs[0].config.dry_run:  # the plan of a sweep can be made anywhere
+        import_ray()
+    cpus, gpus = cores_for(specs, options.cpus), gpus_for(specs, node["gpus"])
+    return partial(RayExecutor, options=replace(options, cpus=cpus, gpus=gpus))
+
+
 class RayExecutor:
     """Submits units as tasks. They end with this process.
 
-    Raises UserError if Ray is not installed, or there is no cluster at the address.
+    Raises UserError if there is no cluster at the address.
     """
 
     def __init__(self, folder: Path, options: RayOptions) -> None:
@@ -66,12 +80,17 @@ class RayExecutor:
         return sys.maxsize
 
     def submit(self, numbers: Sequence[int]) -> None:
-        """Submit a task for each unit. Raises UserError if no cluster of this size has room."""
-        for number in numbers:
-            resources = self._resources(number)
-            # The controller repeats a unit, and knows whether it got anywhere.
-            task = self._ray.remote(max_retries=0, **resources)(train_unit)
-            self._units[task.remote(self._folder, number)] = number
+        """Submit a task for each unit."""
+        options = self._options
+        # The controller submits a unit once more, and knows whether it got anywhere.
+        task = self._ray.remote(
+            max_retries=0,
+            num_cpus=options.cpus,
+            num_gpus=options.gpus,
+            memory=None if options.memory_gib is None else int(options.memory_gib * GIB),
+            resources=dict(options.resources) or None,
+        )(train_unit)
+        self._units |= {task.remote(self._folder, number): number for number in numbers}
 
     def poll(self, seconds: float) -> Sequence[Exit]:
         """The units whose tasks have ended; waits for one at most so long."""
@@ -92,15 +111,6 @@ class RayExecutor:
         self._units.clear()
         self._ray.shutdown()
 
-    def _resources(self, number: int) -> dict[str, Any]:
-        options = self._options
-        return {
-            "num_cpus": cores_of(read_unit(self._folder, number), options.cpus),
-            "num_gpus": options.gpus,
-            "memory": None if options.memory_gib is None else int(options.memory_gib * GIB),
-            "resources": dict(options.resources) or None,
-        }
-
     def _reason(self, task: Any) -> str | None:
         """Why a task has ended, if not in order."""
         try:
@@ -112,8 +122,8 @@ class RayExecutor:
         return None
 
 
-def connect(options: RayOptions) -> Any:
-    """The module of Ray, connected to a cluster. Raises UserError."""
+def import_ray() -> Any:
+    """The module of Ray. Raises UserError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -122,6 +132,12 @@ def connect(options: RayOptions) -> Any:
             "hydra/launcher must be another one than lockstep_ray without the package ray, got"
             " lockstep_ray; pip install 'kdsweep[ray]'"
         ) from error
+    return ray
+
+
+def connect(options: RayOptions) -> Any:
+    """The module of Ray, connected to a cluster. Raises UserError."""
+    ray = import_ray()
     if not ray.is_initialized():
         try:
             ray.init(
@@ -132,7 +148,7 @@ def connect(options: RayOptions) -> Any:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"hydra.launcher.address must be that of a running cluster, or null for one of this"
+                "hydra.launcher.address must be that of a running cluster, or null for one of this"
                 f" machine, got {options.address}: {first_line(error)}"
             ) from error
     return ray

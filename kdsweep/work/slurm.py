@@ -7,18 +7,21 @@ the array from its unit: any controller finds the jobs of a sweep, and submits n
 import logging
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kdsweep.common.text import counted
 from kdsweep.errors import UserError
+from kdsweep.runs.spec import RunSpec
 from kdsweep.work.batch_script import batch_scripts, log_path, name_prefix
-from kdsweep.work.cores import cores_of
-from kdsweep.work.executor import Exit
-from kdsweep.work.slurm_options import SlurmOptions
+from kdsweep.work.demand import cores_for, gpus_for
+from kdsweep.work.executor import ExecutorFactory, Exit
+from kdsweep.work.slurm_options import SlurmOptions, slurm_options
 from kdsweep.work.slurm_queue import Job, SlurmError, cancel, check_slurm, jobs_named, submit
-from kdsweep.work.unit_file import UnitFile, read_unit
+from kdsweep.work.unit_file import UnitFile
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +33,22 @@ LINES = 5  # of a job's output in the message about its end
 PASSING = ("temporarily", "contact", "timed out", "unavailable", "zero bytes", "queue full")
 
 
-class SlurmExecutor:
-    """Submits units, and reports those whose jobs have left the queue.
+def find_slurm(node: Mapping[str, Any], specs: Sequence[RunSpec]) -> ExecutorFactory:
+    """Jobs of Slurm for these runs, with the options of a `hydra.launcher` node.
 
-    Raises UserError if Slurm is not installed.
+    Raises UserError if one is not allowed, or Slurm is not installed.
     """
+    options = slurm_options(node)
+    if not specs[0].config.dry_run:  # the plan of a sweep can be made anywhere
+        check_slurm()
+    cpus, gpus = cores_for(specs, options.cpus), int(gpus_for(specs, node["gpus"]))
+    return partial(SlurmExecutor, options=replace(options, cpus=cpus, gpus=gpus))
+
+
+class SlurmExecutor:
+    """Submits units, and reports those whose jobs have left the queue."""
 
     def __init__(self, folder: Path, options: SlurmOptions) -> None:
-        check_slurm()
         self.workers = options.array_parallelism or sys.maxsize
         self._folder, self._options = folder.absolute(), options
         self._placed: dict[int, Job | None] = {}  # units with a job; None: not seen yet
@@ -102,9 +113,7 @@ class SlurmExecutor:
             after = [there[number].id for number in needs if number in there]
             self._placed |= {number: there[number] for number in self._waiting if number in there}
             missing = [number for number in self._waiting if number not in there]
-            for numbers, script in batch_scripts(
-                self._folder, missing, self._sized(missing), after
-            ):
+            for numbers, script in batch_scripts(self._folder, missing, self._options, after):
                 submit(script)
                 self._placed |= dict.fromkeys(numbers)
         except SlurmError as error:
@@ -114,12 +123,6 @@ class SlurmExecutor:
             waiting = counted(len(set(self._waiting) - self._placed.keys()), "unit")
             log.warning("%s cannot be submitted yet: %s", waiting, error)
         self._waiting = [number for number in self._waiting if number not in self._placed]
-
-    def _sized(self, numbers: Iterable[int]) -> SlurmOptions:
-        """The options, with as many cores as the units have threads."""
-        units = (read_unit(self._folder, number) for number in numbers)
-        cpus = max((cores_of(unit, self._options.cpus) for unit in units), default=1)
-        return replace(self._options, cpus=cpus)
 
     def _live(self, numbers: Iterable[int]) -> dict[int, Job]:
         """The jobs of these units that have not ended. Raises SlurmError."""

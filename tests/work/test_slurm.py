@@ -5,7 +5,6 @@
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from kdsweep.work.batch_script import log_path, name_prefix
 from kdsweep.work.executor import Exit
 from kdsweep.work.slurm import SlurmExecutor
 from kdsweep.work.slurm_options import SlurmOptions
-from kdsweep.work.unit_file import Root, UnitFile, write_unit
+from kdsweep.work.slurm_queue import check_slurm
+from kdsweep.work.unit_file import UnitFile
 
 
 @pytest.fixture
@@ -29,33 +29,25 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return fake_slurm(tmp_path / "slurm", monkeypatch)
 
 
-def unit(number: int, needs: Sequence[int] = (), threads: int = 1) -> UnitFile:
-    config: dict[str, Any] = {
-        "trainer": {"threads": 1},
-        "teacher": {"trainer": {"threads": threads}},
-    }
-    root = Root(config=config, cell={}, number=0, overrides=(), swept=())
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    folder = tmp_path / "sweep"
+    (folder / "work").mkdir(parents=True)
+    return folder
+
+
+def unit(number: int, *needs: int) -> UnitFile:
     return UnitFile(
         number=number,
         role="run",
         name="",
-        needs=tuple(needs),
+        needs=needs,
         place=(1, 1),
         cwd="",
         parent_run_id=None,
-        roots=(root,),
+        roots=(),
         runs=(),
     )
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
-    """A folder with units 0 to 4, and 1003."""
-    folder = tmp_path / "sweep"
-    folder.mkdir()
-    for number in (0, 1, 2, 3, 4, 1003):
-        write_unit(folder, unit(number))
-    return folder
 
 
 def parameter(script: str, name: str) -> str | None:
@@ -76,16 +68,6 @@ def test_units_become_an_array_whose_indices_they_are(queue: FakeSlurm, sweep: P
         f"1_0|{name_prefix(sweep)}0|0|PENDING|",
         f"1_3|{name_prefix(sweep)}0|3|PENDING|",
     ]
-
-
-def test_a_job_has_a_core_for_each_thread(queue: FakeSlurm, sweep: Path) -> None:
-    write_unit(sweep, unit(1, threads=6))
-    with pytest.raises(UserError, match=r"at least trainer.threads=6, got 2"):
-        executor(sweep, cpus=2).submit([0, 1])
-    executor(sweep).submit([0, 1])
-    executor(sweep, cpus=8).submit([2])
-    assert "#SBATCH --cpus-per-task=6" in queue.scripts[0]
-    assert "#SBATCH --cpus-per-task=8" in queue.scripts[1]
 
 
 def test_jobs_that_have_left_the_queue_are_reported_once(queue: FakeSlurm, sweep: Path) -> None:
@@ -216,7 +198,7 @@ def test_jobs_that_slurm_does_not_accept_are_an_error(queue: FakeSlurm, sweep: P
 
 
 def test_units_that_need_others_are_submitted_with_them(queue: FakeSlurm, sweep: Path) -> None:
-    units = [unit(0), unit(1), unit(2, [0]), unit(3, [0]), unit(4, [1, 3]), unit(1003, [2])]
+    units = [unit(0), unit(1), unit(2, 0), unit(3, 0), unit(4, 1, 3), unit(1003, 2)]
     executor(sweep).submit_chain(units)
     assert [(parameter(s, "array"), parameter(s, "dependency")) for s in queue.scripts] == [
         ("0,1%256", None),
@@ -241,4 +223,4 @@ def test_closing_cancels_what_has_not_ended_unless_it_is_left(
 def test_a_host_without_slurm_is_refused(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(sweep))
     with pytest.raises(UserError, match=r"without Slurm, .*there is no sbatch and no squeue"):
-        executor(sweep)
+        check_slurm()
