@@ -53,3 +53,16 @@ def work(
             limit.requeue()
         raise typer.Exit(PARKED)
     typer.echo(f"work unit {number}: {state}")
+
+
+def status(folder: Sweep) -> None:
+    """Print how far a sweep is, from its files: what is running, queued, done and failed, and ETA.
+
+    It may be trained by another process or on another host.
+    """
+    from rich.console import Console
+
+    from kdsweep.work.status import show_status
+
+    with user_errors():
+        show_status(folder, Console())

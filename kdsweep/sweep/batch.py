@@ -28,7 +28,7 @@ from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.scheduler import refuse_without_validation
 from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
-from kdsweep.execution.worklist import cohorts, epochs_done, pending, split_finished
+from kdsweep.execution.worklist import epochs_done, pending, split_finished
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
@@ -45,6 +45,7 @@ from kdsweep.sweep.directory import (
     run_targets,
 )
 from kdsweep.sweep.estimate.probing import print_estimate
+from kdsweep.sweep.estimate.splitting import cohorts_for
 from kdsweep.sweep.finalize import publish
 from kdsweep.sweep.hydra_jobs import HydraJobs
 from kdsweep.sweep.idle_keys import refuse_search_keys
@@ -184,8 +185,14 @@ def _train(
             if result.same_as is None:
                 context.upload_missing(target.run_dir)
         if missing and factory is not None:
-            make_cohorts = partial(cohorts, capacity=jobs.cohort_size)
-            results |= train_by(factory(folder), missing, context, make_cohorts)
+            executor = factory(folder)
+            make_cohorts = partial(
+                cohorts_for,
+                context=context,
+                capacity=jobs.cohort_size,
+                workers=executor.workers,
+            )
+            results |= train_by(executor, missing, context, make_cohorts)
         else:
             resume = specs[0].config.resume
             results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)

@@ -126,8 +126,8 @@ def _change_to(unit: UnitFile) -> None:
         os.chdir(unit.cwd)
     except OSError as error:
         raise UserError(
-            f"{unit.cwd}, where the sweep was started, must be on a file system that all hosts share,"
-            f" but it cannot be opened here ({error.strerror})"
+            f"{unit.cwd}, where the sweep was started, must be on a file system that all hosts"
+            f" share, but it cannot be opened here ({error.strerror})"
         ) from error
 
 

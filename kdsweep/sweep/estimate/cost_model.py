@@ -77,16 +77,16 @@ CohortSlice = tuple[tuple[int, ...], Sequence[int]]
 
 def lockstep(cohorts: CohortGroup) -> TimeEstimate:
     """The time of cohorts that are trained one after the other."""
-    return _seconds(cohorts, [(left, range(len(left))) for left in cohorts.left])
+    return seconds_of(cohorts, [(left, range(len(left))) for left in cohorts.left])
 
 
 def one_by_one(cohorts: CohortGroup) -> TimeEstimate:
     """The time that the same runs take, each with a stream and a teacher of its own."""
     alone = [(left, [place]) for left in cohorts.left for place in range(len(left))]
-    return _seconds(cohorts, alone)
+    return seconds_of(cohorts, alone)
 
 
-def _seconds(cohorts: CohortGroup, slices: Sequence[CohortSlice]) -> TimeEstimate:
+def seconds_of(cohorts: CohortGroup, slices: Sequence[CohortSlice]) -> TimeEstimate:
     """The time of slices that are trained one after the other."""
     # Added up before a median is taken: what slowed down one piece of a step did so everywhere.
     pieces = [_pieces(cohorts, *one) for one in slices]

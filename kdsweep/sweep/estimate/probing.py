@@ -32,11 +32,17 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
         return
     context.forget_sources()
     uri = units[0].specs[0].config.tracking.uri
-    show(list(_measured(units, context)), console, copied=uri is not None)
+    groups = [group for _, group in measure_kinds(units, context)]
+    show(groups, console, copied=uri is not None)
 
 
-def _measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
-    """A probe of every kind of cohort; cohorts that differ only in their seeds are one kind."""
+def measure_kinds(
+    units: Sequence[WorkUnit], context: TrainingContext
+) -> Iterator[tuple[list[WorkUnit], CohortGroup]]:
+    """Each kind of cohort with a probe; cohorts that differ only in their seeds are one kind.
+
+    Raises UserError if a run fails in its first steps, or a cohort does not fit into memory.
+    """
     kinds: dict[str, list[WorkUnit]] = {}
     for unit in units:
         # What decides the cost of a step.
@@ -47,7 +53,7 @@ def _measured(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[C
         count, name = len(alike[0].targets), _name(alike[0])
         runs = name if count == 1 else f"{count} runs side by side: {name}"
         context.progress.note(f"timing {STEPS} steps of {runs}")
-        yield _measured_kind(alike, context)
+        yield alike, _measured_kind(alike, context)
 
 
 def _name(unit: WorkUnit) -> str:
