@@ -187,9 +187,12 @@ class Processes:
             failure = f"{lost} has no result"
         return Outcome(number, failure, results)
 
-    def close(self) -> None:
-        """Have the units in training parked, and request the upload of what they have recorded."""
-        self._executor.close()
+    def close(self, *, leave: bool = False) -> None:
+        """Have the units in training parked, and request the upload of what they have recorded.
+
+        ``leave``: those in processes that need no controller go on.
+        """
+        self._executor.close(leave=leave)
         self._shipper.look()
         for placed in self._placed.values():
             self._shipper.release(placed.folders)

@@ -49,7 +49,7 @@ class SlurmExecutor:
     """Submits units, and reports those whose jobs have left the queue."""
 
     def __init__(self, folder: Path, options: SlurmOptions) -> None:
-        self.workers = options.array_parallelism or sys.maxsize
+        self.workers = 1  # no worker is idle: `cohort_size` is what makes more jobs
         self._folder, self._options = folder.absolute(), options
         self._placed: dict[int, Job | None] = {}  # units with a job; None: not seen yet
         self._waiting: list[int] = []  # units that the queue has had no room for

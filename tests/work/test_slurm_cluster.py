@@ -1,6 +1,6 @@
 """Sweeps on a real Slurm of one node: the same bits as in one process, whatever happens to jobs.
 
-The faults come at random moments of a sweep that trains; each is repeated as often as its table has it.
+The faults come at random moments of a sweep that trains.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import (
