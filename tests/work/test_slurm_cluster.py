@@ -13,33 +13,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import (
-    SMALL,
-    assert_mlflow_is_tidy,
-    finish,
-    kill,
-    mlflow_runs,
-    recorded,
-    results,
-    runs_of,
-    start,
-    table,
-)
+from cluster_sweeps import README, SECONDS, SWEEP, assert_same, attempts, owners, wait_for
+from processes import finish, kill, recorded, start
 from slurm import Slurm, slurm
+from typer.testing import CliRunner
 
-from kdsweep.common.files import read_json
+from kdsweep.cli import app
 
 pytestmark = pytest.mark.slow
 
-README = ["-m", "loss=kl", "T=1,4,16", "alpha=0.1,0.5,0.9"]
-# Two cohorts, and the stage and the teacher that they need.
-SWEEP = [
-    *["-m", *SMALL, "student=cnn", "student.model.width=4", "T=1,4", "seed=0,1"],
-    *["trainer.epochs=40", "tracking.checkpoint_seconds=0", "tracking.report=false"],
-    *["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"],
-]
 ON_SLURM = ["hydra/launcher=lockstep_slurm"]
-SECONDS = 300.0
+FAULTS = 5  # of a kind, in one sweep
 
 
 @pytest.fixture
@@ -57,38 +41,20 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_same(folder: Path, other: Path) -> None:
-    """The same weights, table and MLflow runs; nothing lost, nothing twice."""
-    assert results(folder) == results(other)
-    assert table(folder) == table(other)
-    assert mlflow_runs(folder) == mlflow_runs(other)
-    assert_mlflow_is_tidy(folder, runs_of(other))
-
-
 def test_the_sweep_of_the_readme_is_the_same(cluster: Slurm, tmp_path: Path) -> None:
     finish(tmp_path / "inline", README)
     finish(tmp_path / "slurm", [*README, *ON_SLURM, "hydra.launcher.cohort_size=5"])
     assert_same(tmp_path / "slurm", tmp_path / "inline")
+    assert attempts(tmp_path / "slurm") == {0: 1, 1: 1, 2: 1}  # the teacher, 5 and 4 runs
 
 
-def sweep_folder(folder: Path) -> Path:
-    (note,) = folder.glob("multirun/**/sweep.json")
-    return note.parent
+def test_without_arrays_it_is_the_same(cluster: Slurm, tmp_path: Path, inline: Path) -> None:
+    finish(tmp_path, [*SWEEP, *ON_SLURM, "hydra.launcher.array_parallelism=null"])
+    assert_same(tmp_path, inline)
 
 
 def running(cluster: Slurm) -> list[str]:
     return [id for id, state in cluster.jobs().items() if state == "RUNNING"]
-
-
-def owners(folder: Path) -> list[int]:
-    """The processes that train units now."""
-    pids = []
-    for path in folder.glob("multirun/**/work/*.attempt-*.json"):
-        with contextlib.suppress(ValueError, OSError):  # just being written
-            attempt = read_json(path)
-            if attempt["state"] == "running":
-                pids.append(attempt["pid"])
-    return pids
 
 
 def scancel(cluster: Slurm, folder: Path) -> None:
@@ -122,45 +88,70 @@ def kill_node(cluster: Slurm, folder: Path) -> None:
 Fault = Callable[[Slurm, Path], None]
 
 
+def moments(seed: str, whole: Path) -> list[int]:
+    """Numbers of recorded epochs, at which faults come."""
+    chance = random.Random(seed)
+    return sorted(int(chance.random() * recorded(whole)) for _ in range(FAULTS))
+
+
 @pytest.mark.parametrize("fault", [scancel, requeue, near_limit, kill_worker, kill_node])
 def test_a_fault_of_a_job_or_a_node_loses_nothing(
     cluster: Slurm, tmp_path: Path, inline: Path, fault: Fault
 ) -> None:
-    folder, chance = tmp_path / "slurm", random.Random(fault.__name__)
-    moments = sorted(chance.random() for _ in range(5))
-    process, whole = start(folder, [*SWEEP, *ON_SLURM]), recorded(inline)
-    for moment in moments:
-        wait_for(process, lambda moment=moment: recorded(folder) >= moment * whole)
-        fault(cluster, folder)
+    process = start(tmp_path, [*SWEEP, *ON_SLURM])
+    for epochs in moments(fault.__name__, inline):
+        wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
+        fault(cluster, tmp_path)
     message, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, message
-    assert_same(folder, inline)
+    assert_same(tmp_path, inline)
 
 
 def test_a_controller_that_is_killed_attaches_to_its_jobs(
     cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
-    folder, chance, whole = tmp_path / "slurm", random.Random(0), recorded(inline)
     words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine", "resume=true"]
-    for moment in sorted(chance.random() for _ in range(5)):
-        process = start(folder, words)
-        wait_for(process, lambda moment=moment: recorded(folder) >= moment * whole)
+    for epochs in moments("controller", inline):
+        process = start(tmp_path, words)
+        wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
         kill(process)
         process.communicate()
-    finish(folder, words)
-    assert_same(folder, inline)
-    assert attempts(folder) == {1}  # no job was disturbed, no unit was trained by two
+    finish(tmp_path, words)
+    assert_same(tmp_path, inline)
+    assert set(attempts(tmp_path).values()) == {1}  # no job was disturbed, no unit trained twice
 
 
-def attempts(folder: Path) -> set[int]:
-    """How many attempts each unit of a sweep has had."""
-    paths = list(folder.glob("multirun/**/work/*.attempt-*.json"))
-    units = {path.name.partition(".")[0] for path in paths}
-    return {sum(path.name.startswith(f"{unit}.") for path in paths) for unit in units}
+def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
+    cluster: Slurm, tmp_path: Path, inline: Path
+) -> None:
+    # The signal comes at once: Slurm looks at limits once in a while only.
+    limit = ["hydra.launcher.time=1m", "hydra.launcher.lead=55s"]
+    finish(tmp_path, [*SWEEP, *ON_SLURM, *limit])
+    assert_same(tmp_path, inline)
 
 
-def wait_for(process: "subprocess.Popen[str]", is_so: Callable[[], bool]) -> None:
-    """Wait until something is so, while a command runs."""
+def test_a_full_queue_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inline: Path
+) -> None:
+    with slurm(cpus=2, MaxJobCount="2") as small:
+        monkeypatch.setenv("SLURM_CONF", str(small.folder / "slurm.conf"))
+        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
+        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
+        finish(tmp_path, [*SWEEP, *ON_SLURM])
+    assert_same(tmp_path, inline)
+
+
+def test_a_detached_sweep_is_trained_without_a_controller(
+    cluster: Slurm, tmp_path: Path, inline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(tmp_path, [*SWEEP, *ON_SLURM, "--detach"])
+    (note,) = tmp_path.glob("multirun/**/sweep.json")
     end = time.monotonic() + SECONDS
-    while not is_so() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
+    while cluster.jobs():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert len(list(note.parent.glob("[0-9]/result.json"))) == 4
+    done = CliRunner().invoke(app, ["attach", str(note.parent)])
+    assert done.exit_code == 0, done.output
+    assert_same(tmp_path, inline)
+    assert set(attempts(tmp_path).values()) == {1}
