@@ -18,6 +18,7 @@ from kdsweep.errors import UserError
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.demand import cores_for, gpus_for
 from kdsweep.work.executor import ExecutorFactory, Exit
+from kdsweep.work.own_package import own_environment
 from kdsweep.work.ray_options import RayOptions, ray_options
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def connect(options: RayOptions) -> Any:
     """The module of Ray, connected to a cluster. Raises UserError."""
     ray = import_ray()
     if not ray.is_initialized():
+        os.environ.update(own_environment())  # which a cluster of this machine takes over
         try:
             ray.init(
                 address=options.address or "local",

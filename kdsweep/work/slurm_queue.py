@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kdsweep.errors import UserError
+from kdsweep.work.own_package import own_environment
 
 PROGRAMS = ("sbatch", "squeue", "scancel")
 FORMAT = "%i|%j|%K|%T|%N"  # id, name, index in its array, state, nodes
@@ -51,7 +52,7 @@ def check_slurm() -> None:
 
 def submit(script: str) -> None:
     """Submit a batch script. Raises SlurmError if the queue does not take it."""
-    call("sbatch", "--parsable", script=script)
+    call("sbatch", "--parsable", script=script)  # which gives the environment to the job
 
 
 def jobs_named(prefix: str) -> dict[int, Job]:
@@ -84,7 +85,14 @@ def cancel(ids: Sequence[str]) -> None:
 def call(*words: str, script: str = "") -> str:
     """The output of a program of Slurm's. Raises SlurmError."""
     try:
-        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(
+            words,
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=own_environment(),
+        )
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{words[0]} timed out") from error
     except OSError as error:
