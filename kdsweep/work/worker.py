@@ -100,6 +100,7 @@ class Worker:
             reason = redact_text(f"{type(error).__name__}: {one_line(error)}")
             log.exception("work unit %s has failed", unit.number)
         made.end(state, reason)
+        self.progress.end_stage()
         return state, reason
 
     def _prepare(self, unit: UnitFile, config: RunConfig, made: Attempt) -> TrainingContext:
