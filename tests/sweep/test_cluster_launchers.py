@@ -55,7 +55,10 @@ def test_a_detached_sweep_is_in_the_queue_as_a_whole(
     assert "#SBATCH --array=1,2%256" in students
     assert "#SBATCH --dependency=afterok:1_0" in students
     assert "3 units in the queue" in detached.err + detached.out
-    assert f"kdsweep attach {detached.sweep}" in detached.err + detached.out
+    assert (
+        f"kdsweep attach {detached.sweep.relative_to(detached.folder)}"
+        in detached.err + detached.out
+    )
     assert not read_json(detached.sweep / "sweep.json")["ended"]
     assert not list(detached.sweep.glob("*/result.json"))
 
