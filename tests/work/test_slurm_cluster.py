@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from cluster_sweeps import README, SECONDS, SWEEP, assert_same, attempts, owners, wait_for
-from processes import finish, kill, recorded, start
+from processes import SMALL, finish, kill, recorded, start
 from slurm import Slurm, slurm
 from typer.testing import CliRunner
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 ON_SLURM = ["hydra/launcher=lockstep_slurm"]
 FAULTS = 5  # of a kind, in one sweep
+LONG = ["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false"]
 
 
 @pytest.fixture
@@ -121,12 +122,14 @@ def test_a_controller_that_is_killed_attaches_to_its_jobs(
 
 
 def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
-    cluster: Slurm, tmp_path: Path, inline: Path
+    cluster: Slurm, tmp_path: Path
 ) -> None:
-    # The signal comes at once: Slurm looks at limits once in a while only.
-    limit = ["hydra.launcher.time=1m", "hydra.launcher.lead=55s"]
-    finish(tmp_path, [*SWEEP, *ON_SLURM, *limit])
-    assert_same(tmp_path, inline)
+    whole, parts = tmp_path / "inline", tmp_path / "slurm"
+    finish(whole, LONG)
+    # The shortest limit that Slurm has; the signal comes after about half a minute.
+    finish(parts, [*LONG, *ON_SLURM, "hydra.launcher.time=1m", "hydra.launcher.lead=30s"])
+    assert_same(parts, whole)
+    assert max(attempts(parts).values()) > 1, "no unit was near its limit"
 
 
 def test_a_full_queue_is_waited_for(
