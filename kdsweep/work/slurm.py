@@ -7,7 +7,7 @@ the array from its unit: any controller finds the jobs of a sweep, and submits n
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -94,13 +94,13 @@ class SlurmExecutor:
             time.sleep(max(min(deadline, self._next_look) - time.monotonic(), 0.05))
 
     def close(self, *, leave: bool) -> None:
-        """Park and end all jobs, unless they are to go on without this process."""
-        if leave or not self._placed:
+        """Park and end all jobs of the sweep, unless they are to go on without this process."""
+        if leave:
             return
         try:
-            cancel([job.id for job in self._live(self._placed).values()])
+            cancel([job.id for job in self._live().values()])
             until = time.monotonic() + END_SECONDS
-            while self._live(self._placed) and time.monotonic() < until:
+            while self._live() and time.monotonic() < until:
                 time.sleep(0.5)
         except SlurmError as error:
             name = name_prefix(self._folder)
@@ -109,7 +109,7 @@ class SlurmExecutor:
     def _submit_waiting(self, needs: Sequence[int] = ()) -> None:
         """Submit the waiting units that have no job; those for which there is no room wait on."""
         try:
-            there = self._live([*self._waiting, *needs])
+            there = self._live()
             after = [there[number].id for number in needs if number in there]
             self._placed |= {number: there[number] for number in self._waiting if number in there}
             missing = [number for number in self._waiting if number not in there]
@@ -124,10 +124,10 @@ class SlurmExecutor:
             log.warning("%s cannot be submitted yet: %s", waiting, error)
         self._waiting = [number for number in self._waiting if number not in self._placed]
 
-    def _live(self, numbers: Iterable[int]) -> dict[int, Job]:
-        """The jobs of these units that have not ended. Raises SlurmError."""
+    def _live(self) -> dict[int, Job]:
+        """The jobs of the sweep that have not ended, by unit. Raises SlurmError."""
         jobs = jobs_named(name_prefix(self._folder))
-        return {n: jobs[n] for n in numbers if n in jobs and not jobs[n].has_ended}
+        return {number: job for number, job in jobs.items() if not job.has_ended}
 
     def _ended(self) -> list[Exit]:
         """The units whose jobs have ended since the last call; none if Slurm does not respond."""

@@ -121,9 +121,7 @@ def test_a_controller_that_is_killed_attaches_to_its_jobs(
     assert set(attempts(tmp_path).values()) == {1}  # no job was disturbed, no unit trained twice
 
 
-def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
-    cluster: Slurm, tmp_path: Path
-) -> None:
+def test_a_job_that_exceeds_its_time_goes_on_in_another_one(cluster: Slurm, tmp_path: Path) -> None:
     whole, parts = tmp_path / "inline", tmp_path / "slurm"
     finish(whole, LONG)
     # The shortest limit that Slurm has; the signal comes after about half a minute.
