@@ -137,3 +137,9 @@ def test_ray_is_refused_where_it_is_not_installed(
         "hydra/launcher must be another one than lockstep_ray without the package ray, got"
         " lockstep_ray; pip install 'kdsweep[ray]'"
     )
+
+
+def test_a_search_is_refused(command: Command, queue: FakeSlurm) -> None:
+    outcome = command("hydra/launcher=lockstep_slurm", "search=bayes")
+    assert outcome.code == 1
+    assert "hydra/launcher must be lockstep in a search, got another one" in outcome.err
