@@ -77,6 +77,7 @@ def _script(
         "#!/bin/bash",
         *_directives(parameters),
         f"export {LEAD}={options.lead}",
+        "trap '' USR2",  # which would end the job before Python handles it
         *options.setup,
         f"exec {command} {unit}",  # exec: so that signals reach it
     ]

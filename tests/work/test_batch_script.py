@@ -47,6 +47,7 @@ def test_a_script_has_the_options_and_ends_as_the_command_of_the_unit() -> None:
         "#SBATCH --exclusive",
         "#SBATCH --nice=5",
         "export KDSWEEP_LEAD=60",
+        "trap '' USR2",
         "module load cuda",
         "ulimit -n 4096",
         f"exec {shlex.quote(sys.executable)} -m kdsweep work '/sweeps/of me/10%'"
