@@ -93,7 +93,7 @@ class SlurmExecutor:
                 return []
             time.sleep(max(min(deadline, self._next_look) - time.monotonic(), 0.05))
 
-    def close(self, *, leave: bool) -> None:
+    def close(self, *, leave: bool = False) -> None:
         """Park and end all jobs of the sweep, unless they are to go on without this process."""
         if leave:
             return
