@@ -110,7 +110,7 @@ def test_a_fault_of_a_job_or_a_node_loses_nothing(
 def test_a_controller_that_is_killed_attaches_to_its_jobs(
     cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
-    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine", "resume=true"]
+    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
     for epochs in moments("controller", inline):
         process = start(tmp_path, words)
         wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
@@ -160,7 +160,7 @@ def test_a_detached_sweep_is_trained_without_a_controller(
 def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
     cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
-    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine", "resume=true"]
+    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
     for number, what in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
         process = start(tmp_path, words)
         epochs = recorded(inline) * number // 3
