@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(handle)  # this puts the new *name* on the disk
         finally:
             os.close(handle)
+
+
+def look_anew(folder: Path) -> None:
+    """See the files that another host has just written to a folder of a network file system.
+
+    Its client remembers for a while which files are not there; opening a folder has it ask again.
+    """
+    with suppress(OSError), os.scandir(folder):
+        pass
 
 
 def drop_drafts(folder: Path, older_than: float = 0.0) -> None:

@@ -95,6 +95,7 @@ CHECKS = (
 UNSUPPORTED_KEYS = (
     ("seed", 0, "its seeds are search.seeds"),
     ("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
+    ("hydra.launcher.workers", 1, "search.workers starts more processes"),
     ("hydra.sweeper.study_name", None, "its study is search.name"),
     ("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
     ("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),

@@ -75,7 +75,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._long_work.close()
         if kind is None:
-            self.end_stage()
+            self._end_stage()
         if self._bars is not None:
             self._bars.refresh()
             self._bars.stop()
@@ -144,7 +144,7 @@ class Progress:
             self._is_waiting = True
             return
         if self._stage_bar is None or not self._is_waiting:
-            self.end_stage()
+            self._end_stage()
             if self._stage_bar is not None:
                 self._bars.remove_task(self._stage_bar)
             self._wait_seconds = seconds
@@ -199,7 +199,7 @@ class Progress:
             yield
 
     def _begin_stage(self, stage: str, epochs: int, students: int) -> None:
-        self.end_stage()
+        self._end_stage()
         self._is_waiting = False
         self._stage, self._students = stage, students
         self._pace, self._val_accs = Pace(epochs, self._clock), {}
@@ -222,8 +222,7 @@ class Progress:
             )
         self._redraw(force=True)
 
-    def end_stage(self) -> None:
-        """The teacher or cohort in training has ended, if there is one."""
+    def _end_stage(self) -> None:
         if self._stage is None:
             return
         seconds = self._clock() - self._began

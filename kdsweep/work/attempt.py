@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from kdsweep.common.files import read_json, write_json_atomic
+from kdsweep.common.files import look_anew, read_json, write_json_atomic
 from kdsweep.common.pacing import Clock
 from kdsweep.common.processes import is_local, is_running, new_lease
 from kdsweep.common.repeating import repeating
@@ -67,6 +67,7 @@ def attempt_path(folder: Path, number: int, attempt: int) -> Path:
 
 def latest(folder: Path, number: int, known: int = 0) -> Record | None:
     """The last attempt at a unit; None if there is none. The one ``known`` is not looked for."""
+    look_anew(folder / FOLDER)
     attempt = known
     while attempt_path(folder, number, attempt + 1).exists():
         attempt += 1

@@ -111,8 +111,8 @@ class _Shown:
     """A unit in training."""
 
     def __init__(self, unit: UnitFile, began: float) -> None:
-        self.began, self.state = began, dict[str, Any]()
-        self.state: Mapping[str, Any]
+        self.began = began
+        self.state: Mapping[str, Any] = {}
         self.bar: TaskID | None = None
         self.epochs = unit.runs[0].epochs
         self.work = self.epochs * len(unit.runs)

@@ -39,15 +39,8 @@ class UnitGraph:
         return sorted(self._needs[number])
 
     def take(self, count: int) -> list[int]:
-        """At most so many units that can be trained now, in their order; they are no longer ready.
-
-        One that has to be trained again is given back by `put_back`.
-        """
+        """At most so many units that can be trained now, in their order; they are ready no more."""
         return [heapq.heappop(self._ready) for _ in range(min(count, len(self._ready)))]
-
-    def put_back(self, number: int) -> None:
-        """A unit that was taken is ready again."""
-        heapq.heappush(self._ready, number)
 
     def end(self, number: int) -> None:
         """A unit is over: those that were waiting for it alone are ready."""

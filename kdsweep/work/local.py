@@ -194,4 +194,5 @@ def find_workers(workers: object, specs: Sequence[RunSpec]) -> ExecutorFactory |
     trainers = [spec.config.trainer for spec in specs]
     threads = max(trainer.threads for trainer in trainers)
     places = find_places(workers, resolve_device(trainers[0].device), threads)
+    places = places[: len({spec.fingerprint for spec in specs})]
     return None if len(places) == 1 else partial(LocalExecutor, places=places)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kdsweep.common.files import look_anew
 from kdsweep.tracking.metadata import find_result
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import WEIGHTS
@@ -24,6 +25,7 @@ def lacking(folder: Path, unit: UnitFile, *, again: bool = False) -> list[UnitRu
 
 
 def _has_ended(folder: Path, role: str, run: UnitRun, again: bool) -> bool:
+    look_anew(folder / run.folder)
     result = result_of(folder, run)
     if result is None:
         return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kdsweep.config.limits import MOST
 from kdsweep.config.threads import thread_count, usable_cores
 from kdsweep.errors import UserError
 
@@ -50,8 +51,9 @@ def find_places(workers: object, device: str, threads: int) -> list[Place]:
     Raises UserError for another value, or for more workers than the machine has cores for.
     """
     count = thread_count(workers)
-    if workers != AUTO and (count is None or count < 1):
-        raise UserError(f"{KEY} must be auto or at least 1, got {workers}")
+    most = MOST["workers"]
+    if workers != AUTO and (count is None or not 1 <= count <= most):
+        raise UserError(f"{KEY} must be auto or from 1 to {most}, got {workers}")
     if device.partition(":")[0] == "cpu":
         return _on_cores(count or max(usable_cores(physical=True) // threads, 1), threads)
     if device.startswith("cuda"):

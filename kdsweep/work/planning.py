@@ -37,12 +37,12 @@ def plan_units(
     wanted = {target.spec.fingerprint: target for target in targets}
     known: dict[Key, int] = {}  # units of an earlier controller that are kept
     kept: list[WorkUnit] = []
-    for unit in _unfinished(sweep.folder):
-        if unit.role != "run":
-            known[unit.role, *(run.fingerprint for run in unit.runs)] = unit.number
-        elif (found := _kept(unit, sweep.folder, wanted)) is not None:
+    for file in _unfinished(sweep.folder):
+        if file.role != "run":
+            known[file.role, *(run.fingerprint for run in file.runs)] = file.number
+        elif (found := _kept(file, sweep.folder, wanted)) is not None:
             kept.append(found)
-            known[_key(found)] = unit.number
+            known[_key(found)] = file.number
     cohorts = make_cohorts([*wanted.values()])
     graph = UnitGraph(sweep)
     new = max(numbers(sweep.folder), default=-1) + 1

@@ -5,7 +5,7 @@ What has become of a unit is read from its attempts and run folders, whatever st
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdsweep.execution.context import TrainingContext
@@ -46,7 +46,7 @@ class _Placed:
     before: int = 0  # the last attempt before it was submitted
     attempt: int = 0  # the last one that was seen
     notes: int = 0  # that were printed of that one
-    reasons: list[str] = field(default_factory=list)
+    reason: str = ""  # how the last process has ended
 
 
 class Processes:
@@ -139,14 +139,15 @@ class Processes:
 
     def _judge(self, number: int, reason: str | None) -> Outcome | None:
         """What a unit has come to, whose process has ended; None: it is trained further."""
-        placed = self._placed[number]
+        if (placed := self._placed.get(number)) is None:  # a job that was placed twice
+            return None
         record = self._latest(number)
         if record is not None and record.attempt == placed.before and not placed.foreign:
             record = None  # the process has not begun one
         if record is not None:
             self._print_notes(placed, record)
             if record.state == attempt.RUNNING and not self._is_lost(record):
-                placed.foreign = True  # as with a job that was placed twice
+                placed.foreign = True
                 return None
             if record.state == attempt.FAILED:
                 return self._end(number, record.reason)
@@ -171,7 +172,7 @@ class Processes:
         if epochs > placed.epochs:
             placed.epochs, placed.deaths = epochs, 0
         placed.deaths += 1
-        placed.reasons = [*placed.reasons, reason or "it is gone"][-1:]
+        placed.reason = reason or "it is gone"
         return placed.deaths < MOST_DEATHS
 
     def _end(self, number: int, failure: str | None) -> Outcome:
@@ -192,6 +193,8 @@ class Processes:
 
         ``leave``: those in processes that need no controller go on.
         """
+        if self._placed and not leave:
+            self._context.progress.note("the units in training are parked after their next step")
         self._executor.close(leave=leave)
         self._shipper.look()
         for placed in self._placed.values():
@@ -215,7 +218,7 @@ def _epochs_of(target: RunTarget) -> int:
 def _died(placed: _Placed) -> str:
     return (
         f"the processes that train it have ended {placed.deaths} times without a new checkpoint:"
-        f" {placed.reasons[-1]}"
+        f" {placed.reason}"
     )
 
 

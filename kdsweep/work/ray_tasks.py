@@ -18,7 +18,7 @@ from kdsweep.errors import UserError
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.demand import cores_for, gpus_for
 from kdsweep.work.executor import ExecutorFactory, Exit
-from kdsweep.work.own_package import own_environment
+from kdsweep.work.own_package import own_environment_set
 from kdsweep.work.ray_options import RayOptions, ray_options
 
 if TYPE_CHECKING:
@@ -140,14 +140,14 @@ def connect(options: RayOptions) -> Any:
     """The module of Ray, connected to a cluster. Raises UserError."""
     ray = import_ray()
     if not ray.is_initialized():
-        os.environ.update(own_environment())  # which a cluster of this machine takes over
         try:
-            ray.init(
-                address=options.address or "local",
-                include_dashboard=False if options.address is None else None,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
+            with own_environment_set():  # which a cluster of this machine takes over
+                ray.init(
+                    address=options.address or "local",
+                    include_dashboard=False if options.address is None else None,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
                 "hydra.launcher.address must be that of a running cluster, or null for one of this"

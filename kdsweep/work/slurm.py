@@ -96,6 +96,7 @@ class SlurmExecutor:
     def close(self, *, leave: bool = False) -> None:
         """Park and end all jobs of the sweep, unless they are to go on without this process."""
         if leave:
+            log.warning("the jobs go on: `kdsweep attach %s` continues their sweep", self._folder)
             return
         try:
             cancel([job.id for job in self._live().values()])

@@ -6,6 +6,7 @@ another kind of device trains nothing.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from kdsweep.builders.sources import DataSources
@@ -123,9 +124,9 @@ class UnitBuilder:
 
     def _spec(self, root: Root) -> RunSpec:
         spec = self._builder.of_config(run_config(root.config), Cell(**root.cell))
-        given = {"number": root.number, "overrides": root.overrides, "swept": root.swept}
-        peers = {name: replace(peer, **given) for name, peer in spec.peers.items()}
-        return replace(spec, **given, peers=peers)
+        numbered = partial(replace, number=root.number, overrides=root.overrides, swept=root.swept)
+        peers = {name: numbered(peer) for name, peer in spec.peers.items()}
+        return numbered(spec, peers=peers)
 
 
 def _another(unit: UnitFile, run: UnitRun, root: RunSpec) -> str:

@@ -16,7 +16,6 @@ from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.scheduler import train_unit
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
-from kdsweep.tracking.disk import DiskFull
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, Taken
 from kdsweep.work.outcomes import lacking
@@ -67,8 +66,7 @@ class Worker:
         _change_to(unit)
         # A run that failed before this unit was planned is trained again; in this unit, once.
         again = attempt.latest(self.folder, number) is None
-        missing = {run.fingerprint for run in lacking(self.folder, unit, again=again)}
-        if not missing:
+        if not lacking(self.folder, unit, again=again):
             return attempt.DONE, None
         for need in unit.needs:
             _refuse_unfinished(self.folder, unit, read_unit(self.folder, need))
@@ -76,31 +74,33 @@ class Worker:
             made = attempt.take(self.folder, number)
         except Taken as taken:
             raise UserError(f"work unit {number} must be free, but {taken}") from taken
-        return self._train(unit, missing, made, on_epoch)
+        missing = lacking(self.folder, unit, again=again)  # what no process has ended meanwhile
+        return self._train(unit, {run.fingerprint for run in missing}, made, on_epoch)
 
     def _train(
         self, unit: UnitFile, missing: Set[str], made: Attempt, on_epoch: EpochCallback | None
     ) -> tuple[str, str | None]:
         """Train those runs of a unit that are missing, by their fingerprints."""
-        self.progress.notes = []
-        made.progress, made.notes = lambda: self.progress.state, lambda: self.progress.notes
+        self.progress = progress = WorkerProgress()
+        made.progress, made.notes = lambda: progress.state, lambda: progress.notes
         state, reason = attempt.DONE, None
         try:
-            with made.beating(), self.progress.warnings_of("kdsweep"):
+            with progress, progress.warnings_of("kdsweep"), made.beating():
                 whole = self._builder.build(unit, self.folder)
                 targets = tuple(t for t in whole.targets if t.spec.fingerprint in missing)
                 context = self._prepare(unit, whole.specs[0].config, made)
-                train_unit(replace(whole, targets=targets), context, resume=True, on_epoch=on_epoch)
+                if targets:
+                    part = replace(whole, targets=targets)
+                    train_unit(part, context, resume=True, on_epoch=on_epoch)
         except (Parked, KeyboardInterrupt):
             state = attempt.PARKED
-        except (UserError, RunFailed, DiskFull) as error:
+        except (UserError, RunFailed) as error:
             state, reason = attempt.FAILED, redact_text(one_line(error))
         except Exception as error:
             state = attempt.FAILED
             reason = redact_text(f"{type(error).__name__}: {one_line(error)}")
             log.exception("work unit %s has failed", unit.number)
         made.end(state, reason)
-        self.progress.end_stage()
         return state, reason
 
     def _prepare(self, unit: UnitFile, config: RunConfig, made: Attempt) -> TrainingContext:
@@ -110,6 +110,7 @@ class Worker:
             self._context = TrainingContext(options, self.progress, config.cache)
             self._context.data_sources = self._sources
         context = self._context
+        context.progress = self.progress
         context.sweep = SweepLocation(self.folder, unit.parent_run_id)
 
         def at_step() -> None:

@@ -16,7 +16,7 @@ README = ["-m", "loss=kl", "T=1,4,16", "alpha=0.1,0.5,0.9"]
 SWEEP = [
     *["-m", *SMALL, "student=cnn", "student.model.width=4", "T=1,4", "seed=0,1"],
     *["trainer.epochs=40", "tracking.checkpoint_seconds=0", "tracking.report=false"],
-    *["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"],
+    *["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4", "resume=true"],
 ]
 SECONDS = 300.0  # until a moment of a sweep has come
 

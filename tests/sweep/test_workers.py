@@ -25,6 +25,7 @@ from processes import (
 from worker_in_process import WorkerInProcess
 
 from kdsweep.common.files import read_json
+from kdsweep.config.limits import MOST
 from kdsweep.work import local
 
 TWO = "hydra.launcher.workers=2"
@@ -87,11 +88,40 @@ def test_a_sweep_that_has_ended_trains_nothing_again(command: Command) -> None:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_teacher_takes_only_what_needs_it(
+    command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(
+        local, "find_workers", lambda workers, specs: WorkerInProcess if workers == 2 else None
+    )
+    outcome = command(
+        *("teacher.optimizer.lr=1e9,0.01", "loss=ce,kl", "T=1,4", "teacher.trainer.epochs=2"),
+        *(own_teachers, f"hydra.launcher.workers={workers}", "tracking.report=true"),
+        tracking=True,
+    )
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    states = {row["name"]: row["status"] for row in outcome.rows if row["same_as"] is None}
+    failed = {name for name, status in states.items() if status == "FAILED"}
+    assert failed == {name for name in states if name.startswith("kl") and "lr=1e9" in name}
+    assert len(failed) == 2
+    reasons = {row["reason"] for row in outcome.rows if row["status"] == "FAILED"}
+    assert all(str(reason).startswith("teacher cnn: ") for reason in reasons)
+    assert (outcome.sweep / "report.html").is_file()
+    runs = mlflow_runs(outcome.folder)
+    assert "RUNNING" not in {status for _, status, *_ in runs}
+
+
 @pytest.mark.parametrize("value", ["0", "two", "1.5"])
 def test_other_numbers_of_workers_are_refused_before_training(command: Command, value: str) -> None:
     outcome = command("T=1,4", f"hydra.launcher.workers={value}")
     assert outcome.code == 1
-    assert f"hydra.launcher.workers must be auto or at least 1, got {value}" in outcome.err
+    assert (
+        f"hydra.launcher.workers must be auto or from 1 to {MOST['workers']}, got {value}"
+        in outcome.err
+    )
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))
 
 

@@ -188,8 +188,8 @@ def test_a_unit_that_another_process_has_is_waited_for(
 def test_runs_are_planned_anew_where_units_do_not_fit(
     targets: Targets, context: TrainingContext, tmp_path: Path
 ) -> None:
-    """A run that had failed on its own is trained again; in a unit that is over it would not be."""
-    runs = targets(["loss=ce"], ["loss=ce", "T=1"])
+    """As where another controller has ended one of its runs meanwhile."""
+    runs = targets(["loss=ce"], ["loss=ce", "student.model.width=4"])
     with pytest.raises(KeyboardInterrupt):
         train_in_units(runs, context, _interrupt)
     results, executor = train_in_units(runs[1:], context)

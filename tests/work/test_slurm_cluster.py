@@ -110,7 +110,7 @@ def test_a_fault_of_a_job_or_a_node_loses_nothing(
 def test_a_controller_that_is_killed_attaches_to_its_jobs(
     cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
-    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine", "resume=true"]
+    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
     for epochs in moments("controller", inline):
         process = start(tmp_path, words)
         wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
@@ -155,3 +155,19 @@ def test_a_detached_sweep_is_trained_without_a_controller(
     assert done.exit_code == 0, done.output
     assert_same(tmp_path, inline)
     assert set(attempts(tmp_path).values()) == {1}
+
+
+def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
+    cluster: Slurm, tmp_path: Path, inline: Path
+) -> None:
+    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
+    for number, what in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        process = start(tmp_path, words)
+        epochs = recorded(inline) * number // 3
+        wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
+        os.kill(process.pid, what)
+        message, _ = process.communicate()
+        assert bool(cluster.jobs()) == (what == signal.SIGTERM)
+    assert "the jobs go on: `kdsweep attach " in message
+    finish(tmp_path, words)
+    assert_same(tmp_path, inline)
