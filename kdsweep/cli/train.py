@@ -23,6 +23,7 @@ from kdsweep.config.offered_parts import OfferedConfigs
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
+from kdsweep.sweep.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
 from kdsweep.sweep.grid_sweeper import GridSweeper
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
@@ -73,7 +74,8 @@ def main() -> None:
 
 def prepare() -> None:
     """Before a config is composed: Hydra's plugins, and the user's modules as they are now."""
-    for plugin in (GridSweeper, OfferedConfigs):  # Hydra finds plugins by entry points only
+    plugins = (GridSweeper, SlurmLockstepLauncher, RayLockstepLauncher, OfferedConfigs)
+    for plugin in plugins:  # Hydra finds plugins by entry points only
         Plugins.instance().register(plugin)
     forget_edited_modules()
 
@@ -84,7 +86,8 @@ def run() -> None:
     Raises SystemExit with a sentence for switches that no command has, and whatever ends a sweep.
     """
     prepare()
-    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
+    words = ["hydra.launcher.detach=true" if word == "--detach" else word for word in sys.argv[1:]]
+    sys.argv[1:] = [redact_argument(word) for word in words]
     if faults := switch_faults(sys.argv[1:]):
         sys.exit("\n".join(faults))
     if "${" in os.getcwd():

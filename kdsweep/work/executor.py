@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from kdsweep.work.unit_file import UnitFile
+
 
 class Exit(NamedTuple):
     """The end of a process that was to train a unit.
@@ -39,6 +41,13 @@ class Executor(Protocol):
 
     def close(self, *, leave: bool = False) -> None:
         """End what is still at work, parked; with ``leave``, jobs that need no controller go on."""
+
+
+class Queue(Executor, Protocol):
+    """An executor whose units are trained whether this process lives or not."""
+
+    def submit_chain(self, units: Sequence[UnitFile]) -> None:
+        """Have units trained, each once those that it needs are done. Raises UserError."""
 
 
 # Makes an executor for the sweep in a folder.
