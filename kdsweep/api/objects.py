@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
+from types import NoneType
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
 from kdsweep.errors import UserError
+
+PLAIN = (bool, int, float, str, NoneType)  # Python types of values in a config
 
 
 def _student(name: str, target: dict[str, Any]) -> dict[str, Any]:
@@ -14,7 +18,7 @@ def _student(name: str, target: dict[str, Any]) -> dict[str, Any]:
 
 
 def _loss(name: str, target: dict[str, Any]) -> dict[str, Any]:
-    return {name: {"weight": "${alpha}", "schedule": None, **target}}
+    return {name: {**target, "weight": "${alpha}", "schedule": None}}
 
 
 def _dataset(name: str, target: dict[str, Any]) -> dict[str, Any]:
@@ -39,20 +43,19 @@ def store_option(key: str, value: Any) -> tuple[str, str]:
 
     Args:
         key: `student`, `loss` or `dataset`.
-        value: a class or a function of a module; `functools.partial` gives it arguments, which are
-            keys of the config and can be swept: `student.model.width=[8, 16]`.
+        value: a class or a function of a module. Its arguments with a default, and those that
+            `functools.partial` gives it, are keys of the config: `student.model.width=[8, 16]`.
 
     Raises UserError for an object that other processes cannot import.
     """
     if key not in NODES:
         groups = ", ".join(NODES)
         raise UserError(f"{key} must be a value, got {value!r}; objects are given for {groups}")
-    options: dict[str, Any] = {}
-    made = value
+    made, given = value, dict[str, Any]()
     if isinstance(value, partial):
         if value.args:
             raise UserError(f"{key} must name its arguments, got {value!r}")
-        made, options = value.func, dict(value.keywords)
+        made, given = value.func, dict(value.keywords)
     module, path = made.__module__, made.__qualname__
     if module == "__main__" or "<" in path:
         raise UserError(
@@ -60,8 +63,14 @@ def store_option(key: str, value: Any) -> tuple[str, str]:
             f" {module}.{path}; a run is resumed and loaded in other processes, so write it to a"
             " file (in a notebook: %%writefile mynet.py) and import it from there"
         )
-    target = {"_target_": f"{module}.{path}", **options}
+    target = {"_target_": f"{module}.{path}", **_defaults(made), **given}
     option = f"{module}.{path}".replace(".", "_")  # no option of kdsweep's has such a name
     node = NODES[key](made.__name__.lower(), target)
     ConfigStore.instance().store(group=key, name=option, node=node, provider="kdsweep.sweep")
     return option, module.partition(".")[0]
+
+
+def _defaults(made: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a class or function that have a default which a config can hold."""
+    arguments = signature(made).parameters.values()
+    return {one.name: one.default for one in arguments if isinstance(one.default, PLAIN)}
