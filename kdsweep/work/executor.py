@@ -38,7 +38,10 @@ class Executor(Protocol):
         """
 
     def close(self, *, leave: bool = False) -> None:
-        """End what is still at work, parked; with ``leave``, jobs that need no controller go on."""
+        """End what is still at work, parked; with ``leave``, jobs that need no controller go on.
+
+        It may be called again, and then does nothing.
+        """
 
 
 # Makes an executor for the sweep in a folder.
