@@ -45,7 +45,7 @@ def work(
             return
         state, reason = worker.run(int(number))
         if state == FAILED:
-            raise UserError(f"work unit {number}: {reason}")
+            raise UserError(str(reason))
     if state == STOPPED:
         raise typer.Exit(PARKED)
     typer.echo(f"work unit {number}: {state}")

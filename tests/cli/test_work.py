@@ -105,7 +105,7 @@ def test_what_goes_wrong_is_one_sentence(interrupted: Path) -> None:
     path.write_text(json.dumps(content))
     code, text = run("work", str(interrupted), "0")
     assert code == 1
-    assert text.startswith("work unit 0: work unit 0 must be trained where ce seed=0 is the run")
+    assert text.startswith("work unit 0 must be trained where ce seed=0 is the run")
     assert len(text.splitlines()) == 1
 
 
