@@ -171,7 +171,7 @@ class LocalExecutor:
             del self._workers[worker.index]
 
     def close(self, *, leave: bool = False) -> None:
-        """End the workers, parked: none of them goes on without this process."""
+        """End the workers, parked: none of them continues without this process."""
         workers = list(self._workers.values())
         self._workers.clear()
         for worker in workers:
@@ -189,11 +189,11 @@ class LocalExecutor:
 
 def _environment(place: Place) -> Mapping[str, str]:
     """The environment of a worker: with the same kdsweep as this process."""
-    home = Path(kdsweep.__file__).parents[1]
+    top = Path(kdsweep.__file__).parents[1]
     known = {**os.environ, **place.environment}
     known.pop(VARIABLE, None)  # it needs no password: it opens no store
-    if home != Path(sysconfig.get_path("purelib")):  # a checkout
-        known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), known.get("PYTHONPATH")]))
+    if top != Path(sysconfig.get_path("purelib")):  # a checkout
+        known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(top), known.get("PYTHONPATH")]))
     return known
 
 

@@ -122,8 +122,8 @@ def test_a_signal_parks_a_unit_and_the_same_command_resumes_it(
     words = ["loss=ce", "seed=0,1", *SMALL, *UNDRAWN, "trainer.epochs=2000"]
     sweep = command(*words, "hydra.launcher.workers=2", tiny=False).sweep
     program = [sys.executable, "-m", "kdsweep", "work", str(sweep), "0"]
-    home = str(Path(local.__file__).parents[2])
-    process = subprocess.Popen(program, env={**os.environ, "PYTHONPATH": home})
+    top = str(Path(local.__file__).parents[2])
+    process = subprocess.Popen(program, env={**os.environ, "PYTHONPATH": top})
     metrics = sweep / "0" / "metrics.jsonl"
     while process.poll() is None and not (metrics.is_file() and metrics.stat().st_size):
         time.sleep(0.05)
