@@ -220,6 +220,7 @@ def convert_weights(
 
 
 app.command()(work_commands.work)
+app.command()(work_commands.attach)
 app.command()(work_commands.status)
 # After the commands of a sweep, those of a trained network.
 app.command()(predict.predict)

@@ -21,6 +21,7 @@ from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
+from kdsweep.sweep.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
 from kdsweep.sweep.grid_sweeper import GridSweeper
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
@@ -51,11 +52,12 @@ def main() -> None:
     if not sys.stderr.isatty():  # libraries' bars would fill a log; `common.pacing` has lines
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _terminate)
-    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
+    words = ["hydra.launcher.detach=true" if word == "--detach" else word for word in sys.argv[1:]]
+    sys.argv[1:] = [redact_argument(word) for word in words]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
+    _register_plugins()
     if faults := switch_faults(sys.argv[1:]):
         sys.exit("\n".join(faults))
     if "${" in os.getcwd():
@@ -76,6 +78,12 @@ def main() -> None:
         if (sentence := switch_error(error)) is None or _shows_tracebacks():
             raise
         sys.exit(sentence)
+
+
+def _register_plugins() -> None:
+    """Hydra itself finds plugins by entry points only."""
+    for plugin in (GridSweeper, SlurmLockstepLauncher, RayLockstepLauncher):
+        Plugins.instance().register(plugin)
 
 
 def _terminate(number: int, frame: object) -> None:

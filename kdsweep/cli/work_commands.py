@@ -1,13 +1,15 @@
-"""`kdsweep work` and `kdsweep status`: a unit of a sweep, and how far all of them are."""
+"""`kdsweep work`, `status` and `attach`: a unit of a sweep, how far all are, and their end."""
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kdsweep.cli.options import user_errors
+from kdsweep.cli.train import main
 from kdsweep.errors import UserError
 
 PARKED = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75  # exit code: start it again
@@ -35,11 +37,13 @@ def work(
         from kdsweep.work.attempt import PARKED as STOPPED
         from kdsweep.work.serving import own_output, serve
         from kdsweep.work.stopping import grace_seconds
+        from kdsweep.work.time_limit import TimeLimit
         from kdsweep.work.worker import Worker
 
         output = own_output() if number == "-" else None
         worker = Worker(folder)
         signal.signal(signal.SIGTERM, lambda *_: worker.stopping.request(grace_seconds()))
+        limit = TimeLimit(worker.stopping)
         if output is not None:
             serve(worker, typer.get_text_stream("stdin"), output)
             return
@@ -47,8 +51,23 @@ def work(
         if state == FAILED:
             raise UserError(str(reason))
     if state == STOPPED:
+        if limit.is_near:
+            limit.requeue()
         raise typer.Exit(PARKED)
     typer.echo(f"work unit {number}: {state}")
+
+
+def attach(folder: Sweep) -> None:
+    """Continue a sweep with the command that began it: its jobs, its uploads and its end.
+
+    Jobs that are in a queue, or train, are left to do so; what has no job is submitted.
+    """
+    from kdsweep.sweep.attach import words_of
+
+    with user_errors():
+        words = words_of(folder.absolute())
+    sys.argv = ["kdsweep attach", *words]
+    main()
 
 
 def status(folder: Sweep) -> None:

@@ -15,7 +15,7 @@ from kdsweep.search import study_name
 from kdsweep.search.sampling import make_pruner
 from kdsweep.search.space import Space, grid_size, parse, searched_keys
 from kdsweep.search.study import SETTINGS
-from kdsweep.search.timeout import parse_duration
+from kdsweep.search.timeout import parse_timeout
 from kdsweep.search.validation import (
     directions_of,
     refuse_combinations,
@@ -105,5 +105,5 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
         pruner=pruner,
         block_size=config.hydra.sweeper.n_jobs,
         n_trials=int(min(n_trials, grid_size(space))) if is_grid else n_trials,
-        timeout=parse_duration(options.timeout),
+        timeout=parse_timeout(options.timeout),
     )

@@ -71,7 +71,7 @@ class SearchSweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
-        if not isinstance(launcher, LockstepLauncher):
+        if type(launcher) is not LockstepLauncher:  # not one for a cluster either
             raise UserError(
                 "hydra/launcher must be lockstep in a search, got another one;"
                 " hydra/sweeper=optuna searches with any launcher"

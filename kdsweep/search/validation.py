@@ -21,7 +21,7 @@ from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.space_text import dimension_text
 from kdsweep.search.study import engine_of
-from kdsweep.search.timeout import parse_duration
+from kdsweep.search.timeout import parse_timeout
 
 # Keys of result.json, and their directions. Nothing of the test set: what is selected by it cannot
 # be measured on it.
@@ -110,7 +110,7 @@ def refuse_values(config: DictConfig) -> None:
         if not holds(value):
             errors.messages.append(f"{key} must be {allowed}, got {_as_yaml(value)}")
     with errors.of():
-        parse_duration(config.search.timeout)
+        parse_timeout(config.search.timeout)
     given = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
     for key, default, instead in UNSUPPORTED_KEYS:
         value = OmegaConf.select(config, key)

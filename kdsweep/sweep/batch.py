@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
+from typing import cast
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
@@ -61,8 +62,9 @@ from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
-from kdsweep.work.executor import ExecutorFactory
-from kdsweep.work.training import train, train_by
+from kdsweep.work.executor import ExecutorFactory, Queue
+from kdsweep.work.planning import MakeCohorts
+from kdsweep.work.training import detach, train, train_by
 
 SAMPLES = 32  # images on the sheet that shows what the students see
 
@@ -195,6 +197,9 @@ def _train(
                 capacity=jobs.cohort_size,
                 workers=executor.workers,
             )
+            if jobs.is_detached:
+                _detach(cast("Queue", executor), missing, context, make_cohorts)
+                return []
             results |= train_by(executor, missing, context, make_cohorts)
         _write_duplicates(targets, results)
         _draw_samples(specs[0], context, folder)
@@ -211,6 +216,19 @@ def _train(
     for (config, _), job, spec in zip(configs, returns, specs, strict=True):
         jobs.close(config, job, results[spec.fingerprint])
     return returns
+
+
+def _detach(
+    queue: Queue, targets: Sequence[RunTarget], context: TrainingContext, make_cohorts: MakeCohorts
+) -> None:
+    """Submit everything, and leave the rest of the sweep to `kdsweep attach`."""
+    assert context.sweep is not None
+    folder, count = context.sweep.folder, detach(queue, targets, context, make_cohorts)
+    context.progress.note(
+        f"{counted(count, 'unit')} in the queue; `kdsweep status {folder}` shows how far they are,"
+        f" `kdsweep attach {folder}` uploads and evaluates their runs"
+    )
+    context.upload_pending()
 
 
 def _draw_samples(spec: RunSpec, context: TrainingContext, folder: Path) -> None:

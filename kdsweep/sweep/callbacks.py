@@ -95,6 +95,8 @@ class SweepSummaryCallback(Callback):
             release(folder)  # it ended before it began; the reason is on the screen
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
+        if not note["ended"] and is_lockstep(config):
+            return  # its jobs go on without this process
         console = Console()
         if not note["ended"] and not is_lockstep(config):
             self.sweep_summary = _publish_for_a_stock_launcher(folder, console)

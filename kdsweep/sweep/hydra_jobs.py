@@ -70,6 +70,11 @@ class HydraJobs:
         with read_write(self.config.hydra):
             self.config.hydra.sweep.dir = str(folder)
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether the sweep is only submitted (`hydra.launcher.detach` of some launchers)."""
+        return bool(self.config.hydra.launcher.get("detach", False))
+
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one job, as Hydra composes it."""
         config = self._loader.take(self.config, overrides)

@@ -26,7 +26,8 @@ class Controller:
         """Train all units; returns the result of every run, by fingerprint.
 
         Raises UserError if all runs need a teacher that could not be trained, and what the
-        placement raises; what is at work then is ended first, to be resumed.
+        placement raises; what is at work then is ended first, to be resumed. On SystemExit it goes
+        on if it can without this process.
         """
         results: dict[str, RunResult] = {}
         reasons: set[str] = set()  # why there was nothing to train
@@ -37,8 +38,9 @@ class Controller:
                 is_blocked &= found.keys() <= blocked.keys()
                 reasons |= set(blocked.values())
                 results |= found
-        except BaseException:
-            self.placement.close()
+        except BaseException as error:
+            # A signal that ends this process is no wish to end the sweep, as Ctrl-C is.
+            self.placement.close(leave=isinstance(error, SystemExit))
             raise
         self.placement.close()
         if results and is_blocked:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from kdsweep.work.unit_file import UnitFile
+
 
 class Exit(NamedTuple):
     """The end of a process that was to train a unit.
@@ -42,6 +44,13 @@ class Executor(Protocol):
 
         It may be called again, and then does nothing.
         """
+
+
+class Queue(Executor, Protocol):
+    """An executor whose units are trained whether this process lives or not."""
+
+    def submit_chain(self, units: Sequence[UnitFile]) -> None:
+        """Have units trained, each once those that it needs are done. Raises UserError."""
 
 
 # Makes an executor for the sweep in a folder.

@@ -37,5 +37,5 @@ class Inline:
         results = train_unit(unit, self._context, resume=self._resume, on_epoch=self._on_epoch)
         return Outcome(number, results=results)
 
-    def close(self) -> None:
+    def close(self, *, leave: bool = False) -> None:
         """Nothing is at work: what stopped the training has ended its runs."""

@@ -1,26 +1,23 @@
 """Worker processes of this machine, each with its part of the cores or a GPU of its own."""
 
 import json
-import os
 import queue
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import kdsweep
 from kdsweep.builders.device import resolve_device
-from kdsweep.common.passwords import VARIABLE
 from kdsweep.errors import RunFailed
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.attempt import PARKED
 from kdsweep.work.executor import ExecutorFactory, Exit
+from kdsweep.work.own_package import own_environment
 from kdsweep.work.places import Place, find_places
 from kdsweep.work.serving import READY
 from kdsweep.work.unit_file import FOLDER
@@ -44,7 +41,7 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(place),
+                env={**own_environment(), **place.environment},
                 start_new_session=True,  # Ctrl-C is for the controller, which parks the workers
                 text=True,
             )
@@ -185,16 +182,6 @@ class LocalExecutor:
                 worker.process.kill()
         for worker in workers:
             worker.ended()
-
-
-def _environment(place: Place) -> Mapping[str, str]:
-    """The environment of a worker: with the same kdsweep as this process."""
-    top = Path(kdsweep.__file__).parents[1]
-    known = {**os.environ, **place.environment}
-    known.pop(VARIABLE, None)  # it needs no password: it opens no store
-    if top != Path(sysconfig.get_path("purelib")):  # a checkout
-        known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(top), known.get("PYTHONPATH")]))
-    return known
 
 
 def find_workers(workers: object, specs: Sequence[RunSpec]) -> ExecutorFactory | None:

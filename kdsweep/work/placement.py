@@ -34,5 +34,5 @@ class Placement(Protocol):
     def poll(self, seconds: float) -> Sequence[Outcome]:
         """The units that are over since the last call; waits for one at most so long."""
 
-    def close(self) -> None:
-        """End what is still at work, so that it can be resumed."""
+    def close(self, *, leave: bool = False) -> None:
+        """End what is still at work, to be resumed; with ``leave``, what can go on alone does."""

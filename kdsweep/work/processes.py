@@ -188,11 +188,14 @@ class Processes:
             failure = f"{lost} has no result"
         return Outcome(number, failure, results)
 
-    def close(self) -> None:
-        """Have the units in training parked, and request the upload of what they have recorded."""
-        if self._placed:
+    def close(self, *, leave: bool = False) -> None:
+        """Have the units in training parked, and request the upload of what they have recorded.
+
+        ``leave``: those in processes that need no controller go on.
+        """
+        if self._placed and not leave:
             self._context.progress.note("the units in training are parked after their next step")
-        self._executor.close()
+        self._executor.close(leave=leave)
         self._shipper.look()
         for placed in self._placed.values():
             self._shipper.release(placed.folders)

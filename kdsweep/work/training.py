@@ -10,11 +10,12 @@ from kdsweep.execution.worklist import pending
 from kdsweep.tracking.result import RunResult
 from kdsweep.work.controller import Controller, upload_inputs
 from kdsweep.work.display import UnitDisplay
-from kdsweep.work.executor import Executor
+from kdsweep.work.executor import Executor, Queue
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import Inline
 from kdsweep.work.planning import MakeCohorts, leave_all, plan_units
 from kdsweep.work.processes import Processes
+from kdsweep.work.unit_file import read_unit
 from kdsweep.work.unit_specs import UnitRecorder
 
 
@@ -46,6 +47,22 @@ def train(
     for unit in pending(targets, context.sweep, capacity):
         graph.add(unit)
     return Controller(graph, Inline(context, resume=resume, on_epoch=on_epoch), context).train()
+
+
+def detach(
+    queue: Queue, targets: Sequence[RunTarget], context: TrainingContext, make_cohorts: MakeCohorts
+) -> int:
+    """Have runs trained without this process; returns the number of their units.
+
+    Raises UserError if the queue does not accept them.
+    """
+    assert context.sweep is not None, "the sweep is open"
+    upload_inputs(targets, context)
+    folder = context.sweep.folder
+    recorder = UnitRecorder(context.sweep, Path.cwd())
+    graph = plan_units(targets, context.sweep, recorder, make_cohorts)
+    queue.submit_chain([read_unit(folder, number) for number in sorted(graph.units)])
+    return len(graph.units)
 
 
 def train_by(

@@ -12,6 +12,7 @@ from kdsweep.errors import RunFailed
 from kdsweep.work import local
 from kdsweep.work.executor import Exit
 from kdsweep.work.local import LocalExecutor
+from kdsweep.work.own_package import own_environment
 from kdsweep.work.places import Place
 
 # Answers as a worker does, without training: unit 13 kills it, unit 14 is parked, 15 takes long.
@@ -148,4 +149,4 @@ def test_each_has_its_cores_and_its_environment(tmp_path: Path) -> None:
 
 def test_passwords_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDSWEEP_ADDRESSES", '{"a": "secret"}')
-    assert "secret" not in str(local._environment(Place()))
+    assert "secret" not in str(own_environment())
