@@ -162,7 +162,7 @@ def workers_of(folder: Path) -> list[int]:
 def wait_for_end(pids: Sequence[int]) -> None:
     end = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < end, "workers go on without a controller"
+        assert time.monotonic() < end, "workers continue without a controller"
         time.sleep(0.05)
 
 

@@ -32,7 +32,7 @@ FINISHED = {**IDENTITY, "status": "FINISHED", "val/acc": 0.5, "seconds": 3.0, "e
 
 
 class Process:
-    """The other process: it writes the folder, and knows no MLflow."""
+    """The other process: it writes the folder, without MLflow."""
 
     def __init__(self, folder: Path, resume_epoch: int = 0) -> None:
         self.recorder = Recorder(folder)
