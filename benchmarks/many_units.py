@@ -179,8 +179,8 @@ def main() -> int:
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--parts", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home:
-        measured = measure(options.units, options.parts, Path(home))
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(options.units, options.parts, Path(folder))
     print(f"planning: {1000 * measured.planning / options.units:.1f} ms per unit")
     for number, part in enumerate(measured.parts, start=1):
         print(

@@ -33,8 +33,8 @@ def time_workers(
 
     The round that is not kept trains the teacher.
     """
-    with tempfile.TemporaryDirectory() as home:
-        columns = {name: Column(partial(_run, Path(home), name, words)) for name in COUNTS}
+    with tempfile.TemporaryDirectory() as folder:
+        columns = {name: Column(partial(_run, Path(folder), name, words)) for name in COUNTS}
         return time_rounds(columns, rounds, watch=watch)
 
 

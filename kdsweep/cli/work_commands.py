@@ -49,7 +49,7 @@ def work(
             return
         state, reason = worker.run(int(number))
         if state == FAILED:
-            raise UserError(f"work unit {number}: {reason}")
+            raise UserError(str(reason))
     if state == STOPPED:
         if limit.is_near:
             limit.requeue()

@@ -175,19 +175,22 @@ def _train(
     """Train the jobs; of each there is its config, and the same without its `hydra` node."""
     assert context.sweep is not None, "the sweep is open"
     folder = context.sweep.folder
+    targets = run_targets(context.sweep, specs)
+    missing, finished = split_finished(targets)
+    executor = factory(folder) if missing and factory is not None else None
     try:
         link_subdirs(folder, subdirs)
         returns = [jobs.open(config, folder, rest=rest) for config, rest in configs]
-        targets = run_targets(context.sweep, specs)
-        missing, finished = split_finished(targets)
         context.progress.leave_out(len(targets) - len(missing))
         results: dict[str, RunResult] = {}
         for key, (target, result) in finished.items():
             results[key] = result
             if result.same_as is None:
                 context.upload_missing(target.run_dir)
-        if missing and factory is not None:
-            executor = factory(folder)
+        if executor is None:
+            resume = specs[0].config.resume
+            results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)
+        else:
             make_cohorts = partial(
                 cohorts_for,
                 context=context,
@@ -198,12 +201,11 @@ def _train(
                 _detach(cast("Queue", executor), missing, context, make_cohorts)
                 return []
             results |= train_by(executor, missing, context, make_cohorts)
-        else:
-            resume = specs[0].config.resume
-            results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)
         _write_duplicates(targets, results)
         _draw_samples(specs[0], context, folder)
     except BaseException as error:
+        if executor is not None:
+            executor.close()
         try:  # publish what there is of it; what stopped the sweep matters more
             publish(folder, context, error)
         except OSError as another:

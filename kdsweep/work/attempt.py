@@ -87,7 +87,7 @@ def read_attempt(folder: Path, number: int, attempt: int) -> Record:
 
 
 class Observer:
-    """Sees which attempts of other processes are still at work."""
+    """Finds out which attempts of other processes are still at work."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -232,7 +232,7 @@ class Attempt:
 def leave(folder: Path, number: int, observer: Observer | None = None) -> bool:
     """Have no process train a unit any more; False if one does, or has just taken it.
 
-    An ``observer`` that is used again sees that a process of another host is gone.
+    An ``observer`` that is used again notices that a process of another host is gone.
     """
     last = latest(folder, number)
     if last is not None and last.state == RUNNING:

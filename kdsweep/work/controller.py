@@ -125,7 +125,7 @@ def _fail(target: RunTarget, reason: str) -> RunResult:
             student=spec.config.student.name,
             teacher=spec.teacher_name,
         )
-    elif result.status == "FAILED":  # its own reason says more
+    elif result.status == "FAILED":  # its own reason is more precise
         return result
     failed = replace(result, status="FAILED", reason=reason, with_cohort=True)
     target.run_dir.mkdir(parents=True, exist_ok=True)

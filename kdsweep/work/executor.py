@@ -40,7 +40,10 @@ class Executor(Protocol):
         """
 
     def close(self, *, leave: bool = False) -> None:
-        """End what is still at work, parked; with ``leave``, jobs that need no controller go on."""
+        """End what is still at work, parked; with ``leave``, jobs that need no controller continue.
+
+        It may be called again, and then does nothing.
+        """
 
 
 class Queue(Executor, Protocol):

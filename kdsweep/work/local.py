@@ -2,12 +2,12 @@
 
 import json
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from kdsweep.work.places import Place, find_places
 from kdsweep.work.serving import READY
 from kdsweep.work.unit_file import FOLDER
 
+COMMAND = (sys.executable, "-m", "kdsweep", "work")
 PATIENCE = 60.0  # seconds in which a worker parks its unit before it is killed
 
 
@@ -36,7 +37,7 @@ class _Worker:
         self.log = folder / FOLDER / f"worker-{index + 1}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kdsweep", "work", str(folder), "-"],
+                [*COMMAND, str(folder), "-"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -45,27 +46,35 @@ class _Worker:
                 text=True,
             )
         place.pin(self.process.pid)
-        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        self._reader.start()
 
     def _read(self, lines: "queue.SimpleQueue[_Line]") -> None:
         assert self.process.stdout is not None
-        for text in self.process.stdout:
-            lines.put(_Line(self, text))
+        with self.process.stdout as output:
+            for text in output:
+                lines.put(_Line(self, text))
         lines.put(_Line(self, None))
 
     def give(self, number: int) -> None:
         """Have it train a unit. A worker that has just ended is noticed by its output."""
         assert self.process.stdin is not None
         self.unit = number
-        try:
+        with suppress(OSError):
             self.process.stdin.write(f"{number}\n")
             self.process.stdin.flush()
-        except OSError:
-            pass
+
+    def stop(self) -> None:
+        """Close its input: it parks its unit at the next step, and ends."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
 
     def ended(self) -> str:
         """How its process has ended; it is waited for."""
         code = self.process.wait()
+        self.stop()
+        self._reader.join()
         if code < 0:
             return f"killed by signal {-code}"
         return f"it ended with code {code}, see {self.log}"
@@ -86,8 +95,8 @@ class _Line(NamedTuple):
 class LocalExecutor:
     """Worker processes that are used for one unit after the other; `places`: one for each.
 
-    They are started when there are units for them, and end with this process. Their output is in
-    `work/worker-<n>.log` of the sweep's folder.
+    They are started at once, so that they have imported everything when the first unit is there,
+    and end with this process. Their output is in `work/worker-<n>.log` of the sweep's folder.
     """
 
     def __init__(self, folder: Path, places: Sequence[Place]) -> None:
@@ -95,6 +104,9 @@ class LocalExecutor:
         self._lines: queue.SimpleQueue[_Line] = queue.SimpleQueue()
         self._workers: dict[int, _Worker] = {}
         self._has_started = False  # some worker has
+        (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        for index in range(len(places)):
+            self._start(index)
 
     @property
     def workers(self) -> int:
@@ -104,23 +116,19 @@ class LocalExecutor:
         busy = sum(worker.unit is not None for worker in self._workers.values())
         return len(self._places) - busy
 
-    def start(self) -> None:
-        """Start all workers, so that they have imported everything when the first unit is there."""
-        for index in range(len(self._places)):
-            self._start(index)
-
     def _start(self, index: int) -> _Worker:
-        if index not in self._workers:
-            (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            self._workers[index] = _Worker(index, self._folder, self._places[index], self._lines)
-        return self._workers[index]
+        worker = _Worker(index, self._folder, self._places[index], self._lines)
+        self._workers[index] = worker
+        return worker
 
     def submit(self, numbers: Sequence[int]) -> None:
         for number in numbers:
-            idle = (i for i, worker in self._workers.items() if worker.unit is None)
-            new = (i for i in range(len(self._places)) if i not in self._workers)
-            index = next(idle, None)
-            self._start(next(new) if index is None else index).give(number)
+            idle = (worker for worker in self._workers.values() if worker.unit is None)
+            worker = next(idle, None)
+            if worker is None:  # one has ended since
+                index = next(i for i in range(len(self._places)) if i not in self._workers)
+                worker = self._start(index)
+            worker.give(number)
 
     def poll(self, seconds: float) -> Sequence[Exit]:
         exits: list[Exit] = []
@@ -160,13 +168,12 @@ class LocalExecutor:
             del self._workers[worker.index]
 
     def close(self, *, leave: bool = False) -> None:
-        """End the workers, parked: none of them goes on without this process."""
+        """End the workers, parked: none of them continues without this process."""
         workers = list(self._workers.values())
         self._workers.clear()
+        for worker in workers:
+            worker.stop()
         try:
-            for worker in workers:
-                if worker.process.stdin is not None:
-                    _close(worker.process)
             end = time.monotonic() + PATIENCE
             for worker in workers:
                 worker.process.wait(max(end - time.monotonic(), 0.0))
@@ -174,16 +181,7 @@ class LocalExecutor:
             for worker in workers:
                 worker.process.kill()
         for worker in workers:
-            worker.process.wait()
-
-
-def _close(process: "subprocess.Popen[str]") -> None:
-    """Close the input of a worker: it parks its unit at the next step, and ends."""
-    assert process.stdin is not None
-    try:
-        process.stdin.close()
-    except OSError:
-        process.send_signal(signal.SIGTERM)
+            worker.ended()
 
 
 def find_workers(workers: object, specs: Sequence[RunSpec]) -> ExecutorFactory | None:

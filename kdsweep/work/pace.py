@@ -18,7 +18,7 @@ def seconds_left(training: Sequence[Share], waiting: float) -> float | None:
     Args:
         waiting: the epochs of all runs of the units that wait.
 
-    Returns None while no unit in training knows its pace.
+    Returns None while the pace of no unit in training is known.
     """
     known = [one for one in training if one.seconds_left is not None and one.fraction < 1]
     rate = sum(one.work * (1 - one.fraction) / max(one.seconds_left or 0.0, 1e-9) for one in known)

@@ -1,4 +1,4 @@
-"""Where the units of a graph are trained: what the controller asks of it."""
+"""Where the units of a graph are trained: what the controller requires of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -93,7 +93,7 @@ class Processes:
             write_unit(self._folder, self._recorder.describe(number, unit, []))
             self._graph.changed.discard(number)
         file = read_unit(self._folder, number)
-        names = [name for run in file.runs for name in (run.folder, *run.beside)]
+        names = [name for run in file.runs for name in (run.folder, *run.further)]
         folders = [self._folder / name for name in dict.fromkeys(names)]
         return _Placed(unit, file, folders, epochs=_epochs(unit))
 

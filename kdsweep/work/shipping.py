@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kdsweep.execution.context import TrainingContext
-from kdsweep.tracking.mlflow.follower import RunFollower
+from kdsweep.tracking.follower import RunFollower
 
 
 class Shipper:

@@ -34,14 +34,14 @@ class UnitRun:
 
     Attributes:
         folder: of the run, relative to that of the sweep, or absolute.
-        beside: folders that its training writes as well, of its peers and its online teacher.
+        further: folders that its training writes as well, of its peers and its online teacher.
         root: the position of the root in whose tree of specs it is.
     """
 
     name: str
     fingerprint: str
     folder: str
-    beside: tuple[str, ...]
+    further: tuple[str, ...]
     epochs: int
     parent_run_id: str | None
     root: int
@@ -123,7 +123,7 @@ def _unit(content: Mapping[str, Any]) -> UnitFile:
         Root(**{**root, "overrides": tuple(root["overrides"]), "swept": tuple(root["swept"])})
         for root in content["roots"]
     )
-    runs = (UnitRun(**{**run, "beside": tuple(run["beside"])}) for run in content["runs"])
+    runs = (UnitRun(**{**run, "further": tuple(run["further"])}) for run in content["runs"])
     number, count = content["place"]
     rest = {key: content[key] for key in ("number", "role", "name", "cwd")}
     return UnitFile(

@@ -1,6 +1,6 @@
 """A work unit as plain values, and back: its specs are built anew from the configs of runs.
 
-What is built must have the recorded fingerprints. So a process that sees other data, other code or
+What is built must have the recorded fingerprints. So a process with other data, other code or
 another kind of device trains nothing.
 """
 
@@ -71,23 +71,23 @@ class UnitRecorder:
 
     def _run(self, target: RunTarget, root: int) -> UnitRun:
         spec = target.spec
-        beside = [target.run_dir / "peers" / name for name in spec.peers]
+        further = [target.run_dir / "peers" / name for name in spec.peers]
         if (online := spec.online_teacher) is not None:
-            beside.append(self._sweep.folder / f"teacher-{online.fingerprint}")
+            further.append(self._sweep.folder / f"teacher-{online.fingerprint}")
         return UnitRun(
             name=spec.name,
             fingerprint=spec.fingerprint,
             folder=self._relative(target.run_dir),
-            beside=tuple(map(self._relative, beside)),
+            further=tuple(map(self._relative, further)),
             epochs=spec.config.trainer.epochs,
             parent_run_id=target.parent_run_id,
             root=root,
         )
 
     def _relative(self, folder: Path) -> str:
-        home = self._sweep.folder
-        inside = folder.is_relative_to(home)
-        return str(folder.relative_to(home) if inside else self._cwd / folder)
+        sweep = self._sweep.folder
+        inside = folder.is_relative_to(sweep)
+        return str(folder.relative_to(sweep) if inside else self._cwd / folder)
 
 
 def _root(spec: RunSpec) -> Root:

@@ -105,7 +105,7 @@ def test_a_failed_teacher_takes_only_what_needs_it(
     assert "Traceback" not in outcome.err
     states = {row["name"]: row["status"] for row in outcome.rows if row["same_as"] is None}
     failed = {name for name, status in states.items() if status == "FAILED"}
-    assert failed == {name for name in states if name.startswith("kl") and "lr=1e9" in name}
+    assert failed == {name for name in states if name.startswith("kl") and "lr=1000000000" in name}
     assert len(failed) == 2
     reasons = {row["reason"] for row in outcome.rows if row["status"] == "FAILED"}
     assert all(str(reason).startswith("teacher cnn: ") for reason in reasons)
@@ -162,7 +162,7 @@ def workers_of(folder: Path) -> list[int]:
 def wait_for_end(pids: Sequence[int]) -> None:
     end = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < end, "workers go on without a controller"
+        assert time.monotonic() < end, "workers continue without a controller"
         time.sleep(0.05)
 
 

@@ -97,7 +97,7 @@ def test_clocks_of_hosts_are_not_compared(tmp_path: Path, monkeypatch: pytest.Mo
     assert observer.is_lost(last)
 
 
-def test_an_owner_learns_that_another_process_has_its_unit(tmp_path: Path) -> None:
+def test_an_owner_notices_that_another_process_has_its_unit(tmp_path: Path) -> None:
     mine = take(tmp_path, 0)
     assert not mine.is_lost
     assert Attempt.make(tmp_path, 0, 2) is not None

@@ -1,4 +1,4 @@
-"""`kdsweep status`: what its files tell of a sweep."""
+"""`kdsweep status`: a sweep as its files describe it."""
 
 import time
 from io import StringIO
@@ -32,7 +32,7 @@ def _sweep(tmp_path: Path) -> None:
                 name=f"kl seed={run}",
                 fingerprint=f"f{run}",
                 folder=str(run),
-                beside=(),
+                further=(),
                 epochs=10,
                 parent_run_id=None,
                 root=0,

@@ -26,7 +26,7 @@ def unit(number: int = 0, **config: object) -> UnitFile:
         name="kl T=1 seed=0",
         fingerprint="0123456789abcdef",
         folder="0",
-        beside=("0/peers/second",),
+        further=("0/peers/second",),
         epochs=3,
         parent_run_id=None,
         root=0,
@@ -86,4 +86,4 @@ def test_a_unit_is_plain_json(tmp_path: Path) -> None:
     write_unit(tmp_path, unit(0, lr=0.1))
     content = json.loads(unit_path(tmp_path, 0).read_text())
     assert content["roots"][0]["config"] == {"lr": 0.1}
-    assert content["runs"][0]["beside"] == ["0/peers/second"]
+    assert content["runs"][0]["further"] == ["0/peers/second"]

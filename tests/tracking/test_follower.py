@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kdsweep.common.files import read_json
-from kdsweep.tracking.mlflow.follower import RunFollower
+from kdsweep.tracking.follower import RunFollower
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import Recorder, RunInfo
@@ -32,7 +32,7 @@ FINISHED = {**IDENTITY, "status": "FINISHED", "val/acc": 0.5, "seconds": 3.0, "e
 
 
 class Process:
-    """The other process: it writes the folder, and knows no MLflow."""
+    """The other process: it writes the folder, without MLflow."""
 
     def __init__(self, folder: Path, resume_epoch: int = 0) -> None:
         self.recorder = Recorder(folder)
