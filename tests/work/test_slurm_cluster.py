@@ -22,7 +22,7 @@ from kdsweep.cli import app
 pytestmark = pytest.mark.slow
 
 ON_SLURM = ["hydra/launcher=lockstep_slurm"]
-FAULTS = 5  # of a kind, in one sweep
+FAULTS = 10  # of a kind, in one sweep
 LONG = ["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false"]
 
 
