@@ -1,4 +1,4 @@
-"""Sweeps on two devices: the bits of a run alone, resuming, and a process that dies."""
+"""Sweeps on two devices, and a process that dies. tests/gpu/test_devices.py compares their bits."""
 
 import multiprocessing
 import os
@@ -13,7 +13,6 @@ from commands import Command, Refusal
 from processes import SMALL, start
 
 from kdsweep.errors import RunFailed
-from kdsweep.execution import cohort as module
 from kdsweep.execution.distributed import device_group, lost_process_named, reason_of_end
 from kdsweep.execution.run_writer import RunWriter
 from kdsweep.training.device_group import SINGLE, DeviceGroup, ProcessLost
@@ -24,27 +23,6 @@ KEYS = ("val/acc", "val/loss", "val/agreement", "test/acc", "weights_sha256", "s
 
 def table(rows: list[dict[str, Any]]) -> list[list[Any]]:
     return [[row[key] for key in KEYS] for row in rows]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["loss=kl,crd"],
-        ["loss=[kl,fitnet]", "stages=hints", "stages.hints.epochs=1", "T=1,4"],
-        ["teacher=peers", "T=1,4"],
-        ["teacher.online=true", "teacher.model.width=4", "loss=ce,kl"],
-        ["loss=mlkd,kl", "dataset.augment.strong_view=1", "trainer.sync_batchnorm=true"],
-    ],
-    ids=["memory", "stages", "peers", "online", "strong view"],
-)
-def test_a_run_in_lockstep_has_the_bits_of_one_alone(command: Command, words: list[str]) -> None:
-    together = command(*TWO, *words)
-    assert together.code == 0, together.err
-    assert {row["status"] for row in together.rows} == {"FINISHED"}
-    alone = command(*TWO, *words, "hydra/launcher=basic", "teacher.store=again", "cache.gib=0")
-    assert alone.code == 0, alone.err
-    assert table(together.rows) == table(alone.rows)
 
 
 @pytest.mark.slow
@@ -85,21 +63,6 @@ def test_a_killed_process_ends_the_run_in_one_sentence_and_it_resumes(
     resumed = command(*words, "resume=true")
     assert resumed.code == 0, resumed.err
     assert table(resumed.rows) == table(whole.rows)
-
-
-@pytest.mark.slow
-def test_an_interrupted_sweep_resumes(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [*TWO, "T=1,4", "tracking.checkpoint_seconds=0"]
-    whole = command(*words, "hydra.sweep.dir=whole").rows
-
-    def interrupted(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_finish", interrupted)
-        assert command(*words).code == 130
-    assert multiprocessing.active_children() == []
-    assert table(command(*words, "resume=true").rows) == table(whole)
 
 
 @pytest.mark.slow

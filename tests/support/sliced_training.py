@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from loss_students import LOSSES, Pair, make_batch, make_pair
 from torch import Tensor
-from toys import EPOCHS, make_stream, make_student, train
+from toys import EPOCHS, make_stream, make_student, make_teacher, train
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.mixup import BatchMixer
@@ -26,6 +26,7 @@ from kdsweep.training.mutual import Peers
 from kdsweep.training.online_teacher import OnlineTeacher
 from kdsweep.training.student import Student
 from kdsweep.training.synchronized_batch_norm import SynchronizedBatchNorms
+from kdsweep.training.teacher import Ensemble
 from kdsweep.training.trainer import CohortUnit
 
 LAST_IS_SMALL = 35  # images: batches of 16, 16 and 3, the last of which is not split
@@ -208,19 +209,35 @@ def train_units(group: DeviceGroup, units: Sequence[CohortUnit], **options: Any)
     assert [unit.failure for unit in units] == [None] * len(units)
 
 
-def distance_after_training(group: DeviceGroup) -> list[float]:
+def distances_after_training(group: DeviceGroup) -> dict[str, float]:
     """How far weights are from those of one process after epochs on mixed images, in two views."""
-    found = []
-    for model in ("mlp", "cnn"):
-        weights = []
-        for each in (replace(group, sync_batchnorm=True), SINGLE):
-            student = make_student(model=model, optimizer=torch.optim.SGD, alpha=0.9)
-            stream = make_stream(count=LAST_IS_SMALL, rows=each.rows)
-            stream.mix, stream.strong = BatchMixer(mixup=0.5), StrongView(stream.augment, 1)
-            train_units(each, [student], stream=stream)
-            weights.append(joined(student.model.state_dict().values()))
-        found.append(distance(*weights))
-    return found
+
+    def averaged() -> dict[str, Term]:
+        return {"kl": MultiTeacherLoss([KL(T=4.0, weight=0.9) for _ in range(2)])}
+
+    def weights(each: DeviceGroup, **options: Any) -> Tensor:
+        teacher = options.pop("teacher", None)
+        student = make_student(alpha=0.9, **options)
+        stream = make_stream(count=LAST_IS_SMALL, rows=each.rows)
+        stream.mix, stream.strong = BatchMixer(mixup=0.5), StrongView(stream.augment, 1)
+        train_units(each, [student], stream=stream, teacher=teacher)
+        return joined(student.model.state_dict().values())
+
+    cases: dict[str, dict[str, Any]] = {
+        "SGD": {"optimizer": torch.optim.SGD},
+        "BatchNorm": {"optimizer": torch.optim.SGD, "model": "cnn"},
+        "DOT": {"optimizer": DOT, "lr": 0.01, "grad_clip": 0.5},
+        "ensemble": {
+            "optimizer": torch.optim.SGD,
+            "terms": averaged,
+            "teacher": Ensemble([make_teacher(), make_teacher()]),
+        },
+    }
+    synchronised = replace(group, sync_batchnorm=True)
+    return {
+        name: distance(weights(synchronised, **options), weights(SINGLE, **options))
+        for name, options in cases.items()
+    }
 
 
 def bits_whole_and_resumed(group: DeviceGroup) -> tuple[list[str], list[str]]:

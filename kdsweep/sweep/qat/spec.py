@@ -19,7 +19,8 @@ RATE = 0.1  # of the learning rate that the network was trained with
 def qat_spec(original: Original, epochs: int) -> RunSpec:
     """The run: data set, teacher, loss, batches and schedule as of the original.
 
-    It starts from the original's weights, with a tenth of its learning rate, in float32.
+    It starts from the original's weights, with a tenth of its learning rate, in float32, on one
+    device: the scales of the rounding are those of whole batches.
 
     Raises UserError for a run that has peers or an online teacher, which would be trained, too.
     """
@@ -39,7 +40,7 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
         config,
         student=student,
         stages={},
-        trainer=replace(config.trainer, epochs=epochs, precision=FP32),
+        trainer=replace(config.trainer, epochs=epochs, precision=FP32, devices=1),
         optimizer=slower(config.optimizer),
     )
     cell = Cell(f"{base.cell.name} qat", base.cell.loss, base.cell.T, base.cell.alpha)

@@ -108,6 +108,8 @@ def test_the_run_starts_from_the_weights_and_has_the_same_teacher(project: Path)
         entry["fingerprint"] for entry in load(str(project)).manifest.teachers
     ]
     assert qat_spec(original, 3).fingerprint == spec.fingerprint != original.result.fingerprint
+    original.config["trainer"]["devices"] = 2
+    assert qat_spec(original, 3).config.trainer.devices == 1
 
 
 def test_a_bundle_outside_of_a_run_cannot_be_trained_further(tmp_path: Path) -> None:
