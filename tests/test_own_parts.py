@@ -1,6 +1,7 @@
 """examples/own_parts: a network, a loss, a data set, ... in a package of the user's own."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_where_the_module_is_not_there_one_sentence_is_printed(
     run = in_swept / "multirun/sweep/0"
     with forgotten(in_swept):
         pass
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(in_swept)])
     monkeypatch.chdir(tmp_path)
     Image.new("L", (12, 12)).save("grey.png")
     code, printed = invoke("--allow", "mylab", "predict", str(run), "grey.png")

@@ -24,9 +24,8 @@ def build_schedule(
 
     Raises UserError for options out of range.
     """
-    target = find_target(node.get("_target_"))
-    if isclass(target) and issubclass(target, LRScheduler):
-        return _of_torch(node, target, optimizer, epochs, steps_per_epoch)
+    if _is_of_torch(find_target(node.get("_target_"))):
+        return _of_torch(node, optimizer, epochs, steps_per_epoch)
     schedule = instantiate_node(node, "schedule")
     if not isinstance(schedule, Schedule):
         raise UserError(f"schedule._target_ must be a schedule, got {as_typed(node['_target_'])}")
@@ -41,7 +40,7 @@ def schedule_options(node: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, .
     `steps_per_epoch` follow from the run.
     """
     target: Any = find_target(node.get("_target_"))
-    if not (isclass(target) and issubclass(target, LRScheduler)):
+    if not _is_of_torch(target):
         return node, ()
     named = {parameter.name for parameter in parameters_of(target)}
     given = [name for name in ("epochs", "steps_per_epoch") if name in named - node.keys()]
@@ -49,17 +48,18 @@ def schedule_options(node: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, .
     return own, (*first_argument(node, "optimizer"), *given)
 
 
+def _is_of_torch(target: Any) -> bool:
+    return isclass(target) and issubclass(target, LRScheduler)
+
+
 def _of_torch(
-    node: dict[str, Any],
-    target: type[LRScheduler],
-    optimizer: Optimizer,
-    epochs: int,
-    steps_per_epoch: int,
+    node: dict[str, Any], optimizer: Optimizer, epochs: int, steps_per_epoch: int
 ) -> LRScheduler:
     """A scheduler of torch's kind. By default it moves once an epoch, as its arguments count.
 
     One that is given the number of steps of an epoch, such as OneCycleLR, moves with every step.
     """
+    target: Any = find_target(node["_target_"])
     if issubclass(target, ReduceLROnPlateau):
         raise UserError(
             "schedule._target_ must be a schedule that needs no metric, got"

@@ -36,12 +36,13 @@ class Net(nn.Module):
     def __init__(self, in_channels, num_classes, returns="tensor"):
         super().__init__()
         self.given = (in_channels, num_classes)
+        self.mean = float(MEAN)
         self.body = nn.Conv2d(in_channels, 4, 1)
         self.head = nn.Linear(4, num_classes)
         self.returns = returns
 
     def forward(self, images):
-        logits = self.head(self.body(images - MEAN).mean((2, 3)))
+        logits = self.head(self.body(images - self.mean).mean((2, 3)))
         if self.returns == "object":
             return type("Found", (), {"logits": logits})()
         return {

@@ -136,9 +136,8 @@ def _check_lockstep(config: RunConfig, dataset: Dataset, found: list[Check]) -> 
         few = replace(dataset, train=_first(dataset.train, config.trainer.batch_size))
         cell = Cell(config.loss_name, config.loss_name)
         builder = SpecBuilder()
-        spec, other = (
-            builder.of_config(one, cell) for one in (config, replace(config, seed=config.seed + 1))
-        )
+        another = replace(config, hard_weight=(config.hard_weight or 1.0) + 1.0)
+        spec, other = (builder.of_config(one, cell) for one in (config, another))
         (alone,) = _stepped([spec], config, few)
         _, together = _stepped([other, spec], config, few)
         require_equal("a step, alone and next to another run,", _state(alone), _state(together))

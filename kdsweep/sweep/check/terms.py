@@ -12,6 +12,7 @@ from kdsweep.builders.losses import build_objective, prepare_student_network, se
 from kdsweep.builders.models import extract_features
 from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Batch, Output
+from kdsweep.config.recipes import num_averaged_teachers
 from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.losses.base.objective import Objective
@@ -77,7 +78,8 @@ class Networks:
                 teacher.model.eval()
                 targets.append(detached_output(teacher.with_train_features(batch.images)))
         blank = Output(torch.zeros_like(output.logits), {})
-        target = mean_output(targets) if len(targets) > 1 else [*targets, blank][0]
+        averaged = targets and num_averaged_teachers(self.config)
+        target = mean_output(targets) if averaged else [*targets, blank][0]
         return Outputs(output, target, batch)
 
 
