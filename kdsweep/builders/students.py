@@ -12,7 +12,12 @@ from kdsweep.builders.losses import (
     prepare_student_network,
     set_up_terms,
 )
-from kdsweep.builders.models import build_network, extract_features, load_checkpoint
+from kdsweep.builders.models import (
+    build_network,
+    extract_features,
+    load_checkpoint,
+    load_start,
+)
 from kdsweep.builders.optimizers import build_optimizer, build_schedule
 from kdsweep.common.rng import reseed_all
 from kdsweep.config.run_config import RunConfig
@@ -34,6 +39,8 @@ def build_student_network(
     model = build_network(dataset, config.student.model, key)
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)
+    elif config.student.start is not None:
+        load_start(model, config.student, dataset.num_classes, key)
     objective = build_objective(config)
     prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})

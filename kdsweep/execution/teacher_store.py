@@ -7,7 +7,11 @@ from pathlib import Path
 
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.builders.models import (
+    build_teacher_network,
+    load_checkpoint,
+    load_given_weights,
+)
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
@@ -54,7 +58,7 @@ def _load(
     teacher: TeacherSpec, config: RunConfig, features: Sequence[str], context: TrainingContext
 ) -> Teacher:
     target = None if teacher.run is None else RunTarget(teacher.run, teacher.run_dir)
-    weights = Path(teacher.config.checkpoint or "") if target is None else target.weights
+    weights = Path(teacher.config.given or "") if target is None else target.weights
     record = None if target is None else finished_result(target)
     if target is not None and record is None:
         raise RunFailed(f"{target.spec.name}: its training in {target.run_dir} is not complete")
@@ -62,8 +66,10 @@ def _load(
     network = build_teacher_network(
         teacher.model, teacher.config.seed, dataset, features, teacher.key
     )
-    option = "checkpoint" if target is None else "store"
-    load_checkpoint(network.model, weights, teacher.key, option)
+    if target is None:
+        load_given_weights(network.model, teacher.config, teacher.key)
+    else:
+        load_checkpoint(network.model, weights, teacher.key, "store")
     how = teacher.config
     loaded = freeze(
         network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
+from kdsweep.config.schema import TrainerConfig
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 5
@@ -13,6 +14,9 @@ NUMERICS = 5
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.
 READING = ("root", "path", "csv", "nested", "memory_gib", "workers")
+
+# Keys of the trainer that earlier runs lack: they count if they have not their default.
+LATER = ("train", "layer_decay", "decay_norms")
 
 
 def fingerprint(
@@ -39,7 +43,7 @@ def fingerprint(
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     identity["dataset"] = {**values["dataset"], "source": source, "root": None}
-    identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
+    identity["trainer"] = {**_without_defaults(values["trainer"]), "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
     identity["student"] = student_identity(values["student"], digests)
@@ -59,10 +63,18 @@ def peer_fingerprint(run: str, name: str) -> str:
 
 
 def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """A student with the content of its checkpoint; its features count where a term names them."""
-    path = student["checkpoint"]
-    rest = {key: value for key, value in student.items() if key != "features"}
-    return {**rest, "checkpoint": None if path is None else digests[path]}
+    """A student with the content of its weights; its features count where a term names them."""
+    path, start = student["checkpoint"], student["start"]
+    rest = {k: v for k, v in student.items() if k not in ("features", "start", "start_match")}
+    found = {**rest, "checkpoint": None if path is None else digests[path]}
+    if start is not None:  # so that an earlier run is the same without the key
+        found |= {"start": digests[start], "start_match": student["start_match"]}
+    return found
+
+
+def _without_defaults(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    default = TrainerConfig()
+    return {k: v for k, v in trainer.items() if k not in LATER or v != getattr(default, k)}
 
 
 def _digest(text: str) -> str:
