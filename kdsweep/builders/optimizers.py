@@ -15,6 +15,7 @@ from kdsweep.common.validation import as_typed
 from kdsweep.config.limits import MOST
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import CollectedErrors, UserError
+from kdsweep.training.parameter_groups import SCALE
 from kdsweep.training.schedule import Schedule
 
 GIVEN = ("params",)  # the argument that is no option
@@ -22,8 +23,13 @@ GIVEN = ("params",)  # the argument that is no option
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
-def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Optimizer:
-    """The optimizer of these parameters. Raises UserError, naming the option it does not take."""
+def build_optimizer(
+    node: dict[str, Any], trained: Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+) -> Optimizer:
+    """The optimizer of parameters or `parameter_groups`.
+
+    Raises UserError, naming the option it does not take.
+    """
     # Some of torch's optimizers take values of any type.
     if errors := option_errors(node, "optimizer", GIVEN) or type_errors(node, "optimizer"):
         raise UserError("\n".join(errors))
@@ -38,6 +44,9 @@ def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Op
         raise UserError(
             f"optimizer._target_ must be an optimizer, got {as_typed(node['_target_'])}"
         )
+    for group in optimizer.param_groups:
+        if SCALE in group:
+            group["lr"] *= group[SCALE]
     return optimizer
 
 

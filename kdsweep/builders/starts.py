@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from kdsweep.builders.options import find_target, parameters_of
 from kdsweep.common.files import write_bytes_atomic
 from kdsweep.common.notices import note_once
@@ -66,19 +68,24 @@ def library_file(
     file = downloads / f"{full}.safetensors"
     if not file.is_file():
         try:
-            content = tensors_as_bytes(load(full))
-            downloads.mkdir(parents=True, exist_ok=True)
-            write_bytes_atomic(file, content)
+            _write(load(full), file)
         except ValueError as error:
             raise UserError(
                 f"{key} must be weights that can be loaded, got {word}: {error}"
             ) from error
-        except OSError as error:
-            raise UserError(
-                f"{key}: {file} cannot be written ({error.strerror or error_reason(error)})"
-            ) from error
     note_once(f"{key}: {word} is {file}")
     return str(file)
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Raises ValueError if the file cannot be written."""
+    content = tensors_as_bytes(tensors)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(file, content)
+    except OSError as error:
+        reason = error.strerror or error_reason(error)
+        raise ValueError(f"{file} cannot be written ({reason})") from error
 
 
 def with_normalization(model: dict[str, Any] | None) -> dict[str, Any] | None:

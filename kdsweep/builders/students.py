@@ -25,6 +25,7 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.parameter_groups import parameter_groups
 from kdsweep.training.student import Student
 
 
@@ -77,8 +78,13 @@ def build_student(
     for part in (model, objective):
         part.to(device)
     put_in_format(model, trainer.memory_format)
-    trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
-    optimizer = build_optimizer(config.optimizer, trained)
+    groups = parameter_groups(
+        model,
+        list(objective.parameters()),
+        layer_decay=trainer.layer_decay,
+        decay_norms=trainer.decay_norms,
+    )
+    optimizer = build_optimizer(config.optimizer, groups)
     scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)
     return Student(
         network,

@@ -13,8 +13,8 @@ Node = TypeVar("Node")
 type_hints = cache(get_type_hints)  # evaluating them takes longer than all the rest
 
 MEMBER_NAME = "beside"  # the key of `member_name` in plain values, which are hashed
-UNTRAINED = "none"  # of `trainer.train`: weights are used as they start
-HEAD = "head"  # of the same: only the head is trained
+# What of a network is trained, `trainer.train`: weights may be used just as they are given.
+ALL, HEAD, UNTRAINED = "all", "head", "none"
 DERIVED = ("alpha_weighted", MEMBER_NAME)  # keys that follow from the config before it is resolved
 
 

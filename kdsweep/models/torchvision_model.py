@@ -71,7 +71,7 @@ def full_name(weights: str, name: str | None) -> str | None:
         if name is None or "." in weights:
             return str(torchvision.models.get_weight(weights))
         return str(torchvision.models.get_model_weights(name)[weights])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):  # the latter for the name of a function, `resnet18.`
         return None
 
 
