@@ -63,10 +63,16 @@ def parameter_groups(
 def layer_numbers(model: nn.Module) -> dict[str, int]:
     """The layer of each parameter by name: 0 for the stem, the largest number for the head.
 
-    A layer is a block of a network: an entry of its sequences of blocks, or else a part of its own.
-    A part without any parameter in a matrix or a filter, such as a norm, belongs to the layer
-    before it; parameters of the network itself, such as a token, to the first.
+    Those of timm, where the network has its `group_matcher`. Else a layer is an entry of the
+    network's sequences of blocks, or a part of its own. A part without any parameter in a matrix or
+    a filter, such as a norm, belongs to the layer before it; parameters of the network itself, such
+    as a token, to the first.
     """
+    if hasattr(model, "group_matcher"):
+        from timm.models import group_parameters
+
+        found: dict[str, int] = group_parameters(model, model.group_matcher(), reverse=True)
+        return found
     numbers = {name: 0 for name, _ in model.named_parameters(recurse=False)}
     number = -1
     for path, part in _parts(model):
