@@ -49,11 +49,10 @@ def find_head(model: nn.Module, images: Tensor, num_classes: int) -> str:
         for handle in handles:
             handle.remove()
     found = [path for path, output in outputs.items() if _gives(output, logits)]
-    if len(found) != 1 or inputs[found[0]].flatten(1).shape[1] != _num_inputs(
-        model.get_submodule(found[0])
-    ):
-        raise ValueError("must be a network whose logits are the outputs of one linear layer")
-    return found[0]
+    for path in found[:1] if len(found) == 1 else ():
+        if inputs[path].flatten(1).shape[1] == num_inputs(model.get_submodule(path)):
+            return path
+    raise ValueError("its logits are not the outputs of one linear layer")
 
 
 def _of_width(model: nn.Module, outputs: int) -> Iterator[tuple[str, nn.Module]]:
@@ -69,5 +68,7 @@ def _gives(output: Tensor, logits: Tensor) -> bool:
     return output.shape[0] == logits.shape[0] and torch.equal(output.flatten(1), logits)
 
 
-def _num_inputs(layer: nn.Module) -> int:
-    return int(layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)  # type: ignore[arg-type]
+def num_inputs(head: nn.Module) -> int:
+    """The inputs of a head for one image: features of a linear layer, channels of a convolution."""
+    assert isinstance(head, nn.Linear | nn.Conv2d)
+    return head.in_features if isinstance(head, nn.Linear) else head.in_channels

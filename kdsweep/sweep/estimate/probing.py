@@ -7,7 +7,7 @@ from rich.console import Console
 
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
-from kdsweep.config.run_config import to_values
+from kdsweep.config.run_config import HEAD, to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import UserError
@@ -66,7 +66,7 @@ def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohor
     return CohortGroup(
         name=_name(alike[0]),
         role=specs[0].role,
-        left=tuple(unit.epochs_left for unit in alike),
+        left=tuple(_passes(unit) for unit in alike),
         epochs=config.trainer.epochs,
         steps_per_epoch=stream.steps_per_epoch,
         measured=val + (test if config.trainer.test_curve else 0),
@@ -75,6 +75,12 @@ def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohor
         needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),
         probe=_probe(specs, dataset, stream),
     )
+
+
+def _passes(unit: WorkUnit) -> tuple[int, ...]:
+    """How often each run of a cohort still reads the images: for a head only once."""
+    is_head = unit.specs[0].config.trainer.train == HEAD
+    return tuple(min(left, 1) if is_head else left for left in unit.epochs_left)
 
 
 def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> CohortProfile:
