@@ -162,6 +162,11 @@ def _split(
     return Split(name, batches, part.labels.to(device))
 
 
+def training_split(config: RunConfig, dataset: Dataset, device: str) -> Split:
+    """The training images in their order, without augmentation."""
+    return _split("train", dataset.train, config, dataset, device)
+
+
 def teacher_split(config: RunConfig, dataset: Dataset, device: str) -> Split:
     """What a teacher is evaluated on before use: `val`, or a sample of the training split."""
     if dataset.val is not None:

@@ -150,7 +150,8 @@ def prepare_student_network(
 
     Raises UserError if a term cannot train it, or if it has weights that none gives it.
     """
-    has_weights = config.student.checkpoint is not None or bool(config.stages)
+    own = config.student
+    has_weights = own.checkpoint is not None or own.start is not None or bool(config.stages)
     is_given = any(getattr(term, "initializes_student", False) for term in objective.terms.values())
     if getattr(network, "awaits_classifier", False) and not (has_weights or is_given):
         raise UserError(

@@ -1,6 +1,6 @@
 """Networks of students and teachers, with the features that loss terms require."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,19 @@ from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Output
 from kdsweep.common.validation import as_typed
 from kdsweep.config.allow import is_own
+from kdsweep.config.run_config import ResolvedTeacher
+from kdsweep.config.schema import BY_NAME, BY_POSITION, StudentConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.models.components.checks import Shape
 from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.head import head_tensors
 from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.training.weight_match import load_file_into
+from kdsweep.training.weight_positions import load_by_position
 
 LARGE: Shape = (3, 224, 224)  # images that any network should take
 
@@ -113,17 +117,45 @@ def build_teacher_network(
     return extract_features(model, features, key, dataset, loss)
 
 
+def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: str) -> None:
+    """Load the weights that the training of a network starts from; a head of other classes is left.
+
+    Raises UserError as `load_checkpoint` does.
+    """
+    assert network.start is not None, "it starts from weights"
+    head = head_tensors(model, num_classes)
+    load_checkpoint(model, network.start, key, "start", network.start_match, head)
+
+
+def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> None:
+    """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
+    assert teacher.given is not None
+    assert teacher.given_by is not None
+    match = teacher.start_match if teacher.given_by == "start" else BY_NAME
+    load_checkpoint(model, teacher.given, key, teacher.given_by, match)
+
+
 def load_checkpoint(
-    model: nn.Module, path: str | Path, key: str, option: str = "checkpoint"
+    model: nn.Module,
+    path: str | Path,
+    key: str,
+    option: str = "checkpoint",
+    match: str = BY_NAME,
+    head: Collection[str] = (),
 ) -> None:
     """Load a file of weights, which the option of a network names or leads to, into a model.
 
     A line in the log describes how the file was read.
     `FILE:PART` is a part of it. Raises UserError if the file is missing, damaged, a pickle, or does
     not fit the model.
+
+    Args:
+        match: of the tensors of the file with those of the model, BY_NAME or BY_POSITION.
+        head: the names of those that stay as they are if the file lacks them or has others.
     """
+    load = load_by_position if match == BY_POSITION else load_file_into
     try:
-        account = load_file_into(model, str(path))
+        account = load(model, str(path), head)
     except ValueError as error:
         raise UserError(f"{key}.{option} {error}") from error
     if account is not None:

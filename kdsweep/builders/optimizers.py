@@ -16,13 +16,19 @@ from kdsweep.common.validation import as_typed
 from kdsweep.config.limits import MOST
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import CollectedErrors, UserError
+from kdsweep.training.parameter_groups import SCALE
 
 # What optimizers of torch raise for a value that they do not take.
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
-def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Optimizer:
-    """The optimizer of these parameters. Raises UserError, naming the option it does not take."""
+def build_optimizer(
+    node: dict[str, Any], trained: Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+) -> Optimizer:
+    """The optimizer of parameters or `parameter_groups`.
+
+    Raises UserError, naming the option it does not take.
+    """
     given = first_argument(node, "params")
     # Some of torch's optimizers take values of any type.
     if errors := option_errors(node, "optimizer", given) or type_errors(node, "optimizer"):
@@ -39,6 +45,9 @@ def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Op
         raise UserError(
             f"optimizer._target_ must be an optimizer, got {as_typed(node['_target_'])}"
         )
+    for group in optimizer.param_groups:
+        if SCALE in group:
+            group["lr"] *= group[SCALE]
     return optimizer
 
 

@@ -7,12 +7,22 @@ are found.
 from collections.abc import Mapping
 from typing import Any
 
+from kdsweep.config.schema import TrainerConfig
+
+LATER = ("train", "layer_decay", "decay_norms")  # without effect at their defaults
+
 
 def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a trainer for what is hashed: with one device neither key has an effect."""
-    left_out = {"sync_batchnorm"} if not trainer.get("sync_batchnorm") else set()
+    """The values of a trainer for what is hashed.
+
+    With one device neither `devices` nor `sync_batchnorm` has an effect.
+    """
+    default = TrainerConfig()
+    left_out = {key for key in LATER if trainer.get(key) == getattr(default, key)}
     if trainer.get("devices", 1) == 1:
-        left_out = {"devices", "sync_batchnorm"}
+        left_out |= {"devices", "sync_batchnorm"}
+    elif not trainer.get("sync_batchnorm"):
+        left_out.add("sync_batchnorm")
     return {key: value for key, value in trainer.items() if key not in left_out}
 
 

@@ -14,6 +14,10 @@ from omegaconf import MISSING
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 
+# How the tensors of a file of weights are matched with those of a network: `start_match`.
+BY_NAME, BY_POSITION = "name", "position"
+
+
 @dataclass
 class AugmentConfig:
     crop_padding: int = 0
@@ -59,6 +63,9 @@ class TrainerConfig:
     test_curve: bool = False
     devices: int = 1
     sync_batchnorm: bool = False
+    train: str = "all"
+    layer_decay: float = 1.0
+    decay_norms: bool = True
 
 
 @dataclass
@@ -78,6 +85,8 @@ class StudentConfig:
     model: dict[str, Any] = MISSING
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
+    start: str | None = None
+    start_match: str = BY_NAME
 
 
 @dataclass
@@ -89,6 +98,7 @@ class TeacherConfig:
     TeacherConfigs by name: those of an ensemble, which has no model itself. ``peers`` are
     StudentConfigs by name: those that learn with the student, and there is no trained teacher.
     ``born_again``: model, optimizer and schedule that are not given are those of the root.
+    ``start``: weights that its training starts from, ``checkpoint``: those that it has without one.
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
     precision of its students' trainer. ``logits``: the type that its logits are rounded to.
@@ -99,6 +109,8 @@ class TeacherConfig:
     model: dict[str, Any] | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
+    start: str | None = None
+    start_match: str = BY_NAME
     precision: str | None = None
     memory_format: str = "auto"
     logits: str = "fp32"

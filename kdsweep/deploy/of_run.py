@@ -16,6 +16,7 @@ from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason, one_line
 from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import RunConfig, from_public, to_values
+from kdsweep.config.schema import BY_NAME
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.deploy.architecture import NETWORKS, described, expectation, refuse_code
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, write_manifest
@@ -151,7 +152,9 @@ def _manifest(
 def _teacher(teacher: TeacherSpec) -> dict[str, Any]:
     name = teacher.config.name
     if teacher.run is None:
-        return {"name": name, "model": teacher.model, "weights": teacher.config.checkpoint}
+        by_position = teacher.config.given_by == "start" and teacher.config.start_match != BY_NAME
+        match = {"start_match": teacher.config.start_match} if by_position else {}
+        return {"name": name, "model": teacher.model, "weights": teacher.config.given, **match}
     return {"name": name, "fingerprint": teacher.run.fingerprint, "folder": str(teacher.run_dir)}
 
 

@@ -32,6 +32,7 @@ from kdsweep.execution.target import (
 )
 from kdsweep.execution.teacher_logits import with_logit_cache
 from kdsweep.execution.teacher_store import guard_teacher, load_teacher
+from kdsweep.execution.trained_part import trained_part
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.result import RunResult
@@ -128,21 +129,23 @@ def _train_on(
         with _ended_on_error(cohort), lost_process_named(devices):
             for target, unit in zip(targets, units, strict=True):
                 _load_stage_weights(target, unit.students[0], context)
-            _start(cohort, resume)
-            share_state(trained_students(units, teacher), devices)
-            with torch_state(config.trainer.threads, device):
-                splits = with_frozen_teacher(splits, teacher, test=config.trainer.test_curve)
-            fit(
-                units,
-                stream,
-                teacher=teacher,
-                splits=measured_every_epoch(splits, test_curve=config.trainer.test_curve),
-                epochs=config.trainer.epochs,
-                threads=config.trainer.threads,
-                record=EpochRecorder({w.student: w for w in cohort.writers}, context),
-                watcher=CohortWatcher([group[0] for group in groups], context),
-                group=devices,
-            )
+            with trained_part(units, stream, config, dataset, context) as (batches, view):
+                _start(cohort, resume)
+                share_state(trained_students(units, teacher), devices)
+                with torch_state(config.trainer.threads, device):
+                    splits = with_frozen_teacher(splits, teacher, test=config.trainer.test_curve)
+                measured = measured_every_epoch(splits, test_curve=config.trainer.test_curve)
+                fit(
+                    units,
+                    batches,
+                    teacher=teacher,
+                    splits=view(measured),
+                    epochs=config.trainer.epochs,
+                    threads=config.trainer.threads,
+                    record=EpochRecorder({w.student: w for w in cohort.writers}, context),
+                    watcher=CohortWatcher([group[0] for group in groups], context),
+                    group=devices,
+                )
             _prune_idle_teacher(writer, config.trainer.epochs)
             with torch_state(config.trainer.threads, device):
                 _finish(cohort, list(splits.values()), teacher, context)

@@ -49,8 +49,11 @@ def input_digests(spec: RunSpec) -> dict[str, str]:
 
     A teacher that is not trained yet has none. Also of the user's own modules, `source mynet`.
     """
-    checkpoint = spec.config.student.checkpoint
-    given = {} if checkpoint is None else {"student.checkpoint": spec.digests[checkpoint]}
+    own = {
+        "student.checkpoint": spec.config.student.checkpoint,
+        "student.start": spec.config.student.start,
+    }
+    given = {key: spec.digests[file] for key, file in own.items() if file is not None}
     teachers = {teacher.key: _digest(teacher, spec) for teacher in spec.teachers}
     sources = own_sources(to_values(spec.config))
     return {
@@ -63,6 +66,6 @@ def input_digests(spec: RunSpec) -> dict[str, str]:
 
 def _digest(teacher: TeacherSpec, spec: RunSpec) -> str | None:
     if teacher.run is None:
-        return spec.digests[str(teacher.config.checkpoint)]
+        return spec.digests[str(teacher.config.given)]
     result = finished_result(RunTarget(teacher.run, teacher.run_dir))
     return None if result is None else result.weights_sha256

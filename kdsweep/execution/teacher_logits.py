@@ -49,10 +49,13 @@ def cached_teacher(
     dataset: Dataset,
     cache: DiskCache,
     name: str,
+    width: int | None = None,
 ) -> CachedTeacher | Teacher | Ensemble:
     """A teacher with a cache for its logits in the stream and on the splits of a run, if it is on.
 
-    ``how``: of the teacher, or of each member of an ensemble.
+    Args:
+        how: of the teacher, or of each member of an ensemble.
+        width: of its logits; None: one for each class.
     """
     if cache.limit <= 0:
         return teacher
@@ -61,7 +64,7 @@ def cached_teacher(
         cache,
         identity=_identity(teacher, how, config, dataset),
         stream=_stream_identity(config),
-        num_classes=dataset.num_classes,
+        num_classes=width or dataset.num_classes,
         description=(
             f"{name} on {dataset.name}, seed {config.seed}, batches of {config.trainer.batch_size}"
         ),

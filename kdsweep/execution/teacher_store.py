@@ -7,7 +7,11 @@ from pathlib import Path
 
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.builders.models import (
+    build_teacher_network,
+    load_checkpoint,
+    load_given_weights,
+)
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
@@ -84,15 +88,17 @@ def _read(
     network = build_teacher_network(
         teacher.model, teacher.config.seed, dataset, features, teacher.key
     )
-    option = "checkpoint" if teacher.run is None else "store"
-    load_checkpoint(network.model, _weights(teacher), teacher.key, option)
+    if teacher.run is None:
+        load_given_weights(network.model, teacher.config, teacher.key)
+    else:
+        load_checkpoint(network.model, _weights(teacher), teacher.key, "store")
     how, device = teacher.config, resolve_device(config.trainer.device)
     return freeze(network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm)
 
 
 def _weights(teacher: TeacherSpec) -> Path:
     if teacher.run is None:
-        return Path(teacher.config.checkpoint or "")
+        return Path(teacher.config.given or "")
     return RunTarget(teacher.run, teacher.run_dir).weights
 
 

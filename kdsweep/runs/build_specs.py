@@ -27,6 +27,7 @@ from kdsweep.config.recipes import (
 )
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.schema import BY_NAME
 from kdsweep.config.targets import target_errors
 from kdsweep.config.threads import resolve_threads
 from kdsweep.config.validate import validation_errors
@@ -107,7 +108,8 @@ class SpecBuilder:
 
     def _run(self, config: RunConfig, requirements: Requirements, cell: Cell) -> RunSpec:
         config = resolve_threads(config)
-        named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
+        own = [config.student.checkpoint, config.student.start]
+        named = [to_values(config.dataset), own, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config, self._sources)
@@ -155,7 +157,7 @@ class SpecBuilder:
                 with prefix_errors(key):
                     inner = f"{prefix}{key}."
                     run = self.related(teacher_recipe(single), digests, "teacher", prefix=inner)
-                is_trained = single.teacher.checkpoint is None
+                is_trained = single.teacher.given_by is None
                 teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
             recipe = online_recipe(config)
             if recipe is not None:
@@ -282,4 +284,6 @@ def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[s
         computed["fold_batchnorm"] = config.fold_batchnorm
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
-    return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}
+    if config.given_by == "start" and config.start_match != BY_NAME:
+        computed["start_match"] = config.start_match
+    return {"model": teacher.model, "checkpoint": digests[str(config.given)], **computed}

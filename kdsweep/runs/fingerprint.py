@@ -70,10 +70,13 @@ def peer_fingerprint(run: str, name: str) -> str:
 
 
 def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """A student with the content of its checkpoint; its features count where a term names them."""
-    path = student["checkpoint"]
-    rest = {key: value for key, value in student.items() if key != "features"}
-    return {**rest, "checkpoint": None if path is None else digests[path]}
+    """A student with the content of its weights; its features count where a term names them."""
+    path, start = student["checkpoint"], student["start"]
+    rest = {k: v for k, v in student.items() if k not in ("features", "start", "start_match")}
+    found = {**rest, "checkpoint": None if path is None else digests[path]}
+    if start is not None:  # so that an earlier run is the same without the key
+        found |= {"start": digests[start], "start_match": student["start_match"]}
+    return found
 
 
 def _digest(text: str) -> str:

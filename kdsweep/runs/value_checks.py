@@ -170,7 +170,7 @@ def _refuse_teachers(config: RunConfig, too_large: Sequence[str]) -> None:
     for key, single in single_teachers(config).items():
         with errors.of():
             _refuse_model(single.teacher.model, f"{key}.model", too_large)
-        if single.teacher.checkpoint is None:
+        if single.teacher.given_by is None:
             recipe = _with_possible_epochs(teacher_recipe(single))
             with errors.of(), prefix_errors(key):
                 _refuse_trainer(recipe)

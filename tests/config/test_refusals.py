@@ -34,7 +34,10 @@ LOSSES = (
     " srd, srrl, tfkd, vid, wttm"
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
-TRAINER = "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve"
+TRAINER = (
+    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve, train,"
+    " layer_decay, decay_norms"
+)
 ALONE = {
     # keys
     "temprature=4": "temprature must be a key of the config, got temprature=4; did you mean T?",

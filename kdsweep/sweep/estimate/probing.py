@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
-from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.run_config import HEAD, RunConfig, to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import UserError
@@ -76,7 +76,7 @@ def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohor
     return CohortGroup(
         name=_name(alike[0]),
         role=specs[0].role,
-        left=tuple(unit.epochs_left for unit in alike),
+        left=tuple(_passes(unit) for unit in alike),
         epochs=config.trainer.epochs,
         steps_per_epoch=stream.steps_per_epoch,
         measured=val + (test if config.trainer.test_curve else 0),
@@ -92,6 +92,12 @@ def _stream_of_one_device(config: RunConfig, dataset: Dataset) -> Stream:
     trainer = config.trainer
     part = replace(trainer, batch_size=-(-trainer.batch_size // trainer.devices))
     return build_stream(replace(config, trainer=part), dataset, resolve_device(trainer.device))
+
+
+def _passes(unit: WorkUnit) -> tuple[int, ...]:
+    """How often each run of a cohort still reads the images: for a head only once."""
+    is_head = unit.specs[0].config.trainer.train == HEAD
+    return tuple(min(left, 1) if is_head else left for left in unit.epochs_left)
 
 
 def _probe(specs: Sequence[RunSpec], dataset: Dataset, stream: Stream) -> CohortProfile:

@@ -35,6 +35,7 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
         config.student,
         model=with_rounding(config.student.model),
         checkpoint=str(original.folder / WEIGHTS),
+        start=None,
     )
     changed = replace(
         config,
