@@ -119,6 +119,9 @@ def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
     if teacher["loss"] and train == HEAD:
         terms = "+".join(teacher["loss"])
         found += _unless(False, f"{prefix}loss", terms, f"empty with {key}={HEAD}")
+    if train == HEAD:
+        devices = teacher["trainer"]["devices"]
+        found += _unless(devices == 1, f"{prefix}trainer.devices", devices, f"1 with {key}={HEAD}")
     if train == UNTRAINED and teacher["start"] is None and teacher["checkpoint"] is None:
         found.append(f"{prefix}start must be given with {key}={UNTRAINED}, got null")
     return found

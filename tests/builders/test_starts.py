@@ -1,4 +1,4 @@
-"""A network that starts from weights of others: prefixes, nesting, heads of other classes."""
+"""What a start may name: a file, a run, a folder of Hugging Face, a name of timm or torchvision."""
 
 from pathlib import Path
 from typing import Any
