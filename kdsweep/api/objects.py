@@ -66,7 +66,7 @@ def store_option(key: str, value: Any) -> tuple[str, str]:
     target = {"_target_": f"{module}.{path}", **_defaults(made), **given}
     option = f"{module}.{path}".replace(".", "_")  # no option of kdsweep's has such a name
     node = NODES[key](made.__name__.lower(), target)
-    ConfigStore.instance().store(group=key, name=option, node=node, provider="kdsweep.sweep")
+    ConfigStore.instance().store(group=key, name=option, node=node, provider="kdsweep")
     return option, module.partition(".")[0]
 
 

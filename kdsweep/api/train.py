@@ -32,7 +32,7 @@ def sweep(*overrides: str, **settings: Any) -> Sweep:
     has no complete trial.
     """
     from kdsweep.cli.train import run
-    from kdsweep.sweep.record import opened_here
+    from kdsweep.sweeps.record import opened_here
 
     words = command_words(overrides, settings)
     known = len(opened_here)

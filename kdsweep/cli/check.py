@@ -14,8 +14,8 @@ def check(context: typer.Context) -> None:
     from rich.console import Console
 
     from kdsweep.cli.train import prepare
-    from kdsweep.sweep.check.parts import check_words
-    from kdsweep.sweep.check.table import show
+    from kdsweep.sweeps.check.parts import check_words
+    from kdsweep.sweeps.check.table import show
 
     prepare()
     with user_errors():

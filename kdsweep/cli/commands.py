@@ -74,7 +74,7 @@ def sync(
     Options that are not given are as the run was configured; teachers that were trained without
     MLflow are uploaded to the store of the first sweep among the folders.
     """
-    from kdsweep.sweep.mlflow_sync import Target, sync_folder
+    from kdsweep.sweeps.mlflow_sync import Target, sync_folder
     from kdsweep.tracking.metadata import SWEEP
 
     sweep = next((folder for folder in folders if (folder / SWEEP).is_file()), None)
@@ -207,7 +207,7 @@ def rerun(
     from rich.console import Console
 
     from kdsweep.report.sources.address import Address
-    from kdsweep.sweep.rerun.rerun import rerun as train_again
+    from kdsweep.sweeps.rerun.rerun import rerun as train_again
 
     address = Address(uri, experiment)
     with user_errors():

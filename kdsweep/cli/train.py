@@ -23,8 +23,8 @@ from kdsweep.config.offered_parts import OfferedConfigs
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
-from kdsweep.sweep.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
-from kdsweep.sweep.grid_sweeper import GridSweeper
+from kdsweep.sweeps.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
+from kdsweep.sweeps.grid_sweeper import GridSweeper
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -35,11 +35,11 @@ register()
 @hydra.main(config_path=str(CONF), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
-    from kdsweep.sweep.launcher import log_launch
+    from kdsweep.sweeps.launcher import log_launch
 
     if HydraConfig.get().mode == RunMode.RUN:  # in a sweep the launcher has logged the job
         log_launch("1 run")
-    from kdsweep.sweep.single_job import train_one
+    from kdsweep.sweeps.single_job import train_one
     from kdsweep.tracking.disk import report_disk_full
 
     if cfg.debug:

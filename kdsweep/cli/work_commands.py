@@ -66,7 +66,7 @@ def attach(folder: Sweep) -> None:
 
     Jobs that are in a queue, or train, are left to do so; what has no job is submitted.
     """
-    from kdsweep.sweep.attach import words_of
+    from kdsweep.sweeps.attach import words_of
 
     with user_errors():
         words = words_of(folder.absolute())

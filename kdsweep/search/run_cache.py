@@ -21,7 +21,7 @@ from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.space import Space
-from kdsweep.sweep.hydra_jobs import HydraJobs
+from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 from kdsweep.tracking.result import RunResult

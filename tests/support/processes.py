@@ -25,7 +25,7 @@ from kdsweep.common.files import read_json
 TRAIN = Path(__file__).parents[2] / "train.py"
 IMPORTED = [
     *["kdsweep.cli.train", "kdsweep.search.controller", "kdsweep.search.sweeper", "torch._dynamo"],
-    *["kdsweep.sweep.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
+    *["kdsweep.sweeps.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
 ]
 FORKS = itertools.count()
 SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]

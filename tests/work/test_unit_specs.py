@@ -15,7 +15,7 @@ from kdsweep.execution.worklist import WorkUnit, pending
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
-from kdsweep.sweep.directory import run_targets
+from kdsweep.sweeps.directory import run_targets
 from kdsweep.work.unit_file import UnitFile, read_unit, unit_path, write_unit
 from kdsweep.work.unit_specs import UnitBuilder, UnitRecorder, tree
 
