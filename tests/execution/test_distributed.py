@@ -27,8 +27,11 @@ def table(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 @pytest.mark.slow
 def test_two_devices_are_another_run_with_nearly_the_same_numbers(command: Command) -> None:
-    one, two = (command("T=1,4", f"trainer.devices={count}") for count in (1, 2))
-    for row, other in zip(one.rows, two.rows, strict=True):
+    one, two = (
+        command("T=1,4", f"trainer.devices={count}", f"hydra.sweep.dir=multirun/{count}").rows
+        for count in (1, 2)
+    )
+    for row, other in zip(one, two, strict=True):
         assert row["fingerprint"] != other["fingerprint"]
         assert row["weights_sha256"] != other["weights_sha256"]
         assert row["val/loss"] == pytest.approx(other["val/loss"], rel=1e-3)
@@ -39,7 +42,7 @@ def test_a_killed_process_ends_the_run_in_one_sentence_and_it_resumes(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*TWO, "T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
-    whole = command(*words, "hydra.sweep.dir=whole")
+    whole = table(command(*words, "hydra.sweep.dir=multirun/whole").rows)
     epoch = RunWriter.epoch
 
     def killing(self: RunWriter, metrics: dict[str, float]) -> None:
@@ -50,7 +53,7 @@ def test_a_killed_process_ends_the_run_in_one_sentence_and_it_resumes(
 
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "epoch", killing)
-        ended = command(*words)
+        ended = command(*words, "hydra.sweep.dir=multirun/parts")
     assert ended.code == 1
     sentence = (
         "process 1 of the 2 of trainer.devices=2 was ended by signal 9; resume=true continues from"
@@ -60,9 +63,10 @@ def test_a_killed_process_ends_the_run_in_one_sentence_and_it_resumes(
     assert "Traceback" not in ended.err
     assert multiprocessing.active_children() == []
     assert list(ended.sweep.glob("*/checkpoint/epoch-000[12].safetensors"))
-    resumed = command(*words, "resume=true")
+    resumed = command(*words, "hydra.sweep.dir=multirun/parts", "resume=true")
     assert resumed.code == 0, resumed.err
-    assert table(resumed.rows) == table(whole.rows)
+    assert resumed.sweep.name == "parts"
+    assert table(resumed.rows) == whole
 
 
 @pytest.mark.slow
@@ -71,7 +75,9 @@ def test_the_others_end_when_the_first_process_is_killed(tmp_path: Path) -> None
     process = start(tmp_path / "sweep", words)
     try:
         until = time.monotonic() + 120
-        while not list(tmp_path.glob("**/metrics.jsonl")) and time.monotonic() < until:
+        while (
+            not list(tmp_path.glob("sweep/multirun/**/metrics.jsonl")) and time.monotonic() < until
+        ):
             time.sleep(0.2)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert children
