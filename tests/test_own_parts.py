@@ -1,5 +1,7 @@
 """examples/own_parts: a network, a loss, a data set, ... in a package of the user's own."""
 
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Outcome, run_train
+from commands import TINY, Outcome, run_train
 from own_modules import EXAMPLE, forgotten
 from PIL import Image
 from typer.testing import CliRunner
@@ -25,6 +27,8 @@ SMALL = [
     *["trainer.epochs=2", "trainer.batch_size=16", "teacher.trainer.epochs=1"],
     *["teacher.trainer.batch_size=16", "teacher.model.width=8", "tracking.checkpoint_seconds=0"],
 ]
+
+KINDS = ("python", "yaml")  # of the blocks of the docs
 
 
 def copy_example(folder: Path) -> Path:
@@ -193,6 +197,20 @@ def test_parts_of_kdsweep_go_with_them(in_swept: Path, capsys: pytest.CaptureFix
     outcome = train(*words, "hydra.sweep.dir=multirun/mixed", capsys=capsys)
     assert outcome.code == 0, outcome.err
     assert outcome.sweep.name == "mixed"
+
+
+def test_the_network_of_the_docs_passes(own_modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own_modules)
+    page = (EXAMPLE.parents[1] / "docs" / "own_parts.md").read_text()
+    code, config = (re.findall(rf"^```{kind}\n(.*?)^```$", page, re.M | re.S)[0] for kind in KINDS)
+    Path("mynet.py").write_text(code)
+    Path("conf/student").mkdir(parents=True)
+    Path("conf/student/tinynet.yaml").write_text(config)
+    (words,) = re.findall(r"^    kdsweep (check .*)$", page, re.M)
+    small = ["loss=ce", "teacher=none", *TINY[:4], "trainer.epochs=2", "trainer.batch_size=16"]
+    code_of_exit, printed = invoke(*shlex.split(words), *small)
+    assert code_of_exit == 0, printed
+    assert "mynet.TinyNet" in printed
 
 
 def test_the_readme_s_commands_are_those_that_are_tested() -> None:
