@@ -36,7 +36,7 @@ RUN pip install --no-cache-dir --quiet --no-deps --no-build-isolation . \
     && useradd --create-home --uid 1000 kdsweep \
     && install --directory --owner=kdsweep /work /artifacts
 
-# What libraries write to a home that may not be there, with --user, goes to /tmp.
+# With --user there may be neither a name nor a folder of the user.
 ENV USER=kdsweep LOGNAME=kdsweep MPLCONFIGDIR=/tmp/matplotlib GIT_PYTHON_REFRESH=quiet \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER kdsweep

@@ -203,12 +203,12 @@ def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     found = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(found) == runs
+    names = [(r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found]
+    assert len(found) == runs, sorted(names)
     assert "RUNNING" not in {run.info.status for run in found}
     ids = {run.info.run_id for run in found}
     assert {run.data.tags.get("mlflow.parentRunId") for run in found} <= ids | {None}
-    places = Counter((r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found)
-    assert set(places.values()) == {1}
+    assert set(Counter(names).values()) == {1}
     for run in found:
         for key in run.data.metrics:
             steps = [p.step for p in client.get_metric_history(run.info.run_id, key)]

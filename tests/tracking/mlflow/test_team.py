@@ -1,14 +1,12 @@
 """A team's MLflow: a server on PostgreSQL that passes artifacts on, with and without logins."""
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
-from mlflow.server import get_app_client
 from postgres import Server
 from processes import SMALL, Fork, finish, start
 from servers import tracking_server
@@ -82,18 +80,17 @@ def guarded(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -
         "[mlflow]\ndefault_permission = EDIT\nadmin_username = admin\nauth_cache_ttl_seconds = 60\n"
         f"database_uri = {postgres_server.new_database()}\n"
     )
-    admin = {"MLFLOW_AUTH_ADMIN_PASSWORD": "not-" + SECRET[::-1]}
+    admin = "not-" + SECRET[::-1]
     environment = {
-        **admin,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": admin,
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
     }
     options = ["--app-name", "basic-auth"]
     with tracking_server(folder, store, *options, environment=environment) as address:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in zip(LOGIN, ("admin", *admin.values()), strict=True):
-                patch.setenv(name, value)
-            get_app_client("basic-auth", address).create_user(USER, SECRET)
+        users, member = f"{address}/api/2.0/mlflow/users", {"username": USER, "password": SECRET}
+        made = requests.post(f"{users}/create", json=member, auth=("admin", admin), timeout=60)
+        assert made.status_code == 200, made.text
         yield Guarded(address, folder, postgres_server, store)
 
 
@@ -170,5 +167,5 @@ def test_a_login_that_is_refused(guarded: Guarded, tmp_path: Path, login: str) -
 
 
 def test_the_server_is_guarded(guarded: Guarded) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(f"{guarded.address}/api/2.0/mlflow/experiments/get?experiment_id=0")
+    page = f"{guarded.address}/api/2.0/mlflow/experiments/get?experiment_id=0"
+    assert requests.get(page, timeout=60).status_code == 401
