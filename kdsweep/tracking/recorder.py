@@ -171,6 +171,10 @@ class Recorder:
         """Upload all that is written and not uploaded; after an outage, all that MLflow lacks."""
         if (store := self.store) is None or not self._is_current():
             return
+        with run_sync.no_other_uploads(self.folder):
+            self._upload_to(store)
+
+    def _upload_to(self, store: MLflowStore) -> None:
         is_first = self._run is None
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)

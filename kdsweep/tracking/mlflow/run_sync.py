@@ -3,11 +3,13 @@
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+from filelock import FileLock, Timeout
 
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
@@ -28,7 +30,28 @@ END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha25
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 # Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
+LOCK = ".mlflow.lock"
+LOCK_SECONDS = 60.0  # how long another process may upload a run
 LEVELS = 3  # from the folder of a trial down to that of a peer
+
+
+@contextmanager
+def no_other_uploads(folder: Path) -> Iterator[None]:
+    """Inside, no other process creates or fills the MLflow run of a folder: there would be two.
+
+    Sweeps that wait for one teacher all upload it, and controllers of a search each other's runs.
+    """
+    lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError:  # a full disk has no room for the lock
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int:
@@ -37,15 +60,16 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     A run that MLflow has never seen is created. A folder without result.json keeps its run as it
     is: it may still be training. Raises ValueError for a folder that is no run folder.
     """
-    return sync_run(folder, store, pictures)[1]
+    if not (folder / run_dir.RUN).exists():
+        raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
+    with no_other_uploads(folder):
+        return sync_run(folder, store, pictures)[1]
 
 
 def sync_run(
     folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()
 ) -> tuple[RunState, int]:
-    """As `sync`; returns the state of the run as well."""
-    if not (folder / run_dir.RUN).exists():
-        raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
+    """As `sync`, inside `no_other_uploads`; returns the state of the run as well."""
     result = read_result(folder)  # before the rows: only then these are all of its rows
     rows = run_dir.read_rows(folder)
     run, is_new = find_or_create(store, folder / run_dir.RUN, ended=result)
@@ -200,7 +224,8 @@ def update_file(path: Path, started: object, facts: Mapping[str, object]) -> Non
 
 def ensure_run(store: MLflowStore, path: Path) -> str:
     """The id of the file's MLflow run, which has its params; it is created if it is not there."""
-    run, _ = find_or_create(store, path)
+    with no_other_uploads(path.parent):
+        run, _ = find_or_create(store, path)
     store.log_params(run.run_id, run.missing_params(read_json(path).get("params") or {}))
     return run.run_id
 

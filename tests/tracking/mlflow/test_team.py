@@ -11,7 +11,7 @@ from postgres import Server
 from processes import SMALL, Fork, finish, start
 from servers import tracking_server
 from typer.testing import CliRunner
-from uploads import sweep_of, uploaded
+from uploads import assert_whole, sweep_of, uploaded
 
 from kdsweep.cli import app
 from kdsweep.common.passwords import VARIABLE
@@ -38,17 +38,20 @@ def server(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_eight_controllers_at_once_lose_nothing(server: str, tmp_path: Path) -> None:
     words = [*GRID, f"tracking.uri={server}", "tracking.experiment=team", "tracking.report=false"]
+    words.append(f"teacher.store={tmp_path}/teachers")  # one teacher, which all of them upload
     folders = [tmp_path / f"member-{number}" for number in range(CONTROLLERS)]
     controllers = [Fork(folder, [*words, f"seed={n}"]) for n, folder in enumerate(folders)]
     outputs = [controller.communicate()[0] for controller in controllers]
     assert [controller.returncode for controller in controllers] == [0] * CONTROLLERS, outputs
     assert "kdsweep sync" not in "".join(outputs)
     client = MlflowClient(server)
+    (teacher,) = tmp_path.glob("teachers/*/run.json")
     ids = [uploaded(folder, client) for folder in folders]
+    ids.append({assert_whole(teacher.parent, client)})
     experiment = client.get_experiment_by_name("team")
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
     every = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(every) == sum(map(len, ids)) == CONTROLLERS * (1 + 1 + 2)  # a parent and a teacher
+    assert len(every) == sum(map(len, ids)) == CONTROLLERS * (1 + 2) + 1
     assert {run.info.run_id for run in every} == set.union(*ids)
 
 
