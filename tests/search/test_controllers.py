@@ -67,13 +67,22 @@ def wait_for(folder: Path, epochs: int, controllers: list[Fork]) -> None:
     time.sleep(random.Random(epochs).random() * 0.3)
 
 
+@pytest.fixture
+def tracking(storage: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The address of MLflow's store: a database of the same server, else a file."""
+    if storage.startswith("journal"):
+        return f"sqlite:///{tmp_path}/mlflow.db"
+    address: str = request.getfixturevalue("postgres_server").new_database()
+    return address
+
+
 def test_three_controllers_that_are_killed_twice_complete_sixty_trials(
-    storage: str, tmp_path: Path
+    storage: str, tracking: str, tmp_path: Path
 ) -> None:
     folder, chance = tmp_path / "search", random.Random(TRIALS)
 
     def begin() -> Fork:
-        return Fork(folder, search(storage, TRIALS))
+        return Fork(folder, [*search(storage, TRIALS), f"tracking.uri={tracking}"])
 
     controllers = [begin() for _ in range(CONTROLLERS)]
     wait_for(folder, chance.randint(5, 20), controllers)
@@ -100,7 +109,7 @@ def test_three_controllers_that_are_killed_twice_complete_sixty_trials(
     assert trained == Counter(range(TRIALS))
     assert len(by_place) == TRIALS + 2
     # of the teacher, the search, the trials, their runs and those of the finalists
-    assert_mlflow_is_tidy(folder, 1 + 1 + TRIALS + TRIALS + 2)
+    assert_mlflow_is_tidy(folder, 1 + 1 + TRIALS + TRIALS + 2, tracking)
 
 
 def test_controllers_that_are_not_killed_share_the_work(storage: str, tmp_path: Path) -> None:

@@ -198,9 +198,9 @@ def _points(client: MlflowClient, run: Run) -> list[tuple[str, int, float]]:
     ]
 
 
-def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
+def assert_mlflow_is_tidy(folder: Path, runs: int, store: str | None = None) -> None:
     """As many runs as there should be, none running, no orphan, no twin, no metric step twice."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(store or f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     found = client.search_runs([experiment.experiment_id], max_results=1000)
     names = [(r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found]
