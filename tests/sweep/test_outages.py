@@ -112,7 +112,7 @@ def nth(number: int, wanted: str) -> Trigger:
 
 AT = {
     "start": (1, "/runs/update"),  # the sweep's own run is there
-    "middle": (8, "/runs/log-batch"),
+    "middle": (3, "/runs/log-batch"),  # a short run is uploaded in one batch
     "end": (3, "model.safetensors"),  # after the teacher's and a student's
 }
 
