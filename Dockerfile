@@ -41,10 +41,10 @@ ENV USER=kdsweep LOGNAME=kdsweep MPLCONFIGDIR=/tmp/matplotlib GIT_PYTHON_REFRESH
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER kdsweep
 WORKDIR /work
-ENTRYPOINT ["kdsweep"]
-CMD ["--help"]
 
 FROM image AS check
 RUN kdsweep train -m dataset=digits loss=kl T=1,4,16 trainer.epochs=3 teacher.trainer.epochs=3 tracking.report=false
 
 FROM image
+ENTRYPOINT ["kdsweep"]
+CMD ["--help"]
