@@ -285,7 +285,10 @@ def reason_of(error: Exception, uri: str) -> str:
     """Why the store at an address, as the user wrote it, refuses a request, in a line."""
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, MlflowException) and error.get_http_status_code() == UNAUTHORIZED:
+    status = None
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    if status == UNAUTHORIZED:
         return f"it refuses the login; give the right one in {how_to_give(uri)}"
     return first_line(error)
 
