@@ -82,7 +82,7 @@ class CheckpointFiles:
                 node = replace(node, checkpoint=checkpoint.file)
             if (start := found(node, "start", key)) is not None:
                 own = start.run is not None  # the normalisation is that of the run
-                model = node.model if own else with_normalization(node.model)
+                model: Any = node.model if own else with_normalization(node.model)
                 node = replace(node, start=start.file, model=model)
             return node
 

@@ -4,13 +4,14 @@ A name of a library is replaced by the file that its weights are written to, so 
 which every start is a file has the fingerprint of these weights, however they were named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from kdsweep.builders.options import find_target, parameters_of
+from kdsweep.builders.options import parameters_of
+from kdsweep.builders.targets import find_target
 from kdsweep.common.files import write_bytes_atomic
 from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason
@@ -61,7 +62,7 @@ def library_file(
         full = own if word == DEFAULT and target == TIMM else word
         if not full or not timm_model.has_weights(full):
             return None
-        load = timm_model.download
+        load: Callable[[str], dict[str, Tensor]] = timm_model.download
         _refuse_other_normalization(full, own if target == TIMM else None, key)
     else:
         load = torchvision_model.download

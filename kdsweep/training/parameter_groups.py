@@ -71,7 +71,8 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
     if hasattr(model, "group_matcher"):
         from timm.models import group_parameters
 
-        found: dict[str, int] = group_parameters(model, model.group_matcher(), reverse=True)
+        matcher: Any = model.group_matcher
+        found: dict[str, int] = group_parameters(model, matcher(), reverse=True)
         return found
     numbers = {name: 0 for name, _ in model.named_parameters(recurse=False)}
     number = -1

@@ -35,8 +35,8 @@ LOSSES = (
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
 TRAINER = (
-    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve, train,"
-    " layer_decay, decay_norms"
+    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve, devices,"
+    " sync_batchnorm, train, layer_decay, decay_norms"
 )
 ALONE = {
     # keys
