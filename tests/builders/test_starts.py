@@ -81,7 +81,7 @@ def test_a_folder_of_hugging_face_is_its_file(spec: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (["model.safetensors.index.json"], "must be weights in one file, got .*, which has them"),
+        (["model.safetensors.index.json"], "weights in one file, got .*, which has them"),
         (["config.json"], "a folder without a result.json and without a file of weights"),
     ],
 )
