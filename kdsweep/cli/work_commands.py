@@ -10,6 +10,7 @@ import typer
 
 from kdsweep.cli.options import user_errors
 from kdsweep.cli.train import main
+from kdsweep.common.garbage import kept_for_good
 from kdsweep.errors import UserError
 
 PARKED = os.EX_TEMPFAIL if hasattr(os, "EX_TEMPFAIL") else 75  # exit code: start it again
@@ -33,12 +34,15 @@ def work(
     with user_errors():
         if number != "-" and not number.isdecimal():
             raise UserError(f"N must be the number of a work unit, got {number}")
-        from kdsweep.work.attempt import FAILED
-        from kdsweep.work.attempt import PARKED as STOPPED
-        from kdsweep.work.serving import own_output, serve
-        from kdsweep.work.stopping import grace_seconds
-        from kdsweep.work.time_limit import TimeLimit
-        from kdsweep.work.worker import Worker
+        with kept_for_good():
+            import torch._dynamo  # noqa: F401  (every optimizer of torch does when it is made)
+
+            from kdsweep.work.attempt import FAILED
+            from kdsweep.work.attempt import PARKED as STOPPED
+            from kdsweep.work.serving import own_output, serve
+            from kdsweep.work.stopping import grace_seconds
+            from kdsweep.work.time_limit import TimeLimit
+            from kdsweep.work.worker import Worker
 
         output = own_output() if number == "-" else None
         worker = Worker(folder)

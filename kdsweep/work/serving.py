@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import TextIO
 
 from kdsweep.common.passwords import redact_text
@@ -62,8 +61,3 @@ def _train(worker: Worker, number: int, output: TextIO) -> str:
 def _answer(output: TextIO, number: int | None, state: str, reason: str | None = None) -> None:
     with suppress(OSError):  # the other process may be gone, and its pipe with it
         print(json.dumps({"number": number, "state": state, "reason": reason}), file=output)
-
-
-def serve_folder(folder: Path) -> None:
-    """What `kdsweep work FOLDER -` does."""
-    serve(Worker(folder), sys.stdin, own_output())
