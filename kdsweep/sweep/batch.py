@@ -62,6 +62,7 @@ from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
+from kdsweep.work.controller import upload_inputs
 from kdsweep.work.executor import ExecutorFactory, Queue
 from kdsweep.work.planning import MakeCohorts
 from kdsweep.work.training import detach, train, train_by

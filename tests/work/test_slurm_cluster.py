@@ -18,12 +18,15 @@ from slurm import Slurm, slurm
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.common.files import read_json
 
 pytestmark = pytest.mark.slow
 
 ON_SLURM = ["hydra/launcher=lockstep_slurm"]
 FAULTS = 10  # of a kind, in one sweep
-LONG = ["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false"]
+LONG = [
+    *["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false", "resume=true"],
+]
 
 
 @pytest.fixture
@@ -133,16 +136,20 @@ def test_a_job_that_exceeds_its_time_goes_on_in_another_one(cluster: Slurm, tmp_
 def test_a_full_queue_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inline: Path
 ) -> None:
-    with slurm(cpus=2, MaxJobCount="2") as small:
+    # Jobs that have ended count for a while, which is the time that the sweep waits.
+    with slurm(cpus=2, MaxJobCount="4", MinJobAge="2") as small:
         monkeypatch.setenv("SLURM_CONF", str(small.folder / "slurm.conf"))
-        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
-        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
-        finish(tmp_path, [*SWEEP, *ON_SLURM])
+        for _ in range(3):
+            small.call("sbatch", "--output=/dev/null", "--wrap=sleep 5")
+        process = start(tmp_path, [*SWEEP, *ON_SLURM])
+        message, _ = process.communicate(timeout=2 * SECONDS)
+    assert process.returncode == 0, message
+    assert "1 unit cannot be submitted yet: " in message
     assert_same(tmp_path, inline)
 
 
 def test_a_detached_sweep_is_trained_without_a_controller(
-    cluster: Slurm, tmp_path: Path, inline: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
     finish(tmp_path, [*SWEEP, *ON_SLURM, "--detach"])
     (note,) = tmp_path.glob("multirun/**/sweep.json")
@@ -158,16 +165,20 @@ def test_a_detached_sweep_is_trained_without_a_controller(
 
 
 def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
-    cluster: Slurm, tmp_path: Path, inline: Path
+    cluster: Slurm, tmp_path: Path, long: Path
 ) -> None:
-    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
-    for number, what in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+    words = [*LONG, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
+    note = tmp_path / "multirun" / "mine" / "sweep.json"
+    for number, what in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
         process = start(tmp_path, words)
-        epochs = recorded(inline) * number // 3
+        epochs = recorded(long) * number // 4
         wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
+        wait_for(process, lambda process=process: read_json(note)["pid"] == process.pid)
+        time.sleep(3.0)  # until it has looked at the queue
         os.kill(process.pid, what)
         message, _ = process.communicate()
-        assert bool(cluster.jobs()) == (what == signal.SIGTERM)
-    assert "the jobs go on: `kdsweep attach " in message
+        assert bool(running(cluster)) == (what == signal.SIGTERM), message
+        assert ("the jobs go on: `kdsweep attach " in message) == (what == signal.SIGTERM)
     finish(tmp_path, words)
-    assert_same(tmp_path, inline)
+    assert_same(tmp_path, long)
+    assert attempts(tmp_path) == {0: 1, 1: 2}  # only Ctrl-C has stopped a job
