@@ -188,6 +188,7 @@ def _train(
             results[key] = result
             if result.same_as is None:
                 context.upload_missing(target.run_dir)
+        upload_inputs([target for target, _ in finished.values()], context)
         if executor is None:
             resume = specs[0].config.resume
             results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)

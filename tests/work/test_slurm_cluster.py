@@ -124,13 +124,21 @@ def test_a_controller_that_is_killed_attaches_to_its_jobs(
     assert set(attempts(tmp_path).values()) == {1}  # no job was disturbed, no unit trained twice
 
 
-def test_a_job_that_exceeds_its_time_goes_on_in_another_one(cluster: Slurm, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "inline", tmp_path / "slurm"
-    finish(whole, LONG)
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which LONG was trained by one process."""
+    folder = tmp_path_factory.mktemp("long")
+    finish(folder, LONG)
+    return folder
+
+
+def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
+    cluster: Slurm, tmp_path: Path, long: Path
+) -> None:
     # The shortest limit that Slurm has; the signal comes after about half a minute.
-    finish(parts, [*LONG, *ON_SLURM, "hydra.launcher.time=1m", "hydra.launcher.lead=30s"])
-    assert_same(parts, whole)
-    assert max(attempts(parts).values()) > 1, "no unit was near its limit"
+    finish(tmp_path, [*LONG, *ON_SLURM, "hydra.launcher.time=1m", "hydra.launcher.lead=30s"])
+    assert_same(tmp_path, long)
+    assert max(attempts(tmp_path).values()) > 1, "no unit was near its limit"
 
 
 def test_a_full_queue_is_waited_for(
