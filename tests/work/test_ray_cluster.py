@@ -35,10 +35,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_workers_that_are_killed_lose_nothing(tmp_path: Path, whole: Path) -> None:
     folder, chance = tmp_path / "ray", random.Random(0)
     process = start(folder, [*SWEEP, *ON_RAY])
-    for moment in sorted(chance.random() for _ in range(FAULTS)):
-        epochs = int(moment * recorded(whole))
+    for number in range(FAULTS):
+        epochs = int(recorded(whole) * (number + chance.random()) / (FAULTS + 1))
         wait_for(process, lambda epochs=epochs: recorded(folder) >= epochs)
-        for pid in owners(folder)[:1]:
+        for pid in owners(folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     message, _ = process.communicate(timeout=SECONDS)
