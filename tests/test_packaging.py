@@ -68,7 +68,7 @@ def test_own_parts_train_with_an_installed_wheel_in_an_empty_folder(
     """The console script has its own folder first on the path, not the working directory."""
     shutil.copytree(ROOT / "examples" / "own_parts", tmp_path, dirs_exist_ok=True)
     kdsweep = [sys.executable, str(site / "bin/kdsweep")]
-    own = ["--config-dir", "conf", "experiment=own", "trainer.epochs=5"]
+    own = ["--config-dir", "conf", "experiment=own"]
     command = [*kdsweep, "train", *own, "-m", "alpha=0.1,0.9"]
     message = shell(*command, cwd=tmp_path, PYTHONPATH=str(site))
     assert "huber alpha=0.9" in message
