@@ -61,6 +61,19 @@ def begun(start: Start, tmp_path: Path, begun_storage: Path) -> SearchStudy:
     return start()
 
 
+@pytest.fixture
+def started_yesterday(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was started before all heartbeats here; this one may be minutes old."""
+    read_text, stat = Path.read_text, Path("/proc/stat")
+
+    def read(self: Path, *arguments: Any, **options: Any) -> str:
+        if self == stat:
+            return f"btime {time.time() - 86400:.0f}\n"
+        return read_text(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
 # A pid above the largest that Linux assigns.
 DEAD = {"pid": 2**22 + 1}
 
@@ -159,6 +172,7 @@ BEATING = {"silent_for": STALE_SECONDS - 600}
         RESTARTED,
     ],
 )
+@pytest.mark.usefixtures("started_yesterday")
 def test_the_trials_of_a_dead_process_are_claimed(
     begun: SearchStudy, tmp_path: Path, left_by: dict[str, Any]
 ) -> None:
@@ -173,6 +187,7 @@ def test_the_trials_of_a_dead_process_are_claimed(
         *[CONTAINER | DEAD | BEATING, TWIN | DEAD | BEATING],
     ],
 )
+@pytest.mark.usefixtures("started_yesterday")
 def test_the_trials_of_a_live_process_are_not(
     begun: SearchStudy, tmp_path: Path, held_by: dict[str, Any]
 ) -> None:
