@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from kdsweep.common.garbage import without_collection
+from kdsweep.common.garbage import kept_for_good, without_collection
 from kdsweep.common.passwords import redact_password, register_address
 from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
@@ -58,7 +58,7 @@ class MLflowStore:
         experiment.check_name(name)
         is_server = backend.scheme_of(address) in backend.SERVERS
         location = None if is_server else experiment.artifact_location(artifacts, cwd)
-        with without_collection(), backend.ensure_store(uri, address):  # imports mlflow
+        with kept_for_good(), backend.ensure_store(uri, address):  # imports mlflow
             client = backend.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 opened = experiment.find_or_create(client, address, name, location)
