@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from kdsweep.builders.own_source import forget_edited_modules
 from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, switch_faults
 from kdsweep.common.conf import CONF
+from kdsweep.common.garbage import leave_rest_to_system
 from kdsweep.common.passwords import redact_argument, redact_text
 from kdsweep.config.offered_parts import OfferedConfigs
 from kdsweep.config.register import register
@@ -51,6 +52,7 @@ def train(cfg: DictConfig) -> float:
 def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _print_error
+    leave_rest_to_system()
     if not sys.stderr.isatty():  # libraries' bars would fill a log; `common.pacing` has lines
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _terminate)

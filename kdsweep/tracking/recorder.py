@@ -28,6 +28,8 @@ OTHER_FILES = ("config_yaml", "overrides")  # what run.json does not have of `Ru
 TENSORBOARD = "tensorboard"  # folder of a run for its metrics as event files
 # What happens to a run within so many seconds is one upload; MLflow's pages load charts less often.
 UPLOAD_SECONDS = 5.0
+# A run that ends within so many seconds is one upload in all.
+FIRST_SECONDS = 15.0
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Recorder:
             # Points of epochs that are trained again are replaced.
             self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
         # A caller that waits for the MLflow run is not kept waiting.
-        self._upload_within(UPLOAD_SECONDS if on_open is None else 0)
+        self._upload_within(FIRST_SECONDS if on_open is None else 0)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics, or those on the test set under the last epoch's number."""
@@ -135,7 +137,7 @@ class Recorder:
             self._events.flush()
         if self.store is not None:
             self._pending_rows.append(row)
-        self._upload_within(UPLOAD_SECONDS)
+        self._upload_within(FIRST_SECONDS if self._run is None else UPLOAD_SECONDS)
 
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""

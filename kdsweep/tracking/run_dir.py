@@ -113,6 +113,8 @@ def _row(line: bytes) -> Row | None:
 
 def truncate_rows(folder: Path, resume_epoch: int) -> list[Row]:
     """Keep, and return, the rows that a run resumed at ``resume_epoch`` does not measure again."""
+    if not (folder / METRICS).exists():
+        return []
     rows = [
         row
         for row in read_rows(folder)

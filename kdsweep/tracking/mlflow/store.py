@@ -7,15 +7,16 @@ any method may raise; callers that MLflow must not stop go through an `UploadQue
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from kdsweep.common.garbage import without_collection
+from kdsweep.common.garbage import kept_for_good, without_collection
 from kdsweep.common.passwords import redact_password, register_address
 from kdsweep.common.text import shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
+from kdsweep.tracking.mlflow.one_commit import one_commit
 from kdsweep.tracking.mlflow.provenance import provenance_tags
 from kdsweep.tracking.mlflow.run_state import Logged, Point, RunState, missing_rows
 from kdsweep.tracking.run_dir import Row
@@ -58,7 +59,7 @@ class MLflowStore:
         experiment.check_name(name)
         is_server = backend.scheme_of(address) in backend.SERVERS
         location = None if is_server else experiment.artifact_location(artifacts, cwd)
-        with without_collection(), backend.ensure_store(uri, address):  # imports mlflow
+        with kept_for_good(), backend.ensure_store(uri, address):  # imports mlflow
             client = backend.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 opened = experiment.find_or_create(client, address, name, location)
@@ -108,6 +109,10 @@ class MLflowStore:
         """Raises ValueError, naming the value, if there is no store at ``uri``."""
         with _reading(uri, cwd or Path.cwd()) as client:
             client.search_experiments(max_results=1)
+
+    def one_commit(self) -> AbstractContextManager[None]:
+        """Commit once what is written inside, all or nothing: `one_commit.one_commit`."""
+        return one_commit(self.client)
 
     def search(self, filter_string: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
@@ -160,7 +165,7 @@ class MLflowStore:
         )
         run_id = str(run.info.run_id)
         self._artifacts[run_id] = artifact_repository(self.client, run)
-        return RunState(run_id, tags=all_tags, may_have_model=False)
+        return RunState(run_id, tags=all_tags, is_new=True)
 
     def read_run(self, run_id: str) -> RunState | None:
         """What this store has of a run, without its points; None if it is not there, or deleted."""
