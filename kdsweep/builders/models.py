@@ -31,6 +31,7 @@ from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
 LARGE: Shape = (3, 224, 224)  # images that any network should take
+LIBRARIES = ("timm", "torchvision")  # names of configs for all networks of a library
 
 
 def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
@@ -118,13 +119,20 @@ def build_teacher_network(
 
 
 def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: str) -> None:
-    """Load the weights that the training of a network starts from; a head of other classes is left.
+    """Load the weights that the training of a network starts from; a head for other classes is 0.
 
     Raises UserError as `load_checkpoint` does.
     """
     assert network.start is not None, "it starts from weights"
     head = head_tensors(model, num_classes)
-    load_checkpoint(model, network.start, key, "start", network.start_match, head)
+    label = network_label(network.name, network.model)
+    load_checkpoint(model, network.start, key, "start", network.start_match, head, label)
+
+
+def network_label(name: str, model: Mapping[str, Any] | None) -> str:
+    """What people call a network: a library's by its name there, others as the config does."""
+    named = (model or {}).get("name")
+    return str(named) if name in LIBRARIES and named else name
 
 
 def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> None:
@@ -142,6 +150,7 @@ def load_checkpoint(
     option: str = "checkpoint",
     match: str = BY_NAME,
     head: Collection[str] = (),
+    label: str | None = None,
 ) -> None:
     """Load a file of weights, which the option of a network names or leads to, into a model.
 
@@ -151,7 +160,8 @@ def load_checkpoint(
 
     Args:
         match: of the tensors of the file with those of the model, BY_NAME or BY_POSITION.
-        head: the names of those that stay as they are if the file lacks them or has others.
+        head: the names of those that become 0 if the file lacks them or has others.
+        label: what the line in the log begins with; None: the key of the option.
     """
     load = load_by_position if match == BY_POSITION else load_file_into
     try:
@@ -159,7 +169,7 @@ def load_checkpoint(
     except ValueError as error:
         raise UserError(f"{key}.{option} {error}") from error
     if account is not None:
-        note_once(f"{key}.{option}: {account}")
+        note_once(f"{label or f'{key}.{option}'}: {account}")
 
 
 def extract_features(

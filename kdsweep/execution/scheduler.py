@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from filelock import FileLock
 
+from kdsweep.builders.models import network_label
 from kdsweep.common.files import write_json_atomic
 from kdsweep.common.text import error_reason
 from kdsweep.errors import UserError
@@ -61,7 +62,8 @@ def refuse_without_validation(specs: Sequence[RunSpec], context: TrainingContext
 
 def _train_teacher(target: RunTarget, context: TrainingContext) -> RunResult:
     """Train a teacher unless another process has by now. Its directory is always resumed."""
-    store, name = target.run_dir.parent, target.spec.config.student.name
+    network = target.spec.config.student
+    store, name = target.run_dir.parent, network_label(network.name, network.model)
     store.mkdir(parents=True, exist_ok=True)  # it can be written, as the preflight has found
     with FileLock(store / f"{target.spec.fingerprint}.lock"):
         if (earlier := finished_result(target)) is not None:

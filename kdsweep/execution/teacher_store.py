@@ -11,6 +11,7 @@ from kdsweep.builders.models import (
     build_teacher_network,
     load_checkpoint,
     load_given_weights,
+    network_label,
 )
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
@@ -122,7 +123,7 @@ def _announce(
     with torch_state(config.trainer.threads, loaded.device):
         acc = _accuracy(teacher.key, cached, split)
     member = teacher.key.rpartition("teacher.members.")[2]
-    name = teacher.config.name
+    name = network_label(teacher.config.name, teacher.model)
     label = name if member in (teacher.key, name) else f"{name} ({member})"
     context.progress.note(f"teacher {label}: {split.name} {100 * acc:.1f} %")
     if is_near_chance(acc, dataset.num_classes):

@@ -4,7 +4,8 @@ A file may have its weights in a mapping of any name (`{"state_dict": ...}`), ne
 names with a prefix that all of a network's share (`module.`, `student.`). A part fits if it has all
 names of the network and no others under its prefix, in the same shapes. Exactly one must. The names
 are the network's own, or those that RepDistiller's checkpoints have for them. The tensors of a
-network's head may be excepted: those that a file lacks, or has for other classes, stay as they are.
+network's head may be excepted: those that a file lacks, or has for other classes, become 0, as in
+BiT (Kolesnikov et al. 2020, arXiv 1912.11370).
 """
 
 import re
@@ -71,7 +72,7 @@ class Part(NamedTuple):
     @property
     def weights(self) -> dict[str, Tensor]:
         """Those that the network takes, by its own names."""
-        names, new = self.naming.names.items(), self.kept_new
+        names, new = self.naming.names.items(), self.zeroed
         return {
             own: self.tensors[name]
             for own, name in names
@@ -79,7 +80,7 @@ class Part(NamedTuple):
         }
 
     @property
-    def kept_new(self) -> list[str]:
+    def zeroed(self) -> list[str]:
         """The names of the head that it lacks, or has for another number of classes."""
         return [
             name
@@ -92,7 +93,7 @@ class Part(NamedTuple):
         """Its own names of a head, which the network has of another size or form."""
         layers = tuple({f"{name.rpartition('.')[0]}." for name in self.naming.head})
         other = self.tensors.keys() - self.naming.expected.keys()
-        new = set(self.kept_new)
+        new = set(self.zeroed)
         return [n for n in self.tensors if n in new or (n in other and n.startswith(layers))]
 
     @property
@@ -103,7 +104,7 @@ class Part(NamedTuple):
     @property
     def compared(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The tensors of the network and its own that must be alike: all but those of heads."""
-        new, dropped = set(self.kept_new), set(self.dropped)
+        new, dropped = set(self.zeroed), set(self.dropped)
         return (
             {name: own for name, own in self.naming.expected.items() if name not in new},
             {name: given for name, given in self.tensors.items() if name not in dropped},
@@ -134,8 +135,8 @@ def split_selection(word: str) -> tuple[Path, str | None]:
 def load_file_into(model: nn.Module, word: str, head: Collection[str] = ()) -> str | None:
     """Load a file of weights, or the part of it that the word selects, into a model.
 
-    ``head``: the names of those tensors of the model that stay as they are where the file lacks
-    them or has them for another number of classes.
+    ``head``: the names of those tensors of the model that become 0 where the file lacks them or has
+    them for another number of classes.
 
     Returns how the file was read, None if its names and types are just those of the model. Raises
     ValueError if no part of it fits, or several that are not equal.
@@ -149,7 +150,9 @@ def load_file_into(model: nn.Module, word: str, head: Collection[str] = ()) -> s
     check_names_and_shapes(*part.compared, in_file)
     if part.naming.origin:
         refuse_other_form(model, in_file)
-    fit_weights(model, {**model.state_dict(), **part.weights}, in_file)
+    own = model.state_dict()
+    new = [name for name, given in part.naming.names.items() if given in set(part.zeroed)]
+    fit_weights(model, {**own, **zeros(own, new), **part.weights}, in_file)
     return _account(part, content.foreign, path)
 
 
@@ -260,7 +263,7 @@ def _same(one: Part, other: Part) -> bool:
 def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
     """How a file was read, in a line; None if there is nothing to know."""
     tops = list(dict.fromkeys(_branch(name, part.prefix) for name in part.others))
-    missing = len(part.naming.names) - part.matching - len(part.kept_new)
+    missing = len(part.naming.names) - part.matching - len(part.zeroed)
     done = [
         *([f"names of {part.naming.origin} replaced"] if part.naming.origin else []),
         *([f"prefix {part.prefix!r} removed"] if part.prefix else []),
@@ -269,7 +272,7 @@ def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
         *([f"{missing} {COUNTER} missing"] if missing else []),
         *([f"{len(part.others)} other names ignored ({first_names(tops)})"] if tops else []),
         *([f"objects of {first_names(foreign)} not read"] if foreign else []),
-        *new_head(part.kept_new, part.dropped),
+        *new_head(part.zeroed, part.dropped),
     ]
     if not done and not part.place:
         return None
@@ -277,12 +280,17 @@ def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
     return ", ".join([read, *done])
 
 
-def new_head(kept: Sequence[str], dropped: Sequence[str]) -> list[str]:
-    """What was done with the head: the tensors that stay new, and those that were dropped."""
-    if not kept:
-        return [f"{_tensors(dropped)} dropped"] if dropped else []
-    instead = f"{_tensors(dropped)} dropped, " if dropped else ""
-    return [f"{instead}{_tensors(kept)} of the network new"]
+def zeros(own: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Tensors of zeros in place of those of a network with these names."""
+    return {name: torch.zeros_like(own[name]) for name in names}
+
+
+def new_head(zeroed: Sequence[str], dropped: Sequence[str]) -> list[str]:
+    """What was done with the head: which tensors were dropped, and which start at 0."""
+    return [
+        *([f"head dropped: {_tensors(dropped)}"] if dropped else []),
+        *([f"head of zeros instead: {_tensors(zeroed)}"] if zeroed else []),
+    ]
 
 
 def _tensors(names: Sequence[str]) -> str:

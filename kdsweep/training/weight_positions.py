@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from kdsweep.training.weight_files import read_weight_file
 from kdsweep.training.weight_fit import COUNTER, fit_weights
-from kdsweep.training.weight_match import mappings, new_head, split_selection
+from kdsweep.training.weight_match import mappings, new_head, split_selection, zeros
 
 
 def load_by_position(model: nn.Module, word: str, head: Collection[str] = ()) -> str:
     """Load the tensors of a file, or of the part of it that the word selects, in their order.
 
     There must be one for each tensor of the model, in its order; the counters of BatchNorm may be
-    left out. ``head``: the names of those tensors of the model that stay as they are where the
-    file has them for another number of classes.
+    left out. ``head``: the names of those tensors of the model that become 0 where the file has
+    them for another number of classes.
 
     Returns how the file was read. Raises ValueError, naming the first tensor that does not fit.
     """
@@ -44,7 +44,7 @@ def load_by_position(model: nn.Module, word: str, head: Collection[str] = ()) ->
     for number, (name, given) in enumerate(pairs.items(), start=1):
         if name in weights:
             _check(own[name], tensors[given], f"tensor {number}, {given!r} for {name!r},", in_file)
-    fit_weights(model, {**own, **weights}, in_file)
+    fit_weights(model, {**own, **zeros(own, dropped), **weights}, in_file)
     first, last = names[0], names[-1]
     by_position = (
         f"{len(tensors)} tensors by position, from {pairs[first]!r} as {first!r} to"

@@ -1,4 +1,4 @@
-"""What a start may name: a file, a run, a folder of Hugging Face, a name of timm or torchvision."""
+"""What a start may name: a file, a folder of Hugging Face, a run, weights of a library."""
 
 from pathlib import Path
 from typing import Any
