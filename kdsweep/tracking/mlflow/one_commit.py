@@ -44,7 +44,7 @@ def one_commit(client: "MlflowClient") -> Iterator[None]:
         joined = sessionmaker(
             connection, join_transaction_mode="create_savepoint", expire_on_commit=False
         )
-        sessions.make = _get_managed_session_maker(joined, store.db_type)
+        sessions.make = _get_managed_session_maker(joined, store.db_type)  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
