@@ -85,46 +85,66 @@ def upload(
         end_time_ms: when it ended; by default now.
     """
     content = read_json(folder / run_dir.RUN)
-    params: Mapping[str, object] = {}
-    if with_start:
-        _upload_start(store, run.run_id, folder, content)
-        params = run.missing_params(content.get("params") or {})
     missing = run.missing_rows(rows)
+    with store.one_commit():
+        params: Mapping[str, object] = {}
+        if with_start:
+            params = run.missing_params(content.get("params") or {})
+            if dataset := content.get("dataset"):
+                store.log_dataset(run.run_id, dataset)
+        if result is None:
+            store.log(run.run_id, params=params, rows=missing)
+        else:
+            model = _log_end(store, run, folder, result, params, missing)
+    if with_start:
+        for name in (run_dir.CONFIG, run_dir.OVERRIDES):
+            store.log_artifact(run.run_id, folder / name, "config")
     if result is None:
-        store.log(run.run_id, params=params, rows=missing)
         return len(missing)
-    for key in (run.tags.keys() & ENDED_TAGS) - end_tags(result).keys():
-        store.client.delete_tag(run.run_id, key)
-    outcome = _outcome(run, folder, result, int(content["started"]))
-    tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
-    model = _open_model(store, run, folder)
-    figures = [] if model is None else model.metrics(run.points)
-    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures)
     _upload_files(store, run.run_id, folder, result, pictures)
     if model is not None:
-        model.finish()
-    store.finish(run.run_id, as_status(result.status), end_time_ms)
+        model.upload_files()
+    with store.one_commit():
+        if model is not None:
+            model.finish()
+        store.finish(run.run_id, as_status(result.status), end_time_ms)
+    run.is_new = False
     facts = {"mlflow_run_id": run.run_id, "shipped": True}
     update_file(folder / run_dir.RUN, content.get("started"), facts)
     return len(missing)
 
 
-def _upload_start(
-    store: MLflowStore, run_id: str, folder: Path, content: Mapping[str, Any]
-) -> None:
-    """Upload the files and the data set of a run, known before its first epoch."""
-    for name in (run_dir.CONFIG, run_dir.OVERRIDES):
-        store.log_artifact(run_id, folder / name, "config")
-    if dataset := content.get("dataset"):
-        store.log_dataset(run_id, dataset)
+def _log_end(
+    store: MLflowStore,
+    run: RunState,
+    folder: Path,
+    result: RunResult,
+    params: Mapping[str, object],
+    rows: Sequence[Row],
+) -> OpenModel | None:
+    """Log params and rows with the figures that a run has ended with, those of its model included.
+
+    Returns the model, which has no files yet; None if it needs or lacks nothing.
+    """
+    tags = end_tags(result)
+    for key in (run.tags.keys() & ENDED_TAGS) - tags.keys():
+        store.client.delete_tag(run.run_id, key)
+    model = _open_model(store, run, folder)
+    store.log(
+        run.run_id,
+        params=params,
+        rows=[*rows, *_outcome(run, folder, result)],
+        tags={key: value for key, value in tags.items() if run.tags.get(key) != value},
+        of_model=[] if model is None else model.metrics(run.points),
+    )
+    return model
 
 
 def _open_model(store: MLflowStore, run: RunState, folder: Path) -> OpenModel | None:
     """The model of a run that has ended, to be completed; None if it needs or lacks nothing."""
     if not is_wanted(folder):
         return None
-    may_exist, run.may_have_model = run.may_have_model, True
-    model = open_model(store, run.run_id, folder, may_exist=may_exist)
+    model = open_model(store, run.run_id, folder, may_exist=not run.is_new)
     return None if model.is_complete else model
 
 
@@ -162,7 +182,7 @@ def end_tags(result: RunResult | None) -> dict[str, str]:
     return tag_values(tags)
 
 
-def _outcome(run: RunState, folder: Path, result: RunResult, started: int) -> list[Row]:
+def _outcome(run: RunState, folder: Path, result: RunResult) -> list[Row]:
     """The row of what no epoch has logged of a finished run, and MLflow has otherwise or not."""
     if result.status != "FINISHED":
         return []
@@ -174,7 +194,7 @@ def _outcome(run: RunState, folder: Path, result: RunResult, started: int) -> li
     }
     # The time of the last row is the same each time that the end is uploaded.
     last = run_dir.read_rows(folder)[-1:]
-    time = last[0]["time"] if last else started
+    time = last[0]["time"] if last else int(read_json(folder / run_dir.RUN)["started"])
     return [{"epoch": max((result.epochs or 0) - 1, 0), "time": time, "metrics": metrics}]
 
 

@@ -7,7 +7,7 @@ any method may raise; callers that MLflow must not stop go through an `UploadQue
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,6 +16,7 @@ from kdsweep.common.passwords import redact_password, register_address
 from kdsweep.common.text import first_line, shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
+from kdsweep.tracking.mlflow.one_commit import one_commit
 from kdsweep.tracking.mlflow.provenance import provenance_tags
 from kdsweep.tracking.mlflow.run_state import Logged, Point, RunState, missing_rows
 from kdsweep.tracking.run_dir import Row
@@ -109,6 +110,10 @@ class MLflowStore:
         with _reading(uri, cwd or Path.cwd()) as client:
             client.search_experiments(max_results=1)
 
+    def one_commit(self) -> AbstractContextManager[None]:
+        """Commit once what is written inside, all or nothing: `one_commit.one_commit`."""
+        return one_commit(self.client)
+
     def search(self, filter_string: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
         runs: list[Run] = []
@@ -160,7 +165,7 @@ class MLflowStore:
         )
         run_id = str(run.info.run_id)
         self._artifacts[run_id] = artifact_repository(self.client, run)
-        return RunState(run_id, tags=all_tags, may_have_model=False)
+        return RunState(run_id, tags=all_tags, is_new=True)
 
     def read_run(self, run_id: str) -> RunState | None:
         """What this store has of a run, without its points; None if it is not there, or deleted."""
