@@ -186,7 +186,7 @@ def test_an_augmentation_that_fails_is_refused_before_training(
     assert outcome.code == 1
     assert outcome.err.strip().splitlines()[-1] == (
         "dataset.augment.own.brightness: AttributeError: 'Tensor' object has no attribute"
-        " 'integers' (augmentations.py, line 22)"
+        " 'integers' (augmentations.py, line 20)"
     )
 
 
