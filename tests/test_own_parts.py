@@ -177,6 +177,19 @@ def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixt
     assert "the source of mylab" in printed
 
 
+def test_an_augmentation_that_fails_is_refused_before_training(
+    in_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = in_copy / "mylab" / "augmentations.py"
+    path.write_text(path.read_text().replace("images.int()", "images.integers()"))
+    outcome = train(capsys=capsys)
+    assert outcome.code == 1
+    assert outcome.err.strip().splitlines()[-1] == (
+        "dataset.augment.own.brightness: AttributeError: 'Tensor' object has no attribute"
+        " 'integers' (augmentations.py, line 20)"
+    )
+
+
 @pytest.mark.slow
 def test_a_search_is_refused_an_edited_loss(
     in_copy: Path, capsys: pytest.CaptureFixture[str]

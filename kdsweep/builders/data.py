@@ -14,10 +14,11 @@ from kdsweep.config.schema import AugmentConfig, DatasetConfig
 from kdsweep.config.targets import target_fault
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.pipeline.source_checks import require_same_kind
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, all_rows, evaluation_batches
 from kdsweep.data.pipeline.strong_view import StrongView
-from kdsweep.data.types import Augmentation, LabelledImages, Source, UsesCache
+from kdsweep.data.types import Augmentation, LabelledImages, Source, UsesCache, in_order
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
@@ -132,6 +133,18 @@ def build_stream(
             device=device,
             rows=rows,
         )
+
+
+def refuse_own_augmentations(stream: Stream, options: AugmentConfig) -> None:
+    """Raise UserError for an augmentation of the user's that fails on two images of a stream."""
+    if not stream.own:
+        return
+    index = torch.arange(min(2, len(stream.data.labels)), device=stream.data.labels.device)
+    images = next(in_order(stream.data.subset(index).images, len(index)))
+    for name, augmentation in stream.own.items():
+        with naming_key(f"dataset.augment.own.{name}", options.own[name]):
+            found: object = augmentation(images.clone(), torch.Generator().manual_seed(0))
+            require_same_kind(images, found)
 
 
 def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, Split]:

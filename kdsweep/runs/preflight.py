@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kdsweep.builders.data import build_stream
+from kdsweep.builders.data import build_stream, refuse_own_augmentations
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import terms_with_teacher_features
 from kdsweep.builders.models import build_teacher_network, load_given_weights
@@ -78,7 +78,9 @@ class _Preflight:
         steps = 1
         with errors.of():
             device = resolve_device(spec.config.trainer.device)
-            steps = build_stream(spec.config, dataset, device).steps_per_epoch
+            stream = build_stream(spec.config, dataset, device)
+            steps = stream.steps_per_epoch
+            refuse_own_augmentations(stream, spec.config.dataset.augment)
         teachers: list[Sequence[FeatureExtractor]] = []
         with errors.of():
             teachers.append(self._networks(spec, dataset))

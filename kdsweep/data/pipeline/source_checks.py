@@ -1,4 +1,4 @@
-"""Whether what a data source has loaded is what the pipeline reads: a source may be the user's."""
+"""Whether what a source or an augmentation of the user's returns is what the pipeline reads."""
 
 import torch
 from torch import Tensor
@@ -21,19 +21,33 @@ def check_source_data(data: SourceData) -> None:
         raise ValueError(f"dataset.source must load images of one shape, got {listed}")
 
 
+def require_same_kind(images: Tensor, augmented: object) -> None:
+    """Raises ValueError unless an augmentation has kept the type and the shape of images."""
+    expected = f"{_kind(images)} {tuple(images.shape)}"
+    if isinstance(augmented, Tensor):
+        got = f"{_kind(augmented)} {tuple(augmented.shape)}"
+    else:
+        got = type(augmented).__name__
+    if got != expected:
+        raise ValueError(f"must be an augmentation that returns images as {expected}, got {got}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _check_part(part: LabelledImages, name: str, num_classes: int) -> None:
     images, labels = part
     is_of_bytes = not isinstance(images, Tensor) or images.dtype == torch.uint8
     if not is_of_bytes or len(images.shape) != 4:
-        kind = str(getattr(images, "dtype", "images")).removeprefix("torch.")
+        kind = _kind(images) if isinstance(images, Tensor) else "images"
         raise ValueError(
             f"{name} must have images as uint8 (N, channels, H, W), got {kind}"
             f" {tuple(images.shape)}"
         )
     if labels.dtype != torch.int64 or labels.shape != (len(images),):
-        kind = str(labels.dtype).removeprefix("torch.")
         raise ValueError(
-            f"{name} must have one label an image, int64 ({len(images)},), got {kind}"
+            f"{name} must have one label an image, int64 ({len(images)},), got {_kind(labels)}"
             f" {tuple(labels.shape)}"
         )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdsweep.builders.data import build_own_augmentations, build_source
 from kdsweep.config.schema import AugmentConfig, DatasetConfig
-from kdsweep.data.pipeline.source_checks import check_source_data
+from kdsweep.data.pipeline.source_checks import check_source_data, require_same_kind
 from kdsweep.data.types import Augmentation, SourceData
 from kdsweep.sweeps.check.contract import (
     DETERMINISTIC,
@@ -68,7 +68,7 @@ def check_augmentation(part: Part, images: Tensor) -> None:
         return
     with part.check(SHAPES):
         given = images.clone()
-        _require_like(images, augment(given, _generator()))
+        require_same_kind(images, augment(given, _generator()))
         if not torch.equal(given, images):
             raise Broken("the given images must stay as they are, got others: copy them first")
     with part.check(NO_WAITING), on_meta():
@@ -81,14 +81,6 @@ def check_augmentation(part: Part, images: Tensor) -> None:
             results.append({"image": build()(images.clone(), _generator())})
         require_equal("images of a generator", *results)
     part.check_round_trip(build)
-
-
-def _require_like(images: Tensor, found: object) -> None:
-    if not isinstance(found, Tensor):
-        raise Broken(f"images must stay a tensor, got {type(found).__name__}")
-    expected, got = ((one.dtype, tuple(one.shape)) for one in (images, found))
-    if expected != got:
-        raise Broken(f"images must stay {expected[0]} {expected[1]}, got {got[0]} {got[1]}")
 
 
 def _generator() -> torch.Generator:

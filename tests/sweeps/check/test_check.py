@@ -291,7 +291,11 @@ def test_what_is_wrong_with_a_data_set_is_named(
     [
         ("Inverted", None, ""),
         ("InPlace", SHAPES, "the given images must stay as they are, got others: copy them first"),
-        ("Larger", SHAPES, "images must stay torch.uint8 (8, 1, 8, 8), got torch.uint8 (8, 1, 10"),
+        (
+            "Larger",
+            SHAPES,
+            "must be an augmentation that returns images as uint8 (8, 1, 8, 8), got",
+        ),
         ("Drawn", DETERMINISTIC, "images of a generator must be the same twice"),
     ],
 )
