@@ -51,7 +51,7 @@ class ResolvedTeacher(TeacherConfig):
     @property
     def given(self) -> str | None:
         """These weights, as they are named."""
-        return None if self.given_by is None else getattr(self, self.given_by)
+        return {None: None, "checkpoint": self.checkpoint, "start": self.start}[self.given_by]
 
 
 @dataclass
