@@ -1,4 +1,4 @@
-"""Keys of the trainer that were added later.
+"""Keys of trainers and networks that were added later.
 
 Where they have no effect they are left out of all that is hashed, so that earlier runs and searches
 are found.
@@ -27,11 +27,15 @@ def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A config as plain values, with every trainer in it as `without_added` has it."""
+    """A config as plain values, with every trainer in it as `without_added` has it.
+
+    A network without weights to start from has neither `start` nor `start_match`.
+    """
+    starts = ("start", "start_match") if values.get("start", "") is None else ()
 
     def below(key: Any, child: Any) -> Any:
         if not isinstance(child, Mapping):
             return child
         return without_added(child) if key == "trainer" else without_added_below(child)
 
-    return {key: below(key, child) for key, child in values.items()}
+    return {key: below(key, child) for key, child in values.items() if key not in starts}

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,8 @@ def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     def interrupt(number: int) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        local, "find_workers", lambda *_: lambda folder: WorkerInProcess(folder, interrupt)
-    )
+    workers = partial(WorkerInProcess, instead=interrupt)
+    monkeypatch.setattr(local, "find_workers", lambda wanted, _: workers if wanted == 2 else None)
     outcome = command(
         "loss=ce", "seed=0,1", "hydra.launcher.workers=2", "hydra.sweep.dir=multirun/it"
     )
@@ -118,9 +118,8 @@ def test_a_signal_parks_a_unit_and_the_same_command_resumes_it(
     def interrupt(number: int) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        local, "find_workers", lambda *_: lambda folder: WorkerInProcess(folder, interrupt)
-    )
+    workers = partial(WorkerInProcess, instead=interrupt)
+    monkeypatch.setattr(local, "find_workers", lambda wanted, _: workers if wanted == 2 else None)
     words = ["loss=ce", "seed=0,1", *SMALL, *UNDRAWN, "trainer.epochs=2000"]
     sweep = command(*words, "hydra.launcher.workers=2", tiny=False).sweep
     program = [sys.executable, "-m", "kdsweep", "work", str(sweep), "0"]

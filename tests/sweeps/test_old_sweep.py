@@ -47,7 +47,7 @@ def other_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compute_numbers_of(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("runs.fingerprint", "sweep.other_numerics", "sweep.record"):
+    for module in ("runs.fingerprint", "sweeps.other_numerics", "sweeps.record"):
         monkeypatch.setattr(f"kdsweep.{module}.NUMERICS", version)
 
 

@@ -20,9 +20,10 @@ ROW: Any = {"epoch": 0, "time": 1, "metrics": {"val/acc": 0.5}}
 @pytest.fixture
 def commits() -> Iterator[list[object]]:
     seen: list[object] = []
-    sqlalchemy.event.listen(Engine, "commit", seen.append)
+    listener = seen.append  # each access makes another object, which could not be removed
+    sqlalchemy.event.listen(Engine, "commit", listener)
     yield seen
-    sqlalchemy.event.remove(Engine, "commit", seen.append)
+    sqlalchemy.event.remove(Engine, "commit", listener)
 
 
 @pytest.fixture
