@@ -171,8 +171,12 @@ def worker_table(results: Results) -> str:
     """A whole sweep of several cohorts by two workers, relative to one."""
     samples = results["workers"]
     rows = [[f"{WORK.name}, 9 runs x {SEEDS} seeds", str(of_one(samples))]]
+    about = (
+        "`hydra.launcher.workers=2` trains two cohorts at a time. Whole commands with MLflow and"
+        " report, the imports of the workers included:"
+    )
     found = table(["whole command", f"{TWO} / {ONE}"], rows)
-    return f"{found}\n\n{len(samples[ONE])} interleaved rounds."
+    return f"{about}\n\n{found}\n\n{len(samples[ONE])} interleaved rounds."
 
 
 def against_table(results: Results) -> str:

@@ -81,10 +81,15 @@ def numbers(folder: Path) -> list[int]:
 
 
 def write_unit(folder: Path, unit: UnitFile) -> None:
-    """Write a unit to the folder of its sweep. Raises OSError."""
+    """Write a unit to the folder of its sweep. Raises OSError.
+
+    There may be thousands, and one that a power cut has damaged is planned anew: the disk is not
+    waited for.
+    """
     path = unit_path(folder, unit.number)
     path.parent.mkdir(exist_ok=True)
-    write_text_atomic(path, json.dumps({"version": VERSION, **_as_json(asdict(unit))}) + "\n")
+    text = json.dumps({"version": VERSION, **_as_json(asdict(unit))}) + "\n"
+    write_text_atomic(path, text, durable=False)
 
 
 def read_unit(folder: Path, number: int) -> UnitFile:

@@ -56,7 +56,9 @@ def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_units_are_trained_by_hand_and_the_sweep_is_resumed(
     interrupted: Path, command: Command
 ) -> None:
-    assert run("work", str(interrupted), "1") == (0, "work unit 1: done\n")
+    code, text = run("work", str(interrupted), "1")
+    assert code == 0
+    assert text.endswith("work unit 1: done\n")  # after the lines of its training
     code, text = run("status", str(interrupted))
     assert code == 0
     assert "runs   1 queued, 1 done\nunits  1 queued, 1 done\n" in text
