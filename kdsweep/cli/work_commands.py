@@ -41,22 +41,21 @@ def work(
             from kdsweep.work.attempt import PARKED as STOPPED
             from kdsweep.work.serving import own_output, serve
             from kdsweep.work.stopping import grace_seconds
-            from kdsweep.work.time_limit import TimeLimit
+            from kdsweep.work.time_limit import TimeLimit, epochs_trained
             from kdsweep.work.worker import Worker
 
         output = own_output() if number == "-" else None
         worker = Worker(folder)
         signal.signal(signal.SIGTERM, lambda *_: worker.stopping.request(grace_seconds()))
-        limit = TimeLimit(worker.stopping)
         if output is not None:
             serve(worker, typer.get_text_stream("stdin"), output)
             return
+        limit = TimeLimit(worker.stopping, lambda: epochs_trained(folder, int(number)))
         state, reason = worker.run(int(number))
         if state == FAILED:
             raise UserError(str(reason))
     if state == STOPPED:
-        if limit.is_near:
-            limit.requeue()
+        limit.requeue()
         raise typer.Exit(PARKED)
     typer.echo(f"work unit {number}: {state}")
 

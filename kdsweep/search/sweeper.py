@@ -67,15 +67,16 @@ class SearchSweeper(Sweeper):
         from kdsweep.search.plan import make_search_plan
         from kdsweep.sweep.launcher import LockstepLauncher
 
+        if not str(config.hydra.launcher._target_).endswith(".LockstepLauncher"):
+            raise UserError(  # one for a cluster is another one as well
+                "hydra/launcher must be lockstep in a search, got another one;"
+                " hydra/sweeper=optuna searches with any launcher"
+            )
         self.plan = make_search_plan(hydra_context, config)
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
-        if type(launcher) is not LockstepLauncher:  # not one for a cluster either
-            raise UserError(
-                "hydra/launcher must be lockstep in a search, got another one;"
-                " hydra/sweeper=optuna searches with any launcher"
-            )
+        assert isinstance(launcher, LockstepLauncher)
         self.jobs = launcher.jobs
         self.jobs.move_to(self.plan.folder)
 

@@ -62,6 +62,7 @@ from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
+from kdsweep.work.controller import upload_inputs
 from kdsweep.work.executor import ExecutorFactory, Queue
 from kdsweep.work.planning import MakeCohorts
 from kdsweep.work.training import detach, train, train_by
@@ -187,6 +188,7 @@ def _train(
             results[key] = result
             if result.same_as is None:
                 context.upload_missing(target.run_dir)
+        upload_inputs([target for target, _ in finished.values()], context)
         if executor is None:
             resume = specs[0].config.resume
             results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.sweep.launcher import LockstepLauncher
 
@@ -63,8 +63,7 @@ class SlurmLockstepLauncher(LockstepLauncher):
         """Submits jobs with the options of the launcher. Raises UserError if one is wrong."""
         from kdsweep.work.slurm import find_slurm
 
-        node = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
-        return find_slurm(node, specs)
+        return find_slurm(_options(self.config), specs)
 
 
 class RayLockstepLauncher(LockstepLauncher):
@@ -77,5 +76,10 @@ class RayLockstepLauncher(LockstepLauncher):
         """Submits tasks with the options of the launcher. Raises UserError if one is wrong."""
         from kdsweep.work.ray_tasks import find_ray
 
-        node = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
-        return find_ray(node, specs)
+        return find_ray(_options(self.config), specs)
+
+
+def _options(config: DictConfig) -> dict[str, Any]:
+    node = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}

@@ -24,6 +24,7 @@ from kdsweep.work.unit_specs import UnitRecorder
 
 LOOK_SECONDS = 1.0  # between two looks at what is in training
 MOST_DEATHS = 3  # of processes that train a unit without a new checkpoint
+MOST_PARKED = 10  # the same of those that were stopped, as before a time limit
 
 
 @dataclass
@@ -154,9 +155,10 @@ class Processes:
         state = None if record is None else record.state
         if state == attempt.DONE or not lacking(self._folder, placed.file):
             return self._end(number, None)
-        if state != attempt.PARKED:
-            if not self._may_retry(placed, reason):
-                return self._end(number, _died(placed))
+        is_parked = state == attempt.PARKED
+        if not self._may_retry(placed, reason, MOST_PARKED if is_parked else MOST_DEATHS):
+            return self._end(number, _died(placed))
+        if not is_parked:
             why = f" ({reason})" if reason else ""
             self._context.progress.note(
                 f"unit {number}, {placed.file.name}: its process has ended{why}; it is resumed from"
@@ -166,14 +168,14 @@ class Processes:
         self._executor.submit([number])
         return None
 
-    def _may_retry(self, placed: _Placed, reason: str | None) -> bool:
-        """Count a process that has died; whether another one may train the unit."""
+    def _may_retry(self, placed: _Placed, reason: str | None, most: int) -> bool:
+        """Count a process that has ended early; whether another one may train the unit."""
         epochs = _epochs(placed.unit)
         if epochs > placed.epochs:
             placed.epochs, placed.deaths = epochs, 0
         placed.deaths += 1
         placed.reason = reason or "it is gone"
-        return placed.deaths < MOST_DEATHS
+        return placed.deaths < most
 
     def _end(self, number: int, failure: str | None) -> Outcome:
         placed = self._placed.pop(number)

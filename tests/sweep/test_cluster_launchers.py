@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Command, Outcome
 from fake_slurm import FakeSlurm, fake_slurm
-from processes import results, table
+from processes import assert_mlflow_is_tidy, results, table
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
@@ -73,6 +73,7 @@ def test_attaching_publishes_what_the_jobs_have_trained(
     whole = trained(*GRID, tracking=True)
     assert results(detached.folder) == results(whole.folder)
     assert table(detached.folder) == table(whole.folder)
+    assert_mlflow_is_tidy(detached.folder, 1 + 1 + 4)  # the sweep, the teacher, the runs
 
 
 def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) -> None:

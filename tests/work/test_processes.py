@@ -18,7 +18,8 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, latest
-from kdsweep.work.processes import MOST_DEATHS
+from kdsweep.work.processes import MOST_DEATHS, MOST_PARKED
+from kdsweep.work.stopping import Parked
 from kdsweep.work.training import train, train_by
 from kdsweep.work.unit_file import numbers, read_unit
 
@@ -115,6 +116,23 @@ def test_deaths_with_progress_do_not_count(
     results, executor = train_in_units(runs, context)
     assert len(executor.submitted) == 6
     digests(results)
+
+
+def test_a_unit_that_is_parked_before_it_gets_anywhere_fails_in_the_end(
+    targets: Targets, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in jobs whose time limit is shorter than an epoch."""
+
+    def park(*arguments: object) -> None:
+        raise Parked
+
+    monkeypatch.setattr(Student, "step", park)
+    results, executor = train_in_units(targets(["loss=ce"]), context)
+    assert len(executor.submitted) == MOST_PARKED
+    (result,) = results.values()
+    assert result.status == "FAILED"
+    assert result.with_cohort  # so that it is resumed
+    assert "10 times without a new checkpoint" in str(result.reason)
 
 
 def test_a_failed_teacher_fails_what_needs_it_with_its_reason(

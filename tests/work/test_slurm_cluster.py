@@ -18,12 +18,15 @@ from slurm import Slurm, slurm
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
+from kdsweep.common.files import read_json
 
 pytestmark = pytest.mark.slow
 
 ON_SLURM = ["hydra/launcher=lockstep_slurm"]
-FAULTS = 5  # of a kind, in one sweep
-LONG = ["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false"]
+FAULTS = 10  # of a kind, in one sweep
+LONG = [
+    *["-m", *SMALL, "T=1,4", "trainer.epochs=1200", "tracking.report=false", "resume=true"],
+]
 
 
 @pytest.fixture
@@ -58,23 +61,23 @@ def running(cluster: Slurm) -> list[str]:
 
 
 def scancel(cluster: Slurm, folder: Path) -> None:
-    for job in running(cluster)[:1]:
+    for job in running(cluster):
         cluster.call("scancel", job)
 
 
 def requeue(cluster: Slurm, folder: Path) -> None:
-    for job in running(cluster)[:1]:
+    for job in running(cluster):
         with contextlib.suppress(AssertionError):  # it has just ended
             cluster.call("scontrol", "requeue", job)
 
 
 def near_limit(cluster: Slurm, folder: Path) -> None:
-    for job in running(cluster)[:1]:
+    for job in running(cluster):
         cluster.call("scancel", "--batch", "--signal=USR2", job)
 
 
 def kill_worker(cluster: Slurm, folder: Path) -> None:
-    for pid in owners(folder)[:1]:
+    for pid in owners(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -90,8 +93,8 @@ Fault = Callable[[Slurm, Path], None]
 
 def moments(seed: str, whole: Path) -> list[int]:
     """Numbers of recorded epochs, at which faults come."""
-    chance = random.Random(seed)
-    return sorted(int(chance.random() * recorded(whole)) for _ in range(FAULTS))
+    chance, epochs = random.Random(seed), recorded(whole)
+    return [int(epochs * (number + chance.random()) / (FAULTS + 1)) for number in range(FAULTS)]
 
 
 @pytest.mark.parametrize("fault", [scancel, requeue, near_limit, kill_worker, kill_node])
@@ -121,28 +124,40 @@ def test_a_controller_that_is_killed_attaches_to_its_jobs(
     assert set(attempts(tmp_path).values()) == {1}  # no job was disturbed, no unit trained twice
 
 
-def test_a_job_that_exceeds_its_time_goes_on_in_another_one(cluster: Slurm, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "inline", tmp_path / "slurm"
-    finish(whole, LONG)
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which LONG was trained by one process."""
+    folder = tmp_path_factory.mktemp("long")
+    finish(folder, LONG)
+    return folder
+
+
+def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
+    cluster: Slurm, tmp_path: Path, long: Path
+) -> None:
     # The shortest limit that Slurm has; the signal comes after about half a minute.
-    finish(parts, [*LONG, *ON_SLURM, "hydra.launcher.time=1m", "hydra.launcher.lead=30s"])
-    assert_same(parts, whole)
-    assert max(attempts(parts).values()) > 1, "no unit was near its limit"
+    finish(tmp_path, [*LONG, *ON_SLURM, "hydra.launcher.time=1m", "hydra.launcher.lead=30s"])
+    assert_same(tmp_path, long)
+    assert max(attempts(tmp_path).values()) > 1, "no unit was near its limit"
 
 
 def test_a_full_queue_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inline: Path
 ) -> None:
-    with slurm(cpus=2, MaxJobCount="2") as small:
+    # Jobs that have ended count for a while, which is the time that the sweep waits.
+    with slurm(cpus=2, MaxJobCount="4", MinJobAge="2") as small:
         monkeypatch.setenv("SLURM_CONF", str(small.folder / "slurm.conf"))
-        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
-        small.call("sbatch", "--output=/dev/null", "--wrap=sleep 20")
-        finish(tmp_path, [*SWEEP, *ON_SLURM])
+        for _ in range(3):
+            small.call("sbatch", "--output=/dev/null", "--wrap=sleep 5")
+        process = start(tmp_path, [*SWEEP, *ON_SLURM])
+        message, _ = process.communicate(timeout=2 * SECONDS)
+    assert process.returncode == 0, message
+    assert "1 unit cannot be submitted yet: " in message
     assert_same(tmp_path, inline)
 
 
 def test_a_detached_sweep_is_trained_without_a_controller(
-    cluster: Slurm, tmp_path: Path, inline: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Slurm, tmp_path: Path, inline: Path
 ) -> None:
     finish(tmp_path, [*SWEEP, *ON_SLURM, "--detach"])
     (note,) = tmp_path.glob("multirun/**/sweep.json")
@@ -158,16 +173,20 @@ def test_a_detached_sweep_is_trained_without_a_controller(
 
 
 def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
-    cluster: Slurm, tmp_path: Path, inline: Path
+    cluster: Slurm, tmp_path: Path, long: Path
 ) -> None:
-    words = [*SWEEP, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
-    for number, what in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+    words = [*LONG, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
+    note = tmp_path / "multirun" / "mine" / "sweep.json"
+    for number, what in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
         process = start(tmp_path, words)
-        epochs = recorded(inline) * number // 3
+        epochs = recorded(long) * number // 4
         wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
+        wait_for(process, lambda process=process: read_json(note)["pid"] == process.pid)
+        time.sleep(3.0)  # until it has looked at the queue
         os.kill(process.pid, what)
         message, _ = process.communicate()
-        assert bool(cluster.jobs()) == (what == signal.SIGTERM)
-    assert "the jobs go on: `kdsweep attach " in message
+        assert bool(running(cluster)) == (what == signal.SIGTERM), message
+        assert ("the jobs go on: `kdsweep attach " in message) == (what == signal.SIGTERM)
     finish(tmp_path, words)
-    assert_same(tmp_path, inline)
+    assert_same(tmp_path, long)
+    assert attempts(tmp_path) == {0: 1, 1: 2}  # only Ctrl-C has stopped a job
