@@ -85,7 +85,8 @@ def test_a_cohort_is_split_for_an_idle_worker(
 ) -> None:
     assert cohorts_of(monkeypatch, context, group(9), 2) == [4, 5]
     assert context.lines == [
-        "1 cohort for 2 workers: each is trained in 2 parts, 6.0 s instead of 10 s by measured steps"
+        "1 cohort for 2 workers: each is trained in 2 parts, 6.0 s instead of 10 s by measured"
+        " steps"
     ]
 
 
