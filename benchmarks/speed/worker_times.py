@@ -8,7 +8,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from speed.cohorts import WORKS, image_words
+from speed.cohorts import WORKS
 from speed.commands import TRAIN, run_python
 from speed.rounds import Column, Samples, Spread, ratio, time_rounds
 from speed.sweep_costs import Watch
@@ -16,13 +16,13 @@ from speed.sweep_costs import Watch
 ONE, TWO = "1 worker", "2 workers"
 COUNTS = {ONE: 1, TWO: 2}
 SEEDS = 4
-BATCHES, EPOCHS = 5, 4
+IMAGES, EPOCHS = 640, 4  # in five batches
 WORK = WORKS["vgg"]
 WORDS = (
     *WORK.words,
-    *image_words(None, BATCHES),
+    *("dataset=fake", f"dataset.source.num_train={IMAGES}", "dataset.source.num_test=256"),
     *("loss=kl", "T=1,4,16", "alpha=0.1,0.5,0.9", f"seed=range({SEEDS})"),
-    *(f"trainer.epochs={EPOCHS}", "teacher.trainer.epochs=1", "dataset.source.num_test=256"),
+    *(f"trainer.epochs={EPOCHS}", "teacher.trainer.epochs=1"),
 )
 
 

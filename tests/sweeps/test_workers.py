@@ -138,6 +138,19 @@ def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
     assert len({_owner(path) for path in two.glob("multirun/*/*/work/*.attempt-1.json")}) == 2
 
 
+@pytest.mark.slow
+def test_the_sweep_of_the_readme_is_the_same(tmp_path: Path) -> None:
+    """One cohort, which two workers may train in parts, as the times of its steps decide."""
+    words = ["-m", "loss=kl", "T=1,4,16", "alpha=0.1,0.5,0.9", "tracking.report=false"]
+    finish(tmp_path / "one", words)
+    text = finish(tmp_path / "two", [*words, TWO])
+    assert "1 cohort for 2 workers: " in text
+    assert "by measured steps" in text
+    assert results(tmp_path / "two") == results(tmp_path / "one")
+    assert table(tmp_path / "two") == table(tmp_path / "one")
+    assert mlflow_runs(tmp_path / "two") == mlflow_runs(tmp_path / "one")
+
+
 def _owner(path: Path) -> int:
     return int(read_json(path)["pid"])
 
