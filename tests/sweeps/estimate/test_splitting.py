@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from kdsweep.execution.worklist import WorkUnit
-from kdsweep.sweep.estimate import splitting
-from kdsweep.sweep.estimate.cost_model import CohortGroup
-from kdsweep.sweep.estimate.splitting import cohorts_for, makespan, split
+from kdsweep.sweeps.estimate import splitting
+from kdsweep.sweeps.estimate.cost_model import CohortGroup
+from kdsweep.sweeps.estimate.splitting import cohorts_for, makespan, split
 from kdsweep.training.profiling import CohortProfile, StepTiming
 
 
