@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,23 +73,23 @@ def test_a_killed_process_ends_the_run_in_one_sentence_and_it_resumes(
 @pytest.mark.slow
 def test_the_others_end_when_the_first_process_is_killed(tmp_path: Path) -> None:
     words = [*SMALL, *TWO, "trainer.epochs=100000", "tracking=none"]
-    process = start(tmp_path / "sweep", words)
-    try:
-        until = time.monotonic() + 120
-        while (
-            not list(tmp_path.glob("sweep/multirun/**/metrics.jsonl")) and time.monotonic() < until
-        ):
-            time.sleep(0.2)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        assert children
-        process.kill()
-        process.wait()
-        until = time.monotonic() + 20
-        while any(map(_runs, children)) and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not any(map(_runs, children))
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
+    with start(tmp_path / "sweep", words) as process:
+        try:
+            until = time.monotonic() + 120
+            sweeps = tmp_path / "sweep" / "multirun"
+            while not list(sweeps.glob("**/metrics.jsonl")) and time.monotonic() < until:
+                time.sleep(0.2)
+            tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            children = tasks.read_text().split()
+            assert children
+            process.kill()
+            until = time.monotonic() + 20
+            while any(map(_runs, children)) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not any(map(_runs, children))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _runs(pid: str) -> bool:
