@@ -80,7 +80,8 @@ class _Preflight:
             device = resolve_device(spec.config.trainer.device)
             stream = build_stream(spec.config, dataset, device)
             steps = stream.steps_per_epoch
-            refuse_own_augmentations(stream, spec.config.dataset.augment)
+            if spec.role not in ("teacher", "assistant"):  # whose images are those of their runs
+                refuse_own_augmentations(stream, spec.config.dataset.augment)
         teachers: list[Sequence[FeatureExtractor]] = []
         with errors.of():
             teachers.append(self._networks(spec, dataset))

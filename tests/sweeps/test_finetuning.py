@@ -10,6 +10,7 @@ from commands import Command, Outcome
 from safetensors.torch import load_file
 
 from kdsweep.common.files import read_json
+from kdsweep.common.notices import note_once
 from kdsweep.execution import scheduler
 from kdsweep.execution.run_writer import RunWriter
 from kdsweep.models.cnn import CNN
@@ -139,6 +140,7 @@ def test_a_network_without_a_single_head_is_not_probed(command: Command) -> None
 
 
 def test_fine_tuning_changes_all_weights(command: Command, own_teachers: str, start: Path) -> None:
+    note_once.cache_clear()  # another test of this process may have had it printed
     outcome = command(*QUICK, "recipe=finetune", "teacher.trainer.epochs=2", own_teachers)
     assert is_finished(outcome)
     assert "cnn: read start.safetensors, head dropped: 2 tensors ('head.weight', 'head.bias')" in (
