@@ -74,7 +74,7 @@ def _is_scalar(value: object) -> bool:
 def _make(node: dict[str, Any], kwargs: dict[str, Any]) -> Any:
     """What Hydra makes of a plain node, without the configs that it makes on the way.
 
-    They take a hundred times as long as most constructors. Raises InstantiationException, as Hydra.
+    They take longer than the constructors of most parts. Raises InstantiationException, as Hydra.
     """
     target = find_target(node["_target_"])
     assert target is not None, "its options have been compared with it"
