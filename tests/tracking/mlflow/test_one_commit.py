@@ -21,9 +21,10 @@ ROW: Any = {"epoch": 0, "time": 1, "metrics": {"val/acc": 0.5}}
 @pytest.fixture
 def commits() -> Iterator[list[object]]:
     seen: list[object] = []
-    sqlalchemy.event.listen(Engine, "commit", seen.append)
+    note = seen.append  # the event is found again by this very object
+    sqlalchemy.event.listen(Engine, "commit", note)
     yield seen
-    sqlalchemy.event.remove(Engine, "commit", seen.append)
+    sqlalchemy.event.remove(Engine, "commit", note)
 
 
 @pytest.fixture
