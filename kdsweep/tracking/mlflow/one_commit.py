@@ -24,12 +24,25 @@ def one_commit(client: "MlflowClient") -> Iterator[None]:
     """Commit what this thread writes inside at the end; after an exception nothing is written.
 
     Servers and other databases commit as ever. Other writers of the file wait meanwhile, so nothing
-    slow belongs inside.
+    slow belongs inside. Raises MlflowException if the file cannot be written.
     """
     store: Any = client._tracking_client.store
     if getattr(store, "db_type", None) != "sqlite":
         yield
         return
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with _joined_sessions(store):
+            yield
+    except SQLAlchemyError as error:
+        raise MlflowException(str(error)) from error  # as from the sessions of MLflow
+
+
+@contextmanager
+def _joined_sessions(store: Any) -> Iterator[None]:
+    """Have the sessions that this thread makes write within one transaction."""
     from mlflow.store.db.utils import _get_managed_session_maker
     from sqlalchemy.orm import sessionmaker
 

@@ -11,6 +11,7 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import Engine
 
+from kdsweep.tracking.mlflow import one_commit as module
 from kdsweep.tracking.mlflow.one_commit import one_commit
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -95,6 +96,14 @@ def test_another_thread_writes_by_itself(store: MLflowStore, run_id: str) -> Non
     thread.join(20)
     assert content(store, other)[2] == "other"
     assert content(store, run_id)[2] is None
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_mlflow(
+    store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEGIN", ("BEGIN ANYHOW",))
+    with pytest.raises(MlflowException, match="syntax error"), store.one_commit():
+        pass
 
 
 def test_other_stores_commit_as_ever(tmp_path: Path) -> None:
