@@ -1,7 +1,7 @@
 """Learned positions of a vision transformer for images of another size.
 
-Interpolated bicubically with antialiasing, as in timm (`resample_abs_pos_embed`); tokens in front of
-those of the patches, such as a class token, keep theirs.
+Interpolated bicubically with antialiasing, as in timm (`resample_abs_pos_embed`); tokens in front
+of those of the patches, such as a class token, keep theirs.
 """
 
 from math import isqrt
