@@ -163,9 +163,11 @@ def load_checkpoint(
         head: the names of those that become 0 if the file lacks them or has others.
         label: what the line in the log begins with; None: the key of the option.
     """
-    load = load_by_position if match == BY_POSITION else load_file_into
     try:
-        account = load(model, str(path), head)
+        if match == BY_POSITION:
+            account: str | None = load_by_position(model, str(path), head)
+        else:
+            account = load_file_into(model, str(path), head, resamples=option == "start")
     except ValueError as error:
         raise UserError(f"{key}.{option} {error}") from error
     if account is not None:

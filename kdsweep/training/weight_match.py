@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.common.text import counted
+from kdsweep.training.learned_positions import is_positions, resample, tokens_in_front
 from kdsweep.training.repdistiller_names import ORIGIN, refuse_other_form, repdistiller_names
 from kdsweep.training.weight_files import read_weight_file
 from kdsweep.training.weight_fit import (
@@ -42,12 +43,14 @@ class Naming(NamedTuple):
         names: by the network's own.
         expected: the network's tensors, by these names.
         head: those of these names whose tensors a file need not have.
+        positions: those of learned positions, which may be of images of another size.
     """
 
     origin: str
     names: dict[str, str]
     expected: dict[str, Tensor]
     head: frozenset[str] = frozenset()
+    positions: frozenset[str] = frozenset()
 
 
 class Part(NamedTuple):
@@ -72,12 +75,24 @@ class Part(NamedTuple):
     @property
     def weights(self) -> dict[str, Tensor]:
         """Those that the network takes, by its own names."""
-        names, new = self.naming.names.items(), self.zeroed
-        return {
+        names, new, expected = self.naming.names.items(), self.zeroed, self.naming.expected
+        found = {
             own: self.tensors[name]
             for own, name in names
             if name in self.tensors and name not in new
         }
+        resampled = [(own, name) for own, name in names if name in self.resampled]
+        return found | {own: resample(expected[name], found[own]) for own, name in resampled}
+
+    @property
+    def resampled(self) -> list[str]:
+        """The names of learned positions that it has for images of another size."""
+        expected, given = self.naming.expected, self.tensors
+        return [
+            name
+            for name in self.naming.positions
+            if tokens_in_front(expected[name], given.get(name)) is not None
+        ]
 
     @property
     def zeroed(self) -> list[str]:
@@ -103,8 +118,9 @@ class Part(NamedTuple):
 
     @property
     def compared(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The tensors of the network and its own that must be alike: all but those of heads."""
-        new, dropped = set(self.zeroed), set(self.dropped)
+        """The tensors of the network and its own that must be alike: no heads, nor positions."""
+        resampled = set(self.resampled)
+        new, dropped = resampled | set(self.zeroed), resampled | set(self.dropped)
         return (
             {name: own for name, own in self.naming.expected.items() if name not in new},
             {name: given for name, given in self.tensors.items() if name not in dropped},
@@ -132,18 +148,22 @@ def split_selection(word: str) -> tuple[Path, str | None]:
     return Path(word), None
 
 
-def load_file_into(model: nn.Module, word: str, head: Collection[str] = ()) -> str | None:
+def load_file_into(
+    model: nn.Module, word: str, head: Collection[str] = (), *, resamples: bool = False
+) -> str | None:
     """Load a file of weights, or the part of it that the word selects, into a model.
 
-    ``head``: the names of those tensors of the model that become 0 where the file lacks them or has
-    them for another number of classes.
+    Args:
+        head: the names of those tensors of the model that become 0 where the file lacks them or has
+            them for another number of classes.
+        resamples: whether learned positions may be of images of another size.
 
     Returns how the file was read, None if its names and types are just those of the model. Raises
     ValueError if no part of it fits, or several that are not equal.
     """
     path, selected = split_selection(word)
     content = read_weight_file(path)
-    part = matching_part(namings(model, head), content.tree, path, selected)
+    part = matching_part(namings(model, head, resamples), content.tree, path, selected)
     in_file = f"{path} ({part})" if part.label else str(path)
     if part.naming.origin:
         in_file += f" with names of {part.naming.origin}"
@@ -151,14 +171,16 @@ def load_file_into(model: nn.Module, word: str, head: Collection[str] = ()) -> s
     if part.naming.origin:
         refuse_other_form(model, in_file)
     own = model.state_dict()
-    new = [name for name, given in part.naming.names.items() if given in set(part.zeroed)]
+    zeroed = set(part.zeroed)
+    new = [name for name, given in part.naming.names.items() if given in zeroed]
     fit_weights(model, {**own, **zeros(own, new), **part.weights}, in_file)
     return _account(part, content.foreign, path)
 
 
-def namings(model: nn.Module, head: Collection[str] = ()) -> list[Naming]:
+def namings(model: nn.Module, head: Collection[str] = (), resamples: bool = False) -> list[Naming]:
     """The names that a file may have for the tensors of a network, its own first."""
     own = model.state_dict()
+    positions = [name for name, tensor in own.items() if resamples and is_positions(name, tensor)]
     found = {"": {name: name for name in own}}
     if names := repdistiller_names(model, list(own)):
         found[ORIGIN] = names
@@ -168,6 +190,7 @@ def namings(model: nn.Module, head: Collection[str] = ()) -> list[Naming]:
             names,
             {names[name]: tensor for name, tensor in own.items()},
             frozenset(names[name] for name in head),
+            frozenset(names[name] for name in positions),
         )
         for origin, names in found.items()
     ]
@@ -272,12 +295,18 @@ def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
         *([f"{missing} {COUNTER} missing"] if missing else []),
         *([f"{len(part.others)} other names ignored ({first_names(tops)})"] if tops else []),
         *([f"objects of {first_names(foreign)} not read"] if foreign else []),
+        *(f"{name!r} resampled to {_shape(part, name)}" for name in part.resampled),
         *new_head(part.zeroed, part.dropped),
     ]
     if not done and not part.place:
         return None
     read = f"read {part.place!r} of {path}" if part.place else f"read {path}"
     return ", ".join([read, *done])
+
+
+def _shape(part: Part, name: str) -> str:
+    before, after = (each[name].shape[1] for each in (part.tensors, part.naming.expected))
+    return f"{after} positions from {before}"
 
 
 def zeros(own: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
