@@ -102,7 +102,7 @@ class RayExecutor:
         return [Exit(self._units.pop(one), self._reason(one)) for one in ended]
 
     def close(self, *, leave: bool = False) -> None:
-        """Park and end all tasks: none of them goes on without this process."""
+        """Park and end all tasks: none of them continues without this process."""
         for task in self._units:
             self._ray.cancel(task, force=False)  # a KeyboardInterrupt in its process
         if tasks := list(self._units):

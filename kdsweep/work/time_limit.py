@@ -1,7 +1,7 @@
 """A job that is about to reach its time limit: its unit is parked, and the job queued again.
 
 Slurm sends SIGUSR2 some time before the limit, as the batch script requests. The job itself has
-Slurm put it back into the queue, so that a sweep goes on without a controller.
+Slurm put it back into the queue, so that a sweep continues without a controller.
 """
 
 import logging
