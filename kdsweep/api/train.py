@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from kdsweep.api import results
 from kdsweep.api.results import Sweep
@@ -36,7 +37,9 @@ def sweep(*overrides: str, **settings: Any) -> Sweep:
 
     words = command_words(overrides, settings)
     known = len(opened_here)
-    with _command_line(words), _raised_errors(), _logging_of_caller():
+    with _command_line(words), _raised_errors(), _logging_of_caller(), catch_warnings():
+        # Of tqdm in a notebook without ipywidgets; the bars here are those of rich.
+        filterwarnings("ignore", "IProgress not found")
         run()
     if len(opened_here) == known:
         raise UserError(
