@@ -50,7 +50,7 @@ def work(
         if output is not None:
             serve(worker, typer.get_text_stream("stdin"), output)
             return
-        limit = TimeLimit(worker.stopping, lambda: epochs_trained(folder, int(number)))
+        limit = TimeLimit(worker.stopping, lambda: epochs_trained(worker.folder, int(number)))
         state, reason = worker.run(int(number))
         if state == FAILED:
             raise UserError(str(reason))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsweep.common.text import first_line, one_line
+from kdsweep.common.validation import shown
 from kdsweep.errors import UserError
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.demand import cores_for, gpus_for
@@ -45,20 +46,25 @@ def train_unit(folder: Path, number: int) -> None:
 def find_ray(node: Mapping[str, Any], specs: Sequence[RunSpec]) -> ExecutorFactory:
     """Tasks of Ray for these runs, with the options of a `hydra.launcher` node.
 
-    Raises UserError if one is not allowed, or Ray is not installed.
+    Raises UserError if one is not allowed, Ray is not installed, there is no cluster at its
+    address, or this machine is too small for a unit.
     """
     options = ray_options(node)
-    if not specs[0].config.dry_run:  # the plan of a sweep can be made anywhere
-        import_ray()
     cpus, gpus = cores_for(specs, options.cpus), gpus_for(specs, node["gpus"])
-    return partial(RayExecutor, options=replace(options, cpus=cpus, gpus=gpus))
+    options = replace(options, cpus=cpus, gpus=gpus)
+    if not specs[0].config.dry_run:  # the plan of a sweep can be made anywhere
+        ray = connect(options)
+        if options.address is None and _room(ray, options) < 1:
+            ray.shutdown()
+            raise UserError(
+                "hydra.launcher.cpus, gpus and resources must be what this machine has, got"
+                f" {cpus}, {gpus:g} and {shown(dict(options.resources))}"
+            )
+    return partial(RayExecutor, options=options)
 
 
 class RayExecutor:
-    """Submits units as tasks. They end with this process.
-
-    Raises UserError if there is no cluster at the address.
-    """
+    """Submits units as tasks. They end with this process."""
 
     def __init__(self, folder: Path, options: RayOptions) -> None:
         self._ray = connect(options)
@@ -67,14 +73,8 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """How many units the cluster has room for now, if they have one thread each."""
-        there = self._ray.cluster_resources()
-        needed = {
-            "CPU": self._options.cpus or 1,
-            "GPU": self._options.gpus,
-            **self._options.resources,
-        }
-        return int(min(there.get(name, 0.0) // count for name, count in needed.items() if count))
+        """How many units the cluster has room for, as it is now."""
+        return _room(self._ray, self._options)
 
     def free(self) -> int:
         """Ray queues any number of tasks."""
@@ -121,6 +121,13 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:  # its process or its node is gone
             return first_line(error)
         return None
+
+
+def _room(ray: Any, options: RayOptions) -> int:
+    """How many units fit into the cluster as it is now."""
+    there = ray.cluster_resources()
+    needed = {"CPU": options.cpus or 1, "GPU": options.gpus, **options.resources}
+    return int(min(there.get(name, 0.0) // count for name, count in needed.items() if count))
 
 
 def import_ray() -> Any:
