@@ -38,7 +38,7 @@ from rich.table import Table
 from kdsweep.cli import main as train
 
 PRELOADED = (
-    "kdsweep.sweep.batch",
+    "kdsweep.sweeps.batch",
     "kdsweep.search.controller",
     "kdsweep.report.mlflow_publish",
     "kdsweep.report.files",

@@ -34,10 +34,11 @@ from speed.start_times import time_starts
 from speed.step_times import Extent, settings, time_steps
 from speed.summary import sentence
 from speed.sweep_costs import FEW, KINDS, RUNS, WITH_ALL, measure_sweeps
+from speed.worker_times import time_workers
 
 TOP = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_suffix(".json")
-PARTS = (*WORKS, "starts", "sweeps", "memory")
+PARTS = (*WORKS, "starts", "sweeps", "workers", "memory")
 ON_REQUEST = ("many", "against")  # each also an option, of what it needs
 WITH_MEMORY = ("vgg", "resnet")
 MISSED = 3  # exit code
@@ -85,6 +86,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **{key: partial(_steps, results, options, key) for key in WORKS},
         "starts": partial(_starts, results, options),
         "sweeps": partial(_sweeps, results, options),
+        "workers": partial(_workers, results, options),
         "memory": partial(_memory, results, options),
         "many": partial(_many, results, options),
         "against": partial(_against, results, options),
@@ -131,6 +133,11 @@ def _sweeps(results: dict[str, Any], options: argparse.Namespace) -> None:
     results["sweeps"] = asdict(measure_sweeps(commands, options.command_rounds, watch))
 
 
+def _workers(results: dict[str, Any], options: argparse.Namespace) -> None:
+    watch = Progress("one worker and two", options.command_rounds)
+    results["workers"] = time_workers(options.command_rounds, watch)
+
+
 def _many(results: dict[str, Any], options: argparse.Namespace) -> None:
     watch = Progress(f"{options.many} one-epoch runs", options.command_rounds)
     commands = {WITH_ALL: (FEW, RUNS, options.many)}
@@ -171,7 +178,7 @@ def estimate(path: Path, options: argparse.Namespace) -> str:
         return "no results on record to estimate the time from"
     known = json.loads(path.read_text())
     rounds = dict.fromkeys(WORKS, "rounds")
-    rounds |= dict.fromkeys(("starts", "sweeps", *ON_REQUEST), "command_rounds")
+    rounds |= dict.fromkeys(("starts", "sweeps", "workers", *ON_REQUEST), "command_rounds")
     seconds = 0.0
     for part in options.only:
         if part not in known["seconds"]:

@@ -32,7 +32,7 @@ from kdsweep.cli import main
 main()
 """
 STOCK = """
-from kdsweep.sweep import single_job
+from kdsweep.sweeps import single_job
 single_job.train_one = lambda cfg, hydra: 1 / cfg.T
 from kdsweep.cli import main
 main()

@@ -6,7 +6,9 @@ The public names are imported on first use, so that `import kdsweep` needs no to
   `compute_loss`: the value of a term outside of training.
 - `Batch`, `Output`: what a term is called with.
 - `Source`, `SourceData`, `LabelledImages`: what a data source implements and returns.
+- `Augmentation`: what an augmentation is called with. `Schedule`: the base class of schedules.
 - `load`: a trained model, ready for predictions; `Classifier`, `Predictions`: what it returns.
+- `sweep`: train a run, a grid or a search; `open`: an old one; `Sweep`, `SweepRun`: its results.
 - `UserError`, `RunFailed`: the errors of a sweep.
 """
 
@@ -15,6 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 _MODULES = {
+    "Augmentation": "kdsweep.data.types",
     "Batch": "kdsweep.common.types",
     "Classifier": "kdsweep.deploy.classifier",
     "FeatureTerm": "kdsweep.losses.base.feature_term",
@@ -24,12 +27,17 @@ _MODULES = {
     "Output": "kdsweep.common.types",
     "Predictions": "kdsweep.deploy.predictions",
     "RunFailed": "kdsweep.errors",
+    "Schedule": "kdsweep.training.schedule",
     "Source": "kdsweep.data.types",
     "SourceData": "kdsweep.data.types",
+    "Sweep": "kdsweep.api.results",
+    "SweepRun": "kdsweep.api.results",
     "Term": "kdsweep.losses.base.term",
     "UserError": "kdsweep.errors",
     "compute_loss": "kdsweep.losses.base.compute_loss",
     "load": "kdsweep.deploy.sources",
+    "open": "kdsweep.api.results",
+    "sweep": "kdsweep.api.train",
 }
 __all__ = ["__version__", *_MODULES]
 

@@ -40,6 +40,7 @@ from shared_folders import made_once  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from postgres import Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -134,6 +135,15 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[Server]":
+    """A PostgreSQL of the tests' own; a test is skipped if none is installed."""
+    from postgres import postgres  # imports psycopg
+
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A ready MLflow database to copy; making one takes seconds."""
     from kdsweep.tracking.mlflow.store import MLflowStore
@@ -204,6 +214,15 @@ def trained(
         return Outcome(code, out.getvalue(), err.getvalue(), folder)
 
     return run
+
+
+@pytest.fixture
+def own_modules(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a test that imports modules from it, which are forgotten afterwards."""
+    from own_modules import forgotten
+
+    with forgotten(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ ELSEWHERE = {
     "hydra": "sweep/test_recipe_grids.py",
     "hydra/help": "test_cli.py",
     "teacher/recipe": "the teachers and experiments that name it",
+    "recipe": "sweep/test_finetuning.py",
     "stages": "test_stages.py",
     **dict.fromkeys(("experiment", "experiment/base", "experiment/pair"), "test_experiments.py"),
 }
@@ -169,9 +170,10 @@ def test_every_network_of_a_student_is_a_teacher_s_too(config_of: Callable[..., 
             assert config.teacher.model == config.student.model, option
 
 
-def test_every_recipe_is_named_by_a_teacher_or_an_experiment() -> None:
+def test_every_recipe_is_named_by_a_teacher_an_experiment_or_its_short_name() -> None:
     teachers = "".join(path.read_text() for path in (CONF / "teacher").glob("*.yaml"))
     experiments = "".join(path.read_text() for path in (CONF / "experiment").glob("*.yaml"))
+    experiments += "".join(path.read_text() for path in (CONF / "recipe").glob("*.yaml"))
     recipes = options("teacher/recipe")
     assert len(recipes) >= 2
     for recipe in recipes:

@@ -21,7 +21,10 @@ from kdsweep.losses.base.compute_loss import compute_loss
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
-NEW = ("index", "tutorial", "lockstep", "resume", "statistics", "tracking", "configuration")
+NEW = (
+    *("index", "tutorial", "lockstep", "resume", "statistics", "tracking", "configuration"),
+    "cluster",
+)
 PAGES = {name: (DOCS / f"{name}.md").read_text() for name in NEW}
 COMMANDS = [
     line.partition(" #")[0].removeprefix("$ ").split(" ", 1)[1]

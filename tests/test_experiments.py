@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from kdsweep.cli import CONF
-from kdsweep.sweep import batch
+from kdsweep.sweeps import batch
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAIRS = sorted(path.stem for path in (CONF / "experiment" / "pair").glob("*.yaml"))

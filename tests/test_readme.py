@@ -15,6 +15,7 @@ from kdsweep.deploy import timing
 
 TOP = Path(__file__).parents[1]
 PAGES = (
+    "cluster",
     "configuration",
     "index",
     "lockstep",

@@ -19,6 +19,7 @@ from speed.tables import (
     settings_of,
     sizes,
 )
+from speed.worker_times import ONE, SEEDS, TWO, WORK, of_one
 
 FP32, BF16 = "fp32 auto", "bf16 auto"
 # Lockstep relative to nine runs of the user's loop, computed and from the cache.
@@ -37,6 +38,8 @@ START_BOUNDS = {(HELPED, COMPOSED): 1.5, (SECOND_IMAGES, SECOND_DIGITS): 2.0}
 FLAT_BOUND = 1.1
 # Memory of a further student relative to its own state; the rest is the heap's order, by chance.
 MEMORY_BOUND = 5.0
+# Two workers relative to one.
+WORKERS_BOUND = 0.58
 # A command of 60 runs relative to that of the commit before this was built (e4fe4e7).
 AGAINST_BOUND = 0.35
 
@@ -81,6 +84,9 @@ def _of_commands(results: Results) -> Iterator[Comparison]:
             measured = ratio(overhead_per_run(costs, WITH_ALL, runs), base)
             title = f"overhead of a run, {runs} runs / {RUNS} runs"
             yield Comparison(title, measured, FLAT_BOUND)
+    if samples := results.get("workers"):
+        title = f"{WORK.name}, 9 runs x {SEEDS} seeds: {TWO} / {ONE}"
+        yield Comparison(title, of_one(samples), WORKERS_BOUND)
     if samples := results.get("against"):
         for kind in KINDS:
             title = f"{RUNS} runs {kind}, this checkout / the other one"

@@ -13,6 +13,7 @@ def blocks(results: tables.Results) -> dict[str, str]:
         "starts": ("starts", tables.start_table),
         "sweeps": ("sweeps", tables.sweep_table),
         "disk": ("sweeps", tables.disk_table),
+        "workers": ("workers", tables.worker_table),
         "memory": ("memory", tables.memory_table),
         "many": ("many", tables.many_table),
         "against": ("against", tables.against_table),

@@ -21,6 +21,7 @@ from speed.step_times import (
     column,
 )
 from speed.sweep_costs import FEW, KINDS, RUNS, WITH_ALL
+from speed.worker_times import ONE, SEEDS, TWO, WORK, of_one
 
 Results = Mapping[str, Any]  # of a JSON file: machine, extent, steps, starts, sweeps, memory, ...
 MIB = 2**20
@@ -164,6 +165,18 @@ def many_table(results: Results) -> str:
 def sizes(costs: Mapping[str, Any]) -> list[int]:
     """The numbers of runs beyond those that the overhead is compared with."""
     return [runs for runs in map(int, costs["whole"][WITH_ALL]) if runs > RUNS]
+
+
+def worker_table(results: Results) -> str:
+    """A whole sweep of several cohorts by two workers, relative to one."""
+    samples = results["workers"]
+    rows = [[f"{WORK.name}, 9 runs x {SEEDS} seeds", str(of_one(samples))]]
+    about = (
+        "`hydra.launcher.workers=2` trains two cohorts at a time. Whole commands with MLflow and"
+        " report, the imports of the workers included:"
+    )
+    found = table(["whole command", f"{TWO} / {ONE}"], rows)
+    return f"{about}\n\n{found}\n\n{len(samples[ONE])} interleaved rounds."
 
 
 def against_table(results: Results) -> str:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.models import build_model
+from kdsweep.builders.own_source import with_sources
+from kdsweep.builders.targets import import_targets
 from kdsweep.common.notices import warn_once
 from kdsweep.common.text import error_reason
 from kdsweep.config.run_config import ResolvedTeacher, RunConfig
@@ -118,17 +120,21 @@ def network_kind(node: dict[str, Any]) -> NetworkKind:
     It is built and run on torch's device without memory. One that cannot be, because it computes
     with its weights, or that is wrong, which is reported where it is built, has no convolutions.
     """
-    return _network_kind(json.dumps(node, sort_keys=True, default=str))
+    text, with_source = (
+        json.dumps(one, sort_keys=True, default=str) for one in (node, with_sources(node))
+    )
+    return _network_kind(text, with_source)
 
 
 @cache
-def _network_kind(text: str) -> NetworkKind:
+def _network_kind(text: str, with_source: str) -> NetworkKind:
     node = json.loads(text)
+    import_targets(node)
     node |= {option: value for option, value in DOWNLOADS.items() if node.get(option)}
     for shape in SHAPES:
         try:
             with torch.random.fork_rng(), torch.device("meta"), torch.no_grad():
-                model = instantiate_node(node, "model", in_shape=shape, num_classes=10)
+                model = build_model(node, "model", shape, 10)
                 model.eval()(torch.zeros(2, *shape))
         except Exception:  # a network of the user's may raise anything
             continue

@@ -1,7 +1,8 @@
-"""Checkpoints that name a run: the file of its weights takes the place of its name.
+"""Weights that a run or a library has: the file of them takes the place of their name.
 
-A checkpoint is a file of weights, a run's folder or id, or `SWEEP/best`. A config in which every
-checkpoint is a file has the fingerprint of these weights, however they were named.
+A checkpoint is a file of weights, a run's folder or id, or `SWEEP/best`; a start may also be a
+folder of Hugging Face or a name of timm or torchvision. A config in which each is a file has the
+fingerprint of these weights, however they were named.
 """
 
 import inspect
@@ -9,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hydra.utils import get_object
 
+from kdsweep.builders.starts import file_in, library_file, with_normalization
 from kdsweep.common.notices import note_once
 from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import raw
@@ -39,32 +41,50 @@ NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?|inf")  # what Hydra makes of an id such
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 
+class _Found(NamedTuple):
+    """A file of weights, with the folder of its run if it was named by that."""
+
+    file: str
+    run: Path | None = None
+
+
 class CheckpointFiles:
     """The files of weights that configs name; what several configs name is looked up once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[str, Path | None]] = {}
+        self._found: dict[str, _Found] = {}
 
     def resolve(self, config: RunConfig) -> tuple[RunConfig, list[str]]:
-        """The config with a file as every checkpoint, and a message for each that names none."""
+        """The config with a file as every checkpoint and start, and a message where none is named.
+
+        A network that starts from weights of its library expects images as these do.
+        """
         errors: list[str] = []
         tracking, downloads = config.tracking, Path(config.teacher.store) / DOWNLOADS
 
-        def of(node: Node, key: str) -> Node:
-            if node.checkpoint is None:
-                return node
+        def found(node: Node, option: str, key: str) -> _Found | None:
+            """What an option of a node names; None if it is left out or wrong."""
+            if (word := getattr(node, option)) is None:
+                return None
             try:
-                file = self._file(node.checkpoint, key, node.model, tracking, downloads)
+                return self._find(word, option, key, node.model, tracking, downloads)
             except UserError as error:
                 errors.append(str(error))
-                return node
             except OSError as error:  # a name that is too long, a folder that cannot be read
                 errors.append(
-                    f"{key}.checkpoint must be a file of weights or a run, got {node.checkpoint},"
+                    f"{key}.{option} must be a file of weights or a run, got {word},"
                     f" which cannot be read ({error.strerror})"
                 )
-                return node
-            return replace(node, checkpoint=file)
+            return None
+
+        def of(node: Node, key: str) -> Node:
+            if (checkpoint := found(node, "checkpoint", key)) is not None:
+                node = replace(node, checkpoint=checkpoint.file)
+            if (start := found(node, "start", key)) is not None:
+                own = start.run is not None  # the normalisation is that of the run
+                model: Any = node.model if own else with_normalization(node.model)
+                node = replace(node, start=start.file, model=model)
+            return node
 
         def of_teacher(node: ResolvedTeacher, key: str) -> ResolvedTeacher:
             below = node.teacher
@@ -82,26 +102,48 @@ class CheckpointFiles:
         teacher = of_teacher(config.teacher, "teacher")
         return replace(config, student=student, teacher=teacher), errors
 
-    def _file(
+    def _find(
         self,
         word: str,
+        option: str,
         key: str,
         model: Mapping[str, Any] | None,
         tracking: TrackingConfig,
         downloads: Path,
-    ) -> str:
-        """The file of weights that a checkpoint names. Raises UserError if there is none."""
+    ) -> _Found:
+        """What a checkpoint or a start names. Raises UserError if that is nothing."""
+        at = f"{key}.{option}"
+        if option == "start":
+            of_library = _of_start(word, at, model, downloads)
+            if of_library is not None:
+                return of_library
         if word not in self._found:
-            self._found[word] = _find(word, f"{key}.checkpoint", tracking, downloads)
-        file, folder = self._found[word]
-        if folder is not None and model is not None:
-            _refuse_other_network(folder, key, model)
-        return file
+            self._found[word] = _find(word, at, tracking, downloads)
+        found = self._found[word]
+        if found.run is not None and model is not None:
+            _refuse_other_network(found.run, key, model, option)
+        return found
 
 
-def _find(
-    word: str, key: str, tracking: TrackingConfig, downloads: Path
-) -> tuple[str, Path | None]:
+def _of_start(
+    word: str, key: str, model: Mapping[str, Any] | None, downloads: Path
+) -> _Found | None:
+    """What a start names that a checkpoint cannot: a folder of Hugging Face, a library's weights.
+
+    And the file of a run's weights as its run, whose normalisation is known.
+    """
+    path, _ = split_selection(word)
+    if path.is_file():
+        run = path.parent.parent
+        return _Found(word, run) if path == run / WEIGHTS and _is_run(run) else None
+    if path.is_dir():
+        file = None if _is_run(path) else file_in(path, key)
+        return None if file is None else _Found(str(file))
+    file_of_library = library_file(word, key, model, downloads)
+    return None if file_of_library is None else _Found(file_of_library)
+
+
+def _find(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> _Found:
     """The file of a checkpoint, and the folder of the run that it belongs to, if it names one."""
     path, _ = split_selection(word)
     if path.is_file():
@@ -109,9 +151,9 @@ def _find(
             recognise(path)
         except ValueError as error:
             raise UserError(f"{key} {error}") from error
-        return word, None
+        return _Found(word)
     folder = _run_folder(word.rstrip("/"), key, tracking, downloads)
-    return str(final_weights(folder, key)), folder
+    return _Found(str(final_weights(folder, key)), folder)
 
 
 def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:
@@ -189,7 +231,7 @@ def final_weights(folder: Path, key: str) -> Path:
     return weights
 
 
-def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any]) -> None:
+def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any], option: str) -> None:
     """Raises UserError if the network of a run is another one than that of a config."""
     config = read_run_config(folder)
     student = None if config is None else raw(config).get("student")
@@ -211,7 +253,7 @@ def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any]) -> N
         given = " and ".join(f"{name}={shown(own.get(name))}" for name in names)
     if differing:
         raise UserError(
-            f"{key}.model must be the network of the run that {key}.checkpoint names, which"
+            f"{key}.model must be the network of the run that {key}.{option} names, which"
             f" {' and '.join(differing)} ({folder}), got {given}"
         )
 

@@ -1,21 +1,24 @@
 """Data sets, the training stream and the splits to evaluate on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
-from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
+from kdsweep.builders.instantiate import instantiate_node, naming_key, refusal_of, with_key
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.types import Batch
-from kdsweep.common.validation import shown
+from kdsweep.common.validation import as_typed, shown
+from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import RunConfig
 from kdsweep.config.schema import AugmentConfig, DatasetConfig
+from kdsweep.config.targets import target_fault
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
+from kdsweep.data.pipeline.source_checks import require_same_kind
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
-from kdsweep.data.pipeline.stream import Stream, evaluation_batches
+from kdsweep.data.pipeline.stream import Stream, all_rows, evaluation_batches
 from kdsweep.data.pipeline.strong_view import StrongView
-from kdsweep.data.types import LabelledImages, Source, UsesCache
+from kdsweep.data.types import Augmentation, LabelledImages, Source, UsesCache, in_order
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
@@ -30,6 +33,11 @@ def build_source(dataset: DatasetConfig, cache: DiskCache | None = None) -> Sour
     ``cache`` keeps what sources of files decode and hash.
     """
     source: Source = instantiate_node(dataset.source, "dataset.source")
+    if not all(hasattr(source, name) for name in ("name", "load", "digest")):
+        raise UserError(
+            "dataset.source._target_ must be a data source, with a name, load and digest, got"
+            f" {as_typed(dataset.source.get('_target_'))}"
+        )
     if isinstance(source, UsesCache):
         source.cache = cache
     return source
@@ -44,6 +52,8 @@ def refuse_options(dataset: DatasetConfig) -> None:
         SplitOptions.from_config(dataset)
     with errors.of():
         build_augmentation(dataset.augment)
+    with errors.of():
+        build_own_augmentations(dataset.augment)
     errors.raise_if_any()
 
 
@@ -62,6 +72,22 @@ def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer, Str
         return augment, mix, StrongView(augment, options.strong_view)
 
 
+def build_own_augmentations(options: AugmentConfig) -> dict[str, Augmentation]:
+    """The augmentations of the user's, by name. Raises UserError for options they do not take."""
+    found = {}
+    for name, node in options.own.items():
+        key = f"dataset.augment.own.{name}"
+        if (fault := target_fault(node, key)) is not None:
+            raise UserError(fault)
+        found[name] = instantiate_node(node, key)
+        if not callable(found[name]):
+            raise UserError(
+                f"{key}._target_ must be an augmentation, which is called with images and a"
+                f" generator, got {as_typed(node['_target_'])}"
+            )
+    return found
+
+
 def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = None) -> Dataset:
     """Load, split and measure a data set, resident on the device.
 
@@ -76,15 +102,22 @@ def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = N
         )
     except (ValueError, OSError) as error:
         raise UserError(with_key("dataset", error)) from error
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        node = shown(dataset.source)
-        raise UserError(f"dataset.source must fit into memory, got {node}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            node = shown(dataset.source)
+            raise UserError(f"dataset.source must fit into memory, got {node}") from error
+        if is_own(dataset.source) and not isinstance(error, UserError):
+            raise UserError(refusal_of(dataset.source, "dataset.source", error)) from error
+        raise
 
 
-def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
-    """The cohort's stream of training batches."""
+def build_stream(
+    config: RunConfig,
+    dataset: Dataset,
+    device: str,
+    rows: Callable[[int], slice] = all_rows,
+) -> Stream:
+    """The cohort's stream of training batches, with the pixels of some rows of each."""
     augment, mix, strong = build_augmentation(config.dataset.augment)
     with naming_key("trainer.batch_size"):
         return Stream(
@@ -94,10 +127,24 @@ def build_stream(config: RunConfig, dataset: Dataset, device: str) -> Stream:
             augment=augment,
             mix=mix,
             strong=strong,
+            own=build_own_augmentations(config.dataset.augment),
             mean=dataset.mean,
             std=dataset.std,
             device=device,
+            rows=rows,
         )
+
+
+def refuse_own_augmentations(stream: Stream, options: AugmentConfig) -> None:
+    """Raise UserError for an augmentation of the user's that fails on two images of a stream."""
+    if not stream.own:
+        return
+    index = torch.arange(min(2, len(stream.data.labels)), device=stream.data.labels.device)
+    images = next(in_order(stream.data.subset(index).images, len(index)))
+    for name, augmentation in stream.own.items():
+        with naming_key(f"dataset.augment.own.{name}", options.own[name]):
+            found: object = augmentation(images.clone(), torch.Generator().manual_seed(0))
+            require_same_kind(images, found)
 
 
 def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, Split]:
@@ -126,6 +173,11 @@ def _split(
         )
 
     return Split(name, batches, part.labels.to(device))
+
+
+def training_split(config: RunConfig, dataset: Dataset, device: str) -> Split:
+    """The training images in their order, without augmentation."""
+    return _split("train", dataset.train, config, dataset, device)
 
 
 def teacher_split(config: RunConfig, dataset: Dataset, device: str) -> Split:

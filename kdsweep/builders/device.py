@@ -3,7 +3,11 @@
 import torch
 
 from kdsweep.common.suggestions import did_you_mean
+from kdsweep.config.schema import TrainerConfig
+from kdsweep.config.threads import usable_cores
 from kdsweep.errors import UserError
+
+COUNTED = {"cpu": "cores", "cuda": "GPUs"}  # what several devices can be
 
 
 def resolve_device(name: str) -> str:
@@ -24,6 +28,28 @@ def resolve_device(name: str) -> str:
             f" got {name}{did_you_mean(name, ['auto', 'cpu', *there])}"
         ) from error
     return name
+
+
+def refuse_devices(trainer: TrainerConfig) -> None:
+    """Raise UserError unless a cohort can be trained on `trainer.devices` devices here."""
+    devices = trainer.devices
+    if devices <= 1:
+        return
+    kind, _, index = resolve_device(trainer.device).partition(":")
+    if kind not in COUNTED or not torch.distributed.is_available():
+        has = f"trainer.device={kind}" if kind not in COUNTED else "this build of PyTorch"
+        raise UserError(f"trainer.devices must be 1 with {has}, got {devices}")
+    if index:
+        raise UserError(
+            f"trainer.device must be auto, cpu or cuda with trainer.devices={devices}, which are"
+            f" the first ones, got {trainer.device}"
+        )
+    most = torch.cuda.device_count() if kind == "cuda" else usable_cores(physical=False)
+    if devices > most:
+        raise UserError(
+            f"trainer.devices must be at most {most}, the number of {COUNTED[kind]} that this"
+            f" process may use, got {devices}"
+        )
 
 
 def _accelerators() -> list[str]:

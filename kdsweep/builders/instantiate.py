@@ -10,8 +10,9 @@ from hydra.utils import instantiate
 
 from kdsweep.builders.option_types import type_errors
 from kdsweep.builders.options import option_errors
+from kdsweep.builders.targets import error_and_place
 from kdsweep.common.validation import shown
-from kdsweep.config.schema import EXECUTION_WHITELIST
+from kdsweep.config.allow import execution_whitelist, is_own
 from kdsweep.errors import UserError
 from kdsweep.training.memory import is_out_of_memory
 
@@ -23,25 +24,33 @@ def instantiate_node(
     node: dict[str, Any],
     key: str,
     *,
-    _allowed: Sequence[str] = EXECUTION_WHITELIST,
+    _allowed: Sequence[str] | None = None,
+    _later: Collection[str] = (),
     **kwargs: Any,
 ) -> Any:
     """The object that a config node describes. A UserError begins with the config key.
 
-    ``_allowed``: what it may be made of, no more than EXECUTION_WHITELIST.
+    Args:
+        _allowed: what it may be made of, no more than `execution_whitelist`, which is the default.
+        _later: the arguments of a partial that it will be called with.
     """
-    later = ("params",) if node.get("_partial_") is True else ()  # of an optimizer
-    if errors := option_errors(node, key, (*kwargs, *later)):
+    if errors := option_errors(node, key, (*kwargs, *_later)):
         raise UserError("\n".join(errors))
+    # With `_convert_` as an argument Hydra would copy the node, and take a fifth longer.
+    whole = {**node, "_convert_": "all"}
+    allowed = execution_whitelist() if _allowed is None else tuple(_allowed)
+    is_of_user = is_own(node)
     try:
-        # With `_convert_` as an argument Hydra would copy the node, and take a fifth longer.
-        whole = {**node, "_convert_": "all"}
-        return instantiate(whole, **kwargs, _execution_whitelist_=tuple(_allowed))
+        if not is_of_user or node.get("_partial_") is True:
+            return instantiate(whole, **kwargs, _execution_whitelist_=allowed)
+        # Hydra would refuse a network of a library's class, which a function of the user's returns.
+        made = instantiate({**whole, "_partial_": True}, **kwargs, _execution_whitelist_=allowed)
+        return made.func(*made.args, **made.keywords)
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if is_out_of_memory(cause):
             raise UserError(f"{key} must fit into memory, got {shown(node)}") from error
-        if isinstance(error, InstantiationException | ValueError | OSError | BY_TYPE):
+        if is_of_user or isinstance(error, InstantiationException | ValueError | OSError | BY_TYPE):
             raise UserError(refusal_of(node, key, cause)) from error
         raise
 
@@ -50,6 +59,8 @@ def refusal_of(node: dict[str, Any], key: str, error: BaseException) -> str:
     """What is wrong with the options of a node that a constructor has failed on."""
     if isinstance(error, BY_TYPE) and (errors := type_errors(node, key)):
         return "\n".join(errors)
+    if is_own(node) and not isinstance(error, InstantiationException | ValueError):
+        return f"{key}: {error_and_place(error)}"
     return with_key(key, error, node)
 
 
@@ -71,8 +82,17 @@ def with_key(key: str, error: BaseException, options: Collection[str] = ()) -> s
 
 @contextmanager
 def naming_key(key: str, options: Collection[str] = ()) -> Iterator[None]:
-    """Raise UserError, with the config key, for what a constructor inside refuses."""
+    """Raise UserError, with the config key, for what a constructor inside refuses.
+
+    Of a part of the user's, whose node ``options`` are, for whatever it raises.
+    """
     try:
         yield
-    except (ValueError, TypeError, OSError) as error:
-        raise UserError(with_key(key, error, options)) from error
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(options, dict) and is_own(options):
+            raise UserError(refusal_of(options, key, error)) from error
+        if isinstance(error, ValueError | TypeError | OSError):
+            raise UserError(with_key(key, error, options)) from error
+        raise

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdsweep.builders.instantiate import instantiate_node, naming_key, with_key
+from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.models import dry_forward
 from kdsweep.common.classifier import is_classified
 from kdsweep.common.rng import derive, reseed_all
@@ -117,7 +117,8 @@ def _build_term(name: str, config: RunConfig) -> Term:
         term = instantiate_node(options, f"loss.{name}")
         if not isinstance(term, Term):
             raise UserError(
-                f"loss.{name}._target_ must be a loss term, got {as_typed(node['_target_'])}"
+                f"loss.{name}._target_ must be a loss term, a subclass of kdsweep.Term, got"
+                f" {as_typed(node['_target_'])}"
             )
         return term
 
@@ -149,7 +150,8 @@ def prepare_student_network(
 
     Raises UserError if a term cannot train it, or if it has weights that none gives it.
     """
-    has_weights = config.student.checkpoint is not None or bool(config.stages)
+    own = config.student
+    has_weights = own.checkpoint is not None or own.start is not None or bool(config.stages)
     is_given = any(getattr(term, "initializes_student", False) for term in objective.terms.values())
     if getattr(network, "awaits_classifier", False) and not (has_weights or is_given):
         raise UserError(
@@ -186,12 +188,10 @@ def set_up_terms(
         assert isinstance(term, Term)
         for place, (part, target) in enumerate(zip(per_teacher_terms(term), targets, strict=False)):
             _seed_term(name, config, place)
-            try:
+            with naming_key(f"loss.{name}", config.loss[name]):
                 part.setup(output, target, dataset.train.labels.cpu())
                 if is_frozen and part.needs_teacher:
                     _pass_teacher(part, student.model, teachers[place].model, target)
-            except ValueError as error:
-                raise UserError(with_key(f"loss.{name}", error, config.loss[name])) from error
 
 
 def _pass_teacher(term: Term, student: nn.Module, teacher: nn.Module, output: Output) -> None:

@@ -1,6 +1,6 @@
 """Networks of students and teachers, with the features that loss terms require."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,71 @@ from torch import nn
 
 from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node
-from kdsweep.builders.options import option_errors
+from kdsweep.builders.options import option_errors, parameters_of
+from kdsweep.builders.targets import error_and_place, find_target, import_targets
 from kdsweep.common.notices import note_once
 from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Output
+from kdsweep.common.validation import as_typed
+from kdsweep.config.allow import is_own
+from kdsweep.config.run_config import ResolvedTeacher
+from kdsweep.config.schema import BY_NAME, BY_POSITION, StudentConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
+from kdsweep.models.components.checks import Shape
 from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.components.head import head_tensors
 from kdsweep.models.components.input_normalization import adapt_input
+from kdsweep.models.components.logits_output import return_logits, returns_logits
+from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.training.weight_match import load_file_into
+from kdsweep.training.weight_positions import load_by_position
+
+LARGE: Shape = (3, 224, 224)  # images that any network should take
+LIBRARIES = ("timm", "torchvision")  # names of configs for all networks of a library
 
 
 def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
     """A model for the images of a data set with its normalisation."""
-    shape, num_classes = dataset.image_shape, dataset.num_classes
-    model = instantiate_node(node, f"{key}.model", in_shape=shape, num_classes=num_classes)
-    assert isinstance(model, nn.Module)
+    model = build_model(node, f"{key}.model", dataset.image_shape, dataset.num_classes)
     adapt_input(model, dataset.mean, dataset.std)
     return model
+
+
+def build_model(
+    node: dict[str, Any],
+    key: str,
+    in_shape: Shape,
+    num_classes: int,
+    allowed: Sequence[str] | None = None,
+) -> nn.Module:
+    """A model for images of a shape, which returns logits. Raises UserError, naming the key.
+
+    ``allowed``: what it may be made of, as for `instantiate_node`.
+    """
+    given = _task_arguments(node, in_shape, num_classes)
+    model = instantiate_node(node, key, _allowed=allowed, **given)
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        what = "one without parameters" if isinstance(model, nn.Module) else as_typed(model)
+        raise UserError(
+            f"{key}._target_ must be a network with parameters, an nn.Module, got"
+            f" {as_typed(node.get('_target_'))}, which is {what}"
+        )
+    if is_own(node):
+        return_logits(model)
+    return model
+
+
+def _task_arguments(node: dict[str, Any], in_shape: Shape, num_classes: int) -> dict[str, Any]:
+    """The arguments of a model that follow from the data.
+
+    One of the user's has those that are in its signature and not in its node.
+    """
+    if not is_own(node) or (target := find_target(node["_target_"])) is None:
+        return {"in_shape": in_shape, "num_classes": num_classes}
+    named = {parameter.name for parameter in parameters_of(target)}
+    return task_arguments(named - node.keys(), in_shape, num_classes)
 
 
 def refuse_model_options(node: dict[str, Any], key: str) -> None:
@@ -39,13 +85,14 @@ def refuse_model_options(node: dict[str, Any], key: str) -> None:
     Args:
         key: of the node, `student.model`.
     """
-    if errors := option_errors(node, key, ("in_shape", "num_classes")):
+    if errors := option_errors(node, key, _task_arguments(node, LARGE, 10)):
         raise UserError("\n".join(errors))
     if node.get("weights") or node.get("pretrained"):
         return  # they would be downloaded
+    import_targets(node)
     try:
         with torch.random.fork_rng(), torch.device("meta"):
-            instantiate_node(node, key, in_shape=(3, 224, 224), num_classes=10)
+            build_model(node, key, LARGE, 10)
     except UserError as error:
         if str(error).startswith(f"{key}."):
             raise
@@ -71,21 +118,60 @@ def build_teacher_network(
     return extract_features(model, features, key, dataset, loss)
 
 
+def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: str) -> None:
+    """Load the weights that the training of a network starts from; a head for other classes is 0.
+
+    Raises UserError as `load_checkpoint` does.
+    """
+    assert network.start is not None, "it starts from weights"
+    head = head_tensors(model, num_classes)
+    label = network_label(network.name, network.model)
+    load_checkpoint(model, network.start, key, "start", network.start_match, head, label)
+
+
+def network_label(name: str, model: Mapping[str, Any] | None) -> str:
+    """What people call a network: a library's by its name there, others as the config does."""
+    named = (model or {}).get("name")
+    return str(named) if name in LIBRARIES and named else name
+
+
+def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> None:
+    """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
+    assert teacher.given is not None
+    assert teacher.given_by is not None
+    match = teacher.start_match if teacher.given_by == "start" else BY_NAME
+    load_checkpoint(model, teacher.given, key, teacher.given_by, match)
+
+
 def load_checkpoint(
-    model: nn.Module, path: str | Path, key: str, option: str = "checkpoint"
+    model: nn.Module,
+    path: str | Path,
+    key: str,
+    option: str = "checkpoint",
+    match: str = BY_NAME,
+    head: Collection[str] = (),
+    label: str | None = None,
 ) -> None:
     """Load a file of weights, which the option of a network names or leads to, into a model.
 
     A line in the log describes how the file was read.
     `FILE:PART` is a part of it. Raises UserError if the file is missing, damaged, a pickle, or does
     not fit the model.
+
+    Args:
+        match: of the tensors of the file with those of the model, BY_NAME or BY_POSITION.
+        head: the names of those that become 0 if the file lacks them or has others.
+        label: what the line in the log begins with; None: the key of the option.
     """
     try:
-        account = load_file_into(model, str(path))
+        if match == BY_POSITION:
+            account: str | None = load_by_position(model, str(path), head)
+        else:
+            account = load_file_into(model, str(path), head, resamples=option == "start")
     except ValueError as error:
         raise UserError(f"{key}.{option} {error}") from error
     if account is not None:
-        note_once(f"{key}.{option}: {account}")
+        note_once(f"{label or f'{key}.{option}'}: {account}")
 
 
 def extract_features(
@@ -107,9 +193,13 @@ def extract_features(
         logits = dry_forward(network, dataset).logits
     except ClassMapError as error:
         raise UserError(class_map_message(error, key, loss or {})) from error
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
+        is_expected = isinstance(error, RuntimeError | ValueError)
+        if not (is_expected or returns_logits(model)):
+            raise
         shape = " x ".join(map(str, dataset.image_shape))
-        raise UserError(f"{key}.model does not take images of {shape}: {error}") from error
+        why = error if is_expected else error_and_place(error)  # of the user's code
+        raise UserError(f"{key}.model does not take images of {shape}: {why}") from error
     if logits.shape != (2, dataset.num_classes):
         raise UserError(
             f"{key}.model must give {dataset.num_classes} logits, one a class of the data set,"

@@ -1,4 +1,4 @@
-"""A run's optimizer and its learning-rate schedule."""
+"""A run's optimizer."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -6,50 +6,49 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from kdsweep.builders.instantiate import instantiate_node, naming_key, refusal_of
 from kdsweep.builders.option_types import type_errors
-from kdsweep.builders.options import find_target, option_errors, options_of
+from kdsweep.builders.options import first_argument, option_errors, options_of
+from kdsweep.builders.schedules import build_schedule
+from kdsweep.builders.targets import find_target
 from kdsweep.common.validation import as_typed
 from kdsweep.config.limits import MOST
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import CollectedErrors, UserError
-from kdsweep.training.schedule import Schedule
+from kdsweep.training.parameter_groups import SCALE
 
-GIVEN = ("params",)  # the argument that is no option
 # What optimizers of torch raise for a value that they do not take.
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
-def build_optimizer(node: dict[str, Any], trained: Sequence[nn.Parameter]) -> Optimizer:
-    """The optimizer of these parameters. Raises UserError, naming the option it does not take."""
+def build_optimizer(
+    node: dict[str, Any], trained: Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+) -> Optimizer:
+    """The optimizer of parameters or `parameter_groups`.
+
+    Raises UserError, naming the option it does not take.
+    """
+    given = first_argument(node, "params")
     # Some of torch's optimizers take values of any type.
-    if errors := option_errors(node, "optimizer", GIVEN) or type_errors(node, "optimizer"):
+    if errors := option_errors(node, "optimizer", given) or type_errors(node, "optimizer"):
         raise UserError("\n".join(errors))
     if (partial := node.get("_partial_")) is not True:
         raise UserError(f"optimizer._partial_ must be true, got {as_typed(partial)}")
-    recipe = instantiate_node(node, "optimizer")
-    try:
-        optimizer = recipe(trained)
-    except REFUSALS as error:
-        raise UserError(_refusal(node, error)) from error
+    recipe = instantiate_node(node, "optimizer", _later=given)
+    with naming_key("optimizer", node):
+        try:
+            optimizer = recipe(trained)
+        except REFUSALS as error:
+            raise UserError(_refusal(node, error)) from error
     if not isinstance(optimizer, Optimizer):
         raise UserError(
             f"optimizer._target_ must be an optimizer, got {as_typed(node['_target_'])}"
         )
+    for group in optimizer.param_groups:
+        if SCALE in group:
+            group["lr"] *= group[SCALE]
     return optimizer
-
-
-def build_schedule(
-    node: dict[str, Any], optimizer: Optimizer, epochs: int, steps_per_epoch: int
-) -> LRScheduler:
-    """The schedule of an optimizer's learning rate. Raises UserError for options out of range."""
-    schedule = instantiate_node(node, "schedule")
-    if not isinstance(schedule, Schedule):
-        raise UserError(f"schedule._target_ must be a schedule, got {as_typed(node['_target_'])}")
-    with naming_key("schedule", node):
-        return schedule.build(optimizer, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
 
 def refuse_optimizer(config: RunConfig) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from kdsweep.builders.options import find_target, options_of, parameters_of
+from kdsweep.builders.options import options_of, parameters_of
+from kdsweep.builders.targets import find_target
 from kdsweep.common.validation import as_typed, is_integer, is_number
 from kdsweep.config.expected import KINDS
 

@@ -4,15 +4,13 @@ Nothing is constructed, so no data is needed.
 """
 
 import inspect
-import pkgutil
 from collections.abc import Callable, Collection, Mapping
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
+from kdsweep.builders.targets import find_target, unknown_target
 from kdsweep.common.suggestions import did_you_mean, nearest_first
-from kdsweep.common.validation import as_typed, shown
-from kdsweep.config.schema import EXECUTION_WHITELIST
+from kdsweep.common.validation import shown
 from kdsweep.config.targets import target_fault
 
 ANY_KEYWORD, ANY_POSITION = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
@@ -29,7 +27,7 @@ def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]
         return [fault]
     target = find_target(node["_target_"])
     if target is None:
-        return [_unknown_target(key, node["_target_"])]
+        return [unknown_target(key, node["_target_"])]
     parameters = parameters_of(target)
     named = options_of(node)
     allowed = [name for name in _keywords(parameters) if name not in given]
@@ -51,17 +49,11 @@ def options_of(node: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in node.items() if not name.startswith("_")}
 
 
-def find_target(path: object) -> Callable[..., Any] | None:
-    """The class or function at an import path; None unless a config may name it and it exists."""
-    if not isinstance(path, str):
-        return None
-    if not any(fnmatchcase(path, allowed) for allowed in EXECUTION_WHITELIST):
-        return None
-    try:
-        found = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return found if callable(found) else None
+def first_argument(node: Mapping[str, Any], default: str) -> tuple[str, ...]:
+    """The name of the first argument of a node's target, which is called with it later."""
+    target = find_target(node.get("_target_"))
+    named = () if target is None else _keywords(parameters_of(target))
+    return (next(iter(named), default),)
 
 
 @cache
@@ -72,7 +64,7 @@ def parameters_of(target: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     """
     try:
         signature = inspect.signature(target, eval_str=True)
-    except NameError:  # a type that is imported for type checkers only
+    except (NameError, AttributeError):  # a type that is imported for type checkers only
         signature = inspect.signature(target)
     except ValueError:  # a built-in one
         return (inspect.Parameter("any", ANY_KEYWORD),)
@@ -97,25 +89,3 @@ def _required(parameters: Collection[inspect.Parameter]) -> list[str]:
 
 def _takes_any_keyword(parameters: Collection[inspect.Parameter]) -> bool:
     return any(parameter.kind is ANY_KEYWORD for parameter in parameters)
-
-
-def _unknown_target(key: str, path: object) -> str:
-    allowed = " or ".join(EXECUTION_WHITELIST)
-    return (
-        f"{key}._target_ must be the path of a class or function, {allowed}, got {as_typed(path)}"
-        f"{_nearest_target(str(path))}"
-    )
-
-
-def _nearest_target(path: str) -> str:
-    """A suggestion from the module of a path, if that exists and the name in it does not."""
-    module, _, name = path.rpartition(".")
-    if not any(fnmatchcase(path, allowed) for allowed in EXECUTION_WHITELIST):
-        return ""
-    try:
-        names = [
-            name for name, value in vars(pkgutil.resolve_name(module)).items() if callable(value)
-        ]
-    except (ImportError, AttributeError, ValueError, TypeError):
-        return ""
-    return did_you_mean(name, names, f"{module}.")

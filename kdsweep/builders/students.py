@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from kdsweep.builders.arithmetic import resolve_trainer
 from kdsweep.builders.device import resolve_device
@@ -12,14 +13,23 @@ from kdsweep.builders.losses import (
     prepare_student_network,
     set_up_terms,
 )
-from kdsweep.builders.models import build_network, extract_features, load_checkpoint
-from kdsweep.builders.optimizers import build_optimizer, build_schedule
+from kdsweep.builders.models import (
+    build_network,
+    extract_features,
+    load_checkpoint,
+    load_start,
+)
+from kdsweep.builders.optimizers import build_optimizer
+from kdsweep.builders.schedules import build_schedule
 from kdsweep.common.rng import reseed_all
-from kdsweep.config.run_config import RunConfig
+from kdsweep.config.run_config import ALL, HEAD, RunConfig
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.errors import UserError
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.linear_probe import freeze_backbone
+from kdsweep.training.parameter_groups import parameter_groups
 from kdsweep.training.student import Student
 
 
@@ -34,10 +44,21 @@ def build_student_network(
     model = build_network(dataset, config.student.model, key)
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)
+    elif config.student.start is not None:
+        load_start(model, config.student, dataset.num_classes, key)
     objective = build_objective(config)
     prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})
     return extract_features(model, required, key, dataset, config.loss), objective
+
+
+def _freeze_backbone(model: nn.Module, dataset: Dataset) -> None:
+    try:
+        freeze_backbone(model, torch.zeros(2, *dataset.image_shape), dataset.num_classes)
+    except ValueError as error:
+        raise UserError(
+            f"trainer.train must be {ALL} with this network, got {HEAD}: {error}"
+        ) from error
 
 
 def build_student(
@@ -67,11 +88,18 @@ def build_student(
         network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)
     model = network.model
+    if trainer.train == HEAD:
+        _freeze_backbone(model, dataset)
     for part in (model, objective):
         part.to(device)
     put_in_format(model, trainer.memory_format)
-    trained = [p for p in (*model.parameters(), *objective.parameters()) if p.requires_grad]
-    optimizer = build_optimizer(config.optimizer, trained)
+    groups = parameter_groups(
+        model,
+        list(objective.parameters()),
+        layer_decay=trainer.layer_decay,
+        decay_norms=trainer.decay_norms,
+    )
+    optimizer = build_optimizer(config.optimizer, groups)
     scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)
     return Student(
         network,

@@ -7,20 +7,34 @@ from typing import Annotated
 
 import typer
 
-from kdsweep.cli import cache, deploy_commands, predict, ship
+from kdsweep.cli import cache, check, deploy_commands, predict, ship, work_commands
 from kdsweep.cli.options import NAMED_RUN, Experiment, Uri, user_errors
 from kdsweep.cli.train import main
+from kdsweep.config.allow import allow as allow_only
 from kdsweep.errors import UserError
 from kdsweep.interop.repositories import REPOSITORIES, translate
 
 DIFFERS = 3  # exit code of a rerun that is not the same; 1 and 2 are of errors
 ANY_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # Hydra parses them
 
-app = typer.Typer(
-    help="Knowledge distillation sweeps, trained in lockstep, tracked in MLflow.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+OF_WORDS = ("train", "estimate", "plan", "check")  # commands that take Hydra's words
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def allow_modules(
+    context: typer.Context,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="a module with parts of yours that a loaded run may name, mynet"),
+    ] = None,
+) -> None:
+    """Knowledge distillation sweeps, trained in lockstep, tracked in MLflow."""
+    with user_errors():
+        if allow and context.invoked_subcommand in OF_WORDS:
+            word = f"allow=[{','.join(allow)}]"
+            raise UserError(f"--allow must be written {word} after {context.invoked_subcommand}")
+        allow_only(allow or (), "--allow")
 
 
 @app.command("train", context_settings=ANY_WORDS, add_help_option=False)
@@ -41,6 +55,9 @@ def estimate_command(context: typer.Context) -> None:
     main()
 
 
+app.command("check", context_settings=ANY_WORDS)(check.check)
+
+
 @app.command()
 def sync(
     folders: Annotated[
@@ -57,7 +74,7 @@ def sync(
     Options that are not given are as the run was configured; teachers that were trained without
     MLflow are uploaded to the store of the first sweep among the folders.
     """
-    from kdsweep.sweep.mlflow_sync import Target, sync_folder
+    from kdsweep.sweeps.mlflow_sync import Target, sync_folder
     from kdsweep.tracking.metadata import SWEEP
 
     sweep = next((folder for folder in folders if (folder / SWEEP).is_file()), None)
@@ -190,7 +207,7 @@ def rerun(
     from rich.console import Console
 
     from kdsweep.report.sources.address import Address
-    from kdsweep.sweep.rerun.rerun import rerun as train_again
+    from kdsweep.sweeps.rerun.rerun import rerun as train_again
 
     address = Address(uri, experiment)
     with user_errors():
@@ -219,6 +236,9 @@ def convert_weights(
         typer.echo(f"# {note}")
 
 
+app.command()(work_commands.work)
+app.command()(work_commands.attach)
+app.command()(work_commands.status)
 # After the commands of a sweep, those of a trained network.
 app.command()(predict.predict)
 app.command()(deploy_commands.export)

@@ -131,7 +131,7 @@ def quantize(
 
 
 def _aware(classifier: "Classifier", epochs: int, address: "Address") -> "Classifier":
-    from kdsweep.sweep.qat.train import train_aware
+    from kdsweep.sweeps.qat.train import train_aware
 
     return train_aware(classifier, epochs, address)
 

@@ -15,13 +15,17 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from kdsweep.builders.own_source import forget_edited_modules
 from kdsweep.cli.hydra_errors import refusals_in_sentences, switch_error, switch_faults
 from kdsweep.common.conf import CONF
+from kdsweep.common.garbage import leave_rest_to_system
 from kdsweep.common.passwords import redact_argument, redact_text
+from kdsweep.config.offered_parts import OfferedConfigs
 from kdsweep.config.register import register
 from kdsweep.config.schema import EXECUTION_WHITELIST
 from kdsweep.errors import UserError
-from kdsweep.sweep.grid_sweeper import GridSweeper
+from kdsweep.sweeps.cluster_launchers import RayLockstepLauncher, SlurmLockstepLauncher
+from kdsweep.sweeps.grid_sweeper import GridSweeper
 
 # Signals that end a sweep in an orderly way. Windows has no SIGHUP.
 ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -32,11 +36,11 @@ register()
 @hydra.main(config_path=str(CONF), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def train(cfg: DictConfig) -> float:
     """One job under a stock launcher (basic, joblib, ...). The lockstep launcher never calls it."""
-    from kdsweep.sweep.launcher import log_launch
+    from kdsweep.sweeps.launcher import log_launch
 
     if HydraConfig.get().mode == RunMode.RUN:  # in a sweep the launcher has logged the job
         log_launch("1 run")
-    from kdsweep.sweep.single_job import train_one
+    from kdsweep.sweeps.single_job import train_one
     from kdsweep.tracking.disk import report_disk_full
 
     if cfg.debug:
@@ -48,23 +52,15 @@ def train(cfg: DictConfig) -> float:
 def main() -> None:
     """What train.py and `kdsweep train` run."""
     sys.excepthook = _print_error
+    leave_rest_to_system()
     if not sys.stderr.isatty():  # libraries' bars would fill a log; `common.pacing` has lines
         os.environ.setdefault("TQDM_DISABLE", "1")
     signal.signal(signal.SIGTERM, _terminate)
-    sys.argv[1:] = [redact_argument(word) for word in sys.argv[1:]]
     # Of a terminal that closes, as at the end of an ssh session; nohup has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
-    Plugins.instance().register(GridSweeper)  # Hydra finds plugins by entry points only
-    if faults := switch_faults(sys.argv[1:]):
-        sys.exit("\n".join(faults))
-    if "${" in os.getcwd():
-        sys.exit(
-            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
-        )
     try:
-        with refusals_in_sentences():
-            train()
+        run()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; the same command with resume=true resumes the sweep\n")
         sys.exit(130)
@@ -76,6 +72,32 @@ def main() -> None:
         if (sentence := switch_error(error)) is None or _shows_tracebacks():
             raise
         sys.exit(sentence)
+
+
+def prepare() -> None:
+    """Before a config is composed: Hydra's plugins, and the user's modules as they are now."""
+    plugins = (GridSweeper, SlurmLockstepLauncher, RayLockstepLauncher, OfferedConfigs)
+    for plugin in plugins:  # Hydra finds plugins by entry points only
+        Plugins.instance().register(plugin)
+    forget_edited_modules()
+
+
+def run() -> None:
+    """Train what the words of `sys.argv` name, in this process.
+
+    Raises SystemExit with a sentence for switches that no command has, and whatever ends a sweep.
+    """
+    prepare()
+    words = ["hydra.launcher.detach=true" if word == "--detach" else word for word in sys.argv[1:]]
+    sys.argv[1:] = [redact_argument(word) for word in words]
+    if faults := switch_faults(sys.argv[1:]):
+        sys.exit("\n".join(faults))
+    if "${" in os.getcwd():
+        sys.exit(
+            f"the current folder must have no ${{ in its path, got {os.getcwd()}: Hydra reads it"
+        )
+    with refusals_in_sentences():
+        train()
 
 
 def _terminate(number: int, frame: object) -> None:

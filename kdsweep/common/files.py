@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ def write_json_atomic(path: Path, obj: object) -> None:
     write_text_atomic(path, json.dumps(without_nan(obj), indent=2, allow_nan=False) + "\n")
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step. Raises OSError if it cannot be written."""
-    with atomic_write(path) as draft:
+def write_text_atomic(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write ``text`` to ``path`` in one step. Raises OSError if it cannot be written.
+
+    ``durable``: as for `atomic_write`.
+    """
+    with atomic_write(path, durable=durable) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
@@ -71,26 +74,39 @@ def can_be_made(folder: Path) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """A draft to write to, which replaces ``path`` in one step once it is on the disk."""
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A draft to write to, which replaces ``path`` in one step once it is on the disk.
+
+    Without ``durable`` it is not waited for the disk: a power cut may leave an empty file.
+    """
     # Two threads (training, uploading) may write the same file: each needs its own draft.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:  # of a write has no file name, which identifies the disk
         error.filename = error.filename or str(path)
         raise
     finally:
         draft.unlink(missing_ok=True)
-    if os.name == "posix":  # Windows cannot open a folder
+    if durable and os.name == "posix":  # Windows cannot open a folder
         handle = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(handle)  # this puts the new *name* on the disk
         finally:
             os.close(handle)
+
+
+def look_anew(folder: Path) -> None:
+    """See the files that another host has just written to a folder of a network file system.
+
+    Its client remembers for a while which files are not there; opening a folder has it ask again.
+    """
+    with suppress(OSError), os.scandir(folder):
+        pass
 
 
 def drop_drafts(folder: Path, older_than: float = 0.0) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 MASK = "***"
 VARIABLE = "KDSWEEP_ADDRESSES"  # hidden address -> address, as JSON: also for child processes
-WITHOUT_PASSWORD = ("http://", "https://", "sqlite", "/", ".")  # if `redact_text` finds none
+# Addresses that have none if `redact_text` finds none.
+WITHOUT_PASSWORD = ("http://", "https://", "sqlite", "journal:", "/", ".")
 TRACKING = ("tracking.uri", "tracking.artifacts")
 KEYS = (*TRACKING, "hydra.sweeper.storage")  # their values are addresses
 

@@ -28,7 +28,10 @@ class MixedLabels(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step of a stream, the same for the teacher and every student of a cohort."""
+    """One step of a stream, the same for the teacher and every student of a cohort.
+
+    With several devices the images, of both views, are those of the own rows of this process.
+    """
 
     images: Tensor  # (B, channels, H, W) float32, normalised
     labels: Tensor  # (B,) int64

@@ -13,6 +13,7 @@ CONTROL = (
     "tracking",
     "deploy",
     "cache",
+    "allow",
     "resume",
     "dry_run",
     "debug",
@@ -106,8 +107,8 @@ def is_kdsweep_search(config: DictConfig) -> bool:
 
 
 def is_lockstep(config: DictConfig) -> bool:
-    """Whether one process trains all runs of a sweep."""
-    return str(config.hydra.launcher._target_).endswith(".LockstepLauncher")
+    """Whether one process has all runs of a sweep, wherever they are trained."""
+    return str(config.hydra.launcher._target_).endswith("LockstepLauncher")
 
 
 def is_sweep_dir_given(config: DictConfig) -> bool:

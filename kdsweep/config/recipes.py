@@ -1,16 +1,18 @@
 """The configs of the runs that belong to a run: its teachers, its online teacher, peers, stages."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from kdsweep.config.run_config import ResolvedPeer, RunConfig
-from kdsweep.config.schema import StudentConfig
+from kdsweep.config.schema import BY_NAME, StudentConfig
 
 LOGITS = "fp32"  # the default of teacher.logits
 NO_TEACHER: dict[str, Any] = {
     "name": "none",
     "model": None,
     "checkpoint": None,
+    "start": None,
+    "start_match": BY_NAME,
     "precision": None,
     "memory_format": "auto",
     "logits": LOGITS,
@@ -66,7 +68,13 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
     return replace(
         config,
         dataset=replace(data, limit=None, per_class=None, train_fraction=1.0, augment=augment),
-        student=StudentConfig(teacher.name, teacher.model or {}, teacher.features),
+        student=StudentConfig(
+            name=teacher.name,
+            model=teacher.model or {},
+            features=teacher.features,
+            start=teacher.start,
+            start_match=teacher.start_match,
+        ),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),
         extra_keys=_extra_keys(config, "trainer", "hard"),
@@ -114,16 +122,13 @@ def peer_recipes(config: RunConfig) -> dict[str, RunConfig]:
     """
     teacher = config.teacher
     own = config.student
-    everyone = {
-        PRIMARY_STUDENT: ResolvedPeer(own.name, own.model, own.features, own.checkpoint),
-        **teacher.peers,
-    }
+    everyone = {PRIMARY_STUDENT: ResolvedPeer(**vars(own)), **teacher.peers}
     return {
         name: replace(
             config,
             member_name=name,
             extra_keys=_extra_keys(config),
-            student=StudentConfig(peer.name, peer.model, peer.features, peer.checkpoint),
+            student=StudentConfig(**{one.name: getattr(peer, one.name) for one in fields(own)}),
             loss=peer.loss,
             teacher=replace(
                 teacher, peers={k: other for k, other in everyone.items() if k != name}

@@ -13,6 +13,8 @@ Node = TypeVar("Node")
 type_hints = cache(get_type_hints)  # evaluating them takes longer than all the rest
 
 MEMBER_NAME = "beside"  # the key of `member_name` in plain values, which are hashed
+# What of a network is trained, `trainer.train`: weights may be used just as they are given.
+ALL, HEAD, UNTRAINED = "all", "head", "none"
 DERIVED = ("alpha_weighted", MEMBER_NAME)  # keys that follow from the config before it is resolved
 
 
@@ -38,6 +40,18 @@ class ResolvedTeacher(TeacherConfig):
     members: dict[str, "ResolvedTeacher"] = field(default_factory=dict)
     peers: dict[str, ResolvedPeer] = field(default_factory=dict)
     alpha_weighted: bool = False
+
+    @property
+    def given_by(self) -> str | None:
+        """The key of the weights that it has without training; None if it is trained."""
+        if self.checkpoint is not None:
+            return "checkpoint"
+        return "start" if self.trainer.train == UNTRAINED else None
+
+    @property
+    def given(self) -> str | None:
+        """These weights, as they are named."""
+        return {None: None, "checkpoint": self.checkpoint, "start": self.start}[self.given_by]
 
 
 @dataclass

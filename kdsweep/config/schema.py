@@ -10,8 +10,12 @@ from typing import Any
 
 from omegaconf import MISSING
 
-# What a config may call. A `_target_` outside of these is refused by Hydra.
+# What a config may call, with the modules that the user allows (allow.py).
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
+
+
+# How the tensors of a file of weights are matched with those of a network: `start_match`.
+BY_NAME, BY_POSITION = "name", "position"
 
 
 @dataclass
@@ -22,6 +26,7 @@ class AugmentConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     strong_view: int = 0
+    own: dict[str, Any] = field(default_factory=dict)  # of the user's, by name, in their order
 
 
 @dataclass
@@ -56,6 +61,11 @@ class TrainerConfig:
     threads: Any = 1  # a number, or auto
     grad_clip: float | None = None
     test_curve: bool = False
+    devices: int = 1
+    sync_batchnorm: bool = False
+    train: str = "all"
+    layer_decay: float = 1.0
+    decay_norms: bool = True
 
 
 @dataclass
@@ -75,6 +85,8 @@ class StudentConfig:
     model: dict[str, Any] = MISSING
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
+    start: str | None = None
+    start_match: str = BY_NAME
 
 
 @dataclass
@@ -86,6 +98,7 @@ class TeacherConfig:
     TeacherConfigs by name: those of an ensemble, which has no model itself. ``peers`` are
     StudentConfigs by name: those that learn with the student, and there is no trained teacher.
     ``born_again``: model, optimizer and schedule that are not given are those of the root.
+    ``start``: weights that its training starts from, ``checkpoint``: those that it has without one.
     ``online``: it is trained with its students, with epochs, batches and seed of the root.
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
     precision of its students' trainer. ``logits``: the type that its logits are rounded to.
@@ -96,6 +109,8 @@ class TeacherConfig:
     model: dict[str, Any] | None = None
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     checkpoint: str | None = None
+    start: str | None = None
+    start_match: str = BY_NAME
     precision: str | None = None
     memory_format: str = "auto"
     logits: str = "fp32"
@@ -191,6 +206,7 @@ class TrainConfig:
     seed: int = 0
     hard_weight: float | None = None
     hard: HardConfig = field(default_factory=HardConfig)
+    allow: list[str] = field(default_factory=list)
     resume: bool = False
     dry_run: bool = False
     debug: bool = False

@@ -31,7 +31,8 @@ def thread_count(value: object) -> int | None:
 def resolve_threads(config: RunConfig) -> RunConfig:
     """The config with a number in place of `auto`, for the run and in its teachers' recipes.
 
-    It is the physical cores over the processes that train at a time (`search.workers`), at least 1.
+    It is the physical cores over the processes that train at a time (`search.workers` times
+    `trainer.devices`), at least 1.
     """
     workers = config.search.workers
     return replace(
@@ -53,5 +54,6 @@ def _teacher(teacher: ResolvedTeacher, workers: int) -> ResolvedTeacher:
 
 def _trainer(trainer: TrainerConfig, workers: int) -> TrainerConfig:
     if trainer.threads == AUTO:
-        return replace(trainer, threads=max(usable_cores(physical=True) // workers, 1))
+        processes = workers * max(trainer.devices, 1)
+        return replace(trainer, threads=max(usable_cores(physical=True) // processes, 1))
     return replace(trainer, threads=thread_count(trainer.threads))

@@ -8,12 +8,14 @@ from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
 from kdsweep.config.limits import MOST, excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
-from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.run_config import ALL, HEAD, UNTRAINED, RunConfig, to_values
+from kdsweep.config.schema import BY_NAME, BY_POSITION
 from kdsweep.config.threads import AUTO, thread_count, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 LOGITS = ("fp32", "fp16")
+TRAINED = (ALL, HEAD, UNTRAINED)
 PLOTS = ("run", "sweep", "none")
 EXPORTS = ("onnx", "pt2", "safetensors")
 QUANTIZED = ("static", "dynamic", "bf16", "fp16")
@@ -35,6 +37,13 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_unless(0 <= gib < inf, "cache.gib", gib, "a number >= 0"),
         *_unless_among(PLOTS, "tracking.plots", plots),
         *_deploy_problems(values["deploy"]),
+        *_unless(
+            values["trainer"]["train"] == ALL,
+            "trainer.train",
+            values["trainer"]["train"],
+            f"{ALL}, for students are trained as a whole (teacher.trainer.train may differ)",
+        ),
+        *_start_problems("student.", values["student"]),
         *_stage_problems(values),
         *excesses(values),
         *odd_names(values),
@@ -75,6 +84,11 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    if teacher["model"] is not None:
+        found += _part_problems(prefix, teacher)
+    found += _start_problems(prefix, teacher)
+    for name, peer in teacher["peers"].items():
+        found += _start_problems(f"{prefix}peers.{name}.", peer)
     found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
@@ -92,6 +106,41 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     if PRIMARY_STUDENT in teacher["peers"]:
         found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
     return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
+
+
+def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
+    """What of a teacher is trained: a head learns the labels, alone and before its students."""
+    key, train = f"{prefix}trainer.train", teacher["trainer"]["train"]
+    found = _unless_among(TRAINED, key, train)
+    if found or train == ALL:
+        return found
+    if teacher["online"]:
+        found += _unless(False, key, train, f"{ALL} with {prefix}online=true")
+    if teacher["loss"] and train == HEAD:
+        terms = "+".join(teacher["loss"])
+        found += _unless(False, f"{prefix}loss", terms, f"empty with {key}={HEAD}")
+    if train == HEAD:
+        devices = teacher["trainer"]["devices"]
+        found += _unless(devices == 1, f"{prefix}trainer.devices", devices, f"1 with {key}={HEAD}")
+    if train == UNTRAINED and teacher["start"] is None and teacher["checkpoint"] is None:
+        found.append(f"{prefix}start must be given with {key}={UNTRAINED}, got null")
+    return found
+
+
+def _start_problems(prefix: str, node: dict[str, Any]) -> list[str]:
+    """The weights that the training of a network starts from."""
+    start, match = node["start"], node["start_match"]
+    found = _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
+    if start is None:
+        if match == BY_POSITION:
+            found.append(f"{prefix}start must be given with {prefix}start_match={match}, got null")
+        return found
+    for other, is_wrong in (
+        (f"with {prefix}checkpoint", node["checkpoint"] is not None),
+        (f"without {prefix}model", node["model"] is None),
+    ):
+        found += _unless(not is_wrong, f"{prefix}start", start, f"null {other}")
+    return found
 
 
 def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
@@ -144,12 +193,15 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
-    for key in ("epochs", "batch_size"):
+    for key in ("epochs", "batch_size", "devices"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    found += _device_problems(f"{prefix}trainer", trainer)
     found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
     found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
+    decay = trainer["layer_decay"]
+    found += _unless(0 < decay <= 1, f"{prefix}trainer.layer_decay", decay, "a number in (0, 1]")
     smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"
     found += _unless(0 <= smoothing < 1, key, smoothing, "a number in [0, 1)")
     for name, least in (("lr", "> 0"), ("weight_decay", ">= 0"), ("momentum", ">= 0")):
@@ -157,6 +209,15 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
         found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
     return found
+
+
+def _device_problems(key: str, trainer: dict[str, Any]) -> list[str]:
+    """Batches that are too small to be split: BatchNorm cannot process a single image."""
+    devices, size = trainer["devices"], trainer["batch_size"]
+    if not 1 < devices <= MOST["devices"] or size < 1:
+        return []
+    allowed = f"at least {2 * devices} with {key}.devices={devices}, two images for each"
+    return _unless(size >= 2 * devices, f"{key}.batch_size", size, allowed)
 
 
 def _thread_problems(key: str, threads: Any) -> list[str]:

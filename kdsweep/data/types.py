@@ -111,6 +111,17 @@ class Source(Protocol):
         """Identifies the content: equal content gives equal text on every machine."""
 
 
+class Augmentation(Protocol):
+    """A change of training images, drawn anew for each batch; the same for a whole cohort."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The augmented images, uint8 (B, channels, H, W) on the device of the given ones.
+
+        Random numbers are drawn from the generator, which is on the CPU, and from nothing else: a
+        batch is then the same whenever it is computed. The given images stay as they are.
+        """
+
+
 class UsesCache:
     """A source that keeps what it has computed on disk, for later commands, if it may."""
 

@@ -1,19 +1,22 @@
 """The network of a manifest: what describes it, and how it is built again, without its weights.
 
-A manifest may come from anywhere: it can only name networks, and none that loads anything.
+A manifest may come from anywhere: it can only name networks, and none that loads anything. Those of
+the user's modules must be allowed by this process (`config/allow.py`).
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from inspect import isclass, isfunction
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
-from kdsweep.builders.instantiate import instantiate_node
-from kdsweep.builders.options import find_target
+from kdsweep.builders.models import build_model
+from kdsweep.builders.targets import find_target, unknown_target
 from kdsweep.common.validation import as_typed, shown
+from kdsweep.config.allow import allowed_modules, how_to_allow_loading, is_own, own_module
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
 from kdsweep.models.components.input_normalization import EXPECTED, Normalization, adapt_input
@@ -31,9 +34,12 @@ def described(
 ) -> dict[str, Any]:
     """A config node of a network with its arguments, and without weights to download.
 
-    One that was trained with rounding is described without it.
+    One that was trained with rounding is described without it. One of the user's is given its
+    arguments when it is built, as in training.
     """
-    plain = _without_downloads(without_rounding(node))
+    plain: dict[str, Any] = _without_downloads(without_rounding(node))
+    if is_own(plain):
+        return plain
     return {**plain, "in_shape": list(in_shape), "num_classes": num_classes}
 
 
@@ -57,12 +63,12 @@ def build_module(manifest: Manifest, *, may_download: bool = False) -> nn.Module
     """
     refuse_code(manifest.model, "model", NETWORKS)
     options = manifest.model if may_download else _without_downloads(manifest.model)
-    given = {"in_shape": manifest.preprocessing.in_shape, "num_classes": len(manifest.classes)}
+    given = () if is_own(dict(options)) else ("in_shape", "num_classes")
     node = {key: value for key, value in options.items() if key not in given}
+    shape, num_classes = manifest.preprocessing.in_shape, len(manifest.classes)
+    allowed = (*MADE_OF, *(f"{module}.*" for module in allowed_modules()))
     with torch.random.fork_rng():
-        module = instantiate_node(node, "model", _allowed=MADE_OF, **given)
-    if not isinstance(module, nn.Module):
-        raise UserError(f"model must be a network, got {as_typed(node.get('_target_'))}")
+        module = build_model(node, "model", shape, num_classes, allowed)
     if manifest.expects is not None:
         mean, std = (tuple(manifest.expects[key]) for key in ("mean", "std"))
         setattr(module, EXPECTED, Normalization(mean, std))
@@ -96,8 +102,7 @@ def refuse_code(node: Any, key: str, allowed: str) -> None:
     if "_args_" in node:  # an option without a name could be one that names weights
         raise UserError(f"{key} must have options by name, got _args_={shown(node['_args_'])}")
     if "_target_" in node and not _is_allowed(node["_target_"], allowed):
-        got = as_typed(node["_target_"])
-        raise UserError(f"{key}._target_ must be {allowed}, got {got}")
+        raise UserError(_refusal(key, node["_target_"], allowed))
     for value in node.values():
         refuse_code(value, key, allowed)
 
@@ -108,6 +113,31 @@ def _is_allowed(path: object, allowed: str) -> bool:
     Modules also import what others define, and objects in them have methods: torchvision's weights
     have one that unpickles any file.
     """
+    if own_module(path) is not None:
+        return _is_part(find_target(path), allowed)
     target = find_target(path) if fnmatchcase(str(path), allowed) else None
-    is_own = fnmatchcase(f"{getattr(target, '__module__', None)}.", allowed)
-    return is_own and (isclass(target) or isfunction(target))
+    is_defined_there = fnmatchcase(f"{getattr(target, '__module__', None)}.", allowed)
+    return is_defined_there and (isclass(target) or isfunction(target))
+
+
+def _is_part(target: Any, allowed: str) -> bool:
+    """Whether a class or a function of the user's makes what a pattern allows: nothing else of
+    their modules can be called."""
+    if isfunction(target):
+        with suppress(NameError, TypeError, AttributeError):  # a type that cannot be evaluated
+            target = get_type_hints(target).get("return")
+    if allowed == NETWORKS:
+        return isclass(target) and issubclass(target, nn.Module)
+    return isclass(target) and all(hasattr(target, name) for name in ("load", "digest"))
+
+
+def _refusal(key: str, path: object, allowed: str) -> str:
+    if own_module(path) is None:
+        return f"{key}._target_ must be {allowed}, got {as_typed(path)}{how_to_allow_loading(path)}"
+    if find_target(path) is None:
+        return unknown_target(key, path)
+    kind = "an nn.Module" if allowed == NETWORKS else "a data source, with load and digest"
+    return (
+        f"{key}._target_ must be a class that is {kind}, or a function with such a return type,"
+        f" got {path}"
+    )

@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from kdsweep.builders.own_source import own_sources
+from kdsweep.common.notices import warn_once
 from kdsweep.common.text import one_line
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
@@ -45,9 +47,22 @@ def read_bundle(
         raise UserError(
             f"SOURCE must be a network of kdsweep, got {folder / CLASSIFIER}: {one_line(error)}"
         ) from error
+    _warn_of_edits(manifest, folder)
     _load_weights(module, folder / WEIGHTS, manifest)
     about = {"folder": str(folder), **manifest.run, **(source or {})}
     return Classifier(module.to(device), manifest, about, torch.device(device))
+
+
+def _warn_of_edits(manifest: Manifest, folder: Path) -> None:
+    """Warn if the code of a network of the user's is not that which was trained."""
+    recorded = manifest.run.get("sources", {})
+    for module, digest in own_sources(manifest.model).items():
+        if recorded.get(module, digest) != digest:
+            warn_once(
+                f"{module} has changed since the network in {folder} was trained, which may compute"
+                " something else now",
+                str(folder),
+            )
 
 
 def _load_weights(module: nn.Module, path: Path, manifest: Manifest) -> None:

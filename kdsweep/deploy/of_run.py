@@ -1,6 +1,7 @@
 """The manifest of a finished run: as it finishes, or later from what its folder records."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from torch import nn
 
 from kdsweep.builders.data import build_dataset
 from kdsweep.builders.models import build_network
+from kdsweep.builders.own_source import own_sources
 from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason, one_line
 from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import RunConfig, from_public, to_values
+from kdsweep.config.schema import BY_NAME
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.deploy.architecture import NETWORKS, described, expectation, refuse_code
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, write_manifest
@@ -99,7 +102,9 @@ def recorded_config(folder: Path) -> RunConfig:
         )
     try:
         found = from_public(raw(config), _derived(result))
-        refuse_code(to_values(found.dataset), "dataset", SOURCES)
+        # An augmentation is not built: it is of training images.
+        plain = replace(found.dataset, augment=replace(found.dataset.augment, own={}))
+        refuse_code(to_values(plain), "dataset", SOURCES)
         refuse_code(found.student.model, "student.model", NETWORKS)
         return found
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
@@ -123,6 +128,7 @@ def _manifest(
     weights_sha256: str | None,
     teachers: tuple[Mapping[str, Any], ...],
 ) -> Manifest:
+    sources = own_sources(config.student.model)
     # The manifest describes a network without rounding; with it, it has other metrics.
     kept = () if has_rounding(config.student.model) else EVALUATED
     return Manifest(
@@ -135,6 +141,7 @@ def _manifest(
             **about,
             "student": config.student.name,
             "dataset": config.dataset.name,
+            **({"sources": sources} if sources else {}),
             "metrics": {key: metrics[key] for key in kept if key in metrics},
         },
         teachers=teachers,
@@ -145,7 +152,9 @@ def _manifest(
 def _teacher(teacher: TeacherSpec) -> dict[str, Any]:
     name = teacher.config.name
     if teacher.run is None:
-        return {"name": name, "model": teacher.model, "weights": teacher.config.checkpoint}
+        by_position = teacher.config.given_by == "start" and teacher.config.start_match != BY_NAME
+        match = {"start_match": teacher.config.start_match} if by_position else {}
+        return {"name": name, "model": teacher.model, "weights": teacher.config.given, **match}
     return {"name": name, "fingerprint": teacher.run.fingerprint, "folder": str(teacher.run_dir)}
 
 

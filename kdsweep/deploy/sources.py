@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kdsweep.builders.checkpoints import DOWNLOADS, MLFLOW, final_weights
 from kdsweep.builders.device import resolve_device
 from kdsweep.common.text import error_reason
+from kdsweep.config.allow import also_allowed
 from kdsweep.deploy.bundle import read_bundle
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, WEIGHTS
@@ -32,6 +33,7 @@ def load(
     device: str = "cpu",
     uri: str | None = None,
     experiment: str | None = None,
+    allow: Sequence[str] = (),
 ) -> Classifier:
     """A trained network, ready for `predict`, without its data set and its teacher.
 
@@ -44,11 +46,14 @@ def load(
         uri: the MLflow store; by default MLFLOW_TRACKING_URI, else mlflow.db in this folder.
         experiment: name of the experiment of a run that only MLflow has; by default
             MLFLOW_EXPERIMENT_NAME, else kdsweep.
+        allow: modules with networks of your own, `["mynet"]`: their code runs. Those that
+            pyproject.toml allows need not be named.
 
     Raises UserError if there is no such model, or it cannot be loaded. Nothing is unpickled.
     """
-    folder = find_bundle(os.fspath(source), Address(uri, experiment).open)
-    return load_bundle(folder, device)
+    with also_allowed(allow):
+        folder = find_bundle(os.fspath(source), Address(uri, experiment).open)
+        return load_bundle(folder, device)
 
 
 def load_bundle(folder: Path, device: str = "cpu") -> Classifier:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kdsweep.builders.models import load_checkpoint
 from kdsweep.common.notices import warn_once
 from kdsweep.common.types import Output
+from kdsweep.config.schema import BY_NAME
 from kdsweep.deploy.architecture import build_module
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
@@ -116,7 +117,8 @@ def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) 
         of_student, model=entry["model"], run={"name": entry["name"]}, teachers=(), expects=None
     )
     module = build_module(manifest, may_download=True)
-    load_checkpoint(module, str(entry["weights"]), "teacher")
+    match = str(entry.get("start_match", BY_NAME))
+    load_checkpoint(module, str(entry["weights"]), "teacher", match=match)
     target = torch.device(checked_device(device))
     source = {"name": entry["name"], "folder": str(entry["weights"])}
     return Classifier(module.to(target), manifest, source, target)

@@ -15,6 +15,7 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import RunFailed
 from kdsweep.execution.cohort_watcher import CohortWatcher, watched
 from kdsweep.execution.context import TrainingContext, readable_data
+from kdsweep.execution.distributed import device_group, lost_process_named, trained_students
 from kdsweep.execution.evaluation import (
     evaluate_trained,
     measured_every_epoch,
@@ -31,10 +32,13 @@ from kdsweep.execution.target import (
 )
 from kdsweep.execution.teacher_logits import with_logit_cache
 from kdsweep.execution.teacher_store import guard_teacher, load_teacher
+from kdsweep.execution.trained_part import trained_part
 from kdsweep.runs.units import build_online_teacher, build_unit, taught
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.result import RunResult
 from kdsweep.training import checkpoint
+from kdsweep.training.checkpoint import share_state
+from kdsweep.training.device_group import DeviceGroup
 from kdsweep.training.evaluation import Split
 from kdsweep.training.latency import latency_ms
 from kdsweep.training.online_teacher import OnlineTeacher
@@ -83,9 +87,26 @@ def train_cohort(
     """
     specs = [target.spec for target in targets]
     config = specs[0].config
-    dataset, device = context.dataset(config), resolve_device(config.trainer.device)
+    dataset = context.dataset(config)
     context.forget_sources()  # the preflight has cut every data set by now
-    stream = build_stream(config, dataset, device)
+    with device_group(specs, config.cache) as devices:
+        return _train_on(devices, targets, dataset, context, resume=resume, on_epoch=on_epoch)
+
+
+def _train_on(
+    devices: DeviceGroup,
+    targets: Sequence[RunTarget],
+    dataset: Dataset,
+    context: TrainingContext,
+    *,
+    resume: bool,
+    on_epoch: EpochCallback | None,
+) -> list[RunResult]:
+    """Train a cohort in the first of the processes that do so."""
+    specs = [target.spec for target in targets]
+    config = specs[0].config
+    device = resolve_device(config.trainer.device)
+    stream = build_stream(config, dataset, device, devices.rows)
     splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
         frozen = None if online else load_teacher(specs, context)
@@ -105,22 +126,26 @@ def train_cohort(
             if own.spec.requirements.needs_teacher:
                 own.tags |= guarded
         cohort = _Cohort(groups, writer)
-        with _ended_on_error(cohort):
+        with _ended_on_error(cohort), lost_process_named(devices):
             for target, unit in zip(targets, units, strict=True):
                 _load_stage_weights(target, unit.students[0], context)
-            _start(cohort, resume)
-            with torch_state(config.trainer.threads, device):
-                splits = with_frozen_teacher(splits, teacher, test=config.trainer.test_curve)
-            fit(
-                units,
-                stream,
-                teacher=teacher,
-                splits=measured_every_epoch(splits, test_curve=config.trainer.test_curve),
-                epochs=config.trainer.epochs,
-                threads=config.trainer.threads,
-                record=EpochRecorder({w.student: w for w in cohort.writers}, context),
-                watcher=CohortWatcher([group[0] for group in groups], context),
-            )
+            with trained_part(units, stream, config, dataset, context) as (batches, view):
+                _start(cohort, resume)
+                share_state(trained_students(units, teacher), devices)
+                with torch_state(config.trainer.threads, device):
+                    splits = with_frozen_teacher(splits, teacher, test=config.trainer.test_curve)
+                measured = measured_every_epoch(splits, test_curve=config.trainer.test_curve)
+                fit(
+                    units,
+                    batches,
+                    teacher=teacher,
+                    splits=view(measured),
+                    epochs=config.trainer.epochs,
+                    threads=config.trainer.threads,
+                    record=EpochRecorder({w.student: w for w in cohort.writers}, context),
+                    watcher=CohortWatcher([group[0] for group in groups], context),
+                    group=devices,
+                )
             _prune_idle_teacher(writer, config.trainer.epochs)
             with torch_state(config.trainer.threads, device):
                 _finish(cohort, list(splits.values()), teacher, context)

@@ -21,6 +21,8 @@ class CohortWatcher:
 
     def step(self, images: int) -> None:
         self._context.progress.step(images)
+        if self._context.stop_at_step is not None:
+            self._context.stop_at_step()
 
     def epoch(self, done: int) -> None:
         accs = {

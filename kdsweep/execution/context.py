@@ -91,9 +91,10 @@ class TrainingContext:
         )
         self.sweep: SweepLocation | None = None  # known once the sweep is opened
         self.run_dirs: set[Path] = set()  # of the runs that this process has opened or uploaded
-        # Called when a student has recorded an epoch; raises SystemExit once the time of a search
-        # is over.
+        # Called when a student has recorded an epoch, and after each step; raise SystemExit once
+        # the time of a search is over, or the process has to end.
         self.stop_in_time: Callable[[], None] | None = None
+        self.stop_at_step: Callable[[], None] | None = None
         self.teachers: dict[str, Teacher | Ensemble] = {}  # loaded
         self.announced: set[str] = set()  # teachers whose accuracy has been printed
         self.guarded: dict[CohortKey, dict[str, str]] = {}  # tags of `guard_teacher`

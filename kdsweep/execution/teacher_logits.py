@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kdsweep.builders.data import evaluation_batch
 from kdsweep.builders.device import resolve_device
+from kdsweep.builders.own_source import with_sources
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.machine import cpu_model, kernel_variables
 from kdsweep.config.run_config import RunConfig, to_values
@@ -16,7 +17,7 @@ from kdsweep.data.images.kept import decoder
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
 from kdsweep.models.components.source_code import source_digest
-from kdsweep.runs.fingerprint import NUMERICS, READING
+from kdsweep.runs.fingerprint import NUMERICS, READING, augment_identity
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import taught, teacher_features
 from kdsweep.training.arithmetic import computes_bf16
@@ -48,10 +49,13 @@ def cached_teacher(
     dataset: Dataset,
     cache: DiskCache,
     name: str,
+    width: int | None = None,
 ) -> CachedTeacher | Teacher | Ensemble:
     """A teacher with a cache for its logits in the stream and on the splits of a run, if it is on.
 
-    ``how``: of the teacher, or of each member of an ensemble.
+    Args:
+        how: of the teacher, or of each member of an ensemble.
+        width: of its logits; None: one for each class.
     """
     if cache.limit <= 0:
         return teacher
@@ -60,7 +64,7 @@ def cached_teacher(
         cache,
         identity=_identity(teacher, how, config, dataset),
         stream=_stream_identity(config),
-        num_classes=dataset.num_classes,
+        num_classes=width or dataset.num_classes,
         description=(
             f"{name} on {dataset.name}, seed {config.seed}, batches of {config.trainer.batch_size}"
         ),
@@ -90,7 +94,11 @@ def _identity(
         "numerics": NUMERICS,
         # A store may hold other weights by now, trained by another machine or version.
         "teachers": [
-            {"weights": one.weights_sha256, "code": source_digest(one.network.model), **arithmetic}
+            {
+                "weights": one.weights_sha256,
+                "code": source_digest(one.network.model),
+                **with_sources(arithmetic),
+            }
             for one, arithmetic in zip(teacher.teachers, how, strict=True)
         ],
         "is_ensemble": isinstance(teacher, Ensemble),
@@ -109,7 +117,7 @@ def _stream_identity(config: RunConfig) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "batch_size": config.trainer.batch_size,
-        "augment": to_values(config.dataset.augment),
+        "augment": with_sources(augment_identity(to_values(config.dataset.augment))),
         "numpy": np.__version__,  # draws how mixup and cutmix mix
     }
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
-from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.builders.models import (
+    build_teacher_network,
+    load_checkpoint,
+    load_given_weights,
+    network_label,
+)
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.types import Batch
 from kdsweep.config.run_config import RunConfig
@@ -50,30 +55,52 @@ def load_teacher(specs: Sequence[RunSpec], context: TrainingContext) -> Teacher 
     return context.teachers[key]
 
 
+def read_teacher(specs: Sequence[RunSpec], dataset: Dataset) -> Teacher | Ensemble | None:
+    """The same teacher as `load_teacher`, in a process that need not verify it again."""
+    spec = taught(specs)
+    if spec is None or not spec.teachers:
+        return None
+    features = teacher_features(specs)
+    teachers = [_read(teacher, spec.config, features, dataset) for teacher in spec.teachers]
+    return Ensemble(teachers) if spec.config.teacher.members else teachers[0]
+
+
 def _load(
     teacher: TeacherSpec, config: RunConfig, features: Sequence[str], context: TrainingContext
 ) -> Teacher:
     target = None if teacher.run is None else RunTarget(teacher.run, teacher.run_dir)
-    weights = Path(teacher.config.checkpoint or "") if target is None else target.weights
     record = None if target is None else finished_result(target)
     if target is not None and record is None:
         raise RunFailed(f"{target.spec.name}: its training in {target.run_dir} is not complete")
-    dataset, device = context.dataset(config), resolve_device(config.trainer.device)
-    network = build_teacher_network(
-        teacher.model, teacher.config.seed, dataset, features, teacher.key
-    )
-    option = "checkpoint" if target is None else "store"
-    load_checkpoint(network.model, weights, teacher.key, option)
-    how = teacher.config
-    loaded = freeze(
-        network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm
-    )
+    dataset = context.dataset(config)
+    loaded = _read(teacher, config, features, dataset)
     if target is not None and record is not None:
         is_same = arithmetic_of(teacher) == arithmetic_in_training(target.spec.config)
         is_same &= context.dataset(target.spec.config) is dataset
         _verify(target, record, loaded if is_same else None, context)
-    _announce(teacher, loaded, weights, config, context)
+    _announce(teacher, loaded, _weights(teacher), config, context)
     return loaded
+
+
+def _read(
+    teacher: TeacherSpec, config: RunConfig, features: Sequence[str], dataset: Dataset
+) -> Teacher:
+    """A frozen teacher with its weights, from the store or from the file that is given."""
+    network = build_teacher_network(
+        teacher.model, teacher.config.seed, dataset, features, teacher.key
+    )
+    if teacher.run is None:
+        load_given_weights(network.model, teacher.config, teacher.key)
+    else:
+        load_checkpoint(network.model, _weights(teacher), teacher.key, "store")
+    how, device = teacher.config, resolve_device(config.trainer.device)
+    return freeze(network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm)
+
+
+def _weights(teacher: TeacherSpec) -> Path:
+    if teacher.run is None:
+        return Path(teacher.config.given or "")
+    return RunTarget(teacher.run, teacher.run_dir).weights
 
 
 def _announce(
@@ -96,7 +123,7 @@ def _announce(
     with torch_state(config.trainer.threads, loaded.device):
         acc = _accuracy(teacher.key, cached, split)
     member = teacher.key.rpartition("teacher.members.")[2]
-    name = teacher.config.name
+    name = network_label(teacher.config.name, teacher.model)
     label = name if member in (teacher.key, name) else f"{name} ({member})"
     context.progress.note(f"teacher {label}: {split.name} {100 * acc:.1f} %")
     if is_near_chance(acc, dataset.num_classes):

@@ -3,8 +3,9 @@
 The same list is estimated by `kdsweep estimate` and executed by the scheduler.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdsweep.execution.target import (
     RunTarget,
@@ -20,6 +21,8 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.training.checkpoint import latest_epoch
 from kdsweep.training.partition import partition
 
+TEACHING = ("teacher", "assistant")  # roles
+
 
 @dataclass(frozen=True)
 class WorkUnit:
@@ -31,6 +34,7 @@ class WorkUnit:
     """
 
     targets: tuple[RunTarget, ...]
+    place: tuple[int, int] = (1, 1)  # which cohort it is, from 1, of how many alike
 
     @property
     def role(self) -> str:
@@ -69,7 +73,11 @@ def split_finished(
 
 
 def pending(
-    targets: Sequence[RunTarget], sweep: SweepLocation | None, capacity: int | None
+    targets: Sequence[RunTarget],
+    sweep: SweepLocation | None,
+    capacity: int | None,
+    *,
+    decided: Sequence[WorkUnit] = (),
 ) -> list[WorkUnit]:
     """The work units of runs that are to be trained: missing stages first, then the runs.
 
@@ -79,19 +87,32 @@ def pending(
     Args:
         sweep: whose directory holds the stages; None for a run without a sweep.
         capacity: most runs a cohort may hold; None for no limit.
+        decided: cohorts of further runs, which stay as they are.
     """
-    stages = _missing_stages(targets, sweep)
+    further = [target for unit in decided for target in unit.targets]
+    stages = _missing_stages([*targets, *further], sweep)
     units: list[WorkUnit] = []
     for depth in sorted({len(stage.spec.stages) for stage in stages}):
         units += cohorts([s for s in stages if len(s.spec.stages) == depth], capacity)
-    units += cohorts(targets, capacity)
+    units += [*decided, *cohorts(targets, capacity)]
     ordered: list[WorkUnit] = []
     listed: set[str] = set()
     for unit in units:
         teachers = [t for t in _teachers(unit.targets, sweep) if t.spec.fingerprint not in listed]
         listed |= {teacher.spec.fingerprint for teacher in teachers}
         ordered += [*(WorkUnit((teacher,)) for teacher in teachers), unit]
-    return ordered
+    return _numbered(ordered)
+
+
+def _numbered(units: Sequence[WorkUnit]) -> list[WorkUnit]:
+    """The units with their places: cohorts are counted over the runs, and the stages of a depth."""
+    kinds = [(unit.role, unit.depth if unit.role == "stage" else 0) for unit in units]
+    counts, reached = Counter(kinds), Counter[tuple[str, int]]()
+    numbered = []
+    for unit, kind in zip(units, kinds, strict=True):
+        reached[kind] += 1
+        numbered.append(replace(unit, place=(reached[kind], counts[kind])))
+    return numbered
 
 
 def cohorts(targets: Sequence[RunTarget], capacity: int | None) -> list[WorkUnit]:

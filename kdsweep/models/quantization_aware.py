@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsweep.models.components.checks import Shape
+from kdsweep.models.components.network_factory import make_network
 
 TARGET = f"{__name__}.QuantizationAware"
 LARGEST = 127  # of a weight in int8; -128 is not used
@@ -35,7 +36,7 @@ def QuantizationAware(
     Args:
         network: a student's ``model`` as a partial.
     """
-    model = network(in_shape=in_shape, num_classes=num_classes)
+    model = make_network(network, in_shape, num_classes)
     for module in model.modules():
         if type(module) in ROUNDING:
             module.__class__ = ROUNDING[type(module)]

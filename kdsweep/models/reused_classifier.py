@@ -16,6 +16,7 @@ from kdsweep.common.classifier import classifier_of
 from kdsweep.common.validation import require
 from kdsweep.models.components.blocks import GlobalAveragePool, conv_bn_relu
 from kdsweep.models.components.checks import Shape, check_units
+from kdsweep.models.components.network_factory import make_network
 
 
 class ReusedClassifier(nn.Module):
@@ -47,7 +48,7 @@ class ReusedClassifier(nn.Module):
         check_units(channels, "channels")
         check_units(factor, "factor")
         require(factor <= channels, "factor", f"at most channels, {channels}", factor)
-        own = network["model"](in_shape=in_shape, num_classes=num_classes)
+        own = make_network(network["model"], in_shape, num_classes)
         self.network = up_to_the_last_map(own, network["features"]["embedding"])
         self.projector = projector(channels_of(self.network, in_shape), channels, factor)
         self.pool = GlobalAveragePool()

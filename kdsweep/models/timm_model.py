@@ -5,7 +5,7 @@ timm is optional (``pip install 'kdsweep[timm]'``) and imported when the first m
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kdsweep.common.text import error_reason
 from kdsweep.common.validation import import_package
@@ -31,7 +31,7 @@ def Timm(
     So features have timm's module paths (``layer3.1.conv2``) and checkpoints timm's keys. With
     ``pretrained`` it has the weights of the name's tag, and a new head for another number of
     classes. ``normalize`` is the normalisation of the images that the network expects: by default
-    that of its weights, or without weights the data set's.
+    that of its weights, or without weights the data set's; ``weights`` is that of the name's tag.
 
     Raises ValueError without timm, for unknown names, unavailable weights, and images of a shape
     that the network does not support.
@@ -52,19 +52,47 @@ def Timm(
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:
-        raise ValueError(
-            f"the weights of {name} could not be downloaded ({error_reason(error)}): "
-            "check the connection, or put the file into Hugging Face's cache by hand"
-        ) from error
+        raise ValueError(not_downloaded_message(name, error)) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     check_forward(model, name, in_shape)
-    of_weights = Normalization(tuple(source.mean), tuple(source.std)) if pretrained else None
-    set_expected(model, normalize, in_shape, of_weights)
+    of_library = normalization(name)
+    set_expected(model, normalize, in_shape, of_library if pretrained else None, of_library)
     move_class_here(model)
     if hasattr(model, "set_distilled_training"):
         model.register_forward_hook(logits_of_class_head)
     return model
+
+
+def download(name: str) -> dict[str, Tensor]:
+    """The tensors of the weights of this name, with their own head. Raises ValueError."""
+    try:
+        model: nn.Module = import_package("timm", "timm").create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(not_downloaded_message(name, error)) from error
+    return {key: tensor.clone() for key, tensor in model.state_dict().items()}  # some are shared
+
+
+def not_downloaded_message(name: str, error: Exception) -> str:
+    return (
+        f"the weights of {name} could not be downloaded ({error_reason(error)}): "
+        "check the connection, or put the file into Hugging Face's cache by hand"
+    )
+
+
+def has_weights(name: str) -> bool:
+    """Whether timm is there and has weights of this name."""
+    try:
+        timm = import_package("timm", "timm")
+    except ValueError:
+        return False
+    return bool(timm.is_model_pretrained(name))
+
+
+def normalization(name: str) -> Normalization | None:
+    """That of the images on which the weights of this name were trained; None without weights."""
+    source = import_package("timm", "timm").models.get_pretrained_cfg(name)
+    return None if source is None else Normalization(tuple(source.mean), tuple(source.std))
 
 
 def logits_of_class_head(model: nn.Module, images: object, logits: object) -> object:

@@ -5,7 +5,7 @@ torchvision takes over a second to import, so it is imported when the first one 
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kdsweep.common.validation import check_option
 from kdsweep.models.components.checks import Shape, check_task
@@ -31,7 +31,8 @@ def Torchvision(
     keys. ``weights`` is null or a name from torchvision, such as ``DEFAULT`` or ``IMAGENET1K_V1``;
     a head for another number of classes is then replaced. Without weights the first convolution has
     the channels of ``in_shape``. ``normalize`` is the normalisation of the images that the network
-    expects: by default that of its weights, or without weights the data set's.
+    expects: by default that of its weights, or without weights the data set's; ``weights`` is that
+    of torchvision's.
 
     Raises ValueError for unknown names, unavailable weights, and images of a shape that the network
     does not support.
@@ -40,16 +41,54 @@ def Torchvision(
 
     check_task(in_shape, num_classes)
     check_name(name, torchvision.models.list_models(module=torchvision.models), "torchvision")
-    of_weights = None
     if weights is None:
         model = untrained(name, in_shape, num_classes)
     else:
         model = pretrained(name, in_shape, num_classes, weights)
-        preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
-        of_weights = Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
     check_forward(model, name, in_shape)
-    set_expected(model, normalize, in_shape, of_weights)
+    of_library = normalization(name, weights or "DEFAULT")
+    set_expected(model, normalize, in_shape, of_library if weights else None, of_library)
     return model
+
+
+def normalization(name: str, weights: str) -> Normalization:
+    """That of the images on which weights of this name were trained."""
+    import torchvision
+
+    preprocessing = torchvision.models.get_model_weights(name)[weights].transforms()
+    return Normalization(tuple(preprocessing.mean), tuple(preprocessing.std))
+
+
+def full_name(weights: str, name: str | None) -> str | None:
+    """`ResNet18_Weights.IMAGENET1K_V1` for weights of torchvision; None if there are none.
+
+    Args:
+        weights: that name, or `IMAGENET1K_V1` or `DEFAULT` of the network called ``name``.
+    """
+    import torchvision
+
+    try:
+        if name is None or "." in weights:
+            return str(torchvision.models.get_weight(weights))
+        return str(torchvision.models.get_model_weights(name)[weights])
+    except (ValueError, KeyError, TypeError):  # the latter for the name of a function, `resnet18.`
+        return None
+
+
+def download(weights: str) -> dict[str, Tensor]:
+    """The tensors of the weights with this full name. Raises ValueError if that fails."""
+    import torchvision
+
+    try:
+        found: dict[str, Tensor] = torchvision.models.get_weight(weights).get_state_dict(
+            progress=False, check_hash=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"the weights {weights} could not be downloaded ({error}): "
+            "check the connection, or put the file into torch's hub folder by hand"
+        ) from error
+    return found
 
 
 def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:

@@ -61,15 +61,17 @@ def publish(report: Report, store: MLflowStore, parent: str) -> str:
         above = tags.get(PARENT, parent)
         if run_id in wanted and above != parent:
             wanted[above] = wanted[run_id]
-    for run_id, tags in wanted.items():
-        if run_id not in known:
-            continue
-        before = known[run_id]
-        if changed := {key: value for key, value in tags.items() if before.get(key) != value}:
-            store.set_tags(run_id, changed)
-        if VERDICT in before and RANK in tags and VERDICT not in tags:  # it holds no longer
-            store.drop_tags(run_id, [VERDICT])
+    with store.one_commit():
+        for run_id in [one for one in wanted if one in known]:
+            _change_tags(store, run_id, known[run_id], wanted[run_id])
     return save_views(store, str(run.info.experiment_id), parent, report.collection.rows)
+
+
+def _change_tags(store: MLflowStore, run_id: str, before: Tags, wanted: Tags) -> None:
+    if changed := {key: value for key, value in wanted.items() if before.get(key) != value}:
+        store.set_tags(run_id, changed)
+    if VERDICT in before and RANK in wanted and VERDICT not in wanted:  # it holds no longer
+        store.drop_tags(run_id, [VERDICT])
 
 
 def publish_if_possible(report: Report, source: Source) -> str | None:

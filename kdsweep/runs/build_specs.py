@@ -15,6 +15,7 @@ from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
+from kdsweep.config.allow import allow
 from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import (
@@ -26,6 +27,7 @@ from kdsweep.config.recipes import (
 )
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig, to_values
+from kdsweep.config.schema import BY_NAME
 from kdsweep.config.targets import target_errors
 from kdsweep.config.threads import resolve_threads
 from kdsweep.config.validate import validation_errors
@@ -60,8 +62,10 @@ def build_specs(
         swept: keys that the sweep varies.
         sources: the data sources of the command, if it uses them again.
 
-    Raises UserError with one message for every value that is not allowed, and the runs it is in.
+    The modules that these configs allow are those that this process allows from now on. Raises
+    UserError with one message for every value that is not allowed, and the runs it is in.
     """
+    allow(dict.fromkeys(name for cfg in configs for name in cfg.allow))
     errors = ErrorsByRun(len(jobs))
     builder = SpecBuilder(sources)
     specs: list[RunSpec] = []
@@ -104,7 +108,8 @@ class SpecBuilder:
 
     def _run(self, config: RunConfig, requirements: Requirements, cell: Cell) -> RunSpec:
         config = resolve_threads(config)
-        named = [to_values(config.dataset), config.student.checkpoint, to_values(config.teacher)]
+        own = [config.student.checkpoint, config.student.start]
+        named = [to_values(config.dataset), own, to_values(config.teacher)]
         key = json.dumps(named, sort_keys=True)
         if key not in self._digests:
             self._digests[key] = content_digests(config, self._sources)
@@ -152,7 +157,7 @@ class SpecBuilder:
                 with prefix_errors(key):
                     inner = f"{prefix}{key}."
                     run = self.related(teacher_recipe(single), digests, "teacher", prefix=inner)
-                is_trained = single.teacher.checkpoint is None
+                is_trained = single.teacher.given_by is None
                 teachers += (TeacherSpec(key, single.teacher, run if is_trained else None),)
             recipe = online_recipe(config)
             if recipe is not None:
@@ -279,4 +284,6 @@ def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[s
         computed["fold_batchnorm"] = config.fold_batchnorm
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
-    return {"model": teacher.model, "checkpoint": digests[str(config.checkpoint)], **computed}
+    if config.given_by == "start" and config.start_match != BY_NAME:
+        computed["start_match"] = config.start_match
+    return {"model": teacher.model, "checkpoint": digests[str(config.given)], **computed}

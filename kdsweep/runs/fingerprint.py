@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kdsweep.builders.own_source import with_sources
+from kdsweep.config.added_keys import without_added
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
@@ -25,7 +27,8 @@ def fingerprint(
 ) -> str:
     """16 hexadecimal digits that depend on all that decides a run's numbers.
 
-    Equal values have equal fingerprints, however they are written: `T=4` and `T=4.0`.
+    Equal values have equal fingerprints, however they are written: `T=4` and `T=4.0`. The source of
+    the user's own parts counts, too (`with_sources`).
 
     Args:
         digests: of the contents that the config only names: `dataset`, and paths of checkpoints.
@@ -38,8 +41,9 @@ def fingerprint(
     values = to_values(config)
     identity: dict[str, Any] = {key: values[key] for key in keys}
     source = {k: v for k, v in config.dataset.source.items() if k not in READING}
-    identity["dataset"] = {**values["dataset"], "source": source, "root": None}
-    identity["trainer"] = {**values["trainer"], "device": device.split(":")[0]}
+    augment = augment_identity(values["dataset"]["augment"])
+    identity["dataset"] = {**values["dataset"], "source": source, "root": None, "augment": augment}
+    identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
     identity["student"] = student_identity(values["student"], digests)
@@ -50,7 +54,14 @@ def fingerprint(
         identity["teacher"] = teacher
     if stage is not None:
         identity["begins_with"] = stage
-    return _digest(json.dumps(_canonical(identity), sort_keys=True))
+    return _digest(json.dumps(_canonical(with_sources(identity)), sort_keys=True))
+
+
+def augment_identity(augment: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an augmentation, those of the user's with their order, in which they follow."""
+    rest = {key: value for key, value in augment.items() if key != "own"}
+    # Without any, a run is the same as one before there was the key.
+    return {**rest, "own": list(augment["own"].items())} if augment["own"] else rest
 
 
 def peer_fingerprint(run: str, name: str) -> str:
@@ -59,10 +70,13 @@ def peer_fingerprint(run: str, name: str) -> str:
 
 
 def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """A student with the content of its checkpoint; its features count where a term names them."""
-    path = student["checkpoint"]
-    rest = {key: value for key, value in student.items() if key != "features"}
-    return {**rest, "checkpoint": None if path is None else digests[path]}
+    """A student with the content of its weights; its features count where a term names them."""
+    path, start = student["checkpoint"], student["start"]
+    rest = {k: v for k, v in student.items() if k not in ("features", "start", "start_match")}
+    found = {**rest, "checkpoint": None if path is None else digests[path]}
+    if start is not None:  # so that an earlier run is the same without the key
+        found |= {"start": digests[start], "start_match": student["start_match"]}
+    return found
 
 
 def _digest(text: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from kdsweep.builders.data import build_stream
+from kdsweep.builders.data import build_stream, refuse_own_augmentations
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import terms_with_teacher_features
-from kdsweep.builders.models import build_teacher_network, load_checkpoint
+from kdsweep.builders.models import build_teacher_network, load_given_weights
 from kdsweep.builders.single_images import refuse_single_images
 from kdsweep.builders.students import build_student_network
 from kdsweep.common.files import can_be_made
@@ -78,7 +78,10 @@ class _Preflight:
         steps = 1
         with errors.of():
             device = resolve_device(spec.config.trainer.device)
-            steps = build_stream(spec.config, dataset, device).steps_per_epoch
+            stream = build_stream(spec.config, dataset, device)
+            steps = stream.steps_per_epoch
+            if spec.role not in ("teacher", "assistant"):  # whose images are those of their runs
+                refuse_own_augmentations(stream, spec.config.dataset.augment)
         teachers: list[Sequence[FeatureExtractor]] = []
         with errors.of():
             teachers.append(self._networks(spec, dataset))
@@ -116,8 +119,8 @@ class _Preflight:
 
     def _network(self, teacher: TeacherSpec, spec: RunSpec, dataset: Dataset) -> FeatureExtractor:
         features = spec.requirements.teacher_features
-        checkpoint, seed = teacher.config.checkpoint, teacher.config.seed
-        identity = [teacher.model, checkpoint] if teacher.run is None else teacher.run.fingerprint
+        given, seed = teacher.config.given, teacher.config.seed
+        identity = [teacher.model, given] if teacher.run is None else teacher.run.fingerprint
         fold = teacher.config.fold_batchnorm
         key = json.dumps([identity, teacher.key, features, fold], sort_keys=True)
         if fold:
@@ -128,8 +131,8 @@ class _Preflight:
             )
             if fold:
                 refuse_unfoldable(teacher, network)
-            if checkpoint is not None:
-                load_checkpoint(network.model, Path(checkpoint), teacher.key)
+            if given is not None:
+                load_given_weights(network.model, teacher.config, teacher.key)
             if teacher.run is not None:
                 refuse_store(teacher)
                 with prefix_errors(teacher.key, trains=teacher.key):

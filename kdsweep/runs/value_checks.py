@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.builders.data import refuse_options
-from kdsweep.builders.device import resolve_device
+from kdsweep.builders.device import refuse_devices, resolve_device
 from kdsweep.builders.losses import build_objective
 from kdsweep.builders.models import refuse_model_options
 from kdsweep.builders.optimizers import refuse_optimizer
-from kdsweep.builders.options import option_errors
+from kdsweep.builders.options import first_argument, option_errors
+from kdsweep.builders.schedules import schedule_options
 from kdsweep.config.limits import MOST
 from kdsweep.config.overrides import override_values
 from kdsweep.config.recipes import peer_recipes, single_teachers, teacher_recipe
@@ -143,16 +144,21 @@ def _refuse_model(model: Any, key: str, too_large: Sequence[str]) -> None:
 def _stage_errors(config: RunConfig) -> Iterator[str]:
     """Options of the optimizers and schedules of stages."""
     for name, stage in config.stages.items():
-        for part in ("optimizer", "schedule"):
-            if node := getattr(stage, part):
-                errors = option_errors(node, part, ("params",))
-                yield from (f"stages.{name}.{error}" for error in errors)
+        errors = []
+        if stage.optimizer:
+            given = first_argument(stage.optimizer, "params")
+            errors += option_errors(stage.optimizer, "optimizer", given)
+        if stage.schedule:
+            options, given = schedule_options(stage.schedule)
+            errors += option_errors(options, "schedule", given)
+        yield from (f"stages.{name}.{error}" for error in errors)
 
 
 def _refuse_trainer(config: RunConfig) -> None:
     errors = CollectedErrors()
     with errors.of():
         resolve_device(config.trainer.device)
+        refuse_devices(config.trainer)
     with errors.of():
         refuse_optimizer(config)
     errors.raise_if_any()
@@ -164,7 +170,7 @@ def _refuse_teachers(config: RunConfig, too_large: Sequence[str]) -> None:
     for key, single in single_teachers(config).items():
         with errors.of():
             _refuse_model(single.teacher.model, f"{key}.model", too_large)
-        if single.teacher.checkpoint is None:
+        if single.teacher.given_by is None:
             recipe = _with_possible_epochs(teacher_recipe(single))
             with errors.of(), prefix_errors(key):
                 _refuse_trainer(recipe)

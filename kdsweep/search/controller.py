@@ -27,10 +27,10 @@ from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runner import TrialRunner
 from kdsweep.search.workers import is_worker, worker_processes
-from kdsweep.sweep.finalize import INTERRUPTED_SECONDS, close
-from kdsweep.sweep.hydra_jobs import HydraJobs
-from kdsweep.sweep.open_context import open_context, show_destination
-from kdsweep.sweep.record import open_sweep
+from kdsweep.sweeps.finalize import INTERRUPTED_SECONDS, close
+from kdsweep.sweeps.hydra_jobs import HydraJobs
+from kdsweep.sweeps.open_context import open_context, show_destination
+from kdsweep.sweeps.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import report_disk_full
 from kdsweep.tracking.mlflow.store import Status

@@ -7,7 +7,7 @@ from rich.console import Console
 from kdsweep.execution.worklist import cohorts, pending
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.run_cache import RunCache
-from kdsweep.sweep.estimate.probing import print_estimate
+from kdsweep.sweeps.estimate.probing import print_estimate
 from kdsweep.tracking.printing import print_line
 
 

@@ -27,7 +27,7 @@ HEARTBEAT_SECONDS = 30.0
 
 def enqueue(study: SearchStudy, n_trials: int, folder: Path) -> None:
     """Add waiting trials until the study has `n_trials`."""
-    with exclusive_lock(study.engine, folder):
+    with exclusive_lock(study.storage, folder):
         for _ in range(len(study.trials), n_trials):
             study.add_trial(create_trial(state=TrialState.WAITING))
 
@@ -38,7 +38,7 @@ def claim(study: SearchStudy, n_trials: int, block: int, folder: Path) -> list[i
     Blocks are fixed ranges of trial numbers, so that a search that was killed resumes the very
     batch it was at: its suggestions then do not depend on interruptions.
     """
-    with exclusive_lock(study.engine, folder):
+    with exclusive_lock(study.storage, folder):
         trials = study.get_trials(deepcopy=False)[:n_trials]
         free = [trial for trial in trials if _is_free(trial)]
         if not free:

@@ -12,7 +12,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,7 +20,12 @@ from kdsweep.config.schema import SearchConfig
 from kdsweep.search.space import Space
 from kdsweep.tracking.metadata import TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
-from kdsweep.tracking.mlflow.run_sync import PRUNED_TAG, close_run, ensure_run
+from kdsweep.tracking.mlflow.run_sync import (
+    PRUNED_TAG,
+    close_run,
+    ensure_run,
+    no_other_uploads,
+)
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult
@@ -141,7 +145,7 @@ class SearchLogger:
 
     def _sync_search(self, store: MLflowStore) -> None:
         if self.parent_id is not None:
-            with FileLock(self.folder / ".mlflow.lock"):  # or two controllers log a step twice
+            with no_other_uploads(self.folder):  # or two controllers log a step twice
                 trial_sync.sync_search(self.folder, store, self.parent_id)
 
     def _upload(self, work: Callable[[MLflowStore], object]) -> None:

@@ -18,10 +18,12 @@ from hydra_plugins.hydra_optuna_sweeper._impl import (
 )
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Engine
+
+from kdsweep.search.storage import StudyStorage
 
 
 def distribution_of(override: Override) -> BaseDistribution:
@@ -44,16 +46,21 @@ class SearchStudy(optuna.Study):
 
     learning = False  # whether the trials are read by a sampler
 
-    @property
-    def engine(self) -> Engine:
-        """The engine of the study's database."""
-        storage: Any = self._storage
-        engine: Engine = storage._backend.engine
-        return engine
+    def __init__(
+        self,
+        name: str,
+        opened: BaseStorage,
+        storage: StudyStorage,
+        *,
+        pruner: BasePruner | None = None,
+    ) -> None:
+        """A study that is in a storage, which was opened as Optuna's."""
+        super().__init__(name, opened, pruner=pruner)
+        self.storage = storage
 
     def close(self) -> None:
-        """Close the connections to the database."""
-        self.engine.dispose()
+        """Close the connections to the storage."""
+        self.storage.close()
 
     @contextmanager
     def learning_from_failures(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from optuna.pruners import BasePruner
 
+from kdsweep.builders.own_source import own_sources
+from kdsweep.config.run_config import to_values
 from kdsweep.config.schema import SearchConfig
 from kdsweep.runs.fingerprint import NUMERICS
 from kdsweep.runs.spec import RunSpec
@@ -15,7 +17,7 @@ from kdsweep.search import study_name
 from kdsweep.search.sampling import make_pruner
 from kdsweep.search.space import Space, grid_size, parse, searched_keys
 from kdsweep.search.study import SETTINGS
-from kdsweep.search.timeout import parse_duration
+from kdsweep.search.timeout import parse_timeout
 from kdsweep.search.validation import (
     directions_of,
     refuse_combinations,
@@ -68,7 +70,10 @@ class SearchPlan:
         Any of its runs has the digests of the files that the config only names.
         """
         dataset, *checkpoints = run.digests.values()
+        sources = own_sources(to_values(run.config))
+        own = {"source of your modules": sources} if sources else {}
         return {
+            **own,
             "numerics": NUMERICS,
             "content of dataset": dataset,
             "content of checkpoints": sorted(checkpoints),
@@ -105,5 +110,5 @@ def make_search_plan(context: HydraContext, config: DictConfig) -> SearchPlan:
         pruner=pruner,
         block_size=config.hydra.sweeper.n_jobs,
         n_trials=int(min(n_trials, grid_size(space))) if is_grid else n_trials,
-        timeout=parse_duration(options.timeout),
+        timeout=parse_timeout(options.timeout),
     )

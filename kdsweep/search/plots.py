@@ -24,7 +24,7 @@ from kdsweep.common.files import write_text_atomic
 from kdsweep.common.text import format_number
 from kdsweep.plotting.drawing import DPI, save_figure, warn_on_failure
 from kdsweep.search.space import Space
-from kdsweep.sweep.record import PLOTS
+from kdsweep.sweeps.record import PLOTS
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis

@@ -14,8 +14,8 @@ from rich.table import Table
 from kdsweep.common.text import format_number
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import PAGE
-from kdsweep.sweep.callbacks import show_mlflow_page
-from kdsweep.sweep.record import PLOTS
+from kdsweep.sweeps.callbacks import show_mlflow_page
+from kdsweep.sweeps.record import PLOTS
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.printing import print_line, print_table
 from kdsweep.tracking.result import RunResult

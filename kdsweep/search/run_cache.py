@@ -15,16 +15,17 @@ from kdsweep.config.copying import without_hydra
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
-from kdsweep.execution.scheduler import refuse_without_validation, train
+from kdsweep.execution.scheduler import refuse_without_validation
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.space import Space
-from kdsweep.sweep.hydra_jobs import HydraJobs
+from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 from kdsweep.tracking.result import RunResult
+from kdsweep.work.training import train
 
 
 class TrialRun(NamedTuple):

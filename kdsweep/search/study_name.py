@@ -10,6 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.nested import leaves
+from kdsweep.config.added_keys import without_added_below
 from kdsweep.config.copying import without_hydra
 from kdsweep.config.interpolation import interpolates
 from kdsweep.config.overrides import CONTROL
@@ -64,6 +65,9 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     assert isinstance(values, dict)
     for key in (*CONTROL, *space.keys, *ADDED, "seed"):
         _drop(values, key)
+    if not values["dataset"]["augment"]["own"]:  # names do not depend on a key that was added later
+        _drop(values, "dataset.augment.own")
+    values = without_added_below(values)
     below = tuple(f"{key}." for key in space.keys)
     fixed = fixed_keys(space.fixed).items()
     return values | {key: value for key, value in fixed if key.startswith(below)}

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from kdsweep.common.text import counted
 
 if TYPE_CHECKING:
-    from kdsweep.sweep.launcher import LockstepLauncher
+    from kdsweep.sweeps.launcher import LockstepLauncher
 
 
 @dataclass
@@ -65,22 +65,23 @@ class SearchSweeper(Sweeper):
     ) -> None:
         from kdsweep.errors import UserError
         from kdsweep.search.plan import make_search_plan
-        from kdsweep.sweep.launcher import LockstepLauncher
+        from kdsweep.sweeps.launcher import LockstepLauncher
 
+        if not str(config.hydra.launcher._target_).endswith(".LockstepLauncher"):
+            raise UserError(  # one for a cluster is another one as well
+                "hydra/launcher must be lockstep in a search, got another one;"
+                " hydra/sweeper=optuna searches with any launcher"
+            )
         self.plan = make_search_plan(hydra_context, config)
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
-        if not isinstance(launcher, LockstepLauncher):
-            raise UserError(
-                "hydra/launcher must be lockstep in a search, got another one;"
-                " hydra/sweeper=optuna searches with any launcher"
-            )
+        assert isinstance(launcher, LockstepLauncher)
         self.jobs = launcher.jobs
         self.jobs.move_to(self.plan.folder)
 
     def sweep(self, arguments: list[str]) -> None:
-        from kdsweep.sweep.launcher import log_launch
+        from kdsweep.sweeps.launcher import log_launch
 
         self.jobs.set_up_logging()
         log_launch(f"a search of {counted(self.plan.n_trials, 'trial')}")

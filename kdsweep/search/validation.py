@@ -1,6 +1,6 @@
 """Configs that no search can run, each refused with one message before anything is created.
 
-What depends on the study's storage is refused in `kdsweep.search.study`, a space without values in
+What is in the study's storage is refused in `kdsweep.search.study`, a space without values in
 `kdsweep.search.space`, one without effect in `kdsweep.search.study_name`.
 """
 
@@ -20,8 +20,8 @@ from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.search.sampling import make_sampler
 from kdsweep.search.space import Space, fixed_keys
 from kdsweep.search.space_text import dimension_text
-from kdsweep.search.study import engine_of
-from kdsweep.search.timeout import parse_duration
+from kdsweep.search.storage import storage_at
+from kdsweep.search.timeout import parse_timeout
 
 # Keys of result.json, and their directions. Nothing of the test set: what is selected by it cannot
 # be measured on it.
@@ -95,6 +95,7 @@ CHECKS = (
 UNSUPPORTED_KEYS = (
     ("seed", 0, "its seeds are search.seeds"),
     ("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
+    ("hydra.launcher.workers", 1, "search.workers starts more processes"),
     ("hydra.sweeper.study_name", None, "its study is search.name"),
     ("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
     ("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
@@ -109,7 +110,7 @@ def refuse_values(config: DictConfig) -> None:
         if not holds(value):
             errors.messages.append(f"{key} must be {allowed}, got {_as_yaml(value)}")
     with errors.of():
-        parse_duration(config.search.timeout)
+        parse_timeout(config.search.timeout)
     given = fixed_keys([*config.hydra.overrides.hydra, *config.hydra.overrides.task])
     for key, default, instead in UNSUPPORTED_KEYS:
         value = OmegaConf.select(config, key)
@@ -121,7 +122,7 @@ def refuse_values(config: DictConfig) -> None:
         _refuse_objectives(config)
     errors.raise_if_any()
     _refuse_finalists(config)
-    engine_of(str(config.hydra.sweeper.storage)).dispose()
+    storage_at(str(config.hydra.sweeper.storage)).close()
 
 
 def _refuse_finalists(config: DictConfig) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kdsweep.common import pacing
 from kdsweep.common.pacing import Clock, LinePacer, watched
@@ -137,10 +137,10 @@ class Progress:
         what = "waiting for MLflow"
         if self._bars is None:
             if not self._is_waiting and seconds >= 1:
-                self.note(f"{what}, {seconds:.0f} s at most")
+                self.line(f"{what}, {seconds:.0f} s at most")
                 self._pacer.restart()
             elif self._pacer.is_overdue():
-                self.note(f"{what}: {pending} to upload, {seconds:.0f} s at most")
+                self.line(f"{what}: {pending} to upload, {seconds:.0f} s at most")
             self._is_waiting = True
             return
         if self._stage_bar is None or not self._is_waiting:
@@ -154,9 +154,39 @@ class Progress:
         self._bars.update(self._stage_bar, completed=self._wait_seconds - seconds, best=left)
         self._redraw(force=False)
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """How far the teacher or cohort in training is; empty before there is one."""
+        pace, accs = self._pace, self._val_accs
+        if self._stage is None:
+            return {}
+        best = max(accs.items(), key=lambda entry: entry[1], default=None)
+        return {
+            "epoch": pace.done,
+            "epochs": pace.epochs,
+            "fraction": pace.fraction,
+            "images_per_second": pace.images_per_second,
+            "seconds_left": pace.seconds_left,
+            "best": best,
+        }
+
+    @property
+    def seconds_of_epoch_left(self) -> float | None:
+        """To the end of the epoch in training; None between epochs, and before the first step."""
+        return self._pace.seconds_of_epoch_left
+
     def note(self, line: str) -> None:
         """A line that stays, above the bars; it is never wrapped or cut."""
+        self.line(line)
+
+    def line(self, line: str) -> None:
+        """A line about how far the training is, which another display would show in its own way."""
         print_line(self.console, line)
+
+    @property
+    def bars(self) -> "Bars | None":
+        """The bars of a terminal; None elsewhere."""
+        return self._bars
 
     def warning(self, text: str) -> None:
         """A note of what may be wrong."""
@@ -175,7 +205,7 @@ class Progress:
         self._pace, self._val_accs = Pace(epochs, self._clock), {}
         self._began = self._clock()
         if self._bars is None:
-            self.note(f"{stage}: {counted(epochs, 'epoch')}")
+            self.line(f"{stage}: {counted(epochs, 'epoch')}")
             self._late_line = None
             self._pacer.restart()
             return
@@ -198,7 +228,7 @@ class Progress:
         seconds = self._clock() - self._began
         if self._bars is None or not self._students:
             best = f", best {self._best}" if self._best and self._students else ""
-            self.note(f"{self._stage}: done in {seconds:.1f} s{best}")
+            self.line(f"{self._stage}: done in {seconds:.1f} s{best}")
         self._finished_runs += self._students
         if self._students:
             self._trained_runs += self._students * self._pace.trained_fraction
@@ -210,10 +240,10 @@ class Progress:
         if self._bars is not None or self._stage is None:
             return
         if self._late_line is not None and self._pacer.is_due():
-            self.note(self._late_line)
+            self.line(self._late_line)
             self._late_line = None
         elif self._pacer.is_overdue():
-            self.note(self._line())
+            self.line(self._line())
 
     def _line(self) -> str:
         return f"{self._stage}: {', '.join(self._state())}"
@@ -221,7 +251,7 @@ class Progress:
     def _note_in_log(self, line: str) -> None:
         """A line that a terminal, with its bars, does without."""
         if self._bars is None:
-            self.note(line)
+            self.line(line)
 
     def _state(self) -> Iterator[str]:
         """How far the teacher or cohort is, in parts of a line."""

@@ -42,6 +42,12 @@ class Pace:
         return self._images / max(self._of_images, 1) if self.in_epoch else 0.0
 
     @property
+    def seconds_of_epoch_left(self) -> float | None:
+        """Of training, without evaluation; None between epochs, and before the first step."""
+        rate = self.images_per_second if self.in_epoch else None
+        return None if rate is None else (self._of_images - self._images) / rate
+
+    @property
     def images_per_second(self) -> float | None:
         """Of training in the latest epoch, without its evaluation; None before its first step."""
         seconds = self._last_step - self._epoch_began

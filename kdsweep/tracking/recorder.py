@@ -28,6 +28,8 @@ OTHER_FILES = ("config_yaml", "overrides")  # what run.json does not have of `Ru
 TENSORBOARD = "tensorboard"  # folder of a run for its metrics as event files
 # What happens to a run within so many seconds is one upload; MLflow's pages load charts less often.
 UPLOAD_SECONDS = 5.0
+# A run that ends within so many seconds is one upload in all.
+FIRST_SECONDS = 15.0
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Recorder:
             # Points of epochs that are trained again are replaced.
             self._events = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=resume_epoch)
         # A caller that waits for the MLflow run is not kept waiting.
-        self._upload_within(UPLOAD_SECONDS if on_open is None else 0)
+        self._upload_within(FIRST_SECONDS if on_open is None else 0)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics, or those on the test set under the last epoch's number."""
@@ -135,7 +137,7 @@ class Recorder:
             self._events.flush()
         if self.store is not None:
             self._pending_rows.append(row)
-        self._upload_within(UPLOAD_SECONDS)
+        self._upload_within(FIRST_SECONDS if self._run is None else UPLOAD_SECONDS)
 
     def log(self, line: str) -> None:
         """Add a line to train.log, with the time of day."""
@@ -171,13 +173,19 @@ class Recorder:
         """Upload all that is written and not uploaded; after an outage, all that MLflow lacks."""
         if (store := self.store) is None or not self._is_current():
             return
+        with run_sync.no_other_uploads(self.folder):
+            self._upload_to(store)
+
+    def _upload_to(self, store: MLflowStore) -> None:
         is_first = self._run is None
         if self._upload_key in self.uploads.pending_runs:
             self._upload_missing(store)
         else:
             result = self._result  # before the rows: only then these are all of them
             rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
-            run = self._run or self._open_run(store, result)
+            run = self._run or run_sync.open_run(
+                store, self.folder / run_dir.RUN, may_exist=self._is_restart, ended=result
+            )
             self._run = run
             run_sync.upload(
                 store,
@@ -190,23 +198,6 @@ class Recorder:
             )
         if is_first and self._on_open is not None and self.run_id is not None:
             self._on_open(self.run_id)
-
-    def _open_run(self, store: MLflowStore, result: RunResult | None) -> RunState:
-        """Create the MLflow run (its id goes to run.json), or reopen that of an earlier attempt."""
-        run, is_new = run_sync.find_or_create(
-            store,
-            self.folder / run_dir.RUN,
-            may_exist=self._is_restart,
-            ended=result,
-        )
-        if not is_new:
-            run.points = store.points(run.run_id, run.latest)
-            if result is None:
-                store.reopen(run.run_id)
-                for key in run.tags.keys() & run_sync.ENDED_TAGS:
-                    store.client.delete_tag(run.run_id, key)
-                    del run.tags[key]
-        return run
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""

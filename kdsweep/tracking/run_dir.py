@@ -73,6 +73,23 @@ def read_rows(folder: Path) -> list[Row]:
     return [row for row in map(_row, path.read_bytes().split(b"\n")) if row is not None]
 
 
+def read_new_rows(folder: Path, position: int) -> tuple[list[Row], int]:
+    """The rows of metrics.jsonl from a position in the file on, and the position of what follows.
+
+    A line that another process is still writing follows. A file that is shorter by now, because
+    its run was started again, is read from its beginning.
+    """
+    try:
+        with (folder / METRICS).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(position if position <= size else 0)
+            *lines, rest = file.read().split(b"\n")
+            end = file.tell() - len(rest)
+    except FileNotFoundError:
+        return [], position
+    return [row for row in map(_row, lines) if row is not None], end
+
+
 def damaged_lines(folder: Path) -> list[int]:
     """The numbers, from 1, of the lines of metrics.jsonl that are no rows."""
     path = folder / METRICS
@@ -96,6 +113,8 @@ def _row(line: bytes) -> Row | None:
 
 def truncate_rows(folder: Path, resume_epoch: int) -> list[Row]:
     """Keep, and return, the rows that a run resumed at ``resume_epoch`` does not measure again."""
+    if not (folder / METRICS).exists():
+        return []
     rows = [
         row
         for row in read_rows(folder)

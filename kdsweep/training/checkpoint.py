@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdsweep.common.files import write_bytes_atomic
+from kdsweep.training.device_group import DeviceGroup
 from kdsweep.training.student import Student
 from kdsweep.training.tensor_files import tensors_as_bytes
 
@@ -36,8 +37,17 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"epoch-{student.epoch:04d}"
-    state = {
-        "fingerprint": fingerprint,
+    buffer = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, **state_of(student)}, buffer)
+    write_bytes_atomic(folder / f"{stem}.pt", buffer.getbuffer())
+    save_weights(folder / f"{stem}.safetensors", student.model)
+    for stale in _stems(folder)[KEPT:]:
+        _remove(folder, stale)
+
+
+def state_of(student: Student) -> dict[str, Any]:
+    """All of a student's state but the weights of its model."""
+    return {
         "epoch": student.epoch,
         "seconds": student.seconds,
         "best_acc": student.best_acc,
@@ -45,12 +55,34 @@ def save(folder: Path, student: Student, fingerprint: str) -> None:
         "optimizer": student.optimizer.state_dict(),
         "schedule": student.schedule.state_dict(),
     }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes_atomic(folder / f"{stem}.pt", buffer.getbuffer())
-    save_weights(folder / f"{stem}.safetensors", student.model)
-    for stale in _stems(folder)[KEPT:]:
-        _remove(folder, stale)
+
+
+def restore(student: Student, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Give a student a state and the weights of its model."""
+    student.model.load_state_dict(weights)
+    student.objective.load_state_dict(state["objective"])
+    student.optimizer.load_state_dict(state["optimizer"])
+    student.schedule.load_state_dict(state["schedule"])
+    student.epoch, student.seconds = state["epoch"], state["seconds"]
+    student.best_acc = state["best_acc"]
+
+
+def share_state(students: Sequence[Student], group: DeviceGroup) -> None:
+    """Give the students of every process the state of those of the first one.
+
+    Weights, training state, and the reason of one that has failed.
+    """
+    for student in students if group.size > 1 else ():
+        sent = b""
+        if group.is_first:
+            buffer = io.BytesIO()
+            torch.save([student.failure, state_of(student), student.model.state_dict()], buffer)
+            sent = buffer.getvalue()
+        received = group.from_first(sent)
+        if not group.is_first:
+            shared = torch.load(io.BytesIO(received), weights_only=True, map_location="cpu")
+            student.failure, state, weights = shared
+            restore(student, state, weights)
 
 
 class Saved(NamedTuple):
@@ -75,13 +107,7 @@ def load_latest(unit: Sequence[Saved], at_most: int | None = None) -> bool:
         if len(complete) < len(unit):  # truncated by a crash: the epoch before it is still there
             continue
         for saved, (state, weights) in zip(unit, complete, strict=True):
-            student = saved.student
-            student.model.load_state_dict(weights)
-            student.objective.load_state_dict(state["objective"])
-            student.optimizer.load_state_dict(state["optimizer"])
-            student.schedule.load_state_dict(state["schedule"])
-            student.epoch, student.seconds = state["epoch"], state["seconds"]
-            student.best_acc = state["best_acc"]
+            restore(saved.student, state, weights)
         return True
     return False
 

@@ -4,7 +4,7 @@ On CUDA some operations have several kernels, and cuDNN chooses among its own by
 a cohort is trained or evaluated there
 
 - PyTorch takes the deterministic kernel of an operation where it has one. For another operation
-  it warns and goes on: a run does not end in the middle because of it (docs/gpu.md lists them);
+  it warns and continues: a run does not end in the middle because of it (docs/gpu.md lists them);
 - cuDNN takes deterministic kernels and does not time them;
 - float32 is float32: no TF32, which cuDNN uses for convolutions by default;
 - attention is computed by matrix products: the backward pass of the fused kernels is not

@@ -78,6 +78,11 @@ class DOT(Optimizer):
         if task is not None:
             task.backward()
 
+    def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Every gradient of the next step, of a parameter up to two: those of the task first."""
+        task = [(p, p.grad) for p in self._parameters() if p.grad is not None]
+        return [*task, *self._distillation.items()]
+
     @torch.no_grad()
     def clip_gradient(self, most: float) -> None:
         """Scale both gradients by one factor, so that the L2 norm of their sum is at most this."""

@@ -6,7 +6,9 @@ The curves are torch's own; these classes only translate epochs into steps.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -95,3 +97,28 @@ class OneCycle(Schedule):
             pct_start=self.pct_start,
             cycle_momentum=not optimizer.defaults.keys().isdisjoint({"momentum", "betas"}),
         )
+
+
+class OncePerEpoch(LRScheduler):
+    """A scheduler that moves after every so many steps, as those of torch do after an epoch.
+
+    It is not initialised as a scheduler: the one that it holds has set the learning rate.
+    """
+
+    def __init__(self, scheduler: LRScheduler, steps_per_epoch: int) -> None:
+        self.scheduler, self.steps_per_epoch, self.steps = scheduler, steps_per_epoch, 0
+
+    def step(self, epoch: int | None = None) -> None:
+        self.steps += 1
+        if self.steps % self.steps_per_epoch == 0:
+            self.scheduler.step()
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        return self.scheduler.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "scheduler": self.scheduler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps = state_dict["steps"]
+        self.scheduler.load_state_dict(state_dict["scheduler"])

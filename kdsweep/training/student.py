@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.objective import Loss, Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import autocast
+from kdsweep.training.device_group import SINGLE
 from kdsweep.training.gradients import RATIO, gradient_ratios
 from kdsweep.training.readings import Readings
-from kdsweep.training.step import compute_gradients
+from kdsweep.training.step import GradientChange, compute_gradients
 from kdsweep.training.views import output_of_views
 
 LARGEST = "largest_parameter"  # a reading that is no metric: whether all parameters are finite
@@ -62,6 +64,7 @@ class Student:
         self.best_acc: float | None = None  # best val/acc of any epoch
         self.failure: str | None = None
         self.has_stepped = False  # in this process
+        self.group = SINGLE  # the processes that train it; set by `fit`
         self._begin_epoch()
 
     @property
@@ -88,18 +91,27 @@ class Student:
         self.update(batch, self.forward(batch, step), target, step)
 
     def forward(self, batch: Batch, step: int) -> Output:
-        """Forward pass in training mode, with gradients; of each view if there are two."""
-        reseed(self.device, "step", self.seed, self.epoch, step)
-        with self.autocast():
-            return output_of_views(self.network, batch)
+        """Forward pass in training mode, with gradients; of each view if there are two.
+
+        On several devices that of the own rows of the batch; the output is of the whole batch.
+        """
+        seed, count = ("step", self.seed, self.epoch, step), len(batch.labels)
+        reseed(self.device, *seed, *self.group.seed_parts(count))
+        with self.autocast(), self.group.batch_norms(count):
+            output = output_of_views(self.network, batch)
+        if self.group.splits(count):
+            reseed(self.device, *seed)  # what terms draw is the same in every process
+        return self.group.gathered(output, count)
 
     def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
         """One optimizer step from the network's output for the batch."""
         with self.autocast():
             loss = self.objective(output, target, batch, self.epoch)
+        change = self._change_of_gradients(len(batch.labels))
         if self.epoch == step == 0:
-            self._ratios = gradient_ratios(loss.values, self.objective.weights, self.model)
-        compute_gradients(self.optimizer, loss, self.grad_clip)
+            weights = self.objective.weights
+            self._ratios = gradient_ratios(loss.values, weights, self.model, change)
+        compute_gradients(self.optimizer, loss, self.grad_clip, change)
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         # Else each student would keep its gradients while the others train.
@@ -107,6 +119,13 @@ class Student:
         self.schedule.step()
         self.has_stepped = True
         self._count_in(loss, output.logits, batch.labels)
+
+    def _change_of_gradients(self, count: int) -> GradientChange | None:
+        """What makes the gradients of this process those of a batch of so many images."""
+        if self.group.size == 1:
+            return None
+        sliced = set(self.model.parameters()) if self.group.splits(count) else set()
+        return partial(self.group.sum_gradients, sliced=sliced)
 
     @torch.no_grad()
     def _count_in(self, loss: Loss, logits: Tensor, labels: Tensor) -> None:

@@ -15,6 +15,7 @@ import torch
 from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.determinism import deterministic_kernels
+from kdsweep.training.device_group import SINGLE, DeviceGroup
 from kdsweep.training.evaluation import Split, eval_mode, evaluate, predict
 from kdsweep.training.logit_cache import CachedTeacher, TargetSource
 from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory, large_blocks_mapped
@@ -80,6 +81,7 @@ def fit(
     threads: int,
     record: Record,
     watcher: Watcher | None = None,
+    group: DeviceGroup = SINGLE,
 ) -> None:
     """Train every unit from its own epoch, where it was interrupted, up to `epochs`.
 
@@ -92,10 +94,14 @@ def fit(
         splits: measured at the end of every epoch (`val`, and `test` with `test_curve`).
         record: called with each student and its metrics at the end of each of its epochs.
         watcher: follows the training.
+        group: the processes that train the cohort, all of which call this, with equal units; the
+            stream has the rows of this one. All but the first have no splits.
     """
     watcher = watcher or Unwatched()
     online = [teacher.student] if isinstance(teacher, OnlineTeacher) else []
     everything: list[CohortUnit] = [*units, *online]
+    for student in students_of(everything):
+        student.group = group
     with torch_state(threads, stream.device):
         if not online:  # the logits of a frozen teacher are computed once
             splits = [with_teacher(split, teacher) for split in splits]
@@ -105,29 +111,50 @@ def fit(
                 continue
             watcher.begin_epoch(epoch, stream.images_per_epoch)
             started = time.perf_counter()
-            with targets_of_epoch(teacher, stream, epoch) as targets:
-                active = train_epoch(active, stream, epoch, targets, watcher)
+            with targets_of_epoch(teacher, stream, epoch, group) as targets:
+                active = train_epoch(active, stream, epoch, targets, watcher, group)
             seconds = time.perf_counter() - started
             trained: list[CohortUnit] = [*online, *active]
-            students = [student for one in trained for student in one.students]
+            students = students_of(trained)
+            group.synchronize([s.model for s in students], [s.objective for s in students])
             found = read_epoch(students, splits, teacher)
+            group.raise_if_lost()  # else numbers that are none would be recorded
             for student, metrics in found.items():
                 student.seconds += seconds
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for one in trained:
                 finish_epoch(one, found, record)
+            share_failures(everything, group)
             for failed in (one for one in online if one.failure is not None):
                 for unit in units:  # a teacher may fail by diverging; its students fail with it
                     unit.fail(f"its teacher: {failed.failure}")
             watcher.epoch(epoch + 1)
 
 
+def students_of(units: Sequence[CohortUnit]) -> list[Student]:
+    """The students of all units, in their order."""
+    return [student for unit in units for student in unit.students]
+
+
+def share_failures(units: Sequence[CohortUnit], group: DeviceGroup) -> None:
+    """Have those students failed in every process that have failed in the first one."""
+    students = students_of(units)
+    reasons = group.from_first([student.failure for student in students])
+    for student, reason in zip(students, reasons, strict=True):
+        student.failure = reason
+
+
 @contextmanager
 def targets_of_epoch(
-    teacher: AnyTeacher | None, stream: Stream, epoch: int
+    teacher: AnyTeacher | None, stream: Stream, epoch: int, group: DeviceGroup = SINGLE
 ) -> Iterator[TargetSource | None]:
-    """Yield what an epoch's targets come from: the teacher, or those of it that were kept."""
-    if isinstance(teacher, CachedTeacher):
+    """Yield what an epoch's targets come from: the teacher, or those of it that were kept.
+
+    With several processes none are kept: each computes those of its own rows.
+    """
+    if isinstance(teacher, CachedTeacher) and group.size > 1:
+        yield teacher.teacher
+    elif isinstance(teacher, CachedTeacher):
         with teacher.epoch(stream, epoch) as targets:
             yield targets
     else:
@@ -140,6 +167,7 @@ def train_epoch(
     epoch: int,
     teacher: TargetSource | None,
     watcher: Watcher,
+    group: DeviceGroup = SINGLE,
 ) -> list[CohortUnit]:
     """Train the units for one epoch; returns those that have not failed."""
     active = list(units)
@@ -147,13 +175,22 @@ def train_epoch(
         if not active and not isinstance(teacher, OnlineTeacher):
             break
         with step_memory(active, stream.device):
-            target = teacher.targets(batch, step) if teacher else None
-            for unit in active:
-                with isolate_failures(unit):
+            target = targets_of(teacher, batch, step, group) if teacher else None
+            for place, unit in enumerate(active):
+                with isolate_failures(unit, group, f"{epoch}/{step}/{place}"):
                     unit.step(batch, target, step)
         active = [unit for unit in active if unit.failure is None]
         watcher.step(len(batch.labels))
     return active
+
+
+def targets_of(teacher: TargetSource, batch: Batch, step: int, group: DeviceGroup) -> Output:
+    """The targets for the whole batch, from those for the own rows, which it has."""
+    if isinstance(teacher, OnlineTeacher):  # a student: it gathers its output itself
+        return teacher.targets(batch, step)
+    count = len(batch.labels)
+    with group.batch_norms(count):  # of features in train mode
+        return group.gathered(teacher.targets(batch, step), count)
 
 
 def step_memory(units: Sequence[CohortUnit], device: torch.device) -> AbstractContextManager[None]:
@@ -236,15 +273,18 @@ def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
 
 
 @contextmanager
-def isolate_failures(unit: CohortUnit) -> Iterator[None]:
+def isolate_failures(
+    unit: CohortUnit, group: DeviceGroup = SINGLE, place: str = ""
+) -> Iterator[None]:
     """Turn an exception of one unit's step into that unit's failure.
 
-    Not if memory is full: that concerns the whole cohort, and a smaller one may fit.
+    Not if memory is full: that concerns the whole cohort, and a smaller one may fit. Nor if it
+    fails in some of the processes only, at a ``place`` in the training.
     """
     try:
         yield
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or not group.all_fail(place):
             raise
         unit.fail(f"{type(error).__name__} in epoch {unit.epoch}: {error}")
 

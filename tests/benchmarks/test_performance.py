@@ -85,7 +85,7 @@ def test_the_time_is_estimated_from_the_last_results(script: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "vgg,x"], "sweeps,memory,many,against, got x"),
+        (["--only", "vgg,x"], "sweeps,workers,memory,many,against, got x"),
         (["--only", "many"], "--many must be given for this part"),
         (["--many", "65"], "--many must be a multiple of 10 above 60, got 65"),
         (["--command-rounds", "0"], "--command-rounds must be at least 1, got 0"),

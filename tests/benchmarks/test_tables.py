@@ -47,6 +47,8 @@ def test_bounds_of_commands(load: Any) -> None:
         "VGG16 -> convnet4: memory of a further student / its own state: 1.33 (1.33..1.33) <= 5.00"
         " holds",
         "overhead of a run, 500 runs / 60 runs: 1.04 (1.04..1.04) <= 1.10 holds",
+        "VGG16 -> convnet4, 9 runs x 4 seeds: 2 workers / 1 worker: 0.550 (0.550..0.550) <= 0.58"
+        " holds",
         *(
             f"60 runs {kind}, this checkout / the other one: 0.375 (0.250..0.500) <= 0.35"
             " DOES NOT HOLD"

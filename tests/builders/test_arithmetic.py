@@ -154,7 +154,7 @@ def built(unknown_kinds: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
     """The nodes of networks that are built to look at; each is a `Viewing`."""
     nodes: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        resolving, "instantiate_node", lambda node, *_, **__: nodes.append(node) or Viewing()
+        resolving, "build_model", lambda node, *_, **__: nodes.append(node) or Viewing()
     )
     return nodes
 
@@ -179,7 +179,7 @@ def test_a_network_that_cannot_be_built_has_no_convolutions(
     def failing(*_: Any, **__: Any) -> nn.Module:
         raise UserError("student.model.width must be at least 1, got 0")
 
-    monkeypatch.setattr(resolving, "instantiate_node", failing)
+    monkeypatch.setattr(resolving, "build_model", failing)
     assert network_kind({"_target_": "of.a.user"}) == NetworkKind()
 
 

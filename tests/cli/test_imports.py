@@ -1,7 +1,9 @@
-"""What `--help` and `kdsweep cache` import, in processes of their own."""
+"""What `--help`, `kdsweep cache` and `kdsweep status` import, in processes of their own."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 # What trains, tracks, searches, computes and draws.
 HEAVY = {
@@ -51,3 +53,9 @@ def test_help_of_the_console_script_imports_nothing_heavy() -> None:
 
 def test_listing_the_cache_imports_nothing_heavy() -> None:
     assert not imported("from kdsweep.cli import app; app()", "cache") & (HEAVY - {"numpy"})
+
+
+def test_the_status_of_a_sweep_imports_nothing_heavy(tmp_path: Path) -> None:
+    note = {"name": "grid", "created": 0.0, "fingerprints": {"0": "f0"}}
+    (tmp_path / "sweep.json").write_text(json.dumps(note))
+    assert not imported("from kdsweep.cli import app; app()", "status", str(tmp_path)) & HEAVY

@@ -164,7 +164,7 @@ def test_estimate_refuses_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_no_refusal_waits_for_torch() -> None:
     """Importing it takes seconds, and the callback refuses sweeps before any run is built."""
-    code = "import sys, kdsweep.cli, kdsweep.sweep.callbacks; print('torch' in sys.modules)"
+    code = "import sys, kdsweep.cli, kdsweep.sweeps.callbacks; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
 

@@ -14,11 +14,11 @@ from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.common.types import Batch, Output
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import train
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.tracking.console import Progress
 from kdsweep.training.teacher import Teacher
+from kdsweep.work.training import train
 
 NAME = "kl T=4 alpha=0.25 seed=0"
 

@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -35,3 +37,20 @@ def test_the_collector_can_be_off_for_a_while() -> None:
     with without_collection():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_nothing_is_collected_when_a_process_ends() -> None:
+    code = """
+import gc, sys
+from kdsweep.common.garbage import leave_rest_to_system
+gc.callbacks.append(lambda phase, about: print(about["collected"], flush=True))
+CALL
+one = []
+one.append(one)
+del one
+"""
+    for call, lines in (("", True), ("leave_rest_to_system()", False)):
+        words = [sys.executable, "-c", code.replace("CALL", call)]
+        ended = subprocess.run(words, capture_output=True, text=True, check=True)
+        found = [int(line) for line in ended.stdout.split()]
+        assert any(found) == lines

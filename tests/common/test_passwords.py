@@ -19,7 +19,7 @@ from kdsweep.common.passwords import (
     register_address,
     reveal,
 )
-from kdsweep.sweep.record import mark
+from kdsweep.sweeps.record import mark
 from kdsweep.tracking.mlflow import backend
 from kdsweep.tracking.mlflow.store import MLflowStore
 

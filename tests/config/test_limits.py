@@ -83,7 +83,7 @@ def test_no_name_leads_out_of_the_folder(command: Command, group: str, text: str
 
 
 @pytest.mark.parametrize(
-    "key", ["unknown", "trainer.unknown", "dataset.augment.unknown", "tracking.unknown", "hard.x"]
+    "key", ["unknown", "trainer.unknown", "dataset.augment.nothing", "tracking.unknown", "hard.x"]
 )
 def test_an_unknown_key_is_refused(refusal: Refusal, key: str) -> None:
     message = refusal(f"+{key}=1")

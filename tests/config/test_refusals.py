@@ -34,7 +34,10 @@ LOSSES = (
     " srd, srrl, tfkd, vid, wttm"
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
-TRAINER = "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve"
+TRAINER = (
+    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve, devices,"
+    " sync_batchnorm, train, layer_decay, decay_norms"
+)
 ALONE = {
     # keys
     "temprature=4": "temprature must be a key of the config, got temprature=4; did you mean T?",
@@ -62,7 +65,7 @@ ALONE = {
     "published.x=1": "published.x must be a key of published (there are none), got published.x=1",
     "dataset.augment={crop:3}": (
         "dataset.augment.crop must be a key of dataset.augment (crop_padding, padding_mode, flip,"
-        " mixup, cutmix, strong_view), got dataset.augment={crop:3}"
+        " mixup, cutmix, strong_view, own), got dataset.augment={crop:3}"
     ),
     "hydra.sweeper.n_trails=3": (
         "hydra.sweeper.n_trails must be a key of hydra.sweeper (_target_, max_batch_size, params),"
@@ -121,7 +124,7 @@ ALONE = {
     "search.timeout=[1]": "search.timeout must be null or a string, got [1]",
     "dataset.augment=null": (
         "dataset.augment must be a mapping with keys of crop_padding, padding_mode, flip, mixup,"
-        " cutmix, strong_view, got null"
+        " cutmix, strong_view, own, got null"
     ),
     "hydra.job.chdir=perhaps": "hydra.job.chdir must be true or false, got perhaps",
     "T=": "T must be a number, got nothing",

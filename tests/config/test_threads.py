@@ -43,6 +43,8 @@ def resolved(compose: Compose, *words: str) -> RunConfig:
         (["trainer.threads=auto", "search.workers=2"], 3),
         (["trainer.threads=auto", "search.workers=4"], 1),
         (["trainer.threads=auto", "search.workers=7"], 1),
+        (["trainer.threads=auto", "trainer.devices=2"], 3),
+        (["trainer.threads=auto", "trainer.devices=2", "search.workers=3"], 1),
     ],
 )
 def test_auto_is_physical_cores_over_workers(

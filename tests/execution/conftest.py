@@ -7,7 +7,7 @@ from commands import Compose, Targets
 
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.runs.build_specs import build_specs
-from kdsweep.sweep.directory import run_targets
+from kdsweep.sweeps.directory import run_targets
 
 SMALL = ["dataset=fake", "dataset.source.shape=[1,8,8]", "trainer.epochs=3", "student=cnn"]
 

@@ -10,7 +10,7 @@ from kdsweep.training import checkpoint
 
 def test_pictures_that_fail_are_named_and_the_sweep_continues(command, monkeypatch, caplog):
     from kdsweep.execution import run_writer
-    from kdsweep.sweep import batch, finalize
+    from kdsweep.sweeps import batch, finalize
 
     def broken(*_):
         raise ValueError("no such colour")

@@ -5,6 +5,7 @@ the shapes of `meta` in Python: a whole step is as slow as on a CPU, so that the
 networks are tested once a family, and every loss on outputs of their shapes.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,18 +20,19 @@ from loss_students import (
     make_parts,
     make_student,
 )
-from one_device import OneDevice, without_autocast
 from torch import Tensor, nn
 
 from kdsweep.common.types import Batch, MixedLabels, Output
+from kdsweep.training.one_device import OneDevice, without_autocast
 from kdsweep.training.student import Student
 
 WAIT = {"kdsvd": {"_linalg_eigh"}}  # docs/gpu.md
 
 
 @pytest.fixture(autouse=True)
-def _autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_autocast(monkeypatch)
+def _autocast() -> Iterator[None]:
+    with without_autocast():
+        yield
 
 
 class Recorded(NamedTuple):

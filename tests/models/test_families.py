@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
-from one_device import OneDevice
 
 from kdsweep.models.basic_resnet import BasicResNet
 from kdsweep.models.bottleneck_resnet import BottleneckResNet
@@ -28,6 +27,7 @@ from kdsweep.models.vit import VisionTransformer
 from kdsweep.models.wide_resnet import WideResNet
 from kdsweep.training.arithmetic import put_in_format
 from kdsweep.training.folding import Folding
+from kdsweep.training.one_device import OneDevice
 
 CONF = Path(__file__).parents[2] / "conf"
 RECIPES = CONF / "teacher" / "recipe"

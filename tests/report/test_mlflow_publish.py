@@ -22,7 +22,7 @@ from kdsweep.report.mlflow_publish import columns, description, publish, verdict
 from kdsweep.report.report import Report
 from kdsweep.report.sources.collection import RunCollection
 from kdsweep.report.sources.mlflow import from_mlflow
-from kdsweep.sweep.finalize import make_report
+from kdsweep.sweeps.finalize import make_report
 from kdsweep.tracking.mlflow.entities import TAG_LENGTH
 from kdsweep.tracking.mlflow.store import MLflowStore
 

@@ -41,6 +41,8 @@ def mark(compose: Compose):
             ["loss=fitnet", "loss.fitnet.pairs=[[hidden1,pool]]"],
         ),
         (["trainer.device=auto"], ["trainer.device=cpu"]),
+        ([], ["trainer.devices=1", "trainer.sync_batchnorm=true"]),
+        ([], ["teacher.trainer.devices=1", "teacher.trainer.sync_batchnorm=true"]),
         ([], ["tracking=none"]),
         ([], ["tracking.experiment=other"]),
         ([], ["cache.gib=0", "cache.folder=elsewhere"]),
@@ -77,6 +79,8 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["schedule=cosine"],
         ["trainer.epochs=3"],
         ["trainer.threads=2"],
+        ["trainer.devices=2"],
+        ["teacher.trainer.devices=2"],
         ["trainer.precision=bf16"],
         ["dataset=fake"],
         ["dataset.split_seed=1"],
@@ -92,6 +96,11 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
 )
 def test_another_run(mark, words: list[str]) -> None:
     assert mark(*words) != mark()
+
+
+def test_the_batchnorms_of_several_devices_count(mark) -> None:
+    assert mark("trainer.devices=2") != mark("trainer.devices=3")
+    assert mark("trainer.devices=2", "trainer.sync_batchnorm=true") != mark("trainer.devices=2")
 
 
 def test_another_kind_of_device_is_another_run(mark, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +125,14 @@ def test_a_checkpoint_counts_however_its_path_is_written(mark) -> None:
 def test_a_given_teacher_hides_its_recipe(mark) -> None:
     given = ["teacher.checkpoint=other"]
     assert mark(*given, "teacher.optimizer.lr=0.5") == mark(*given)
+
+
+def test_augmentations_of_the_user_s_count_with_their_order(mark) -> None:
+    kl, mse = (f"{{_target_:kdsweep.losses.{name}}}" for name in ("kl.KL", "mse.MSE"))
+    words = [f"+dataset.augment.own.b={kl}", f"+dataset.augment.own.a={mse}"]
+    found = {mark(), mark(words[0]), mark(*words), mark(*words[::-1])}
+    assert len(found) == 4
+
+
+def test_what_may_be_named_does_not_count(mark) -> None:
+    assert mark("allow=[mynet]") == mark()

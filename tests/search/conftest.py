@@ -102,7 +102,7 @@ def load() -> Load:
     from hydra.core.global_hydra import GlobalHydra
 
     from kdsweep.cli import CONF
-    from kdsweep.sweep.job_configs import JobConfigLoader
+    from kdsweep.sweeps.job_configs import JobConfigLoader
 
     with hydra.initialize_config_dir(str(CONF)):
         composer = GlobalHydra.instance().hydra

@@ -251,8 +251,8 @@ def test_after_a_restart_two_minutes_of_silence_are_enough(
     assert claim(start(), 3, 3, tmp_path) == [2]
 
 
-def claim_and_stay(storage: str, folder: Path, sender: Connection) -> None:
-    sender.send(claim(SearchStudy("night", storage), N, BLOCK, folder))
+def claim_and_stay(start: Start, folder: Path, sender: Connection) -> None:
+    sender.send(claim(start(), N, BLOCK, folder))
     time.sleep(60)
 
 
@@ -261,7 +261,7 @@ def test_a_process_holds_its_block_until_it_is_killed(start: Start, tmp_path: Pa
     enqueue(study, N, tmp_path)
     receiver, sender = multiprocessing.Pipe()
     other = multiprocessing.get_context("fork").Process(
-        target=claim_and_stay, args=(f"sqlite:///{tmp_path}/optuna.db", tmp_path, sender)
+        target=claim_and_stay, args=(start, tmp_path, sender)
     )
     other.start()
     try:

@@ -15,7 +15,7 @@ from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.config.schema import SearchConfig
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.space import parse
-from kdsweep.sweep.finalize import upload_sweep
+from kdsweep.sweeps.finalize import upload_sweep
 from kdsweep.tracking.mlflow.pending import pending_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.trial_sync import sync_search, sync_trial

@@ -3,11 +3,9 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import pytest
 from commands import Command
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from postgres import PASSWORD, Server, postgres
+from postgres import PASSWORD, Server
 from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
 
 from kdsweep.errors import UserError
@@ -32,16 +30,10 @@ def real(test: Callable[..., None]) -> Callable[..., None]:
     return pytest.mark.slow(pytest.mark.server(test))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture
-def storage(server: Server) -> str:
+def storage(postgres_server: Server) -> str:
     """An empty database for each test."""
-    return server.new_database()
+    return postgres_server.new_database()
 
 
 def search(storage: str, n_trials: int, epochs: int) -> list[str]:
@@ -55,8 +47,9 @@ def search(storage: str, n_trials: int, epochs: int) -> list[str]:
 def trials_in(storage: str) -> list[FrozenTrial]:
     database = RDBStorage(storage)
     (name,) = optuna.get_all_study_names(database)
-    with closing(SearchStudy(name, database)) as study:
-        return study.trials
+    trials = optuna.load_study(study_name=name, storage=database).trials
+    database.engine.dispose()
+    return trials
 
 
 def assert_none_lost_none_twice(storage: str, n_trials: int) -> None:
@@ -129,32 +122,10 @@ def opened(storage: str, folder: Path) -> SearchStudy:
 
 
 @real
-@pytest.mark.parametrize("attempt", range(5))
-def test_hosts_that_begin_together(storage: str, tmp_path: Path, attempt: int) -> None:
-    hosts, n_trials, block = 6, 30, 4
-    together = threading.Barrier(hosts)
-
-    def work(host: int) -> list[int]:
-        folder = tmp_path / str(host)
-        together.wait()
-        claimed: list[int] = []
-        with closing(opened(storage, folder)) as study:
-            for total in range(block, n_trials + block, block):
-                enqueue(study, min(total, n_trials), folder)
-                claimed += claim(study, n_trials, block, folder)
-        return claimed
-
-    with ThreadPoolExecutor(hosts) as pool:
-        claimed = list(pool.map(work, range(hosts)))
-    assert len(trials_in(storage)) == n_trials
-    assert sorted(number for block in claimed for number in block) == list(range(n_trials))
-
-
-@real
-def test_a_server_that_was_restarted(server: Server, storage: str, tmp_path: Path) -> None:
+def test_a_server_that_was_restarted(postgres_server: Server, storage: str, tmp_path: Path) -> None:
     with closing(opened(storage, tmp_path)) as study:
         enqueue(study, 4, tmp_path)
-        server.control("-mfast", "restart")
+        postgres_server.control("-mfast", "restart")
         assert claim(study, 4, 4, tmp_path) == [0, 1, 2, 3]
 
 

@@ -72,7 +72,10 @@ def test_what_is_searched_or_changes_no_result_is_not_in_the_name(search_of: Sea
 
 @pytest.mark.parametrize(
     "word",
-    ["trainer.epochs=5", "loss=mse", "dataset=fake", "T=2", "optimizer.lr=1e-3,1e-2", "loss=kl,ce"],
+    [
+        *["trainer.epochs=5", "loss=mse", "dataset=fake", "T=2", "optimizer.lr=1e-3,1e-2"],
+        *["loss=kl,ce", "trainer.devices=2", "teacher.trainer.devices=2"],
+    ],
 )
 def test_what_is_not_searched_is_in_the_name(search_of: SearchOf, word: str) -> None:
     assert name_of(search_of, word) != name_of(search_of)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from kdsweep.errors import UserError
-from kdsweep.search.timeout import parse_duration
+from kdsweep.search.timeout import parse_timeout
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from kdsweep.search.timeout import parse_duration
     ],
 )
 def test_words_that_are_durations(text: str | None, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+    assert parse_timeout(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_words_that_are_durations(text: str | None, seconds: float) -> None:
 )
 def test_other_words_are_refused_with_key_and_value(text: str) -> None:
     with pytest.raises(UserError) as refused:
-        parse_duration(text)
+        parse_timeout(text)
     assert str(refused.value).startswith(
         "search.timeout must be null or a time > 0 like 90 (seconds), 90s, 30m, 8h or 2d, got "
     )

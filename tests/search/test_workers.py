@@ -17,7 +17,7 @@ from kdsweep.common.processes import new_lease
 from kdsweep.search import workers
 from kdsweep.search.lease import LEASE_ATTR
 from kdsweep.search.workers import worker_processes
-from kdsweep.sweep.finalize import close
+from kdsweep.sweeps.finalize import close
 from kdsweep.tracking.metadata import SWEEP_DEFAULTS
 from kdsweep.tracking.mlflow.pending import PendingUpload
 

@@ -16,7 +16,10 @@ def results(lockstep: float = 1.0) -> dict[str, Any]:
             **{"rounds": 2, "batches": {"vgg": 2, "resnet": 1}, "alone": 3, "threads": 1},
             **{"command_rounds": 1, "real": True},
         },
-        "seconds": {"vgg": 60, "resnet": 60, "digits": 3, "starts": 60, "sweeps": 60, "memory": 9},
+        "seconds": {
+            **{"vgg": 60, "resnet": 60, "digits": 3, "starts": 60, "sweeps": 60},
+            **{"workers": 60, "memory": 9},
+        },
         "steps": {"vgg": samples, "resnet": samples},
         "starts": {
             **{"import torch": [2.0], "import hydra, compose": [1.0], "train.py --help": [1.4]},
@@ -28,6 +31,7 @@ def results(lockstep: float = 1.0) -> dict[str, Any]:
             "training": {kind: {"60": [3.0], "10": [2.0]} for kind in kinds},
             **{"run_bytes": 123456, "sweep_bytes": 7000, "mlflow_bytes": 20000},
         },
+        "workers": {"1 worker": [100.0], "2 workers": [55.0]},
         "memory": {
             "vgg": {
                 "1": {"peak": 600 * 2**20, "state": 3 * 2**20},

@@ -1,6 +1,7 @@
 """The real command line in processes of its own, and what they leave behind."""
 
 import csv
+import itertools
 import multiprocessing
 import multiprocessing.context
 import os
@@ -24,8 +25,9 @@ from kdsweep.common.files import read_json
 TRAIN = Path(__file__).parents[2] / "train.py"
 IMPORTED = [
     *["kdsweep.cli.train", "kdsweep.search.controller", "kdsweep.search.sweeper", "torch._dynamo"],
-    *["kdsweep.sweep.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
+    *["kdsweep.sweeps.finalize", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"],
 ]
+FORKS = itertools.count()
 SMALL = [word for word in TINY if not word.startswith("trainer.epochs")]
 
 
@@ -51,10 +53,14 @@ class Fork:
 
     def __init__(self, folder: Path, words: Sequence[str]) -> None:
         folder.mkdir(exist_ok=True)
-        self._output = folder.parent / f"{folder.name}.log"
+        self._output = folder.parent / f"{folder.name}-{next(FORKS)}.log"
         self._output.touch()  # it may be killed before it opens it
         self._process = _forks().Process(target=_run, args=(folder, list(words), self._output))
         self._process.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
 
     @property
     def returncode(self) -> int | None:
@@ -192,17 +198,17 @@ def _points(client: MlflowClient, run: Run) -> list[tuple[str, int, float]]:
     ]
 
 
-def assert_mlflow_is_tidy(folder: Path, runs: int) -> None:
+def assert_mlflow_is_tidy(folder: Path, runs: int, store: str | None = None) -> None:
     """As many runs as there should be, none running, no orphan, no twin, no metric step twice."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(store or f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("kdsweep")
     found = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len(found) == runs
+    names = [(r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found]
+    assert len(found) == runs, sorted(names)
     assert "RUNNING" not in {run.info.status for run in found}
     ids = {run.info.run_id for run in found}
     assert {run.data.tags.get("mlflow.parentRunId") for run in found} <= ids | {None}
-    places = Counter((r.data.tags["kdsweep.role"], r.data.tags["kdsweep.folder"]) for r in found)
-    assert set(places.values()) == {1}
+    assert set(Counter(names).values()) == {1}
     for run in found:
         for key in run.data.metrics:
             steps = [p.step for p in client.get_metric_history(run.info.run_id, key)]

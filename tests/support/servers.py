@@ -5,14 +5,33 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], folder: Path, page: str = "") -> Iterator[str]:
+def tracking_server(
+    folder: Path, store: str, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The address of an `mlflow server` on a database, whose artifacts are in the folder."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--backend-store-uri", store, "--serve-artifacts"]
+    command += ["--artifacts-destination", str(folder / "files"), *options]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environment or {})}
+    with serving(command, folder, "/health", environment=quiet) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(
+    command: Sequence[str],
+    folder: Path,
+    page: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
     """The address of a server that takes `--port`, for as long as it is needed.
 
     It is ready once it responds for the page, `/health`.
@@ -27,6 +46,7 @@ def serving(command: Sequence[str], folder: Path, page: str = "") -> Iterator[st
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -16,6 +16,7 @@ from kdsweep.models.cnn import CNN
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.mlp import MLP
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.device_group import SINGLE
 from kdsweep.training.evaluation import Split
 from kdsweep.training.schedule import OneCycle
 from kdsweep.training.student import Student
@@ -34,9 +35,10 @@ def images(count: int, seed: int) -> LabelledImages:
     return LabelledImages(pixels.to(torch.uint8), labels)
 
 
-def make_stream(seed: int = 0) -> Stream:
-    augment = Augment(crop_padding=1, flip=True)
-    return Stream(images(40, 0), batch_size=BATCH, seed=seed, augment=augment, mean=MEAN, std=STD)
+def make_stream(seed: int = 0, **options: Any) -> Stream:
+    given = {"augment": Augment(crop_padding=1, flip=True), "mean": MEAN, "std": STD}
+    data = images(options.pop("count", 40), 0)
+    return Stream(data, batch_size=BATCH, seed=seed, **{**given, **options})
 
 
 def make_val() -> Split:
@@ -78,14 +80,16 @@ def train(
 ) -> list[dict[str, float]]:
     """Fit the students on the same stream; returns the metrics that were recorded."""
     seen: list[dict[str, float]] = []
+    group = options.pop("group", SINGLE)
     fit(
         students,
-        options.pop("stream", None) or make_stream(),
+        options.pop("stream", None) or make_stream(rows=group.rows),
         teacher=options.pop("teacher", None) or make_teacher(),
-        splits=[make_val()],
+        splits=[make_val()] if group.is_first else [],
         epochs=epochs,
         threads=1,
         record=record or (lambda student, metrics: seen.append(metrics)),
         watcher=options.pop("watcher", None),
+        group=group,
     )
     return seen

@@ -18,7 +18,7 @@ from kdsweep.data.types import DataError
 from kdsweep.errors import UserError
 from kdsweep.execution import cohort as run_module
 from kdsweep.search import lease
-from kdsweep.sweep import mlflow_sync
+from kdsweep.sweeps import mlflow_sync
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.disk import (
     DiskFull,
@@ -208,7 +208,7 @@ def test_a_sweep_ends_in_a_message_with_its_runs_closed_and_resumes(
 def test_results_that_cannot_be_written_end_in_a_message(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdsweep.sweep import finalize
+    from kdsweep.sweeps import finalize
 
     fail_after(monkeypatch, 0, finalize, "write_csv")
     ended = command("loss=ce")

@@ -1,13 +1,12 @@
 """MLflow in PostgreSQL, whose columns have lengths that sqlite does not enforce."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Command
 from mlflow import MlflowClient
-from postgres import PASSWORD, Server, postgres
+from postgres import PASSWORD, Server
 from processes import SMALL, finish
 from typer.testing import CliRunner
 
@@ -19,23 +18,17 @@ from kdsweep.tracking.run_dir import make_row
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture
-def address(server: Server) -> str:
+def address(postgres_server: Server) -> str:
     """An empty database for each test."""
-    return server.new_database()
+    return postgres_server.new_database()
 
 
 LONG = [f"+published.figure_{number}_of_a_paper={number}" for number in range(80)]
 
 
 def test_a_long_command_is_tracked_and_no_password_is_kept(
-    server: Server, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_server: Server, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*SMALL, *LONG, "trainer.epochs=1", "loss=ce,kl", f"tracking.uri={address}"]
     output = finish(tmp_path, words)
@@ -48,7 +41,7 @@ def test_a_long_command_is_tracked_and_no_password_is_kept(
     (parent,) = [run for run in runs if run.data.tags["kdsweep.role"] == "sweep"]
     assert len(parent.info.run_name) <= 250
     assert LONG[-1] in parent.data.params["command"]
-    dump = server.texts(address)
+    dump = postgres_server.texts(address)
     assert "kdsweep:***@" in dump
     assert PASSWORD not in dump
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -67,9 +60,9 @@ def test_a_long_command_is_tracked_and_no_password_is_kept(
 
 @pytest.mark.parametrize("named_in", ["command", "yaml"])
 def test_a_search_with_studies_and_runs_there(
-    server: Server, address: str, tmp_path: Path, named_in: str
+    postgres_server: Server, address: str, tmp_path: Path, named_in: str
 ) -> None:
-    studies = server.new_database()
+    studies = postgres_server.new_database()
     if named_in == "command":
         words = ["search=bayes", f"hydra.sweeper.storage={studies}"]
     else:
@@ -82,7 +75,7 @@ def test_a_search_with_studies_and_runs_there(
     words += ["hydra.sweeper.n_trials=4", "search.workers=2"]
     output = finish(tmp_path, [*words, "hydra.sweeper.n_jobs=2", "search.finalists=0"])
     assert "4 trials complete" in output
-    assert PASSWORD not in output + server.texts(address) + server.texts(studies)
+    assert PASSWORD not in output + postgres_server.texts(address) + postgres_server.texts(studies)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [p for p in files if PASSWORD in p.read_text(errors="replace")] == []
 

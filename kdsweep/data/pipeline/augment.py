@@ -32,6 +32,10 @@ class AugmentParams(NamedTuple):
             for drawn in zip(*(d.split(batch_size) for d in self), strict=True)
         ]
 
+    def rows(self, rows: slice) -> "AugmentParams":
+        """Those of some of the images."""
+        return AugmentParams(*(values[rows] for values in self))
+
 
 @dataclass(frozen=True)
 class Augment:

@@ -16,6 +16,7 @@ from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
 from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
+from kdsweep.data.pipeline.source_checks import check_source_data
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
 from kdsweep.data.types import AS_THEY_ARE, Decoding, LabelledImages, Source, SourceData
 
@@ -107,6 +108,7 @@ def load_dataset(
     the training split without some class.
     """
     data = source.load()
+    check_source_data(data)
     _check_classes_and_test(data, options)
     names = tuple(escape_unprintable(name) for name in data.class_names)
     everything = shuffled_pools(data.train.labels, len(names), derive("split", options.split_seed))

@@ -3,7 +3,7 @@
 Shapes: N images in the training split, B in a batch, each (channels, H, W).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -17,9 +17,14 @@ from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
-from kdsweep.data.types import LabelledImages, in_order
+from kdsweep.data.types import Augmentation, LabelledImages, in_order
 
 BATCH_SIZE = "trainer.batch_size"
+
+
+def all_rows(count: int) -> slice:
+    """The rows of a batch of so many images."""
+    return slice(0, count)
 
 
 class Stream:
@@ -40,14 +45,19 @@ class Stream:
         augment: Augment,
         mix: BatchMixer | None = None,
         strong: StrongView | None = None,
+        own: Mapping[str, Augmentation] | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
+        rows: Callable[[int], slice] = all_rows,
     ) -> None:
         """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
 
+        ``own``: augmentations of the user's by name, which follow ``augment`` in their order.
+
         With ``strong``, batches have a second view of their images, whose random numbers are drawn
-        apart: the first one is the same without it.
+        apart: the first one is the same without it. ``rows``: of a batch of so many images, those
+        whose pixels it has; labels and positions are of all of them.
 
         Raises ValueError if batch_size is no whole number from 1 to N.
         """
@@ -58,7 +68,8 @@ class Stream:
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
         self.strong = strong or StrongView(augment)
-        self.device = torch.device(device)
+        self.own = dict(own or {})
+        self.device, self.rows = torch.device(device), rows
         self._normalise = Normalize(mean, std, self.device)
 
     @property
@@ -78,10 +89,25 @@ class Stream:
         for pixels, mix in zip(self.pixels(epoch), self._mixes(epoch), strict=False):
             strong = None if pixels.strong is None else self._normalise(pixels.strong)
             batch = pixels._replace(images=self._normalise(pixels.images), strong=strong)
-            yield batch if mix is None else self.mix.apply(batch, mix)
+            batch = batch if mix is None else self.mix.apply(batch, mix)
+            yield self._with_rows(batch) if self._reads_all else batch
+
+    @property
+    def _reads_all(self) -> bool:
+        """Whether it reads all rows of a batch: where they are mixed, or augmented as a whole."""
+        return bool(self.mix) or bool(self.strong) or bool(self.own)
+
+    def _with_rows(self, batch: Batch) -> Batch:
+        """A batch with the pixels of its rows alone."""
+        rows = self.rows(len(batch.labels))
+        strong = None if batch.strong is None else batch.strong[rows]
+        return batch._replace(images=batch.images[rows], strong=strong)
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
-        """The same batches before normalisation and mixing: augmented uint8 images."""
+        """The same batches before normalisation and mixing: augmented uint8 images.
+
+        Of all rows where images are mixed, have a strong view or augmentations of the user's.
+        """
         generator = self._generator(epoch)
         order = self._shuffled(generator)
         params = self.augment.draw(len(order), generator)
@@ -89,17 +115,21 @@ class Stream:
 
         index = order.to(self.device, non_blocking=True)
         labels = self.data.labels.index_select(0, index).split(self.batch_size)
+        rows_of = all_rows if self._reads_all else self.rows
+        rows = [rows_of(len(batch)) for batch in labels]
         batches = zip(
-            self._read(order, index),
+            self._read(order, index, rows),
             labels,
             index.split(self.batch_size),
+            rows,
             params.to(self.device).split(self.batch_size),
             self._strong_params(epoch),
             strict=False,  # the parameters of a dropped last image are left over
         )
-        for images, label, position, param, drawn in batches:
+        for step, (images, label, position, kept, param, drawn) in enumerate(batches):
             strong = None if drawn is None else self.strong.apply(images, drawn)
-            yield Batch(self.augment.apply(images, param), label, position, strong=strong)
+            augmented = self._by_own(self.augment.apply(images, param.rows(kept)), epoch, step)
+            yield Batch(augmented, label, position, strong=strong)
 
     def order(self, epoch: int) -> Tensor:
         """Positions of an epoch's images in its order, (`images_per_epoch`,) int64, on the CPU."""
@@ -111,6 +141,13 @@ class Stream:
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         """The positions of all images: what is drawn first in an epoch."""
         return torch.randperm(len(self.data.labels), generator=generator)
+
+    def _by_own(self, images: Tensor, epoch: int, step: int) -> Tensor:
+        """Images (B, channels, H, W) after the user's augmentations, each with draws of its own."""
+        for name, augmentation in self.own.items():
+            seed = derive("own", name, self.seed, epoch, step)
+            images = augmentation(images, torch.Generator().manual_seed(seed))
+        return images
 
     def _mixes(self, epoch: int) -> Iterable[BatchMix | None]:
         """How each batch is mixed; None without mixing."""
@@ -130,14 +167,20 @@ class Stream:
         params = self.strong.draw(len(self.data.labels), generator)
         return params.batches(self.batch_size, self.device)
 
-    def _read(self, order: Tensor, index: Tensor) -> Iterator[Tensor]:
-        """Original pixels in the given order, which ``index`` holds on the device."""
+    def _read(self, order: Tensor, index: Tensor, rows: Sequence[slice]) -> Iterator[Tensor]:
+        """Original pixels in the given order, which ``index`` holds on the device.
+
+        ``rows`` are those of each batch that are read.
+        """
         images = self.data.images
+        positions = order if not isinstance(images, Tensor) else index
+        batches = positions.split(self.batch_size)
+        own = [batch[part] for batch, part in zip(batches, rows, strict=True)]
         if isinstance(images, Tensor):
-            for position in index.split(self.batch_size):
+            for position in own:
                 yield images.index_select(0, position)  # twice as fast as images[position]
         else:
-            for pixels in images.read(order.split(self.batch_size)):
+            for pixels in images.read(own):
                 yield _moved(pixels, self.device)
 
 

@@ -24,25 +24,32 @@ class Normalization(NamedTuple):
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+WEIGHTS = "weights"  # value of `normalize`
 EXPECTED = "expected_normalization"  # attribute of a network
 
 
 def set_expected(
-    model: nn.Module, normalize: str | None, in_shape: Shape, of_weights: Normalization | None
+    model: nn.Module,
+    normalize: str | None,
+    in_shape: Shape,
+    of_weights: Normalization | None,
+    of_library: Normalization | None = None,
 ) -> None:
     """Set the normalisation that the network expects.
 
     Args:
         normalize: null: that of the weights, or without weights the data set's; ``dataset`` or
-            ``imagenet``: that one, whatever the weights are.
+            ``imagenet``: that one, whatever the weights are; ``weights``: that of its library's,
+            which it is going to start from.
         of_weights: that of the images the weights were trained on; None without weights.
+        of_library: that of the images which the library's weights of it were trained on.
 
     Raises ValueError for other values, and for images with another number of channels.
     """
-    known = {None: of_weights, "dataset": None, "imagenet": IMAGENET}
+    known = {None: of_weights, "dataset": None, "imagenet": IMAGENET, WEIGHTS: of_library}
     if normalize not in known:
         raise ValueError(
-            f"model.normalize must be null, dataset or imagenet, got {shown(normalize)}"
+            f"model.normalize must be null, dataset, imagenet or weights, got {shown(normalize)}"
         )
     expected = known[normalize]
     if expected is None:

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import UNAUTHORIZED
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -278,6 +279,18 @@ def describe_store_error(error: BaseException) -> str | None:
 
     known = (MlflowException, requests.RequestException)
     return first_line(error) if isinstance(error, known) else None
+
+
+def reason_of(error: Exception, uri: str) -> str:
+    """Why the store at an address, as the user wrote it, refuses a request, in a line."""
+    from mlflow.exceptions import MlflowException
+
+    status = None
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    if status == UNAUTHORIZED:
+        return f"it refuses the login; give the right one in {how_to_give(uri)}"
+    return first_line(error)
 
 
 class StoreError(ValueError):

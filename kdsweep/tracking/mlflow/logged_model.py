@@ -102,9 +102,12 @@ class OpenModel:
             for metric in entities.metric_entities(last.values())
         ]
 
-    def finish(self) -> None:
-        """Upload its files and link it to its run; it is complete then."""
+    def upload_files(self) -> None:
+        """Upload its files, which may take as long as its weights are large."""
         _upload_files(self)
+
+    def finish(self) -> None:
+        """Link it to its run; with its files in MLflow it is complete then."""
         if not self.is_linked:
             _link(self)
         self.store.client.finalize_logged_model(self.id, "READY")
@@ -116,6 +119,7 @@ def log_model(store: MLflowStore, run_id: str, folder: Path) -> str:
     if not model.is_complete:
         keys = {metric.key for metric in model.metrics({})}
         store.log(run_id, of_model=model.metrics(store.points(run_id, keys)))
+        model.upload_files()
         model.finish()
     return model.id
 

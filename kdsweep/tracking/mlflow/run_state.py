@@ -29,7 +29,7 @@ class RunState:
     tags: dict[str, str] = field(default_factory=dict)
     latest: Mapping[str, float] = field(default_factory=dict)  # the latest value of each metric
     points: dict[Point, Logged] = field(default_factory=dict)
-    may_have_model: bool = True  # whether a model of it has to be looked for
+    is_new: bool = False  # created by this process, and its end has not been uploaded yet
 
     @classmethod
     def of(cls, run: "Run") -> Self:

@@ -3,11 +3,13 @@
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+from filelock import FileLock, Timeout
 
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import run_dir
@@ -28,7 +30,28 @@ END_TAGS = {"reason": "kdsweep.reason", "weights_sha256": "kdsweep.weights_sha25
 SO_FAR_TAGS = {key: f"kdsweep.so_far.{key}" for key in END_METRICS}
 # Tags of how a run has ended; one that has been started again has none of them.
 ENDED_TAGS = {*END_TAGS.values(), PRUNED_TAG, *SO_FAR_TAGS.values()}
+LOCK = ".mlflow.lock"
+LOCK_SECONDS = 60.0  # how long another process may upload a run
 LEVELS = 3  # from the folder of a trial down to that of a peer
+
+
+@contextmanager
+def no_other_uploads(folder: Path) -> Iterator[None]:
+    """Inside, no other process creates or fills the MLflow run of a folder: there would be two.
+
+    Sweeps that wait for one teacher all upload it, and controllers of a search each other's runs.
+    """
+    lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError:  # a full disk has no room for the lock
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int:
@@ -37,15 +60,16 @@ def sync(folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()) -> int
     A run that MLflow has never seen is created. A folder without result.json keeps its run as it
     is: it may still be training. Raises ValueError for a folder that is no run folder.
     """
-    return sync_run(folder, store, pictures)[1]
+    if not (folder / run_dir.RUN).exists():
+        raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
+    with no_other_uploads(folder):
+        return sync_run(folder, store, pictures)[1]
 
 
 def sync_run(
     folder: Path, store: MLflowStore, pictures: Iterable[Path] = ()
 ) -> tuple[RunState, int]:
-    """As `sync`; returns the state of the run as well."""
-    if not (folder / run_dir.RUN).exists():
-        raise ValueError(f"FOLDER must be a run folder (with a {run_dir.RUN}), got {folder}")
+    """As `sync`, inside `no_other_uploads`; returns the state of the run as well."""
     result = read_result(folder)  # before the rows: only then these are all of its rows
     rows = run_dir.read_rows(folder)
     run, is_new = find_or_create(store, folder / run_dir.RUN, ended=result)
@@ -85,46 +109,66 @@ def upload(
         end_time_ms: when it ended; by default now.
     """
     content = read_json(folder / run_dir.RUN)
-    params: Mapping[str, object] = {}
-    if with_start:
-        _upload_start(store, run.run_id, folder, content)
-        params = run.missing_params(content.get("params") or {})
     missing = run.missing_rows(rows)
+    with store.one_commit():
+        params: Mapping[str, object] = {}
+        if with_start:
+            params = run.missing_params(content.get("params") or {})
+            if dataset := content.get("dataset"):
+                store.log_dataset(run.run_id, dataset)
+        if result is None:
+            store.log(run.run_id, params=params, rows=missing)
+        else:
+            model = _log_end(store, run, folder, result, params, missing)
+    if with_start:
+        for name in (run_dir.CONFIG, run_dir.OVERRIDES):
+            store.log_artifact(run.run_id, folder / name, "config")
     if result is None:
-        store.log(run.run_id, params=params, rows=missing)
         return len(missing)
-    for key in (run.tags.keys() & ENDED_TAGS) - end_tags(result).keys():
-        store.client.delete_tag(run.run_id, key)
-    outcome = _outcome(run, folder, result, int(content["started"]))
-    tags = {k: v for k, v in end_tags(result).items() if run.tags.get(k) != v}
-    model = _open_model(store, run, folder)
-    figures = [] if model is None else model.metrics(run.points)
-    store.log(run.run_id, params=params, rows=[*missing, *outcome], tags=tags, of_model=figures)
     _upload_files(store, run.run_id, folder, result, pictures)
     if model is not None:
-        model.finish()
-    store.finish(run.run_id, as_status(result.status), end_time_ms)
+        model.upload_files()
+    with store.one_commit():
+        if model is not None:
+            model.finish()
+        store.finish(run.run_id, as_status(result.status), end_time_ms)
+    run.is_new = False
     facts = {"mlflow_run_id": run.run_id, "shipped": True}
     update_file(folder / run_dir.RUN, content.get("started"), facts)
     return len(missing)
 
 
-def _upload_start(
-    store: MLflowStore, run_id: str, folder: Path, content: Mapping[str, Any]
-) -> None:
-    """Upload the files and the data set of a run, known before its first epoch."""
-    for name in (run_dir.CONFIG, run_dir.OVERRIDES):
-        store.log_artifact(run_id, folder / name, "config")
-    if dataset := content.get("dataset"):
-        store.log_dataset(run_id, dataset)
+def _log_end(
+    store: MLflowStore,
+    run: RunState,
+    folder: Path,
+    result: RunResult,
+    params: Mapping[str, object],
+    rows: Sequence[Row],
+) -> OpenModel | None:
+    """Log params and rows with the figures that a run has ended with, those of its model included.
+
+    Returns the model, which has no files yet; None if it needs or lacks nothing.
+    """
+    tags = end_tags(result)
+    for key in (run.tags.keys() & ENDED_TAGS) - tags.keys():
+        store.client.delete_tag(run.run_id, key)
+    model = _open_model(store, run, folder)
+    store.log(
+        run.run_id,
+        params=params,
+        rows=[*rows, *_outcome(run, folder, result)],
+        tags={key: value for key, value in tags.items() if run.tags.get(key) != value},
+        of_model=[] if model is None else model.metrics(run.points),
+    )
+    return model
 
 
 def _open_model(store: MLflowStore, run: RunState, folder: Path) -> OpenModel | None:
     """The model of a run that has ended, to be completed; None if it needs or lacks nothing."""
     if not is_wanted(folder):
         return None
-    may_exist, run.may_have_model = run.may_have_model, True
-    model = open_model(store, run.run_id, folder, may_exist=may_exist)
+    model = open_model(store, run.run_id, folder, may_exist=not run.is_new)
     return None if model.is_complete else model
 
 
@@ -162,7 +206,7 @@ def end_tags(result: RunResult | None) -> dict[str, str]:
     return tag_values(tags)
 
 
-def _outcome(run: RunState, folder: Path, result: RunResult, started: int) -> list[Row]:
+def _outcome(run: RunState, folder: Path, result: RunResult) -> list[Row]:
     """The row of what no epoch has logged of a finished run, and MLflow has otherwise or not."""
     if result.status != "FINISHED":
         return []
@@ -174,7 +218,7 @@ def _outcome(run: RunState, folder: Path, result: RunResult, started: int) -> li
     }
     # The time of the last row is the same each time that the end is uploaded.
     last = run_dir.read_rows(folder)[-1:]
-    time = last[0]["time"] if last else started
+    time = last[0]["time"] if last else int(read_json(folder / run_dir.RUN)["started"])
     return [{"epoch": max((result.epochs or 0) - 1, 0), "time": time, "metrics": metrics}]
 
 
@@ -200,7 +244,8 @@ def update_file(path: Path, started: object, facts: Mapping[str, object]) -> Non
 
 def ensure_run(store: MLflowStore, path: Path) -> str:
     """The id of the file's MLflow run, which has its params; it is created if it is not there."""
-    run, _ = find_or_create(store, path)
+    with no_other_uploads(path.parent):
+        run, _ = find_or_create(store, path)
     store.log_params(run.run_id, run.missing_params(read_json(path).get("params") or {}))
     return run.run_id
 
@@ -240,6 +285,24 @@ def find_or_create(
         with suppress(OSError):  # a full disk: the run is found again by its tags
             update_file(path, started, {"mlflow_run_id": run.run_id, **facts})
     return run, is_new
+
+
+def open_run(
+    store: MLflowStore, path: Path, *, may_exist: bool, ended: RunResult | None
+) -> RunState:
+    """The file's MLflow run: created (its id goes to the file), or that of an earlier attempt.
+
+    The latter is open again, unless it has ``ended``. ``may_exist`` as for `find_or_create`.
+    """
+    run, is_new = find_or_create(store, path, may_exist=may_exist, ended=ended)
+    if not is_new:
+        run.points = store.points(run.run_id, run.latest)
+        if ended is None:
+            store.reopen(run.run_id)
+            for key in run.tags.keys() & ENDED_TAGS:
+                store.client.delete_tag(run.run_id, key)
+                del run.tags[key]
+    return run
 
 
 def close_run(store: MLflowStore, path: Path, status: Status) -> None:

@@ -7,15 +7,16 @@ any method may raise; callers that MLflow must not stop go through an `UploadQue
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from kdsweep.common.garbage import without_collection
+from kdsweep.common.garbage import kept_for_good, without_collection
 from kdsweep.common.passwords import redact_password, register_address
-from kdsweep.common.text import first_line, shorten
+from kdsweep.common.text import shorten
 from kdsweep.tracking.mlflow import backend, entities, experiment
 from kdsweep.tracking.mlflow.connections import bounded
+from kdsweep.tracking.mlflow.one_commit import one_commit
 from kdsweep.tracking.mlflow.provenance import provenance_tags
 from kdsweep.tracking.mlflow.run_state import Logged, Point, RunState, missing_rows
 from kdsweep.tracking.run_dir import Row
@@ -58,7 +59,7 @@ class MLflowStore:
         experiment.check_name(name)
         is_server = backend.scheme_of(address) in backend.SERVERS
         location = None if is_server else experiment.artifact_location(artifacts, cwd)
-        with without_collection(), backend.ensure_store(uri, address):  # imports mlflow
+        with kept_for_good(), backend.ensure_store(uri, address):  # imports mlflow
             client = backend.import_mlflow().MlflowClient(tracking_uri=bounded(address))
             try:
                 opened = experiment.find_or_create(client, address, name, location)
@@ -66,7 +67,7 @@ class MLflowStore:
             except ValueError:
                 raise
             except Exception as error:
-                raise backend.refusal(uri, first_line(error)) from error
+                raise backend.refusal(uri, backend.reason_of(error, uri)) from error
         if opened.lifecycle_stage == "deleted":
             raise ValueError(
                 f"tracking.experiment must not be a deleted experiment, got {name}; restore it"
@@ -108,6 +109,10 @@ class MLflowStore:
         """Raises ValueError, naming the value, if there is no store at ``uri``."""
         with _reading(uri, cwd or Path.cwd()) as client:
             client.search_experiments(max_results=1)
+
+    def one_commit(self) -> AbstractContextManager[None]:
+        """Commit once what is written inside, all or nothing: `one_commit.one_commit`."""
+        return one_commit(self.client)
 
     def search(self, filter_string: str = "") -> "list[Run]":
         """All runs of the experiment that a filter of MLflow's matches, the oldest first."""
@@ -160,7 +165,7 @@ class MLflowStore:
         )
         run_id = str(run.info.run_id)
         self._artifacts[run_id] = artifact_repository(self.client, run)
-        return RunState(run_id, tags=all_tags, may_have_model=False)
+        return RunState(run_id, tags=all_tags, is_new=True)
 
     def read_run(self, run_id: str) -> RunState | None:
         """What this store has of a run, without its points; None if it is not there, or deleted."""
@@ -294,7 +299,7 @@ def _reading(uri: str, cwd: Path) -> "Iterator[MlflowClient]":
         try:
             yield mlflow.MlflowClient(tracking_uri=bounded(address))
         except mlflow.MlflowException as error:
-            why = first_line(error)
+            why = backend.reason_of(error, uri)
             raise ValueError(
                 f"--uri must be an MLflow store that works, got {redact_password(uri)}: {why}"
             ) from error

@@ -16,6 +16,10 @@ SLOW_SECONDS = 1.0
 # ... and nothing is tried for so long: what it missed is uploaded later, at the end at the latest.
 PAUSE_SECONDS = 30.0
 
+# Between two uploads that can wait: in a sweep of hundreds of runs each is uploaded less often, so
+# that uploads do not slow the training down.
+APART_SECONDS = 0.2
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,11 +62,11 @@ class UploadQueue:
         folder: Path | None = None,
         within: float = 0.0,
     ) -> None:
-        """Have ``function`` called in at most ``within`` seconds; returns at once.
+        """Have ``function`` called in ``within`` seconds; returns at once.
 
-        One that is submitted for a run again before its call has begun is called once, at the
-        earlier time. While the store is away nothing is called, and the run becomes one of
-        `pending_runs`.
+        One that can wait is called later than that if many are waiting. One that is submitted for a
+        run again before its call has begun is called once, at the earlier time. While the store is
+        away nothing is called, and the run becomes one of `pending_runs`.
 
         ``run_id`` is any name of the run; ``folder`` is the one that a warning advises to sync.
         """
@@ -72,7 +76,7 @@ class UploadQueue:
         elif self._closed:
             self.pending_runs.add(run_id)
         else:
-            self._put(job, time.monotonic() + within)
+            self._put(job, within)
 
     def when_done(self) -> threading.Event:
         """An event that is set once everything submitted so far is done, which is due now."""
@@ -102,8 +106,11 @@ class UploadQueue:
         self._abandoned = True
         return in_time
 
-    def _put(self, job: Job, due: float) -> None:
+    def _put(self, job: Job, within: float) -> None:
         with self._changed:
+            if within > 0:
+                within = max(within, APART_SECONDS * len(self._due))
+            due = time.monotonic() + within
             self._due[job] = min(due, self._due.get(job, due))
             if due < self._wakes_at:
                 self._changed.notify()

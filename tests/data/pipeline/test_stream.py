@@ -1,16 +1,17 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_device import OneDevice
 
 from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.mixup import BatchMixer
 from kdsweep.data.pipeline.stream import Stream, evaluation_batches, sample_images
 from kdsweep.data.pipeline.strong_view import StrongView
 from kdsweep.data.types import LabelledImages
+from kdsweep.training.one_device import OneDevice
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 
@@ -21,7 +22,7 @@ def labelled(num_images=50):
     return LabelledImages(images, torch.arange(num_images) % 7)
 
 
-def stream(data=None, batch_size=8, seed=0, augment=None, operations=0):
+def stream(data=None, batch_size=8, seed=0, augment=None, operations=0, **options):
     augment = augment or Augment(crop_padding=2, flip=True)
     return Stream(
         data or labelled(),
@@ -31,6 +32,7 @@ def stream(data=None, batch_size=8, seed=0, augment=None, operations=0):
         strong=StrongView(augment, operations),
         mean=MEAN,
         std=STD,
+        **options,
     )
 
 
@@ -55,6 +57,26 @@ def test_every_image_comes_once_but_a_lonely_last_one(num_images, batch_size):
     assert batch_size == 1 or sizes[-1] > 1
     lonely = batch_size > 1 and num_images % batch_size == 1
     assert len(set(seen)) == len(seen) == num_images - lonely
+
+
+@pytest.mark.parametrize("mix", [BatchMixer(), BatchMixer(mixup=1.0, cutmix=1.0)])
+@pytest.mark.parametrize("operations", [0, 2])
+def test_rows_are_those_of_the_whole_batches(mix, operations):
+    whole = stream(mix=mix, operations=operations)
+    parts = [
+        stream(mix=mix, operations=operations, rows=lambda count, first=first: slice(*first(count)))
+        for first in (lambda count: (0, count - 1), lambda count: (count - 1, count))
+    ]
+    for batch, *own in zip(*(one.epoch(1) for one in (whole, *parts)), strict=True):
+        assert torch.equal(torch.cat([part.images for part in own]), batch.images)
+        if operations:
+            assert torch.equal(torch.cat([part.strong for part in own]), batch.strong)
+        for part in own:
+            assert torch.equal(part.labels, batch.labels)
+            assert torch.equal(part.index, batch.index)
+            assert bool(mix) == (part.mixed is not None)
+            if mix:
+                assert torch.equal(part.mixed.labels, batch.mixed.labels)
 
 
 def test_labels_and_index_belong_to_the_images():
@@ -212,3 +234,40 @@ def test_an_epoch_moves_its_random_numbers_at_once(operations):
         assert not seen.nondeterministic
         moved.append(seen.moved)
     assert moved[0] == moved[1] > 0
+
+
+class Shift:
+    """An augmentation of a user's: adds one random number to each image."""
+
+    def __call__(self, images, generator):
+        change = torch.randint(1, 100, (len(images), 1, 1, 1), generator=generator)
+        return (images.int() + change).remainder(256).to(torch.uint8)
+
+
+def with_own(**own):
+    return Stream(
+        labelled(), batch_size=8, seed=3, augment=Augment(flip=True), own=own, mean=MEAN, std=STD
+    )
+
+
+def test_augmentations_of_the_user_s_follow_and_can_be_replayed():
+    plain, shifted = with_own(), with_own(shift=Shift())
+    first = list(shifted.pixels(1))
+    torch.manual_seed(5)
+    assert all(same(a[:3], b[:3]) for a, b in zip(first, shifted.pixels(1), strict=True))
+    changes = []
+    for before, after in zip(plain.pixels(1), first, strict=True):
+        assert torch.equal(before.index, after.index)
+        difference = (after.images.int() - before.images.int()).remainder(256)
+        per_image = difference.flatten(1)
+        assert (per_image == per_image[:, :1]).all()
+        changes += per_image[:, 0].tolist()
+    assert len(set(changes)) > 20  # each batch draws anew
+    assert not torch.equal(joined(shifted.pixels(2))[0], joined(first)[0])
+
+
+def test_each_of_them_has_draws_of_its_own():
+    once, twice = with_own(a=Shift()), with_own(a=Shift(), b=Shift())
+    images = [joined(s.pixels(0))[0].int() for s in (with_own(), once, twice)]
+    first, second = ((b - a).remainder(256)[:, 0, 0, 0] for a, b in pairwise(images))
+    assert not torch.equal(first, second)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from one_device import OneDevice
 
 from kdsweep.losses.base.shapes import downsample
+from kdsweep.training.one_device import OneDevice
 
 SIZES = [((8, 8), (4, 4)), ((7, 7), (4, 4)), ((7, 5), (3, 2)), ((14, 6), (9, 6)), ((9, 8), (3, 3))]
 

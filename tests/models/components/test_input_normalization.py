@@ -82,7 +82,7 @@ def test_features_and_copies_are_adapted_too():
 
 def test_other_values_are_refused():
     with pytest.raises(
-        ValueError, match=r"model\.normalize must be null, dataset or imagenet, got"
+        ValueError, match=r"normalize must be null, dataset, imagenet or weights, got"
     ):
         set_expected(network(), "cifar", SHAPE, of_weights=None)
 

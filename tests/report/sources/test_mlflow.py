@@ -87,12 +87,13 @@ def test_records_of_what_was_deployed_are_read_where_there_are_some(
     )
     records = tmp_path / "0" / "deploy"
     records.mkdir(parents=True)
-    write_json_atomic(records / "quantize.json", {"rows": [], "images": 3})
+    quantized = {"measured_on": "val", "images": 3, "threads": 1, "rows": []}
+    write_json_atomic(records / "quantize.json", quantized)
     (records / "damaged.json").write_text("{")
     (records / "model.onnx").write_bytes(b"onnx")
     for path in records.iterdir():
         store.log_artifact(run_id, path, "deploy")
-    expected = {"quantize": {"rows": [], "images": 3}}
+    expected = {"quantize": quantized}
     assert FolderRun({}, tmp_path / "0", tmp_path).deployed == expected
     assert FolderRun({}, tmp_path / "1", tmp_path).deployed == {}
     assert from_mlflow(store, run_id).runs[0].deployed == {}  # without a request

@@ -13,7 +13,7 @@ from servers import silent
 from sqlalchemy import create_engine
 
 from kdsweep.errors import UserError
-from kdsweep.search import study
+from kdsweep.search import storage, study
 from kdsweep.tracking.mlflow import backend, connections
 from kdsweep.tracking.mlflow.connections import bounded
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -100,6 +100,6 @@ def test_mlflow_and_optuna_connect_with_the_limit(
         MLflowStore.refuse_absent(HERE, cwd=tmp_path)
 
     monkeypatch.setattr(connections, "engine_of", lambda _: create_engine("sqlite://"))
-    monkeypatch.setattr(study, "RDBStorage", stopped)
+    monkeypatch.setattr(storage, "RDBStorage", stopped)
     with pytest.raises(UserError, match=r"goes to .*/db\?connect_timeout=10$"):
         open_study(HERE, tmp_path)

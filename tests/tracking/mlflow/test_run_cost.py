@@ -139,7 +139,7 @@ def test_a_run_that_ends_before_its_first_upload_is_four_requests(
         assert uploads.close(20)
     assert not uploads.pending_runs
     assert requests == AT_ONCE
-    assert len(seen) == 8  # with those of MLflow's own reads; tags after the start would be two
+    assert len(seen) == 4  # two while it is created, one with its content, one with its end
 
 
 def test_epochs_cost_one_request_in_a_while_and_nothing_is_read(
@@ -152,9 +152,23 @@ def test_epochs_cost_one_request_in_a_while_and_nothing_is_read(
     assert requests == {**AT_ONCE, "log_batch": 7}
 
 
+def test_a_run_that_ends_soon_is_not_uploaded_before(
+    tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UPLOAD_SECONDS", 0.0)
+    uploads = UploadQueue()
+    recorder = Recorder(tmp_path / "0", store=store, uploads=uploads)
+    info = RunInfo(name="a", role="run", fingerprint="f", cell="a", seed=0, params={}, tags={})
+    recorder.start(info)
+    recorder.epoch(0, {"val/acc": 0.5})
+    assert not uploads.close(0)  # it is still waiting
+    assert recorder.run_id is None
+
+
 def test_metrics_of_a_run_in_training_are_uploaded_by_themselves(
     tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.0)
     monkeypatch.setattr(module, "UPLOAD_SECONDS", 0.0)
     uploads, folder, uploaded = UploadQueue(), tmp_path / "0", Event()
     log = store.log

@@ -54,6 +54,18 @@ def test_what_is_due_now_overtakes_what_may_wait() -> None:
     assert done.index("a") == 2
 
 
+def test_many_that_may_wait_are_called_one_after_the_other() -> None:
+    """So that the uploads of a large sweep take a part of the time only."""
+    uploads = UploadQueue()
+    for number in range(200):
+        uploads.submit(f"run {number}", partial(int, number), within=5)
+    due = sorted(uploads._due.values())
+    assert due[-1] - due[0] == pytest.approx(199 * 0.2 - 5, abs=1)
+    uploads.submit("run 199", partial(int, 199))
+    assert min(uploads._due.values(), default=0.0) < due[0]
+    assert uploads.close(5)
+
+
 def test_the_thread_is_woken_only_for_what_is_due_before_all_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,1 @@
+"""Parts of a sweep that kdsweep does not have."""

@@ -1,0 +1,111 @@
+"""Weights that a training starts from: a file, a folder of Hugging Face, a run, a library's name.
+
+A name of a library is replaced by the file that its weights are written to, so that a config in
+which every start is a file has the fingerprint of these weights, however they were named.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from kdsweep.builders.options import parameters_of
+from kdsweep.builders.targets import find_target
+from kdsweep.common.files import write_bytes_atomic
+from kdsweep.common.notices import note_once
+from kdsweep.common.text import error_reason
+from kdsweep.errors import UserError
+from kdsweep.models import timm_model, torchvision_model
+from kdsweep.models.components.input_normalization import WEIGHTS
+from kdsweep.training.tensor_files import tensors_as_bytes
+
+TIMM, TORCHVISION = "kdsweep.models.timm_model.Timm", "kdsweep.models.torchvision_model.Torchvision"
+# What `save_pretrained` writes, in this order of preference.
+OF_HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
+IN_PARTS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+DEFAULT = "DEFAULT"  # torchvision's name for the best weights of a network; timm has such, too
+
+
+def file_in(folder: Path, key: str) -> Path | None:
+    """The file of weights in a folder of Hugging Face's form; None if it is another folder.
+
+    Raises UserError if the weights are in several files.
+    """
+    for name in OF_HUGGING_FACE:
+        if (folder / name).is_file():
+            return folder / name
+    if any((folder / name).is_file() for name in IN_PARTS):
+        raise UserError(
+            f"{key} must be weights in one file, got {folder}, which has them in several;"
+            " save_pretrained(FOLDER, max_shard_size='100GB') writes one"
+        )
+    return None
+
+
+def library_file(
+    word: str, key: str, model: Mapping[str, Any] | None, downloads: Path
+) -> str | None:
+    """The file of the weights that timm or torchvision have under a name; None if they have none.
+
+    They are downloaded once, into the folder ``downloads``.
+
+    Args:
+        model: the config node of the network that starts from them.
+
+    Raises UserError if they cannot be downloaded, or are for images of another normalisation.
+    """
+    node = model or {}
+    target, name = node.get("_target_"), node.get("name")
+    own = str(name) if target in (TIMM, TORCHVISION) else None
+    if (full := torchvision_model.full_name(word, own if target == TORCHVISION else None)) is None:
+        full = own if word == DEFAULT and target == TIMM else word
+        if not full or not timm_model.has_weights(full):
+            return None
+        load: Callable[[str], dict[str, Tensor]] = timm_model.download
+        _refuse_other_normalization(full, own if target == TIMM else None, key)
+    else:
+        load = torchvision_model.download
+    file = downloads / f"{full}.safetensors"
+    if not file.is_file():
+        try:
+            _write(load(full), file)
+        except ValueError as error:
+            raise UserError(
+                f"{key} must be weights that can be loaded, got {word}: {error}"
+            ) from error
+    note_once(f"{key}: {word} is {file}")
+    return str(file)
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Raises ValueError if the file cannot be written."""
+    content = tensors_as_bytes(tensors)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(file, content)
+    except OSError as error:
+        reason = error.strerror or error_reason(error)
+        raise ValueError(f"{file} cannot be written ({reason})") from error
+
+
+def with_normalization(model: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The node of a network that starts from weights of its library, or further trained ones.
+
+    Where its option `normalize` is left open, images get the normalisation of these weights.
+    """
+    target = None if model is None else find_target(model.get("_target_"))
+    if model is None or target is None or model.get("normalize") is not None:
+        return model
+    if not any(parameter.name == "normalize" for parameter in parameters_of(target)):
+        return model
+    return {**model, "normalize": WEIGHTS}
+
+
+def _refuse_other_normalization(word: str, name: str | None, key: str) -> None:
+    """Raise UserError if weights of timm expect other images than the network of a name does."""
+    if name is not None and timm_model.normalization(word) != timm_model.normalization(name):
+        raise UserError(
+            f"{key.rpartition('.')[0]}.model.name must be {word} with {key}={word}, whose images"
+            f" are normalised otherwise than those of {name}, got {name}"
+        )

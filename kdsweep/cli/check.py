@@ -1,0 +1,25 @@
+"""`kdsweep check student=... loss=...`: whether parts keep the contracts of training."""
+
+import typer
+
+from kdsweep.cli.options import user_errors
+
+
+def check(context: typer.Context) -> None:
+    """Check the parts of a run: network, loss terms, data set, optimizer, schedule, augmentations.
+
+    It takes the overrides of kdsweep train, of a single run. Nothing is trained or written. The
+    exit code is 1 if a check fails.
+    """
+    from rich.console import Console
+
+    from kdsweep.cli.train import prepare
+    from kdsweep.sweeps.check.parts import check_words
+    from kdsweep.sweeps.check.table import show
+
+    prepare()
+    with user_errors():
+        found = check_words(context.args)
+    show(found, Console())
+    if any(one.fault is not None for one in found):
+        raise typer.Exit(1)

@@ -1,0 +1,146 @@
+"""`hydra/launcher=lockstep_slurm` from the command line, with Slurm's programs replaced by scripts.
+
+`tests/work/test_slurm_cluster.py` has a real cluster.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Command, Outcome
+from fake_slurm import FakeSlurm, fake_slurm
+from processes import assert_mlflow_is_tidy, results, table
+from typer.testing import CliRunner
+
+from kdsweep.cli import app
+from kdsweep.common.files import read_json
+from kdsweep.work import slurm
+from kdsweep.work.worker import Worker
+
+GRID = ["T=1,4", "seed=0,1"]
+ON_SLURM = ["hydra/launcher=lockstep_slurm", *GRID]
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    monkeypatch.setattr(slurm, "QUEUE_SECONDS", 0.0)
+    (tmp_path / "slurm").mkdir()
+    return fake_slurm(tmp_path / "slurm", monkeypatch)
+
+
+def run_jobs(queue: FakeSlurm, folder: Path) -> None:
+    """Train the units of all jobs, as Slurm would."""
+    here = Path.cwd()
+    for line in queue.queue:
+        id, _, index, _, _ = line.split("|")
+        state, reason = Worker(folder).run(int(index))
+        assert (state, reason) == ("done", None)
+        queue.set_state(id, "COMPLETED")
+    os.chdir(here)
+
+
+@pytest.fixture
+def detached(command: Command, queue: FakeSlurm, own_teachers: str) -> Outcome:
+    outcome = command(*ON_SLURM, own_teachers, "--detach", tracking=True)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def test_a_detached_sweep_is_in_the_queue_as_a_whole(
+    detached: Outcome, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, students = queue.scripts
+    assert "#SBATCH --array=0%256" in teacher
+    assert "#SBATCH --array=1,2%256" in students
+    assert "#SBATCH --dependency=afterok:1_0" in students
+    assert "3 units in the queue" in detached.err + detached.out
+    assert (
+        f"kdsweep attach {detached.sweep.relative_to(detached.folder)}"
+        in detached.err + detached.out
+    )
+    assert not read_json(detached.sweep / "sweep.json")["ended"]
+    assert not list(detached.sweep.glob("*/result.json"))
+
+
+def test_attaching_publishes_what_the_jobs_have_trained(
+    detached: Outcome, queue: FakeSlurm, trained: Command
+) -> None:
+    run_jobs(queue, detached.sweep)
+    done = CliRunner().invoke(app, ["attach", str(detached.sweep)])
+    assert done.exit_code == 0, done.output
+    assert len(queue.scripts) == 2  # nothing was submitted again
+    whole = trained(*GRID, tracking=True)
+    assert results(detached.folder) == results(whole.folder)
+    assert table(detached.folder) == table(whole.folder)
+    assert_mlflow_is_tidy(detached.folder, 1 + 1 + 4)  # the sweep, the teacher, the runs
+
+
+def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) -> None:
+    """The controller cannot end while its units wait, so it is stopped after it has submitted."""
+    for id in ("1_0", "2_1", "2_2"):
+        queue.set_state(id, "CANCELLED")
+    submit = slurm.submit
+
+    def stop(script: str) -> None:
+        submit(script)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slurm, "submit", stop)
+        CliRunner().invoke(app, ["attach", str(detached.sweep)])
+    assert "#SBATCH --array=0%256" in queue.scripts[2]  # the teacher; the others need it
+
+
+def test_only_a_sweep_can_be_attached_to(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["attach", str(tmp_path)])
+    assert done.exit_code == 1
+    assert (
+        done.output == f"FOLDER must be the folder of a sweep with a sweep.json, got {tmp_path}\n"
+    )
+
+
+def test_detaching_needs_a_queue(command: Command) -> None:
+    outcome = command(*GRID, "--detach")
+    assert outcome.code == 1
+    assert "hydra.launcher.detach" in outcome.err
+
+
+def test_bad_options_are_refused_before_anything_is_trained(
+    command: Command, queue: FakeSlurm
+) -> None:
+    outcome = command(*ON_SLURM, "hydra.launcher.time=soon", "hydra.launcher.cpus=0")
+    assert outcome.code == 1
+    assert [line.partition(" must")[0] for line in outcome.err.splitlines()[-2:]] == [
+        "hydra.launcher.cpus",
+        "hydra.launcher.time",
+    ]
+    assert not queue.scripts
+
+
+def test_a_host_without_slurm_can_plan_a_sweep_for_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command(*ON_SLURM, "dry_run=true").code == 0
+    outcome = command(*ON_SLURM)
+    assert outcome.code == 1
+    assert "on a host without Slurm, got lockstep_slurm: there is no sbatch" in outcome.err
+
+
+def test_ray_is_refused_where_it_is_not_installed(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = command("hydra/launcher=lockstep_ray", *GRID)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == (
+        "hydra/launcher must be another one than lockstep_ray without the package ray, got"
+        " lockstep_ray; pip install 'kdsweep[ray]'"
+    )
+
+
+def test_a_search_is_refused(command: Command, queue: FakeSlurm) -> None:
+    outcome = command("hydra/launcher=lockstep_slurm", "search=bayes")
+    assert outcome.code == 1
+    assert "hydra/launcher must be lockstep in a search, got another one" in outcome.err
