@@ -42,14 +42,14 @@ class StudyStorage(Protocol):
 
     def open(self) -> BaseStorage:
         """Optuna's storage, created if it does not exist yet."""
-        raise NotImplementedError
+        ...
 
     def lock(self) -> AbstractContextManager[object]:
         """Inside, no other host is inside, where the storage can rule that out.
 
         PostgreSQL frees the lock of a process that dies, a journal does after 30 seconds.
         """
-        raise NotImplementedError
+        ...
 
     def close(self) -> None:
         """Close the connections to a database."""
