@@ -171,14 +171,14 @@ def test_metrics_of_a_run_in_training_are_uploaded_by_themselves(
     monkeypatch.setattr(module, "FIRST_SECONDS", 0.0)
     monkeypatch.setattr(module, "UPLOAD_SECONDS", 0.0)
     uploads, folder, uploaded = UploadQueue(), tmp_path / "0", Event()
-    log = store.log
+    upload = module.run_sync.upload
 
-    def logged(*arguments: Any, **named: Any) -> None:
-        log(*arguments, **named)
-        if named["rows"]:
+    def uploads_rows(*arguments: Any, **named: Any) -> None:
+        upload(*arguments, **named)  # committed when it returns
+        if arguments[3]:
             uploaded.set()
 
-    monkeypatch.setattr(store, "log", logged)
+    monkeypatch.setattr(module.run_sync, "upload", uploads_rows)
     recorder = Recorder(folder, store=store, uploads=uploads)
     info = RunInfo(name="a", role="run", fingerprint="f", cell="a", seed=0, params={}, tags={})
     recorder.start(info)
