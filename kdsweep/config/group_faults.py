@@ -53,6 +53,10 @@ def choice_fault(override: Override, error: BaseException, composition: Composit
         return f"{key} must be options that can be read, got {word}: {fault}"
     if isinstance(error, MissingConfigException):
         return _missing_fault(key, word, error, composition)
+    if (found := OVERRIDDEN.search(str(error))) is not None:
+        other, group = found[1].replace("/", "="), found[2]
+        what = "the other options" if other == word else other
+        return f"{key} must fit {what}, got {word}: there is no {group} to replace"
     for pattern, sentence in REASONS.items():
         if pattern in str(error):
             plain = word.lstrip("+")
@@ -60,6 +64,8 @@ def choice_fault(override: Override, error: BaseException, composition: Composit
     return f"{key} must be options that fit the config, got {word}: {reason_of(error)}"
 
 
+# A yaml has an override of a group that the other options do not bring in.
+OVERRIDDEN = re.compile(r"In '([^']+)': Invalid Defaults List override '/?([^:']+):")
 REASONS = {
     "No match in the defaults list": "{key} must be added with a +, +{plain}, got {word}",
     "Did you mean to override": "{key} must be added with a +, +{plain}, got {word}",

@@ -157,6 +157,14 @@ def test_a_word(checker: Checker, word: str) -> None:
     assert faults(checker, word) == [ALONE[word]]
 
 
+def test_a_recipe_for_a_teacher_that_is_not_trained(checker: Checker) -> None:
+    (sentence,) = faults(checker, "recipe=finetune", "teacher=none")
+    assert sentence == (
+        "teacher must fit recipe=finetune, got teacher=none: there is no teacher/recipe@teacher to"
+        " replace"
+    )
+
+
 def test_all_words_are_checked(checker: Checker) -> None:
     words = ["temprature=4", "trainer.epoch=3", "alpha", "loss=kll", "trainer.epochs=ten", "seed=1"]
     starts = ["alpha must", "loss must", "temprature must", "trainer.epoch must"]
