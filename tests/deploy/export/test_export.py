@@ -2,11 +2,13 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from small_classifiers import CLASSES, MLP, small_classifier, small_manifest
 from torch import Tensor, nn
 
@@ -192,6 +194,26 @@ class TestCheck:
         assert found.agrees
         assert found.allowed_difference == 1e-4
         assert not compare(classifier, lambda x: run(x) + 1.2e-4, images, inside=False).agrees
+
+    def test_a_network_that_amplifies_rounding_may_differ_by_some_of_its_own(
+        self, classifier: Classifier
+    ) -> None:
+        class Offset(nn.Module):
+            """Logits with the rounding of much larger numbers: up to 2.4e-4 in float32."""
+
+            def forward(self, images: Tensor) -> Tensor:
+                return (images.flatten(1)[:, :3] + 4096) - 4096
+
+        images = random_images(classifier, 64)
+        offset = replace(classifier, module=Offset())
+
+        def exact(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+            return inputs.reshape(len(inputs), -1)[:, :3]
+
+        found = compare(offset, exact, images, inside=False)
+        assert found.agrees
+        assert 1e-4 < found.largest_difference < found.allowed_difference < 1.1e-3
+        assert not compare(offset, lambda x: exact(x) + 2e-3, images, inside=False).agrees
 
 
 def test_a_pt2_file_can_be_loaded_and_has_the_logits(tmp_path: Path) -> None:
