@@ -8,7 +8,7 @@ from kdsweep.deploy.source_run import address_of, run_folder
 from kdsweep.deploy.sources import load_bundle
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.target import RunTarget
+from kdsweep.execution.target import RunTarget, finished_result
 from kdsweep.report.sources.address import Address
 from kdsweep.runs.preflight import preflight
 from kdsweep.sweeps.qat.spec import qat_spec
@@ -43,6 +43,8 @@ def train_aware(classifier: Classifier, epochs: int, address: Address | None = N
         folder / FOLDER / f"{QAT_FOLDER}{spec.fingerprint[:DIGITS]}",
         noted.get("mlflow_run_id"),
     )
+    if finished_result(target) is not None:
+        return load_bundle(target.checkpoints)
     uri, experiment = address_of(folder, address)
     tracking = replace(
         spec.config.tracking,

@@ -16,6 +16,7 @@ from kdsweep.deploy.quantize.quantize import quantize
 from kdsweep.deploy.run_record import deploy_folder
 from kdsweep.deploy.sources import load
 from kdsweep.errors import UserError
+from kdsweep.sweeps.qat import train as module
 from kdsweep.sweeps.qat.spec import qat_spec, slower
 from kdsweep.sweeps.qat.train import train_aware
 from kdsweep.sweeps.rerun.original import read_original
@@ -110,6 +111,19 @@ def test_the_run_starts_from_the_weights_and_has_the_same_teacher(project: Path)
     assert qat_spec(original, 3).fingerprint == spec.fingerprint != original.result.fingerprint
     original.config["trainer"]["devices"] = 2
     assert qat_spec(original, 3).config.trainer.devices == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_has_finished_is_not_trained_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = load(str(project))
+    first = train_aware(classifier, 1)
+    monkeypatch.setattr(module, "train", lambda *a, **k: pytest.fail("it is trained again"))
+    again = train_aware(classifier, 1)
+    assert again.manifest.weights_sha256 == first.manifest.weights_sha256
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        train_aware(classifier, 2)  # another run
 
 
 def test_a_bundle_outside_of_a_run_cannot_be_trained_further(tmp_path: Path) -> None:
