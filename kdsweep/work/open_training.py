@@ -14,6 +14,7 @@ from kdsweep.work.executor import Executor
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import Inline
 from kdsweep.work.other_units import OtherUnits, leave
+from kdsweep.work.placement import Placement
 from kdsweep.work.planning import UnitPlanner
 from kdsweep.work.processes import Processes
 from kdsweep.work.unit_specs import UnitRecorder
@@ -44,7 +45,7 @@ class OpenTraining:
         self._planner: UnitPlanner | None = None
         if executor is None:
             self._others = OtherUnits(self._sweep)
-            placement = Inline(context, resume=True, on_epoch=on_epoch)
+            placement: Placement = Inline(context, resume=True, on_epoch=on_epoch)
         else:
             recorder = UnitRecorder(self._sweep, Path.cwd())
             self._planner = UnitPlanner(self._graph, self._sweep, recorder)
