@@ -30,7 +30,7 @@ from kdsweep.search.trial_runs import TrialRuns
 from kdsweep.sweeps.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.sweeps.open_context import open_context, show_destination
-from kdsweep.sweeps.record import open_sweep
+from kdsweep.sweeps.record import mark, open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import report_disk_full
 from kdsweep.tracking.mlflow.store import Status
@@ -222,7 +222,10 @@ class SearchController:
                 only = self._own_folders if others else None
                 status = _status(stopped)
                 close(folder, context, status, stopped, with_report=with_report, only=only)
-        if stopped is None and not summary.count(TrialState.COMPLETE):
+        if stopped is not None:
+            return
+        mark(folder, {"ended": True})
+        if not summary.count(TrialState.COMPLETE):
             raise RunFailed(
                 "no trial of the search is complete;"
                 f" the last one: {reason_of_last(failed_trials(self.study))}"

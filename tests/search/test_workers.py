@@ -122,7 +122,7 @@ def test_local_workers_train_the_trials_of_one_controller(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_workers_stop_what_is_pruned(tmp_path: Path) -> None:
     """Epochs pass while the controller decides, so that a run may stop some of them later."""
-    epochs = 600
+    epochs = 150
     words = ["search/pruner=median", "search.pruner.n_startup_trials=1"]
     words += ["search.pruner.n_warmup_steps=0", "hydra.sweeper.n_trials=12", "search.seeds=[0]"]
     folder = tmp_path / "search"
@@ -148,14 +148,14 @@ def test_no_worker_is_idle_while_trials_wait(
     """The lengths of trials differ five times, because poor ones are pruned."""
     shutil.copy(fresh_storage, tmp_path / "optuna.db")
     monkeypatch.setattr(processes, "LOOK_SECONDS", 0.1)
-    use(monkeypatch, partial(SleepingWorkers, workers=2, seconds_of_epoch=0.3))
+    use(monkeypatch, partial(SleepingWorkers, workers=2, seconds_of_epoch=0.6))
     words = ["hydra/sweeper/sampler=random", "trainer.epochs=10", "search/pruner=median"]
     words += ["search.pruner.n_startup_trials=2", "search.pruner.n_warmup_steps=0"]
-    few = ["hydra.sweeper.n_trials=24", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
+    few = ["hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
     outcome = command("search=bayes", *CE, *words, *few, "search.name=idle")
     assert outcome.code == 0, outcome.err
     found = trials_of(tmp_path)
-    assert len(found) == 24
+    assert len(found) == 20
     lengths = [len(trial.intermediate_values) for trial in found]
     assert max(lengths) >= 5 * min(lengths)
     assert idle_share(tmp_path / "multirun/idle", workers=2) < 0.1
