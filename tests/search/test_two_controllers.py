@@ -38,9 +38,11 @@ def assert_whole(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_controllers_share_a_search(tmp_path: Path) -> None:
-    first = start(tmp_path, [*SEARCH, "trainer.epochs=5"])
-    second = start(tmp_path, [*SEARCH, "trainer.epochs=5"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_controllers_share_a_search(tmp_path: Path, workers: int) -> None:
+    words = [*SEARCH, "trainer.epochs=5", f"search.workers={workers}"]
+    first = start(tmp_path, words)
+    second = start(tmp_path, words)
     printed = [process.communicate()[0] for process in (first, second)]
     assert first.returncode == second.returncode == 0, printed
     assert any("12 trials complete" in text for text in printed)

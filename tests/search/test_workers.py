@@ -15,6 +15,8 @@ from sleeping_workers import SleepingWorkers, idle_share
 from worker_in_process import WorkerInProcess
 
 from kdsweep.common.files import read_json
+from kdsweep.search.lease import LEASE_ATTR
+from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.work import local, processes
 from kdsweep.work.executor import ExecutorFactory
 
@@ -104,6 +106,38 @@ def test_equal_points_of_two_blocks_are_trained_once(
     assert len(by_place) == 6
     assert sum(result[-1] is None for result in by_place.values()) == len(points) <= 2
     assert len(list(tmp_path.glob("multirun/*/work/?.json"))) == len(points)
+
+
+def test_the_timeout_parks_what_is_in_training(
+    command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
+    executors: list[WorkerInProcess] = []
+
+    def make(folder: Path) -> WorkerInProcess:
+        executors.append(WorkerInProcess(folder))
+        return executors[-1]
+
+    def is_over(self: Deadline) -> None:
+        raise SearchTimeout(0)
+
+    use(monkeypatch, make)
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.0)
+    words = ["search=bayes", *CE, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
+    words += ["search.finalists=0", "trainer.epochs=1", "search.name=mine"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Deadline, "check", is_over)
+        stopped = command(*words, "search.timeout=1h")
+    assert stopped.code == 0, stopped.err
+    assert "search.timeout=1h is over" in stopped.err
+    assert "stopped, of 4 trials in all; the same command resumes it" in stopped.out
+    assert [one.is_closed for one in executors] == [True]
+    assert {trial.state for trial in trials_of(tmp_path)} == {TrialState.RUNNING}
+    assert {trial.user_attrs[LEASE_ATTR] for trial in trials_of(tmp_path)} == {None}
+    again = command(*words)
+    assert again.code == 0, again.err
+    assert {trial.state for trial in trials_of(tmp_path)} == {TrialState.COMPLETE}
+    assert len(list(tmp_path.glob("multirun/mine/work/?.json"))) == 2  # those that were left
 
 
 @pytest.mark.slow

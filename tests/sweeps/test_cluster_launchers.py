@@ -178,23 +178,48 @@ def pending(queue: FakeSlurm) -> list[str]:
     return [line.partition("|")[0] for line in queue.queue if "|PENDING|" in line]
 
 
+# Three blocks at a time.
+THREE = [
+    *[*SEARCH, "hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=2", "search.workers=3"],
+    *["loss=ce", "teacher=none", "optimizer.lr=interval(0.001,0.01)"],
+]
+
+
+def stop_by(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Stop the controller once it has submitted what there is."""
+
+    def stopped(self: slurm.SlurmExecutor, seconds: float) -> list[Exit]:
+        raise error
+
+    patch.setattr(slurm.SlurmExecutor, "poll", stopped)
+
+
 def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
     command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: slurm.SlurmExecutor, seconds: float) -> list[Exit]:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(slurm.SlurmExecutor, "poll", interrupt)
-    few = ["hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=2", "search.workers=3"]
-    words = [*SEARCH, *few, "loss=ce", "teacher=none", "optimizer.lr=interval(0.001,0.01)"]
+    stop_by(monkeypatch, KeyboardInterrupt())
     queue.put("99_7", name_prefix(Path("multirun/mine").absolute()) + "0", "PENDING")
-    outcome = command(*words)
+    outcome = command(*THREE)
     assert outcome.code == 130, outcome.err
     assert queue.cancelled == ["1_0", "1_1", "1_2"]
     assert pending(queue) == ["99_7"]  # of another controller
-    command(*words)  # the same units, in new jobs
+    command(*THREE)  # the same units, in new jobs
     assert queue.cancelled[3:] == ["2_0", "2_1", "2_2"]
     assert len(list(outcome.folder.glob("multirun/mine/work/?.json"))) == 3
+
+
+def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
+    command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_by(monkeypatch, SystemExit(143))
+    outcome = command(*THREE)
+    assert outcome.code == 143, outcome.err
+    assert "the jobs go on: the same command continues the search" in outcome.err
+    assert pending(queue) == ["1_0", "1_1", "1_2"]
+    stop_by(monkeypatch, KeyboardInterrupt())
+    command(*THREE)
+    assert queue.cancelled == ["1_0", "1_1", "1_2"]  # it has attached to them
+    assert len(queue.scripts) == 1
 
 
 def test_another_launcher_is_refused_in_a_search(command: Command) -> None:
