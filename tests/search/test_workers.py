@@ -1,4 +1,4 @@
-"""A search whose trials are trained by workers: the same trials, pruned ones too, nobody idle."""
+"""A search whose trials are trained by workers: the same trials, pruned ones as well, no idle workers."""
 
 import shutil
 from collections.abc import Sequence
@@ -70,26 +70,26 @@ def test_trials_are_those_of_one_process(
 class Observed(WorkerInProcess):
     """Notes the trials that a study has when a unit is submitted."""
 
-    def __init__(self, folder: Path, storage: Path, asked: list[int]) -> None:
+    def __init__(self, folder: Path, storage: Path, running: list[int]) -> None:
         super().__init__(folder)
-        self._storage, self._asked = storage, asked
+        self._storage, self._running = storage, running
 
     def submit(self, numbers: Sequence[int]) -> None:
         super().submit(numbers)
         found = trials_of(self._storage)
-        self._asked.append(sum(trial.state is TrialState.RUNNING for trial in found))
+        self._running.append(sum(trial.state is TrialState.RUNNING for trial in found))
 
 
-def test_no_more_trials_are_asked_for_than_workers_can_train(
+def test_no_more_blocks_begin_than_there_are_workers(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(fresh_storage, tmp_path / "optuna.db")
-    asked: list[int] = []
-    use(monkeypatch, partial(Observed, storage=tmp_path, asked=asked))
+    running: list[int] = []
+    use(monkeypatch, partial(Observed, storage=tmp_path, running=running))
     few = ["search=bayes", *CE, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2"]
     outcome = command(*few, "search.finalists=0", "trainer.epochs=1")
     assert outcome.code == 0, outcome.err
-    assert asked == [4, 4, 4]  # two blocks at a time
+    assert running == [4, 4, 4]  # two blocks at a time
 
 
 def test_equal_points_of_two_blocks_are_trained_once(
