@@ -171,7 +171,7 @@ class SearchController:
             return self._train_finalists()
 
     def _stop(self, error: BaseException) -> None:
-        """Leave everything to the next start; after a signal, jobs that need no controller continue."""
+        """Leave all to the next start; after a signal, jobs that need no controller continue."""
         is_over = isinstance(error, SearchTimeout)
         if is_over:
             self.context.progress.note(f"search.timeout={self.plan.options.timeout} is over")

@@ -93,7 +93,7 @@ class RunCache(TrialRuns):
         self._blocked |= blocked
 
     def close(self, *, leave: bool = False) -> None:
-        """End what is in training, to be resumed; with ``leave``, jobs that need no controller continue."""
+        """End what is in training, to be resumed; with ``leave``, jobs of a queue continue."""
         if self._training is not None:
             self._training.close(leave=leave)
 

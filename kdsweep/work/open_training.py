@@ -82,5 +82,5 @@ class OpenTraining:
         return self._controller.step(POLL_SECONDS)
 
     def close(self, *, leave: bool = False) -> None:
-        """End what is in training, to be resumed; with ``leave``, jobs that need no controller continue."""
+        """End what is in training, to be resumed; with ``leave``, jobs of a queue continue."""
         self._controller.placement.close(leave=leave)

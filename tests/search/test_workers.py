@@ -1,4 +1,4 @@
-"""A search whose trials are trained by workers: the same trials, pruned ones as well, no idle workers."""
+"""A search whose trials are trained by workers: the same ones, also if pruned, and no idle time."""
 
 import shutil
 from collections.abc import Sequence
