@@ -214,7 +214,7 @@ def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
     stop_by(monkeypatch, SystemExit(143))
     outcome = command(*THREE)
     assert outcome.code == 143, outcome.err
-    assert "the jobs go on: the same command continues the search" in outcome.err
+    assert "the jobs go on: the same command continues the search" in outcome.out
     assert pending(queue) == ["1_0", "1_1", "1_2"]
     stop_by(monkeypatch, KeyboardInterrupt())
     command(*THREE)
