@@ -182,14 +182,14 @@ def test_no_worker_is_idle_while_trials_wait(
     """The lengths of trials differ five times, because poor ones are pruned."""
     shutil.copy(fresh_storage, tmp_path / "optuna.db")
     monkeypatch.setattr(processes, "LOOK_SECONDS", 0.1)
-    use(monkeypatch, partial(SleepingWorkers, workers=2, seconds_of_epoch=0.6))
+    use(monkeypatch, partial(SleepingWorkers, workers=2, seconds_of_epoch=1.0))
     words = ["hydra/sweeper/sampler=random", "trainer.epochs=10", "search/pruner=median"]
     words += ["search.pruner.n_startup_trials=2", "search.pruner.n_warmup_steps=0"]
-    few = ["hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
+    few = ["hydra.sweeper.n_trials=16", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
     outcome = command("search=bayes", *CE, *words, *few, "search.name=idle")
     assert outcome.code == 0, outcome.err
     found = trials_of(tmp_path)
-    assert len(found) == 20
+    assert len(found) == 16
     lengths = [len(trial.intermediate_values) for trial in found]
     assert max(lengths) >= 5 * min(lengths)
     assert idle_share(tmp_path / "multirun/idle", workers=2) < 0.1
