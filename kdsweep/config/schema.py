@@ -195,7 +195,7 @@ class SearchConfig:
     finalists: int = 3
     finalist_seeds: int = 3
     max_failures: int = 10
-    workers: int = 1
+    workers: int | None = None
     timeout: str | None = None
 
 

@@ -34,7 +34,7 @@ def resolve_threads(config: RunConfig) -> RunConfig:
     It is the physical cores over the processes that train at a time (`search.workers` times
     `trainer.devices`), at least 1.
     """
-    workers = config.search.workers
+    workers = config.search.workers or 1
     return replace(
         config,
         trainer=_trainer(config.trainer, workers),

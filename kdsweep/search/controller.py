@@ -1,4 +1,4 @@
-"""Runs a search: claims and trains block after block of trials, then publishes the results."""
+"""Runs a search: trains its trials and finalists, then publishes the results."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from kdsweep.errors import RunFailed
 from kdsweep.execution.context import TrainingContext
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search import lease
+from kdsweep.search.blocks import Blocks, failed_trials, reason_of_last
 from kdsweep.search.estimate import estimate_search
 from kdsweep.search.folder import own_folder
 from kdsweep.search.mlflow_logging import SearchLogger
@@ -22,20 +23,17 @@ from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import draw
 from kdsweep.search.results import Finalist, SearchSummary
-from kdsweep.search.run_cache import RunCache, TrialRuns
+from kdsweep.search.run_cache import RunCache
 from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
-from kdsweep.search.trial_runner import TrialRunner
-from kdsweep.search.workers import is_worker, worker_processes
+from kdsweep.search.trial_runs import TrialRuns
 from kdsweep.sweeps.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.sweeps.open_context import open_context, show_destination
-from kdsweep.sweeps.record import open_sweep
+from kdsweep.sweeps.record import mark, open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import report_disk_full
 from kdsweep.tracking.mlflow.store import Status
-
-WORKER_SECONDS = 5.0  # that the end of a worker waits for MLflow: its controller waits again
 
 
 def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
@@ -78,9 +76,7 @@ def _run(
             controller = _open_controller(plan, jobs, context, stack, examples)
             show_destination(context)
             finalists, stopped = controller.train()
-            if is_worker():
-                context.retrier.limit(WORKER_SECONDS)
-        if finalists is not None or (stopped is not None and not is_worker()):
+        if finalists is not None or stopped is not None:
             try:
                 controller.publish(finalists or [], stopped)
             except OSError:
@@ -103,7 +99,9 @@ def _open_controller(
 
     ``examples``: runs of the search that stand for all, the first of them for its identity.
     """
-    runs = RunCache(jobs, context, plan.space, plan.folder)
+    find_executor = jobs.find_executor(examples)
+    workers = plan.options.workers
+    runs = RunCache(jobs, context, plan.space, plan.folder, find_executor, workers)
     runs.preflight(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
@@ -129,7 +127,7 @@ def _open_controller(
     )
     parent = context.sweep.parent_run_id
     logger = SearchLogger(context.store, parent, plan.folder, context.uploads)
-    return SearchController(plan, context, study, logger, TrialRunner(plan, study, runs, logger))
+    return SearchController(plan, context, study, logger, runs, Blocks(plan, study, runs, logger))
 
 
 @dataclass
@@ -140,7 +138,8 @@ class SearchController:
     context: TrainingContext
     study: SearchStudy
     logger: SearchLogger
-    trials: TrialRunner
+    runs: RunCache
+    blocks: Blocks
 
     def train(self) -> tuple[list[Finalist] | None, BaseException | None]:
         """The finalists, None while other controllers are at work, and what stopped the search."""
@@ -148,66 +147,40 @@ class SearchController:
             self.logger.describe(self.plan.space, self.plan.config, self.plan.options)
             finalists = self._train_all()
         except BaseException as error:
-            if isinstance(error, SearchTimeout):
-                self.context.progress.note(f"search.timeout={self.plan.options.timeout} is over")
-            self.logger.stopped(_status(error))
             return None, error
         return finalists, None
 
     def _train_all(self) -> list[Finalist] | None:
         """Train all trials, then the finalists; None if other controllers are still at work."""
-        if is_worker():
-            self._train_trials()
-            return None
-        folder = self.plan.folder
-        with worker_processes(self.plan.options.workers - 1, folder) as workers:
-            self._train_trials()
-            for number, worker in enumerate(workers, start=1):
-                if worker.wait() != 0:
-                    log = folder / f"worker-{number}.log"
-                    self.context.progress.note(f"worker {number} has stopped, see {log}")
-        self._train_trials()  # what a worker that died has left
+        try:
+            finalists = self._train_trials()
+            self.runs.close()
+        except BaseException as error:
+            self._stop(error)
+            raise
+        return finalists
+
+    def _train_trials(self) -> list[Finalist] | None:
+        self.blocks.train()
         if any(trial.state is TrialState.RUNNING for trial in self.study.trials):
             self.context.progress.note(
                 "other controllers are at work; the last one prints the results"
             )
             return None
-        with lease.end_lock(folder):
+        with lease.end_lock(self.plan.folder):
             return self._train_finalists()
 
-    def _train_trials(self) -> None:
-        """Work until no trial waits. If interrupted, the block is left to the next start."""
-        self._refuse_more_failures()
-        while block := self._next_block():
-            try:
-                self.trials.train_block(block)
-            except BaseException as error:
-                self.logger.stopped(_status(error))  # before another controller resumes them
-                lease.release_trials(self.study, block)
-                raise
-            self.logger.best_so_far(self.study)
-            self._refuse_more_failures()
-
-    def _next_block(self) -> list[int]:
-        """Claim free trials if there are any, otherwise queue and claim the next ones."""
-        n_trials, size, folder = self.plan.n_trials, self.plan.block_size, self.plan.folder
-        if free := lease.claim(self.study, n_trials, size, folder):
-            return free
-        # No more at a time: a storage reads every trial that has not ended again and again.
-        queued = len(self.study.get_trials(deepcopy=False))
-        lease.enqueue(self.study, min(n_trials, (queued // size + 1) * size), folder)
-        return lease.claim(self.study, n_trials, size, folder)
-
-    def _refuse_more_failures(self) -> None:
-        failed = self._failed_trials()
-        if len(failed) > self.plan.options.max_failures:
-            raise RunFailed(
-                f"search.max_failures: {len(failed)} trials failed, more than"
-                f" {self.plan.options.max_failures}; the last one: {_reason(failed)}"
-            )
-
-    def _failed_trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+    def _stop(self, error: BaseException) -> None:
+        """Leave all to the next start; after a signal, jobs that need no controller continue."""
+        is_over = isinstance(error, SearchTimeout)
+        if is_over:
+            self.context.progress.note(f"search.timeout={self.plan.options.timeout} is over")
+        is_signal = isinstance(error, SystemExit) and not is_over
+        try:
+            self.runs.close(leave=is_signal)
+        finally:
+            self.logger.stopped(_status(error))  # before another controller resumes them
+            self.blocks.release()
 
     def _train_finalists(self) -> list[Finalist]:
         """Train the best trials again, with seeds that had no part in choosing them."""
@@ -220,7 +193,7 @@ class SearchController:
             # a point that was drawn twice is one cell
             by_cell.setdefault(space.overrides(space.values(trial.params)), trial)
         best = list(by_cell.values())[: self.plan.finalists]
-        by_seed = [self.trials.train_again(best, seed) for seed in self.plan.finalist_seeds]
+        by_seed = self.blocks.train_again(best, self.plan.finalist_seeds)
         return [
             Finalist(trial, [results[rank] for results in by_seed])
             for rank, trial in enumerate(best)
@@ -249,10 +222,13 @@ class SearchController:
                 only = self._own_folders if others else None
                 status = _status(stopped)
                 close(folder, context, status, stopped, with_report=with_report, only=only)
-        if stopped is None and not summary.count(TrialState.COMPLETE):
+        if stopped is not None:
+            return
+        mark(folder, {"ended": True})
+        if not summary.count(TrialState.COMPLETE):
             raise RunFailed(
                 "no trial of the search is complete;"
-                f" the last one: {_reason(self._failed_trials())}"
+                f" the last one: {reason_of_last(failed_trials(self.study))}"
             )
 
     def _own_folders(self) -> set[Path]:
@@ -268,8 +244,3 @@ def _status(stopped: BaseException | None) -> Status:
     if stopped is None:
         return "FINISHED"
     return "FAILED" if isinstance(stopped, Exception) else "KILLED"
-
-
-def _reason(failed: list[FrozenTrial]) -> str | None:
-    """Why the last of these trials failed."""
-    return failed[-1].user_attrs.get("reason") if failed else None

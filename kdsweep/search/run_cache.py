@@ -1,104 +1,71 @@
-"""The runs of a search: one per trial and seed, each in its own folder, equal ones trained once."""
+"""Trains the runs of a search; equal ones are trained once, by the process that is first."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig
+from hydra.core.utils import JobReturn
 
-from kdsweep.builders.sources import DataSources
 from kdsweep.common.files import write_json_atomic
-from kdsweep.config.copying import without_hydra
-from kdsweep.errors import CollectedErrors, UserError
+from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.scheduler import refuse_without_validation
 from kdsweep.execution.target import RunTarget, recorded_result
-from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.space import Space
+from kdsweep.search.trial_runs import TrialRun, TrialRuns
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
 from kdsweep.tracking.result import RunResult
-from kdsweep.work.training import train
+from kdsweep.work.executor import ExecutorFactory
+from kdsweep.work.open_training import OpenTraining
 
-
-class TrialRun(NamedTuple):
-    """One run of a trial, before it is trained; in MLflow it is nested in the run of its trial."""
-
-    config: DictConfig
-    target: RunTarget
-
-
-class TrialRuns:
-    """Plans the runs of one search, which needs no folder, no data and no store.
-
-    A run is in `<trial>/seed-<seed>` of the search's folder. ``jobs`` compose the configs and call
-    Hydra's job callbacks.
-    """
-
-    def __init__(
-        self, jobs: HydraJobs, space: Space, folder: Path, sources: DataSources | None = None
-    ) -> None:
-        self.jobs, self.space, self.folder = jobs, space, folder
-        self.sources = sources or DataSources()  # identified once, not in each trial
-
-    def run(self, trial: int, values: dict[str, Any], seed: int) -> TrialRun:
-        """A trial's run, composed, in its folder."""
-        overrides = (*self.space.overrides(values), f"seed={seed}")
-        config = self.jobs.compose(trial, overrides)
-        (spec,) = build_specs(
-            [without_hydra(config)],
-            [overrides],
-            trial,
-            [*self.space.keys, "seed"],
-            self.sources,
-        )
-        return TrialRun(config, RunTarget(spec, self.folder / str(trial) / f"seed-{seed}"))
-
-    def boundary_specs(self, seed: int) -> list[RunSpec]:
-        """Specs at the bounds of the space: if these are valid, so is every point between them.
-
-        Raises UserError, naming every value that is not allowed.
-        """
-        specs: list[RunSpec] = []
-        errors = CollectedErrors()
-        for point in self.space.boundary_points():
-            with errors.of():
-                specs.append(self.run(0, point, seed).target.spec)
-        errors.messages = [f"{message}, which is searched" for message in errors.messages]
-        errors.raise_if_any()
-        return specs
+LOCK_SECONDS = 0.2  # between two looks at runs that another controller trains
 
 
 class RunCache(TrialRuns):
-    """Plans and trains the runs of one search; equal ones are trained once."""
+    """Trains the runs of one search, batches of them at the same time.
+
+    Args:
+        find_executor: what places them on processes; None: this process trains them.
+        at_a_time: most units in training; None: as many as the executor has workers.
+    """
 
     def __init__(
-        self, jobs: HydraJobs, context: TrainingContext, space: Space, folder: Path
+        self,
+        jobs: HydraJobs,
+        context: TrainingContext,
+        space: Space,
+        folder: Path,
+        find_executor: ExecutorFactory | None = None,
+        at_a_time: int | None = None,
     ) -> None:
         super().__init__(jobs, space, folder, context.data_sources)
         self.context = context
+        self._find_executor, self._at_a_time = find_executor, at_a_time
+        self._training: OpenTraining | None = None  # once there is something to train
+        self._workers = 1
         self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()
+        self._on_epoch: dict[str, EpochCallback] = {}  # of runs in training
+        self._ended: dict[str, RunResult] = {}  # that no batch has seen yet
+        self._blocked: dict[str, str] = {}  # of them, those without a teacher, and why
 
     def preflight(self, specs: Sequence[RunSpec]) -> None:
         """Build every part once. Raises UserError if one fails, or without a validation set."""
         preflight(specs, self.context.dataset)
         refuse_without_validation(specs, self.context)
 
-    def train(
-        self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None
-    ) -> list[RunResult]:
-        """Train what is missing, in as few cohorts as possible; results in the order of the runs.
+    def begin(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None) -> "Batch":
+        """Have runs trained, as far as they have not been; `step` does so.
 
-        A run that another process is training is waited for, not trained again. Raises UserError if
-        a trial's folder holds another run, which another search of this name has left.
+        ``on_epoch`` may stop single ones early. Raises UserError if a trial's folder holds another
+        run, which another search of this name has left.
         """
         for _, target in runs:
             if read_fingerprint(target.run_dir) not in (None, target.spec.fingerprint):
@@ -107,54 +74,71 @@ class RunCache(TrialRuns):
                     f" folder holds another run than {target.spec.name} (other data, or another"
                     " search of this name)"
                 )
-        for run in self._train_free(runs, on_epoch, wait=False):
-            self._train_free([run], on_epoch, wait=True)
-        return [self._result(run.target) for run in runs]
+        return Batch(self, runs, on_epoch)
 
-    def _train_free(
-        self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None, *, wait: bool
-    ) -> list[TrialRun]:
-        """Train the missing runs and return those that other processes are training."""
-        lock_folder = self.folder / ".locks"
-        lock_folder.mkdir(exist_ok=True)
-        locked_elsewhere: list[TrialRun] = []
-        locked: dict[str, TrialRun] = {}
-        with ExitStack() as locks:
-            for run in runs:
-                fingerprint = run.target.spec.fingerprint
-                if fingerprint in locked or self._is_done(run.target):
-                    continue
-                try:
-                    lock = FileLock(lock_folder / fingerprint)
-                    locks.enter_context(lock.acquire(blocking=wait))
-                except Timeout:
-                    locked_elsewhere.append(run)
-                else:
-                    locked[fingerprint] = run
-            self._read_new_results()
-            self._train([run for key, run in locked.items() if key not in self._trained], on_epoch)
-        return locked_elsewhere
+    def has_room(self, batches: int) -> bool:
+        """Whether a worker may be idle while so many batches are in training."""
+        if not batches:
+            return True
+        training = self._open_training()
+        return batches < self._workers and training.units < self._workers
 
-    def _train(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None) -> None:
-        subdirs = [str(run.target.run_dir.relative_to(self.folder)) for run in runs]
-        jobs = [
-            self.jobs.open(run.config, self.folder, subdir)
-            for run, subdir in zip(runs, subdirs, strict=True)
-        ]
-        train(
-            [run.target for run in runs],
-            self.context,
-            capacity=self.jobs.cohort_size,
-            resume=True,
-            on_epoch=on_epoch,
-        )
-        for run, job in zip(runs, jobs, strict=True):
-            result = recorded_result(run.target)
-            assert result is not None, "a run that was trained has a result"
-            self._trained[run.target.spec.fingerprint] = run.target.run_dir
-            self.jobs.close(run.config, job, result)
+    def step(self) -> None:
+        """Wait a moment for runs to end."""
+        if self._training is None or not self._training.units:
+            time.sleep(LOCK_SECONDS)  # another controller has what is waited for
+            return
+        ended, blocked = self._training.step()
+        self._ended |= ended
+        self._blocked |= blocked
 
-    def _read_new_results(self) -> None:
+    def close(self, *, leave: bool = False) -> None:
+        """End what is in training, to be resumed; with ``leave``, jobs of a queue continue."""
+        if self._training is not None:
+            self._training.close(leave=leave)
+
+    def _open_training(self) -> OpenTraining:
+        if self._training is None:
+            assert self.context.sweep is not None, "the search is open"
+            executor = None
+            if self._find_executor is not None:
+                executor = self._find_executor(self.context.sweep.folder)
+                self._workers = self._at_a_time or max(executor.workers, 1)
+                if self._workers == 1 and self._at_a_time is None:
+                    self.context.progress.note(
+                        "one block of trials is in training at a time; search.workers=N has N"
+                    )
+            self._training = OpenTraining(
+                executor,
+                self.context,
+                capacity=self.jobs.cohort_size,
+                at_a_time=self._workers,
+                on_epoch=self._epoch,
+            )
+        return self._training
+
+    def _epoch(self, spec: RunSpec, epochs: int, metrics: dict[str, float]) -> str | None:
+        on_epoch = self._on_epoch.get(spec.fingerprint)
+        return None if on_epoch is None else on_epoch(spec, epochs, metrics)
+
+    def train(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None) -> None:
+        """Have runs trained that are locked and were not trained before."""
+        if on_epoch is not None:
+            self._on_epoch |= {run.target.spec.fingerprint: on_epoch for run in runs}
+        self._open_training().add([run.target for run in runs])
+
+    def take_result(self, fingerprint: str) -> tuple[RunResult, str | None] | None:
+        """The result of a run that has ended, and why it has no teacher; None: in training."""
+        if (result := self._ended.pop(fingerprint, None)) is None:
+            return None
+        self._on_epoch.pop(fingerprint, None)
+        return result, self._blocked.pop(fingerprint, None)
+
+    def note_trained(self, target: RunTarget) -> None:
+        """A run has ended in this process or one of its workers."""
+        self._trained[target.spec.fingerprint] = target.run_dir
+
+    def read_new_results(self) -> None:
         """Read the results that this process has not read yet, of other controllers as well."""
         unread = set(self.folder.glob("*/seed-*/result.json")) - self._read
         for path in sorted(unread, key=lambda path: run_dir.by_number(str(path))):
@@ -163,7 +147,12 @@ class RunCache(TrialRuns):
                 self._trained.setdefault(str(result.fingerprint), path.parent)
                 self._read.add(path)
 
-    def _is_done(self, target: RunTarget) -> bool:
+    def is_trained(self, fingerprint: str) -> bool:
+        """Whether an equal run has ended, as far as results have been read."""
+        return fingerprint in self._trained
+
+    def is_done(self, target: RunTarget) -> bool:
+        """Whether this very run has ended in its folder; what MLflow lacks of it is uploaded."""
         result = recorded_result(target)
         if result is None or result.with_cohort:
             return False
@@ -171,12 +160,12 @@ class RunCache(TrialRuns):
             self.context.upload_missing(target.run_dir)
         return True
 
-    def _result(self, target: RunTarget) -> RunResult:
+    def result(self, target: RunTarget) -> RunResult:
         """A run's own result, or that of the equal run that was trained."""
         result = recorded_result(target)
-        if result is not None and not result.with_cohort:
-            return result
         trained = self._trained.get(target.spec.fingerprint)
+        if result is not None and (not result.with_cohort or trained == target.run_dir):
+            return result
         assert trained is not None, "an equal run was trained before"
         equal = find_result(trained, target.spec.fingerprint)
         assert equal is not None, "and has a result"
@@ -184,3 +173,89 @@ class RunCache(TrialRuns):
         shared = replace(equal, same_as=str(trained.relative_to(self.folder)))
         write_json_atomic(target.run_dir / run_dir.RESULT, shared.to_json())
         return shared
+
+
+class Batch:
+    """Runs that are trained in as few cohorts as possible.
+
+    A run that another process is training, or another batch, is waited for, not trained again.
+    """
+
+    def __init__(
+        self, cache: RunCache, runs: Sequence[TrialRun], on_epoch: EpochCallback | None
+    ) -> None:
+        self._cache, self._runs, self._on_epoch = cache, list(runs), on_epoch
+        self._waiting: dict[str, TrialRun] = {}  # by fingerprint
+        for run in runs:
+            fingerprint = run.target.spec.fingerprint
+            if fingerprint not in self._waiting and not cache.is_done(run.target):
+                self._waiting[fingerprint] = run
+        self._in_training: dict[str, tuple[TrialRun, JobReturn]] = {}
+        self._locks: dict[str, FileLock] = {}
+        self._has_trained = False
+        self._reasons: set[str] = set()  # why there was nothing to train
+
+    def advance(self) -> bool:
+        """Begin with the runs that are free by now; whether all have ended.
+
+        Raises UserError if a teacher that all of them need could not be trained.
+        """
+        if free := self._lock_free():
+            self._cache.read_new_results()
+            self._begin([run for key, run in free.items() if not self._cache.is_trained(key)])
+            self._unlock(free.keys() - self._in_training.keys())
+        for fingerprint in list(self._in_training):
+            if (ended := self._cache.take_result(fingerprint)) is not None:
+                self._end(fingerprint, *ended)
+        if self._waiting or self._in_training:
+            return False
+        if self._reasons and not self._has_trained:
+            raise UserError("\n".join(sorted(self._reasons)))
+        return True
+
+    def results(self) -> list[RunResult]:
+        """In the order of the runs."""
+        return [self._cache.result(run.target) for run in self._runs]
+
+    def release(self) -> None:
+        """Have another process train what has not ended."""
+        self._unlock(list(self._locks))
+
+    def _lock_free(self) -> dict[str, TrialRun]:
+        """The runs that no process trains; they are locked."""
+        folder = self._cache.folder / ".locks"
+        folder.mkdir(exist_ok=True)
+        free: dict[str, TrialRun] = {}
+        for fingerprint, run in self._waiting.items():
+            lock = FileLock(folder / fingerprint)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            self._locks[fingerprint], free[fingerprint] = lock, run
+        self._waiting = {key: run for key, run in self._waiting.items() if key not in free}
+        return free
+
+    def _begin(self, runs: Sequence[TrialRun]) -> None:
+        if not runs:
+            return
+        cache = self._cache
+        for run in runs:
+            subdir = str(run.target.run_dir.relative_to(cache.folder))
+            job = cache.jobs.open(run.config, cache.folder, subdir)
+            self._in_training[run.target.spec.fingerprint] = run, job
+        cache.train(runs, self._on_epoch)
+
+    def _end(self, fingerprint: str, result: RunResult, blocked: str | None) -> None:
+        run, job = self._in_training.pop(fingerprint)
+        if blocked is None:
+            self._has_trained = True
+        else:
+            self._reasons.add(blocked)
+        self._cache.note_trained(run.target)
+        self._unlock([fingerprint])
+        self._cache.jobs.close(run.config, job, result)
+
+    def _unlock(self, fingerprints: Collection[str]) -> None:
+        for fingerprint in fingerprints:
+            self._locks.pop(fingerprint).release()

@@ -14,6 +14,7 @@ from hydra_plugins.hydra_optuna_sweeper.config import Direction, OptunaSweeperCo
 from omegaconf import DictConfig
 
 from kdsweep.common.text import counted
+from kdsweep.config.overrides import is_lockstep
 
 if TYPE_CHECKING:
     from kdsweep.sweeps.launcher import LockstepLauncher
@@ -67,16 +68,18 @@ class SearchSweeper(Sweeper):
         from kdsweep.search.plan import make_search_plan
         from kdsweep.sweeps.launcher import LockstepLauncher
 
-        if not str(config.hydra.launcher._target_).endswith(".LockstepLauncher"):
-            raise UserError(  # one for a cluster is another one as well
-                "hydra/launcher must be lockstep in a search, got another one;"
-                " hydra/sweeper=optuna searches with any launcher"
+        if not is_lockstep(config):
+            raise UserError(
+                "hydra/launcher must be lockstep, lockstep_slurm or lockstep_ray in a search, got"
+                " another one; hydra/sweeper=optuna searches with any launcher"
             )
         self.plan = make_search_plan(hydra_context, config)
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
         assert isinstance(launcher, LockstepLauncher)
+        if launcher.workers == 1 and self.plan.options.workers is not None:
+            launcher.workers = self.plan.options.workers
         self.jobs = launcher.jobs
         self.jobs.move_to(self.plan.folder)
 

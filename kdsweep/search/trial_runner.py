@@ -1,7 +1,11 @@
-"""One block of trials at a time: suggest, train seed by seed, prune, report to the study."""
+"""A block of trials: suggest, train seed by seed, prune, report to the study.
+
+Several are in training at the same time. So what trains here is a generator, which yields while its
+runs are in training, and is continued once some have ended.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from statistics import fmean, stdev
 from typing import Any
@@ -9,14 +13,16 @@ from typing import Any
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.lease import heartbeat
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
-from kdsweep.search.run_cache import RunCache, TrialRun
+from kdsweep.search.run_cache import RunCache
 from kdsweep.search.sampling import make_sampler
+from kdsweep.search.trial_runs import TrialRun
 from kdsweep.tracking.result import RunResult
 
 
@@ -29,18 +35,26 @@ class TrialRunner:
         self.plan, self.space, self.seeds = plan, plan.space, list(plan.options.seeds)
         self.study, self.runs, self.logger = study, runs, logger
 
-    def train_block(self, numbers: Sequence[int]) -> None:
+    def train_block(self, numbers: Sequence[int]) -> Generator[None, None, None]:
         """Suggest, train seed by seed, and report to the study all trials of the block at once.
 
         So what a block's trials are compared with does not depend on when it was interrupted.
         """
         with heartbeat(self.study, numbers):
             trials = {number: self._suggest(number) for number in numbers}
-            results = self._train_seeds(trials)
+            results = yield from self._train_seeds(trials)
         for number, trial in trials.items():
             self._report_end(trial, results[number])
 
-    def _train_seeds(self, trials: dict[int, Trial]) -> dict[int, list[RunResult]]:
+    def train_again(
+        self, trials: Sequence[FrozenTrial], seed: int
+    ) -> Generator[None, None, list[RunResult]]:
+        """Train trials that have ended with another seed; the study is not changed."""
+        return self._train([self._run(trial.number, trial.params, seed) for trial in trials])
+
+    def _train_seeds(
+        self, trials: dict[int, Trial]
+    ) -> Generator[None, None, dict[int, list[RunResult]]]:
         """The results of every trial, a seed each until it was raced out or did not finish."""
         numbers = list(trials)
         results: dict[int, list[RunResult]] = {number: [] for number in numbers}
@@ -50,15 +64,10 @@ class TrialRunner:
             racing = self._still_racing(racing, results, position)
             if not racing:
                 break
-            ended = self._train_seed({number: trials[number] for number in racing}, seed)
+            ended = yield from self._train_seed({n: trials[n] for n in racing}, seed)
             for number, result in zip(racing, ended, strict=True):
                 results[number].append(result)
         return results
-
-    def train_again(self, trials: Sequence[FrozenTrial], seed: int) -> list[RunResult]:
-        """Train trials that have ended with another seed; the study is not changed."""
-        runs = [self._run(trial.number, trial.params, seed) for trial in trials]
-        return self.runs.train(runs)
 
     def _suggest(self, number: int) -> Trial:
         self.study.sampler = make_sampler(
@@ -90,12 +99,25 @@ class TrialRunner:
         best = incumbent(earlier, len(self.seeds))
         return [number for number in racing if may_be_best(block[number], best, noise)]
 
-    def _train_seed(self, trials: dict[int, Trial], seed: int) -> list[RunResult]:
+    def _train_seed(
+        self, trials: dict[int, Trial], seed: int
+    ) -> Generator[None, None, list[RunResult]]:
         runs = [self._run(number, trial.params, seed) for number, trial in trials.items()]
         self.runs.preflight([run.target.spec for run in runs])
         has_pruner = self.plan.is_race and not isinstance(self.study.pruner, NopPruner)
         may_prune = has_pruner and seed == self.seeds[0]
-        return self.runs.train(runs, partial(self._prune, trials) if may_prune else None)
+        return self._train(runs, partial(self._prune, trials) if may_prune else None)
+
+    def _train(
+        self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None
+    ) -> Generator[None, None, list[RunResult]]:
+        batch = self.runs.begin(runs, on_epoch)
+        try:
+            while not batch.advance():
+                yield
+            return batch.results()
+        finally:
+            batch.release()
 
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)

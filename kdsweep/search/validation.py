@@ -49,7 +49,11 @@ def _between(key: str, least: int, most: int) -> Check:
 CHECKS = (
     _between("hydra.sweeper.n_trials", 1, 1_000_000),
     _between("hydra.sweeper.n_jobs", 1, 10_000),
-    _between("search.workers", 1, MOST["workers"]),
+    Check(
+        "search.workers",
+        f"null or from 1 to {MOST['workers']}",
+        lambda workers: workers is None or 1 <= workers <= MOST["workers"],
+    ),
     _between("search.max_failures", 0, 1_000_000),
     _between("search.finalists", 0, 1000),
     _between("search.finalist_seeds", 0, 1000),
@@ -88,6 +92,11 @@ CHECKS = (
         lambda storage: storage is not None,
     ),
     Check("resume", "false in a search, which always resumes", lambda resume: not resume),
+    Check(
+        "hydra.launcher.detach",
+        "false in a search, whose controller chooses the next trials",
+        lambda detach: not detach,
+    ),
 )
 
 
@@ -95,7 +104,6 @@ CHECKS = (
 UNSUPPORTED_KEYS = (
     ("seed", 0, "its seeds are search.seeds"),
     ("hydra.sweep.dir", ..., "its folder is multirun/ and search.name"),
-    ("hydra.launcher.workers", 1, "search.workers starts more processes"),
     ("hydra.sweeper.study_name", None, "its study is search.name"),
     ("hydra.sweeper.max_failure_rate", 0.0, "search.max_failures ends it"),
     ("hydra.sweeper.custom_search_space", None, "its space is hydra.sweeper.params"),
@@ -121,8 +129,19 @@ def refuse_values(config: DictConfig) -> None:
     with errors.of():
         _refuse_objectives(config)
     errors.raise_if_any()
+    _refuse_workers(config)
     _refuse_finalists(config)
     storage_at(str(config.hydra.sweeper.storage)).close()
+
+
+def _refuse_workers(config: DictConfig) -> None:
+    """Refuse two numbers of local workers."""
+    local, workers = config.hydra.launcher.get("workers", 1), config.search.workers
+    if workers is not None and local not in (1, workers):
+        raise UserError(
+            f"search.workers must be null with hydra.launcher.workers={local}, got {workers}: both"
+            " are the number of workers"
+        )
 
 
 def _refuse_finalists(config: DictConfig) -> None:

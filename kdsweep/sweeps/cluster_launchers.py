@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from kdsweep.config.overrides import is_kdsweep_search
 from kdsweep.sweeps.launcher import LockstepLauncher
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class SlurmLockstepLauncher(LockstepLauncher):
         """Submits jobs with the options of the launcher. Raises UserError if one is wrong."""
         from kdsweep.work.slurm import find_slurm
 
-        return find_slurm(_options(self.config), specs)
+        return find_slurm(_options(self.config), specs, is_search=is_kdsweep_search(self.config))
 
 
 class RayLockstepLauncher(LockstepLauncher):

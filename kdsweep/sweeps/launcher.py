@@ -108,6 +108,8 @@ class LockstepLauncher(Launcher):
         """
         from kdsweep.work.local import find_workers
 
+        if is_kdsweep_search(self.config):
+            return find_workers(self.workers, specs, is_search=True)
         return find_workers(self.workers, specs)
 
     def launch(

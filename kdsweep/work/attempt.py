@@ -159,7 +159,7 @@ class Attempt:
     def __init__(self, folder: Path, number: int, attempt: int) -> None:
         self._folder, self.number, self.attempt = folder, number, attempt
         self._owner, self._count = new_lease(), 0
-        self._beaten = time.monotonic()
+        self._began, self._beaten = time.time(), time.monotonic()
         self._is_lost = False
         self.progress: Callable[[], Mapping[str, Any]] = dict
         self.notes: Callable[[], Sequence[str]] = list
@@ -220,6 +220,7 @@ class Attempt:
     def _content(self, state: str, reason: str | None = None) -> dict[str, Any]:
         return {
             **self._owner,
+            "began": self._began,
             "beat": time.time(),
             "count": self._count,
             "state": state,

@@ -18,15 +18,20 @@ class UnitDisplay:
     """Shows how far the units in training are, and all of them together.
 
     Args:
-        units: how many there are to be trained.
+        units: how many there are to be trained; None: not known yet.
         work: the epochs of all of their runs together.
     """
 
     def __init__(
-        self, progress: Progress, units: int, work: int, clock: Clock = time.monotonic
+        self,
+        progress: Progress,
+        units: int | None = None,
+        work: int = 0,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._progress, self._clock = progress, clock
         self._units, self._work = units, work
+        self._name = "search" if units is None else "sweep"
         self._over, self._done_work = 0, 0
         self._training: dict[int, _Shown] = {}
         self._best: tuple[str, float] | None = None
@@ -41,7 +46,7 @@ class UnitDisplay:
             self._pacer.restart()
             return
         if self._all is None:
-            self._all = bars.add_task("sweep", total=self._units, unit="units", best="")
+            self._all = bars.add_task(self._name, total=self._units, unit="units", best="")
         shown.bar = bars.add_task(shown.what, total=shown.epochs, unit="epochs", best="")
 
     def update(self, number: int, state: Mapping[str, Any]) -> None:
@@ -95,16 +100,19 @@ class UnitDisplay:
 
     def _line(self) -> str:
         training = len(self._training)
-        parts = [f"{self._over} of {counted(self._units, 'unit')} done", f"{training} in training"]
+        over = counted(self._over, "unit")
+        if self._units is not None:
+            over = f"{self._over} of {counted(self._units, 'unit')}"
+        parts = [f"{over} done", f"{training} in training"]
         if self._best is not None:
             parts.append(f"best val/acc {self._best[1]:.2%} ({self._best[0]})")
         shares = [shown.share for shown in self._training.values()]
         waiting = (
             self._work - self._done_work - sum(shown.work for shown in self._training.values())
         )
-        if (left := seconds_left(shares, waiting)) is not None:
+        if self._units is not None and (left := seconds_left(shares, waiting)) is not None:
             parts.append(f"ETA {clock_time(left)}")
-        return f"sweep: {', '.join(parts)}"
+        return f"{self._name}: {', '.join(parts)}"
 
 
 class _Shown:

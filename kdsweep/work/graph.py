@@ -34,6 +34,11 @@ class UnitGraph:
         self._wait(number)
         return number
 
+    def new_part(self, unit: WorkUnit) -> WorkUnit | None:
+        """A unit without the teachers and stages that a unit of the graph is to train already."""
+        rest = tuple(t for t in unit.targets if t.spec.fingerprint not in self._trained_by)
+        return replace(unit, targets=rest) if rest else None
+
     def needs(self, number: int) -> list[int]:
         """The units that a unit is waiting for."""
         return sorted(self._needs[number])

@@ -184,13 +184,17 @@ class LocalExecutor:
             worker.ended()
 
 
-def find_workers(workers: object, specs: Sequence[RunSpec]) -> ExecutorFactory | None:
+def find_workers(
+    workers: object, specs: Sequence[RunSpec], *, is_search: bool = False
+) -> ExecutorFactory | None:
     """The local workers for these runs, by `hydra.launcher.workers`; None: one, this process.
 
-    Raises UserError for a value that is not allowed.
+    ``is_search``: the runs are examples of those to come. Raises UserError for a value that is not
+    allowed.
     """
     trainers = [spec.config.trainer for spec in specs]
     threads = max(trainer.threads for trainer in trainers)
     places = find_places(workers, resolve_device(trainers[0].device), threads)
-    places = places[: len({spec.fingerprint for spec in specs})]
+    if not is_search:
+        places = places[: len({spec.fingerprint for spec in specs})]
     return None if len(places) == 1 else partial(LocalExecutor, places=places)

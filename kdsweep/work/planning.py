@@ -4,23 +4,23 @@ A unit of an earlier controller keeps its number and its runs: a process may tra
 it may still wait in a scheduler's queue. A unit that does not fit is left: no process takes it.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kdsweep.common.pacing import lines_while
-from kdsweep.errors import UserError
+from filelock import FileLock
+
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.execution.worklist import WorkUnit, pending
 from kdsweep.work import attempt
 from kdsweep.work.graph import UnitGraph
+from kdsweep.work.other_units import Key, OtherUnits
 from kdsweep.work.outcomes import lacking
-from kdsweep.work.unit_file import UnitFile, numbers, read_unit, write_unit
+from kdsweep.work.unit_file import FOLDER, UnitFile, numbers, write_unit
 from kdsweep.work.unit_specs import UnitRecorder
 
+LOCK = ".lock"  # held while the numbers of units are chosen
 # Makes the cohorts of runs.
 MakeCohorts = Callable[[Sequence[RunTarget]], Sequence[WorkUnit]]
-Key = tuple[str, ...]  # the role of a unit, and the fingerprints of its runs
 
 
 def plan_units(
@@ -29,59 +29,63 @@ def plan_units(
     recorder: UnitRecorder,
     make_cohorts: MakeCohorts,
 ) -> UnitGraph:
-    """The units in which runs are to be trained, and what they need; their files are written.
-
-    Raises OSError if one cannot be written.
-    """
-    recorder.add(targets)
-    wanted = {target.spec.fingerprint: target for target in targets}
-    known: dict[Key, int] = {}  # units of an earlier controller that are kept
-    kept: list[WorkUnit] = []
-    for file in _unfinished(sweep.folder):
-        if file.role != "run":
-            known[file.role, *(run.fingerprint for run in file.runs)] = file.number
-        elif (found := _kept(file, sweep.folder, wanted)) is not None:
-            kept.append(found)
-            known[_key(found)] = file.number
-    cohorts = make_cohorts([*wanted.values()])
-    graph = UnitGraph(sweep)
-    new = max(numbers(sweep.folder), default=-1) + 1
-    for unit in pending([], sweep, None, decided=[*kept, *cohorts]):
-        number = known.pop(_key(unit), None)
-        if number is None:
-            number, new = new, new + 1
-            graph.add(unit, number)
-            write_unit(sweep.folder, recorder.describe(number, unit, graph.needs(number)))
-        else:
-            graph.add(unit, number)
-    for number in known.values():  # of teachers and stages; a lock keeps two from training one
-        attempt.leave(sweep.folder, number)
-    return graph
+    """The units of all runs of a sweep, as `UnitPlanner.add` plans them; all others are left."""
+    planner = UnitPlanner(UnitGraph(sweep), sweep, recorder)
+    planner.add(targets, make_cohorts)
+    planner.leave_others()
+    return planner.graph
 
 
-def leave_all(folder: Path) -> None:
-    """Have no process train units of a sweep any more; those in training are waited for.
+class UnitPlanner:
+    """Plans the units of runs, which may be added while others are in training."""
 
-    They are those of an earlier controller, which this process continues without workers.
-    """
-    observer = attempt.Observer()
-    for unit in _unfinished(folder):
-        with lines_while(f"waiting for work unit {unit.number}, which another process trains"):
-            while not attempt.leave(folder, unit.number, observer) and lacking(folder, unit):
-                time.sleep(attempt.LOOK_SECONDS)
+    def __init__(self, graph: UnitGraph, sweep: SweepLocation, recorder: UnitRecorder) -> None:
+        self.graph, self._sweep, self._recorder = graph, sweep, recorder
+        self._others = OtherUnits(sweep)
 
+    def add(self, targets: Sequence[RunTarget], make_cohorts: MakeCohorts) -> None:
+        """Add the units in which runs are to be trained, and what they need; write their files.
 
-def _unfinished(folder: Path) -> Iterator[UnitFile]:
-    """The units of an earlier controller that are not over. A damaged file counts as none."""
-    for number in numbers(folder):
-        try:
-            unit = read_unit(folder, number)
-        except UserError:
-            continue
-        last = attempt.latest(folder, number)
-        is_over = last is not None and last.state in (attempt.DONE, attempt.LEFT)
-        if not is_over and lacking(folder, unit, again=last is None):
-            yield unit
+        Raises OSError if one cannot be written.
+        """
+        self._recorder.add(targets)
+        folder = self._sweep.folder
+        wanted = {target.spec.fingerprint: target for target in targets}
+        kept: dict[Key, tuple[int, WorkUnit]] = {}
+        for file in self._others.of_runs(wanted.keys()):
+            if (unit := _kept(file, folder, wanted)) is not None:
+                kept[_key(unit)] = file.number, unit
+        cohorts = make_cohorts([*wanted.values()])
+        units = pending([], self._sweep, None, decided=[*(u for _, u in kept.values()), *cohorts])
+        missing = [unit for one in units if (unit := self.graph.new_part(one)) is not None]
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / FOLDER / LOCK):  # controllers of one search may plan at once
+            new = max(numbers(folder), default=-1) + 1
+            for unit in missing:
+                number = kept[_key(unit)][0] if _key(unit) in kept else self._known(unit)
+                if number is None:
+                    number, new = new, new + 1
+                    self.graph.add(unit, number)
+                    needs = self.graph.needs(number)
+                    write_unit(folder, self._recorder.describe(number, unit, needs))
+                else:
+                    self.graph.add(unit, number)
+                self._others.leave_out(number)
+
+    def leave_others(self) -> None:
+        """Have no process train units that are not in the graph.
+
+        Of a teacher or a stage there may be one in training: a lock keeps two from training it.
+        """
+        for unit in self._others.all():
+            attempt.leave(self._sweep.folder, unit.number)
+
+    def _known(self, unit: WorkUnit) -> int | None:
+        """The number of another controller's unit of the same teacher or stages."""
+        if unit.role == "run":
+            return None
+        same = (u for u in self._others.of_runs(_key(unit)[1:]) if _file_key(u) == _key(unit))
+        return next((one.number for one in same), None)
 
 
 def _kept(unit: UnitFile, folder: Path, wanted: dict[str, RunTarget]) -> WorkUnit | None:
@@ -98,3 +102,7 @@ def _kept(unit: UnitFile, folder: Path, wanted: dict[str, RunTarget]) -> WorkUni
 
 def _key(unit: WorkUnit) -> Key:
     return (unit.role, *(target.spec.fingerprint for target in unit.targets))
+
+
+def _file_key(unit: UnitFile) -> Key:
+    return (unit.role, *(run.fingerprint for run in unit.runs))

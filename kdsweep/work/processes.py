@@ -3,12 +3,14 @@
 What has become of a unit is read from its attempts and run folders, whatever started the process.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget, recorded_result
 from kdsweep.execution.worklist import WorkUnit, epochs_done
 from kdsweep.work import attempt
@@ -18,6 +20,7 @@ from kdsweep.work.executor import Executor
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.outcomes import lacking
 from kdsweep.work.placement import Outcome
+from kdsweep.work.pruning import EpochReports
 from kdsweep.work.shipping import Shipper
 from kdsweep.work.unit_file import UnitFile, read_unit, unit_path, write_unit
 from kdsweep.work.unit_specs import UnitRecorder
@@ -51,7 +54,13 @@ class _Placed:
 
 
 class Processes:
-    """The placement of a sweep on the processes of an executor."""
+    """The placement of a sweep on the processes of an executor.
+
+    Args:
+        at_a_time: most units that are placed.
+        on_epoch: called with the epochs of runs once they are seen in their folders; what is to
+            stop by it stops after a later epoch.
+    """
 
     def __init__(
         self,
@@ -60,23 +69,30 @@ class Processes:
         graph: UnitGraph,
         recorder: UnitRecorder,
         display: UnitDisplay,
+        *,
+        at_a_time: int = sys.maxsize,
+        on_epoch: EpochCallback | None = None,
     ) -> None:
         assert context.sweep is not None, "the sweep is open"
         self._executor, self._context, self._graph = executor, context, graph
         self._folder, self._recorder, self._display = context.sweep.folder, recorder, display
+        self._at_a_time = at_a_time
         self._shipper, self._observer = Shipper(context), Observer()
+        self._reports = None if on_epoch is None else EpochReports(on_epoch)
         self._placed: dict[int, _Placed] = {}
         self._printed: set[str] = set()  # notes
         self._looked = 0.0
 
     def free(self) -> int:
-        return self._executor.free()
+        return min(self._executor.free(), self._at_a_time - len(self._placed))
 
     def submit(self, units: Mapping[int, WorkUnit]) -> None:
         mine: list[int] = []
         for number, unit in units.items():
             placed = self._placed[number] = self._place(number, unit)
             self._shipper.follow(placed.folders)
+            if self._reports is not None and unit.role == "run":
+                self._reports.follow(unit.targets)
             last = attempt.latest(self._folder, number)
             placed.before = 0 if last is None else last.attempt
             if last is not None and last.state == attempt.RUNNING and not self._is_lost(last):
@@ -108,7 +124,11 @@ class Processes:
 
     def _look(self) -> list[Outcome | None]:
         """Look at all units in training: heartbeats, new epochs, what there is to print."""
+        if self._context.stop_in_time is not None:
+            self._context.stop_in_time()
         self._shipper.look()
+        if self._reports is not None:
+            self._reports.look()
         outcomes: list[Outcome | None] = []
         for number, placed in list(self._placed.items()):
             if (record := self._latest(number)) is None:
@@ -180,6 +200,8 @@ class Processes:
     def _end(self, number: int, failure: str | None) -> Outcome:
         placed = self._placed.pop(number)
         self._shipper.release(placed.folders)
+        if self._reports is not None and placed.unit.role == "run":
+            self._reports.release(placed.unit.targets)
         self._observer.forget(number)
         self._display.end(number, failure)
         results = {}

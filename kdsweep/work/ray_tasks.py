@@ -7,6 +7,7 @@ or node is lost is reported like any other that ended: the controller submits it
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -96,6 +97,7 @@ class RayExecutor:
     def poll(self, seconds: float) -> Sequence[Exit]:
         """The units whose tasks have ended; waits for one at most so long."""
         if not self._units:
+            time.sleep(seconds)
             return []
         ended, waiting = self._ray.wait(list(self._units), num_returns=1, timeout=seconds)
         ended += self._ray.wait(waiting, num_returns=len(waiting), timeout=0)[0] if waiting else []

@@ -33,24 +33,33 @@ LINES = 5  # of a job's output in the message about its end
 PASSING = ("temporarily", "contact", "timed out", "unavailable", "zero bytes", "queue full")
 
 
-def find_slurm(node: Mapping[str, Any], specs: Sequence[RunSpec]) -> ExecutorFactory:
+def find_slurm(
+    node: Mapping[str, Any], specs: Sequence[RunSpec], *, is_search: bool = False
+) -> ExecutorFactory:
     """Jobs of Slurm for these runs, with the options of a `hydra.launcher` node.
 
-    Raises UserError if one is not allowed, or Slurm is not installed.
+    ``is_search``: the runs are examples of those to come. Raises UserError if an option is not
+    allowed, or Slurm is not installed.
     """
     options = slurm_options(node)
     if not specs[0].config.dry_run:  # the plan of a sweep can be made anywhere
         check_slurm()
     cpus, gpus = cores_for(specs, options.cpus), int(gpus_for(specs, node["gpus"]))
-    return partial(SlurmExecutor, options=replace(options, cpus=cpus, gpus=gpus))
+    options = replace(options, cpus=cpus, gpus=gpus)
+    return partial(SlurmExecutor, options=options, is_shared=is_search)
 
 
 class SlurmExecutor:
-    """Submits units, and reports those whose jobs have left the queue."""
+    """Submits units, and reports those whose jobs have left the queue.
 
-    def __init__(self, folder: Path, options: SlurmOptions) -> None:
+    Args:
+        is_shared: whether other controllers may submit units of this sweep as well.
+    """
+
+    def __init__(self, folder: Path, options: SlurmOptions, *, is_shared: bool = False) -> None:
         self.workers = 1  # no worker is idle: `cohort_size` is what makes more jobs
         self._folder, self._options = folder.absolute(), options
+        self._is_shared = is_shared
         self._placed: dict[int, Job | None] = {}  # units with a job; None: not seen yet
         self._waiting: list[int] = []  # units that the queue has had no room for
         self._next_look = self._next_try = 0.0  # on the monotonic clock
@@ -96,12 +105,14 @@ class SlurmExecutor:
     def close(self, *, leave: bool = False) -> None:
         """Park and end all jobs of the sweep, unless they are to go on without this process."""
         if leave:
-            log.warning("the jobs go on: `kdsweep attach %s` continues their sweep", self._folder)
+            attach = f"`kdsweep attach {self._folder}` continues their sweep"
+            how = "the same command continues the search" if self._is_shared else attach
+            log.warning("the jobs go on: %s", how)
             return
         try:
-            cancel([job.id for job in self._live().values()])
+            cancel([job.id for job in self._own().values()])
             until = time.monotonic() + END_SECONDS
-            while self._live() and time.monotonic() < until:
+            while self._own() and time.monotonic() < until:
                 time.sleep(0.5)
         except SlurmError as error:
             name = name_prefix(self._folder)
@@ -129,6 +140,12 @@ class SlurmExecutor:
         """The jobs of the sweep that have not ended, by unit. Raises SlurmError."""
         jobs = jobs_named(name_prefix(self._folder))
         return {number: job for number, job in jobs.items() if not job.has_ended}
+
+    def _own(self) -> dict[int, Job]:
+        """Those of them that end with this process."""
+        live = self._live()
+        mine = self._placed.keys() if self._is_shared else live.keys()
+        return {number: job for number, job in live.items() if number in mine}
 
     def _ended(self) -> list[Exit]:
         """The units whose jobs have ended since the last call; none if Slurm does not respond."""

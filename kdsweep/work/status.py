@@ -120,7 +120,7 @@ def _seconds_left(
     folder: Path, note: Mapping[str, Any], units: Sequence[UnitStatus]
 ) -> float | None:
     """Until all is trained, as fast as what is in training; None if nothing is."""
-    if note["ended"]:
+    if note["ended"] or note["role"] == "search":  # of which it is not known what is to come
         return None
     if units:
         training = [one.share for one in units if one.state == RUNNING]
@@ -209,4 +209,5 @@ def _controller(note: Mapping[str, Any]) -> str:
         return f"started by {process}"
     if _is_at_work(note):
         return f"controlled by {process}"
-    return f"interrupted, {process} is gone: the same command with resume=true continues it"
+    how = "" if note["role"] == "search" else " with resume=true"
+    return f"interrupted, {process} is gone: the same command{how} continues it"

@@ -13,7 +13,8 @@ from kdsweep.work.display import UnitDisplay
 from kdsweep.work.executor import Executor, Queue
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import Inline
-from kdsweep.work.planning import MakeCohorts, leave_all, plan_units
+from kdsweep.work.other_units import OtherUnits, leave
+from kdsweep.work.planning import MakeCohorts, plan_units
 from kdsweep.work.processes import Processes
 from kdsweep.work.unit_file import read_unit
 from kdsweep.work.unit_specs import UnitRecorder
@@ -41,7 +42,7 @@ def train(
     Raises UserError if a teacher that all of them need could not be trained.
     """
     if resume and context.sweep is not None:
-        leave_all(context.sweep.folder)
+        leave(OtherUnits(context.sweep).all(), context.sweep)
     upload_inputs(targets, context)
     graph = UnitGraph(context.sweep)
     for unit in pending(targets, context.sweep, capacity):

@@ -42,7 +42,8 @@ class UnitRecorder:
         """Runs of the sweep, before units are described in which what they need is trained."""
         for target in targets:
             for spec in tree(target.spec):
-                self._roots.setdefault(spec.fingerprint, target.spec)
+                if spec.role != "run":  # which is its own root
+                    self._roots.setdefault(spec.fingerprint, target.spec)
 
     def describe(self, number: int, unit: WorkUnit, needs: Sequence[int]) -> UnitFile:
         """A unit as it is written to its file."""

@@ -12,13 +12,13 @@ from kdsweep.common.text import one_line
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.scheduler import train_unit
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, Taken
 from kdsweep.work.outcomes import lacking
+from kdsweep.work.pruning import PruneRequests
 from kdsweep.work.stopping import Parked, Stopping
 from kdsweep.work.unit_file import UnitFile, read_unit
 from kdsweep.work.unit_specs import UnitBuilder
@@ -56,7 +56,7 @@ class Worker:
         self._builder = UnitBuilder(self._sources)
         self._context: TrainingContext | None = None
 
-    def run(self, number: int, on_epoch: EpochCallback | None = None) -> tuple[str, str | None]:
+    def run(self, number: int) -> tuple[str, str | None]:
         """Train a unit, unless that is done; returns its state, and why it has failed.
 
         Both are in the file of the attempt, too. Raises UserError if there is no such unit, another
@@ -75,11 +75,9 @@ class Worker:
         except Taken as taken:
             raise UserError(f"work unit {number} must be free, but {taken}") from taken
         missing = lacking(self.folder, unit, again=again)  # what no process has ended meanwhile
-        return self._train(unit, {run.fingerprint for run in missing}, made, on_epoch)
+        return self._train(unit, {run.fingerprint for run in missing}, made)
 
-    def _train(
-        self, unit: UnitFile, missing: Set[str], made: Attempt, on_epoch: EpochCallback | None
-    ) -> tuple[str, str | None]:
+    def _train(self, unit: UnitFile, missing: Set[str], made: Attempt) -> tuple[str, str | None]:
         """Train those runs of a unit that are missing, by their fingerprints."""
         self.progress = progress = WorkerProgress()
         made.progress, made.notes = lambda: progress.state, lambda: progress.notes
@@ -91,7 +89,7 @@ class Worker:
                 context = self._prepare(unit, whole.specs[0].config, made)
                 if targets:
                     part = replace(whole, targets=targets)
-                    train_unit(part, context, resume=True, on_epoch=on_epoch)
+                    train_unit(part, context, resume=True, on_epoch=PruneRequests(targets))
         except (Parked, KeyboardInterrupt):
             state = attempt.PARKED
         except (UserError, RunFailed) as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_sweeps import owners
 from commands import UNDRAWN, Command
 from optuna.trial import TrialState
 from processes import (
@@ -146,22 +147,33 @@ def test_two_workers_that_are_killed_lose_nothing_and_do_nothing_twice(tmp_path:
     assert_whole(tmp_path)
 
 
+def alive(folder: Path) -> list[int]:
+    """The workers that train units now; of one that was killed the attempt is still there."""
+    return [pid for pid in owners(folder) if Path(f"/proc/{pid}").exists()]
+
+
 @pytest.mark.slow
-def test_what_a_killed_worker_leaves_is_done_by_the_others(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     process = start(tmp_path, TWO)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    log = "multirun/*/worker-1.log"
-    while process.poll() is None and not list(tmp_path.glob(log)):
-        time.sleep(0.05)
-    while process.poll() is None and recorded(tmp_path) < 60:
-        time.sleep(0.01)
-    worker = next(pid for pid in map(int, children.read_text().split()) if is_worker(pid))
-    os.kill(worker, signal.SIGKILL)
+    for epochs in (60, 150):
+        while process.poll() is None and not (recorded(tmp_path) >= epochs and alive(tmp_path)):
+            time.sleep(0.01)
+        os.kill(alive(tmp_path)[0], signal.SIGKILL)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert "worker 1 has stopped" in output
+    assert "its process has ended (killed by signal 9); it is resumed" in output
     assert_whole(tmp_path)
 
 
-def is_worker(pid: int) -> bool:
-    return b"KDSWEEP_WORKER=1" in Path(f"/proc/{pid}/environ").read_bytes()
+@pytest.mark.slow
+def test_a_search_is_continued_with_another_number_of_workers(tmp_path: Path) -> None:
+    """Workers of a controller that was killed park their trials, which the next one waits for."""
+    one = [word for word in TWO if not word.startswith("search.workers")]
+    for words, epochs in ((TWO, 60), (one, 120), (TWO, 180)):
+        process = start(tmp_path, words)
+        while process.poll() is None and recorded(tmp_path) < epochs:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(tmp_path, one)
+    assert_whole(tmp_path)

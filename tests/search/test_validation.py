@@ -25,8 +25,8 @@ MINIMIZE = "hydra.sweeper.direction=minimize"
         ("hydra.sweeper.n_trials", 0, "hydra.sweeper.n_trials must be from 1 to 1000000, got 0"),
         ("hydra.sweeper.n_trials", -3, "hydra.sweeper.n_trials must be from 1 to 1000000, got -3"),
         ("hydra.sweeper.n_trials", 10**20, "n_trials must be from 1 to 1000000, got"),
-        ("search.workers", 100000, "search.workers must be from 1 to 256, got 100000"),
-        ("search.workers", 0, "search.workers must be from 1 to 256, got 0"),
+        ("search.workers", 100000, "search.workers must be null or from 1 to 256, got 100000"),
+        ("search.workers", 0, "search.workers must be null or from 1 to 256, got 0"),
         ("search.max_failures", -1, "search.max_failures must be from 0 to 1000000, got -1"),
         ("search.finalists", 10**8, "search.finalists must be from 0 to 1000, got 100000000"),
         ("search.finalists", -1, "search.finalists must be from 0 to 1000, got -1"),
@@ -118,6 +118,18 @@ def test_a_value_that_is_not_allowed_is_refused(
         (
             [f"search.seeds=[{2**63 - 2}]"],
             "search.seeds must be at most 9223372036854775804 with search.finalist_seeds=3, which",
+        ),
+        (
+            ["search.workers=3", "hydra.launcher.workers=2"],
+            "search.workers must be null with hydra.launcher.workers=2, got 3: both are the number",
+        ),
+        (
+            ["search.workers=3", "hydra.launcher.workers=auto"],
+            "search.workers must be null with hydra.launcher.workers=auto, got 3: both are the num",
+        ),
+        (
+            ["hydra/launcher=lockstep_slurm", "hydra.launcher.detach=true"],
+            "hydra.launcher.detach must be false in a search, whose controller chooses the next tr",
         ),
         (["seed=5"], "seed must be left out of a search, got 5: its seeds are search.seeds"),
         (["seed=0"], "seed must be left out of a search, got 0: its seeds are search.seeds"),

@@ -1,142 +1,195 @@
-"""Several processes on one search: nothing lost, nothing twice, and how they end."""
+"""A search whose trials are trained by workers: the same ones, also if pruned, and no idle time."""
 
-import time
-from collections import Counter
+import shutil
+from collections.abc import Sequence
+from contextlib import chdir
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
-from commands import Command
-from optuna.trial import TrialState, create_trial
-from outcomes import runs
-from processes import SMALL, assert_mlflow_is_tidy, finish, results, runs_of, start
+from commands import UNDRAWN, Command, run_train
+from optuna.trial import FrozenTrial, TrialState
+from processes import SMALL, finish, mlflow_runs, results, trials
+from sleeping_workers import SleepingWorkers, idle_share
+from worker_in_process import WorkerInProcess
 
-from kdsweep.common.files import write_json_atomic
-from kdsweep.common.processes import new_lease
-from kdsweep.search import workers
+from kdsweep.common.files import read_json
 from kdsweep.search.lease import LEASE_ATTR
-from kdsweep.search.workers import worker_processes
-from kdsweep.sweeps.finalize import close
-from kdsweep.tracking.metadata import SWEEP_DEFAULTS
-from kdsweep.tracking.mlflow.pending import PendingUpload
+from kdsweep.search.timeout import Deadline, SearchTimeout
+from kdsweep.work import local, processes
+from kdsweep.work.executor import ExecutorFactory
 
+# Points that depend on no other trial.
 SEARCH = [
-    *["search=bayes", *SMALL, "hydra.sweeper.n_trials=12"],
-    *["hydra.sweeper.n_jobs=2", "search.finalists=2", "search.finalist_seeds=1"],
+    *["search=bayes", *SMALL, *UNDRAWN, "hydra/sweeper/sampler=random", "search.name=mine"],
+    *["hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2", "search.seeds=[0,1]"],
+    *["search.finalists=2", "search.finalist_seeds=2"],
 ]
+CE = ["loss=ce", "teacher=none", "optimizer=sgd", "optimizer.lr=interval(0.01,0.1)"]
 
 
-def assert_whole(folder: Path) -> None:
+def use(patch: pytest.MonkeyPatch, make: ExecutorFactory) -> None:
+    """Have units trained by another executor than local processes."""
+    patch.setattr(local, "find_workers", lambda workers, specs, is_search: make)
+
+
+def trials_of(folder: Path) -> list[FrozenTrial]:
     storage = f"sqlite:///{folder}/optuna.db"
     (name,) = optuna.get_all_study_names(storage)
-    trials = optuna.load_study(study_name=name, storage=storage).trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
-    owners = Counter(trial.user_attrs["kdsweep.owner"]["pid"] for trial in trials)
-    assert len(owners) == 2, "one process did everything"
-    by_place = results(folder)
-    assert len(by_place) == 12 + 2
-    assert {result[0] for result in by_place.values()} == {"FINISHED"}
-    assert_mlflow_is_tidy(folder, runs_of(folder))
+    return optuna.load_study(study_name=name, storage=storage).trials
 
 
-@pytest.mark.slow
-def test_two_controllers_share_a_search(tmp_path: Path) -> None:
-    first = start(tmp_path, [*SEARCH, "trainer.epochs=5"])
-    second = start(tmp_path, [*SEARCH, "trainer.epochs=5"])
-    printed = [process.communicate()[0] for process in (first, second)]
-    assert first.returncode == second.returncode == 0, printed
-    assert any("12 trials complete" in text for text in printed)
-    assert_whole(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_controller_starts_its_workers(tmp_path: Path) -> None:
-    printed = finish(tmp_path, [*SEARCH, "trainer.epochs=30", "search.workers=2"])
-    assert "12 trials complete" in printed
-    assert list(tmp_path.glob("multirun/*/worker-1.log"))
-    assert_whole(tmp_path)
-
-
-IGNORES_SIGTERM = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    " print('ready', flush=True); time.sleep(60)"
-)
-
-
-def interrupt_with_such_a_worker(folder: Path) -> None:
-    with worker_processes(1, folder):
-        while "ready" not in (folder / "worker-1.log").read_text():
-            time.sleep(0.02)
-        raise KeyboardInterrupt
-
-
-def test_a_worker_that_ignores_sigterm_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [[], pytest.param(["loss=ce,kl"], marks=pytest.mark.slow)])
+def test_trials_are_those_of_one_process(
+    words: list[str],
+    tmp_path: Path,
+    fresh_database: Path,
+    fresh_storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "PROGRAM", IGNORES_SIGTERM)
-    monkeypatch.setattr(workers, "GRACE", 0.1)
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        interrupt_with_such_a_worker(tmp_path)
-    assert time.monotonic() - started < 30
+    def searched(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(fresh_database, folder / "mlflow.db")
+        shutil.copy(fresh_storage, folder / "optuna.db")
+        with chdir(folder):
+            assert run_train([*SEARCH, "trainer.epochs=2", *words]) == 0
+        return folder
+
+    alone = searched("alone")
+    assert not (alone / "multirun/mine/work").exists()
+    use(monkeypatch, WorkerInProcess)
+    units = searched("units")
+    assert list(units.glob("multirun/mine/work/*.json"))
+    assert results(units) == results(alone)
+    assert trials(units) == trials(alone)
+    assert mlflow_runs(units) == mlflow_runs(alone)
 
 
-SHORT = [
-    *["search=bayes", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=0"],
-    *["tracking.plots=none", "trainer.epochs=2"],
-]
+class Observed(WorkerInProcess):
+    """Notes the trials that a study has when a unit is submitted."""
+
+    def __init__(self, folder: Path, storage: Path, running: list[int]) -> None:
+        super().__init__(folder)
+        self._storage, self._running = storage, running
+
+    def submit(self, numbers: Sequence[int]) -> None:
+        super().submit(numbers)
+        found = trials_of(self._storage)
+        self._running.append(sum(trial.state is TrialState.RUNNING for trial in found))
 
 
-class Context:
-    """Keeps the folders whose uploads were requested."""
-
-    def __init__(self, own: Path) -> None:
-        self.store, self.run_dirs, self.requested = object(), {own}, []
-        self.is_detached = False
-
-    def pending_uploads(self, folders: list[Path]) -> list[PendingUpload]:
-        self.requested += folders
-        return []
-
-    def upload_pending(self, pending_uploads: Any) -> bool:
-        if pending_uploads():
-            raise AssertionError("the run of the whole search is closed")
-        return True
-
-
-def test_only_the_own_folders_are_uploaded_while_others_work(tmp_path: Path) -> None:
-    note = {**SWEEP_DEFAULTS, "parent_run_id": "a", "fingerprints": {}, "created": 0.0}
-    write_json_atomic(tmp_path / "sweep.json", {**note, "name": "bayes", "role": "search"})
-    for number in (0, 1):
-        (tmp_path / str(number)).mkdir()
-        write_json_atomic(tmp_path / str(number) / "trial.json", {"name": str(number)})
-    own = tmp_path / "0"
-    context: Any = Context(own)
-    close(tmp_path, context, "KILLED", KeyboardInterrupt(), with_report=False, only=lambda: [own])
-    assert set(context.requested) == {own}
-
-
-@pytest.mark.slow
-def test_the_search_stays_open_for_the_controller_that_works(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_no_more_blocks_begin_than_there_are_workers(
+    command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdsweep.search.trial_runner import TrialRunner
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
+    running: list[int] = []
+    use(monkeypatch, partial(Observed, storage=tmp_path, running=running))
+    few = ["search=bayes", *CE, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2"]
+    outcome = command(*few, "search.finalists=0", "trainer.epochs=1")
+    assert outcome.code == 0, outcome.err
+    assert running == [4, 4, 4]  # two blocks at a time
 
-    def interrupted(self: TrialRunner, block: list[int]) -> None:
-        """Start a trial, then have Ctrl-C pressed while another process trains one."""
-        self.logger.trial(block[0], "kl", {"T": 1.0})
-        trial = create_trial(
-            state=TrialState.RUNNING,
-            user_attrs={LEASE_ATTR: {**new_lease(), "host": "another.example"}},
-        )
-        self.study.add_trial(trial)
-        raise KeyboardInterrupt
 
+def test_equal_points_of_two_blocks_are_trained_once(
+    command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
+    use(monkeypatch, WorkerInProcess)
+    words = [*CE[:-1], "optimizer.lr=0.01,0.02", "hydra/sweeper/sampler=random"]
+    few = ["hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
+    outcome = command("search=bayes", *words, *few, "trainer.epochs=1")
+    assert outcome.code == 0, outcome.err
+    points = {str(trial.params) for trial in trials_of(tmp_path)}
+    by_place = results(tmp_path)
+    assert len(by_place) == 6
+    assert sum(result[-1] is None for result in by_place.values()) == len(points) <= 2
+    assert len(list(tmp_path.glob("multirun/*/work/?.json"))) == len(points)
+
+
+def test_the_timeout_parks_what_is_in_training(
+    command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
+    executors: list[WorkerInProcess] = []
+
+    def make(folder: Path) -> WorkerInProcess:
+        executors.append(WorkerInProcess(folder))
+        return executors[-1]
+
+    def is_over(self: Deadline) -> None:
+        raise SearchTimeout(0)
+
+    use(monkeypatch, make)
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.0)
+    words = ["search=bayes", *CE, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
+    words += ["search.finalists=0", "trainer.epochs=1", "search.name=mine"]
     with monkeypatch.context() as patch:
-        patch.setattr(TrialRunner, "train_block", interrupted)
-        stopped = command(*SHORT, tracking=True)
-    assert stopped.code == 130, stopped.err
-    by_role = runs(stopped)
-    assert [run.info.status for run in by_role["search"]] == ["RUNNING"]
-    assert [run.info.status for run in by_role["trial"]] == ["KILLED"]
+        patch.setattr(Deadline, "check", is_over)
+        stopped = command(*words, "search.timeout=1h")
+    assert stopped.code == 0, stopped.err
+    assert "search.timeout=1h is over" in stopped.err
+    assert "stopped, of 4 trials in all; the same command resumes it" in stopped.out
+    assert [one.is_closed for one in executors] == [True]
+    assert {trial.state for trial in trials_of(tmp_path)} == {TrialState.RUNNING}
+    assert {trial.user_attrs[LEASE_ATTR] for trial in trials_of(tmp_path)} == {None}
+    again = command(*words)
+    assert again.code == 0, again.err
+    assert {trial.state for trial in trials_of(tmp_path)} == {TrialState.COMPLETE}
+    assert len(list(tmp_path.glob("multirun/mine/work/?.json"))) == 2  # those that were left
+
+
+@pytest.mark.slow
+def test_local_workers_train_the_trials_of_one_controller(tmp_path: Path) -> None:
+    words = [*SEARCH, "trainer.epochs=5"]
+    finish(tmp_path / "one", words)
+    finish(tmp_path / "two", [*words, "search.workers=2"])
+    assert results(tmp_path / "two") == results(tmp_path / "one")
+    assert trials(tmp_path / "two") == trials(tmp_path / "one")
+    controllers = {t.user_attrs["kdsweep.owner"]["pid"] for t in trials_of(tmp_path / "two")}
+    assert len(controllers) == 1
+    owners = {read_json(path)["pid"] for path in tmp_path.glob("two/**/work/*.attempt-1.json")}
+    assert len(owners) == 2
+
+
+@pytest.mark.slow
+def test_workers_stop_what_is_pruned(tmp_path: Path) -> None:
+    """Epochs pass while the controller decides, so that a run may stop some of them later."""
+    epochs = 150
+    words = ["search/pruner=median", "search.pruner.n_startup_trials=1"]
+    words += ["search.pruner.n_warmup_steps=0", "hydra.sweeper.n_trials=12", "search.seeds=[0]"]
+    folder = tmp_path / "search"
+    finish(
+        folder,
+        [*SEARCH, *words, f"trainer.epochs={epochs}", "search.workers=2", "search.finalists=0"],
+    )
+    found = trials_of(folder)
+    assert {trial.state for trial in found} == {TrialState.PRUNED, TrialState.COMPLETE}
+    by_place = results(folder)
+    for trial in found:
+        status, trained, *_ = by_place[f"{trial.number}/seed-0"]
+        assert trial.last_step == trained
+        assert sorted(trial.intermediate_values) == list(range(1, trained + 1))
+        assert status == {"PRUNED": "PRUNED", "COMPLETE": "FINISHED"}[trial.state.name]
+        assert (trained < epochs) == (trial.state is TrialState.PRUNED)
+
+
+@pytest.mark.slow
+def test_no_worker_is_idle_while_trials_wait(
+    command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lengths of trials differ five times, because poor ones are pruned."""
+    shutil.copy(fresh_storage, tmp_path / "optuna.db")
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.1)
+    use(monkeypatch, partial(SleepingWorkers, workers=2, seconds_of_epoch=1.0))
+    words = ["hydra/sweeper/sampler=random", "trainer.epochs=10", "search/pruner=median"]
+    words += ["search.pruner.n_startup_trials=2", "search.pruner.n_warmup_steps=0"]
+    few = ["hydra.sweeper.n_trials=16", "hydra.sweeper.n_jobs=1", "search.finalists=0"]
+    outcome = command("search=bayes", *CE, *words, *few, "search.name=idle")
+    assert outcome.code == 0, outcome.err
+    found = trials_of(tmp_path)
+    assert len(found) == 16
+    lengths = [len(trial.intermediate_values) for trial in found]
+    assert max(lengths) >= 5 * min(lengths)
+    assert idle_share(tmp_path / "multirun/idle", workers=2) < 0.1

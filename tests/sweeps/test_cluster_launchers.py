@@ -5,6 +5,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from typer.testing import CliRunner
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
 from kdsweep.work import slurm
+from kdsweep.work.batch_script import name_prefix
+from kdsweep.work.executor import Exit
 from kdsweep.work.worker import Worker
 
 GRID = ["T=1,4", "seed=0,1"]
@@ -29,10 +32,10 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return fake_slurm(tmp_path / "slurm", monkeypatch)
 
 
-def run_jobs(queue: FakeSlurm, folder: Path) -> None:
-    """Train the units of all jobs, as Slurm would."""
+def run_jobs(queue: FakeSlurm, folder: Path, lines: Sequence[str]) -> None:
+    """Train the units of these jobs, as Slurm would."""
     here = Path.cwd()
-    for line in queue.queue:
+    for line in lines:
         id, _, index, _, _ = line.split("|")
         state, reason = Worker(folder).run(int(index))
         assert (state, reason) == ("done", None)
@@ -66,7 +69,7 @@ def test_a_detached_sweep_is_in_the_queue_as_a_whole(
 def test_attaching_publishes_what_the_jobs_have_trained(
     detached: Outcome, queue: FakeSlurm, trained: Command
 ) -> None:
-    run_jobs(queue, detached.sweep)
+    run_jobs(queue, detached.sweep, queue.queue)
     done = CliRunner().invoke(app, ["attach", str(detached.sweep)])
     assert done.exit_code == 0, done.output
     assert len(queue.scripts) == 2  # nothing was submitted again
@@ -140,7 +143,88 @@ def test_ray_is_refused_where_it_is_not_installed(
     )
 
 
-def test_a_search_is_refused(command: Command, queue: FakeSlurm) -> None:
-    outcome = command("hydra/launcher=lockstep_slurm", "search=bayes")
+SEARCH = ["hydra/launcher=lockstep_slurm", "search=bayes", "search.name=mine"]
+
+
+@pytest.fixture
+def run_at_once(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the jobs of the search `mine` run as soon as they are submitted."""
+    submit = slurm.submit
+
+    def submit_and_run(script: str) -> None:
+        submit(script)
+        waiting = [line for line in queue.queue if "|PENDING|" in line]
+        run_jobs(queue, Path("multirun/mine").absolute(), waiting)
+
+    monkeypatch.setattr(slurm, "submit", submit_and_run)
+
+
+@pytest.mark.usefixtures("run_at_once")
+def test_the_trials_of_a_search_are_trained_by_jobs(
+    command: Command, queue: FakeSlurm, own_teachers: str
+) -> None:
+    few = ["hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "search.finalists=1"]
+    outcome = command(*SEARCH, *few, "search.finalist_seeds=1", own_teachers, tracking=True)
+    assert outcome.code == 0, outcome.err
+    assert "4 trials complete" in outcome.out
+    assert len(queue.scripts) == 1 + 2 + 1  # the teacher, two blocks, the finalist
+    assert "search.workers=N" in outcome.err  # one block at a time is little for a cluster
+    by_place = results(outcome.folder)
+    assert len(by_place) == 4 + 1
+    assert_mlflow_is_tidy(outcome.folder, 1 + 1 + 4 + 5)  # teacher, search, trials, runs
+
+
+def pending(queue: FakeSlurm) -> list[str]:
+    return [line.partition("|")[0] for line in queue.queue if "|PENDING|" in line]
+
+
+# Three blocks at a time.
+THREE = [
+    *[*SEARCH, "hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=2", "search.workers=3"],
+    *["loss=ce", "teacher=none", "optimizer.lr=interval(0.001,0.01)"],
+]
+
+
+def stop_by(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Stop the controller once it has submitted what there is."""
+
+    def stopped(self: slurm.SlurmExecutor, seconds: float) -> list[Exit]:
+        raise error
+
+    patch.setattr(slurm.SlurmExecutor, "poll", stopped)
+
+
+def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
+    command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_by(monkeypatch, KeyboardInterrupt())
+    queue.put("99_7", name_prefix(Path("multirun/mine").absolute()) + "0", "PENDING")
+    outcome = command(*THREE)
+    assert outcome.code == 130, outcome.err
+    assert queue.cancelled == ["1_0", "1_1", "1_2"]
+    assert pending(queue) == ["99_7"]  # of another controller
+    command(*THREE)  # the same units, in new jobs
+    assert queue.cancelled[3:] == ["2_0", "2_1", "2_2"]
+    assert len(list(outcome.folder.glob("multirun/mine/work/?.json"))) == 3
+
+
+def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
+    command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_by(monkeypatch, SystemExit(143))
+    outcome = command(*THREE)
+    assert outcome.code == 143, outcome.err
+    assert "the jobs go on: the same command continues the search" in outcome.out
+    assert pending(queue) == ["1_0", "1_1", "1_2"]
+    stop_by(monkeypatch, KeyboardInterrupt())
+    command(*THREE)
+    assert queue.cancelled == ["1_0", "1_1", "1_2"]  # it has attached to them
+    assert len(queue.scripts) == 1
+
+
+def test_another_launcher_is_refused_in_a_search(command: Command) -> None:
+    outcome = command("hydra/launcher=basic", "search=bayes")
     assert outcome.code == 1
-    assert "hydra/launcher must be lockstep in a search, got another one" in outcome.err
+    assert "hydra/launcher must be lockstep, lockstep_slurm or lockstep_ray in a search, got" in (
+        outcome.err
+    )

@@ -161,6 +161,7 @@ def test_a_sweep_without_workers(tmp_path: Path) -> None:
     [
         ({"ended": True}, "sweep  over"),
         ({"born": "1"}, "is gone: the same command with resume=true continues it"),
+        ({"role": "search", "born": "1"}, "is gone: the same command continues it"),
         ({"host": "another.example", "boot": "x"}, "started by process"),
     ],
 )
@@ -168,6 +169,14 @@ def test_what_controls_it(tmp_path: Path, changes: dict[str, Any], sentence: str
     note = read_json(tmp_path / "sweep.json")
     write_json_atomic(tmp_path / "sweep.json", note | changes)
     assert sentence in shown(tmp_path)
+
+
+def test_of_a_search_it_is_not_known_how_long_it_takes(tmp_path: Path) -> None:
+    begin(tmp_path, 0, 0.5)
+    assert "ETA" in shown(tmp_path)
+    note = read_json(tmp_path / "sweep.json")
+    write_json_atomic(tmp_path / "sweep.json", note | {"role": "search"})
+    assert "ETA" not in shown(tmp_path)
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
