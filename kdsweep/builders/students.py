@@ -21,6 +21,7 @@ from kdsweep.builders.models import (
 )
 from kdsweep.builders.optimizers import build_optimizer
 from kdsweep.builders.schedules import build_schedule
+from kdsweep.common.notices import warn_once
 from kdsweep.common.rng import reseed_all
 from kdsweep.config.run_config import ALL, HEAD, RunConfig
 from kdsweep.data.pipeline.split import Dataset
@@ -28,9 +29,12 @@ from kdsweep.errors import UserError
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.compilation import CompiledForward, compiler_fault
 from kdsweep.training.linear_probe import freeze_backbone
 from kdsweep.training.parameter_groups import parameter_groups
 from kdsweep.training.student import Student
+
+SLOW = 0.05  # share of the first weights in the final average, from which on there is a warning
 
 
 def build_student_network(
@@ -61,6 +65,27 @@ def _freeze_backbone(model: nn.Module, dataset: Dataset) -> None:
         ) from error
 
 
+def _refuse_compilation(device: str) -> None:
+    """Raise UserError if nothing can be compiled for a device."""
+    if (fault := compiler_fault(device.partition(":")[0])) is not None:
+        raise UserError(
+            f"trainer.compile must be false on {device} without a compiler that torch.compile can"
+            f" use ({fault}), got true"
+        )
+
+
+def _warn_of_slow_average(config: RunConfig, steps: int) -> None:
+    """Warn if a run has too few steps for the average of its weights to get away from the first."""
+    ema = config.trainer.ema
+    if ema is None or config.trainer.ema_warmup or (first := ema ** (steps - 1)) < SLOW:
+        return
+    warn_once(
+        f"trainer.ema={ema:g} of {config.student.name}: after {steps} steps {first:.0%} of the"
+        " average would still be the weights after the first one; a smaller decay, or"
+        " trainer.ema_warmup=true, is for short training"
+    )
+
+
 def build_student(
     config: RunConfig,
     dataset: Dataset,
@@ -77,6 +102,7 @@ def build_student(
     part depends on another's.
 
     Args:
+        steps_per_epoch: batches in an epoch.
         teachers: the networks of the cohort's teachers; none if no run of it requires one, several
             for an ensemble. Terms read their shapes, and some their weights (`Term.read_teacher`).
         features: what others require of its network, in addition to its own terms.
@@ -88,6 +114,8 @@ def build_student(
         network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)
     model = network.model
+    if trainer.compile:
+        _refuse_compilation(device)
     if trainer.train == HEAD:
         _freeze_backbone(model, dataset)
     for part in (model, objective):
@@ -99,8 +127,12 @@ def build_student(
         layer_decay=trainer.layer_decay,
         decay_norms=trainer.decay_norms,
     )
+    steps = -(-steps_per_epoch // trainer.accumulate)  # of the optimizer
+    _warn_of_slow_average(config, trainer.epochs * steps)
     optimizer = build_optimizer(config.optimizer, groups)
-    scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)
+    scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps)
+    if trainer.compile:
+        network.run_in_training = CompiledForward(model, trainer.threads)
     return Student(
         network,
         objective,
@@ -109,5 +141,9 @@ def build_student(
         seed=seed,
         precision=trainer.precision,
         grad_clip=trainer.grad_clip,
+        accumulate=trainer.accumulate,
+        per_epoch=steps_per_epoch,
+        ema=trainer.ema,
+        ema_warmup=trainer.ema_warmup,
         device=device,
     )

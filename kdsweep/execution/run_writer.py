@@ -177,8 +177,8 @@ class RunWriter:
         }
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
-        digest = checkpoint.sha256(self.student.model)
-        about = manifest_of_run(spec, self.dataset, self.student.model, self.metrics, digest)
+        digest = checkpoint.sha256(self.student.reported)
+        about = manifest_of_run(spec, self.dataset, self.student.reported, self.metrics, digest)
         write_manifest(self.target.checkpoints, about)
         pictures = [] if confusion is None else self._draw(confusion)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)

@@ -29,6 +29,8 @@ RECIPES = [
     {"optimizer": torch.optim.SGD, "grad_clip": 1.0},
     {"seed": 5},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
+    {"model": "cnn", "ema": 0.9},
+    {"model": "cnn", "dropout": 0.5, "accumulate": 2, "grad_clip": 0.1, "ema": 0.5},
 ]
 
 
@@ -39,6 +41,7 @@ def test_student_among_many_equals_student_alone() -> None:
         alone = make_student(**recipe)
         train([alone])
         assert sha256(student.model) == sha256(alone.model), recipe
+        assert sha256(student.reported) == sha256(alone.reported), recipe
 
 
 def test_order_does_not_matter() -> None:
