@@ -1,0 +1,105 @@
+"""Averaged weights, accumulated batches and stochastic depth on the command line."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Command, Outcome
+from outcomes import digests, interrupt
+from safetensors.numpy import load_file
+
+from kdsweep.common.notices import warn_once
+
+AVERAGE = ["student=cnn", "student.model.width=4", "trainer.ema=0.8"]
+OPTIONS: dict[str, list[str]] = {
+    "average": AVERAGE,
+    "accumulation": [*AVERAGE, "trainer.accumulate=2", "trainer.grad_clip=0.5"],
+    "depth": [
+        *("student=vit_tiny", "student.model.width=12", "student.model.depth=2"),
+        *("student.drop_path=0.5", "trainer.accumulate=3", "trainer.ema=0.9"),
+        *("trainer.ema_warmup=true", "trainer.decay_norms=false"),
+    ],
+}
+
+
+def metrics(outcome: Outcome, run: int = 0) -> dict[str, Any]:
+    """Those of the last epoch."""
+    lines = (outcome.sweep / str(run) / "metrics.jsonl").read_text().splitlines()
+    found: dict[str, Any] = json.loads(lines[-1])["metrics"]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_interrupted_run_resumes_with_the_same_bits(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    words = [*OPTIONS[name], "T=1,4", "trainer.epochs=3", "tracking.checkpoint_seconds=0"]
+    whole = command(*words)
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=2, seed=0)
+        assert command(*words).code == 130
+    resumed = command(*words, "resume=true")
+    assert digests(resumed) == digests(whole)
+    assert [row["val/loss"] for row in resumed.rows] == [row["val/loss"] for row in whole.rows]
+
+
+def test_the_averaged_network_is_the_one_of_the_run(command: Command) -> None:
+    import kdsweep
+
+    outcome = command("loss=ce", *AVERAGE)
+    (row,) = outcome.rows
+    assert row["status"] == "FINISHED", outcome.err
+    last = metrics(outcome)
+    assert {"val/acc_raw", "val/loss_raw"} <= last.keys()
+    assert row["val/loss"] == last["val/loss"] != last["val/loss_raw"]
+    folder = outcome.sweep / "0"
+    averaged, raw = (
+        load_file(folder / "checkpoint" / f"{name}.safetensors") for name in ("model", "raw")
+    )
+    assert averaged.keys() == raw.keys()
+    assert any(not np.array_equal(averaged[key], raw[key]) for key in raw)
+    found = kdsweep.load(str(folder)).module.state_dict()
+    assert all(np.array_equal(found[key].numpy(), value) for key, value in averaged.items())
+
+
+def test_too_slow_an_average_warns_before_training(command: Command) -> None:
+    warn_once.cache_clear()
+    outcome = command("loss=ce", *AVERAGE[:2], "trainer.ema=0.9999", "trainer.epochs=1")
+    assert (
+        "trainer.ema=0.9999 of cnn: after 5 steps 100% of the average would still be the weights"
+        " after the first one"
+    ) in " ".join((outcome.out + outcome.err).split())
+
+
+@pytest.mark.slow
+def test_a_teacher_is_its_average(command: Command) -> None:
+    words = ["T=1", "teacher.trainer.epochs=2"]
+    plain = command(*words, "hydra.sweep.dir=multirun/plain").rows[0]
+    averaged = command(*words, "teacher.trainer.ema=0.8", "hydra.sweep.dir=multirun/ema").rows[0]
+    assert averaged["fingerprint"] != plain["fingerprint"]
+    assert averaged["weights_sha256"] != plain["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer.ema=null", "trainer.ema_warmup=false", "trainer.accumulate=1"],
+        ["trainer.compile=false", "student.drop_path=null", "teacher.drop_path=null"],
+    ],
+)
+def test_what_is_off_leaves_a_run_as_it_was(specs: Any, words: list[str]) -> None:
+    (spec,), (other,) = specs("T=1"), specs("T=1", *words)
+    assert spec.fingerprint == other.fingerprint
+    assert spec.teachers[0].run.fingerprint == other.teachers[0].run.fingerprint
+
+
+@pytest.mark.parametrize(
+    "word", ["trainer.ema=0.9", "trainer.accumulate=2", "trainer.compile=true"]
+)
+def test_what_is_on_is_another_run(specs: Any, word: str) -> None:
+    (spec,), (other,) = specs("T=1"), specs("T=1", word)
+    assert spec.fingerprint != other.fingerprint
+    (other,) = specs("T=1", f"teacher.{word}")
+    assert spec.fingerprint != other.fingerprint
