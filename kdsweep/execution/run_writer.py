@@ -86,7 +86,8 @@ class RunWriter:
         if self.ended is not None and self.ended.status == "FINISHED":
             return 0
         own = storage_size([self.student])
-        return checkpoint.KEPT * (own.weights + own.rest) + own.weights
+        final = len(self.student.models) * own.weights
+        return checkpoint.KEPT * (own.weights + own.rest) + final
 
     @property
     def saved(self) -> checkpoint.Saved:
