@@ -53,6 +53,7 @@ from outcomes import both, digests
             ],
             marks=pytest.mark.ci,
         ),
+        (2, ["loss=[kl,fitnet]", "T=1,4", "student=cnn", "trainer.compile=true"]),
         (
             2,
             [

@@ -1,15 +1,15 @@
 """Averaged weights, accumulated batches and stochastic depth on the command line."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
-from commands import Command, Outcome
+from commands import Command, Specs
 from outcomes import digests, interrupt
 from safetensors.numpy import load_file
 
 from kdsweep.common.notices import warn_once
+from kdsweep.tracking.run_dir import read_rows
 
 AVERAGE = ["student=cnn", "student.model.width=4", "trainer.ema=0.8"]
 OPTIONS: dict[str, list[str]] = {
@@ -21,13 +21,6 @@ OPTIONS: dict[str, list[str]] = {
         *("trainer.ema_warmup=true", "trainer.decay_norms=false"),
     ],
 }
-
-
-def metrics(outcome: Outcome, run: int = 0) -> dict[str, Any]:
-    """Those of the last epoch."""
-    lines = (outcome.sweep / str(run) / "metrics.jsonl").read_text().splitlines()
-    found: dict[str, Any] = json.loads(lines[-1])["metrics"]
-    return found
 
 
 @pytest.mark.slow
@@ -51,7 +44,9 @@ def test_the_averaged_network_is_the_one_of_the_run(command: Command) -> None:
     outcome = command("loss=ce", *AVERAGE)
     (row,) = outcome.rows
     assert row["status"] == "FINISHED", outcome.err
-    last = metrics(outcome)
+    last: dict[str, Any] = {}
+    for line in read_rows(outcome.sweep / "0"):
+        last |= line["metrics"]
     assert {"val/acc_raw", "val/loss_raw"} <= last.keys()
     assert row["val/loss"] == last["val/loss"] != last["val/loss_raw"]
     folder = outcome.sweep / "0"
@@ -89,17 +84,20 @@ def test_a_teacher_is_its_average(command: Command) -> None:
         ["trainer.compile=false", "student.drop_path=null", "teacher.drop_path=null"],
     ],
 )
-def test_what_is_off_leaves_a_run_as_it_was(specs: Any, words: list[str]) -> None:
-    (spec,), (other,) = specs("T=1"), specs("T=1", *words)
+def test_what_is_off_leaves_a_run_as_it_was(specs: Specs, words: list[str]) -> None:
+    (spec,), (other,) = specs(["T=1"]), specs(["T=1", *words])
     assert spec.fingerprint == other.fingerprint
-    assert spec.teachers[0].run.fingerprint == other.teachers[0].run.fingerprint
+    teachers = [one.teachers[0].run for one in (spec, other)]
+    assert teachers[0] is not None
+    assert teachers[1] is not None
+    assert teachers[0].fingerprint == teachers[1].fingerprint
 
 
 @pytest.mark.parametrize(
     "word", ["trainer.ema=0.9", "trainer.accumulate=2", "trainer.compile=true"]
 )
-def test_what_is_on_is_another_run(specs: Any, word: str) -> None:
-    (spec,), (other,) = specs("T=1"), specs("T=1", word)
+def test_what_is_on_is_another_run(specs: Specs, word: str) -> None:
+    (spec,), (other,) = specs(["T=1"]), specs(["T=1", word])
     assert spec.fingerprint != other.fingerprint
-    (other,) = specs("T=1", f"teacher.{word}")
+    (other,) = specs(["T=1", f"teacher.{word}"])
     assert spec.fingerprint != other.fingerprint

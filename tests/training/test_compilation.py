@@ -55,8 +55,12 @@ def test_compiled_students_have_their_bits_alone_in_lockstep_and_resumed(tmp_pat
 @needs_compiler
 @pytest.mark.slow
 def test_compiled_training_is_the_same_up_to_rounding() -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     one, other = compiled(model="cnn"), make_student(model="cnn")
     found, expected = train([one], epochs=1), train([other], epochs=1)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs == 2, "one for each size of a batch; evaluation is not compiled"
     assert list(one.model.state_dict()) == list(other.model.state_dict())
     assert found[-1]["train/loss"] == pytest.approx(expected[-1]["train/loss"], rel=1e-4)
 
