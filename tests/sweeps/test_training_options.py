@@ -101,3 +101,31 @@ def test_what_is_on_is_another_run(specs: Specs, word: str) -> None:
     assert spec.fingerprint != other.fingerprint
     (other,) = specs(["T=1", f"teacher.{word}"])
     assert spec.fingerprint != other.fingerprint
+
+
+SMALL = ["student=vit_tiny_distilled", "student.model.width=12", "student.model.depth=2"]
+TRANSFORMER = [*SMALL, "loss=deit", "recipe=transformer", "schedule.warmup_epochs=1"]
+
+
+def test_students_are_trained_by_the_recipe_for_transformers(command: Command) -> None:
+    (row,) = command(*TRANSFORMER).rows
+    assert row["status"] == "FINISHED"
+
+
+def test_that_recipe_is_of_the_student_alone(specs: Specs) -> None:
+    (spec,), (plain,) = specs(TRANSFORMER), specs([*SMALL, "loss=deit"])
+    trainer = spec.config.trainer
+    assert (trainer.ema, trainer.ema_warmup, trainer.accumulate) == (0.9999, True, 4)
+    assert not trainer.decay_norms
+    assert spec.config.student.model["drop_path"] == spec.config.hard.label_smoothing == 0.1
+    trained, other = spec.teachers[0].run, plain.teachers[0].run
+    assert trained is not None
+    assert other is not None
+    assert trained.fingerprint == other.fingerprint
+
+
+def test_it_may_be_used_together_with_one_of_a_teacher(specs: Specs) -> None:
+    words = ["teacher=cnn", *TRANSFORMER, "recipe=[finetune,transformer]"]
+    (spec,) = specs([word for word in words if word != "recipe=transformer"])
+    assert spec.config.teacher.trainer.layer_decay == 0.75
+    assert spec.config.trainer.accumulate == 4
