@@ -48,7 +48,7 @@ from outcomes import both, digests
         pytest.param(
             2,
             [
-                *("T=1,4", "student=cnn", "trainer.ema=0.9", "trainer.accumulate=2"),
+                *("T=4", "student=cnn", "trainer.ema=null,0.9", "trainer.accumulate=2"),
                 *("trainer.grad_clip=0.1", "trainer.decay_norms=false", "teacher.trainer.ema=0.9"),
             ],
             marks=pytest.mark.ci,
