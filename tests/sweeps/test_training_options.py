@@ -20,6 +20,8 @@ OPTIONS: dict[str, list[str]] = {
         *("student.drop_path=0.5", "trainer.accumulate=3", "trainer.ema=0.9"),
         *("trainer.ema_warmup=true", "trainer.decay_norms=false"),
     ],
+    "peers": [*AVERAGE, "teacher=peers", "trainer.accumulate=2"],
+    "online": [*AVERAGE, "teacher.online=true", "teacher.trainer.ema=0.9", "trainer.accumulate=2"],
 }
 
 
