@@ -7,6 +7,7 @@ from torch import nn
 
 from kdsweep.builders.arithmetic import resolve_trainer
 from kdsweep.builders.device import resolve_device
+from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.losses import (
     build_objective,
     init_seed,
@@ -133,17 +134,18 @@ def build_student(
     scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps)
     if trainer.compile:
         network.run_in_training = CompiledForward(model, trainer.threads)
-    return Student(
-        network,
-        objective,
-        optimizer,
-        scheduler,
-        seed=seed,
-        precision=trainer.precision,
-        grad_clip=trainer.grad_clip,
-        accumulate=trainer.accumulate,
-        per_epoch=steps_per_epoch,
-        ema=trainer.ema,
-        ema_warmup=trainer.ema_warmup,
-        device=device,
-    )
+    with naming_key("trainer.ema"):
+        return Student(
+            network,
+            objective,
+            optimizer,
+            scheduler,
+            seed=seed,
+            precision=trainer.precision,
+            grad_clip=trainer.grad_clip,
+            accumulate=trainer.accumulate,
+            per_epoch=steps_per_epoch,
+            ema=trainer.ema,
+            ema_warmup=trainer.ema_warmup,
+            device=device,
+        )

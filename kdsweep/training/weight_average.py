@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdsweep.common.text import error_reason
+
 POWER = -2 / 3  # of the number of steps, in the warm-up
 
 
@@ -29,8 +31,14 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float, *, warmup: bool = False) -> None:
-        """``decay``: in (0, 1). Whatever ``model`` cannot be copied for is raised."""
-        self.model = deepcopy(model).eval()
+        """``decay``: in (0, 1). Raises ValueError for a model that cannot be copied."""
+        try:
+            self.model = deepcopy(model).eval()
+        except Exception as error:  # a network of the user's may raise anything
+            raise ValueError(
+                f"must be null with a network that cannot be copied ({error_reason(error)}),"
+                f" got {decay:g}"
+            ) from error
         self.model.requires_grad_(False)
         self.decay, self.warmup, self.steps = decay, warmup, 0
 

@@ -77,6 +77,13 @@ def test_the_final_weights_are_the_average_and_the_others_are_kept(tmp_path: Pat
         assert all(torch.equal(tensor, state[name]) for name, tensor in load_file(file).items())
 
 
+def test_a_network_that_cannot_be_copied_has_none() -> None:
+    model = nn.Linear(2, 2)
+    model.scaled = 2 * model.weight  # of a graph
+    with pytest.raises(ValueError, match=r"^must be null with a network that .*, got 0\.9$"):
+        WeightAverage(model, 0.9)
+
+
 def test_it_has_one_step_for_each_of_the_optimizer() -> None:
     student = make_student(ema=0.9)
     train([student])
