@@ -127,7 +127,7 @@ def test_that_recipe_is_of_the_student_alone(specs: Specs) -> None:
 
 
 def test_it_may_be_used_together_with_one_of_a_teacher(specs: Specs) -> None:
-    words = ["teacher=cnn", *TRANSFORMER, "recipe=[finetune,transformer]"]
+    words = [*TRANSFORMER, "recipe=[finetune,transformer]", "teacher.trainer.epochs=2"]
     (spec,) = specs([word for word in words if word != "recipe=transformer"])
     assert spec.config.teacher.trainer.layer_decay == 0.75
     assert spec.config.trainer.accumulate == 4
