@@ -97,8 +97,7 @@ def bound_gradients(
     Before that, ``change`` may change them in place. DOT's norm is that of the sum of its two.
     """
     if change is not None:
-        is_dot = isinstance(optimizer, DOT)
-        change(optimizer.gradients() if is_dot else _gradients(optimizer))
+        change(optimizer.gradients() if isinstance(optimizer, DOT) else _gradients(optimizer))
     if most is None:
         return
     if isinstance(optimizer, DOT):
