@@ -60,7 +60,10 @@ class StepGradients:
         """Make them those of the mean; ``change`` may change them before their norm is bounded."""
         if self.batches > 1:
             scale_gradients(self.optimizer, 1 / self._images)
-        bound_gradients(self.optimizer, self.most, change)
+        if change is not None:
+            change(gradients_of(self.optimizer))
+        if self.most is not None:
+            bound_gradients(self.optimizer, self.most)
 
 
 def add_gradients(optimizer: Optimizer, loss: Loss) -> None:
@@ -81,34 +84,28 @@ def scaled(loss: Loss, factor: float) -> Loss:
     return loss._replace(total=factor * loss.total, weighted=weighted)
 
 
+def gradients_of(optimizer: Optimizer) -> list[tuple[nn.Parameter, Tensor]]:
+    """The gradients that an optimizer steps by, with their parameters; DOT has two of each."""
+    if isinstance(optimizer, DOT):
+        return optimizer.gradients()
+    return [(p, p.grad) for p in _parameters(optimizer) if p.grad is not None]
+
+
 def scale_gradients(optimizer: Optimizer, factor: float) -> None:
     """Multiply all gradients that an optimizer steps by with a factor."""
     if isinstance(optimizer, DOT):
         optimizer.scale_gradients(factor)
-    elif gradients := [gradient for _, gradient in _gradients(optimizer)]:
+    elif gradients := [gradient for _, gradient in gradients_of(optimizer)]:
         torch._foreach_mul_(gradients, factor)
 
 
-def bound_gradients(
-    optimizer: Optimizer, most: float | None = None, change: GradientChange | None = None
-) -> None:
-    """Scale the gradients so that the L2 norm over all of them is at most ``most``.
-
-    Before that, ``change`` may change them in place. DOT's norm is that of the sum of its two.
-    """
-    if change is not None:
-        change(optimizer.gradients() if isinstance(optimizer, DOT) else _gradients(optimizer))
-    if most is None:
-        return
+def bound_gradients(optimizer: Optimizer, most: float) -> None:
+    """Scale gradients so that the L2 norm over all of them, for DOT of the sums, is at most this."""
     if isinstance(optimizer, DOT):
         optimizer.clip_gradient(most)
     else:
-        nn.utils.clip_grad_norm_(_trained(optimizer), most)
+        nn.utils.clip_grad_norm_(_parameters(optimizer), most)
 
 
-def _trained(optimizer: Optimizer) -> list[nn.Parameter]:
+def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _gradients(optimizer: Optimizer) -> list[tuple[nn.Parameter, Tensor]]:
-    return [(p, p.grad) for p in _trained(optimizer) if p.grad is not None]
