@@ -100,7 +100,7 @@ def scale_gradients(optimizer: Optimizer, factor: float) -> None:
 
 
 def bound_gradients(optimizer: Optimizer, most: float) -> None:
-    """Scale gradients so that the L2 norm over all of them, for DOT of the sums, is at most this."""
+    """Scale gradients so that the L2 norm over all, for DOT that of the sums, is at most this."""
     if isinstance(optimizer, DOT):
         optimizer.clip_gradient(most)
     else:
