@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdsweep.common.pacing import lines_while
 from kdsweep.common.text import error_reason
 
-LIMIT = 100_000  # of compilations of one function; torch would go on without compiling
+LIMIT = 100_000  # of compilations of one function; torch would continue without compiling
 
 
 class CompiledForward:
