@@ -10,6 +10,7 @@ run's identity; with it, too, a run has the same bits alone, in lockstep and aft
   there are many: torch's limit of 8 is lifted.
 """
 
+import logging
 from functools import cache
 
 import torch
@@ -53,6 +54,8 @@ class CompiledForward:
 @cache
 def compiler_fault(kind: str) -> str | None:
     """Why nothing can be compiled for a kind of device, `cpu`; None if it can."""
+    # Where there is no GPU torch warns of the folder of its own that it has found for CUDA.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     with lines_while("looking for a compiler"):
         try:
             torch.compile(_add_one, dynamic=False)(torch.zeros(2, device=kind))
