@@ -169,6 +169,9 @@ class RunWriter:
         spec = self.spec
         self.metrics |= test
         self.recorder.epoch(self.student.epoch - 1, test)
+        if (raw := self.metrics.get("val/acc_raw")) is not None:
+            averaged = self.metrics["val/acc"]
+            self.recorder.log(f"val/acc={averaged:.5g} of averaged weights, {raw:.5g} of others")
         metadata = {
             "fingerprint": spec.fingerprint,
             "cell": spec.cell.name,
