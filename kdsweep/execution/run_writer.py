@@ -171,7 +171,9 @@ class RunWriter:
         self.recorder.epoch(self.student.epoch - 1, test)
         if (raw := self.metrics.get("val/acc_raw")) is not None:
             averaged = self.metrics["val/acc"]
-            self.recorder.log(f"val/acc={averaged:.5g} of averaged weights, {raw:.5g} of others")
+            self.recorder.log(
+                f"val/acc={averaged:.5g} of averaged weights, {raw:.5g} without averaging"
+            )
         metadata = {
             "fingerprint": spec.fingerprint,
             "cell": spec.cell.name,

@@ -52,7 +52,7 @@ def test_the_averaged_network_is_the_one_of_the_run(command: Command) -> None:
     assert {"val/acc_raw", "val/loss_raw"} <= last.keys()
     assert row["val/loss"] == last["val/loss"] != last["val/loss_raw"]
     folder = outcome.sweep / "0"
-    line = f"val/acc={last['val/acc']:.5g} of averaged weights, {last['val/acc_raw']:.5g} of others"
+    line = f"val/acc={last['val/acc']:.5g} of averaged weights, {last['val/acc_raw']:.5g} without averaging"
     assert line in (folder / "train.log").read_text()
     averaged, raw = (
         load_file(folder / "checkpoint" / f"{name}.safetensors") for name in ("model", "raw")
