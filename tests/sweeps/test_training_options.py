@@ -52,7 +52,8 @@ def test_the_averaged_network_is_the_one_of_the_run(command: Command) -> None:
     assert {"val/acc_raw", "val/loss_raw"} <= last.keys()
     assert row["val/loss"] == last["val/loss"] != last["val/loss_raw"]
     folder = outcome.sweep / "0"
-    line = f"val/acc={last['val/acc']:.5g} of averaged weights, {last['val/acc_raw']:.5g} without averaging"
+    acc, raw_acc = last["val/acc"], last["val/acc_raw"]
+    line = f"val/acc={acc:.5g} of averaged weights, {raw_acc:.5g} without averaging"
     assert line in (folder / "train.log").read_text()
     averaged, raw = (
         load_file(folder / "checkpoint" / f"{name}.safetensors") for name in ("model", "raw")
