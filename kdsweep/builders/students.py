@@ -22,7 +22,6 @@ from kdsweep.builders.models import (
 )
 from kdsweep.builders.optimizers import build_optimizer
 from kdsweep.builders.schedules import build_schedule
-from kdsweep.common.notices import warn_once
 from kdsweep.common.rng import reseed_all
 from kdsweep.config.run_config import ALL, HEAD, RunConfig
 from kdsweep.data.pipeline.split import Dataset
@@ -34,8 +33,6 @@ from kdsweep.training.compilation import CompiledForward, compiler_fault
 from kdsweep.training.linear_probe import freeze_backbone
 from kdsweep.training.parameter_groups import parameter_groups
 from kdsweep.training.student import Student
-
-SLOW = 0.05  # share of the first weights in the final average, from which on there is a warning
 
 
 def build_student_network(
@@ -73,18 +70,6 @@ def _refuse_compilation(device: str) -> None:
             f"trainer.compile must be false on {device} without a compiler that torch.compile can"
             f" use ({fault}), got true"
         )
-
-
-def _warn_of_slow_average(config: RunConfig, steps: int) -> None:
-    """Warn if a run has too few steps for the average of its weights to get away from the first."""
-    ema = config.trainer.ema
-    if ema is None or config.trainer.ema_warmup or (first := ema ** (steps - 1)) < SLOW:
-        return
-    warn_once(
-        f"trainer.ema={ema:g} of {config.student.name}: after {steps} steps {first:.0%} of the"
-        " average would still be the weights after the first one; a smaller decay, or"
-        " trainer.ema_warmup=true, is for short training"
-    )
 
 
 def build_student(
@@ -129,7 +114,6 @@ def build_student(
         decay_norms=trainer.decay_norms,
     )
     steps = -(-steps_per_epoch // trainer.accumulate)  # of the optimizer
-    _warn_of_slow_average(config, trainer.epochs * steps)
     optimizer = build_optimizer(config.optimizer, groups)
     scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps)
     if trainer.compile:
