@@ -17,7 +17,7 @@ from kdsweep.common.types import Output
 from kdsweep.common.validation import as_typed
 from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import ResolvedTeacher
-from kdsweep.config.schema import BY_NAME, BY_POSITION, StudentConfig
+from kdsweep.config.schema import BY_NAME, BY_POSITION, DROP_PATH, StudentConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.models.components.checks import Shape
@@ -27,6 +27,7 @@ from kdsweep.models.components.head import head_tensors
 from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
+from kdsweep.models.components.stochastic_depth import lacks_depth_message
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
@@ -53,7 +54,12 @@ def build_model(
     ``allowed``: what it may be made of, as for `instantiate_node`.
     """
     given = _task_arguments(node, in_shape, num_classes)
-    model = instantiate_node(node, key, _allowed=allowed, **given)
+    _refuse_depth(node, key)
+    try:
+        model = instantiate_node(node, key, _allowed=allowed, **given)
+    except UserError as error:
+        found = f"{key}.{DROP_PATH} must be null"
+        raise UserError(str(error).replace(found, f"{_depth_key(key)} must be null")) from error
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         what = "one without parameters" if isinstance(model, nn.Module) else as_typed(model)
         raise UserError(
@@ -85,6 +91,7 @@ def refuse_model_options(node: dict[str, Any], key: str) -> None:
     Args:
         key: of the node, `student.model`.
     """
+    _refuse_depth(node, key)
     if errors := option_errors(node, key, _task_arguments(node, LARGE, 10)):
         raise UserError("\n".join(errors))
     if node.get("weights") or node.get("pretrained"):
@@ -94,10 +101,28 @@ def refuse_model_options(node: dict[str, Any], key: str) -> None:
         with torch.random.fork_rng(), torch.device("meta"):
             build_model(node, key, LARGE, 10)
     except UserError as error:
-        if str(error).startswith(f"{key}."):
+        if str(error).startswith((f"{key}.", f"{_depth_key(key)} ")):
             raise
     except RuntimeError:
         return  # it computes with its weights
+
+
+def _refuse_depth(node: Mapping[str, Any], key: str) -> None:
+    """Raise UserError for stochastic depth in a network that has no argument for it."""
+    target = find_target(node.get("_target_"))
+    if node.get(DROP_PATH) is None or target is None:
+        return
+    if not any(
+        parameter.name == DROP_PATH or parameter.kind is parameter.VAR_KEYWORD
+        for parameter in parameters_of(target)
+    ):
+        message = lacks_depth_message(target.__name__, node[DROP_PATH])
+        raise UserError(f"{_depth_key(key).removesuffix(DROP_PATH)}{message}")
+
+
+def _depth_key(key: str) -> str:
+    """`student.drop_path` for `student.model`."""
+    return f"{key.rpartition('.')[0]}.{DROP_PATH}"
 
 
 def build_teacher_network(

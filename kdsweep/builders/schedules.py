@@ -20,7 +20,7 @@ EPOCH, STEP = "epoch", "step"
 def build_schedule(
     node: dict[str, Any], optimizer: Optimizer, epochs: int, steps_per_epoch: int
 ) -> LRScheduler:
-    """The schedule of an optimizer's learning rate, to be stepped after every batch.
+    """The schedule of an optimizer's learning rate, to be stepped with the optimizer.
 
     Raises UserError for options out of range.
     """

@@ -7,6 +7,7 @@ from torch import nn
 
 from kdsweep.builders.arithmetic import resolve_trainer
 from kdsweep.builders.device import resolve_device
+from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.losses import (
     build_objective,
     init_seed,
@@ -28,6 +29,7 @@ from kdsweep.errors import UserError
 from kdsweep.losses.base.objective import Objective
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
+from kdsweep.training.compilation import CompiledForward, compiler_fault
 from kdsweep.training.linear_probe import freeze_backbone
 from kdsweep.training.parameter_groups import parameter_groups
 from kdsweep.training.student import Student
@@ -61,6 +63,15 @@ def _freeze_backbone(model: nn.Module, dataset: Dataset) -> None:
         ) from error
 
 
+def _refuse_compilation(device: str) -> None:
+    """Raise UserError if nothing can be compiled for a device."""
+    if (fault := compiler_fault(device.partition(":")[0])) is not None:
+        raise UserError(
+            f"trainer.compile must be false on {device} without a compiler that torch.compile can"
+            f" use ({fault}), got true"
+        )
+
+
 def build_student(
     config: RunConfig,
     dataset: Dataset,
@@ -77,6 +88,7 @@ def build_student(
     part depends on another's.
 
     Args:
+        steps_per_epoch: batches in an epoch.
         teachers: the networks of the cohort's teachers; none if no run of it requires one, several
             for an ensemble. Terms read their shapes, and some their weights (`Term.read_teacher`).
         features: what others require of its network, in addition to its own terms.
@@ -88,6 +100,8 @@ def build_student(
         network, objective = build_student_network(config, dataset, features, key)
         set_up_terms(config, objective, network, teachers, dataset)
     model = network.model
+    if trainer.compile:
+        _refuse_compilation(device)
     if trainer.train == HEAD:
         _freeze_backbone(model, dataset)
     for part in (model, objective):
@@ -99,15 +113,23 @@ def build_student(
         layer_decay=trainer.layer_decay,
         decay_norms=trainer.decay_norms,
     )
+    steps = -(-steps_per_epoch // trainer.accumulate)  # of the optimizer
     optimizer = build_optimizer(config.optimizer, groups)
-    scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps_per_epoch)
-    return Student(
-        network,
-        objective,
-        optimizer,
-        scheduler,
-        seed=seed,
-        precision=trainer.precision,
-        grad_clip=trainer.grad_clip,
-        device=device,
-    )
+    scheduler = build_schedule(config.schedule, optimizer, trainer.epochs, steps)
+    if trainer.compile:
+        network.run_in_training = CompiledForward(model, trainer.threads)
+    with naming_key("trainer.ema"):
+        return Student(
+            network,
+            objective,
+            optimizer,
+            scheduler,
+            seed=seed,
+            precision=trainer.precision,
+            grad_clip=trainer.grad_clip,
+            accumulate=trainer.accumulate,
+            per_epoch=steps_per_epoch,
+            ema=trainer.ema,
+            ema_warmup=trainer.ema_warmup,
+            device=device,
+        )

@@ -7,9 +7,10 @@ are found.
 from collections.abc import Mapping
 from typing import Any
 
-from kdsweep.config.schema import TrainerConfig
+from kdsweep.config.schema import DROP_PATH, TrainerConfig
 
-LATER = ("train", "layer_decay", "decay_norms")  # without effect at their defaults
+# Without effect at their defaults.
+LATER = ("train", "layer_decay", "decay_norms", "accumulate", "ema", "ema_warmup", "compile")
 
 
 def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,13 +30,16 @@ def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
 def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
     """A config as plain values, with every trainer in it as `without_added` has it.
 
-    A network without weights to start from has neither `start` nor `start_match`.
+    A network without weights to start from has neither `start` nor `start_match`, one whose
+    stochastic depth is not set no `drop_path`.
     """
-    starts = ("start", "start_match") if values.get("start", "") is None else ()
+    idle = {"start", "start_match"} if values.get("start", "") is None else set()
+    if values.get(DROP_PATH, "") is None:
+        idle.add(DROP_PATH)
 
     def below(key: Any, child: Any) -> Any:
         if not isinstance(child, Mapping):
             return child
         return without_added(child) if key == "trainer" else without_added_below(child)
 
-    return {key: below(key, child) for key, child in values.items() if key not in starts}
+    return {key: below(key, child) for key, child in values.items() if key not in idle}

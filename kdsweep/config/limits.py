@@ -22,6 +22,7 @@ MOST = {  # of every key of that name, at the root and in every recipe and stage
     "threads": 1024,
     "workers": 256,
     "devices": 1024,
+    "accumulate": 1_000_000,
     "seed": 2**63 - 1,  # MLflow's steps, where a search has its seeds
     "split_seed": 2**63 - 1,
     "crop_padding": 1024,

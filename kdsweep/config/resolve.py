@@ -1,6 +1,6 @@
 """From a composed config to a RunConfig: interpolations resolved, recipes completed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
@@ -12,8 +12,14 @@ from kdsweep.config.copying import copy_config
 from kdsweep.config.interpolation import alpha_weighted, interpolations, raw
 from kdsweep.config.interpolation_faults import interpolation_fault, nested_fault
 from kdsweep.config.recipes import peer_recipes, teacher_recipe
-from kdsweep.config.run_config import RunConfig, run_config, to_values
-from kdsweep.config.schema import StageConfig, StudentConfig, TeacherConfig
+from kdsweep.config.run_config import (
+    ResolvedPeer,
+    ResolvedTeacher,
+    RunConfig,
+    run_config,
+    to_values,
+)
+from kdsweep.config.schema import DROP_PATH, StageConfig, StudentConfig, TeacherConfig
 from kdsweep.errors import UserError
 
 
@@ -44,7 +50,19 @@ def resolve_config(cfg: DictConfig) -> RunConfig:
     for name, recipe in peer_recipes(config).items():
         prefix = f"teacher.peers.{name}: "
         config.teacher.peers[name].loss = _in_scope(raw(cfg.loss), recipe, prefix)
+    for network in (config.student, *_networks_of(config.teacher)):
+        if network.drop_path is not None and network.model is not None:
+            network.model = {**network.model, DROP_PATH: network.drop_path}
     return config
+
+
+def _networks_of(teacher: ResolvedTeacher) -> Iterator[ResolvedTeacher | ResolvedPeer]:
+    """A teacher, its members and peers, and its own teacher with those below it."""
+    yield teacher
+    yield from teacher.peers.values()
+    below = [*teacher.members.values(), *([teacher.teacher] if teacher.teacher else [])]
+    for one in below:
+        yield from _networks_of(one)
 
 
 def _with_prepared_teacher(cfg: DictConfig) -> DictConfig:
@@ -109,7 +127,8 @@ def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
     def of_student(peer: Any) -> Any:
         if not isinstance(peer, dict):
             return peer
-        return student | {key: value for key, value in peer.items() if value is not None}
+        depth = {} if peer.get("model") else {DROP_PATH: "${student.drop_path}"}
+        return student | depth | {key: value for key, value in peer.items() if value is not None}
 
     return {
         "loss": {},

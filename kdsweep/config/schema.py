@@ -14,6 +14,8 @@ from omegaconf import MISSING
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
 
+# Stochastic depth: a key of networks, and the argument of their models that it is passed as.
+DROP_PATH = "drop_path"
 # How the tensors of a file of weights are matched with those of a network: `start_match`.
 BY_NAME, BY_POSITION = "name", "position"
 
@@ -60,12 +62,16 @@ class TrainerConfig:
     memory_format: str = "auto"
     threads: Any = 1  # a number, or auto
     grad_clip: float | None = None
+    accumulate: int = 1
     test_curve: bool = False
     devices: int = 1
     sync_batchnorm: bool = False
     train: str = "all"
     layer_decay: float = 1.0
     decay_norms: bool = True
+    ema: float | None = None
+    ema_warmup: bool = False
+    compile: bool = False
 
 
 @dataclass
@@ -87,6 +93,7 @@ class StudentConfig:
     checkpoint: str | None = None
     start: str | None = None
     start_match: str = BY_NAME
+    drop_path: float | None = None
 
 
 @dataclass
@@ -111,6 +118,7 @@ class TeacherConfig:
     checkpoint: str | None = None
     start: str | None = None
     start_match: str = BY_NAME
+    drop_path: float | None = None
     precision: str | None = None
     memory_format: str = "auto"
     logits: str = "fp32"

@@ -43,7 +43,7 @@ def validation_errors(config: RunConfig) -> list[str]:
             values["trainer"]["train"],
             f"{ALL}, for students are trained as a whole (teacher.trainer.train may differ)",
         ),
-        *_start_problems("student.", values["student"]),
+        *_network_problems("student.", values["student"]),
         *_stage_problems(values),
         *excesses(values),
         *odd_names(values),
@@ -86,9 +86,9 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
     if teacher["model"] is not None:
         found += _part_problems(prefix, teacher)
-    found += _start_problems(prefix, teacher)
+    found += _network_problems(prefix, teacher)
     for name, peer in teacher["peers"].items():
-        found += _start_problems(f"{prefix}peers.{name}.", peer)
+        found += _network_problems(f"{prefix}peers.{name}.", peer)
     found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
     found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
@@ -120,17 +120,21 @@ def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
         terms = "+".join(teacher["loss"])
         found += _unless(False, f"{prefix}loss", terms, f"empty with {key}={HEAD}")
     if train == HEAD:
-        devices = teacher["trainer"]["devices"]
-        found += _unless(devices == 1, f"{prefix}trainer.devices", devices, f"1 with {key}={HEAD}")
+        for name, default in (("devices", 1), ("ema", None), ("compile", False)):
+            value, allowed = teacher["trainer"][name], f"{as_typed(default)} with {key}={HEAD}"
+            found += _unless(value == default, f"{prefix}trainer.{name}", value, allowed)
     if train == UNTRAINED and teacher["start"] is None and teacher["checkpoint"] is None:
         found.append(f"{prefix}start must be given with {key}={UNTRAINED}, got null")
     return found
 
 
-def _start_problems(prefix: str, node: dict[str, Any]) -> list[str]:
-    """The weights that the training of a network starts from."""
-    start, match = node["start"], node["start_match"]
+def _network_problems(prefix: str, node: dict[str, Any]) -> list[str]:
+    """The weights that the training of a network starts from, and its stochastic depth."""
+    start, match, depth = node["start"], node["start_match"], node["drop_path"]
     found = _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
+    if depth is not None:
+        allowed = "null or a number in [0, 1)"
+        found += _unless(0 <= depth < 1, f"{prefix}drop_path", depth, allowed)
     if start is None:
         if match == BY_POSITION:
             found.append(f"{prefix}start must be given with {prefix}start_match={match}, got null")
@@ -193,13 +197,24 @@ def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
-    for key in ("epochs", "batch_size", "devices"):
+    for key in ("epochs", "batch_size", "devices", "accumulate"):
         found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
     found += _device_problems(f"{prefix}trainer", trainer)
     found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
     found += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
         found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
+    if (ema := trainer["ema"]) is not None:
+        found += _unless(0 < ema < 1, f"{prefix}trainer.ema", ema, "null or a number in (0, 1)")
+    elif trainer["ema_warmup"]:
+        found.append(
+            f"{prefix}trainer.ema must be given with {prefix}trainer.ema_warmup=true, got null"
+        )
+    if trainer["compile"] and trainer["sync_batchnorm"] and trainer["devices"] > 1:
+        found.append(
+            f"{prefix}trainer.compile must be false with {prefix}trainer.sync_batchnorm=true, got"
+            " true"
+        )
     decay = trainer["layer_decay"]
     found += _unless(0 < decay <= 1, f"{prefix}trainer.layer_decay", decay, "a number in (0, 1]")
     smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"

@@ -86,7 +86,8 @@ class RunWriter:
         if self.ended is not None and self.ended.status == "FINISHED":
             return 0
         own = storage_size([self.student])
-        return checkpoint.KEPT * (own.weights + own.rest) + own.weights
+        final = len(self.student.models) * own.weights
+        return checkpoint.KEPT * (own.weights + own.rest) + final
 
     @property
     def saved(self) -> checkpoint.Saved:
@@ -168,6 +169,11 @@ class RunWriter:
         spec = self.spec
         self.metrics |= test
         self.recorder.epoch(self.student.epoch - 1, test)
+        if (raw := self.metrics.get("val/acc_raw")) is not None:
+            averaged = self.metrics["val/acc"]
+            self.recorder.log(
+                f"val/acc={averaged:.5g} of averaged weights, {raw:.5g} without averaging"
+            )
         metadata = {
             "fingerprint": spec.fingerprint,
             "cell": spec.cell.name,
@@ -177,8 +183,8 @@ class RunWriter:
         }
         is_stage = spec.role == "stage"
         checkpoint.finish(self.target.checkpoints, self.student, metadata, terms=is_stage)
-        digest = checkpoint.sha256(self.student.model)
-        about = manifest_of_run(spec, self.dataset, self.student.model, self.metrics, digest)
+        digest = checkpoint.sha256(self.student.reported)
+        about = manifest_of_run(spec, self.dataset, self.student.reported, self.metrics, digest)
         write_manifest(self.target.checkpoints, about)
         pictures = [] if confusion is None else self._draw(confusion)
         self.end("FINISHED", with_cohort=False, digest=digest, pictures=pictures)

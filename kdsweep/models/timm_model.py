@@ -17,6 +17,7 @@ from kdsweep.models.components.pretrained import (
     check_weights_fit,
     unsupported_images_message,
 )
+from kdsweep.models.components.stochastic_depth import check_rate, lacks_depth_message
 
 
 def Timm(
@@ -25,6 +26,7 @@ def Timm(
     num_classes: int,
     pretrained: bool = False,
     normalize: str | None = None,
+    drop_path: float | None = None,
 ) -> nn.Module:
     """The timm classifier called ``name``, such as ``resnet18.a1_in1k``, without a wrapper.
 
@@ -32,12 +34,14 @@ def Timm(
     ``pretrained`` it has the weights of the name's tag, and a new head for another number of
     classes. ``normalize`` is the normalisation of the images that the network expects: by default
     that of its weights, or without weights the data set's; ``weights`` is that of the name's tag.
+    ``drop_path``, in [0, 1), is the network's ``drop_path_rate``; None: timm's own, mostly 0.
 
     Raises ValueError without timm, for unknown names, unavailable weights, and images of a shape
     that the network does not support.
     """
     timm = import_package("timm", "timm")
     check_task(in_shape, num_classes)
+    check_rate(drop_path)
     check_name(name, {*timm.list_models(), *timm.list_pretrained()}, "timm")
     if pretrained:
         if not timm.is_model_pretrained(name):
@@ -49,10 +53,16 @@ def Timm(
     options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_shape[0]}
     if source.fixed_input_size:  # positional embeddings
         options["img_size"] = in_shape[1:]
+    if drop_path is not None:
+        options["drop_path_rate"] = drop_path
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except OSError as error:
         raise ValueError(not_downloaded_message(name, error)) from error
+    except TypeError as error:
+        if drop_path is None or "drop_path_rate" not in str(error):
+            raise
+        raise ValueError(lacks_depth_message(name, drop_path)) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     check_forward(model, name, in_shape)

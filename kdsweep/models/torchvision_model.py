@@ -16,6 +16,7 @@ from kdsweep.models.components.pretrained import (
     check_weights_fit,
     unsupported_images_message,
 )
+from kdsweep.models.components.stochastic_depth import check_rate, set_torchvision_depth
 
 
 def Torchvision(
@@ -24,6 +25,7 @@ def Torchvision(
     num_classes: int,
     weights: str | None = None,
     normalize: str | None = None,
+    drop_path: float | None = None,
 ) -> nn.Module:
     """The torchvision classifier called ``name``, such as ``resnet34``, without a wrapper.
 
@@ -32,7 +34,8 @@ def Torchvision(
     a head for another number of classes is then replaced. Without weights the first convolution has
     the channels of ``in_shape``. ``normalize`` is the normalisation of the images that the network
     expects: by default that of its weights, or without weights the data set's; ``weights`` is that
-    of torchvision's.
+    of torchvision's. ``drop_path``, in [0, 1), is the network's ``stochastic_depth_prob``; None:
+    torchvision's own, which is not 0 in all networks.
 
     Raises ValueError for unknown names, unavailable weights, and images of a shape that the network
     does not support.
@@ -40,11 +43,14 @@ def Torchvision(
     import torchvision
 
     check_task(in_shape, num_classes)
+    check_rate(drop_path)
     check_name(name, torchvision.models.list_models(module=torchvision.models), "torchvision")
     if weights is None:
         model = untrained(name, in_shape, num_classes)
     else:
         model = pretrained(name, in_shape, num_classes, weights)
+    if drop_path is not None:
+        set_torchvision_depth(model, name, drop_path)
     check_forward(model, name, in_shape)
     of_library = normalization(name, weights or "DEFAULT")
     set_expected(model, normalize, in_shape, of_library if weights else None, of_library)

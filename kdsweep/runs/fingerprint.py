@@ -12,6 +12,9 @@ from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 5
 
+# Keys of a student that count in another form, or only with others: the model has `drop_path`.
+ELSEWHERE = ("features", "start", "start_match", "drop_path")
+
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.
 READING = ("root", "path", "csv", "nested", "memory_gib", "workers")
@@ -72,7 +75,7 @@ def peer_fingerprint(run: str, name: str) -> str:
 def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
     """A student with the content of its weights; its features count where a term names them."""
     path, start = student["checkpoint"], student["start"]
-    rest = {k: v for k, v in student.items() if k not in ("features", "start", "start_match")}
+    rest = {k: v for k, v in student.items() if k not in ELSEWHERE}
     found = {**rest, "checkpoint": None if path is None else digests[path]}
     if start is not None:  # so that an earlier run is the same without the key
         found |= {"start": digests[start], "start_match": student["start_match"]}

@@ -14,6 +14,7 @@ from kdsweep.builders.models import build_teacher_network, load_given_weights
 from kdsweep.builders.single_images import refuse_single_images
 from kdsweep.builders.students import build_student_network
 from kdsweep.common.files import can_be_made
+from kdsweep.common.notices import warn_once
 from kdsweep.common.pacing import with_lines
 from kdsweep.config.run_config import RunConfig, to_values
 from kdsweep.data.pipeline.split import Dataset
@@ -29,6 +30,7 @@ from kdsweep.training.student import Student
 # Values that decide no shape, and that the specs have been built with: of a run, of a loss term.
 OF_A_RUN = ("seed", "T", "alpha", "alpha_weighted", "hard_weight")
 OF_A_TERM = ("T", "weight")
+SLOW = 0.05  # of an average, the share of the first weights from which on there is a warning
 
 
 def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]) -> None:
@@ -80,6 +82,7 @@ class _Preflight:
             device = resolve_device(spec.config.trainer.device)
             stream = build_stream(spec.config, dataset, device)
             steps = stream.steps_per_epoch
+            warn_of_slow_average(spec.config, steps)
             if spec.role not in ("teacher", "assistant"):  # whose images are those of their runs
                 refuse_own_augmentations(stream, spec.config.dataset.augment)
         teachers: list[Sequence[FeatureExtractor]] = []
@@ -150,6 +153,23 @@ def _parts(config: RunConfig) -> str:
 
 def _without(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in keys}
+
+
+def warn_of_slow_average(config: RunConfig, batches: int) -> None:
+    """Warn if the average of a run's weights does not get away from the first ones.
+
+    ``batches``: of an epoch.
+    """
+    trainer = config.trainer
+    if trainer.ema is None or trainer.ema_warmup:
+        return
+    steps = trainer.epochs * -(-batches // trainer.accumulate)
+    if (first := trainer.ema ** (steps - 1)) >= SLOW:
+        warn_once(
+            f"trainer.ema={trainer.ema:g} of {config.student.name}: after {steps} steps"
+            f" {first:.0%} of the average would still be the weights after the first one; a smaller"
+            " decay, or trainer.ema_warmup=true, is for short training"
+        )
 
 
 def refuse_features_of_folded(teacher: TeacherSpec, config: RunConfig) -> None:

@@ -15,7 +15,10 @@ from kdsweep.runs.naming import Cell
 from kdsweep.training.partition import CohortKey
 
 # Keys of the trainer in which the students of a cohort may differ.
-OF_EACH_NETWORK = ("precision", "memory_format")
+OF_EACH_NETWORK = (
+    *("precision", "memory_format", "grad_clip", "layer_decay", "decay_norms"),
+    *("accumulate", "ema", "ema_warmup", "compile"),
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """Weights and training state on disk: written atomically, never as a pickle.
 
-`epoch-0012.safetensors` holds the model, `epoch-0012.pt` the rest (objective, optimizer, schedule)
-in plain types that `torch.load(weights_only=True)` accepts. The last two epochs are kept, so that
-a file damaged by a power cut costs one epoch. No random state is stored: every draw of the loop
-follows from (seed, epoch, step).
+`epoch-0012.safetensors` holds the model, `epoch-0012.pt` the rest (objective, optimizer, schedule,
+averaged weights) in plain types that `torch.load(weights_only=True)` accepts. The last two epochs
+are kept, so that a file damaged by a power cut costs one epoch. No random state is stored: every
+draw of the loop follows from (seed, epoch, step).
 """
 
 import hashlib
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 2  # epochs
 TERMS = "terms.safetensors"  # state of a stage's loss terms
+RAW = "raw.safetensors"  # final weights that are not averaged, where the reported ones are
 
 
 def save(folder: Path, student: Student, fingerprint: str) -> None:
@@ -54,6 +55,7 @@ def state_of(student: Student) -> dict[str, Any]:
         "objective": student.objective.state_dict(),
         "optimizer": student.optimizer.state_dict(),
         "schedule": student.schedule.state_dict(),
+        **({} if student.average is None else {"average": student.average.state_dict()}),
     }
 
 
@@ -63,6 +65,8 @@ def restore(student: Student, state: Mapping[str, Any], weights: Mapping[str, Te
     student.objective.load_state_dict(state["objective"])
     student.optimizer.load_state_dict(state["optimizer"])
     student.schedule.load_state_dict(state["schedule"])
+    if student.average is not None:
+        student.average.load_state_dict(state["average"])
     student.epoch, student.seconds = state["epoch"], state["seconds"]
     student.best_acc = state["best_acc"]
 
@@ -134,13 +138,16 @@ def finish(
 ) -> Path:
     """Write the final weights as `model.safetensors` and remove the checkpoints.
 
-    With ``terms`` the state of the loss terms is written, too, as `terms.safetensors`.
+    Those are the reported ones; the weights that they are an average of are `raw.safetensors`. With
+    ``terms`` the state of the loss terms is written, too, as `terms.safetensors`.
     """
     path = folder / "model.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     if terms and student.objective.state_dict():
         save_weights(folder / TERMS, student.objective)
-    save_weights(path, student.model, metadata)
+    if student.average is not None:
+        save_weights(folder / RAW, student.model)
+    save_weights(path, student.reported, metadata)
     for stem in _stems(folder):
         _remove(folder, stem)
     return path

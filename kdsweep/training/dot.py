@@ -64,7 +64,7 @@ class DOT(Optimizer):
         self._distillation: dict[nn.Parameter, Tensor] = {}  # gradients of the next step
 
     def backward(self, task: Tensor | None, distillation: Tensor | None) -> None:
-        """Compute the gradients of both losses, of which there is at least one.
+        """Add the gradients of both losses, of which there is at least one, to those there are.
 
         That of the task is added to each parameter's ``grad``, as ``task.backward()`` does.
         """
@@ -73,8 +73,12 @@ class DOT(Optimizer):
             gradients = torch.autograd.grad(
                 distillation, trained, retain_graph=task is not None, allow_unused=True
             )
-            pairs = zip(trained, gradients, strict=True)
-            self._distillation = {p: gradient for p, gradient in pairs if gradient is not None}
+            for parameter, gradient in zip(trained, gradients, strict=True):
+                if gradient is not None:
+                    before = self._distillation.get(parameter)
+                    self._distillation[parameter] = (
+                        gradient if before is None else before + gradient
+                    )
         if task is not None:
             task.backward()
 
@@ -88,10 +92,20 @@ class DOT(Optimizer):
         """Scale both gradients by one factor, so that the L2 norm of their sum is at most this."""
         sums = [sum(self._gradients(p), torch.zeros_like(p)) for p in self._parameters()]
         scale = (most / (nn.utils.get_total_norm(sums) + 1e-6)).clamp(max=1)  # as in torch
+        self.scale_gradients(scale)
+
+    @torch.no_grad()
+    def scale_gradients(self, factor: float | Tensor) -> None:
+        """Multiply both gradients of every parameter."""
         for parameter in self._parameters():
             if parameter.grad is not None:
-                parameter.grad.mul_(scale)
-        self._distillation = {p: scale * gradient for p, gradient in self._distillation.items()}
+                parameter.grad.mul_(factor)
+        self._distillation = {p: factor * gradient for p, gradient in self._distillation.items()}
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget both gradients of every parameter."""
+        super().zero_grad(set_to_none)
+        self._distillation = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

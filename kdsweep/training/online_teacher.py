@@ -39,5 +39,5 @@ class OnlineTeacher:
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """The logits alone, for evaluation: no feature is copied."""
-        with eval_mode([self.student.model]):
+        with eval_mode([self.student.reported]):
             return self.student.logits(images).float()

@@ -7,6 +7,7 @@ stem, layer 0, the lowest. Without weight decay for norms and biases: as usual s
 """
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
@@ -95,6 +96,14 @@ def _parts(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
 
 
 def _tokens(model: nn.Module) -> set[str]:
-    """The names of learned tokens and positions: parameters of no layer, or named by timm."""
-    listed = getattr(model, "no_weight_decay", set)
-    return {*listed(), *(name for name, _ in model.named_parameters(recurse=False))}
+    """The names of learned tokens and positions: parameters of no layer, or named by timm.
+
+    Names of timm may be patterns, such as `pos_embed.*`.
+    """
+    listed = list(getattr(model, "no_weight_decay", set)())
+    own = {name for name, _ in model.named_parameters(recurse=False)}
+    return own | {
+        name
+        for name, _ in model.named_parameters()
+        if any(fnmatchcase(name, pattern) for pattern in listed)
+    }

@@ -183,6 +183,7 @@ class Stopwatch:
 def storage_size(students: Sequence[Student]) -> StorageSize:
     """The bytes of these students on disk."""
     rest = [[s.objective.state_dict(), s.optimizer.state_dict()] for s in students]
+    rest += [[s.average.state_dict()] for s in students if s.average is not None]
     weights = [student.model.state_dict() for student in students]
     return StorageSize(len(students), _bytes(weights), _bytes(rest))
 

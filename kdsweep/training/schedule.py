@@ -1,4 +1,4 @@
-"""Learning-rate schedules, stepped once per batch, each with an optional linear warm-up.
+"""Learning-rate schedules, stepped with the optimizer, each with an optional linear warm-up.
 
 The curves are torch's own; these classes only translate epochs into steps.
 """
@@ -27,7 +27,7 @@ class Schedule(ABC):
         self.warmup_epochs = warmup_epochs
 
     def build(self, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> LRScheduler:
-        """The scheduler to be stepped after every batch of `epochs * steps_per_epoch` batches."""
+        """The scheduler to be stepped after every optimizer step, of `epochs * steps_per_epoch`."""
         if 0 < epochs <= self.warmup_epochs:
             raise ValueError(
                 f"warmup_epochs must be less than trainer.epochs={epochs}, got {self.warmup_epochs}"
@@ -89,7 +89,7 @@ class OneCycle(Schedule):
 
     def curve(self, optimizer: Optimizer, steps: int, warmup: int, per_epoch: int) -> LRScheduler:
         peaks = [group["lr"] for group in optimizer.param_groups]
-        # One step more than there are batches: the scheduler is stepped once after the last one.
+        # One step more than the optimizer takes: the scheduler is stepped once after the last one.
         return lr_scheduler.OneCycleLR(
             optimizer,
             peaks,

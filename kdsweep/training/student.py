@@ -17,8 +17,9 @@ from kdsweep.training.arithmetic import autocast
 from kdsweep.training.device_group import SINGLE
 from kdsweep.training.gradients import RATIO, gradient_ratios
 from kdsweep.training.readings import Readings
-from kdsweep.training.step import GradientChange, compute_gradients
+from kdsweep.training.step import GradientChange, StepGradients
 from kdsweep.training.views import output_of_views
+from kdsweep.training.weight_average import WeightAverage
 
 LARGEST = "largest_parameter"  # a reading that is no metric: whether all parameters are finite
 
@@ -33,10 +34,14 @@ class Student:
         network: the model, with the features that the objective needs.
         objective: the weighted sum of loss terms; its parameters are trained too.
         optimizer: over the parameters of model and objective.
-        schedule: stepped after every batch.
+        schedule: stepped after every step of the optimizer.
         seed: of the run; dropout masks follow from (seed, epoch, step).
         precision: "fp32" or "bf16" (autocast).
         grad_clip: the largest norm of the gradient; None for no clipping.
+        accumulate: batches of a step of the optimizer, whose gradient is their mean.
+        per_epoch: batches in an epoch; with ``accumulate``, for the last step of each.
+        ema: decay of the average of its weights that is reported; None: the weights themselves.
+        ema_warmup: whether that decay rises with the first steps.
         device: where the model is.
     """
 
@@ -53,12 +58,20 @@ class Student:
         seed: int,
         precision: str = "fp32",
         grad_clip: float | None = None,
+        accumulate: int = 1,
+        per_epoch: int = 1,
+        ema: float | None = None,
+        ema_warmup: bool = False,
         device: str = "cpu",
     ) -> None:
         self.network, self.objective = network, objective
         self.optimizer, self.schedule = optimizer, schedule
-        self.seed, self.precision, self.grad_clip = seed, precision, grad_clip
+        self.seed, self.precision = seed, precision
+        self.gradients = StepGradients(
+            optimizer, most=grad_clip, batches=accumulate, per_epoch=per_epoch
+        )
         self.device = torch.device(device)
+        self.average = None if ema is None else WeightAverage(network.model, ema, warmup=ema_warmup)
         self.epoch = 0  # epochs trained
         self.seconds = 0.0  # of training, summed over restarts
         self.best_acc: float | None = None  # best val/acc of any epoch
@@ -71,6 +84,16 @@ class Student:
     def model(self) -> nn.Module:
         """The model, without the hooks for features."""
         return self.network.model
+
+    @property
+    def reported(self) -> nn.Module:
+        """The model whose figures and weights are reported: that of averaged weights, if any."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The model, and that of its averaged weights if there is one."""
+        return (self.model,) if self.average is None else (self.model, self.average.model)
 
     @property
     def num_params(self) -> int:
@@ -104,27 +127,45 @@ class Student:
         return self.group.gathered(output, count)
 
     def update(self, batch: Batch, output: Output, target: Output | None, step: int) -> None:
-        """One optimizer step from the network's output for the batch."""
+        """One optimizer step from the network's output for the batch.
+
+        With accumulation only if it is the last batch of its group.
+        """
         with self.autocast():
             loss = self.objective(output, target, batch, self.epoch)
-        change = self._change_of_gradients(len(batch.labels))
+        count = len(batch.labels)
+        change = self._change_of_gradients(count)
         if self.epoch == step == 0:
             weights = self.objective.weights
             self._ratios = gradient_ratios(loss.values, weights, self.model, change)
-        compute_gradients(self.optimizer, loss, self.grad_clip, change)
+        # Where it is not split, every process has the whole gradient, and the first one's counts.
+        is_own = self.group.is_first or self.group.splits(count)
+        self.gradients.add(loss, step, count, counts=is_own)
+        if self.gradients.ends(step):
+            self._optimizer_step(change)
+        self._count_in(loss, output.logits, batch.labels)
+
+    def _optimizer_step(self, change: GradientChange | None) -> None:
+        self.gradients.finish(change)
         self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         # Else each student would keep its gradients while the others train.
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
+        if self.average is not None:
+            self.average.update(self.model)
         self.has_stepped = True
-        self._count_in(loss, output.logits, batch.labels)
 
     def _change_of_gradients(self, count: int) -> GradientChange | None:
-        """What makes the gradients of this process those of a batch of so many images."""
+        """What makes the gradients of this process those of a batch of so many images.
+
+        With accumulation those of the whole group: of a batch that is not split, the network's are
+        zeros in all processes but the first.
+        """
         if self.group.size == 1:
             return None
-        sliced = set(self.model.parameters()) if self.group.splits(count) else set()
+        are_own = self.group.splits(count) or self.gradients.batches > 1
+        sliced = set(self.model.parameters()) if are_own else set()
         return partial(self.group.sum_gradients, sliced=sliced)
 
     @torch.no_grad()
@@ -170,9 +211,16 @@ class Student:
         return metrics
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, C) of images, in the student's precision and the mode that the model is in."""
+        """Logits (B, C) of images by the reported model, in its mode and the own precision."""
+        return self._logits_of(self.reported, images)
+
+    def raw_logits(self, images: Tensor) -> Tensor:
+        """Those of the model in training, whose weights are not averaged."""
+        return self._logits_of(self.model, images)
+
+    def _logits_of(self, model: nn.Module, images: Tensor) -> Tensor:
         with self.autocast():
-            logits: Tensor = self.model(images)
+            logits: Tensor = model(images)
         return logits
 
     def autocast(self) -> torch.autocast:

@@ -16,7 +16,7 @@ from kdsweep.common.types import Batch, Output
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.training.determinism import deterministic_kernels
 from kdsweep.training.device_group import SINGLE, DeviceGroup
-from kdsweep.training.evaluation import Split, eval_mode, evaluate, predict
+from kdsweep.training.evaluation import ImageScores, Split, eval_mode, evaluate, predict
 from kdsweep.training.logit_cache import CachedTeacher, TargetSource
 from kdsweep.training.memory import disable_malloc_trim, is_out_of_memory, large_blocks_mapped
 from kdsweep.training.online_teacher import OnlineTeacher
@@ -25,6 +25,7 @@ from kdsweep.training.student import Student
 from kdsweep.training.teacher import Ensemble, Teacher
 
 AnyTeacher = Teacher | Ensemble | CachedTeacher | OnlineTeacher
+VAL = "val"  # the split whose figures are also those of weights that are not averaged
 Record = Callable[[Student, dict[str, float]], None]
 
 
@@ -116,7 +117,8 @@ def fit(
             seconds = time.perf_counter() - started
             trained: list[CohortUnit] = [*online, *active]
             students = students_of(trained)
-            group.synchronize([s.model for s in students], [s.objective for s in students])
+            models = [model for student in students for model in student.models]
+            group.synchronize(models, [student.objective for student in students])
             found = read_epoch(students, splits, teacher)
             group.raise_if_lost()  # else numbers that are none would be recorded
             for student, metrics in found.items():
@@ -243,12 +245,16 @@ def measure(
     """
     readings: dict[Student, dict[str, torch.Tensor]] = {student: {} for student in students}
     for split in splits:
-        with eval_mode([student.model for student in students]):
-            scores = evaluate(split, [student.logits for student in students])
+        averaged = [s for s in students if s.average is not None and split.name == VAL]
+        networks = [*(s.logits for s in students), *(s.raw_logits for s in averaged)]
+        with eval_mode([model for student in students for model in student.models]):
+            scores = evaluate(split, networks)
+        for student, own in zip(averaged, scores[len(students) :], strict=True):
+            readings[student] |= raw_readings(split, own)
         predicted = split.teacher_predicted
         if isinstance(teacher, OnlineTeacher):
             predicted = scores[students.index(teacher.student)].predicted
-        for student, own in zip(students, scores, strict=True):
+        for student, own in zip(students, scores[: len(students)], strict=True):
             # Agreement only for students with a teacher: a run's metrics, too, depend on its config
             # alone, not on the cohort.
             needs_teacher = student.objective.needs_teacher
@@ -256,9 +262,15 @@ def measure(
     return dict(readings)
 
 
+def raw_readings(split: Split, scores: ImageScores) -> Readings:
+    """`val/acc_raw` and `val/loss_raw`: the figures without the average of the weights."""
+    found = split.readings(scores)
+    return {f"{split.name}/{key}_raw": found[f"{split.name}/{key}"] for key in ("acc", "loss")}
+
+
 def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tensor]:
     """Each student's logits (N, C) on a split, in eval mode and in its precision."""
-    with eval_mode([student.model for student in students]):
+    with eval_mode([student.reported for student in students]):
         return predict(split.batches(), [student.logits for student in students])
 
 

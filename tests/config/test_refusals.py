@@ -35,8 +35,9 @@ LOSSES = (
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
 TRAINER = (
-    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, test_curve, devices,"
-    " sync_batchnorm, train, layer_decay, decay_norms"
+    "epochs, batch_size, device, precision, memory_format, threads, grad_clip, accumulate,"
+    " test_curve, devices, sync_batchnorm, train, layer_decay, decay_norms, ema, ema_warmup,"
+    " compile"
 )
 ALONE = {
     # keys

@@ -17,6 +17,10 @@ WRONG = {
     "trainer.threads=0": "trainer.threads must be auto or an integer >= 1, got 0",
     "trainer.precision=fp8": "trainer.precision must be fp32 | bf16 | auto, got fp8",
     "trainer.grad_clip=0": "trainer.grad_clip must be null or a number > 0, got 0",
+    "trainer.ema=1": "trainer.ema must be null or a number in (0, 1), got 1",
+    "teacher.trainer.ema_warmup=true": (
+        "teacher.trainer.ema must be given with teacher.trainer.ema_warmup=true, got null"
+    ),
     "teacher.trainer.epochs=0": "teacher.trainer.epochs must be at least 1, got 0",
     "tracking.plots=all": "tracking.plots must be run | sweep | none, got all",
     "tracking.wait=-1": "tracking.wait must be a number of seconds >= 0, got -1",

@@ -52,7 +52,10 @@ def test_every_precision_and_memory_format(
     assert_same_in_lockstep(device, "fitnet", family, memory_format, precision=precision)
 
 
-@pytest.mark.parametrize("options", [{"grad_clip": 0.1}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"grad_clip": 0.1}, {"precision": "bf16"}, {"accumulate": 2, "per_epoch": 3, "ema": 0.9}],
+)
 def test_the_steps_of_a_strong_view_and_mixed_images(device: str, options: dict[str, Any]) -> None:
     def trained(number: int) -> tuple[str, str]:
         pairs = [make_pair("mlkd", "cnn", device, **options) for _ in range(number)]

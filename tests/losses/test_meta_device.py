@@ -82,7 +82,7 @@ def test_a_loss_neither_waits_nor_mixes_devices(loss: str, family: str) -> None:
 @pytest.mark.parametrize("family", CONVOLUTIONAL)
 def test_a_whole_step_neither_waits_nor_mixes_devices(family: str) -> None:
     """The first one, which measures the norm of the gradient of each term."""
-    student, teacher = make_pair("fitnet", family, tensors="meta", grad_clip=1.0)
+    student, teacher = make_pair("fitnet", family, tensors="meta", grad_clip=1.0, ema=0.9)
     assert_steps(student, make_batch("meta"), teacher.targets, "fitnet", step=0)
 
 

@@ -32,6 +32,8 @@ def test_stages_come_the_last_one_first_and_belong_to_the_sweep(compose: Compose
 def test_what_decides_with_which_runs_it_shares_a_cohort(compose: Compose) -> None:
     key = _spec(compose).cohort_key
     assert _spec(compose, "T=9", "loss=mse", "optimizer.lr=0.3").cohort_key == key
+    for own in ("ema=0.9", "accumulate=2", "grad_clip=1", "compile=true", "decay_norms=false"):
+        assert _spec(compose, f"trainer.{own}").cohort_key == key, own
     for other in ("seed=1", "trainer.batch_size=9", "dataset.per_class=2", "teacher=convnet4"):
         assert _spec(compose, other).cohort_key != key, other
 

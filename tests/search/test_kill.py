@@ -45,7 +45,12 @@ FEW = [
     *["search.finalist_seeds=1", "search/pruner=median", "search.pruner.n_startup_trials=1"],
 ]
 STAGES = ["stages=hints", "stages.hints.epochs=6", "teacher.model.width=4"]
+AVERAGES = [
+    *["trainer.ema=0.9", "trainer.accumulate=2", "trainer.grad_clip=1", "teacher.model.width=4"],
+    *["teacher.trainer.ema=0.8", "teacher.trainer.epochs=4"],
+]
 KINDS = {
+    "averages": AVERAGES,
     "peers": ["teacher=peers"],
     "online": ["teacher.online=true", "teacher.model.width=4"],
     "assistant": ["teacher=assistant", "teacher.model.width=4", "teacher.teacher.trainer.epochs=1"],

@@ -106,4 +106,6 @@ def overrides(words: tuple[str, ...], word: str) -> bool:
         return True  # another data set has other keys
     if key == "teacher.model.width" and "teacher" in groups:
         return True
+    if key == "student.model.width" and {"student=timm", "student=torchvision"} & set(words):
+        return True  # their networks have names
     return key in groups

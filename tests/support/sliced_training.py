@@ -37,6 +37,8 @@ RECIPES: list[dict[str, Any]] = [
     {"model": "cnn", "precision": "bf16", "memory_format": "channels_last", "grad_clip": 0.1},
     {"optimizer": DOT, "grad_clip": 1.0},
     {"terms": {}, "optimizer": torch.optim.SGD},
+    {"model": "cnn", "T": 2.0, "ema": 0.9},
+    {"optimizer": DOT, "T": 2.0, "accumulate": 2, "ema": 0.5},
 ]
 
 
@@ -177,7 +179,8 @@ def make_peers() -> Peers:
 
 
 def bits(units: Sequence[CohortUnit]) -> list[str]:
-    return [sha256(student.model) for student in trainer.students_of(units)]
+    students = trainer.students_of(units)
+    return [sha256(model) for student in students for model in student.models]
 
 
 def bits_in_lockstep_and_alone(group: DeviceGroup) -> tuple[list[str], list[str]]:
@@ -221,12 +224,15 @@ def distances_after_training(group: DeviceGroup) -> dict[str, float]:
         stream = make_stream(count=LAST_IS_SMALL, rows=each.rows)
         stream.mix, stream.strong = BatchMixer(mixup=0.5), StrongView(stream.augment, 1)
         train_units(each, [student], stream=stream, teacher=teacher)
-        return joined(student.model.state_dict().values())
+        return joined(student.reported.state_dict().values())
 
     cases: dict[str, dict[str, Any]] = {
         "SGD": {"optimizer": torch.optim.SGD},
         "BatchNorm": {"optimizer": torch.optim.SGD, "model": "cnn"},
         "DOT": {"optimizer": DOT, "lr": 0.01, "grad_clip": 0.5},
+        "accumulation": {"optimizer": torch.optim.SGD, "accumulate": 2, "grad_clip": 0.5},
+        "of whole epochs": {"optimizer": DOT, "lr": 0.01, "accumulate": 3},
+        "average": {"optimizer": torch.optim.SGD, "model": "cnn", "ema": 0.5},
         "ensemble": {
             "optimizer": torch.optim.SGD,
             "terms": averaged,

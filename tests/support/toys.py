@@ -38,7 +38,7 @@ def images(count: int, seed: int) -> LabelledImages:
 def make_stream(seed: int = 0, **options: Any) -> Stream:
     given = {"augment": Augment(crop_padding=1, flip=True), "mean": MEAN, "std": STD}
     data = images(options.pop("count", 40), 0)
-    return Stream(data, batch_size=BATCH, seed=seed, **{**given, **options})
+    return Stream(data, seed=seed, **{"batch_size": BATCH, **given, **options})
 
 
 def make_val() -> Split:
@@ -71,7 +71,9 @@ def make_student(
     objective = Objective(made, hard_weight=None, alpha=follows, schedules=schedules)
     kind = options.pop("optimizer", torch.optim.AdamW)
     optimizer = kind([*network.parameters(), *objective.parameters()], lr=lr)
-    schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=3)
+    batches = options.setdefault("per_epoch", 3)
+    steps = -(-batches // options.get("accumulate", 1))
+    schedule = OneCycle().build(optimizer, epochs=EPOCHS, steps_per_epoch=steps)
     return Student(FeatureExtractor(network), objective, optimizer, schedule, seed=seed, **options)
 
 

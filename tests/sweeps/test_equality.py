@@ -41,8 +41,32 @@ from outcomes import both, digests
             [
                 *("student=vit_tiny_distilled", "student.model.width=12", "student.model.depth=3"),
                 "student.features.maps=[blocks.0,blocks.2]",
-                "student.model.drop_path=0.2",
+                "student.drop_path=0.2",
                 "loss=ofa,deit,[kl,deit]",
+            ],
+        ),
+        pytest.param(
+            2,
+            [
+                *("T=4", "student=cnn", "trainer.ema=null,0.9", "trainer.accumulate=2"),
+                *("trainer.grad_clip=0.1", "trainer.decay_norms=false", "teacher.trainer.ema=0.9"),
+            ],
+            marks=pytest.mark.ci,
+        ),
+        (2, ["loss=[kl,fitnet]", "T=1,4", "student=cnn", "trainer.compile=true"]),
+        (
+            2,
+            [
+                *("T=1,4", "dataset.source.shape=[3,32,32]", "student=timm"),
+                *("student.model.name=test_vit", "student.drop_path=0.5"),
+            ],
+        ),
+        (
+            2,
+            [
+                *("T=1,4", "dataset.source.shape=[3,32,32]", "student=torchvision"),
+                *("student.model.name=efficientnet_b0", "student.drop_path=0.5"),
+                "trainer.epochs=1",
             ],
         ),
         (

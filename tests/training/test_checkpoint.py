@@ -38,6 +38,8 @@ RECIPES = [
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
     {"terms": lambda: {"ctkd": CTKD(T_min=1, T_range=20, loops=3, strength=1, weight=0.5)}},
     {"optimizer": DOT},
+    {"model": "cnn", "ema": 0.9, "ema_warmup": True, "memory_format": "channels_last"},
+    {"model": "cnn", "dropout": 0.5, "accumulate": 2, "grad_clip": 0.1, "ema": 0.5},
 ]
 
 
@@ -53,6 +55,7 @@ def test_a_resumed_student_ends_with_the_same_bits(
     assert second.epoch == 1
     train([second])
     assert sha256(second.model) == sha256(whole.model)
+    assert sha256(second.reported) == sha256(whole.reported)
     assert second.best_acc == whole.best_acc
 
 

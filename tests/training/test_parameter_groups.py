@@ -113,9 +113,8 @@ def test_layers_of_a_network_of_timm_are_those_of_timm(name: str) -> None:
     from timm.optim import param_groups_layer_decay
 
     model = timm.create_model(name, num_classes=3)
-    expected = param_groups_layer_decay(
-        model, 0.05, model.no_weight_decay() if hasattr(model, "no_weight_decay") else (), 0.75
-    )
+    listed = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
+    expected = param_groups_layer_decay(model, 0.05, no_weight_decay_list=listed, layer_decay=0.75)
     theirs = {
         id(p): (0.1 * group["lr_scale"], group["weight_decay"])
         for group in expected
@@ -124,3 +123,35 @@ def test_layers_of_a_network_of_timm_are_those_of_timm(name: str) -> None:
     found = rates(model, layer_decay=0.75, decay_norms=False)
     for parameter_name, parameter in model.named_parameters():
         assert found[parameter_name] == pytest.approx(theirs[id(parameter)]), parameter_name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "beit_base_patch16_224"),
+        *("swin_tiny_patch4_window7_224", "convnext_atto", "mobilenetv4_conv_small", "fastvit_t8"),
+        *("tf_efficientnet_lite0", "test_vit", "vit_small_patch16_dinov3", "xcit_nano_12_p16_224"),
+    ],
+)
+def test_what_does_not_decay_in_a_network_of_timm_is_what_timm_leaves_out(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    from timm.optim import param_groups_weight_decay
+
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=3)
+    listed = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    theirs, own = (
+        {
+            names[id(parameter)]
+            for group in groups
+            if group.get("weight_decay") == 0
+            for parameter in group["params"]
+        }
+        for groups in (
+            param_groups_weight_decay(model, 0.05, no_weight_decay_list=listed),
+            parameter_groups(model, decay_norms=False),
+        )
+    )
+    assert own == theirs

@@ -12,6 +12,7 @@ from toys import BATCH, CLASSES, EPOCHS, make_stream, make_student, make_teacher
 
 from kdsweep.common.types import Batch, Output
 from kdsweep.losses.base.weight_schedule import WeightSchedule
+from kdsweep.losses.kl import KL
 from kdsweep.training import trainer
 from kdsweep.training.checkpoint import sha256
 from kdsweep.training.student import Student
@@ -29,6 +30,8 @@ RECIPES = [
     {"optimizer": torch.optim.SGD, "grad_clip": 1.0},
     {"seed": 5},
     {"schedules": {"kl": WeightSchedule(warmup=3)}},
+    {"model": "cnn", "ema": 0.9},
+    {"model": "cnn", "dropout": 0.5, "accumulate": 2, "grad_clip": 0.1, "ema": 0.5},
 ]
 
 
@@ -39,6 +42,7 @@ def test_student_among_many_equals_student_alone() -> None:
         alone = make_student(**recipe)
         train([alone])
         assert sha256(student.model) == sha256(alone.model), recipe
+        assert sha256(student.reported) == sha256(alone.reported), recipe
 
 
 def test_order_does_not_matter() -> None:
@@ -103,6 +107,26 @@ def test_a_raising_neighbour_fails_alone() -> None:
     train([alone])
     assert broken.failure == "RuntimeError in epoch 0: no such kernel"
     assert sha256(calm.model) == sha256(alone.model)
+
+
+def test_the_norm_of_gradients_is_bounded_for_each_student_by_itself() -> None:
+    def clipped(weight: float) -> Student:
+        return make_student(terms={"kl": KL(T=4.0, weight=weight)}, grad_clip=0.01)
+
+    loud, calm, alone = clipped(1e4), clipped(0.5), clipped(0.5)
+    norms: dict[Student, list[float]] = {loud: [], calm: []}
+    for student, seen in norms.items():
+
+        def keep(optimizer: torch.optim.Optimizer, *_: object, seen: list[float] = seen) -> None:
+            trained = [p for group in optimizer.param_groups for p in group["params"]]
+            seen.append(torch.nn.utils.get_total_norm([p.grad for p in trained]).item())
+
+        student.optimizer.register_step_pre_hook(keep)
+    train([loud, calm])
+    train([alone])
+    assert sha256(calm.model) == sha256(alone.model)
+    for seen in norms.values():
+        assert seen == pytest.approx([0.01] * len(seen), rel=1e-3)
 
 
 def test_a_failing_teacher_fails_the_cohort() -> None:

@@ -32,6 +32,7 @@ class FeatureExtractor:
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
         """Raises ValueError if a name is no module path of ``model``, or it has no such place."""
         self.model = model
+        self.run_in_training: Callable[[Tensor], Tensor] = model  # or what is compiled of it
         self.names = tuple(dict.fromkeys(names))
         self._captured: dict[str, Tensor] | None = None  # during a call
         located = {name: locate_feature(model, name) for name in self.names}
@@ -61,7 +62,7 @@ class FeatureExtractor:
     def _forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         captured = self._captured = {}
         try:
-            logits = self.model(images)
+            logits = (self.run_in_training if self.model.training else self.model)(images)
         finally:
             self._captured = None
         for name in self.names:

@@ -61,7 +61,9 @@ def check_parts(config: RunConfig) -> list[Check]:
             part()
         if any(check.fault is not None and check.key == "dataset.source" for check in found):
             return found  # whose images the others need
-        cpu = replace(config, trainer=replace(config.trainer, device="cpu"))
+        # Its only step is one of the optimizer, and is not worth compiling.
+        trainer = replace(config.trainer, device="cpu", accumulate=1, compile=False)
+        cpu = replace(config, trainer=trainer)
         dataset = build_dataset(config.dataset, "cpu")
         batch = _batch(cpu, dataset)
         _check_run(cpu, dataset, batch, found)

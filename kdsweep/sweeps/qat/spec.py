@@ -13,6 +13,7 @@ from kdsweep.tracking.run_dir import WEIGHTS
 from kdsweep.training.arithmetic import FP32
 
 ROLE = "qat"
+PLAIN: dict[str, Any] = {"ema": None, "ema_warmup": False, "compile": False}
 RATE = 0.1  # of the learning rate that the network was trained with
 
 
@@ -20,7 +21,8 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
     """The run: data set, teacher, loss, batches and schedule as of the original.
 
     It starts from the original's weights, with a tenth of its learning rate, in float32, on one
-    device: the scales of the rounding are those of whole batches.
+    device: the scales of the rounding are those of whole batches. Its weights are not averaged, for
+    a few epochs have few steps, and rounding is not compiled.
 
     Raises UserError for a run that has peers or an online teacher, which would be trained, too.
     """
@@ -41,7 +43,7 @@ def qat_spec(original: Original, epochs: int) -> RunSpec:
         config,
         student=student,
         stages={},
-        trainer=replace(config.trainer, epochs=epochs, precision=FP32, devices=1),
+        trainer=replace(config.trainer, epochs=epochs, precision=FP32, devices=1, **PLAIN),
         optimizer=slower(config.optimizer),
     )
     cell = Cell(f"{base.cell.name} qat", base.cell.loss, base.cell.T, base.cell.alpha)
