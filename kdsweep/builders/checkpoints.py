@@ -14,7 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from hydra.utils import get_object
 
-from kdsweep.builders.starts import file_in, library_file, with_normalization
+from kdsweep.builders.starts import (
+    folder_file,
+    library_file,
+    with_description,
+    with_normalization,
+)
 from kdsweep.common.notices import note_once
 from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import raw
@@ -78,11 +83,17 @@ class CheckpointFiles:
             return None
 
         def of(node: Node, key: str) -> Node:
+            try:
+                model: Any = with_description(node.model, f"{key}.model")
+                node = replace(node, model=model)
+            except UserError as error:
+                errors.append(str(error))
+                return node
             if (checkpoint := found(node, "checkpoint", key)) is not None:
                 node = replace(node, checkpoint=checkpoint.file)
             if (start := found(node, "start", key)) is not None:
                 own = start.run is not None  # the normalisation is that of the run
-                model: Any = node.model if own else with_normalization(node.model)
+                model = node.model if own else with_normalization(node.model)
                 node = replace(node, start=start.file, model=model)
             return node
 
@@ -137,7 +148,7 @@ def _of_start(
         run = path.parent.parent
         return _Found(word, run) if path == run / WEIGHTS and _is_run(run) else None
     if path.is_dir():
-        file = None if _is_run(path) else file_in(path, key)
+        file = None if _is_run(path) else folder_file(path, key, model, downloads)
         return None if file is None else _Found(str(file))
     file_of_library = library_file(word, key, model, downloads)
     return None if file_of_library is None else _Found(file_of_library)
