@@ -84,18 +84,10 @@ class CheckpointFiles:
 
         def of(node: Node, key: str) -> Node:
             try:
-                model: Any = with_description(node.model, f"{key}.model")
-                node = replace(node, model=model)
+                return _with_files(node, key, found)
             except UserError as error:
                 errors.append(str(error))
                 return node
-            if (checkpoint := found(node, "checkpoint", key)) is not None:
-                node = replace(node, checkpoint=checkpoint.file)
-            if (start := found(node, "start", key)) is not None:
-                own = start.run is not None  # the normalisation is that of the run
-                model = node.model if own else with_normalization(node.model)
-                node = replace(node, start=start.file, model=model)
-            return node
 
         def of_teacher(node: ResolvedTeacher, key: str) -> ResolvedTeacher:
             below = node.teacher
@@ -132,8 +124,25 @@ class CheckpointFiles:
             self._found[word] = _find(word, at, tracking, downloads)
         found = self._found[word]
         if found.run is not None and model is not None:
-            _refuse_other_network(found.run, key, model, option)
+            described = with_description(dict(model), f"{key}.model") or {}
+            _refuse_other_network(found.run, key, described, option)
         return found
+
+
+def _with_files(node: Node, key: str, found: Callable[[Node, str, str], _Found | None]) -> Node:
+    """A network with a file as its checkpoint and start, and images normalised as these want.
+
+    Raises UserError if its model is a folder of something else.
+    """
+    model: Any = with_description(node.model, f"{key}.model")
+    checkpoint, start = found(node, "checkpoint", key), found(node, "start", key)
+    if checkpoint is not None:
+        node = replace(node, checkpoint=checkpoint.file)
+    if start is not None:
+        node = replace(node, start=start.file)
+        if start.run is None:  # else the normalisation is that of the run
+            model = with_normalization(model)
+    return replace(node, model=model)
 
 
 def _of_start(

@@ -146,9 +146,7 @@ def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> 
     assert teacher.given is not None
     assert teacher.given_by is not None
     match = teacher.start_match if teacher.given_by == "start" else BY_NAME
-    load_checkpoint(
-        model, teacher.given, key, teacher.given_by, match, dropped_tensors(model)
-    )
+    load_checkpoint(model, teacher.given, key, teacher.given_by, match, dropped_tensors(model))
 
 
 def load_checkpoint(

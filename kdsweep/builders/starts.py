@@ -28,7 +28,8 @@ TORCHVISION = "kdsweep.models.torchvision_model.Torchvision"
 # What `save_pretrained` writes, in this order of preference.
 OF_HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
 IN_PARTS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-DEFAULT = "DEFAULT"  # torchvision's name for the best weights of a network; timm has such, too
+# torchvision's name for the best weights of a network; timm has such, too, and a folder has its own
+DEFAULT = "DEFAULT"
 
 
 def folder_file(
@@ -116,6 +117,8 @@ def library_file(
     """
     node = model or {}
     target, name = node.get("_target_"), node.get("name")
+    if target == TRANSFORMERS and word == DEFAULT and node.get("path") is not None:
+        return str(folder_file(Path(str(node["path"])), key, model, downloads))
     own = str(name) if target in (TIMM, TORCHVISION) else None
     if (full := torchvision_model.full_name(word, own if target == TORCHVISION else None)) is None:
         full = own if word == DEFAULT and target == TIMM else word

@@ -58,7 +58,7 @@ def _features(node: DictConfig) -> dict[str, Any]:
     family = None if node.get("model") is None else offered_features(node.model)
     if family is None:
         return features
-    given = [key for key in MAPS if features[key] is not None]
+    given = [key for key in MAPS if features.get(key) is not None]
     known = {k: v for k, v in family._asdict().items() if not (given and k in MAPS)}
     return {k: known.get(k) if v is None else v for k, v in features.items()}
 
@@ -66,7 +66,7 @@ def _features(node: DictConfig) -> dict[str, Any]:
 def _offered(node: DictConfig, network: str, kind: str) -> list[str]:
     features = _features(node)
     place = re.fullmatch(r"map_([1-9]\d*)", kind)
-    as_they_are = kind == "before_relu" and features["before_relu"] is None
+    as_they_are = kind == "before_relu" and features.get("before_relu") is None
     key = "maps" if place or kind == "last_map" or as_they_are else kind
     key = "embedding" if kind in AT_THE_EMBEDDING else key
     if key not in features:

@@ -101,7 +101,7 @@ FAMILIES: tuple[tuple[str, Callable[[re.Match[str]], Features]], ...] = (
     ),
     (r"(convnext|convnextv2)_.*", _maps(STAGES, "head.flatten")),
     (
-        r"(swin|swinv2)_.*",
+        r"(swin|swinv2)_(?!cr_).*",
         _maps([f"layers.{n}:channels_first" for n in range(4)], POOLED),
     ),
     (r"mobilenetv2_.*", _maps(_numbered("blocks", 1, 2, 4, 6), "global_pool")),
@@ -112,7 +112,10 @@ FAMILIES: tuple[tuple[str, Callable[[re.Match[str]], Features]], ...] = (
         r"efficientnetv2_(b\d|s|rw_t|rw_s)(_.*)?",
         _maps(_numbered("blocks", 1, 2, 4, 5), "global_pool"),
     ),
-    (r"(efficientnet|efficientnetv2|tinynet)_.*", _maps(_numbered("blocks", 1, 2, 4, 6), "global_pool")),
+    (
+        r"(efficientnet|efficientnetv2|tinynet)_.*",
+        _maps(_numbered("blocks", 1, 2, 4, 6), "global_pool"),
+    ),
     (r"fastvit_.*", _maps(STAGES, POOLED)),
     (r"(regnetx|regnety|regnetz|regnetv)_.*", _maps(["s1", "s2", "s3", "s4"], POOLED)),
     (r"repvgg_.*", _maps(STAGES, POOLED)),

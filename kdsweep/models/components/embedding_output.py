@@ -1,4 +1,4 @@
-"""Networks without a classifier, which give one vector for each image: towers of DINO, CLIP, SigLIP.
+"""Networks without a classifier, which give a vector for each image: towers of DINO and CLIP.
 
 They are teachers of terms that compare features. The vector is the feature `embedding`; in place
 of logits (B, C) there are none: (B, 0).

@@ -24,10 +24,11 @@ class FeatureExtractor:
 
     ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
     name is a module path (``stage2``, ``layer3.1.conv2``), or one with a place (``:before_relu``,
-    ``:input``, ``:class_maps``, ``:channels_first``), ``:train`` or both. Without names the model has no hooks and the
-    features are empty. Called by itself, the model copies no features. A module that runs more than
-    once in a forward pass, such as a shared ReLU, gives its last output. A copy of the model shares
-    the hooks and would write to this extractor: call ``close`` before copying.
+    ``:input``, ``:class_maps``, ``:channels_first``), ``:train`` or both. Without names the model
+    has no hooks and the features are empty. Called by itself, the model copies no features. A
+    module that runs more than once in a forward pass, such as a shared ReLU, gives its last output.
+    A copy of the model shares the hooks and would write to this extractor: call ``close`` before
+    copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
