@@ -32,6 +32,7 @@ from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
 LARGE: Shape = (3, 224, 224)  # images that any network should take
+NEW_HEAD = "; recipe=finetune and recipe=linear_probe train a head for these classes"
 LIBRARIES = ("timm", "torchvision")  # names of configs for all networks of a library
 
 
@@ -145,8 +146,14 @@ def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> 
     """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
     assert teacher.given is not None
     assert teacher.given_by is not None
-    match = teacher.start_match if teacher.given_by == "start" else BY_NAME
-    load_checkpoint(model, teacher.given, key, teacher.given_by, match, dropped_tensors(model))
+    by_start = teacher.given_by == "start"
+    match = teacher.start_match if by_start else BY_NAME
+    try:
+        load_checkpoint(model, teacher.given, key, teacher.given_by, match, dropped_tensors(model))
+    except UserError as error:
+        if not by_start or " of shape " not in str(error):  # else of a head for other classes
+            raise
+        raise UserError(f"{error}{NEW_HEAD}") from error
 
 
 def load_checkpoint(

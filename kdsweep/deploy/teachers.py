@@ -120,10 +120,10 @@ def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) 
     module = build_module(manifest, may_download=True)
     if not gives_logits(module):
         raise UserError(
-            f"{SOURCE} must be a run whose teacher is a classifier, got {entry['name']} without head"
+            f"{SOURCE} must be a run with a classifier as its teacher, got one without a head"
         )
     match = str(entry.get("start_match", BY_NAME))
-    load_checkpoint(module, str(entry["weights"]), "teacher", match=match)
+    load_checkpoint(module, str(entry["weights"]), "teacher", "start", match)
     target = torch.device(checked_device(device))
     source = {"name": entry["name"], "folder": str(entry["weights"])}
     return Classifier(module.to(target), manifest, source, target)

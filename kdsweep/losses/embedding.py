@@ -9,10 +9,9 @@ is a projection into the teacher's space, trained with the student. d is
     mse         mean_d (a_d - b_d)^2
     smooth_l1   mean_d huber(a_d - b_d)
 
-Cosine is the distance by which such embeddings are compared; RADIO (Ranzinger et al. 2024, arXiv
-2312.06709) learns DINOv2's and CLIP's summary vectors by it, SEED (Fang et al. 2021, arXiv
-2101.04731) and others project in the same way. With vectors of length 1 the mean over D dimensions
-of ``mse`` is 2 / D times ``cosine``.
+Such embeddings are compared by their cosine. AM-RADIO (Ranzinger et al. 2024, arXiv 2312.06709)
+has this term for the summary vectors of DINOv2 and CLIP. With vectors of length 1 the mean over D
+dimensions of ``mse`` is 2 / D times ``cosine``.
 """
 
 from collections.abc import Sequence
