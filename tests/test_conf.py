@@ -133,16 +133,20 @@ NEEDED = {
 }
 
 
+def naming(group: str, option: str) -> list[str]:
+    """The overrides that choose a network, where an option takes any."""
+    if option in OF_A_FOLDER:
+        return [f"{group}.model.path=null", f"+{group}.model.architecture={VIT}"]
+    return [f"{group}.model.name={NAMED[option]}"] if option in NAMED else []
+
+
 def words_of(group: str, option: str) -> tuple[str, ...]:
     """`group=option` and the overrides that it requires."""
     words = [f"{group}={option}"]
     if group in ("student", "teacher"):
         if option in NARROW:
             words.append(f"{group}.model.width={NARROW[option]}")
-        if option in NAMED:
-            words.append(f"{group}.model.name={NAMED[option]}")
-        if option in OF_A_FOLDER:
-            words += [f"{group}.model.path=null", f"+{group}.model.architecture={VIT}"]
+        words += naming(group, option)
     if group == "dataset":
         _, classes = READ.get(option, ((), 10))
         words += [f"dataset.limit={classes}", f"trainer.batch_size={classes}"]
@@ -174,8 +178,7 @@ def test_every_network_of_a_student_is_a_teacher_s_too(config_of: Callable[..., 
     assert set(options("student")) <= set(options("teacher"))
     for option in options("student"):
         words = [f"student={option}", f"teacher={option}"]
-        for group in ("student", "teacher"):
-            words += [word for word in words_of(group, option) if f"{group}.model" in word]
+        words += [*naming("student", option), *naming("teacher", option)]
         config = config_of(*words)
         assert config.teacher.features == config.student.features, option
         if option != "cnn":  # the default teacher is wider

@@ -25,6 +25,8 @@ from kdsweep.models.components.pretrained import (
 )
 from kdsweep.models.hf_folder import num_labels, read_architecture, read_preprocessing
 
+# What a config with values that do not go together raises, somewhere in transformers.
+WRONG = (ValueError, TypeError, KeyError, AttributeError)
 VISION = "vision_config"  # of a config with several towers: CLIP, SigLIP
 # CLIP's tower with the projection into the space of its texts, which is the embedding.
 PROJECTED = {"clip_vision_model": "CLIPVisionModelWithProjection"}
@@ -67,7 +69,7 @@ def HuggingFace(
     name = str(architecture.get("model_type"))
     try:
         model: nn.Module = found.network._from_config(found.config, **found.options)
-    except (RuntimeError, AssertionError, ValueError, KeyError) as error:
+    except (RuntimeError, AssertionError, ArithmeticError, *WRONG) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     if head:
         return_logits(model)
