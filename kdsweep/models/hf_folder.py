@@ -13,11 +13,16 @@ WEIGHTS = "model.safetensors"
 IN_PARTS = "model.safetensors.index.json"
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 SAVED = "a folder that save_pretrained has written"
-# Of a config: what no layer depends on, such as the names of classes and how it was saved.
+# Of a config: what no layer depends on, such as the names of classes and how it was saved; and
+# what may name code to be downloaded and run, such as an implementation of attention.
 NOT_OF_THE_NETWORK = (
     *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task"),
     *("_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype"),
     *("auto_map", "task_specific_params", "output_attentions", "output_hidden_states"),
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+    *("experts_implementation", "_experts_implementation", "quantization_config"),
+    "_experts_implementation_internal",
+    *("use_pretrained_backbone", "use_timm_backbone", "use_kernels"),
     *("return_dict", "use_return_dict", "torchscript", "chunk_size_feed_forward", "use_cache"),
 )
 PLAIN_RESCALING = 1 / 255  # from 8-bit pixels to [0, 1]
@@ -32,7 +37,7 @@ def read_architecture(folder: str | Path) -> dict[str, Any]:
     config = _read(path / CONFIG)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f"path must be {SAVED}, got {folder}, whose {CONFIG} names no model_type")
-    found: dict[str, Any] = _of_the_network(config)
+    found: dict[str, Any] = of_the_network(config)
     return found
 
 
@@ -87,10 +92,11 @@ def _size(given: Mapping[str, Any]) -> list[int] | None:
     return None if shortest is None else [int(shortest), int(shortest)]
 
 
-def _of_the_network(value: Any) -> Any:
+def of_the_network(value: Any) -> Any:
+    """A config, or a value in one, without NOT_OF_THE_NETWORK."""
     if isinstance(value, Mapping):
         items = value.items()
-        return {k: _of_the_network(v) for k, v in items if k not in NOT_OF_THE_NETWORK}
+        return {k: of_the_network(v) for k, v in items if k not in NOT_OF_THE_NETWORK}
     return value
 
 

@@ -23,7 +23,12 @@ from kdsweep.models.components.pretrained import (
     move_class_to,
     unsupported_images_message,
 )
-from kdsweep.models.hf_folder import num_labels, read_architecture, read_preprocessing
+from kdsweep.models.hf_folder import (
+    num_labels,
+    of_the_network,
+    read_architecture,
+    read_preprocessing,
+)
 
 # What a config with values that do not go together raises, somewhere in transformers.
 WRONG = (ValueError, TypeError, KeyError, AttributeError)
@@ -170,7 +175,7 @@ def recipe(
 
 
 def _config(transformers: Any, architecture: Mapping[str, Any]) -> Any:
-    options = {key: value for key, value in architecture.items() if key != "model_type"}
+    options = {k: v for k, v in of_the_network(architecture).items() if k != "model_type"}
     name = architecture.get("model_type")
     try:
         return transformers.AutoConfig.for_model(name, **options)
