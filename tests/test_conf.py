@@ -116,10 +116,12 @@ VIT = (
     "{model_type: vit, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2,"
     " intermediate_size: 8, patch_size: 8}"
 )
-OF_A_FOLDER = ("hf", "hf_features")
+CLIP = "{model_type: clip, vision_config: " + VIT.replace("model_type: vit, ", "") + "}"
+OF_A_FOLDER = {"hf": VIT, "hf_features": VIT, "hf_zero_shot": CLIP}
 WITHOUT_LOGITS = ("timm_features", "hf_features")
 NEEDED = {
     "student=hf": ("student.start=null",),
+    "teacher=hf_zero_shot": ("teacher.model.texts=null", "+teacher.model.classes=['1','0']"),
     **{f"teacher={name}": ("loss=embedding", "student=cnn") for name in WITHOUT_LOGITS},
     "teacher=none": ("loss=ce",),
     "dataset=image_folder": ("dataset.root=here",),
@@ -136,7 +138,7 @@ NEEDED = {
 def naming(group: str, option: str) -> list[str]:
     """The overrides that choose a network, where an option takes any."""
     if option in OF_A_FOLDER:
-        return [f"{group}.model.path=null", f"+{group}.model.architecture={VIT}"]
+        return [f"{group}.model.path=null", f"+{group}.model.architecture={OF_A_FOLDER[option]}"]
     return [f"{group}.model.name={NAMED[option]}"] if option in NAMED else []
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdsweep.builders.features import class_map_message, feature_errors
-from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.options import option_errors, parameters_of
 from kdsweep.builders.targets import error_and_place, find_target, import_targets
 from kdsweep.common.notices import note_once
@@ -28,6 +28,7 @@ from kdsweep.models.components.head import head_tensors
 from kdsweep.models.components.input_normalization import adapt_input, size_difference
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
+from kdsweep.models.components.text_head import arrange_classes
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
@@ -40,6 +41,8 @@ def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module
     """A model for the images of a data set with its normalisation."""
     model = build_model(node, f"{key}.model", dataset.image_shape, dataset.num_classes)
     adapt_input(model, dataset.mean, dataset.std)
+    with naming_key(f"{key}.model", ("texts",)):
+        arrange_classes(model, dataset.class_names)
     if (difference := size_difference(model, dataset.image_shape)) is not None:
         note_once(f"{key}: {difference}")
     return model

@@ -6,7 +6,7 @@ which every start is a file has the fingerprint of these weights, however they w
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,26 +52,26 @@ def folder_file(
             f"{key} must be a folder with {hf_folder.CONFIG} and {hf_folder.WEIGHTS} for a network"
             f" of transformers, got {folder}; save_pretrained writes them"
         )
-    head = node.get("head", True)
+    read = [found, folder / hf_folder.CONFIG]
+    if (texts := node.get("texts")) is not None:
+        read.append(Path(str(texts)))
     try:
-        file = downloads / f"hf-{_stamp(folder, found, head)}.safetensors"
+        file = downloads / f"hf-{_stamp(read, node.get('head', True))}.safetensors"
         if not file.is_file():
-            _write(hf_model.weights_in(str(folder), head), file)
+            _write(hf_model.weights_for(node, str(folder)), file)
     except ValueError as error:
         raise UserError(f"{key} {error}") from error
     return file
 
 
-def _stamp(folder: Path, weights: Path, head: bool) -> str:
-    """Of what decides the tensors that transformers reads from a folder, without reading them."""
-    states = [path.stat() for path in (weights, folder / hf_folder.CONFIG)]
-    files = [[state.st_mtime_ns, state.st_size] for state in states]
+def _stamp(files: Sequence[Path], head: bool) -> str:
+    """Of what decides the tensors that transformers reads from files, without reading them."""
+    states = [[str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size] for path in files]
     try:
         version = metadata.version("transformers")
     except metadata.PackageNotFoundError:
         version = ""
-    parts = [str(weights.resolve()), files, version, head]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([states, version, head]).encode()).hexdigest()[:16]
 
 
 def with_description(model: dict[str, Any] | None, key: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ Only its own classes are built, and of a folder JSON and safetensors are read: n
 is run, nothing is unpickled, nothing is downloaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from kdsweep.models.components.pretrained import (
     move_class_to,
     unsupported_images_message,
 )
+from kdsweep.models.components.text_head import TEXT_HEAD, TextHead, read_texts
 from kdsweep.models.hf_folder import (
     num_labels,
     of_the_network,
@@ -47,6 +48,8 @@ def HuggingFace(
     preprocessing: dict[str, Any] | None = None,
     normalize: str | None = None,
     head: bool = True,
+    texts: str | None = None,
+    classes: list[str] | None = None,
 ) -> nn.Module:
     """The network that a folder describes, with random weights; ``start`` gives it those there.
 
@@ -58,7 +61,8 @@ def HuggingFace(
 
     With ``head=false`` it is the vision tower alone, a teacher for terms that compare features: its
     vector for an image (pooled; for CLIP projected into the space of the texts) is the feature
-    ``embedding``, and there are no logits.
+    ``embedding``, and there are no logits. With ``texts``, a file of embeddings of the classes'
+    names, the tower classifies by them (`TextHead`); ``classes`` are those names, in place of it.
 
     Raises ValueError without transformers, for folders of something else and architectures that
     transformers does not have as an image classifier, and for images of a shape that the network
@@ -70,17 +74,24 @@ def HuggingFace(
         if path is None:
             raise ValueError("path must be given")
         architecture, preprocessing = read_architecture(path), read_preprocessing(path)
-    found = recipe(architecture, head, in_shape, num_classes)
+    if texts is not None and classes is None:
+        classes = list(read_texts(texts).classes)
+    if classes is not None and not head:
+        raise ValueError("head must be true with texts, which are one, got false")
+    found = recipe(architecture, head and classes is None, in_shape, num_classes)
     name = str(architecture.get("model_type"))
     try:
         model: nn.Module = found.network._from_config(found.config, **found.options)
     except (RuntimeError, AssertionError, ArithmeticError, *WRONG) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
-    if head:
+    has_class_token = any(key.endswith("cls_token") for key, _ in model.named_parameters())
+    vector_of = partial(pooled, has_class_token=has_class_token)
+    if classes is not None:
+        return_similarities(model, vector_of, classes, in_shape)
+    elif head:
         return_logits(model)
     else:
-        has_class_token = any(key.endswith("cls_token") for key, _ in model.named_parameters())
-        return_embedding(model, partial(pooled, has_class_token=has_class_token))
+        return_embedding(model, vector_of)
     check_forward(model, name, in_shape)
     of_weights = None
     if preprocessing is not None:
@@ -102,7 +113,19 @@ def described(node: Mapping[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in node.items() if key != "path"}
     folder = str(path)
     found = {"architecture": read_architecture(folder), "preprocessing": read_preprocessing(folder)}
+    if (texts := rest.pop("texts", None)) is not None:
+        found["classes"] = list(read_texts(str(texts)).classes)
     return {**rest, **found}
+
+
+def weights_for(node: Mapping[str, Any], folder: str) -> dict[str, Tensor]:
+    """The weights in a folder for the network of a config node, and those of its texts.
+
+    Raises ValueError as `weights_in` and `read_texts` do.
+    """
+    if (texts := node.get("texts")) is None:
+        return weights_in(folder, bool(node.get("head", True)))
+    return {**weights_in(folder, head=False), f"{TEXT_HEAD}.weight": read_texts(str(texts)).weight}
 
 
 def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
@@ -198,6 +221,21 @@ def _class(auto: Any, config: Any) -> Any:
         return known
     by_name = {one.__name__: one for one in known}
     return next((by_name[name] for name in config.architectures or () if name in by_name), known[0])
+
+
+def return_similarities(
+    model: nn.Module, vector_of: Callable[[Any], Tensor], classes: Sequence[str], in_shape: Shape
+) -> None:
+    """Make a tower give the logits of a `TextHead`; its weights are those of the texts."""
+    was_training = model.training
+    with torch.no_grad():
+        width = vector_of(model.eval()(torch.zeros(1, *in_shape))).shape[1]
+    model.train(was_training)
+    model.add_module(TEXT_HEAD, TextHead(classes, width))
+    # Looked up in the model, because a copy of it has its own module and the same hook.
+    model.register_forward_hook(
+        lambda own, inputs, output: own.get_submodule(TEXT_HEAD)(vector_of(output))
+    )
 
 
 def pooled(output: Any, has_class_token: bool) -> Tensor:

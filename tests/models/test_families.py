@@ -31,7 +31,7 @@ from kdsweep.training.one_device import OneDevice
 
 CONF = Path(__file__).parents[2] / "conf"
 # Any network of a library, by name, and any network at all.
-NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "simkd")
+NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "hf_zero_shot", "simkd")
 RECIPES = CONF / "teacher" / "recipe"
 SMALL, LARGE = (1, 8, 8), (3, 32, 32)
 # No BatchNorm, or none right after a convolution: Imagenette's come after a ReLU.

@@ -17,6 +17,7 @@ from hf_folders import (
     write_resnet,
     write_vit,
 )
+from safetensors.torch import save_file
 
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.models.components.embedding_output import gives_logits
@@ -24,7 +25,7 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, size_difference
 from kdsweep.models.hf_features import hf_features
 from kdsweep.models.hf_folder import read_architecture
-from kdsweep.models.hf_model import HuggingFace, described, recipe, weights_in
+from kdsweep.models.hf_model import HuggingFace, described, recipe, weights_for, weights_in
 
 SHAPE = (3, 32, 32)
 TARGET = "kdsweep.models.hf_model.HuggingFace"
@@ -133,6 +134,27 @@ def test_the_embedding_of_a_classifier_is_its_class_token(tmp_path: Path, images
         found = FeatureExtractor(tower, ["embedding"])(images).features["embedding"]
         expected = FeatureExtractor(saved, ["classifier:input"])._forward(images)[1]
     torch.testing.assert_close(found, expected["classifier:input"])
+
+
+def test_zero_shot_logits_are_those_of_clip(tmp_path: Path, images: Any) -> None:
+    saved = write_clip(tmp_path)
+    words = torch.arange(12).view(3, 4) % 20
+    with torch.no_grad():
+        texts = saved.get_text_features(input_ids=words)
+        expected = saved(input_ids=words, pixel_values=images).logits_per_image
+    file, scale = str(tmp_path / "texts.safetensors"), saved.logit_scale.exp().item()
+    embeddings = getattr(texts, "pooler_output", texts).contiguous()
+    names = {"classes": '["a", "b", "c"]', "logit_scale": str(scale)}
+    save_file({"embeddings": embeddings}, file, names)
+    node = {"_target_": TARGET, "path": str(tmp_path), "texts": file}
+    kept = {key: value for key, value in described(node).items() if key != "_target_"}
+    assert kept["classes"] == ["a", "b", "c"]
+    model = HuggingFace(SHAPE, 3, **kept).eval()
+    model.load_state_dict(weights_for(node, str(tmp_path)))
+    with torch.no_grad():
+        torch.testing.assert_close(copy.deepcopy(model)(images), expected)
+    with pytest.raises(ValueError, match="head must be true with texts"):
+        HuggingFace(SHAPE, 3, **kept, head=False)
 
 
 def test_a_tower_has_no_weights_for_a_head(tmp_path: Path) -> None:

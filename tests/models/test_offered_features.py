@@ -15,7 +15,7 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[2] / "conf"
 # Any network of a library, by name, and any network at all.
-NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "simkd")
+NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "hf_zero_shot", "simkd")
 NARROW = 0.25  # times the width of the yaml: at full size most of the time goes into the weights
 
 

@@ -1,15 +1,18 @@
 """Networks of libraries in whole commands: in lockstep as alone, and without a classifier."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from commands import Command, Outcome, Refusal
 from hf_folders import write_clip, write_dinov2, write_vit
+from safetensors.torch import load_file, save_file
 
 import kdsweep
 from kdsweep.common.files import read_json
 from kdsweep.models.timm_model import Timm
+from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 from kdsweep.training.checkpoint import save_weights
 
 IMAGES = (
@@ -50,7 +53,7 @@ def weights(outcome: Outcome) -> dict[str, str]:
 
 def assert_same_alone(command: Command, swept: str, *words: str) -> Outcome:
     """A sweep over the two values of a key has the weights of a run of the second one alone."""
-    key, _, values = swept.partition("=")
+    key, values = swept.split("=")[0], swept.split("=")[1].split(",")
     together = command(*IMAGES, *words, swept, tiny=False)
     found = list(weights(together).values())
     (alone,) = weights(command(*IMAGES, *words, f"{key}={values[-1]}", tiny=False)).values()
@@ -72,6 +75,13 @@ def test_a_transformer_of_hugging_face_as_student_and_teacher_in_lockstep(
     words += [f"student.model.path={hf}", f"teacher.model.path={hf}", own_teachers]
     outcome = assert_same_alone(command, "T=1,4", *words)
     assert "teacher vit: val " in outcome.err + outcome.out
+
+
+def test_a_distillation_token_of_timm_in_lockstep(command: Command, own_teachers: str) -> None:
+    pytest.importorskip("timm")
+    words = ["student=timm", "student.model.name=deit_tiny_distilled_patch16_224", "loss=deit"]
+    words += ["teacher=cnn", "teacher.model.width=4", "teacher.trainer.epochs=1", own_teachers]
+    assert_same_alone(command, "alpha=0.3,0.7", *words)
 
 
 def test_clip_as_a_teacher_of_embeddings_in_lockstep(
@@ -139,6 +149,29 @@ def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teacher
     outcome = command(*IMAGES, *SMALL, *words, "teacher.trainer.epochs=2", own_teachers, tiny=False)
     assert outcome.code == 0, outcome.err
     assert "head of zeros instead" in outcome.err + outcome.out
+
+
+def test_clip_classifies_by_texts_in_the_order_of_the_data_set(
+    command: Command, clip: Path, tmp_path: Path, own_teachers: str
+) -> None:
+    words = [*SMALL, "teacher=hf_zero_shot", f"teacher.model.path={clip}", own_teachers]
+    found, embeddings = [], torch.randn(5, 12)
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        file = tmp_path / f"{order[0]}.safetensors"
+        names = json.dumps([str(place) for place in order])
+        save_file({"embeddings": embeddings[order]}, file, {"classes": names})
+        outcome = command(*IMAGES, *words, f"teacher.model.texts={file}", tiny=False)
+        assert outcome.code == 0, outcome.err
+        (path,) = (outcome.sweep / TEACHER_PREDICTIONS_DIR).glob("*.safetensors")
+        found.append(load_file(path)["test/logits"])
+    torch.testing.assert_close(found[0], found[1])
+    save_file({"embeddings": embeddings[:2]}, file, {"classes": '["0", "1"]'})
+    outcome = command(*IMAGES, *words, f"teacher.model.texts={file}", tiny=False)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == (
+        "teacher.model.texts must have an embedding of every class of the data set, got none of"
+        " 2, 3"
+    )
 
 
 def test_a_student_of_hugging_face_is_loaded_without_its_folder(
