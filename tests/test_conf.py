@@ -121,7 +121,10 @@ OF_A_FOLDER = {"hf": VIT, "hf_features": VIT, "hf_zero_shot": CLIP}
 WITHOUT_LOGITS = ("timm_features", "hf_features")
 NEEDED = {
     "student=hf": ("student.start=null",),
-    "teacher=hf_zero_shot": ("teacher.model.texts=null", "+teacher.model.classes=['1','0']"),
+    "teacher=hf_zero_shot": (
+        "teacher.model.texts=null",
+        "+teacher.model.classes=['class 1','class 0']",
+    ),
     **{f"teacher={name}": ("loss=embedding", "student=cnn") for name in WITHOUT_LOGITS},
     "teacher=none": ("loss=ce",),
     "dataset=image_folder": ("dataset.root=here",),

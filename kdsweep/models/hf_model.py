@@ -31,6 +31,8 @@ from kdsweep.models.hf_folder import (
     read_preprocessing,
 )
 
+# Names of learned tokens and positions, which have no weight decay where norms have none.
+LEARNED = ("cls_token", "distillation_token", "register_tokens", "position_embeddings")
 # What a config with values that do not go together raises, somewhere in transformers.
 WRONG = (ValueError, TypeError, KeyError, AttributeError)
 VISION = "vision_config"  # of a config with several towers: CLIP, SigLIP
@@ -98,6 +100,8 @@ def HuggingFace(
         of_weights = Normalization(tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
         set_size(model, preprocessing.get("size"))
     set_expected(model, normalize, in_shape, None, of_weights)
+    learned = [key for key, _ in model.named_parameters() if key.rpartition(".")[2] in LEARNED]
+    model.no_weight_decay = partial(set, learned)  # timm's name  # type: ignore[assignment]
     move_class_to(__name__, model)
     return model.train()
 

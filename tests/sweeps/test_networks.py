@@ -158,19 +158,19 @@ def test_clip_classifies_by_texts_in_the_order_of_the_data_set(
     found, embeddings = [], torch.randn(5, 12)
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
         file = tmp_path / f"{order[0]}.safetensors"
-        names = json.dumps([str(place) for place in order])
+        names = json.dumps([f"class {place}" for place in order])
         save_file({"embeddings": embeddings[order]}, file, {"classes": names})
         outcome = command(*IMAGES, *words, f"teacher.model.texts={file}", tiny=False)
         assert outcome.code == 0, outcome.err
         (path,) = (outcome.sweep / TEACHER_PREDICTIONS_DIR).glob("*.safetensors")
         found.append(load_file(path)["test/logits"])
     torch.testing.assert_close(found[0], found[1])
-    save_file({"embeddings": embeddings[:2]}, file, {"classes": '["0", "1"]'})
+    save_file({"embeddings": embeddings[:2]}, file, {"classes": '["class 0", "class 1"]'})
     outcome = command(*IMAGES, *words, f"teacher.model.texts={file}", tiny=False)
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == (
         "teacher.model.texts must have an embedding of every class of the data set, got none of"
-        " 2, 3"
+        " class 2, class 3"
     )
 
 
