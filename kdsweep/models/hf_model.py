@@ -31,6 +31,7 @@ from kdsweep.models.hf_folder import (
     read_preprocessing,
 )
 
+NO_DECAY = "no_weight_decay"  # timm's name
 # Names of learned tokens and positions, which have no weight decay where norms have none.
 LEARNED = ("cls_token", "distillation_token", "register_tokens", "position_embeddings")
 # What a config with values that do not go together raises, somewhere in transformers.
@@ -101,7 +102,7 @@ def HuggingFace(
         set_size(model, preprocessing.get("size"))
     set_expected(model, normalize, in_shape, None, of_weights)
     learned = [key for key, _ in model.named_parameters() if key.rpartition(".")[2] in LEARNED]
-    model.no_weight_decay = partial(set, learned)  # timm's name  # type: ignore[assignment]
+    setattr(model, NO_DECAY, partial(set, learned))
     move_class_to(__name__, model)
     return model.train()
 
