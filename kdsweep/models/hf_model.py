@@ -81,7 +81,7 @@ def HuggingFace(
         classes = list(read_texts(texts).classes)
     if classes is not None and not head:
         raise ValueError("head must be true with texts, which are one, got false")
-    found = recipe(architecture, head and classes is None, in_shape, num_classes)
+    found = blueprint(architecture, head and classes is None, in_shape, num_classes)
     name = str(architecture.get("model_type"))
     try:
         model: nn.Module = found.network._from_config(found.config, **found.options)
@@ -144,7 +144,7 @@ def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
 
     Raises ValueError if the folder has no weights in safetensors that are for such a network.
     """
-    found = recipe(read_architecture(folder), head, None, num_labels(folder))
+    found = blueprint(read_architecture(folder), head, None, num_labels(folder))
     logging = import_package("transformers.utils.logging", "hf")
     logging.set_verbosity_error()  # of what is left out there is a line, as for other files
     logging.disable_progress_bar()
@@ -169,7 +169,7 @@ def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in model.state_dict().items() if k not in missing}
 
 
-class Recipe(NamedTuple):
+class Blueprint(NamedTuple):
     """A class of transformers, and the config and options that it is built with."""
 
     network: Any
@@ -177,9 +177,9 @@ class Recipe(NamedTuple):
     options: dict[str, Any]
 
 
-def recipe(
+def blueprint(
     architecture: Mapping[str, Any], head: bool, in_shape: Shape | None, num_classes: int
-) -> Recipe:
+) -> Blueprint:
     """How transformers builds an architecture, for images of a shape; None: as they are there.
 
     Raises ValueError without transformers, and for architectures that it does not have.
@@ -195,11 +195,11 @@ def recipe(
         if hasattr(vision, "image_size"):
             vision.image_size = height if height == width else (height, width)
     if head:
-        return Recipe(_class(transformers.AutoModelForImageClassification, config), config, {})
+        return Blueprint(_class(transformers.AutoModelForImageClassification, config), config, {})
     if vision.model_type in PROJECTED:
-        return Recipe(getattr(transformers, PROJECTED[vision.model_type]), vision, {})
+        return Blueprint(getattr(transformers, PROJECTED[vision.model_type]), vision, {})
     options = {"add_pooling_layer": False} if vision.model_type in LEARNED_POOLER else {}
-    return Recipe(_class(transformers.AutoModel, vision), vision, options)
+    return Blueprint(_class(transformers.AutoModel, vision), vision, options)
 
 
 def _config(transformers: Any, architecture: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, size_difference
 from kdsweep.models.hf_features import hf_features
 from kdsweep.models.hf_folder import read_architecture
-from kdsweep.models.hf_model import HuggingFace, described, recipe, weights_for, weights_in
+from kdsweep.models.hf_model import HuggingFace, blueprint, described, weights_for, weights_in
 
 SHAPE = (3, 32, 32)
 TARGET = "kdsweep.models.hf_model.HuggingFace"
@@ -188,7 +188,7 @@ def test_code_in_a_folder_is_not_run(vit: Any, images: Any) -> None:
 def test_a_config_names_no_implementation_of_attention(vit: Any) -> None:
     """It could be one that transformers downloads and runs."""
     architecture = read_architecture(vit[0]) | {"attn_implementation": "someone/kernels"}
-    config = recipe(architecture, True, SHAPE, 4).config
+    config = blueprint(architecture, True, SHAPE, 4).config
     assert config._attn_implementation in (None, "sdpa", "eager")
 
 

@@ -146,7 +146,7 @@ def test_a_head_for_other_classes_is_not_used_as_it_is(refusal: Refusal, tmp_pat
 def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teachers: str) -> None:
     write_dinov2(tmp_path / "dino")
     words = ["teacher=hf", f"teacher.model.path={tmp_path / 'dino'}", "recipe=linear_probe"]
-    outcome = command(*IMAGES, *SMALL, *words, "teacher.trainer.epochs=2", own_teachers, tiny=False)
+    outcome = command(*IMAGES, *SMALL, *words, *FEW, own_teachers, tiny=False)
     assert outcome.code == 0, outcome.err
     assert "head of zeros instead" in outcome.err + outcome.out
 
