@@ -17,16 +17,16 @@ BLOCKS = {
     **{"little": 14, "so150m": 18, "so150m2": 21, "large": 24, "so400m": 27},
     **{"huge": 32, "giant": 40, "gigantic": 48, "s": 8, "b": 12, "l": 24},
 }
-# Of VGG: the layers before its pools 2 to 5.
+# Of VGG: all pools but the first.
 VGG = {
-    "vgg11": (4, 9, 14, 19),
-    "vgg13": (8, 13, 18, 23),
-    "vgg16": (8, 15, 22, 29),
-    "vgg19": (8, 17, 26, 35),
-    "vgg11_bn": (6, 13, 20, 27),
-    "vgg13_bn": (12, 19, 26, 33),
-    "vgg16_bn": (12, 22, 32, 42),
-    "vgg19_bn": (12, 25, 38, 51),
+    "vgg11": (5, 10, 15, 20),
+    "vgg13": (9, 14, 19, 24),
+    "vgg16": (9, 16, 23, 30),
+    "vgg19": (9, 18, 27, 36),
+    "vgg11_bn": (7, 14, 21, 28),
+    "vgg13_bn": (13, 20, 27, 34),
+    "vgg16_bn": (13, 23, 33, 43),
+    "vgg19_bn": (13, 26, 39, 52),
 }
 
 
@@ -117,8 +117,8 @@ FAMILIES: tuple[tuple[str, Callable[[re.Match[str]], Features]], ...] = (
         _maps(_numbered("blocks", 1, 2, 4, 6), "global_pool"),
     ),
     (r"fastvit_.*", _maps(STAGES, POOLED)),
-    (r"(regnetx|regnety|regnetz|regnetv)_.*", _maps(["s1", "s2", "s3", "s4"], POOLED)),
-    (r"repvgg_.*", _maps(STAGES, POOLED)),
+    (r"(regnetx|regnety|regnetz|regnetv)_\d.*", _maps(["s1", "s2", "s3", "s4"], POOLED)),
+    (r"(repvgg|regnetz)_[a-z].*", _maps(STAGES, POOLED)),
     (r"(mobilevit|mobilevitv2)_.*", _maps(_numbered("stages", 1, 2, 3, 4), POOLED)),
     (r"ghostnet_.*", _maps(_numbered("blocks", 2, 4, 6, 9), "flatten")),
     (r"densenet.*", _maps([f"features.denseblock{n}" for n in (1, 2, 3, 4)], "global_pool")),
