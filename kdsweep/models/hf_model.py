@@ -117,7 +117,8 @@ def described(node: Mapping[str, Any]) -> dict[str, Any]:
         return dict(node)
     rest = {key: value for key, value in node.items() if key != "path"}
     folder = str(path)
-    found = {"architecture": read_architecture(folder), "preprocessing": read_preprocessing(folder)}
+    found: dict[str, Any] = {"architecture": read_architecture(folder)}
+    found["preprocessing"] = read_preprocessing(folder)
     if (texts := rest.pop("texts", None)) is not None:
         found["classes"] = list(read_texts(str(texts)).classes)
     return {**rest, **found}
