@@ -29,7 +29,8 @@ def faults(checker: Checker, *words: str) -> list[str]:
 
 
 LOSSES = (
-    "ab, at, cat_kd, cc, ce, cosine, crd, ctkd, deit, dist, dkd, embedding, fitnet, fsp, ft, ickd, kdsvd, kl,"
+    "ab, at, cat_kd, cc, ce, cosine, crd, ctkd, deit, dist, dkd, embedding, fitnet, fsp, ft, ickd,"
+    " kdsvd, kl,"
     " mgd, mlkd, mse, mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, simkd, soft_ce, sp,"
     " srd, srrl, tfkd, vid, wttm"
 )
