@@ -108,6 +108,31 @@ def test_terms_on_features_take_a_tower_of_timm(
     assert "head dropped: 2 tensors ('head.bias', 'head.weight')" in outcome.err + outcome.out
 
 
+OF_TIMM = ("student=timm", "teacher=timm", "teacher.model.name=resnet10t")
+
+
+@pytest.mark.slow  # the teacher has five million weights
+@pytest.mark.parametrize("loss", ["fitnet", "at", "review"])
+def test_terms_on_features_need_no_module_paths(
+    command: Command, own_teachers: str, loss: str
+) -> None:
+    pytest.importorskip("timm")
+    words = [*OF_TIMM, "student.model.name=mobilenetv3_small_050", f"loss={loss}", *FEW]
+    outcome = command(*IMAGES, *words, own_teachers, tiny=False)
+    assert outcome.code == 0, outcome.err
+
+
+def test_a_term_on_maps_refuses_tokens_with_both_shapes(command: Command) -> None:
+    pytest.importorskip("timm")
+    words = [*OF_TIMM, "student.model.name=vit_tiny_patch16_224", "loss=at", *FEW]
+    outcome = command(*IMAGES, *words, tiny=False)
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (
+        1,
+        "loss.at.pairs [blocks.1, layer1]: features must be maps (B, channels, H, W), got"
+        " (B, 5, 192) and (B, 64, 8, 8)",
+    )
+
+
 @pytest.mark.parametrize("loss", ["kl", "dkd", "ofa", "srrl"])
 def test_a_term_that_needs_logits_refuses_a_tower(refusal: Refusal, clip: Path, loss: str) -> None:
     words = [*IMAGES, *SMALL, "teacher=hf_features", f"teacher.model.path={clip}", f"loss={loss}"]
