@@ -10,6 +10,7 @@ import pytest
 import torch
 from hf_folders import (
     PATCH,
+    SIZES,
     WIDTH,
     transformers,
     write_clip,
@@ -110,6 +111,37 @@ def test_the_features_of_its_architecture_are_there(
         feature = output.features[name]
         assert feature.dim() == (4 if write is write_resnet else 3)
     assert output.features[offered.embedding].dim() in (2, 4)
+    assert len(output.features[offered.embedding]) == 2
+
+
+FOUR = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
+ARCHITECTURES = {
+    **{name: SIZES for name in ("deit", "beit", "dinov2_with_registers", "dinov3_vit")},
+    **{name: FOUR for name in ("convnext", "convnextv2")},
+    "regnet": {**FOUR, "embedding_size": 8, "groups_width": 8},
+    "siglip": {"vision_config": SIZES},
+    "swinv2": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4},
+}
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_features_of_further_architectures_are_there(
+    images: Any, name: str, head: bool
+) -> None:
+    transformers()
+    if name == "dinov3_vit" and head:
+        pytest.skip("transformers has it as a tower alone")
+    architecture = {"model_type": name, **ARCHITECTURES[name]}
+    model = HuggingFace(SHAPE, 4, architecture=architecture, head=head).eval()
+    offered = hf_features(architecture, head)
+    assert (offered.maps is None) == (name == "swinv2")
+    names = {*(offered.maps or ()), offered.embedding}
+    with torch.no_grad():
+        output = FeatureExtractor(model, names)(images)
+    assert {output.features[path].dim() for path in offered.maps or ()} <= (
+        {3} if ARCHITECTURES[name] is SIZES or name == "siglip" else {4}
+    )
     assert len(output.features[offered.embedding]) == 2
 
 
