@@ -116,8 +116,8 @@ def test_the_features_of_its_architecture_are_there(
 
 FOUR = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
 ARCHITECTURES = {
-    **{name: SIZES for name in ("deit", "beit", "dinov2_with_registers", "dinov3_vit")},
-    **{name: FOUR for name in ("convnext", "convnextv2")},
+    **dict.fromkeys(("deit", "beit", "dinov2_with_registers", "dinov3_vit"), SIZES),
+    **dict.fromkeys(("convnext", "convnextv2"), FOUR),
     "regnet": {**FOUR, "embedding_size": 8, "groups_width": 8},
     "siglip": {"vision_config": SIZES},
     "swinv2": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4},
