@@ -108,9 +108,24 @@ NARROW = {
 NAMED = {
     "torchvision": "shufflenet_v2_x0_5",
     "timm": "mobilenetv3_small_050",
+    "timm_features": "mobilenetv3_small_050",
     "resnet34": "resnet18",
 }
+# A tiny network of transformers, as a run keeps it in place of the path of a folder.
+VIT = (
+    "{model_type: vit, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2,"
+    " intermediate_size: 8, patch_size: 8}"
+)
+CLIP = "{model_type: clip, vision_config: " + VIT.replace("model_type: vit, ", "") + "}"
+OF_A_FOLDER = {"hf": VIT, "hf_features": VIT, "hf_zero_shot": CLIP}
+WITHOUT_LOGITS = ("timm_features", "hf_features")
 NEEDED = {
+    "student=hf": ("student.start=null",),
+    "teacher=hf_zero_shot": (
+        "teacher.model.texts=null",
+        "+teacher.model.classes=['class 1','class 0']",
+    ),
+    **{f"teacher={name}": ("loss=embedding", "student=cnn") for name in WITHOUT_LOGITS},
     "teacher=none": ("loss=ce",),
     "dataset=image_folder": ("dataset.root=here",),
     "dataset=huggingface": ("dataset.source.path=here",),
@@ -123,14 +138,20 @@ NEEDED = {
 }
 
 
+def naming(group: str, option: str) -> list[str]:
+    """The overrides that choose a network, where an option takes any."""
+    if option in OF_A_FOLDER:
+        return [f"{group}.model.path=null", f"+{group}.model.architecture={OF_A_FOLDER[option]}"]
+    return [f"{group}.model.name={NAMED[option]}"] if option in NAMED else []
+
+
 def words_of(group: str, option: str) -> tuple[str, ...]:
     """`group=option` and the overrides that it requires."""
     words = [f"{group}={option}"]
     if group in ("student", "teacher"):
         if option in NARROW:
             words.append(f"{group}.model.width={NARROW[option]}")
-        if option in NAMED:
-            words.append(f"{group}.model.name={NAMED[option]}")
+        words += naming(group, option)
     if group == "dataset":
         _, classes = READ.get(option, ((), 10))
         words += [f"dataset.limit={classes}", f"trainer.batch_size={classes}"]
@@ -162,8 +183,7 @@ def test_every_network_of_a_student_is_a_teacher_s_too(config_of: Callable[..., 
     assert set(options("student")) <= set(options("teacher"))
     for option in options("student"):
         words = [f"student={option}", f"teacher={option}"]
-        if option in NAMED:
-            words += [f"{group}.model.name={NAMED[option]}" for group in ("student", "teacher")]
+        words += [*naming("student", option), *naming("teacher", option)]
         config = config_of(*words)
         assert config.teacher.features == config.student.features, option
         if option != "cnn":  # the default teacher is wider
@@ -187,16 +207,19 @@ def test_every_recipe_is_named_by_a_teacher_an_experiment_or_its_short_name() ->
 def test_a_step_in_a_cohort_equals_the_step_alone(
     config_of: Callable[..., RunConfig], group: str, option: str
 ) -> None:
-    if option == "timm":
+    if option.startswith("timm"):
         pytest.importorskip("timm")
+    if option in OF_A_FOLDER:
+        pytest.importorskip("transformers", reason="transformers: pip install 'kdsweep[hf]'")
     words = words_of(group, option)
     around = tuple(word for word in GROUPS[group][0] if not overrides(words, word))
     shared = words if group in ("dataset", "teacher") else ()  # a cohort has one
     others = [word for word in NEIGHBOUR if not overrides((*shared, *around), word)]
     config, neighbour = config_of(*words, *around), config_of(*shared, *around, *others)
     assert_same_step(config, neighbour)
-    # That of simkd cannot be trained by its recipe, but loaded.
-    has_recipe = group == "teacher" and option != "simkd"
+    # These are not trained by their recipes, but loaded.
+    is_loaded = option in ("simkd", *OF_A_FOLDER, *WITHOUT_LOGITS)
+    has_recipe = group == "teacher" and not is_loaded
     for single in single_teachers(config).values() if has_recipe else ():
         recipe, shared = teacher_recipe(single), config.trainer
         trainer = replace(
@@ -238,7 +261,8 @@ def trained(runs: Sequence[RunConfig]) -> list[Student]:
     config = runs[-1]
     dataset = build_dataset(config.dataset, "cpu", source_of(config.dataset))
     stream = build_stream(config, dataset, "cpu")
-    specs = [build_spec(run, {"dataset": "made"}) for run in runs]
+    digests = {"dataset": "made", "DEFAULT": "weights of a library"}
+    specs = [build_spec(run, digests) for run in runs]
     # Of the last run, also where its teacher follows its student.
     teacher = build_untrained_teacher(specs[::-1], dataset, stream.steps_per_epoch)
     networks = teacher.networks if teacher else ()

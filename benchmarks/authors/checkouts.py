@@ -65,6 +65,7 @@ def definitions(checkout: Path, path: str) -> ModuleType:
     package = packages_above(checkout, path)
     module = ModuleType(f"{package}.{Path(path).stem}")
     module.__package__ = package
+    sys.modules[module.__name__] = module  # where a decorator of timm looks for it
     vars(module).update(torch=torch)  # some have it from a star import
     for node in ast.parse((checkout / path).read_text()).body:
         if isinstance(node, DEFINITIONS) or is_constant(node):

@@ -1,6 +1,7 @@
 """Rows of the losses that train heads of the student: DeiT's second head, OFA's on its stages."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,10 @@ from authors.terms import BATCH, CLASSES, numbers, ours, same_weights
 from kdsweep.losses.base.compute_loss import as_output, compute_loss
 from kdsweep.losses.base.hard_label import cross_entropy
 from kdsweep.losses.base.term import Term
+from kdsweep.models.components.feature_extractor import FeatureExtractor
+from kdsweep.models.vit import VisionTransformer
 
+SIDE = 32  # of DeiT's images
 EMBEDDING, TEACHER_EMBEDDING = 24, 20  # dimensions
 MAPS = (6, 16), (12, 8), (18, 4), (24, 2)  # (channels, size) of four stages
 GRIDS = 4, 14  # patches on a side: as they are, and merged
@@ -34,6 +38,43 @@ def deit(losses: Any) -> Iterator[Case]:
             heads,
             [4 * teacher],
         )
+
+
+@compares("deit", DEIT, "models.py", note="the network: both heads in training, their mean after")
+def tokens(models: Any) -> Iterator[Case]:
+    size = {"num_classes": CLASSES, "depth": 2}
+    network = VisionTransformer(
+        (3, SIDE, SIDE), patch=8, width=24, heads=3, distillation_token=True, **size
+    )
+    network.set_distilled_training()
+    published = models.DistilledVisionTransformer(
+        **{"img_size": SIDE, "patch_size": 8, "embed_dim": 24, "num_heads": 3, **size},
+        qkv_bias=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    for parameter in network.parameters():  # zeros and ones hide errors
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    published.double().load_state_dict(network.state_dict())
+    own = FeatureExtractor(network, ["head_dist"])
+    for is_training in (True, False):
+        yield Case(
+            lambda s, t, mode=is_training: both_heads(own, s[0], mode),
+            lambda s, t, mode=is_training: side_by_side(published.train(mode)(s[0])),
+            [numbers(BATCH, 3, SIDE, SIDE)],
+            [],
+        )
+
+
+def both_heads(network: FeatureExtractor, images: Tensor, is_training: bool) -> Tensor:
+    network.model.to(images.dtype).train(is_training)
+    output = network(images)
+    return side_by_side((output.logits, output.features["head_dist"]) if is_training else output[0])
+
+
+def side_by_side(logits: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """A number of all logits in which none has the weight of another."""
+    whole = logits if isinstance(logits, Tensor) else torch.cat(logits, dim=1)
+    return (whole * torch.linspace(0.5, 2, whole.numel(), dtype=whole.dtype).view_as(whole)).sum()
 
 
 @compares(

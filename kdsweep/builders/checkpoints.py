@@ -14,7 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from hydra.utils import get_object
 
-from kdsweep.builders.starts import file_in, library_file, with_normalization
+from kdsweep.builders.starts import (
+    folder_file,
+    library_file,
+    with_description,
+    with_normalization,
+)
 from kdsweep.common.notices import note_once
 from kdsweep.common.validation import shown
 from kdsweep.config.interpolation import raw
@@ -78,13 +83,11 @@ class CheckpointFiles:
             return None
 
         def of(node: Node, key: str) -> Node:
-            if (checkpoint := found(node, "checkpoint", key)) is not None:
-                node = replace(node, checkpoint=checkpoint.file)
-            if (start := found(node, "start", key)) is not None:
-                own = start.run is not None  # the normalisation is that of the run
-                model: Any = node.model if own else with_normalization(node.model)
-                node = replace(node, start=start.file, model=model)
-            return node
+            try:
+                return _with_files(node, key, found)
+            except UserError as error:
+                errors.append(str(error))
+                return node
 
         def of_teacher(node: ResolvedTeacher, key: str) -> ResolvedTeacher:
             below = node.teacher
@@ -121,8 +124,25 @@ class CheckpointFiles:
             self._found[word] = _find(word, at, tracking, downloads)
         found = self._found[word]
         if found.run is not None and model is not None:
-            _refuse_other_network(found.run, key, model, option)
+            described = with_description(dict(model), f"{key}.model") or {}
+            _refuse_other_network(found.run, key, described, option)
         return found
+
+
+def _with_files(node: Node, key: str, found: Callable[[Node, str, str], _Found | None]) -> Node:
+    """A network with a file as its checkpoint and start, and images normalised as these want.
+
+    Raises UserError if its model is a folder of something else.
+    """
+    model: Any = with_description(node.model, f"{key}.model")
+    checkpoint, start = found(node, "checkpoint", key), found(node, "start", key)
+    if checkpoint is not None:
+        node = replace(node, checkpoint=checkpoint.file)
+    if start is not None:
+        node = replace(node, start=start.file)
+        if start.run is None:  # else the normalisation is that of the run
+            model = with_normalization(model)
+    return replace(node, model=model)
 
 
 def _of_start(
@@ -137,7 +157,7 @@ def _of_start(
         run = path.parent.parent
         return _Found(word, run) if path == run / WEIGHTS and _is_run(run) else None
     if path.is_dir():
-        file = None if _is_run(path) else file_in(path, key)
+        file = None if _is_run(path) else folder_file(path, key, model, downloads)
         return None if file is None else _Found(str(file))
     file_of_library = library_file(word, key, model, downloads)
     return None if file_of_library is None else _Found(file_of_library)

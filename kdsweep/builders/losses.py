@@ -22,6 +22,7 @@ from kdsweep.losses.base.multi_teacher import MultiTeacherLoss, per_teacher_term
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.losses.base.weight_schedule import KEYS, weight_schedule
+from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 
@@ -180,6 +181,7 @@ def set_up_terms(
     if not objective.terms:
         return
     output = dry_forward(student, dataset)
+    _refuse_without_logits(config, objective, teachers)
     # A term without a teacher gets logits all the same.
     blank = Output(torch.zeros(2, dataset.num_classes), {})
     targets = [dry_forward(teacher, dataset) for teacher in teachers] or [blank]
@@ -192,6 +194,24 @@ def set_up_terms(
                 part.setup(output, target, dataset.train.labels.cpu())
                 if is_frozen and part.needs_teacher:
                     _pass_teacher(part, student.model, teachers[place].model, target)
+
+
+def _refuse_without_logits(
+    config: RunConfig, objective: Objective, teachers: Sequence[FeatureExtractor]
+) -> None:
+    """Raise UserError for a teacher without a classifier where a term compares logits."""
+    for key, teacher in zip(single_teachers(config), teachers, strict=False):
+        if gives_logits(teacher.model):
+            continue
+        if config.teacher.members:
+            raise UserError(f"{key}.model.head must be true in an ensemble, got false")
+        for name, term in objective.terms.items():
+            assert isinstance(term, Term)
+            if term.needs_teacher and (term.needs_logits or term.needs_classifier):
+                raise UserError(
+                    f"{key}.model.head must be true with loss.{name}, which needs a classifier, got"
+                    " false; embedding, rkd, pkt, sp, cc and others compare features alone"
+                )
 
 
 def _pass_teacher(term: Term, student: nn.Module, teacher: nn.Module, output: Output) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdsweep.builders.features import class_map_message, feature_errors
-from kdsweep.builders.instantiate import instantiate_node
+from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.options import option_errors, parameters_of
 from kdsweep.builders.targets import error_and_place, find_target, import_targets
 from kdsweep.common.notices import note_once
@@ -22,16 +22,19 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.models.components.checks import Shape
 from kdsweep.models.components.class_maps import ClassMapError
+from kdsweep.models.components.embedding_output import dropped_tensors, gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.head import head_tensors
-from kdsweep.models.components.input_normalization import adapt_input
+from kdsweep.models.components.input_normalization import adapt_input, size_difference
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.models.components.stochastic_depth import lacks_depth_message
+from kdsweep.models.components.text_head import arrange_classes
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
 LARGE: Shape = (3, 224, 224)  # images that any network should take
+NEW_HEAD = "; recipe=finetune and recipe=linear_probe train a head for these classes"
 LIBRARIES = ("timm", "torchvision")  # names of configs for all networks of a library
 
 
@@ -39,6 +42,10 @@ def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module
     """A model for the images of a data set with its normalisation."""
     model = build_model(node, f"{key}.model", dataset.image_shape, dataset.num_classes)
     adapt_input(model, dataset.mean, dataset.std)
+    with naming_key(f"{key}.model", ("texts",)):
+        arrange_classes(model, dataset.class_names)
+    if (difference := size_difference(model, dataset.image_shape)) is not None:
+        note_once(f"{key}: {difference}")
     return model
 
 
@@ -156,7 +163,10 @@ def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: 
 
 def network_label(name: str, model: Mapping[str, Any] | None) -> str:
     """What people call a network: a library's by its name there, others as the config does."""
-    named = (model or {}).get("name")
+    options = model or {}
+    if architecture := options.get("architecture"):  # of transformers
+        return str(architecture.get("model_type", name))
+    named = options.get("name")
     return str(named) if name in LIBRARIES and named else name
 
 
@@ -164,8 +174,14 @@ def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> 
     """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
     assert teacher.given is not None
     assert teacher.given_by is not None
-    match = teacher.start_match if teacher.given_by == "start" else BY_NAME
-    load_checkpoint(model, teacher.given, key, teacher.given_by, match)
+    by_start = teacher.given_by == "start"
+    match = teacher.start_match if by_start else BY_NAME
+    try:
+        load_checkpoint(model, teacher.given, key, teacher.given_by, match, dropped_tensors(model))
+    except UserError as error:
+        if not by_start or " of shape " not in str(error):  # else of a head for other classes
+            raise
+        raise UserError(f"{error}{NEW_HEAD}") from error
 
 
 def load_checkpoint(
@@ -225,7 +241,7 @@ def extract_features(
         shape = " x ".join(map(str, dataset.image_shape))
         why = error if is_expected else error_and_place(error)  # of the user's code
         raise UserError(f"{key}.model does not take images of {shape}: {why}") from error
-    if logits.shape != (2, dataset.num_classes):
+    if gives_logits(model) and logits.shape != (2, dataset.num_classes):
         raise UserError(
             f"{key}.model must give {dataset.num_classes} logits, one a class of the data set,"
             f" got an output of shape {tuple(logits.shape[1:])}"

@@ -4,7 +4,10 @@ A name of a library is replaced by the file that its weights are written to, so 
 which every start is a file has the fingerprint of these weights, however they were named.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,72 @@ from kdsweep.common.files import write_bytes_atomic
 from kdsweep.common.notices import note_once
 from kdsweep.common.text import error_reason
 from kdsweep.errors import UserError
-from kdsweep.models import timm_model, torchvision_model
+from kdsweep.models import hf_folder, hf_model, timm_model, torchvision_model
 from kdsweep.models.components.input_normalization import WEIGHTS
+from kdsweep.models.offered_features import TIMM, TRANSFORMERS
 from kdsweep.training.tensor_files import tensors_as_bytes
 
-TIMM, TORCHVISION = "kdsweep.models.timm_model.Timm", "kdsweep.models.torchvision_model.Torchvision"
+TORCHVISION = "kdsweep.models.torchvision_model.Torchvision"
 # What `save_pretrained` writes, in this order of preference.
 OF_HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
 IN_PARTS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-DEFAULT = "DEFAULT"  # torchvision's name for the best weights of a network; timm has such, too
+# torchvision's name for the best weights of a network; timm has such, too, and a folder has its own
+DEFAULT = "DEFAULT"
+
+
+def folder_file(
+    folder: Path, key: str, model: Mapping[str, Any] | None, downloads: Path
+) -> Path | None:
+    """The file of weights for a network in a folder of Hugging Face; None if it is another folder.
+
+    For a network of transformers it is one with the network's own names, which transformers may
+    have others for in the folder; it is written once, into the folder ``downloads``.
+
+    Raises UserError if the weights cannot be read.
+    """
+    node = model or {}
+    if node.get("_target_") != TRANSFORMERS:
+        return file_in(folder, key)
+    files = [folder / name for name in (hf_folder.WEIGHTS, hf_folder.IN_PARTS)]
+    found = next(filter(Path.is_file, files), None)
+    if found is None or not (folder / hf_folder.CONFIG).is_file():
+        raise UserError(
+            f"{key} must be a folder with {hf_folder.CONFIG} and {hf_folder.WEIGHTS} for a network"
+            f" of transformers, got {folder}; save_pretrained writes them"
+        )
+    read = [found, folder / hf_folder.CONFIG]
+    if (texts := node.get("texts")) is not None:
+        read.append(Path(str(texts)))
+    try:
+        file = downloads / f"hf-{_stamp(read, node.get('head', True))}.safetensors"
+        if not file.is_file():
+            _write(hf_model.weights_for(node, str(folder)), file)
+    except ValueError as error:
+        raise UserError(f"{key} {error}") from error
+    return file
+
+
+def _stamp(files: Sequence[Path], head: bool) -> str:
+    """Of what decides the tensors that transformers reads from files, without reading them."""
+    states = [[str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size] for path in files]
+    try:
+        version = metadata.version("transformers")
+    except metadata.PackageNotFoundError:
+        version = ""
+    return hashlib.sha256(json.dumps([states, version, head]).encode()).hexdigest()[:16]
+
+
+def with_description(model: dict[str, Any] | None, key: str) -> dict[str, Any] | None:
+    """The node of a network with what its folder describes in place of the folder's path.
+
+    Raises UserError, with the config ``key`` of the node, for a folder of something else.
+    """
+    if model is None or model.get("_target_") != TRANSFORMERS:
+        return model
+    try:
+        return hf_model.described(model)
+    except ValueError as error:
+        raise UserError(f"{key}.{error}") from error
 
 
 def file_in(folder: Path, key: str) -> Path | None:
@@ -57,6 +117,8 @@ def library_file(
     """
     node = model or {}
     target, name = node.get("_target_"), node.get("name")
+    if target == TRANSFORMERS and word == DEFAULT and node.get("path") is not None:
+        return str(folder_file(Path(str(node["path"])), key, model, downloads))
     own = str(name) if target in (TIMM, TORCHVISION) else None
     if (full := torchvision_model.full_name(word, own if target == TORCHVISION else None)) is None:
         full = own if word == DEFAULT and target == TIMM else word

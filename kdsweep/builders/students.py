@@ -27,6 +27,7 @@ from kdsweep.config.run_config import ALL, HEAD, RunConfig
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.errors import UserError
 from kdsweep.losses.base.objective import Objective
+from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import put_in_format
 from kdsweep.training.compilation import CompiledForward, compiler_fault
@@ -44,6 +45,8 @@ def build_student_network(
     """
     reseed_all("student", init_seed(config))
     model = build_network(dataset, config.student.model, key)
+    if not gives_logits(model):
+        raise UserError(f"{key}.model.head must be true for a network that is trained, got false")
     if (path := config.student.checkpoint) is not None:
         load_checkpoint(model, path, key)
     elif config.student.start is not None:

@@ -1,8 +1,9 @@
 """Names of features: a module path, and at which place and in which mode a tensor is read.
 
-`stage2` is the output of a module, `stage2:before_relu` the input of the last ReLU inside it,
-`pool:input` its own input, and `pool:class_maps` that input, a map, at each position times the
-weights of the network's classifier. With `:train` at the end, the BatchNorms of the network
+`stage2` is the output of a module, `stage2:channels_first` that output (B, H, W, channels) as a map
+(B, channels, H, W), `stage2:before_relu` the input of the last ReLU inside it, `pool:input` its own
+input, and `pool:class_maps` that input, a map, at each position times the weights of the network's
+classifier. With `:train` at the end, the BatchNorms of the network
 normalise by the batch, as in train mode.
 """
 
@@ -11,7 +12,8 @@ from typing import NamedTuple
 BEFORE_RELU = "before_relu"
 INPUT = "input"
 CLASS_MAPS = "class_maps"
-PLACES = (BEFORE_RELU, INPUT, CLASS_MAPS)
+CHANNELS_FIRST = "channels_first"
+PLACES = (BEFORE_RELU, INPUT, CLASS_MAPS, CHANNELS_FIRST)
 TRAIN = "train"
 
 

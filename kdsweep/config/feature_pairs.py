@@ -1,11 +1,14 @@
 """`${pairs:...}`: which features of the student a loss term compares with which of the teacher."""
 
 import re
+from typing import Any
 
 from omegaconf import DictConfig
 
 from kdsweep.common.feature_names import CLASS_MAPS, INPUT
+from kdsweep.models.offered_features import offered_features
 
+MAPS = ("maps", "before_relu")  # those of one network are given together
 AT_THE_EMBEDDING = {"pooled_map": INPUT, "class_maps": CLASS_MAPS}
 LIST_THE_PAIRS = "or list the pairs themselves, [[student,teacher],...]"
 
@@ -28,8 +31,8 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     for kind in kinds:
         of_student, _, of_teacher = kind.partition("/")
         of_teacher = of_teacher or of_student
-        student = _offered(_root_.student.features, "student", of_student)
-        teacher = _offered(node.features, key, of_teacher)
+        student = _offered(_root_.student, "student", of_student)
+        teacher = _offered(node, key, of_teacher)
         if len(student) != len(teacher):
             raise ValueError(
                 f"student.features.{of_student} must be as many as {key}.features.{of_teacher}, "
@@ -49,9 +52,21 @@ def _first_teacher(teacher: DictConfig) -> tuple[str, DictConfig]:
     return "teacher", teacher
 
 
-def _offered(features: DictConfig, network: str, kind: str) -> list[str]:
+def _features(node: DictConfig) -> dict[str, Any]:
+    """The features of a network by their names, those of its family where the config has null."""
+    features = {str(key): value for key, value in node.features.items()}
+    family = None if node.get("model") is None else offered_features(node.model)
+    if family is None:
+        return features
+    given = [key for key in MAPS if features.get(key) is not None]
+    known = {k: v for k, v in family._asdict().items() if not (given and k in MAPS)}
+    return {k: known.get(k) if v is None else v for k, v in features.items()}
+
+
+def _offered(node: DictConfig, network: str, kind: str) -> list[str]:
+    features = _features(node)
     place = re.fullmatch(r"map_([1-9]\d*)", kind)
-    as_they_are = kind == "before_relu" and features.before_relu is None
+    as_they_are = kind == "before_relu" and features.get("before_relu") is None
     key = "maps" if place or kind == "last_map" or as_they_are else kind
     key = "embedding" if kind in AT_THE_EMBEDDING else key
     if key not in features:

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
+from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.models import build_model
 from kdsweep.builders.targets import find_target, unknown_target
 from kdsweep.common.validation import as_typed, shown
@@ -20,6 +21,7 @@ from kdsweep.config.allow import allowed_modules, how_to_allow_loading, is_own, 
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.errors import UserError
 from kdsweep.models.components.input_normalization import EXPECTED, Normalization, adapt_input
+from kdsweep.models.components.text_head import arrange_classes
 from kdsweep.models.quantization_aware import without_rounding
 
 NETWORKS = "kdsweep.models.*"  # what a manifest may name
@@ -75,6 +77,8 @@ def build_module(manifest: Manifest, *, may_download: bool = False) -> nn.Module
     if hasattr(module, TRANSFORMS_INPUT) and not may_download:
         setattr(module, TRANSFORMS_INPUT, manifest.transforms_input)
     adapt_input(module, manifest.preprocessing.mean, manifest.preprocessing.std)
+    with naming_key("model", ("texts",)):
+        arrange_classes(module, manifest.classes)
     return module.eval().requires_grad_(False)
 
 

@@ -17,6 +17,7 @@ from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
 from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
 from kdsweep.errors import UserError
+from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.tracking.find_run import recorded_as
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -117,8 +118,12 @@ def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) 
         of_student, model=entry["model"], run={"name": entry["name"]}, teachers=(), expects=None
     )
     module = build_module(manifest, may_download=True)
+    if not gives_logits(module):
+        raise UserError(
+            f"{SOURCE} must be a run with a classifier as its teacher, got one without a head"
+        )
     match = str(entry.get("start_match", BY_NAME))
-    load_checkpoint(module, str(entry["weights"]), "teacher", match=match)
+    load_checkpoint(module, str(entry["weights"]), "teacher", "start", match)
     target = torch.device(checked_device(device))
     source = {"name": entry["name"], "folder": str(entry["weights"])}
     return Classifier(module.to(target), manifest, source, target)

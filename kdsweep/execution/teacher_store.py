@@ -116,6 +116,8 @@ def _announce(
     if identity in context.announced:
         return
     context.announced.add(identity)
+    if not loaded.gives_logits:  # nobody knows its accuracy
+        return
     split = teacher_split(config, dataset, resolve_device(config.trainer.device))
     cached = cached_teacher(
         loaded, [arithmetic_of(teacher)], config, dataset, context.cache, config.teacher.name

@@ -8,13 +8,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from kdsweep.common.text import error_reason
-from kdsweep.common.validation import import_package
+from kdsweep.common.validation import check_bool, import_package
 from kdsweep.models.components.checks import Shape, check_task
+from kdsweep.models.components.embedding_output import return_embedding
 from kdsweep.models.components.input_normalization import Normalization, set_expected
 from kdsweep.models.components.pretrained import (
     check_forward,
     check_name,
     check_weights_fit,
+    move_class_to,
     unsupported_images_message,
 )
 from kdsweep.models.components.stochastic_depth import check_rate, lacks_depth_message
@@ -27,6 +29,7 @@ def Timm(
     pretrained: bool = False,
     normalize: str | None = None,
     drop_path: float | None = None,
+    head: bool = True,
 ) -> nn.Module:
     """The timm classifier called ``name``, such as ``resnet18.a1_in1k``, without a wrapper.
 
@@ -35,6 +38,8 @@ def Timm(
     classes. ``normalize`` is the normalisation of the images that the network expects: by default
     that of its weights, or without weights the data set's; ``weights`` is that of the name's tag.
     ``drop_path``, in [0, 1), is the network's ``drop_path_rate``; None: timm's own, mostly 0.
+    With ``head=false`` it has no classifier, as a teacher for terms that compare features: its
+    pooled vector for an image is the feature ``embedding``, and there are no logits.
 
     Raises ValueError without timm, for unknown names, unavailable weights, and images of a shape
     that the network does not support.
@@ -42,6 +47,7 @@ def Timm(
     timm = import_package("timm", "timm")
     check_task(in_shape, num_classes)
     check_rate(drop_path)
+    check_bool("head", head)
     check_name(name, {*timm.list_models(), *timm.list_pretrained()}, "timm")
     if pretrained:
         if not timm.is_model_pretrained(name):
@@ -50,7 +56,8 @@ def Timm(
             )
         check_weights_fit(name, in_shape)
     source = timm.models.get_pretrained_cfg(name)
-    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_shape[0]}
+    classes = num_classes if head else 0
+    options: dict[str, Any] = {"num_classes": classes, "in_chans": in_shape[0]}
     if source.fixed_input_size:  # positional embeddings
         options["img_size"] = in_shape[1:]
     if drop_path is not None:
@@ -65,13 +72,21 @@ def Timm(
         raise ValueError(lacks_depth_message(name, drop_path)) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
+    if not head:
+        return_embedding(model, lambda vector: vector, classifiers(source))
     check_forward(model, name, in_shape)
     of_library = normalization(name)
     set_expected(model, normalize, in_shape, of_library if pretrained else None, of_library)
-    move_class_here(model)
-    if hasattr(model, "set_distilled_training"):
+    move_class_to(__name__, model)
+    if head and hasattr(model, "set_distilled_training"):
         model.register_forward_hook(logits_of_class_head)
     return model
+
+
+def classifiers(source: Any) -> tuple[str, ...]:
+    """The paths of the heads that weights of a name have."""
+    named = source.classifier or ()
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def download(name: str) -> dict[str, Tensor]:
@@ -108,13 +123,3 @@ def normalization(name: str) -> Normalization | None:
 def logits_of_class_head(model: nn.Module, images: object, logits: object) -> object:
     """In distilled training timm's model returns those of both heads; the second is a feature."""
     return logits[0] if isinstance(logits, tuple) else logits
-
-
-def move_class_here(model: nn.Module) -> None:
-    """Replace the model's class by an equal one that belongs to this module.
-
-    Hydra checks the module of the class of an instantiated object, and ``timm.models`` cannot be
-    allowed as a whole, because it has functions that load pickles from any path.
-    """
-    own = type(model)
-    model.__class__ = type(own.__name__, (own,), {"__module__": __name__})

@@ -67,7 +67,7 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
     Those of timm, where the network has its `group_matcher`. Else a layer is an entry of the
     network's sequences of blocks, or a part of its own. A part without any parameter in a matrix or
     a filter, such as a norm, belongs to the layer before it; parameters of the network itself, such
-    as a token, to the first.
+    as a token, to the first. Towers of transformers are taken apart down to their blocks.
     """
     if hasattr(model, "group_matcher"):
         from timm.models import group_parameters
@@ -75,7 +75,7 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
         matcher: Any = model.group_matcher
         found: dict[str, int] = group_parameters(model, matcher(), reverse=True)
         return found
-    numbers = {name: 0 for name, _ in model.named_parameters(recurse=False)}
+    numbers = {name: 0 for name, _ in model.named_parameters()}
     number = -1
     for path, part in _parts(model):
         names = [f"{path}.{name}" for name, _ in part.named_parameters()]
@@ -89,10 +89,16 @@ def _parts(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
     """The parts of a network in order; containers are taken apart."""
     for name, part in module.named_children():
         inner = f"{path}.{name}" if path else name
-        if isinstance(part, CONTAINERS):
+        if isinstance(part, CONTAINERS) or _is_tower(part):
             yield from _parts(part, inner)
         else:
             yield inner, part
+
+
+def _is_tower(part: nn.Module) -> bool:
+    """Whether it is a network of transformers, or an encoder in one, with a list of blocks."""
+    is_theirs = type(part).__module__.startswith("transformers.")
+    return is_theirs and any(isinstance(inner, nn.ModuleList) for inner in part.modules())
 
 
 def _tokens(model: nn.Module) -> set[str]:

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 import torch
 
 from kdsweep.common.types import Batch, Output
+from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.training.arithmetic import autocast
 from kdsweep.training.checkpoint import sha256
@@ -41,6 +42,11 @@ class Teacher:
         self.networks = (network,)  # the only one
         self.device = torch.device(device)
         network.model.eval().requires_grad_(False)
+
+    @property
+    def gives_logits(self) -> bool:
+        """False for a network without a classifier, whose features alone are targets."""
+        return gives_logits(self.network.model)
 
     @property
     def teachers(self) -> tuple["Teacher", ...]:

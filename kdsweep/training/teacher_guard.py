@@ -44,10 +44,10 @@ def is_approximate(teacher: Teacher) -> bool:
 def deviation(teacher: Teacher, images: Tensor) -> Deviation | None:
     """How far a teacher is from its own network in fp32 on a batch (B, channels, H, W).
 
-    None for one in fp32 without folded BatchNorms. It costs a forward pass in both, and leaves
-    weights, their strides and buffers as they were.
+    None for one in fp32 without folded BatchNorms, or without logits. It costs a forward pass in
+    both, and leaves weights, their strides and buffers as they were.
     """
-    if not is_approximate(teacher):
+    if not is_approximate(teacher) or not teacher.gives_logits:
         return None
     computed, folding = teacher(images).logits, teacher.folding
     with (

@@ -275,8 +275,10 @@ def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tens
 
 
 def with_teacher(split: Split, teacher: AnyTeacher | None) -> Split:
-    """The split with the teacher's logits, unless it has them."""
+    """The split with the teacher's logits, unless it has them or there are none."""
     if teacher is None or split.teacher_logits is not None:
+        return split
+    if isinstance(teacher, Teacher) and not teacher.gives_logits:
         return split
     if isinstance(teacher, CachedTeacher):
         return replace(split, teacher_logits=teacher.split_logits(split))

@@ -189,7 +189,7 @@ def namings(model: nn.Module, head: Collection[str] = (), resamples: bool = Fals
             origin,
             names,
             {names[name]: tensor for name, tensor in own.items()},
-            frozenset(names[name] for name in head),
+            frozenset(names.get(name, name) for name in head),  # a network may lack a file's head
             frozenset(names[name] for name in positions),
         )
         for origin, names in found.items()
@@ -305,7 +305,7 @@ def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
 
 
 def _shape(part: Part, name: str) -> str:
-    before, after = (each[name].shape[1] for each in (part.tensors, part.naming.expected))
+    before, after = (each[name].shape[-2] for each in (part.tensors, part.naming.expected))
     return f"{after} positions from {before}"
 
 

@@ -39,7 +39,11 @@ def load_by_position(model: nn.Module, word: str, head: Collection[str] = ()) ->
             f" {in_file} with {len(tensors)}"
         )
     pairs = dict(zip(names, tensors, strict=True))
-    dropped = {name for name in head if _is_of_other_classes(own[name], tensors[pairs[name]])}
+    dropped = {
+        name
+        for name in head
+        if name in pairs and _is_of_other_classes(own[name], tensors[pairs[name]])
+    }
     weights = {name: tensors[given] for name, given in pairs.items() if name not in dropped}
     for number, (name, given) in enumerate(pairs.items(), start=1):
         if name in weights:

@@ -29,9 +29,9 @@ def faults(checker: Checker, *words: str) -> list[str]:
 
 
 LOSSES = (
-    "ab, at, cat_kd, cc, ce, cosine, crd, ctkd, deit, dist, dkd, fitnet, fsp, ft, ickd, kdsvd, kl,"
-    " mgd, mlkd, mse, mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, simkd, soft_ce, sp,"
-    " srd, srrl, tfkd, vid, wttm"
+    "ab, at, cat_kd, cc, ce, cosine, crd, ctkd, deit, dist, dkd, embedding, fitnet, fsp, ft, ickd,"
+    " kdsvd, kl, mgd, mlkd, mse, mse_probs, nkd, nst, ofa, ofd, pad, pkt, review, rkd, simkd,"
+    " soft_ce, sp, srd, srrl, tfkd, vid, wttm"
 )
 FITNET_FIRST = f"fitnet, {LOSSES.replace('fitnet, ', '')}"
 TRAINER = (

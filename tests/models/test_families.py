@@ -30,6 +30,8 @@ from kdsweep.training.folding import Folding
 from kdsweep.training.one_device import OneDevice
 
 CONF = Path(__file__).parents[2] / "conf"
+# Any network of a library, by name, and any network at all.
+NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "hf_zero_shot", "simkd")
 RECIPES = CONF / "teacher" / "recipe"
 SMALL, LARGE = (1, 8, 8), (3, 32, 32)
 # No BatchNorm, or none right after a convolution: Imagenette's come after a ReLU.
@@ -408,8 +410,7 @@ def models_of(group):
     return [
         path
         for path in sorted((CONF / group).glob("*.yaml"))
-        if path.stem not in ("torchvision", "timm", "simkd")
-        and "_target_" in (with_defaults(path).get("model") or {})
+        if path.stem not in NAMED and "_target_" in (with_defaults(path).get("model") or {})
     ]
 
 

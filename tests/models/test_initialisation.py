@@ -20,7 +20,7 @@ from kdsweep.models.vgg import VGG
 
 STUDENTS = Path(__file__).parents[2] / "conf" / "student"
 # Initialised by their libraries, or by the network inside.
-ELSEWHERE = {"timm", "torchvision", "simkd"}
+ELSEWHERE = {"timm", "torchvision", "hf", "simkd"}
 SIGMAS = 5.0  # by which a mean or a variance may miss
 
 

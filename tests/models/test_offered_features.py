@@ -14,6 +14,8 @@ from kdsweep.losses.review import Review
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 
 CONF = Path(__file__).parents[2] / "conf"
+# Any network of a library, by name, and any network at all.
+NAMED = ("torchvision", "timm", "timm_features", "hf", "hf_features", "hf_zero_shot", "simkd")
 NARROW = 0.25  # times the width of the yaml: at full size most of the time goes into the weights
 
 
@@ -22,7 +24,7 @@ def configs():
     distinct = {}
     for group in ("student", "teacher"):
         for path in sorted((CONF / group).glob("*.yaml")):
-            if path.stem in ("torchvision", "timm", "simkd"):  # any network, by name
+            if path.stem in NAMED:
                 continue
             config = OmegaConf.load(path)
             if "_target_" in (config.get("model") or {}):

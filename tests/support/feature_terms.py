@@ -6,6 +6,7 @@ from kdsweep.losses.cat_kd import CATKD
 from kdsweep.losses.cc import CC
 from kdsweep.losses.cosine import Cosine
 from kdsweep.losses.crd import CRD
+from kdsweep.losses.embedding import Embedding
 from kdsweep.losses.fitnet import FitNet
 from kdsweep.losses.fsp import FSP
 from kdsweep.losses.ft import FT
@@ -24,7 +25,7 @@ from kdsweep.losses.vid import VID
 TERMS = {
     term.__name__: term
     for term in (
-        *(AB, AT, CATKD, CC, CRD, Cosine, FSP, FT, FitNet, ICKD, KDSVD, MGD),
+        *(AB, AT, CATKD, CC, CRD, Cosine, Embedding, FSP, FT, FitNet, ICKD, KDSVD, MGD),
         *(NST, OFD, PKT, RKD, Review, SP, SRRL, VID),
     )
 }

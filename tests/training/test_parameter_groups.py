@@ -1,10 +1,14 @@
 """Learning rates by depth, and no weight decay for norms, biases and tokens."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from hf_folders import write_vit
 from torch import nn
 
 from kdsweep.builders.optimizers import build_optimizer, build_schedule
+from kdsweep.models.hf_model import HuggingFace
 from kdsweep.models.vit import VisionTransformer
 from kdsweep.training.parameter_groups import SCALE, layer_numbers, parameter_groups
 
@@ -155,3 +159,17 @@ def test_what_does_not_decay_in_a_network_of_timm_is_what_timm_leaves_out(name: 
         )
     )
     assert own == theirs
+
+
+def test_a_network_of_transformers_is_taken_apart_down_to_its_blocks(tmp_path: Path) -> None:
+    write_vit(tmp_path)
+    model = HuggingFace((3, 32, 32), 4, path=str(tmp_path))
+    numbers = layer_numbers(model)
+    assert numbers["vit.embeddings.cls_token"] == 0
+    assert numbers["vit.layers.0.layernorm_before.weight"] == 1
+    assert numbers["vit.layers.1.layernorm_before.weight"] == 2
+    assert numbers["vit.layernorm.weight"] == 2
+    assert numbers["classifier.weight"] == 3
+    found = rates(model, decay_norms=False)
+    assert found["vit.embeddings.position_embeddings"] == (0.1, 0)
+    assert found["classifier.weight"] == (0.1, 0.05)

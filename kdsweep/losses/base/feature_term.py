@@ -30,6 +30,7 @@ class FeatureTerm(Term):
     """
 
     maps_only: bool = False
+    needs_logits = False
 
     def __init__(self, pairs: Sequence[Sequence[str]], weight: float) -> None:
         super().__init__(weight)

@@ -17,7 +17,8 @@ class Term(nn.Module):
 
     A subclass defines ``forward``, and where required:
 
-    - ``needs_teacher = False`` if it does not use the teacher's output;
+    - ``needs_teacher = False`` if it does not use the teacher's output, ``needs_logits = False`` if
+      it uses features of it alone, so that the teacher need not be a classifier;
     - ``needs_labels = True`` if it uses the one label of each image, which excludes mixed images;
     - ``compares_views = True`` if it uses ``Output.strong`` where a batch has a strong view; of any
       other term the mean over both views counts;
@@ -38,6 +39,7 @@ class Term(nn.Module):
     """
 
     needs_teacher: bool = True
+    needs_logits: bool = True
     needs_trained_teacher: bool = False
     needs_one_teacher: bool = False
     needs_classifier: bool = False

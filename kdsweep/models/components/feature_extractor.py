@@ -6,13 +6,14 @@ Forward hooks work on any module, so no model needs code for distillation. The n
 
 import difflib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kdsweep.common.classifier import classifier_of
-from kdsweep.common.feature_names import BEFORE_RELU, CLASS_MAPS, parse_feature
+from kdsweep.common.feature_names import BEFORE_RELU, CHANNELS_FIRST, CLASS_MAPS, parse_feature
 from kdsweep.common.types import Output
 from kdsweep.models.components.batch_statistics import batch_statistics
 from kdsweep.models.components.class_maps import class_maps
@@ -23,10 +24,11 @@ class FeatureExtractor:
 
     ``FeatureExtractor(model, ["stage2"])(images)`` is ``Output(logits, {"stage2": (B, ...)})``. A
     name is a module path (``stage2``, ``layer3.1.conv2``), or one with a place (``:before_relu``,
-    ``:input``, ``:class_maps``), ``:train`` or both. Without names the model has no hooks and the
-    features are empty. Called by itself, the model copies no features. A module that runs more than
-    once in a forward pass, such as a shared ReLU, gives its last output. A copy of the model shares
-    the hooks and would write to this extractor: call ``close`` before copying.
+    ``:input``, ``:class_maps``, ``:channels_first``), ``:train`` or both. Without names the model
+    has no hooks and the features are empty. Called by itself, the model copies no features. A
+    module that runs more than once in a forward pass, such as a shared ReLU, gives its last output.
+    A copy of the model shares the hooks and would write to this extractor: call ``close`` before
+    copying.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str] = ()) -> None:
@@ -87,8 +89,11 @@ class FeatureExtractor:
             return module.register_forward_pre_hook(
                 lambda module, inputs: self._capture(name, inputs[0])
             )
+        change = None
+        if parse_feature(name).place == CHANNELS_FIRST:
+            change = partial(channels_first, name=name)
         return module.register_forward_hook(
-            lambda module, inputs, output: self._capture(name, output)
+            lambda module, inputs, output: self._capture(name, output, change)
         )
 
     def _capture(
@@ -113,11 +118,19 @@ def locate_feature(model: nn.Module, name: str) -> tuple[nn.Module, bool]:
     if feature.place == CLASS_MAPS:
         classifier_of(model)
     if feature.place != BEFORE_RELU:
-        return modules[feature.path], feature.place is not None
+        return modules[feature.path], feature.place not in (None, CHANNELS_FIRST)
     relus = [module for module in modules[feature.path].modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"feature {name!r} must be a module with a ReLU, which it is not")
     return relus[-1], True  # in the order of their creation
+
+
+def channels_first(value: Tensor, name: str) -> Tensor:
+    """(B, H, W, channels) -> (B, channels, H, W). Raises ValueError for other features."""
+    if not isinstance(value, Tensor) or value.dim() != 4:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type_name(value)
+        raise ValueError(f"feature {name!r} must be of a module with four dimensions, got {shape}")
+    return value.movedim(-1, 1)
 
 
 def unknown_feature_message(name: str, paths: list[str]) -> str:

@@ -44,3 +44,13 @@ def check_forward(model: nn.Module, name: str, in_shape: Shape) -> None:
 
 def unsupported_images_message(name: str, in_shape: Shape, error: Exception) -> str:
     return f"{name} cannot take images of {in_shape[1]} x {in_shape[2]}: {error_reason(error)}"
+
+
+def move_class_to(module: str, model: nn.Module) -> None:
+    """Replace a model's class by an equal one that belongs to a module of kdsweep.
+
+    Hydra checks the module of the class of an instantiated object, and libraries cannot be allowed
+    as a whole, because they have functions that load pickles from any path.
+    """
+    own = type(model)
+    model.__class__ = type(own.__name__, (own,), {"__module__": module})

@@ -24,6 +24,7 @@ IMAGE = "image"  # the column of the images
 # In the table that a model returns: `probabilities` are in the order of the classes.
 CLASS, PROBABILITY, PROBABILITIES = "class", "probability", "probabilities"
 PACKAGES = ("kdsweep", "mlflow", "numpy", "pandas", "pillow", "safetensors", "torch", "torchvision")
+LIBRARIES = {"timm_model": "timm", "hf_model": "transformers"}  # by the module of a `_target_`
 EXAMPLE, SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
 YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # mlflow takes the one in Python
 REQUIREMENTS, CONDA, PYTHON = "requirements.txt", "conda.yaml", "python_env.yaml"
@@ -103,7 +104,7 @@ def signature() -> "ModelSignature":
 @cache
 def requirements(target: str) -> tuple[str, ...]:
     """The installed versions of what a network of this `_target_` needs, as pip reads them."""
-    names = (*PACKAGES, "timm") if "timm" in target else PACKAGES
+    names = (*PACKAGES, *(package for word, package in LIBRARIES.items() if word in target))
     found = []
     for name in names:
         try:
