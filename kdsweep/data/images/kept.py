@@ -65,7 +65,7 @@ class KeptImages:
 
     def _is_unchanged(self) -> bool:
         try:
-            now = read_stamps(self._parts)
+            now = read_stamps(self._parts, anew=True)
         except OSError:  # a file is gone
             return False
         return all(_is_equal(now[name], before) for name, before in self._stamps.items())

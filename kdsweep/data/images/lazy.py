@@ -26,6 +26,7 @@ from kdsweep.data.images.encoded import (
 )
 from kdsweep.data.types import DataError
 
+AHEAD = 2  # batches that each process has ready or is reading
 TIMEOUT = 600  # seconds after which a process that has not read its batch is killed
 # Raised by torch after a reader process has died: RuntimeError from its check every five seconds,
 # the others if it died while a batch was passed through its socket.
@@ -82,15 +83,18 @@ class StoredImages:
         content = files.paths.tobytes() + np.ascontiguousarray(files.marks[:, :2]).tobytes()
         return hashlib.sha256(content).hexdigest()
 
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    def read(self, batches: Sequence[Tensor], *, pinned: bool = False) -> Iterator[Tensor]:
         """The pixels of each index (B,) in ``batches``, in order.
+
+        ``pinned``: a thread copies what the workers have read to pinned memory.
 
         Raises DataError if an image is unreadable, or a process that reads them has died.
         """
         if self._workers == 0:
             yield from (self[index] for index in batches)
             return
-        for pixels in _prefetch(_Batches(self, batches), min(self._workers, len(batches))):
+        workers = min(self._workers, len(batches))
+        for pixels in _prefetch(_Batches(self, batches), workers, pinned):
             if isinstance(pixels, str):
                 raise DataError(pixels)
             yield pixels
@@ -133,7 +137,7 @@ def _time_limit() -> Iterator[None]:
             signal.alarm(0)
 
 
-def _prefetch(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
+def _prefetch(batches: _Batches, workers: int, pinned: bool) -> Iterator[Tensor | str]:
     with warnings.catch_warnings(), _keep_sigchld_handler():
         # The user chose the number of workers; torch starts them by forking in spite of threads.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
@@ -142,6 +146,8 @@ def _prefetch(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
             batches,
             batch_size=None,  # an item is a batch already
             num_workers=workers,
+            prefetch_factor=AHEAD,
+            pin_memory=pinned,
             generator=torch.Generator(),  # else each epoch would draw from the global one
         )
         try:
