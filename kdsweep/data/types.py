@@ -47,6 +47,13 @@ class DiskImages(Protocol):
         """sha256 of an encoded image, in hex."""
 
     @property
+    def was_read(self) -> bool:
+        """Whether an earlier command has decoded all of them, and no file has changed since."""
+
+    def note_read(self) -> None:
+        """All of them have been decoded now, which later commands may know."""
+
+    @property
     def state(self) -> str:
         """Changes with the size or the time of any file; empty for images in a table."""
 

@@ -169,7 +169,7 @@ class ImageDecoder:
     ) -> tuple[Images, list[Status]]:
         if in_memory:
             return load_decoded(part, images, image_format, kept)
-        stored = StoredImages(images, image_format, self._num_workers)
+        stored = StoredImages(images, image_format, self._num_workers, kept.cache)
         form = ("checks", part, *image_format, self.skip_unreadable)
         content = kept.read(*form)
         if content is not None and (known := unpacked(content, images)) is not None:
