@@ -5,7 +5,7 @@ size and cropped around the centre, decoded by the same number of processes. Not
 memory, nothing is augmented, and nothing consumes the batches. A round is one epoch of each.
 
     python benchmarks/image_loading.py --data FOLDER                # FOLDER/train/<class>/
-    python benchmarks/image_loading.py --photographs FOLDER         # makes 2,000 files of 500 x 375
+    python benchmarks/image_loading.py --photographs FOLDER         # makes files of 500 x 375
     python benchmarks/image_loading.py --data FOLDER --size 128 --workers 4
 
 Needs timm. The exit code is 3 if kdsweep is slower than the faster of the two others.
@@ -36,9 +36,12 @@ from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.stream import Stream
 
 KDSWEEP, DRAFT, TIMM, TORCHVISION = "kdsweep", "kdsweep, draft", "timm", "torchvision"
-MADE = 2000  # files, of the average size of ImageNet's, in as many classes:
+MADE, LINKS = (
+    2000,
+    3,
+)  # files, each under so many names: the processes of an epoch take time to start
 CLASSES = 20
-WIDTH, HEIGHT, QUALITY = 500, 375, 97  # about 110 kB each, as in ImageNet
+WIDTH, HEIGHT, QUALITY = 500, 375, 97
 SLOWER = 3  # exit code
 
 
@@ -183,7 +186,9 @@ def make_images(photographs: Path, folder: Path, count: int) -> None:
         image = photograph.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=box)
         place = folder / f"class{number % CLASSES:02}"
         place.mkdir(parents=True, exist_ok=True)
-        image.save(place / f"{number}.jpg", quality=QUALITY)
+        image.save(place / f"{number}-0.jpg", quality=QUALITY)
+        for link in range(1, LINKS):
+            (place / f"{number}-{link}.jpg").hardlink_to(place / f"{number}-0.jpg")
 
 
 def _images(folder: Path) -> list[Image.Image]:

@@ -28,6 +28,7 @@ from kdsweep.data.images.encoded import (
     decode,
 )
 from kdsweep.data.images.file_digests import are_settled
+from kdsweep.data.images.formats import image_formats
 from kdsweep.data.images.kept import decoder
 from kdsweep.data.types import DataError
 
@@ -135,6 +136,7 @@ class StoredImages:
         if self._workers == 0:
             yield from (self[index] for index in batches)
             return
+        image_formats()  # imports Pillow's plugins here, instead of in every process and epoch
         workers = min(self._workers, len(batches))
         for pixels in _prefetch(_Batches(self, batches), workers, pinned):
             if isinstance(pixels, str):
