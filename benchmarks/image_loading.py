@@ -36,10 +36,8 @@ from kdsweep.data.pipeline.augment import Augment
 from kdsweep.data.pipeline.stream import Stream
 
 KDSWEEP, DRAFT, TIMM, TORCHVISION = "kdsweep", "kdsweep, draft", "timm", "torchvision"
-MADE, LINKS = (
-    2000,
-    3,
-)  # files, each under so many names: the processes of an epoch take time to start
+MADE = 2000  # files
+LINKS = 3  # names of each, for longer epochs: the processes of an epoch take time to start
 CLASSES = 20
 WIDTH, HEIGHT, QUALITY = 500, 375, 97
 SLOWER = 3  # exit code
