@@ -127,13 +127,15 @@ class ImageNet(UsesCache):
         if not files:
             raise ValueError(f"dataset.root must hold images in val/, got {val} without any")
         number = {wnid: label for label, wnid in enumerate(self._wnids)}
-        wnids = [self._labels.of_val.get(Path(file).stem) for file in files]
-        if None in wnids:
+        of_val = self._labels.of_val
+        unlabelled = [file for file in files if Path(file).stem not in of_val]
+        if unlabelled:
             raise ValueError(
                 "dataset.root must hold a label of every image in a val/ without class folders: in"
                 f" {DEVKIT} (the folder or the .tar.gz) or in {SOLUTION}, got"
-                f" {files[wnids.index(None)]} without one"
+                f" {unlabelled[0]} without one"
             )
+        wnids = [of_val[Path(file).stem] for file in files]
         known = [
             (file, number[wnid]) for file, wnid in zip(files, wnids, strict=True) if wnid in number
         ]
@@ -142,8 +144,7 @@ class ImageNet(UsesCache):
                 f"dataset.root: {left:,} images of {val} are left out, because train/ has no folder"
                 " of their class"
             )
-        missing = {*self._wnids} - {*wnids}
-        if missing:
+        if missing := {*self._wnids} - {*wnids}:
             raise ValueError(
                 f"dataset.root must hold images of every class in val/, got {val} without any of"
                 f" {min(missing)}"

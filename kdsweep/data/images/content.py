@@ -77,7 +77,12 @@ def _state(parts: Mapping[str, Part], stamps: Mapping[str, Stamps | None]) -> st
         if (files := stamps[name]) is None:
             return None
         labels = np.array(part.labels, np.int64)
-        head = name, files.paths.shape, files.paths.dtype.str, os.path.realpath(part.images.root)
+        head = (
+            name,
+            files.paths.shape,
+            files.paths.dtype.str,
+            os.path.realpath(part.images.root or ""),
+        )
         state.update(repr(head).encode(errors="surrogateescape"))
         for array in (files.paths, files.marks, labels):
             state.update(np.ascontiguousarray(array).data)
