@@ -101,7 +101,8 @@ def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converte
         brightness = _brightness(brightest, white or own, own, cut)
     turn = TURNS.get(_orientation(file))
     upright = image if turn is None else image.transpose(turn)
-    return Converted(upright.convert(mode), brightness)
+    # An image that is in the mode would be copied.
+    return Converted(upright if upright.mode == mode else upright.convert(mode), brightness)
 
 
 def _own_white(file: Image.Image) -> int:
