@@ -113,8 +113,8 @@ class Preprocessing:
 
     @cached_property
     def _format(self) -> ImageFormat:
-        rules = self.crop, self.white, self.draft
-        return ImageFormat(self.channels, *self.image_size, *rules)
+        height, width = self.image_size
+        return ImageFormat(self.channels, height, width, self.crop, self.white, self.draft)
 
     @cached_property
     def _normalize(self) -> Normalize:

@@ -277,7 +277,7 @@ def test_images_on_disk_are_decoded_once_and_again_when_one_changes(root, monkey
     assert read_test(gib=0) == 6
     os.utime(root / "test" / "cat" / "1.png", (1, 1))
     assert [read_test(), read_test()] == [6, 0]
-    (root / "test" / "cat" / "1.png").write_bytes((root / "test/cat/0.png").read_bytes()[:60])
+    (root / "test" / "cat" / "1.png").write_bytes(b"no image")
     for _ in range(2):
         with pytest.raises(DataError, match=r"^dataset\.source must give readable images"):
             read_test()
