@@ -114,7 +114,7 @@ NAMED = {
 NEEDED = {
     "teacher=none": ("loss=ce",),
     "dataset=image_folder": ("dataset.root=here",),
-    "dataset=imagenet": ("dataset.root=here",),
+    "dataset=imagenet": ("dataset.root=here", "dataset.val_fraction=0.1"),
     "dataset=huggingface": ("dataset.source.path=here",),
     "loss=deit": ("student=vit_tiny_distilled", "student.model.width=12"),
     "student=simkd": ("loss=simkd", "student.model.channels=16", "hard_weight=0"),
