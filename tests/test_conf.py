@@ -63,7 +63,7 @@ CNNS = (*ONE_STEP, "teacher.model.width=2", "student=cnn", "student.model.width=
 
 # group -> the overrides in addition to `group=option`, and the minimum number of options
 GROUPS = {
-    "dataset": (CNNS, 11),
+    "dataset": (CNNS, 12),
     "student": ((*PHOTOS, "teacher.model.width=4"), 32),
     "teacher": ((*PHOTOS, "student.model.width=4"), 38),
     "loss": ((*SMALL, "student=cnn"), 27),
@@ -94,6 +94,7 @@ READ = {
     "fashion_mnist": ((1, 28, 28), 10),
     "imagenette": ((3, 224, 224), 10),
     "tiny_imagenet": ((3, 64, 64), 200),
+    "imagenet": ((3, 224, 224), 4),
     "image_folder": ((3, 20, 30), 4),
     "huggingface": ((1, 20, 30), 4),
 }
@@ -128,6 +129,7 @@ NEEDED = {
     **{f"teacher={name}": ("loss=embedding", "student=cnn") for name in WITHOUT_LOGITS},
     "teacher=none": ("loss=ce",),
     "dataset=image_folder": ("dataset.root=here",),
+    "dataset=imagenet": ("dataset.root=here", "dataset.val_fraction=0.1"),
     "dataset=huggingface": ("dataset.source.path=here",),
     "loss=deit": ("student=vit_tiny_distilled", "student.model.width=12"),
     "student=simkd": ("loss=simkd", "student.model.channels=16", "hard_weight=0"),

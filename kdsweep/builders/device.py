@@ -2,9 +2,9 @@
 
 import torch
 
+from kdsweep.common.machine import usable_cores
 from kdsweep.common.suggestions import did_you_mean
 from kdsweep.config.schema import TrainerConfig
-from kdsweep.config.threads import usable_cores
 from kdsweep.errors import UserError
 
 COUNTED = {"cpu": "cores", "cuda": "GPUs"}  # what several devices can be

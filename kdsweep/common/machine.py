@@ -1,4 +1,4 @@
-"""What chooses the kernels of a computation on a CPU, and so its last bits."""
+"""The CPU: its cores, and what chooses the kernels of a computation, and so its last bits."""
 
 import os
 import platform
@@ -23,6 +23,17 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+@cache
+def usable_cores(*, physical: bool) -> int:
+    """The cores that this process may use, hyper-threads included unless ``physical``.
+
+    joblib counts those of its CPU affinity and of the quota of its container.
+    """
+    from joblib import cpu_count  # here, so that who counts none does not wait for it
+
+    return int(cpu_count(only_physical_cores=physical))
 
 
 def kernel_variables() -> dict[str, str]:

@@ -1,24 +1,12 @@
-"""The number of torch threads: what `auto` is, and the most that a machine has cores for.
-
-joblib counts the cores that this process may use: those of its CPU affinity and of the quota of its
-container. It is imported where cores are counted, so that one thread, the default, costs nothing.
-"""
+"""The number of torch threads: what `auto` is, and the most that a machine has cores for."""
 
 from dataclasses import replace
-from functools import cache
 
+from kdsweep.common.machine import usable_cores
 from kdsweep.config.run_config import ResolvedTeacher, RunConfig
 from kdsweep.config.schema import TrainerConfig
 
 AUTO = "auto"
-
-
-@cache
-def usable_cores(*, physical: bool) -> int:
-    """The cores that this process may use, hyper-threads included unless ``physical``."""
-    from joblib import cpu_count
-
-    return int(cpu_count(only_physical_cores=physical))
 
 
 def thread_count(value: object) -> int | None:

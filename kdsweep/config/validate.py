@@ -4,13 +4,14 @@ from importlib.util import find_spec
 from math import inf
 from typing import Any
 
+from kdsweep.common.machine import usable_cores
 from kdsweep.common.suggestions import did_you_mean
 from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
 from kdsweep.config.limits import MOST, excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import ALL, HEAD, UNTRAINED, RunConfig, to_values
 from kdsweep.config.schema import BY_NAME, BY_POSITION
-from kdsweep.config.threads import AUTO, thread_count, usable_cores
+from kdsweep.config.threads import AUTO, thread_count
 
 PRECISIONS = ("fp32", "bf16", "auto")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from kdsweep.common.notices import warn_once
 from kdsweep.common.validation import check_bool
 from kdsweep.data.images import label_table, layout
+from kdsweep.data.images.class_folders import class_folder
 from kdsweep.data.images.content import Part, content_digest
 from kdsweep.data.images.decoding import ImageDecoder
-from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
+from kdsweep.data.images.entries import SkippedFiles, folder_names
 from kdsweep.data.types import SourceData, UsesCache
 
 
@@ -124,7 +125,14 @@ class ImageFolder(UsesCache):
                 f"got {len(names)} in {folders['train']}"
             )
         parts = {
-            part: class_folder(folder, names, skipped=self._skipped, there=there[part], root=home)
+            part: class_folder(
+                folder,
+                names,
+                skipped=self._skipped,
+                there=there[part],
+                root=home,
+                cache=self.cache,
+            )
             for part, folder in folders.items()
         }
         return Contents(parts, names)

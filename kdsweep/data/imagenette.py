@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from kdsweep.common.validation import check_option
+from kdsweep.data.images.class_folders import class_folder
 from kdsweep.data.images.content import Part, content_digest
 from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
-from kdsweep.data.images.files import SkippedFiles, class_folder, folder_names
+from kdsweep.data.images.entries import SkippedFiles, folder_names
 from kdsweep.data.types import SourceData, UsesCache
 
 # Size of the images, in torchvision's words: folder of its archive.
@@ -81,6 +82,6 @@ class Imagenette(UsesCache):
                 datasets.Imagenette(folder.parent, size=self._size, download=True)
         classes = folder_names(folder / "train")
         return {
-            part: class_folder(folder / name, classes, skipped=self._skipped)
+            part: class_folder(folder / name, classes, skipped=self._skipped, cache=self.cache)
             for part, name in (("train", "train"), ("test", "val"))
         }

@@ -4,10 +4,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdsweep.data.images.class_folders import class_folder
 from kdsweep.data.images.content import Part, content_digest
 from kdsweep.data.images.decoding import ImageDecoder
 from kdsweep.data.images.download import explain_failed_download, warn_if_incomplete
-from kdsweep.data.images.files import ImageFiles, SkippedFiles, class_folder
+from kdsweep.data.images.entries import SkippedFiles
+from kdsweep.data.images.files import ImageFiles
 from kdsweep.data.types import SourceData, UsesCache
 
 FOLDER = "tiny-imagenet-200"
@@ -69,7 +71,9 @@ class TinyImageNet(UsesCache):
     def _parts(self) -> dict[str, Part]:
         wnids, val = self._wnids, self._folder / "val"
         train, skipped = self._folder / "train", self._skipped
-        train_part = class_folder(train, wnids, skipped=skipped, known="wnids.txt")
+        train_part = class_folder(
+            train, wnids, skipped=skipped, known="wnids.txt", cache=self.cache
+        )
         # Each line has a file, its class and a box, with tabs between.
         rows = [line.split("\t") for line in self._lines("val/val_annotations.txt")]
         number = {wnid: label for label, wnid in enumerate(wnids)}

@@ -34,14 +34,24 @@ class DiskImages(Protocol):
     def subset(self, index: Tensor) -> "DiskImages":
         """The images at ``index``, still on disk."""
 
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The pixels of each index (B,) in ``batches``, as uint8 (B, channels, H, W)."""
+    def read(self, batches: Sequence[Tensor], *, pinned: bool = False) -> Iterator[Tensor]:
+        """The pixels of each index (B,) in ``batches``, as uint8 (B, channels, H, W).
+
+        ``pinned``: in pinned memory, where they are read ahead, for the copy to a CUDA device.
+        """
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
 
     def content_digest(self, row: int) -> str:
         """sha256 of an encoded image, in hex."""
+
+    @property
+    def was_read(self) -> bool:
+        """Whether an earlier command has decoded all of them, and no file has changed since."""
+
+    def note_read(self) -> None:
+        """All of them have been decoded now, which later commands may know."""
 
     @property
     def state(self) -> str:
@@ -70,12 +80,12 @@ class LabelledImages(NamedTuple):
         return LabelledImages(moved, self.labels.to(device))
 
 
-def in_order(images: Images, batch_size: int) -> Iterator[Tensor]:
-    """All pixels, first to last, as uint8 (B, channels, H, W)."""
+def in_order(images: Images, batch_size: int, *, pinned: bool = False) -> Iterator[Tensor]:
+    """All pixels, first to last, as uint8 (B, channels, H, W); ``pinned`` as in `DiskImages`."""
     if isinstance(images, Tensor):
         yield from images.split(batch_size)
     else:
-        yield from images.read(torch.arange(len(images)).split(batch_size))
+        yield from images.read(torch.arange(len(images)).split(batch_size), pinned=pinned)
 
 
 class Decoding(NamedTuple):
@@ -83,6 +93,7 @@ class Decoding(NamedTuple):
 
     crop: bool = False  # crop around the centre to its proportions, instead of stretching
     white: float | None = None  # the value that becomes 255 (``pixels.to_eight_bits``)
+    draft: bool = False  # large JPEG files are decoded at a fraction of their size
 
 
 AS_THEY_ARE = Decoding()  # of a source whose images are decoded already

@@ -37,6 +37,7 @@ class Preprocessing:
         crop: images of other proportions are cropped around their centre, not stretched.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
+        draft: large JPEG files are decoded at a fraction of their size, as in training.
         interpolation: always `bilinear`.
         antialias: always true.
     """
@@ -47,6 +48,7 @@ class Preprocessing:
     std: tuple[float, ...]
     crop: bool = False
     white: float | None = None
+    draft: bool = False
     interpolation: str = INTERPOLATION
     antialias: bool = True
 
@@ -59,7 +61,9 @@ class Preprocessing:
         require(min(self.std) > 0, "preprocessing.std", "above 0", self.std)
         is_size = _is_size(self.image_size)
         require(is_size, "preprocessing.image_size", "[H, W]", self.image_size)
-        require(isinstance(self.crop, bool), "preprocessing.crop", "true or false", self.crop)
+        for name in ("crop", "draft"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), f"preprocessing.{name}", "true or false", value)
         if self.white is not None:
             check_positive("preprocessing.white", self.white)
         check_option("preprocessing.interpolation", self.interpolation, (INTERPOLATION,))
@@ -69,8 +73,8 @@ class Preprocessing:
     def of(cls, dataset: Dataset) -> Self:
         """The preprocessing of a data set."""
         channels, height, width = dataset.image_shape
-        crop, white = dataset.decoding
-        return cls(channels, (height, width), tuple(dataset.mean), tuple(dataset.std), crop, white)
+        mean, std = tuple(dataset.mean), tuple(dataset.std)
+        return cls(channels, (height, width), mean, std, **dataset.decoding._asdict())
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -109,7 +113,8 @@ class Preprocessing:
 
     @cached_property
     def _format(self) -> ImageFormat:
-        return ImageFormat(self.channels, *self.image_size, self.crop, self.white)
+        height, width = self.image_size
+        return ImageFormat(self.channels, height, width, self.crop, self.white, self.draft)
 
     @cached_property
     def _normalize(self) -> Normalize:

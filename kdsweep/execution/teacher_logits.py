@@ -17,7 +17,7 @@ from kdsweep.data.images.kept import decoder
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.execution.context import TrainingContext
 from kdsweep.models.components.source_code import source_digest
-from kdsweep.runs.fingerprint import NUMERICS, READING, augment_identity
+from kdsweep.runs.fingerprint import NUMERICS, augment_identity, source_identity
 from kdsweep.runs.spec import RunSpec, TeacherSpec
 from kdsweep.runs.units import taught, teacher_features
 from kdsweep.training.arithmetic import computes_bf16
@@ -89,7 +89,6 @@ def _identity(
 ) -> dict[str, Any]:
     """All that decides the bits of a teacher's logits on the splits of a run's data."""
     parts = [one for one in (dataset.train, dataset.val, dataset.test) if one is not None]
-    source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     return {
         "numerics": NUMERICS,
         # A store may hold other weights by now, trained by another machine or version.
@@ -105,7 +104,7 @@ def _identity(
         "computed_by": _machine(config),
         "data": [dataset.digest, dataset.image_shape, dataset.mean, dataset.std],
         # The digest of images that stay on disk is that of their files, of many of their sizes.
-        "decoded": [source, *decoder()],
+        "decoded": [source_identity(config.dataset.source), *decoder()],
         "files": [part.images.state for part in parts if not isinstance(part.images, Tensor)],
         "sizes": [len(part.labels) for part in parts],
         "batch_size": evaluation_batch(config),  # kernels round by the size of a batch

@@ -18,6 +18,7 @@ ELSEWHERE = ("features", "start", "start_match", "drop_path")
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.
 READING = ("root", "path", "csv", "nested", "memory_gib", "workers")
+ADDED_READING = ("draft",)  # later, and without effect if false
 
 
 def fingerprint(
@@ -43,7 +44,7 @@ def fingerprint(
     keys = ("loss", "optimizer", "schedule", "hard", "hard_weight", "seed")
     values = to_values(config)
     identity: dict[str, Any] = {key: values[key] for key in keys}
-    source = {k: v for k, v in config.dataset.source.items() if k not in READING}
+    source = source_identity(config.dataset.source)
     augment = augment_identity(values["dataset"]["augment"])
     identity["dataset"] = {**values["dataset"], "source": source, "root": None, "augment": augment}
     identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}
@@ -58,6 +59,12 @@ def fingerprint(
     if stage is not None:
         identity["begins_with"] = stage
     return _digest(json.dumps(_canonical(with_sources(identity)), sort_keys=True))
+
+
+def source_identity(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data source that its pixels depend on."""
+    left_out = {*READING} | {key for key in ADDED_READING if source.get(key) is False}
+    return {key: value for key, value in source.items() if key not in left_out}
 
 
 def augment_identity(augment: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,8 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
         _drop(values, "dataset.augment.own")
     values = without_added_below(values)
     below = tuple(f"{key}." for key in space.keys)
+    if values["dataset"]["source"].get("draft") is False:  # as above: a key that was added later
+        _drop(values, "dataset.source.draft")
     fixed = fixed_keys(space.fixed).items()
     return values | {key: value for key, value in fixed if key.startswith(below)}
 

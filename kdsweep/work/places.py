@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from kdsweep.common.machine import usable_cores
 from kdsweep.config.limits import MOST
-from kdsweep.config.threads import thread_count, usable_cores
+from kdsweep.config.threads import thread_count
 from kdsweep.errors import UserError
 
 AUTO = "auto"

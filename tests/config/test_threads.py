@@ -8,9 +8,10 @@ import joblib
 import pytest
 from commands import Compose
 
+from kdsweep.common.machine import usable_cores
 from kdsweep.config.resolve import resolve_config
 from kdsweep.config.run_config import RunConfig
-from kdsweep.config.threads import resolve_threads, usable_cores
+from kdsweep.config.threads import resolve_threads
 from kdsweep.config.validate import validation_errors
 
 LOGICAL, PHYSICAL = 12, 6

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import tarfile
 from dataclasses import replace
 from io import BytesIO
 
@@ -87,6 +88,37 @@ def test_parquet_files_of_a_folder_are_read(hf, path, tmp_path):
     assert torch.equal(raw.train.images, expected.train.images)
     assert torch.equal(raw.test.labels, expected.test.labels)
     assert HuggingFace(str(folder)).digest() == HuggingFace(path).digest()
+
+
+def write_shards(folder, tables, rows_of_shard=5):
+    """WebDataset's shards: tar files with ``<key>.png`` and ``<key>.cls`` for each image."""
+    folder.mkdir()
+    for split, rows in tables.items():
+        for first in range(0, len(rows), rows_of_shard):
+            with tarfile.open(folder / f"{split}-{first // rows_of_shard:06}.tar", "w") as shard:
+                for row in range(first, min(first + rows_of_shard, len(rows))):
+                    image = BytesIO()
+                    rows[row]["image"].save(image, "png")
+                    label = str(rows[row]["label"]).encode()
+                    for ending, content in (("png", image.getvalue()), ("cls", label)):
+                        member = tarfile.TarInfo(f"{row:08}.{ending}")
+                        member.size = len(content)
+                        shard.addfile(member, BytesIO(content))
+
+
+def test_shards_of_webdataset_are_read(hf, path, tmp_path):
+    write_shards(tmp_path / "shards", hf.load_from_disk(path))
+    options = {"label_column": "cls", "memory_gib": 1e-9, "workers": 2}
+    raw, expected = (
+        HuggingFace(str(tmp_path / "shards"), **options).load(),
+        HuggingFace(path).load(),
+    )
+    assert raw.class_names == ("0", "1")
+    assert torch.equal(raw.train.labels, expected.train.labels)
+    # In any order, across shards: an epoch is replayed from its seed, whatever was read before.
+    order = torch.tensor([11, 0, 7, 4, 5, 10, 0])
+    (pixels,) = raw.train.images.read([order])
+    assert torch.equal(pixels, expected.train.images[order])
 
 
 def test_image_files_of_a_folder_are_read(hf, tmp_path):

@@ -537,7 +537,11 @@ def test_hashing_and_decoding_that_take_long_have_lines(root, options, lines, mo
     source.digest()
     assert [m for m in caplog.messages if m.endswith(": 5 of 24, ETA 0:00:00")] == [
         f"{line}: 5 of 24, ETA 0:00:00"
-        for line in ("looking for files that have changed", "hashing train images")
+        for line in (
+            "looking for files that have changed",
+            "hashing train images",
+            "digest of the list of train images",
+        )
     ]
     assert "hashing test images: 5 of 6, ETA 0:00:00" in caplog.messages
     caplog.clear()

@@ -68,7 +68,7 @@ class OnDisk:
     def __getitem__(self, index: Tensor) -> Tensor:
         return self.pixels[index]
 
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    def read(self, batches: Sequence[Tensor], *, pinned: bool = False) -> Iterator[Tensor]:
         return (self[index] for index in batches)
 
 

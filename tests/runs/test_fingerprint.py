@@ -53,6 +53,8 @@ def mark(compose: Compose):
             ["dataset=image_folder", "dataset.source.csv=a.csv", "dataset.source.nested=true"],
             ["dataset=image_folder", "~dataset.source.csv", "~dataset.source.nested"],  # as before
         ),
+        (["dataset=image_folder"], ["dataset=image_folder", "~dataset.source.draft"]),  # likewise
+        (["dataset=imagenet"], ["dataset=imagenet", "dataset.source.workers=0"]),
         (
             ["dataset=huggingface", "dataset.source.path=owner/name"],
             ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
@@ -96,6 +98,11 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
 )
 def test_another_run(mark, words: list[str]) -> None:
     assert mark(*words) != mark()
+
+
+def test_images_decoded_at_a_fraction_of_their_size_are_another_run(mark) -> None:
+    words = "dataset=image_folder", "dataset.source.image_size=64"
+    assert mark(*words, "dataset.source.draft=true") != mark(*words)
 
 
 def test_the_batchnorms_of_several_devices_count(mark) -> None:

@@ -8,7 +8,8 @@ The sources of images in files or tables use it; its rules are in docs/datasets.
 - decoding: ImageDecoder
 - download: explain_failed_download, warn_if_incomplete
 - encoded: EncodedImages, ImageFormat, UnreadableImage, decode, read_header
-- files: ImageFiles, SkippedFiles, class_folder, folder_names
+- entries, class_folders, listings: the search for images in folders
+- files: ImageFiles
 - formats: image_formats, image_endings
 - hf_table: TableImages
 - kept: KeptImages

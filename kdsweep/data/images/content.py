@@ -1,6 +1,7 @@
 """Digests of encoded images: what identifies the content of a data set on every machine."""
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsweep.common.disk_cache import DiskCache
+from kdsweep.common.pacing import with_lines
 from kdsweep.data.images.encoded import EncodedImages, Stamps, content_sha256, in_threads
-from kdsweep.data.images.file_digests import KIND, SHA256, Digests, FileDigests
+from kdsweep.data.images.file_digests import KIND, SHA256, Digests, FileDigests, are_settled
 
 GIB = 2**30
+WHOLE = "contents"  # the kind of entries of the cache
 DIGEST_GIB = 8  # larger sets of encoded images are identified by their sizes, not their content
 
 
@@ -23,12 +26,12 @@ class Part(NamedTuple):
     labels: Sequence[int]
 
 
-def read_stamps(parts: Mapping[str, Part]) -> dict[str, Stamps | None]:
+def read_stamps(parts: Mapping[str, Part], *, anew: bool = False) -> dict[str, Stamps | None]:
     """What changes when a file of a part does; None for parts that are in no files.
 
-    Raises OSError if one is missing.
+    As they were when they were first read, or ``anew``. Raises OSError if a file is missing.
     """
-    return {name: part.images.stamps() for name, part in parts.items()}
+    return {name: part.images.stamps(anew=anew) for name, part in parts.items()}
 
 
 def is_hashed(parts: Mapping[str, Part], stamps: Mapping[str, Stamps | None]) -> bool:
@@ -47,10 +50,48 @@ def content_digest(
     sweep would cost more than the mistakes it prevents.
 
     Args:
-        cache: keeps the digests of files; one that has not changed is not read.
+        cache: keeps the digest until a file changes, and then those of the files that have not.
         stamps: those of the parts, if they have just been read.
     """
     stamps = read_stamps(parts) if stamps is None else stamps
+    state = None if cache is None else _state(parts, stamps)
+    if cache is None or state is None:
+        return _content_digest(parts, cache, stamps)
+    kept = cache.read(WHOLE, state)
+    if kept is not None and kept.shape == (SHA256,):
+        return kept.tobytes().hex()
+    now = time.time_ns()
+    digest = _content_digest(parts, cache, stamps)
+    marks = [files.marks for files in stamps.values() if files is not None]
+    if all(are_settled(of_part, now).all() for of_part in marks):
+        with cache.write(WHOLE, state, (SHA256,), np.uint8, "digest of a data set") as array:
+            if array is not None:
+                array[:] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+    return digest
+
+
+def _state(parts: Mapping[str, Part], stamps: Mapping[str, Stamps | None]) -> str | None:
+    """Changes whenever the digest does, and is computed faster; None if not all are in files."""
+    state = hashlib.sha256(str(DIGEST_GIB).encode())
+    for name, part in parts.items():
+        if (files := stamps[name]) is None:
+            return None
+        labels = np.array(part.labels, np.int64)
+        head = (
+            name,
+            files.paths.shape,
+            files.paths.dtype.str,
+            os.path.realpath(part.images.root or ""),
+        )
+        state.update(repr(head).encode(errors="surrogateescape"))
+        for array in (files.paths, files.marks, labels):
+            state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def _content_digest(
+    parts: Mapping[str, Part], cache: DiskCache | None, stamps: Mapping[str, Stamps | None]
+) -> str:
     digest = hashlib.sha256()
     if is_hashed(parts, stamps):
         images = {name: part.images for name, part in parts.items()}
@@ -60,7 +101,8 @@ def content_digest(
         contents = {name: [*map(str, some)] for name, some in _sizes(parts, stamps).items()}
     for name, (of_part, labels) in parts.items():
         digest.update(f"{name}\0{len(labels)}\0".encode())
-        for row, (label, content) in enumerate(zip(labels, contents[name], strict=True)):
+        rows = with_lines(range(len(labels)), f"digest of the list of {name} images")
+        for row, label, content in zip(rows, labels, contents[name], strict=True):
             line = f"{of_part.key(row)}\0{label}\0{content}\0"
             digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -11,7 +11,14 @@ import numpy as np
 import torch
 
 from kdsweep.common.disk_cache import DiskCache
-from kdsweep.common.validation import check_positive, check_whole, shown
+from kdsweep.common.machine import usable_cores
+from kdsweep.common.validation import (
+    check_bool,
+    check_positive,
+    check_whole,
+    require,
+    shown,
+)
 from kdsweep.data.images import encoded
 from kdsweep.data.images.content import GIB, Part
 from kdsweep.data.images.decoded import Status, are_lasting, load_decoded, packed, unpacked
@@ -23,6 +30,7 @@ from kdsweep.data.types import Decoding, Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
+AUTO, MOST_WORKERS = "auto", 16
 DARK = 1 / 4  # of white: images that stay below it do not use the two highest of their 8 bits
 
 
@@ -35,36 +43,51 @@ class ImageDecoder:
         crop: images of other proportions are cropped around their centre, not stretched.
         channels: 3 makes every image RGB, 1 grey; None: 1 if all of them are grey, else 3.
         memory_gib: decoded images larger than this stay on disk.
-        workers: processes that decode images that stay on disk; 0: only this process.
+        workers: processes that decode images that stay on disk; 0: only this process; ``auto``: one
+            for each core but one, at most 16.
         skip_unreadable: leave unreadable images out, with a warning for each, instead of raising.
             For images that stay on disk this costs one pass of decoding them all.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
+        draft: JPEG files at least twice as large as image_size are decoded at 1/2, 1/4 or 1/8 of
+            their size, which is faster, and gives slightly other pixels.
     """
 
     image_size: int | Sequence[int] | None = None
     crop: bool = False
     channels: int | None = 3
     memory_gib: float = 4.0
-    workers: int = 2
+    workers: int | str = 2
     skip_unreadable: bool = False
     white: float | None = None
+    draft: bool = False
 
     def __post_init__(self) -> None:
         check_positive("dataset.source.memory_gib", self.memory_gib)
-        check_whole("dataset.source.workers", self.workers, least=0)
+        if isinstance(self.workers, str):
+            allowed = f"{AUTO} or a whole number >= 0"
+            require(self.workers == AUTO, "dataset.source.workers", allowed, self.workers)
+        else:
+            check_whole("dataset.source.workers", self.workers, least=0)
         if self.channels not in (None, 1, 3):
             got = shown(self.channels)
             raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {got}")
         if self.white is not None:
             check_positive("dataset.source.white", self.white)
+        check_bool("dataset.source.draft", self.draft)
         if self.image_size is not None:
             _parse_size(self.image_size)
 
     @property
     def rules(self) -> Decoding:
         """How an image of any size and depth becomes one of the source."""
-        return Decoding(self.crop, self.white)
+        return Decoding(self.crop, self.white, self.draft)
+
+    @property
+    def _num_workers(self) -> int:
+        if isinstance(self.workers, str):
+            return min(max(usable_cores(physical=False) - 1, 1), MOST_WORKERS)
+        return self.workers
 
     def load(
         self,
@@ -113,7 +136,7 @@ class ImageDecoder:
                 size, channels = self._common_format(parts, size, channels)
                 found = json.dumps([*size, channels]).encode()
                 kept.keep([np.frombuffer(found, np.uint8)], *form)
-        return ImageFormat(channels, *size, self.crop, self.white)
+        return ImageFormat(channels, *size, self.crop, self.white, self.draft)
 
     def _common_format(
         self, parts: Mapping[str, Part], size: Size | None, channels: int | None
@@ -146,7 +169,7 @@ class ImageDecoder:
     ) -> tuple[Images, list[Status]]:
         if in_memory:
             return load_decoded(part, images, image_format, kept)
-        stored = StoredImages(images, image_format, self.workers)
+        stored = StoredImages(images, image_format, self._num_workers, kept.cache)
         form = ("checks", part, *image_format, self.skip_unreadable)
         content = kept.read(*form)
         if content is not None and (known := unpacked(content, images)) is not None:

@@ -19,7 +19,14 @@ from torch import Tensor
 from kdsweep.common.pacing import with_lines
 from kdsweep.common.text import error_reason, escape_unprintable
 from kdsweep.data.images.formats import image_formats
-from kdsweep.data.images.pixels import Brightness, is_deep, is_grey, to_eight_bits, upright_size
+from kdsweep.data.images.pixels import (
+    Brightness,
+    is_deep,
+    is_grey,
+    shrink_jpeg,
+    to_eight_bits,
+    upright_size,
+)
 from kdsweep.data.types import DataError
 
 Item = TypeVar("Item")
@@ -55,8 +62,11 @@ class EncodedImages(Protocol):
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
 
-    def stamps(self) -> Stamps | None:
-        """Of the files; None if the images are in no files of their own."""
+    def stamps(self, *, anew: bool = False) -> Stamps | None:
+        """Of the files when they were first looked at, or, ``anew``, of now.
+
+        None if the images are in no files of their own. Raises OSError if a file is missing.
+        """
 
     def table_state(self) -> str | None:
         """Changes whenever the table that holds the images does; None if that is not known."""
@@ -77,6 +87,7 @@ class ImageFormat(NamedTuple):
     width: int
     crop: bool = False  # crop around the centre to these proportions, instead of stretching
     white: float | None = None  # the value that becomes 255 (``to_eight_bits``)
+    draft: bool = False  # JPEG files are decoded at a fraction of their size (``shrink_jpeg``)
 
 
 class Header(NamedTuple):
@@ -146,8 +157,9 @@ def decode_opened(file: Image.Image, image_format: ImageFormat) -> Decoded:
     """
     mode = "L" if image_format.channels == 1 else "RGB"
     grey = is_grey(file)  # first, as in read_header
+    full_size = shrink_jpeg(file, image_format[1:3]) if image_format.draft else None
     image, brightness = to_eight_bits(file, mode, image_format.white)
-    header = Header((image.height, image.width), grey)
+    header = Header(full_size or (image.height, image.width), grey)
     size = image_format.width, image_format.height
     if image.size != size:
         resize = ImageOps.fit if image_format.crop else Image.Image.resize

@@ -58,7 +58,7 @@ class TableImages:
         ]
         return [every[row] for row in self._rows]
 
-    def stamps(self) -> None:
+    def stamps(self, *, anew: bool = False) -> None:
         return None
 
     def table_state(self) -> str | None:

@@ -35,27 +35,27 @@ class KeptImages:
 
     def __init__(self, parts: Mapping[str, Part], cache: DiskCache | None) -> None:
         self._parts = parts
-        self._cache = cache if cache is not None and cache.limit > 0 else None
+        self.cache = cache if cache is not None and cache.limit > 0 else None
         self._stamps: dict[str, Stamps | None] = {}
         self._content: str | None = None
-        if self._cache is not None:
+        if self.cache is not None:
             with suppress(OSError):  # an image cannot be read, which is reported when it is decoded
                 self._stamps = read_stamps(parts)
-                self._content = _content(parts, self._cache, self._stamps)
+                self._content = _content(parts, self.cache, self._stamps)
 
     def read(self, *form: Any) -> Bytes | None:
         """What was kept in this form, read-only; None if nothing was."""
-        if self._cache is None or self._content is None:
+        if self.cache is None or self._content is None:
             return None
-        return self._cache.read(KIND, self._key(form))
+        return self.cache.read(KIND, self._key(form))
 
     def keep(self, content: Sequence[Bytes], *form: Any) -> None:
         """Keep these bytes, one after the other, unless a file has changed in the meantime."""
-        if self._cache is None or self._content is None or not self._is_unchanged():
+        if self.cache is None or self._content is None or not self._is_unchanged():
             return
         size, key = sum(map(len, content)), self._key(form)
-        self._cache.discard(KIND, key)  # one that could not be used
-        with self._cache.write(KIND, key, (size,), np.uint8, self._about()) as kept:
+        self.cache.discard(KIND, key)  # one that could not be used
+        with self.cache.write(KIND, key, (size,), np.uint8, self._about()) as kept:
             if kept is not None:
                 np.concatenate(content, out=kept)
 
@@ -65,7 +65,7 @@ class KeptImages:
 
     def _is_unchanged(self) -> bool:
         try:
-            now = read_stamps(self._parts)
+            now = read_stamps(self._parts, anew=True)
         except OSError:  # a file is gone
             return False
         return all(_is_equal(now[name], before) for name, before in self._stamps.items())

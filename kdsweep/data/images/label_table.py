@@ -12,7 +12,8 @@ from typing import NamedTuple
 from kdsweep.common.notices import warn_once
 from kdsweep.common.pacing import with_lines
 from kdsweep.data.images.content import Part
-from kdsweep.data.images.files import ImageFiles, folder_names
+from kdsweep.data.images.entries import folder_names
+from kdsweep.data.images.files import ImageFiles
 from kdsweep.data.images.formats import image_endings
 from kdsweep.data.images.layout import IMAGES, PARTS, part_named, tables_in
 

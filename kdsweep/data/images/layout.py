@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from kdsweep.common.notices import warn_once
-from kdsweep.data.images.files import folder_names, is_image, is_visible, visible_entries
+from kdsweep.data.images.entries import folder_names, is_image, is_visible, visible_entries
 
 # The names that folders and tables of a part have in published data sets, the usual one first.
 PARTS = {

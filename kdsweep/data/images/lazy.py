@@ -6,6 +6,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 import hashlib
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,16 +17,23 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
+from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.text import error_reason
 from kdsweep.data.images.encoded import (
     EncodedImages,
     ImageFormat,
+    Stamps,
     UnreadableImage,
     content_sha256,
     decode,
 )
+from kdsweep.data.images.file_digests import are_settled
+from kdsweep.data.images.formats import image_formats
+from kdsweep.data.images.kept import decoder
 from kdsweep.data.types import DataError
 
+READ = "readable"  # the kind of entries of the cache
+AHEAD = 2  # batches that each process has ready or is reading
 TIMEOUT = 600  # seconds after which a process that has not read its batch is killed
 # Raised by torch after a reader process has died: RuntimeError from its check every five seconds,
 # the others if it died while a batch was passed through its socket.
@@ -35,11 +43,19 @@ WORKER_DIED = (RuntimeError, OSError, EOFError)
 class StoredImages:
     """N images, as ``DiskImages``, that are decoded whenever a batch of them is read.
 
-    ``workers`` processes prefetch; 0 decodes in this one. The pixels are the same.
+    ``workers`` processes prefetch; 0 decodes in this one. The pixels are the same. ``cache`` keeps
+    that all of them could be decoded.
     """
 
-    def __init__(self, images: EncodedImages, image_format: ImageFormat, workers: int) -> None:
+    def __init__(
+        self,
+        images: EncodedImages,
+        image_format: ImageFormat,
+        workers: int,
+        cache: DiskCache | None = None,
+    ) -> None:
         self._images, self._format, self._workers = images, image_format, workers
+        self._cache = cache
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -58,7 +74,7 @@ class StoredImages:
         return pixels
 
     def subset(self, index: Tensor) -> "StoredImages":
-        return StoredImages(self._images.subset(index), self._format, self._workers)
+        return StoredImages(self._images.subset(index), self._format, self._workers, self._cache)
 
     def num_bytes(self) -> list[int]:
         return self._images.num_bytes()
@@ -73,24 +89,56 @@ class StoredImages:
     @cached_property
     def state(self) -> str:
         """Changes with the size or the mtime of any file; empty for images in a table."""
-        try:
-            files = self._images.stamps()
-        except OSError:  # one is missing, which is reported when it is decoded
-            files = None
+        files = self._stamps
         if files is None:
             return ""
         content = files.paths.tobytes() + np.ascontiguousarray(files.marks[:, :2]).tobytes()
         return hashlib.sha256(content).hexdigest()
 
-    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    @property
+    def was_read(self) -> bool:
+        key = self._key_of_read
+        return self._cache is not None and bool(key) and self._cache.read(READ, key) is not None
+
+    def note_read(self) -> None:
+        files, key = self._stamps, self._key_of_read
+        if self._cache is None or files is None:
+            return
+        if are_settled(files.marks, time.time_ns()).all():
+            with self._cache.write(READ, key, (1,), np.uint8, "images that were decoded") as kept:
+                if kept is not None:
+                    kept[:] = 1
+
+    @property
+    def _key_of_read(self) -> str:
+        """Changes with any file, the format and the decoder; empty for images in a table."""
+        if (files := self._stamps) is None:
+            return ""
+        how = repr((str(self._images.root), *self._format, *decoder()))
+        content = how.encode(errors="surrogateescape") + files.paths.tobytes()
+        return hashlib.sha256(content + files.marks.tobytes()).hexdigest()
+
+    @property
+    def _stamps(self) -> Stamps | None:
+        """Of the files; None for images in a table, and if a file is missing."""
+        try:
+            return self._images.stamps()
+        except OSError:  # which is reported when it is decoded
+            return None
+
+    def read(self, batches: Sequence[Tensor], *, pinned: bool = False) -> Iterator[Tensor]:
         """The pixels of each index (B,) in ``batches``, in order.
+
+        ``pinned``: a thread copies what the workers have read to pinned memory.
 
         Raises DataError if an image is unreadable, or a process that reads them has died.
         """
         if self._workers == 0:
             yield from (self[index] for index in batches)
             return
-        for pixels in _prefetch(_Batches(self, batches), min(self._workers, len(batches))):
+        image_formats()  # imports Pillow's plugins here, instead of in every process and epoch
+        workers = min(self._workers, len(batches))
+        for pixels in _prefetch(_Batches(self, batches), workers, pinned):
             if isinstance(pixels, str):
                 raise DataError(pixels)
             yield pixels
@@ -133,7 +181,7 @@ def _time_limit() -> Iterator[None]:
             signal.alarm(0)
 
 
-def _prefetch(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
+def _prefetch(batches: _Batches, workers: int, pinned: bool) -> Iterator[Tensor | str]:
     with warnings.catch_warnings(), _keep_sigchld_handler():
         # The user chose the number of workers; torch starts them by forking in spite of threads.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
@@ -142,6 +190,8 @@ def _prefetch(batches: _Batches, workers: int) -> Iterator[Tensor | str]:
             batches,
             batch_size=None,  # an item is a batch already
             num_workers=workers,
+            prefetch_factor=AHEAD,
+            pin_memory=pinned,
             generator=torch.Generator(),  # else each epoch would draw from the global one
         )
         try:

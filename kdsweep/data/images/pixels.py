@@ -60,6 +60,21 @@ def upright_size(file: Image.Image) -> tuple[int, int]:
     return (file.width, file.height) if is_turned else (file.height, file.width)
 
 
+def shrink_jpeg(file: Image.Image, least: tuple[int, int]) -> tuple[int, int]:
+    """Have an opened JPEG file decoded at the smallest size that covers ``least``, as (H, W).
+
+    That is 1/2, 1/4 or 1/8 of its size, by the inverse DCT of libjpeg, which then has as much less
+    to compute; no resampling to ``least`` enlarges the image. Of other files nothing changes.
+
+    Returns (H, W) of the whole image, upright.
+    """
+    size = upright_size(file)
+    if file.format == "JPEG":
+        height, width = least[::-1] if _orientation(file) in SIDEWAYS else least
+        file.draft(None, (width, height))
+    return size
+
+
 def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converted:
     """Decode an opened file to ``L`` or ``RGB``, upright; alpha is dropped.
 
@@ -86,7 +101,8 @@ def to_eight_bits(file: Image.Image, mode: str, white: float | None) -> Converte
         brightness = _brightness(brightest, white or own, own, cut)
     turn = TURNS.get(_orientation(file))
     upright = image if turn is None else image.transpose(turn)
-    return Converted(upright.convert(mode), brightness)
+    # An image that is in the mode would be copied.
+    return Converted(upright if upright.mode == mode else upright.convert(mode), brightness)
 
 
 def _own_white(file: Image.Image) -> int:

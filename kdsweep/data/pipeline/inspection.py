@@ -129,11 +129,15 @@ class DatasetInspector:
 
 
 def read_through(images: Images) -> None:
-    """Decode images that stay on disk. Raises DataError, before training, for a damaged one."""
-    if not isinstance(images, Tensor):
+    """Decode images that stay on disk, unless an earlier command has done so.
+
+    Raises DataError, before training, for a damaged one.
+    """
+    if not isinstance(images, Tensor) and not images.was_read:
         batches = in_order(images, BATCH)
         for _ in with_lines(batches, "decoding images once", total=len(images), each=BATCH):
             pass
+        images.note_read()
 
 
 def _part(dataset: Dataset, name: str, source: str) -> _Part | None:

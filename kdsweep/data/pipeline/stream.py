@@ -180,7 +180,7 @@ class Stream:
             for position in own:
                 yield images.index_select(0, position)  # twice as fast as images[position]
         else:
-            for pixels in images.read(own):
+            for pixels in images.read(own, pinned=self.device.type == "cuda"):
                 yield _moved(pixels, self.device)
 
 
@@ -197,8 +197,9 @@ def evaluation_batches(
     normalise = Normalize(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
     index = torch.arange(len(data.labels), device=device).split(batch_size)
+    pinned = torch.device(device).type == "cuda"
     for pixels, label, position in zip(
-        in_order(data.images, batch_size), labels, index, strict=True
+        in_order(data.images, batch_size, pinned=pinned), labels, index, strict=True
     ):
         yield Batch(normalise(_moved(pixels, torch.device(device))), label, position)
 
@@ -222,5 +223,5 @@ def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:
 def _moved(pixels: Tensor, device: torch.device) -> Tensor:
     """Pixels on a device. On CUDA from pinned memory, or the host would wait for earlier work."""
     if device.type == "cuda" and pixels.device.type == "cpu":
-        pixels = pixels.pin_memory()
+        pixels = pixels.pin_memory()  # which copies nothing if they are there already
     return pixels.to(device, non_blocking=True)

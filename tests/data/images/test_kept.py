@@ -11,9 +11,10 @@ from PIL import Image
 from kdsweep.common import pacing
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.data.image_folder import ImageFolder
-from kdsweep.data.images import content, decoded, encoded, kept
+from kdsweep.data.images import content, decoded, encoded, kept, lazy
 from kdsweep.data.images.lazy import StoredImages
-from kdsweep.data.types import SourceData
+from kdsweep.data.pipeline.inspection import read_through
+from kdsweep.data.types import DataError, SourceData
 
 ON_DISK = 1e-9  # GiB: nothing fits
 
@@ -254,3 +255,29 @@ def test_data_sets_too_large_to_be_hashed_are_kept_by_their_times(root, reads, m
     assert reads == []
     _change_unseen(root / "train" / "cat" / "1.png")
     assert_equal(load(root), load(root, gib=0))
+
+
+def test_images_on_disk_are_decoded_once_and_again_when_one_changes(root, monkeypatch):
+    decodes = []
+    decode = lazy.decode
+
+    def noted(images, row, image_format):
+        decodes.append(images.key(row))
+        return decode(images, row, image_format)
+
+    monkeypatch.setattr(lazy, "decode", noted)
+
+    def read_test(gib=1.0, **options):
+        decodes.clear()
+        read_through(load(root, gib, memory_gib=ON_DISK, workers=0, **options).test.images)
+        return len(decodes)
+
+    assert [read_test(), read_test()] == [6, 0]
+    assert read_test(image_size=[2, 2]) == 6  # another form
+    assert read_test(gib=0) == 6
+    os.utime(root / "test" / "cat" / "1.png", (1, 1))
+    assert [read_test(), read_test()] == [6, 0]
+    (root / "test" / "cat" / "1.png").write_bytes(b"no image")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"^dataset\.source must give readable images"):
+            read_test()

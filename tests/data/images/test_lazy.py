@@ -49,6 +49,21 @@ def test_workers_read_every_batch_in_order(tmp_path):
     assert got[:, 0, 0, 0].tolist() == list(range(8))
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_batches_for_a_gpu_are_pinned_by_a_thread(tmp_path, monkeypatch, pinned):
+    asked = []
+
+    class Loader(lazy.data.DataLoader):
+        def __init__(self, *args, pin_memory, **options):
+            asked.append(pin_memory)  # there may be no GPU here, whose driver pins memory
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(lazy.data, "DataLoader", Loader)
+    got = torch.cat(list(stored(tmp_path, ImageFiles).read(BATCHES, pinned=pinned)))
+    assert len(got) == 8
+    assert asked == [pinned]
+
+
 def test_too_little_shared_memory_is_one_message(tmp_path, monkeypatch):
     def full(tensor):
         raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
