@@ -57,21 +57,12 @@ def Timm(
         check_weights_fit(name, in_shape)
     source = timm.models.get_pretrained_cfg(name)
     classes = num_classes if head else 0
-    options: dict[str, Any] = {"num_classes": classes, "in_chans": in_shape[0]}
+    options: dict[str, Any] = {"num_classes": classes, "pretrained": pretrained}
     if source.fixed_input_size:  # positional embeddings
         options["img_size"] = in_shape[1:]
     if drop_path is not None:
         options["drop_path_rate"] = drop_path
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-    except OSError as error:
-        raise ValueError(not_downloaded_message(name, error)) from error
-    except TypeError as error:
-        if drop_path is None or "drop_path_rate" not in str(error):
-            raise
-        raise ValueError(lacks_depth_message(name, drop_path)) from error
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
+    model = _create(name, in_shape, options)
     if not head:
         return_embedding(model, lambda vector: vector, classifiers(source))
     check_forward(model, name, in_shape)
@@ -80,6 +71,22 @@ def Timm(
     move_class_to(__name__, model)
     if head and hasattr(model, "set_distilled_training"):
         model.register_forward_hook(logits_of_class_head)
+    return model
+
+
+def _create(name: str, in_shape: Shape, options: dict[str, Any]) -> nn.Module:
+    """timm's network with these options. Raises ValueError if it has none with them."""
+    timm = import_package("timm", "timm")
+    try:
+        model: nn.Module = timm.create_model(name, in_chans=in_shape[0], **options)
+    except OSError as error:
+        raise ValueError(not_downloaded_message(name, error)) from error
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise ValueError(lacks_depth_message(name, options["drop_path_rate"])) from error
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     return model
 
 
