@@ -41,11 +41,12 @@ def build_student_network(
     The random state of the caller changes: terms may draw after the network.
     """
     reseed_all("student", init_seed(config))
-    model = build_network(dataset, config.student.model, key)
-    if (path := config.student.checkpoint) is not None:
+    student = config.student
+    model = build_network(dataset, student.model, key, student.image_size)
+    if (path := student.checkpoint) is not None:
         load_checkpoint(model, path, key)
-    elif config.student.start is not None:
-        load_start(model, config.student, dataset.num_classes, key)
+    elif student.start is not None:
+        load_start(model, student, dataset.num_classes, key)
     objective = build_objective(config)
     prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})

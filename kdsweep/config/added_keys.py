@@ -1,4 +1,4 @@
-"""Keys of trainers and networks that were added later.
+"""Keys of data sets, trainers and networks that were added later.
 
 Where they have no effect they are left out of all that is hashed, so that earlier runs and searches
 are found.
@@ -7,7 +7,8 @@ are found.
 from collections.abc import Mapping
 from typing import Any
 
-from kdsweep.config.schema import TrainerConfig
+from kdsweep.common.teacher_views import SAME
+from kdsweep.config.schema import AugmentConfig, DatasetConfig, TrainerConfig
 
 LATER = ("train", "layer_decay", "decay_norms")  # without effect at their defaults
 
@@ -26,16 +27,56 @@ def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in trainer.items() if key not in left_out}
 
 
-def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A config as plain values, with every trainer in it as `without_added` has it.
+def without_added_data(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a data set for what is hashed, with those of its augmentation."""
+    default = DatasetConfig()
+    left_out = {
+        key for key in ("image_size", "interpolation") if dataset.get(key) == getattr(default, key)
+    }
+    if dataset.get("image_size") is None:
+        left_out.add("crop_pct")
+    found = {key: value for key, value in dataset.items() if key not in left_out}
+    if "augment" in found:
+        found["augment"] = without_added_augmentations(found["augment"])
+    return found
 
-    A network without weights to start from has neither `start` nor `start_match`.
+
+def without_added_augmentations(augment: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an augmentation for what is hashed: those of another one have no effect."""
+    default = AugmentConfig()
+    left_out = {
+        key
+        for key in ("random_resized_crop", "auto_augment", "color_jitter", "random_erasing")
+        if augment.get(key) == getattr(default, key)
+    }
+    if not augment.get("random_resized_crop"):
+        left_out |= {"scale", "ratio"}
+    if augment.get("auto_augment") != "randaugment":
+        left_out |= {"num_ops", "magnitude"}
+    if not augment.get("own"):
+        left_out.add("own")
+    return {key: value for key, value in augment.items() if key not in left_out}
+
+
+def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A config as plain values, with every trainer and data set in it as above.
+
+    A network without weights to start from has neither `start` nor `start_match`, one for images of
+    the data set's size no `image_size`, a teacher of these images no `view`.
     """
-    starts = ("start", "start_match") if values.get("start", "") is None else ()
+    left_out = set()
+    if values.get("start", "") is None:
+        left_out |= {"start", "start_match"}
+    if "start" in values and values.get("image_size") is None:
+        left_out.add("image_size")
+    if values.get("view") == SAME:
+        left_out.add("view")
 
     def below(key: Any, child: Any) -> Any:
         if not isinstance(child, Mapping):
             return child
+        if key == "dataset":
+            return without_added_data(child)
         return without_added(child) if key == "trainer" else without_added_below(child)
 
-    return {key: below(key, child) for key, child in values.items() if key not in starts}
+    return {key: below(key, child) for key, child in values.items() if key not in left_out}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kdsweep.common.disk_cache import DiskCache
-from kdsweep.common.validation import check_positive, check_whole, shown
+from kdsweep.common.validation import check_positive, check_whole, parse_image_size, shown
 from kdsweep.data.images import encoded
 from kdsweep.data.images.content import GIB, Part
 from kdsweep.data.images.decoded import Status, are_lasting, load_decoded, packed, unpacked
@@ -59,7 +59,7 @@ class ImageDecoder:
         if self.white is not None:
             check_positive("dataset.source.white", self.white)
         if self.image_size is not None:
-            _parse_size(self.image_size)
+            parse_image_size("dataset.source.image_size", self.image_size)
 
     @property
     def rules(self) -> Decoding:
@@ -102,7 +102,11 @@ class ImageDecoder:
         }
 
     def _image_format(self, parts: Mapping[str, Part], kept: KeptImages) -> ImageFormat:
-        size = None if self.image_size is None else _parse_size(self.image_size)
+        size = (
+            None
+            if self.image_size is None
+            else parse_image_size("dataset.source.image_size", self.image_size)
+        )
         channels = self.channels
         if size is None or channels is None:
             form = ("format", size, channels, self.skip_unreadable)
@@ -219,15 +223,3 @@ def _check_brightness(
             f"are almost black ({brightest.remedy}), got {shown(white)} with {len(deep)} such "
             f"images, the brightest value {brightest.value:g} of {brightest.white:g} in {name}"
         )
-
-
-def _parse_size(size: int | Sequence[int]) -> Size:
-    sides = [size, size] if isinstance(size, int) else size
-    whole = isinstance(sides, Sequence) and not isinstance(sides, str)
-    if not whole or len(sides) != 2 or not all(type(s) is int and s >= 1 for s in sides):
-        raise ValueError(
-            "dataset.source.image_size must be null, a number of pixels >= 1 or [H, W], "
-            f"got {shown(size)}"
-        )
-    height, width = sides
-    return height, width

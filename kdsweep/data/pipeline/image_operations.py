@@ -55,6 +55,10 @@ def solarize(images: Tensor, values: Tensor) -> Tensor:
     return images ^ 255 * (images >= per_image(values)).byte()  # torch.where takes thrice as long
 
 
+def invert(images: Tensor, values: Tensor) -> Tensor:
+    return 255 - images
+
+
 def brightness(images: Tensor, values: Tensor) -> Tensor:
     return blend(torch.zeros_like(images), images, values)
 
@@ -66,6 +70,17 @@ def color(images: Tensor, values: Tensor) -> Tensor:
 def contrast(images: Tensor, values: Tensor) -> Tensor:
     mean = (luminance(images).double().mean((1, 2, 3), True) + 0.5).byte()
     return blend(mean.expand_as(images), images, values)
+
+
+def hue(images: Tensor, values: Tensor) -> Tensor:
+    """By parts of the circle of colours, -0.5 to 0.5, in 1 / 255; grey images stay as they are.
+
+    The colours are those of Pillow's mode HSV, of 8 bits.
+    """
+    if images.shape[1] != 3:
+        return images
+    angle, saturation, value = _to_hsv(images)
+    return _from_hsv((angle + per_image((values * 255).int())).remainder(256), saturation, value)
 
 
 def sharpness(images: Tensor, values: Tensor) -> Tensor:
@@ -159,9 +174,51 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def blend(degenerate: Tensor, images: Tensor, values: Tensor) -> Tensor:
-    """From degenerate images (0) to the images (1), in Pillow's float32 and rounded down."""
+    """From degenerate images (0) to the images (1), or beyond: float32, as Pillow, rounded down."""
     start = degenerate.float()
-    return (start + per_image(values.float()) * (images.float() - start)).byte()
+    return (start + per_image(values.float()) * (images.float() - start)).clamp_(0, 255).byte()
+
+
+def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hue, saturation and value as Pillow rounds them: int (B, 1, H, W), 0 to 255 each."""
+    red, green, blue = images.split(1, dim=1)
+    largest, smallest = images.amax(1, True), images.amin(1, True)
+    spread = (largest.int() - smallest.int()).float()
+    divisor = spread.clamp(min=1)
+    saturation = spread / largest.clamp(min=1)
+    from_red, from_green, from_blue = (
+        (largest.int() - channel.int()).float() / divisor for channel in (red, green, blue)
+    )
+    sixths = torch.where(
+        red == largest,
+        from_blue - from_green,
+        torch.where(green == largest, 2 + from_red - from_blue, 4 + from_green - from_red),
+    )
+    angle = (sixths.double() / 6 + 1).remainder(1).float()
+    angle = torch.where(spread > 0, (angle.double() * 255).int(), 0)
+    return angle, (saturation.double() * 255).int(), largest.int()
+
+
+def _from_hsv(angle: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """The inverse of `_to_hsv` with Pillow's types and rounding: uint8 (B, 3, H, W)."""
+    sixths, full = angle.double() * 6 / 255, value.double()
+    sector = sixths.floor()
+    rest, part = (sixths - sector).float(), (saturation.double() / 255).float()
+    shares = part.double(), (part * rest).double(), part.double() * (1 - rest.double())
+    low, falling, rising = ((full * (1 - share) + 0.5).floor() for share in shares)
+    colours = (  # red, green and blue in each sixth of the circle
+        (full, rising, low),
+        (falling, full, low),
+        (low, full, rising),
+        (low, falling, full),
+        (rising, low, full),
+        (full, low, falling),
+    )
+    pixels, *others = (torch.cat(channels, 1).byte() for channels in colours)
+    sector = sector.remainder(6)
+    for number, other in enumerate(others, start=1):
+        pixels = torch.where(sector == number, other, pixels)
+    return pixels
 
 
 def affine(images: Tensor, *matrix: Tensor | float) -> Tensor:
