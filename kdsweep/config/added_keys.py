@@ -67,7 +67,7 @@ def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
     left_out = set()
     if values.get("start", "") is None:
         left_out |= {"start", "start_match"}
-    if "start" in values and values.get("image_size") is None:
+    if "model" in values and values.get("image_size") is None:  # of a network, not of a source
         left_out.add("image_size")
     if values.get("view") == SAME:
         left_out.add("view")
