@@ -68,8 +68,8 @@ def _policy(options: AugmentConfig) -> Policy | None:
     if options.auto_augment is None:
         return None
     check_option("dataset.augment.auto_augment", options.auto_augment, POLICIES)
-    known = dict(zip(POLICIES, (rand_augment, TrivialAugment(), AutoAugment()), strict=True))
-    return known[options.auto_augment]
+    policies: tuple[Policy, ...] = (rand_augment, TrivialAugment(), AutoAugment())
+    return policies[POLICIES.index(options.auto_augment)]
 
 
 def build_own_augmentations(options: AugmentConfig) -> dict[str, Augmentation]:

@@ -156,7 +156,10 @@ def _teacher(teacher: TeacherSpec) -> dict[str, Any]:
     if teacher.run is None:
         by_position = teacher.config.given_by == "start" and teacher.config.start_match != BY_NAME
         match = {"start_match": teacher.config.start_match} if by_position else {}
-        return {"name": name, "model": teacher.model, "weights": teacher.config.given, **match}
+        size = teacher.config.image_size
+        sized = {} if size is None else {"image_size": size}
+        given = {"model": teacher.model, "weights": teacher.config.given}
+        return {"name": name, **given, **match, **sized}
     return {"name": name, "fingerprint": teacher.run.fingerprint, "folder": str(teacher.run_dir)}
 
 

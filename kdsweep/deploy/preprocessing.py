@@ -4,7 +4,7 @@ Images are decoded, turned upright, resized and normalised by the functions that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -78,20 +78,16 @@ class Preprocessing:
     @classmethod
     def of(cls, dataset: Dataset, image_size: int | Sequence[int] | None = None) -> Self:
         """The preprocessing of a data set for a network for images of a size; null: the set's."""
-        channels, *shown = dataset.image_shape
-        sides = shown if image_size is None else parse_image_size("student.image_size", image_size)
-        *_, height, width = dataset.train.images.shape
-        decoded, (crop, white) = (height, width), dataset.decoding
-        return cls(
-            channels,
-            (sides[0], sides[1]),
-            tuple(dataset.mean),
-            tuple(dataset.std),
-            crop,
-            white,
-            decode_size=None if decoded == tuple(sides) else decoded,
-            view=dataset.view,
-        )
+        _, channels, height, width = dataset.train.images.shape
+        mean, std = tuple(dataset.mean), tuple(dataset.std)
+        rules = {**dataset.decoding._asdict(), "view": dataset.view}
+        return cls(channels, (height, width), mean, std, **rules).of_network(image_size)
+
+    def of_network(self, image_size: int | Sequence[int] | None) -> Self:
+        """The same images for another network, of a size; null: that of `pixels`."""
+        shown, decoded = self.pixel_shape[1:], self.decode_size or self.image_size
+        size = shown if image_size is None else parse_image_size("image_size", image_size)
+        return replace(self, image_size=size, decode_size=None if decoded == size else decoded)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:

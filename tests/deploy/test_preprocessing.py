@@ -106,6 +106,8 @@ def test_a_view_and_a_size_of_the_network(root: Path, shown: dict, size: object)
     given = preprocessing.resize(batch.images)
     assert given.shape[1:] == preprocessing.in_shape
     assert preprocessing.pixel_shape == dataset.image_shape
+    assert preprocessing.of_network(None) == Preprocessing.of(dataset)
+    assert preprocessing.of_network(14) == Preprocessing.of(dataset, 14)
     for file, expected in zip(files, given, strict=False):
         assert torch.equal(preprocessing(file), expected), file
 

@@ -7,7 +7,7 @@ Shapes: n images in total, R operations on an image.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class ColorJitter:
         """
         if strength is None:
             return None
-        listed = [strength] * 3 if is_finite_number(strength) else strength
+        listed: Any = [strength] * 3 if is_finite_number(strength) else strength
         is_list = isinstance(listed, Sequence) and not isinstance(listed, str)
         is_known = is_list and len(listed) in (3, 4) and all(map(is_finite_number, listed))
         is_known = is_known and min(listed) >= 0 and max([0.0, *listed[3:]]) <= 0.5

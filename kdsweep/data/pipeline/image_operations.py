@@ -187,14 +187,15 @@ def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     divisor = spread.clamp(min=1)
     saturation = spread / largest.clamp(min=1)
     from_red, from_green, from_blue = (
-        (largest.int() - channel.int()).float() / divisor for channel in (red, green, blue)
+        ((largest.int() - channel.int()).float() / divisor).double()
+        for channel in (red, green, blue)
     )
     sixths = torch.where(
         red == largest,
         from_blue - from_green,
         torch.where(green == largest, 2 + from_red - from_blue, 4 + from_green - from_red),
     )
-    angle = (sixths.double() / 6 + 1).remainder(1).float()
+    angle = (sixths.float().double() / 6 + 1).remainder(1).float()
     angle = torch.where(spread > 0, (angle.double() * 255).int(), 0)
     return angle, (saturation.double() * 255).int(), largest.int()
 

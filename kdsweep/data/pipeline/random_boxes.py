@@ -117,17 +117,17 @@ def _draw(
     """
     (height, width), (most_height, most_width) = image, within or image
 
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
+    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator, dtype=torch.float64)
 
-    area = height * width * uniform(*scale, n, TRIES)
-    proportions = uniform(math.log(ratio[0]), math.log(ratio[1]), n, TRIES).exp()
+    area = height * width * uniform(n, TRIES, low=scale[0], high=scale[1])
+    proportions = uniform(n, TRIES, low=math.log(ratio[0]), high=math.log(ratio[1])).exp()
     heights, widths = (area / proportions).sqrt().round(), (area * proportions).sqrt().round()
     fits = (heights > 0) & (heights <= most_height) & (widths > 0) & (widths <= most_width)
     first = fits.byte().argmax(1, keepdim=True)  # of several equal ones, the first
     box_height, box_width = (sides.gather(1, first).squeeze(1) for sides in (heights, widths))
-    top = (uniform(0, 1, n) * (height - box_height + 1)).floor()
-    left = (uniform(0, 1, n) * (width - box_width + 1)).floor()
+    top = (uniform(n) * (height - box_height + 1)).floor()
+    left = (uniform(n) * (width - box_width + 1)).floor()
     return torch.stack((top, left, box_height, box_width), 1).long(), fits.any(1)
 
 

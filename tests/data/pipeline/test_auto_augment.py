@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from photographs import SIZE, pictures
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
@@ -21,7 +22,6 @@ from kdsweep.data.pipeline.auto_augment import (
 )
 from kdsweep.data.pipeline.drawn_operations import operate
 
-SIZE = (40, 52)
 CLASSES = {
     v2.RandAugment: (NARROW, MAGNITUDES),
     v2.TrivialAugmentWide: (WIDE, MAGNITUDES),
@@ -33,16 +33,6 @@ POLICIES = {
     "trivialaugment": TrivialAugment(),
     "autoaugment": AutoAugment(),
 }
-
-
-def pictures(count, channels=3):
-    """Smooth images with noise, of other contrasts and brightnesses."""
-    generator = torch.Generator().manual_seed(0)
-    rows, columns = torch.meshgrid(*map(torch.arange, SIZE), indexing="ij")
-    phase = torch.rand(count, channels, 1, 1, generator=generator) * 6
-    waves = (rows / 7 + phase).sin() + (columns / 9 - phase).cos()
-    noise = torch.randint(-40, 40, (count, channels, *SIZE), generator=generator)
-    return (128 + 50 * waves + noise).clamp(0, 255).byte()
 
 
 def of_torchvision(image, name, magnitude):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_auto_augment import pictures
+from photographs import pictures
 from torchvision.transforms.v2 import functional as F
 
 from kdsweep.data.pipeline.color_jitter import HUE, JITTER_OPERATIONS, ColorJitter
@@ -31,7 +31,7 @@ def test_a_batch_equals_torchvision_with_the_same_draws(channels):
 
 def test_hue_of_every_colour():
     levels = torch.arange(0, 256, 15)
-    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 54, 91).byte()
+    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 54, 108).byte()
     for factor in (-0.5, -0.301, -0.1, 0.0, 0.07, 0.25, 0.5):
         expected = F.pil_to_tensor(F.adjust_hue(F.to_pil_image(colours[0]), factor))
         made = JITTER_OPERATIONS[HUE](colours, torch.tensor([factor], dtype=torch.float64))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_auto_augment import pictures
+from photographs import pictures
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
