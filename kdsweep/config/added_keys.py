@@ -10,6 +10,7 @@ from typing import Any
 from kdsweep.common.teacher_views import SAME
 from kdsweep.config.schema import AugmentConfig, DatasetConfig, TrainerConfig
 
+OF_DATA = "${dataset.interpolation}"  # in a config before it is resolved
 LATER = ("train", "layer_decay", "decay_norms")  # without effect at their defaults
 
 
@@ -36,9 +37,19 @@ def without_added_data(dataset: Mapping[str, Any]) -> dict[str, Any]:
     if dataset.get("image_size") is None:
         left_out.add("crop_pct")
     found = {key: value for key, value in dataset.items() if key not in left_out}
+    if "source" in found:
+        found["source"] = without_added_of_source(found["source"])
     if "augment" in found:
         found["augment"] = without_added_augmentations(found["augment"])
     return found
+
+
+def without_added_of_source(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a source of kdsweep's for what is hashed; of the user's all count."""
+    is_own = not str(source.get("_target_")).startswith("kdsweep.")
+    is_left_out = source.get("interpolation") in (OF_DATA, DatasetConfig().interpolation)
+    left_out = {"interpolation"} if is_left_out and not is_own else set()
+    return {key: value for key, value in source.items() if key not in left_out}
 
 
 def without_added_augmentations(augment: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,9 @@ from kdsweep.data.images.encoded import ImageFormat, decode_opened
 from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import INTERPOLATIONS
 from kdsweep.deploy.images import ImageLike, opened
 from kdsweep.models.components.input_size import resized_input
-
-INTERPOLATION = "bilinear"  # Pillow's, which averages over all pixels when it makes images smaller
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Preprocessing:
         crop: images of other proportions are cropped around their centre, not stretched.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
-        interpolation: always `bilinear`.
+        interpolation: bilinear or bicubic, of Pillow, over all pixels of a larger image.
         antialias: always true.
         decode_size: (H, W) that images are decoded to; None: ``image_size``.
         view: the part of the decoded image that is kept; None: all of it. What it gives is resized
@@ -53,7 +52,7 @@ class Preprocessing:
     std: tuple[float, ...]
     crop: bool = False
     white: float | None = None
-    interpolation: str = INTERPOLATION
+    interpolation: str = "bilinear"
     antialias: bool = True
     decode_size: tuple[int, int] | None = None
     view: CentralView | None = None
@@ -70,7 +69,7 @@ class Preprocessing:
         require(isinstance(self.crop, bool), "preprocessing.crop", "true or false", self.crop)
         if self.white is not None:
             check_positive("preprocessing.white", self.white)
-        check_option("preprocessing.interpolation", self.interpolation, (INTERPOLATION,))
+        check_option("preprocessing.interpolation", self.interpolation, INTERPOLATIONS)
         require(self.antialias is True, "preprocessing.antialias", "true", self.antialias)
         is_size = self.decode_size is None or _is_size(self.decode_size)
         require(is_size, "preprocessing.decode_size", "null or [H, W]", self.decode_size)
@@ -144,7 +143,8 @@ class Preprocessing:
     @cached_property
     def _format(self) -> ImageFormat:
         decoded = self.decode_size or self.image_size
-        return ImageFormat(self.channels, *decoded, self.crop, self.white)
+        rules = {"crop": self.crop, "white": self.white, "interpolation": self.interpolation}
+        return ImageFormat(self.channels, *decoded, **rules)
 
     @cached_property
     def _normalize(self) -> Normalize:

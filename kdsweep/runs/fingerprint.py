@@ -44,8 +44,8 @@ def fingerprint(
     keys = ("loss", "optimizer", "schedule", "hard", "hard_weight", "seed")
     values = to_values(config)
     identity: dict[str, Any] = {key: values[key] for key in keys}
-    source = {k: v for k, v in config.dataset.source.items() if k not in READING}
     data = without_added_data(values["dataset"])
+    source = {k: v for k, v in data["source"].items() if k not in READING}
     augment = augment_identity(data["augment"])
     identity["dataset"] = {**data, "source": source, "root": None, "augment": augment}
     identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}

@@ -70,6 +70,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"image_size": 64},
         {"image_size": [40, 24], "channels": 1, "crop": True},
         {"image_size": 24, "memory_gib": 1e-9, "workers": 0},
+        {"image_size": 24, "crop": True, "interpolation": "bicubic"},
     ],
 )
 def test_it_prepares_files_as_evaluation_in_training_does(root: Path, options: dict) -> None:

@@ -70,6 +70,10 @@ def mark(compose: Compose):
             ["dataset=image_folder", "~dataset.source.csv", "~dataset.source.nested"],  # as before
         ),
         (
+            ["dataset=image_folder"],
+            ["dataset=image_folder", "~dataset.source.interpolation"],  # as before
+        ),
+        (
             ["dataset=huggingface", "dataset.source.path=owner/name"],
             ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
         ),

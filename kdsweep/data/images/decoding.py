@@ -11,7 +11,13 @@ import numpy as np
 import torch
 
 from kdsweep.common.disk_cache import DiskCache
-from kdsweep.common.validation import check_positive, check_whole, parse_image_size, shown
+from kdsweep.common.validation import (
+    check_option,
+    check_positive,
+    check_whole,
+    parse_image_size,
+    shown,
+)
 from kdsweep.data.images import encoded
 from kdsweep.data.images.content import GIB, Part
 from kdsweep.data.images.decoded import Status, are_lasting, load_decoded, packed, unpacked
@@ -19,7 +25,7 @@ from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, Unread
 from kdsweep.data.images.kept import KeptImages
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
-from kdsweep.data.types import Decoding, Images, LabelledImages
+from kdsweep.data.types import INTERPOLATIONS, Decoding, Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +46,7 @@ class ImageDecoder:
             For images that stay on disk this costs one pass of decoding them all.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
+        interpolation: of images that are resized, bilinear or bicubic.
     """
 
     image_size: int | Sequence[int] | None = None
@@ -49,6 +56,7 @@ class ImageDecoder:
     workers: int = 2
     skip_unreadable: bool = False
     white: float | None = None
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         check_positive("dataset.source.memory_gib", self.memory_gib)
@@ -58,13 +66,14 @@ class ImageDecoder:
             raise ValueError(f"dataset.source.channels must be 1, 3 or null, got {got}")
         if self.white is not None:
             check_positive("dataset.source.white", self.white)
+        check_option("dataset.source.interpolation", self.interpolation, INTERPOLATIONS)
         if self.image_size is not None:
             parse_image_size("dataset.source.image_size", self.image_size)
 
     @property
     def rules(self) -> Decoding:
         """How an image of any size and depth becomes one of the source."""
-        return Decoding(self.crop, self.white)
+        return Decoding(self.crop, self.white, interpolation=self.interpolation)
 
     def load(
         self,
@@ -117,7 +126,7 @@ class ImageDecoder:
                 size, channels = self._common_format(parts, size, channels)
                 found = json.dumps([*size, channels]).encode()
                 kept.keep([np.frombuffer(found, np.uint8)], *form)
-        return ImageFormat(channels, *size, self.crop, self.white)
+        return ImageFormat(channels, *size, self.crop, self.white, interpolation=self.interpolation)
 
     def _common_format(
         self, parts: Mapping[str, Part], size: Size | None, channels: int | None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from kdsweep.common.validation import check_option, check_share
-from kdsweep.data.pipeline.resampling import INTERPOLATIONS, Size, resized
+from kdsweep.data.pipeline.resampling import Size, resized
+from kdsweep.data.types import INTERPOLATIONS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from torch import Tensor
 
 Size = tuple[int, int]  # (H, W)
 
-INTERPOLATIONS = ("bilinear", "bicubic")
-
 
 def resized(images: Tensor, size: Size, interpolation: str) -> Tensor:
     """uint8 images (..., channels, H, W) -> the same of another (H, W)."""

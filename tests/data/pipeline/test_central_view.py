@@ -36,17 +36,20 @@ def test_images_that_are_not_square():
     assert torch.equal(made, expected)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("photograph", "decoded"), [((300, 300), (64, 64)), ((300, 400), (64, 85))]
 )
-def test_decoded_photograph_equals_timm(photograph, decoded):
+def test_decoded_photograph_equals_timm(photograph, decoded, interpolation):
     """Decoding with the shorter side of size / crop_pct, then the view."""
     create = pytest.importorskip("timm.data").create_transform
     image = Image.fromarray(pictures(*photograph)[0].permute(1, 2, 0).numpy())
-    options = {"interpolation": "bilinear", "crop_pct": 0.875, "mean": (0,) * 3, "std": (1,) * 3}
+    options = {"interpolation": interpolation, "crop_pct": 0.875, "mean": (0,) * 3, "std": (1,) * 3}
     expected = create((3, 56, 56), **options)(image) * 255
-    pixels = decode_opened(image, ImageFormat(3, *decoded, crop=True)).pixels
-    made = CentralView((56, 56), 0.875)(torch.from_numpy(np.array(pixels))[None])[0]
+    pixels = decode_opened(
+        image, ImageFormat(3, *decoded, crop=True, interpolation=interpolation)
+    ).pixels
+    made = CentralView((56, 56), 0.875, interpolation)(torch.from_numpy(np.array(pixels))[None])[0]
     # 300 x 400 is cropped by less than a pixel to have the proportions of 64 x 85.
     torch.testing.assert_close(
         made.float(), expected, rtol=0, atol=1e-3 if len({*decoded}) == 1 else 2
