@@ -13,7 +13,6 @@ from torch import Tensor
 
 from kdsweep.common.disk_cache import DiskCache
 
-
 INTERPOLATIONS = ("bilinear", "bicubic")  # of images that are resized, with antialiasing
 
 
