@@ -154,7 +154,9 @@ def parse_image_size(key: str, value: Any) -> tuple[int, int]:
     sides = [value, value] if is_integer(value) else value
     is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
     is_size = is_pair and all(is_integer(side) and side >= 1 for side in sides)
-    require(is_size, key, "null, a number of pixels >= 1 or [H, W]", value)
+    if not is_size:
+        allowed = "null, a number of pixels >= 1 or [H, W]"
+        raise ValueError(f"{key} must be {allowed}, got {shown(value)}")
     height, width = sides
     return height, width
 

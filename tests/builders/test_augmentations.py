@@ -28,7 +28,7 @@ def test_photographs_are_one_word(compose: Compose) -> None:
     found = views(compose, *words)
     assert found == TrainingViews(
         view=VIEW,
-        crop=RandomResizedCrop((24, 24)),
+        crop=RandomResizedCrop((24, 24), [0.08, 1.0], [3 / 4, 4 / 3]),
         policy=TrivialAugment(),
         erasing=RandomErasing(0.1),
     )
@@ -40,7 +40,7 @@ def test_a_key_overrides_the_word(compose: Compose) -> None:
     words = ["dataset/augment=photographs", "dataset.augment.auto_augment=null"]
     found = views(compose, *words, "dataset.augment.scale=[0.5,1]", "dataset.interpolation=bicubic")
     assert found.policy is None
-    assert found.crop == RandomResizedCrop((24, 24), scale=[0.5, 1], interpolation="bicubic")
+    assert found.crop == RandomResizedCrop((24, 24), [0.5, 1], [3 / 4, 4 / 3], "bicubic")
 
 
 @pytest.mark.parametrize(
