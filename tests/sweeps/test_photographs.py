@@ -57,6 +57,15 @@ def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[
     assert len(together) == 2
 
 
+def test_a_run_without_a_teacher_may_join_those_whose_teacher_sees_another_view(
+    command: Command,
+) -> None:
+    words = [*WORDS[:-1], "teacher.view=centre", "dataset.augment.mixup=0.2", "loss=ce,kl"]
+    together, alone = both(command, *words)
+    assert together == alone
+    assert len(together) == 2
+
+
 def test_workers_and_memory_give_the_same_bits(command: Command) -> None:
     in_memory = digests(command(*WORDS))
     for workers in (0, 2):
