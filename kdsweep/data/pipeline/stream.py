@@ -187,10 +187,10 @@ class Stream:
         return params.batches(self.batch_size, self.device)
 
     def _view_params(self, epoch: int, rows: Sequence[slice]) -> Iterable[ViewParams]:
-        """The parameters of the views of the rows of each batch."""
-        count = self.images_per_epoch
-        places = torch.arange(count).split(self.batch_size)
+        """The parameters of the views of the rows of each batch, the same for any batch size."""
+        places = torch.arange(self.images_per_epoch).split(self.batch_size)
         parts = [batch[part] for batch, part in zip(places, rows, strict=True)]
+        count = len(self.data.labels)
         return self.views.draw(count, self._stored, parts, self.device, self.seed, epoch)
 
     @property

@@ -58,6 +58,16 @@ def test_each_image_follows_from_seed_epoch_and_position():
         assert (joined(other) != replayed).flatten(1).any(1).all()
 
 
+def test_views_do_not_depend_on_the_batch_size():
+    """Of 50 images batches of 7 leave one out, which BatchNorm could not process."""
+    seen = {}
+    for batch_size in (7, 8):
+        for batch in stream(batch_size=batch_size).epoch(1):
+            for position, image in zip(batch.index.tolist(), batch.images, strict=True):
+                assert torch.equal(seen.setdefault(position, image), image)
+    assert len(seen) == 50
+
+
 def test_size_is_that_of_training():
     assert joined(stream().pixels(0)).shape == (50, 3, *SIZE)
     assert joined(stream(TrainingViews(view=CENTRE)).pixels(0)).shape == (50, 3, *SIZE)
