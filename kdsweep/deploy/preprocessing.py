@@ -143,8 +143,8 @@ class Preprocessing:
     @cached_property
     def _format(self) -> ImageFormat:
         decoded = self.decode_size or self.image_size
-        rules = {"crop": self.crop, "white": self.white, "interpolation": self.interpolation}
-        return ImageFormat(self.channels, *decoded, **rules)
+        rules = self.crop, self.white
+        return ImageFormat(self.channels, *decoded, *rules, interpolation=self.interpolation)
 
     @cached_property
     def _normalize(self) -> Normalize:
