@@ -82,6 +82,7 @@ ELSEWHERE = {
     "hydra/help": "test_cli.py",
     "teacher/recipe": "the teachers and experiments that name it",
     "recipe": "sweep/test_finetuning.py",
+    "dataset/augment": "sweeps/test_photographs.py",
     "stages": "test_stages.py",
     **dict.fromkeys(("experiment", "experiment/base", "experiment/pair"), "test_experiments.py"),
 }

@@ -4,21 +4,22 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from kdsweep.builders.augmentations import (
+    build_augmentation,
+    build_own_augmentations,
+    build_views,
+)
 from kdsweep.builders.instantiate import instantiate_node, naming_key, refusal_of, with_key
 from kdsweep.common.disk_cache import DiskCache
+from kdsweep.common.teacher_views import SAME
 from kdsweep.common.types import Batch
 from kdsweep.common.validation import as_typed, shown
 from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import RunConfig
-from kdsweep.config.schema import AugmentConfig, DatasetConfig
-from kdsweep.config.targets import target_fault
-from kdsweep.data.pipeline.augment import Augment
-from kdsweep.data.pipeline.mixup import BatchMixer
-from kdsweep.data.pipeline.source_checks import require_same_kind
+from kdsweep.config.schema import DatasetConfig
 from kdsweep.data.pipeline.split import Dataset, SplitOptions, load_dataset
 from kdsweep.data.pipeline.stream import Stream, all_rows, evaluation_batches
-from kdsweep.data.pipeline.strong_view import StrongView
-from kdsweep.data.types import Augmentation, LabelledImages, Source, UsesCache, in_order
+from kdsweep.data.types import LabelledImages, Source, UsesCache
 from kdsweep.errors import CollectedErrors, UserError
 from kdsweep.training.evaluation import Split
 from kdsweep.training.memory import is_out_of_memory
@@ -53,39 +54,10 @@ def refuse_options(dataset: DatasetConfig) -> None:
     with errors.of():
         build_augmentation(dataset.augment)
     with errors.of():
+        build_views(dataset)
+    with errors.of():
         build_own_augmentations(dataset.augment)
     errors.raise_if_any()
-
-
-def build_augmentation(options: AugmentConfig) -> tuple[Augment, BatchMixer, StrongView]:
-    """What is done to each image, to each batch, and to each image's second view, if any.
-
-    Raises UserError for options out of range.
-    """
-    with naming_key("dataset.augment"):
-        augment = Augment(
-            crop_padding=options.crop_padding,
-            padding_mode=options.padding_mode,
-            flip=options.flip,
-        )
-        mix = BatchMixer(mixup=options.mixup, cutmix=options.cutmix)
-        return augment, mix, StrongView(augment, options.strong_view)
-
-
-def build_own_augmentations(options: AugmentConfig) -> dict[str, Augmentation]:
-    """The augmentations of the user's, by name. Raises UserError for options they do not take."""
-    found = {}
-    for name, node in options.own.items():
-        key = f"dataset.augment.own.{name}"
-        if (fault := target_fault(node, key)) is not None:
-            raise UserError(fault)
-        found[name] = instantiate_node(node, key)
-        if not callable(found[name]):
-            raise UserError(
-                f"{key}._target_ must be an augmentation, which is called with images and a"
-                f" generator, got {as_typed(node['_target_'])}"
-            )
-    return found
 
 
 def build_dataset(dataset: DatasetConfig, device: str, source: Source | None = None) -> Dataset:
@@ -116,6 +88,8 @@ def build_stream(
     dataset: Dataset,
     device: str,
     rows: Callable[[int], slice] = all_rows,
+    *,
+    teacher_view: str = SAME,
 ) -> Stream:
     """The cohort's stream of training batches, with the pixels of some rows of each."""
     augment, mix, strong = build_augmentation(config.dataset.augment)
@@ -127,24 +101,14 @@ def build_stream(
             augment=augment,
             mix=mix,
             strong=strong,
+            views=build_views(config.dataset, dataset.view, dataset.image_shape[1:]),
+            teacher_view=teacher_view,
             own=build_own_augmentations(config.dataset.augment),
             mean=dataset.mean,
             std=dataset.std,
             device=device,
             rows=rows,
         )
-
-
-def refuse_own_augmentations(stream: Stream, options: AugmentConfig) -> None:
-    """Raise UserError for an augmentation of the user's that fails on two images of a stream."""
-    if not stream.own:
-        return
-    index = torch.arange(min(2, len(stream.data.labels)), device=stream.data.labels.device)
-    images = next(in_order(stream.data.subset(index).images, len(index)))
-    for name, augmentation in stream.own.items():
-        with naming_key(f"dataset.augment.own.{name}", options.own[name]):
-            found: object = augmentation(images.clone(), torch.Generator().manual_seed(0))
-            require_same_kind(images, found)
 
 
 def build_splits(config: RunConfig, dataset: Dataset, device: str) -> dict[str, Split]:
@@ -169,7 +133,12 @@ def _split(
 
     def batches() -> Iterator[Batch]:
         return evaluation_batches(
-            part, batch_size=size, mean=dataset.mean, std=dataset.std, device=device
+            part,
+            batch_size=size,
+            mean=dataset.mean,
+            std=dataset.std,
+            view=dataset.view,
+            device=device,
         )
 
     return Split(name, batches, part.labels.to(device))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from kdsweep.builders.targets import error_and_place, find_target, import_target
 from kdsweep.common.notices import note_once
 from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Output
-from kdsweep.common.validation import as_typed
+from kdsweep.common.validation import as_typed, parse_image_size
 from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import ResolvedTeacher
 from kdsweep.config.schema import BY_NAME, BY_POSITION, DROP_PATH, StudentConfig
@@ -26,6 +26,7 @@ from kdsweep.models.components.embedding_output import dropped_tensors, gives_lo
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.head import head_tensors
 from kdsweep.models.components.input_normalization import adapt_input, size_difference
+from kdsweep.models.components.input_size import resize_input
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.models.components.stochastic_depth import lacks_depth_message
@@ -33,20 +34,33 @@ from kdsweep.models.components.text_head import arrange_classes
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
+ImageSize: TypeAlias = int | Sequence[int] | None  # of `image_size`
+
 LARGE: Shape = (3, 224, 224)  # images that any network should take
 NEW_HEAD = "; recipe=finetune and recipe=linear_probe train a head for these classes"
 LIBRARIES = ("timm", "torchvision")  # names of configs for all networks of a library
 
 
-def build_network(dataset: Dataset, node: dict[str, Any], key: str) -> nn.Module:
-    """A model for the images of a data set with its normalisation."""
-    model = build_model(node, f"{key}.model", dataset.image_shape, dataset.num_classes)
+def build_network(
+    dataset: Dataset, node: dict[str, Any], key: str, image_size: ImageSize = None
+) -> nn.Module:
+    """A model for the images of a data set with its normalisation, which it resizes to a size."""
+    shape = input_shape(dataset, image_size, key)
+    model = build_model(node, f"{key}.model", shape, dataset.num_classes)
+    resize_input(model, None if image_size is None else shape[1:])
     adapt_input(model, dataset.mean, dataset.std)
     with naming_key(f"{key}.model", ("texts",)):
         arrange_classes(model, dataset.class_names)
     if (difference := size_difference(model, dataset.image_shape)) is not None:
         note_once(f"{key}: {difference}")
     return model
+
+
+def input_shape(dataset: Dataset, image_size: ImageSize, key: str) -> Shape:
+    """(channels, H, W) of the images of a network; null is the size of those of the data set."""
+    if image_size is None:
+        return dataset.image_shape
+    return (dataset.image_shape[0], *parse_image_size(f"{key}.image_size", image_size))
 
 
 def build_model(
@@ -139,14 +153,15 @@ def build_teacher_network(
     features: Sequence[str] = (),
     key: str = "teacher",
     loss: Mapping[str, Any] | None = None,
+    image_size: ImageSize = None,
 ) -> FeatureExtractor:
     """A teacher's network with its initial weights, and an extractor of its features.
 
-    ``loss``: the terms that require these, for messages.
+    ``loss``: the terms that require these, for messages. ``image_size``: of its images.
     """
     with torch.random.fork_rng():
         reseed_all("student", seed)
-        model = build_network(dataset, node, key)
+        model = build_network(dataset, node, key, image_size)
     return extract_features(model, features, key, dataset, loss)
 
 

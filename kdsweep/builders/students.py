@@ -44,13 +44,14 @@ def build_student_network(
     The random state of the caller changes: terms may draw after the network.
     """
     reseed_all("student", init_seed(config))
-    model = build_network(dataset, config.student.model, key)
+    student = config.student
+    model = build_network(dataset, student.model, key, student.image_size)
     if not gives_logits(model):
         raise UserError(f"{key}.model.head must be true for a network that is trained, got false")
-    if (path := config.student.checkpoint) is not None:
+    if (path := student.checkpoint) is not None:
         load_checkpoint(model, path, key)
-    elif config.student.start is not None:
-        load_start(model, config.student, dataset.num_classes, key)
+    elif student.start is not None:
+        load_start(model, student, dataset.num_classes, key)
     objective = build_objective(config)
     prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})

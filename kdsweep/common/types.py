@@ -3,6 +3,7 @@
 Shapes: B images in a batch, C classes.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -39,3 +40,20 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]
     mixed: MixedLabels | None = None
     strong: Tensor | None = None  # a second view of the same images, strongly augmented
+    teacher: Tensor | None = None  # the view of the teacher, where it is not `images`
+
+    @property
+    def views(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """All views of the images, in the order of `with_views`."""
+        return self.images, self.strong, self.teacher
+
+    def with_views(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with every view changed, one after the other."""
+        images, *others = (None if view is None else change(view) for view in self.views)
+        assert images is not None, "it is always there"
+        strong, teacher = others
+        return self._replace(images=images, strong=strong, teacher=teacher)
+
+    def as_seen_by_teacher(self) -> "Batch":
+        """The batch with the teacher's view as its images."""
+        return self if self.teacher is None else self._replace(images=self.teacher, teacher=None)

@@ -149,6 +149,18 @@ def check_count(key: str, value: object) -> None:
     require_integer(valid, key, "a whole number >= 1 or null", value)
 
 
+def parse_image_size(key: str, value: Any) -> tuple[int, int]:
+    """(H, W) of a side in pixels, or of [H, W]."""
+    sides = [value, value] if is_integer(value) else value
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    is_size = is_pair and all(is_integer(side) and side >= 1 for side in sides)
+    if not is_size:
+        allowed = "null, a number of pixels >= 1 or [H, W]"
+        raise ValueError(f"{key} must be {allowed}, got {shown(value)}")
+    height, width = sides
+    return height, width
+
+
 def per_channel(key: str, values: object, channels: int) -> tuple[float, ...]:
     """One finite number per channel."""
     listed = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else []

@@ -1,4 +1,4 @@
-"""Keys of trainers and networks that were added later.
+"""Keys of data sets, trainers and networks that were added later.
 
 Where they have no effect they are left out of all that is hashed, so that earlier runs and searches
 are found.
@@ -7,8 +7,10 @@ are found.
 from collections.abc import Mapping
 from typing import Any
 
-from kdsweep.config.schema import DROP_PATH, TrainerConfig
+from kdsweep.common.teacher_views import SAME
+from kdsweep.config.schema import DROP_PATH, AugmentConfig, DatasetConfig, TrainerConfig
 
+OF_DATA = "${dataset.interpolation}"  # in a config before it is resolved
 # Without effect at their defaults.
 LATER = ("train", "layer_decay", "decay_norms", "accumulate", "ema", "ema_warmup", "compile")
 
@@ -27,19 +29,69 @@ def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in trainer.items() if key not in left_out}
 
 
-def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A config as plain values, with every trainer in it as `without_added` has it.
+def without_added_data(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a data set for what is hashed, with those of its augmentation."""
+    default = DatasetConfig()
+    left_out = {
+        key for key in ("image_size", "interpolation") if dataset.get(key) == getattr(default, key)
+    }
+    if dataset.get("image_size") is None:
+        left_out.add("crop_pct")
+    found = {key: value for key, value in dataset.items() if key not in left_out}
+    if "source" in found:
+        found["source"] = without_added_of_source(found["source"])
+    if "augment" in found:
+        found["augment"] = without_added_augmentations(found["augment"])
+    return found
 
-    A network without weights to start from has neither `start` nor `start_match`, one whose
-    stochastic depth is not set no `drop_path`.
+
+def without_added_of_source(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a source of kdsweep's for what is hashed; of the user's all count."""
+    is_own = not str(source.get("_target_")).startswith("kdsweep.")
+    is_left_out = source.get("interpolation") in (OF_DATA, DatasetConfig().interpolation)
+    left_out = {"interpolation"} if is_left_out and not is_own else set()
+    return {key: value for key, value in source.items() if key not in left_out}
+
+
+def without_added_augmentations(augment: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an augmentation for what is hashed: those of another one have no effect."""
+    default = AugmentConfig()
+    left_out = {
+        key
+        for key in ("random_resized_crop", "auto_augment", "color_jitter", "random_erasing")
+        if augment.get(key) == getattr(default, key)
+    }
+    if not augment.get("random_resized_crop"):
+        left_out |= {"scale", "ratio"}
+    if augment.get("auto_augment") != "randaugment":
+        left_out |= {"num_ops", "magnitude"}
+    if not augment.get("own"):
+        left_out.add("own")
+    return {key: value for key, value in augment.items() if key not in left_out}
+
+
+def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A config as plain values, with every trainer and data set in it as above.
+
+    A network without weights to start from has neither `start` nor `start_match`, one for images of
+    the data set's size no `image_size`, one whose stochastic depth is not set no
+    `drop_path`, a teacher of these images no `view`.
     """
-    idle = {"start", "start_match"} if values.get("start", "") is None else set()
+    left_out = set()
+    if values.get("start", "") is None:
+        left_out |= {"start", "start_match"}
     if values.get(DROP_PATH, "") is None:
-        idle.add(DROP_PATH)
+        left_out.add(DROP_PATH)
+    if "model" in values and values.get("image_size") is None:  # of a network, not of a source
+        left_out.add("image_size")
+    if values.get("view") == SAME:
+        left_out.add("view")
 
     def below(key: Any, child: Any) -> Any:
         if not isinstance(child, Mapping):
             return child
+        if key == "dataset":
+            return without_added_data(child)
         return without_added(child) if key == "trainer" else without_added_below(child)
 
-    return {key: below(key, child) for key, child in values.items() if key not in idle}
+    return {key: below(key, child) for key, child in values.items() if key not in left_out}

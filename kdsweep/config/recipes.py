@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from kdsweep.common.teacher_views import SAME
 from kdsweep.config.run_config import ResolvedPeer, RunConfig
 from kdsweep.config.schema import BY_NAME, StudentConfig
 
@@ -18,6 +19,8 @@ NO_TEACHER: dict[str, Any] = {
     "memory_format": "auto",
     "logits": LOGITS,
     "fold_batchnorm": False,
+    "view": SAME,
+    "image_size": None,
     "teacher": None,
     "members": {},
     "peers": {},
@@ -36,8 +39,8 @@ def single_teachers(config: RunConfig) -> dict[str, RunConfig]:
     """A config with one teacher for every frozen teacher of a run, by the teacher's key.
 
     The key is `teacher`, or `teacher.members.NAME` for the members of an ensemble, in their order.
-    An online teacher is not frozen: there is none then. Members have the ensemble's `logits` and
-    `fold_batchnorm` unless they set their own.
+    An online teacher is not frozen: there is none then. Members have the ensemble's `logits`,
+    `fold_batchnorm` and `image_size` unless they set their own.
     """
     teacher = config.teacher
     if teacher.online:
@@ -47,6 +50,7 @@ def single_teachers(config: RunConfig) -> dict[str, RunConfig]:
             member,
             logits=teacher.logits if member.logits == LOGITS else member.logits,
             fold_batchnorm=member.fold_batchnorm or teacher.fold_batchnorm,
+            image_size=teacher.image_size if member.image_size is None else member.image_size,
         )
         for name, member in teacher.members.items()
     }
@@ -76,6 +80,7 @@ def teacher_recipe(config: RunConfig) -> RunConfig:
             start=teacher.start,
             start_match=teacher.start_match,
             drop_path=teacher.drop_path,
+            image_size=teacher.image_size,
         ),
         stages={},
         teacher=teacher.teacher or replace(teacher, **NO_TEACHER),

@@ -118,7 +118,10 @@ def _prepared(recipe: dict[str, Any]) -> dict[str, Any]:
     """
     members, peers = recipe.get("members") or {}, recipe.get("peers") or {}
     student = {key: f"${{student.{key}}}" for key in ("name", "model", "features")}
-    root = {"model": "${student.model}", "optimizer": "${optimizer}", "schedule": "${schedule}"}
+    root = {
+        **{"model": "${student.model}", "image_size": "${student.image_size}"},
+        **{"optimizer": "${optimizer}", "schedule": "${schedule}"},
+    }
     born_again = recipe.get("born_again")
 
     def below(node: Any) -> Any:  # what is no mapping is refused when its node is completed

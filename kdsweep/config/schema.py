@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from kdsweep.common.teacher_views import SAME
+
 # What a config may call, with the modules that the user allows (allow.py).
 EXECUTION_WHITELIST = ("kdsweep.*", "torch.optim.*", "torchvision.models.*")
 
@@ -28,6 +30,14 @@ class AugmentConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     strong_view: int = 0
+    random_resized_crop: bool = False
+    scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
+    auto_augment: str | None = None  # randaugment, trivialaugment, autoaugment
+    num_ops: int = 2
+    magnitude: int = 9
+    color_jitter: Any = None  # a number, or three or four
+    random_erasing: float = 0.0
     own: dict[str, Any] = field(default_factory=dict)  # of the user's, by name, in their order
 
 
@@ -45,6 +55,9 @@ class DatasetConfig:
     mean: list[float] | None = None
     std: list[float] | None = None
     classes: int | None = None
+    image_size: Any = None  # a number of pixels, or [H, W]
+    crop_pct: float = 0.875
+    interpolation: str = "bilinear"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -94,6 +107,7 @@ class StudentConfig:
     start: str | None = None
     start_match: str = BY_NAME
     drop_path: float | None = None
+    image_size: Any = None  # a number of pixels, or [H, W]; None: that of the data set
 
 
 @dataclass
@@ -110,6 +124,7 @@ class TeacherConfig:
     ``precision`` and ``memory_format`` are those of its forward pass once it is frozen; null: the
     precision of its students' trainer. ``logits``: the type that its logits are rounded to.
     ``fold_batchnorm``: whether its BatchNorms are folded into the convolutions before them.
+    ``view``: what it sees of a batch, and ``image_size`` in which size; null: that of the data set.
     """
 
     name: str = MISSING
@@ -123,6 +138,8 @@ class TeacherConfig:
     memory_format: str = "auto"
     logits: str = "fp32"
     fold_batchnorm: bool = False
+    view: str = SAME
+    image_size: Any = None
     store: str = "teachers"
     seed: int = 0
     T: float = 4.0

@@ -6,7 +6,15 @@ from typing import Any
 
 from kdsweep.common.machine import usable_cores
 from kdsweep.common.suggestions import did_you_mean
-from kdsweep.common.validation import COLDEST, HOTTEST, TEMPERATURES, as_typed, is_number
+from kdsweep.common.teacher_views import SAME, TEACHER_VIEWS
+from kdsweep.common.validation import (
+    COLDEST,
+    HOTTEST,
+    TEMPERATURES,
+    as_typed,
+    is_number,
+    parse_image_size,
+)
 from kdsweep.config.limits import MOST, excesses, odd_names
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.config.run_config import ALL, HEAD, UNTRAINED, RunConfig, to_values
@@ -48,7 +56,7 @@ def validation_errors(config: RunConfig) -> list[str]:
         *_stage_problems(values),
         *excesses(values),
         *odd_names(values),
-        *_teacher_problems("teacher.", values["teacher"]),
+        *_teacher_problems("teacher.", values["teacher"], values),
     ]
 
 
@@ -81,13 +89,15 @@ def _stage_problems(values: dict[str, Any]) -> list[str]:
     return found
 
 
-def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
+def _teacher_problems(
+    prefix: str, teacher: dict[str, Any] | None, values: dict[str, Any]
+) -> list[str]:
     if teacher is None:
         return []
     found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
     if teacher["model"] is not None:
         found += _part_problems(prefix, teacher)
-    found += _network_problems(prefix, teacher)
+    found += _network_problems(prefix, teacher) + _view_problems(prefix, teacher, values)
     for name, peer in teacher["peers"].items():
         found += _network_problems(f"{prefix}peers.{name}.", peer)
     found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
@@ -99,14 +109,14 @@ def _teacher_problems(prefix: str, teacher: dict[str, Any] | None) -> list[str]:
         key = f"{prefix}members.{name}"
         if member["model"] is None:
             found.append(f"{key} must be a model, got none")
-        found += _teacher_problems(f"{key}.", member)
+        found += _teacher_problems(f"{key}.", member, values)
     if teacher["online"]:
         found += _online_problems(prefix, teacher)
     if teacher["peers"] and prefix != "teacher.":
         found.append(f"{prefix}peers must be empty below the root: peers teach no one else")
     if PRIMARY_STUDENT in teacher["peers"]:
         found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
-    return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"])
+    return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"], values)
 
 
 def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
@@ -129,10 +139,39 @@ def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
     return found
 
 
+def _view_problems(prefix: str, teacher: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    """What a teacher sees of a batch that is not what its students see."""
+    key, view = f"{prefix}view", teacher["view"]
+    found = _unless_among(TEACHER_VIEWS, key, view)
+    if view == SAME:
+        return found
+    if ".members." in prefix:
+        return [f"{key} must be {SAME}, got {view}: teacher.view is that of all members"]
+    for other, is_wrong in (
+        (f"{prefix}online=true", teacher["online"]),
+        (f"{prefix}peers", teacher["peers"]),
+        ("dataset.augment.strong_view", values["dataset"]["augment"]["strong_view"]),
+    ):
+        found += _unless(not is_wrong, key, view, f"{SAME} with {other}")
+    return found
+
+
+def _size_problems(prefix: str, network: dict[str, Any]) -> list[str]:
+    """The size of the images of a network."""
+    if network["image_size"] is None:
+        return []
+    try:
+        parse_image_size(f"{prefix}image_size", network["image_size"])
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
 def _network_problems(prefix: str, node: dict[str, Any]) -> list[str]:
-    """The weights that the training of a network starts from, and its stochastic depth."""
+    """The size of a network's images, the weights it starts from, and its stochastic depth."""
     start, match, depth = node["start"], node["start_match"], node["drop_path"]
-    found = _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
+    found = _size_problems(prefix, node)
+    found += _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
     if depth is not None:
         allowed = "null or a number in [0, 1)"
         found += _unless(0 <= depth < 1, f"{prefix}drop_path", depth, allowed)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from kdsweep.common.disk_cache import DiskCache
 
+INTERPOLATIONS = ("bilinear", "bicubic")  # of images that are resized, with antialiasing
+
 
 class DataError(ValueError):
     """An image cannot be read, or can no longer be read while runs train on it."""
@@ -94,6 +96,7 @@ class Decoding(NamedTuple):
     crop: bool = False  # crop around the centre to its proportions, instead of stretching
     white: float | None = None  # the value that becomes 255 (``pixels.to_eight_bits``)
     draft: bool = False  # large JPEG files are decoded at a fraction of their size
+    interpolation: str = "bilinear"  # of images that are resized
 
 
 AS_THEY_ARE = Decoding()  # of a source whose images are decoded already

@@ -14,6 +14,7 @@ from torch import Tensor
 from kdsweep.builders.data import build_dataset, build_source
 from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.text import counted
+from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.types import Images, LabelledImages, in_order
 from kdsweep.deploy.classifier import Classifier, read_pixels
@@ -36,14 +37,16 @@ class EvaluationImages:
     Attributes:
         name: a description, such as `the 300 validation images of digits`.
         split: of the run's data set; None for other images.
-        images: uint8 (N, channels, H, W).
+        images: uint8 (N, channels, H, W), as they are decoded.
         labels: (N,) int64; None if they are not known.
+        view: of each image, which the network is given; None: the whole image.
     """
 
     name: str
     split: SplitName | None
     images: Images
     labels: Tensor | None = None
+    view: CentralView | None = None
 
     def __len__(self) -> int:
         """N."""
@@ -51,7 +54,8 @@ class EvaluationImages:
 
     def batches(self, size: int = BATCH) -> Iterator[Tensor]:
         """The pixels, first to last, uint8 (B, channels, H, W)."""
-        return in_order(self.images, size)
+        batches = in_order(self.images, size)
+        return batches if self.view is None else map(self.view, batches)
 
     def evenly_spaced(self, count: int) -> "EvaluationImages":
         """At most ``count`` of them, from all parts: they may be in the order of classes."""
@@ -61,7 +65,8 @@ class EvaluationImages:
         images = self.images
         chosen = images[index] if isinstance(images, Tensor) else images.subset(index)
         labels = None if self.labels is None else self.labels[index]
-        return EvaluationImages(f"{count:,} of {self.name}", self.split, chosen, labels)
+        name = f"{count:,} of {self.name}"
+        return EvaluationImages(name, self.split, chosen, labels, self.view)
 
 
 def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
@@ -72,7 +77,8 @@ def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
     config = recorded_config(folder)
     cache = DiskCache(Path(config.cache.folder), config.cache.gib)
     dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
-    found = (list(dataset.class_names), Preprocessing.of(dataset))
+    preprocessing = Preprocessing.of(dataset, config.student.image_size)
+    found = (list(dataset.class_names), preprocessing)
     if found != (classifier.classes, classifier.preprocessing):
         raise UserError(
             f"dataset must be as SOURCE was trained on, got {dataset.name}, whose classes, mean or"
@@ -93,7 +99,7 @@ def images_of_dataset(dataset: Dataset, split: SplitName) -> EvaluationImages | 
         return None
     names = {"train": "training", "val": "validation", "test": "test"}
     name = f"the {len(part.labels):,} {names[split]} images of {dataset.name}"
-    return EvaluationImages(name, split, part.images, part.labels)
+    return EvaluationImages(name, split, part.images, part.labels, dataset.view)
 
 
 def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
@@ -121,7 +127,7 @@ def images_of_folder(folder: Path, classifier: Classifier) -> EvaluationImages:
 def random_images(classifier: Classifier, count: int = RANDOM) -> EvaluationImages:
     """Random pixels, the same in every call."""
     generator = torch.Generator().manual_seed(0)
-    shape = (count, *classifier.preprocessing.in_shape)
+    shape = (count, *classifier.preprocessing.pixel_shape)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     return EvaluationImages(f"{count} images of random pixels", None, pixels)
 

@@ -157,10 +157,19 @@ def _optimizer(config: object) -> str:
 
 def _input(facts: CardFacts) -> str:
     made = facts.manifest.preprocessing
-    height, width = made.image_size
+    height, width = made.decode_size or made.image_size
     colour = "grey" if made.channels == 1 else "RGB"
     how = "cropped to its proportions" if made.crop else "stretched to its proportions"
-    return f"{colour}, {width} x {height} pixels; an image of another size is {how} and resized"
+    found = f"{colour}, {width} x {height} pixels; an image of another size is {how} and resized"
+    if made.view is not None:
+        height, width = made.view.size
+        found += (
+            f", then its centre ({made.view.crop_pct:g} of it) becomes {width} x {height} pixels"
+        )
+    if made.pixel_shape != made.in_shape:
+        height, width = made.image_size
+        found += f", which the network is given as {width} x {height}"
+    return found
 
 
 def _limits(facts: CardFacts) -> list[str]:

@@ -70,7 +70,8 @@ def write_missing_manifest(folder: Path) -> None:
     try:
         with torch.random.fork_rng():
             dataset = build_dataset(config.dataset, "cpu")
-            model = build_network(dataset, config.student.model, "student")
+            student = config.student
+            model = build_network(dataset, student.model, "student", student.image_size)
     except UserError as error:
         raise UserError(
             f"SOURCE must have a {CLASSIFIER}, which an earlier version of kdsweep did not write,"
@@ -131,10 +132,11 @@ def _manifest(
     sources = own_sources(config.student.model)
     # The manifest describes a network without rounding; with it, it has other metrics.
     kept = () if has_rounding(config.student.model) else EVALUATED
+    preprocessing = Preprocessing.of(dataset, config.student.image_size)
     return Manifest(
-        model=described(config.student.model, dataset.image_shape, dataset.num_classes),
+        model=described(config.student.model, preprocessing.in_shape, dataset.num_classes),
         classes=dataset.class_names,
-        preprocessing=Preprocessing.of(dataset),
+        preprocessing=preprocessing,
         precision=BF16 if config.trainer.precision == BF16 else FP32,
         weights_sha256=weights_sha256,
         run={
@@ -154,7 +156,10 @@ def _teacher(teacher: TeacherSpec) -> dict[str, Any]:
     if teacher.run is None:
         by_position = teacher.config.given_by == "start" and teacher.config.start_match != BY_NAME
         match = {"start_match": teacher.config.start_match} if by_position else {}
-        return {"name": name, "model": teacher.model, "weights": teacher.config.given, **match}
+        size = teacher.config.image_size
+        sized = {} if size is None else {"image_size": size}
+        given = {"model": teacher.model, "weights": teacher.config.given}
+        return {"name": name, **given, **match, **sized}
     return {"name": name, "fingerprint": teacher.run.fingerprint, "folder": str(teacher.run_dir)}
 
 

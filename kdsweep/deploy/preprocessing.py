@@ -3,8 +3,8 @@
 Images are decoded, turned upright, resized and normalised by the functions that read data sets.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,14 +16,16 @@ from kdsweep.common.validation import (
     check_positive,
     is_finite_number,
     is_integer,
+    parse_image_size,
     require,
 )
 from kdsweep.data.images.encoded import ImageFormat, decode_opened
+from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import INTERPOLATIONS
 from kdsweep.deploy.images import ImageLike, opened
-
-INTERPOLATION = "bilinear"  # Pillow's, which averages over all pixels when it makes images smaller
+from kdsweep.models.components.input_size import resized_input
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,17 @@ class Preprocessing:
 
     Attributes:
         channels: 3 makes every image RGB, 1 grey; alpha is dropped.
-        image_size: (H, W).
+        image_size: (H, W) that the network is given.
         mean, std: per channel, in units of [0, 1] pixels.
         crop: images of other proportions are cropped around their centre, not stretched.
         white: the value that becomes 255 in images of more than 8 bits a channel; None: 65535 of 16
             bits, 1 of floating-point numbers.
         draft: large JPEG files are decoded at a fraction of their size, as in training.
-        interpolation: always `bilinear`.
+        interpolation: bilinear or bicubic, of Pillow, over all pixels of a larger image.
         antialias: always true.
+        decode_size: (H, W) that images are decoded to; None: ``image_size``.
+        view: the part of the decoded image that is kept; None: all of it. What it gives is resized
+            to ``image_size`` after normalisation, if it has another size.
     """
 
     channels: int
@@ -49,8 +54,10 @@ class Preprocessing:
     crop: bool = False
     white: float | None = None
     draft: bool = False
-    interpolation: str = INTERPOLATION
+    interpolation: str = "bilinear"
     antialias: bool = True
+    decode_size: tuple[int, int] | None = None
+    view: CentralView | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for values that this version cannot compute."""
@@ -66,15 +73,24 @@ class Preprocessing:
             require(isinstance(value, bool), f"preprocessing.{name}", "true or false", value)
         if self.white is not None:
             check_positive("preprocessing.white", self.white)
-        check_option("preprocessing.interpolation", self.interpolation, (INTERPOLATION,))
+        check_option("preprocessing.interpolation", self.interpolation, INTERPOLATIONS)
         require(self.antialias is True, "preprocessing.antialias", "true", self.antialias)
+        is_size = self.decode_size is None or _is_size(self.decode_size)
+        require(is_size, "preprocessing.decode_size", "null or [H, W]", self.decode_size)
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Self:
-        """The preprocessing of a data set."""
-        channels, height, width = dataset.image_shape
+    def of(cls, dataset: Dataset, image_size: int | Sequence[int] | None = None) -> Self:
+        """The preprocessing of a data set for a network for images of a size; null: the set's."""
+        _, channels, height, width = dataset.train.images.shape
         mean, std = tuple(dataset.mean), tuple(dataset.std)
-        return cls(channels, (height, width), mean, std, **dataset.decoding._asdict())
+        rules = {**dataset.decoding._asdict(), "view": dataset.view}
+        return cls(channels, (height, width), mean, std, **rules).of_network(image_size)
+
+    def of_network(self, image_size: int | Sequence[int] | None) -> Self:
+        """The same images for another network, of a size; null: that of `pixels`."""
+        shown, decoded = self.pixel_shape[1:], self.decode_size or self.image_size
+        size = shown if image_size is None else parse_image_size("image_size", image_size)
+        return replace(self, image_size=size, decode_size=None if decoded == size else decoded)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -83,29 +99,46 @@ class Preprocessing:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in content.items()
         }
+        if (view := known.get("view")) is not None:
+            size = parse_image_size("preprocessing.view.size", view["size"])
+            known["view"] = CentralView(**{**view, "size": size})
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a JSON file."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain values, for a JSON file; without the later ones where they have no effect."""
+        values = asdict(self)
+        for key in ("decode_size", "view"):
+            if values[key] is None:
+                del values[key]
+        return {k: _listed(v) for k, v in values.items()}
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
         """(channels, H, W) of what the network is given."""
         return (self.channels, *self.image_size)
 
+    @property
+    def pixel_shape(self) -> tuple[int, int, int]:
+        """(channels, H, W) of `pixels`."""
+        shown = self.decode_size or self.image_size
+        return (self.channels, *(shown if self.view is None else self.view.size))
+
     def pixels(self, image: ImageLike) -> Tensor:
-        """The image's pixels, uint8 (channels, H, W), not normalised.
+        """The image's pixels, uint8 (channels, H, W), not normalised, and before it is resized.
 
         Raises ImageError if it is not an image, or damaged.
         """
         with opened(image) as file:
-            decoded = decode_opened(file, self._format).pixels
-            return torch.tensor(decoded)
+            pixels = torch.tensor(decode_opened(file, self._format).pixels)
+        return pixels if self.view is None else self.view(pixels[None])[0]
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (B, channels, H, W) -> what the network is given, float32, same shape."""
-        return self._normalize(pixels)
+        """uint8 pixels (B, channels, H, W) -> what the network is given, float32 (B, *in_shape)."""
+        return self.resize(self._normalize(pixels))
+
+    def resize(self, images: Tensor) -> Tensor:
+        """Normalised images (B, channels, H, W) of the size of the network: (B, *in_shape)."""
+        return resized_input(images, self.image_size)
 
     def __call__(self, image: ImageLike) -> Tensor:
         """What the network is given for one image, float32 (channels, H, W). Raises ImageError."""
@@ -113,12 +146,19 @@ class Preprocessing:
 
     @cached_property
     def _format(self) -> ImageFormat:
-        height, width = self.image_size
-        return ImageFormat(self.channels, height, width, self.crop, self.white, self.draft)
+        decoded = self.decode_size or self.image_size
+        rules = self.crop, self.white, self.draft, self.interpolation
+        return ImageFormat(self.channels, *decoded, *rules)
 
     @cached_property
     def _normalize(self) -> Normalize:
         return Normalize(self.mean, self.std)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(child) for key, child in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _is_size(values: object) -> bool:

@@ -18,6 +18,7 @@ from kdsweep.deploy.manifest import CLASSIFIER, Manifest, read_manifest
 from kdsweep.deploy.sources import SOURCE, checked_device, find_bundle, load_bundle
 from kdsweep.errors import UserError
 from kdsweep.models.components.embedding_output import gives_logits
+from kdsweep.models.components.input_size import resize_input
 from kdsweep.tracking.find_run import recorded_as
 from kdsweep.tracking.find_sweep import sweep_of
 from kdsweep.tracking.mlflow.store import MLflowStore
@@ -66,10 +67,18 @@ class MeanProbabilities(nn.Module):
 
 
 def _ensemble(members: Sequence[Classifier]) -> Classifier:
-    """The members have the classes and the preprocessing of the student, and so of each other."""
-    name = "+".join(str(member.source.get("name")) for member in members)
+    """The members have the classes and the images of the student, and so of each other.
+
+    They may be for images of several sizes: each resizes those of the data set then.
+    """
+    first, source = members[0], {"name": "+".join(str(m.source.get("name")) for m in members)}
     module = MeanProbabilities([member.module for member in members]).eval()
-    return replace(members[0], module=module, source={"name": name})
+    if len({member.preprocessing for member in members}) > 1:
+        for member in members:
+            resize_input(member.module, member.preprocessing.image_size)
+        shown = first.preprocessing.of_network(None)
+        first = replace(first, manifest=replace(first.manifest, preprocessing=shown))
+    return replace(first, module=module, source=source)
 
 
 def _loaded(
@@ -115,7 +124,12 @@ def _places(entry: Mapping[str, Any], student: Classifier) -> Iterator[Path]:
 def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) -> Classifier:
     """A teacher that was given as a file of weights, which is read as in training."""
     manifest = replace(
-        of_student, model=entry["model"], run={"name": entry["name"]}, teachers=(), expects=None
+        of_student,
+        model=entry["model"],
+        preprocessing=of_student.preprocessing.of_network(entry.get("image_size")),
+        run={"name": entry["name"]},
+        teachers=(),
+        expects=None,
     )
     module = build_module(manifest, may_download=True)
     if not gives_logits(module):

@@ -33,7 +33,7 @@ from kdsweep.execution.target import (
 from kdsweep.execution.teacher_logits import with_logit_cache
 from kdsweep.execution.teacher_store import guard_teacher, load_teacher
 from kdsweep.execution.trained_part import trained_part
-from kdsweep.runs.units import build_online_teacher, build_unit, taught
+from kdsweep.runs.units import build_online_teacher, build_unit, taught, view_of_teacher
 from kdsweep.tracking.disk import disk_full, full_folder, how_to_resume, is_full
 from kdsweep.tracking.result import RunResult
 from kdsweep.training import checkpoint
@@ -106,7 +106,9 @@ def _train_on(
     specs = [target.spec for target in targets]
     config = specs[0].config
     device = resolve_device(config.trainer.device)
-    stream = build_stream(config, dataset, device, devices.rows)
+    stream = build_stream(
+        config, dataset, device, devices.rows, teacher_view=view_of_teacher(specs)
+    )
     splits = watched(build_splits(config, dataset, device), context.progress)
     with _online_teacher(targets, context, dataset, stream.steps_per_epoch) as (online, writer):
         frozen = None if online else load_teacher(specs, context)

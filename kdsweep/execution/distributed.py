@@ -31,7 +31,7 @@ from kdsweep.config.schema import CacheConfig
 from kdsweep.errors import RunFailed
 from kdsweep.execution.teacher_store import read_teacher
 from kdsweep.runs.spec import RunSpec
-from kdsweep.runs.units import build_online_teacher, build_unit, taught
+from kdsweep.runs.units import build_online_teacher, build_unit, taught, view_of_teacher
 from kdsweep.training.checkpoint import share_state
 from kdsweep.training.device_group import SINGLE, DeviceGroup, join_group
 from kdsweep.training.memory import is_out_of_memory
@@ -208,7 +208,8 @@ def _train(rank: int, work: Work, store: "dist.Store") -> None:
     config = specs[0].config
     cache = DiskCache(Path(work.cache.folder), work.cache.gib)
     dataset = build_dataset(config.dataset, device, build_source(config.dataset, cache))
-    stream = build_stream(config, dataset, device, group.rows)
+    view = view_of_teacher(specs)
+    stream = build_stream(config, dataset, device, group.rows, teacher_view=view)
     steps, spec = stream.steps_per_epoch, taught(specs)
     teacher: AnyTeacher | None
     if spec is not None and spec.online_teacher is not None:

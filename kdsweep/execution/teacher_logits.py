@@ -73,7 +73,7 @@ def cached_teacher(
 
 def arithmetic_of(teacher: TeacherSpec) -> Arithmetic:
     """What a teacher of a run is, and how its logits are computed."""
-    keys = ("precision", "memory_format", "logits", "fold_batchnorm")
+    keys = ("precision", "memory_format", "logits", "fold_batchnorm", "image_size")
     return {"model": teacher.model, **{key: getattr(teacher.config, key) for key in keys}}
 
 
@@ -81,7 +81,8 @@ def arithmetic_in_training(config: RunConfig) -> Arithmetic:
     """The same of the network that a run trains, as it is evaluated in that run."""
     trainer = config.trainer
     how = {"precision": trainer.precision, "memory_format": trainer.memory_format}
-    return {"model": config.student.model, **how, "logits": "fp32", "fold_batchnorm": False}
+    how |= {"logits": "fp32", "image_size": config.student.image_size}
+    return {"model": config.student.model, **how, "fold_batchnorm": False}
 
 
 def _identity(
@@ -103,6 +104,7 @@ def _identity(
         "is_ensemble": isinstance(teacher, Ensemble),
         "computed_by": _machine(config),
         "data": [dataset.digest, dataset.image_shape, dataset.mean, dataset.std],
+        "view": repr(dataset.view),
         # The digest of images that stay on disk is that of their files, of many of their sizes.
         "decoded": [source_identity(config.dataset.source), *decoder()],
         "files": [part.images.state for part in parts if not isinstance(part.images, Tensor)],
@@ -116,6 +118,8 @@ def _stream_identity(config: RunConfig) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "batch_size": config.trainer.batch_size,
+        "view": config.teacher.view,
+        "interpolation": config.dataset.interpolation,
         "augment": with_sources(augment_identity(to_values(config.dataset.augment))),
         "numpy": np.__version__,  # draws how mixup and cutmix mix
     }

@@ -86,14 +86,14 @@ def _read(
     teacher: TeacherSpec, config: RunConfig, features: Sequence[str], dataset: Dataset
 ) -> Teacher:
     """A frozen teacher with its weights, from the store or from the file that is given."""
+    how, device = teacher.config, resolve_device(config.trainer.device)
     network = build_teacher_network(
-        teacher.model, teacher.config.seed, dataset, features, teacher.key
+        teacher.model, how.seed, dataset, features, teacher.key, image_size=how.image_size
     )
     if teacher.run is None:
         load_given_weights(network.model, teacher.config, teacher.key)
     else:
         load_checkpoint(network.model, _weights(teacher), teacher.key, "store")
-    how, device = teacher.config, resolve_device(config.trainer.device)
     return freeze(network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm)
 
 
@@ -158,7 +158,7 @@ def _deviations(
 ) -> dict[str, str]:
     tags: dict[str, str] = {}
     with torch_state(spec.config.trainer.threads, stream.device):
-        images = next(iter(stream.epoch(0))).images
+        images = next(iter(stream.epoch(0))).as_seen_by_teacher().images
         for one, network in zip(spec.teachers, teacher.teachers, strict=True):
             if (found := deviation(network, images)) is None:
                 continue
@@ -227,6 +227,9 @@ def _verify(
 def _as_trained(target: RunTarget, dataset: Dataset, device: str) -> Teacher:
     """A stored teacher as it was evaluated at the end of its own run."""
     config = target.spec.config
-    network = build_teacher_network(config.student.model, config.seed, dataset)
+    student = config.student
+    network = build_teacher_network(
+        student.model, config.seed, dataset, image_size=student.image_size
+    )
     load_checkpoint(network.model, target.weights, "teacher", "store")
     return freeze(network, config.trainer.precision, config.trainer.memory_format, device)

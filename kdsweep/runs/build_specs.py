@@ -15,6 +15,7 @@ from kdsweep.builders.digests import content_digests
 from kdsweep.builders.losses import Requirements, objective_requirements
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
+from kdsweep.common.teacher_views import SAME
 from kdsweep.config.allow import allow
 from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.overrides import override_values
@@ -269,7 +270,9 @@ def _teacher_identity(
             ]
         }
     single = [_frozen_identity(teacher, digests) for teacher in teachers]
-    return {"members": single} if config.teacher.members else single[0]
+    identity = {"members": single} if config.teacher.members else single[0]
+    view = config.teacher.view
+    return identity if view == SAME else {**identity, "view": view}
 
 
 def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -282,6 +285,8 @@ def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[s
         computed["logits"] = config.logits
     if config.fold_batchnorm:
         computed["fold_batchnorm"] = config.fold_batchnorm
+    if config.image_size is not None and teacher.run is None:  # else it is in that run
+        computed["image_size"] = config.image_size
     if teacher.run is not None:
         return {"run": teacher.run.fingerprint, **computed}
     if config.given_by == "start" and config.start_match != BY_NAME:

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdsweep.builders.own_source import with_sources
-from kdsweep.config.added_keys import without_added
+from kdsweep.config.added_keys import (
+    without_added,
+    without_added_augmentations,
+    without_added_data,
+)
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
 # Raised whenever a change of kdsweep alters the numbers that a config produces.
 NUMERICS = 5
 
 # Keys of a student that count in another form, or only with others: the model has `drop_path`.
-ELSEWHERE = ("features", "start", "start_match", "drop_path")
+ELSEWHERE = ("features", "start", "start_match", "drop_path", "image_size")
 
 # Options of a data source that locate its files or set how they are read: no pixel depends on them,
 # and labels are part of the digest.
@@ -44,9 +48,10 @@ def fingerprint(
     keys = ("loss", "optimizer", "schedule", "hard", "hard_weight", "seed")
     values = to_values(config)
     identity: dict[str, Any] = {key: values[key] for key in keys}
-    source = source_identity(config.dataset.source)
-    augment = augment_identity(values["dataset"]["augment"])
-    identity["dataset"] = {**values["dataset"], "source": source, "root": None, "augment": augment}
+    data = without_added_data(values["dataset"])
+    source = source_identity(data["source"])
+    augment = augment_identity(data["augment"])
+    identity["dataset"] = {**data, "source": source, "root": None, "augment": augment}
     identity["trainer"] = {**without_added(values["trainer"]), "device": device.split(":")[0]}
     identity["alpha"] = config.alpha if config.alpha_weighted else None
     identity["digests"] = {"dataset": digests["dataset"]}
@@ -69,9 +74,8 @@ def source_identity(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def augment_identity(augment: Mapping[str, Any]) -> dict[str, Any]:
     """The values of an augmentation, those of the user's with their order, in which they follow."""
-    rest = {key: value for key, value in augment.items() if key != "own"}
-    # Without any, a run is the same as one before there was the key.
-    return {**rest, "own": list(augment["own"].items())} if augment["own"] else rest
+    values = without_added_augmentations(augment)
+    return {**values, "own": list(values["own"].items())} if "own" in values else values
 
 
 def peer_fingerprint(run: str, name: str) -> str:
@@ -86,6 +90,8 @@ def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> 
     found = {**rest, "checkpoint": None if path is None else digests[path]}
     if start is not None:  # so that an earlier run is the same without the key
         found |= {"start": digests[start], "start_match": student["start_match"]}
+    if student["image_size"] is not None:
+        found["image_size"] = student["image_size"]
     return found
 
 

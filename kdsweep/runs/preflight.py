@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from kdsweep.builders.data import build_stream, refuse_own_augmentations
+from kdsweep.builders.augmentations import refuse_own_augmentations
+from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import terms_with_teacher_features
 from kdsweep.builders.models import build_teacher_network, load_given_weights
@@ -113,7 +114,12 @@ class _Preflight:
             config, features = online.config, spec.requirements.teacher_features
             seed = spec.config.teacher.seed
             network = build_teacher_network(
-                config.student.model, seed, dataset, features, loss=spec.config.loss
+                config.student.model,
+                seed,
+                dataset,
+                features,
+                loss=spec.config.loss,
+                image_size=config.student.image_size,
             )
             with prefix_errors("teacher", trains="teacher"):
                 self.check(online)
@@ -125,12 +131,19 @@ class _Preflight:
         given, seed = teacher.config.given, teacher.config.seed
         identity = [teacher.model, given] if teacher.run is None else teacher.run.fingerprint
         fold = teacher.config.fold_batchnorm
-        key = json.dumps([identity, teacher.key, features, fold], sort_keys=True)
+        size = teacher.config.image_size
+        key = json.dumps([identity, teacher.key, features, fold, size], sort_keys=True)
         if fold:
             refuse_features_of_folded(teacher, spec.config)
         if key not in self._teachers:
             network = build_teacher_network(
-                teacher.model, seed, dataset, features, teacher.key, spec.config.loss
+                teacher.model,
+                seed,
+                dataset,
+                features,
+                teacher.key,
+                spec.config.loss,
+                teacher.config.image_size,
             )
             if fold:
                 refuse_unfoldable(teacher, network)

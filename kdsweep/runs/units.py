@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import build_network, build_teacher_network, extract_features
 from kdsweep.builders.students import build_student
+from kdsweep.common.teacher_views import SAME
 from kdsweep.config.recipes import PRIMARY_STUDENT
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.models.components.feature_extractor import FeatureExtractor
@@ -31,7 +32,12 @@ def build_unit(
         others = {other: one for other, one in members.items() if other != name}
         shapes = [
             extract_features(
-                build_network(dataset, one.config.student.model, keys[other]),
+                build_network(
+                    dataset,
+                    one.config.student.model,
+                    keys[other],
+                    one.config.student.image_size,
+                ),
                 members[name].requirements.teacher_features,
                 keys[other],
                 dataset,
@@ -56,6 +62,12 @@ def teacher_features(specs: Sequence[RunSpec]) -> list[str]:
 def taught(specs: Sequence[RunSpec]) -> RunSpec | None:
     """A run of a cohort that requires a teacher; all that do require the same one."""
     return next((spec for spec in specs if spec.requirements.needs_teacher), None)
+
+
+def view_of_teacher(specs: Sequence[RunSpec]) -> str:
+    """What the teacher of a cohort sees of a batch, if there is one."""
+    spec = taught(specs)
+    return SAME if spec is None else spec.config.teacher.view
 
 
 def build_online_teacher(
@@ -96,8 +108,10 @@ def build_untrained_teacher(
     device, features = resolve_device(spec.config.trainer.device), teacher_features(specs)
     teachers = []
     for one in spec.teachers:
-        network = build_teacher_network(one.model, one.config.seed, dataset, features, one.key)
         how = one.config
+        network = build_teacher_network(
+            one.model, how.seed, dataset, features, one.key, image_size=how.image_size
+        )
         computed = how.precision, how.memory_format, device, how.logits, how.fold_batchnorm
         teachers.append(freeze(network, *computed))
     if not teachers:  # peers

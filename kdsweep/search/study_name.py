@@ -65,8 +65,6 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
     assert isinstance(values, dict)
     for key in (*CONTROL, *space.keys, *ADDED, "seed"):
         _drop(values, key)
-    if not values["dataset"]["augment"]["own"]:  # names do not depend on a key that was added later
-        _drop(values, "dataset.augment.own")
     values = without_added_below(values)
     below = tuple(f"{key}." for key in space.keys)
     if values["dataset"]["source"].get("draft") is False:  # as above: a key that was added later

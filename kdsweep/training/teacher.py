@@ -59,8 +59,9 @@ class Teacher:
         return sha256(self.network.model)
 
     def targets(self, batch: Batch, step: int) -> Output:
-        """Its output for each view of a batch, with the features of train mode."""
-        return output_of_views(partial(self._forward, self.network.with_train_features), batch)
+        """Its output for each view of a batch that it sees, with the features of train mode."""
+        forward = partial(self._forward, self.network.with_train_features)
+        return output_of_views(forward, batch.as_seen_by_teacher())
 
     def __call__(self, images: torch.Tensor) -> Output:
         """Logits (B, C) and features of normalised images (B, channels, H, W)."""

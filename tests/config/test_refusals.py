@@ -66,7 +66,8 @@ ALONE = {
     "published.x=1": "published.x must be a key of published (there are none), got published.x=1",
     "dataset.augment={crop:3}": (
         "dataset.augment.crop must be a key of dataset.augment (crop_padding, padding_mode, flip,"
-        " mixup, cutmix, strong_view, own), got dataset.augment={crop:3}"
+        " mixup, cutmix, strong_view, random_resized_crop, scale, ratio, auto_augment, num_ops,"
+        " magnitude, color_jitter, random_erasing, own), got dataset.augment={crop:3}"
     ),
     "hydra.sweeper.n_trails=3": (
         "hydra.sweeper.n_trails must be a key of hydra.sweeper (_target_, max_batch_size, params),"
@@ -125,7 +126,8 @@ ALONE = {
     "search.timeout=[1]": "search.timeout must be null or a string, got [1]",
     "dataset.augment=null": (
         "dataset.augment must be a mapping with keys of crop_padding, padding_mode, flip, mixup,"
-        " cutmix, strong_view, own, got null"
+        " cutmix, strong_view, random_resized_crop, scale, ratio, auto_augment, num_ops, magnitude,"
+        " color_jitter, random_erasing, own, got null"
     ),
     "hydra.job.chdir=perhaps": "hydra.job.chdir must be true or false, got perhaps",
     "T=": "T must be a number, got nothing",

@@ -27,6 +27,7 @@ WRONG = {
     "cache.gib=-1": "cache.gib must be a number >= 0, got -1",
     "teacher.optimizer.lr=-1": "teacher.optimizer.lr must be a finite number > 0, got -1",
 }
+WEAK = "teacher.view=weak"
 ALONE = {
     "T=-1": "T must be a number from 1e-6 to 1e6, got -1",
     "T=nan": "T must be a number from 1e-6 to 1e6, got nan",
@@ -47,6 +48,44 @@ def test_all_wrong_values_are_named_at_once(compose: Compose) -> None:
 @pytest.mark.parametrize("word", ALONE)
 def test_a_wrong_value_is_named(compose: Compose, word: str) -> None:
     assert validation_errors(resolve_config(compose(word))) == [ALONE[word]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["teacher.view=left"], "teacher.view must be same | weak | centre, got left"),
+        (
+            ["teacher.online=true", WEAK],
+            "teacher.view must be same with teacher.online=true, got weak",
+        ),
+        (["teacher=peers", WEAK], "teacher.view must be same with teacher.peers, got weak"),
+        (
+            ["dataset.augment.strong_view=1", WEAK],
+            "teacher.view must be same with dataset.augment.strong_view, got weak",
+        ),
+        (
+            ["teacher=ensemble", "+teacher.members.first.view=weak"],
+            "teacher.members.first.view must be same, got weak: teacher.view is that of all"
+            " members",
+        ),
+        (
+            ["student.image_size=[3]"],
+            "student.image_size must be null, a number of pixels >= 1 or [H, W], got [3]",
+        ),
+        (
+            ["teacher.image_size=0"],
+            "teacher.image_size must be null, a number of pixels >= 1 or [H, W], got 0",
+        ),
+        (
+            ["teacher=peers", "+teacher.peers.second.image_size=big"],
+            "teacher.peers.second.image_size must be null, a number of pixels >= 1 or [H, W],"
+            " got big",
+        ),
+        (["student.image_size=[9,9000]"], "student.image_size must be at most 8192, got 9000"),
+    ],
+)
+def test_views_and_sizes(compose: Compose, words: list[str], message: str) -> None:
+    assert validation_errors(resolve_config(compose(*words))) == [message]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"image_size": 64},
         {"image_size": [40, 24], "channels": 1, "crop": True},
         {"image_size": 24, "memory_gib": 1e-9, "workers": 0},
+        {"image_size": 24, "crop": True, "interpolation": "bicubic"},
     ],
 )
 def test_it_prepares_files_as_evaluation_in_training_does(root: Path, options: dict) -> None:
@@ -86,6 +87,30 @@ def test_it_prepares_files_as_evaluation_in_training_does(root: Path, options: d
         assert torch.equal(preprocessing(io.BytesIO(file.read_bytes())), expected)
         with Image.open(file) as image:
             assert torch.equal(preprocessing(image), expected)
+
+
+@pytest.mark.parametrize("size", [None, 16, [10, 12]])
+@pytest.mark.parametrize(
+    "shown", [{}, {"image_size": 24}, {"image_size": [24, 20], "crop_pct": 0.6}]
+)
+def test_a_view_and_a_size_of_the_network(root: Path, shown: dict, size: object) -> None:
+    """What a network of another size is given in evaluation, which resizes it itself."""
+    source = ImageFolder(str(root), image_size=[28, 32], crop=True)
+    dataset = load_dataset(source, SplitOptions("image_folder", val_fraction=0, **shown))
+    preprocessing = Preprocessing.of(dataset, size)
+    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+    files = sorted((root / "test" / "cat").iterdir())
+    count = len(dataset.test.labels)
+    (batch,) = evaluation_batches(
+        dataset.test, batch_size=count, mean=dataset.mean, std=dataset.std, view=dataset.view
+    )
+    given = preprocessing.resize(batch.images)
+    assert given.shape[1:] == preprocessing.in_shape
+    assert preprocessing.pixel_shape == dataset.image_shape
+    assert preprocessing.of_network(None) == Preprocessing.of(dataset)
+    assert preprocessing.of_network(14) == Preprocessing.of(dataset, 14)
+    for file, expected in zip(files, given, strict=False):
+        assert torch.equal(preprocessing(file), expected), file
 
 
 def test_white_is_that_of_the_data_set(tmp_path: Path) -> None:

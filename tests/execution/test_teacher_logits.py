@@ -39,6 +39,12 @@ OF_A_STREAM = [
     "dataset.augment.mixup=0.2",
     "dataset.augment.cutmix=1",
     "dataset.augment.strong_view=1",
+    "dataset.augment.random_resized_crop=true",
+    "dataset.augment.auto_augment=randaugment",
+    "dataset.augment.color_jitter=0.4",
+    "dataset.augment.random_erasing=0.1",
+    "dataset.interpolation=bicubic",
+    "teacher.view=centre",
     "seed=1",
     "trainer.batch_size=32",
 ]
@@ -55,6 +61,8 @@ OF_A_SPLIT = [
     "teacher.memory_format=contiguous",
     "teacher.logits=fp16",
     "teacher.fold_batchnorm=true",
+    "teacher.image_size=10",
+    "dataset.image_size=7",
 ]
 SAME = ["T=7", "alpha=0.9", "loss=mse", "student=cnn", "optimizer.lr=0.3", "trainer.epochs=3"]
 
@@ -104,6 +112,22 @@ def test_every_change_that_alters_a_bit_is_another_entry(specs: Specs, base: Any
     for word in OF_A_SPLIT:
         assert identity(specs, *word.split())[0] != base[0], word
     assert identity(specs, *SAME) == base
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (["dataset.augment.random_resized_crop=true"], "dataset.augment.scale=[0.2,1]"),
+        (["dataset.augment.random_resized_crop=true"], "dataset.augment.ratio=[1,1]"),
+        (["dataset.augment.auto_augment=randaugment"], "dataset.augment.num_ops=1"),
+        (["dataset.augment.auto_augment=randaugment"], "dataset.augment.magnitude=10"),
+        (["dataset.image_size=7"], "dataset.crop_pct=0.8"),
+        (["dataset.image_size=7"], "dataset.interpolation=bicubic"),
+    ],
+)
+def test_options_of_a_view_are_another_entry(specs: Specs, words: list[str], change: str) -> None:
+    of_splits, of_stream = identity(specs, *words, change)
+    assert (of_splits, of_stream) != identity(specs, *words)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,22 @@ def mark(compose: Compose):
             ["loss=fitnet", "loss.fitnet.pairs=[[hidden1,pool]]"],
         ),
         (["trainer.device=auto"], ["trainer.device=cpu"]),
+        # Options of what is off, and those that are at their defaults
+        ([], ["dataset.augment.magnitude=30", "dataset.augment.num_ops=1"]),
+        ([], ["dataset.augment.scale=[0.5,1]", "dataset.augment.ratio=[1,1]"]),
+        ([], ["dataset.crop_pct=1", "dataset.augment.random_erasing=0"]),
+        ([], ["teacher.view=same", "student.image_size=null", "dataset.image_size=null"]),
+        (
+            ["dataset.augment.auto_augment=trivialaugment"],
+            ["dataset.augment.auto_augment=trivialaugment", "dataset.augment.magnitude=3"],
+        ),
+        (["loss=ce"], ["loss=ce", "teacher.view=centre", "teacher.image_size=7"]),
+        (
+            ["teacher=born_again", "student.image_size=7"],
+            [
+                *("teacher=born_again", "student.image_size=7", "teacher.image_size=7"),
+            ],
+        ),
         ([], ["trainer.devices=1", "trainer.sync_batchnorm=true"]),
         ([], ["teacher.trainer.devices=1", "teacher.trainer.sync_batchnorm=true"]),
         ([], ["tracking=none"]),
@@ -55,6 +71,10 @@ def mark(compose: Compose):
         ),
         (["dataset=image_folder"], ["dataset=image_folder", "~dataset.source.draft"]),  # likewise
         (["dataset=imagenet"], ["dataset=imagenet", "dataset.source.workers=0"]),
+        (
+            ["dataset=image_folder"],
+            ["dataset=image_folder", "~dataset.source.interpolation"],  # as before
+        ),
         (
             ["dataset=huggingface", "dataset.source.path=owner/name"],
             ["dataset=huggingface", "dataset.source.path=a/copy/of/it"],
@@ -89,6 +109,15 @@ def test_the_same_run_written_otherwise(mark, one: list[str], other: list[str]) 
         ["dataset.limit=100"],
         ["dataset.augment.flip=true"],
         ["dataset.augment.strong_view=2"],
+        ["dataset.augment.random_resized_crop=true"],
+        ["dataset.augment.auto_augment=randaugment"],
+        ["dataset.augment.color_jitter=0.4"],
+        ["dataset.augment.random_erasing=0.1"],
+        ["dataset.interpolation=bicubic"],
+        ["dataset.image_size=7"],
+        ["student.image_size=7"],
+        ["teacher.image_size=7"],
+        ["teacher.view=weak"],
         ["teacher.model.width=8"],
         ["teacher.seed=1"],
         ["teacher.optimizer.lr=0.1"],
@@ -103,6 +132,24 @@ def test_another_run(mark, words: list[str]) -> None:
 def test_images_decoded_at_a_fraction_of_their_size_are_another_run(mark) -> None:
     words = "dataset=image_folder", "dataset.source.image_size=64"
     assert mark(*words, "dataset.source.draft=true") != mark(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["dataset.augment.random_resized_crop=true"], "dataset.augment.scale=[0.5,1]"),
+        (["dataset.augment.random_resized_crop=true"], "dataset.augment.ratio=[1,1]"),
+        (["dataset.augment.auto_augment=randaugment"], "dataset.augment.magnitude=30"),
+        (["dataset.augment.auto_augment=randaugment"], "dataset.augment.num_ops=1"),
+        (["dataset.image_size=7"], "dataset.crop_pct=1"),
+        (["teacher.checkpoint=other"], "teacher.image_size=7"),
+        (["teacher.online=true"], "teacher.image_size=7"),
+        (["teacher=ensemble"], "+teacher.members.second.image_size=7"),
+        (["teacher=peers"], "+teacher.peers.second.image_size=7"),
+    ],
+)
+def test_options_of_what_is_on_are_another_run(mark, words: list[str], option: str) -> None:
+    assert mark(*words, option) != mark(*words)
 
 
 def test_the_batchnorms_of_several_devices_count(mark) -> None:

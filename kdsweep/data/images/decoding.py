@@ -14,8 +14,10 @@ from kdsweep.common.disk_cache import DiskCache
 from kdsweep.common.machine import usable_cores
 from kdsweep.common.validation import (
     check_bool,
+    check_option,
     check_positive,
     check_whole,
+    parse_image_size,
     require,
     shown,
 )
@@ -26,7 +28,7 @@ from kdsweep.data.images.encoded import EncodedImages, ImageFormat, Size, Unread
 from kdsweep.data.images.kept import KeptImages
 from kdsweep.data.images.lazy import StoredImages
 from kdsweep.data.images.pixels import Brightness
-from kdsweep.data.types import Decoding, Images, LabelledImages
+from kdsweep.data.types import INTERPOLATIONS, Decoding, Images, LabelledImages
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class ImageDecoder:
             bits, 1 of floating-point numbers.
         draft: JPEG files at least twice as large as image_size are decoded at 1/2, 1/4 or 1/8 of
             their size, which is faster, and gives slightly other pixels.
+        interpolation: of images that are resized, bilinear or bicubic.
     """
 
     image_size: int | Sequence[int] | None = None
@@ -61,6 +64,7 @@ class ImageDecoder:
     skip_unreadable: bool = False
     white: float | None = None
     draft: bool = False
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         check_positive("dataset.source.memory_gib", self.memory_gib)
@@ -75,13 +79,14 @@ class ImageDecoder:
         if self.white is not None:
             check_positive("dataset.source.white", self.white)
         check_bool("dataset.source.draft", self.draft)
+        check_option("dataset.source.interpolation", self.interpolation, INTERPOLATIONS)
         if self.image_size is not None:
-            _parse_size(self.image_size)
+            parse_image_size("dataset.source.image_size", self.image_size)
 
     @property
     def rules(self) -> Decoding:
         """How an image of any size and depth becomes one of the source."""
-        return Decoding(self.crop, self.white, self.draft)
+        return Decoding(self.crop, self.white, self.draft, self.interpolation)
 
     @property
     def _num_workers(self) -> int:
@@ -125,7 +130,11 @@ class ImageDecoder:
         }
 
     def _image_format(self, parts: Mapping[str, Part], kept: KeptImages) -> ImageFormat:
-        size = None if self.image_size is None else _parse_size(self.image_size)
+        size = (
+            None
+            if self.image_size is None
+            else parse_image_size("dataset.source.image_size", self.image_size)
+        )
         channels = self.channels
         if size is None or channels is None:
             form = ("format", size, channels, self.skip_unreadable)
@@ -136,7 +145,7 @@ class ImageDecoder:
                 size, channels = self._common_format(parts, size, channels)
                 found = json.dumps([*size, channels]).encode()
                 kept.keep([np.frombuffer(found, np.uint8)], *form)
-        return ImageFormat(channels, *size, self.crop, self.white, self.draft)
+        return ImageFormat(channels, *size, *self.rules)
 
     def _common_format(
         self, parts: Mapping[str, Part], size: Size | None, channels: int | None
@@ -242,15 +251,3 @@ def _check_brightness(
             f"are almost black ({brightest.remedy}), got {shown(white)} with {len(deep)} such "
             f"images, the brightest value {brightest.value:g} of {brightest.white:g} in {name}"
         )
-
-
-def _parse_size(size: int | Sequence[int]) -> Size:
-    sides = [size, size] if isinstance(size, int) else size
-    whole = isinstance(sides, Sequence) and not isinstance(sides, str)
-    if not whole or len(sides) != 2 or not all(type(s) is int and s >= 1 for s in sides):
-        raise ValueError(
-            "dataset.source.image_size must be null, a number of pixels >= 1 or [H, W], "
-            f"got {shown(size)}"
-        )
-    height, width = sides
-    return height, width

@@ -88,6 +88,7 @@ class ImageFormat(NamedTuple):
     crop: bool = False  # crop around the centre to these proportions, instead of stretching
     white: float | None = None  # the value that becomes 255 (``to_eight_bits``)
     draft: bool = False  # JPEG files are decoded at a fraction of their size (``shrink_jpeg``)
+    interpolation: str = "bilinear"  # or bicubic, over all pixels of a larger image
 
 
 class Header(NamedTuple):
@@ -163,7 +164,7 @@ def decode_opened(file: Image.Image, image_format: ImageFormat) -> Decoded:
     size = image_format.width, image_format.height
     if image.size != size:
         resize = ImageOps.fit if image_format.crop else Image.Image.resize
-        image = resize(image, size, Image.Resampling.BILINEAR)
+        image = resize(image, size, Image.Resampling[image_format.interpolation.upper()])
     pixels = np.asarray(image)
     pixels = pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
     return Decoded(pixels, brightness, header)

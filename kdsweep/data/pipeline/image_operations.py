@@ -25,10 +25,10 @@ def identity(images: Tensor, values: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor, values: Tensor) -> Tensor:
     """Each channel stretched to 0 to 255."""
-    low, high = images.amin((2, 3), True).double(), images.amax((2, 3), True).double()
+    low, high = (end(2, True).double() for end in (images.flatten(2).amin, images.flatten(2).amax))
     scale = torch.full_like(low, 255) / (high - low)  # 255 / x would be 255 times a rounded 1 / x
-    stretched = (images * scale - low * scale).clamp(0, 255).byte()
-    return torch.where(high > low, stretched, images)
+    stretched = (levels(images) * scale - low * scale).clamp(0, 255).byte()
+    return by_level(images, torch.where(high > low, stretched, levels(images)))
 
 
 def equalize(images: Tensor, values: Tensor) -> Tensor:
@@ -39,8 +39,8 @@ def equalize(images: Tensor, values: Tensor) -> Tensor:
     of_brightest = counts.gather(2, pixels.amax(2, True))
     step = (pixels.shape[2] - of_brightest) // 255
     below = counts.cumsum(2) - counts
-    table = ((below + step // 2) // step.clamp(min=1)).clamp(max=255)
-    even = table.gather(2, pixels).byte().view_as(images)
+    table = ((below + step // 2) // step.clamp(min=1)).clamp(max=255).byte()
+    even = table.gather(2, pixels).view_as(images)
     return torch.where(step.unsqueeze(3) > 0, even, images)
 
 
@@ -55,17 +55,33 @@ def solarize(images: Tensor, values: Tensor) -> Tensor:
     return images ^ 255 * (images >= per_image(values)).byte()  # torch.where takes thrice as long
 
 
+def invert(images: Tensor, values: Tensor) -> Tensor:
+    return 255 - images
+
+
 def brightness(images: Tensor, values: Tensor) -> Tensor:
-    return blend(torch.zeros_like(images), images, values)
+    pixels = levels(images)
+    return by_level(images, blend(torch.zeros_like(pixels), pixels, values.view(-1, 1, 1)))
 
 
 def color(images: Tensor, values: Tensor) -> Tensor:
-    return blend(luminance(images).expand_as(images), images, values)
+    return blend(luminance(images).expand_as(images), images, per_image(values))
 
 
 def contrast(images: Tensor, values: Tensor) -> Tensor:
-    mean = (luminance(images).double().mean((1, 2, 3), True) + 0.5).byte()
-    return blend(mean.expand_as(images), images, values)
+    mean = (luminance(images).double().mean((1, 2, 3)) + 0.5).byte()
+    return by_level(images, blend(mean.view(-1, 1, 1), levels(images), values.view(-1, 1, 1)))
+
+
+def hue(images: Tensor, values: Tensor) -> Tensor:
+    """By parts of the circle of colours, -0.5 to 0.5, in 1 / 255; grey images stay as they are.
+
+    The colours are those of Pillow's mode HSV, of 8 bits.
+    """
+    if images.shape[1] != 3:
+        return images
+    angle, saturation, value = _to_hsv(images)
+    return _from_hsv((angle + per_image((values * 255).int())).remainder(256), saturation, value)
 
 
 def sharpness(images: Tensor, values: Tensor) -> Tensor:
@@ -75,7 +91,7 @@ def sharpness(images: Tensor, values: Tensor) -> Tensor:
         rows = pixels[:, :, :-2] + pixels[:, :, 1:-1] + pixels[:, :, 2:]
         sums = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * pixels[:, :, 1:-1, 1:-1]
         smooth[:, :, 1:-1, 1:-1] = (sums / 13 + 0.5).byte()  # never within 1 / 26 of a whole number
-    return blend(smooth, images, values)
+    return blend(smooth, images, per_image(values))
 
 
 def rotate(images: Tensor, values: Tensor) -> Tensor:
@@ -146,6 +162,20 @@ def _span(length: int, middle: Tensor, size: Tensor) -> Tensor:
     return inside & (size > 0).unsqueeze(1)
 
 
+def levels(images: Tensor) -> Tensor:
+    """All values of a pixel, 0 to 255: uint8 (1, 1, 256)."""
+    return torch.arange(256, dtype=torch.uint8, device=images.device).view(1, 1, -1)
+
+
+def by_level(images: Tensor, table: Tensor) -> Tensor:
+    """Pixels by a table of what their values become, uint8 (B, channels or 1, 256).
+
+    256 values are computed for each channel in place of one for each pixel.
+    """
+    pixels = images.flatten(2).long()
+    return table.expand(*pixels.shape[:2], -1).gather(2, pixels).view_as(images)
+
+
 def per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
@@ -159,9 +189,53 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def blend(degenerate: Tensor, images: Tensor, values: Tensor) -> Tensor:
-    """From degenerate images (0) to the images (1), in Pillow's float32 and rounded down."""
+    """From degenerate images (0) to the images (1), or beyond: float32, as Pillow, rounded down."""
     start = degenerate.float()
-    return (start + per_image(values.float()) * (images.float() - start)).byte()
+    return (start + values.float() * (images.float() - start)).clamp_(0, 255).byte()
+
+
+def _to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hue, saturation and value as Pillow rounds them: int (B, 1, H, W), 0 to 255 each."""
+    red, green, blue = images.split(1, dim=1)
+    largest, smallest = images.amax(1, True), images.amin(1, True)
+    spread = (largest.int() - smallest.int()).float()
+    divisor = spread.clamp(min=1)
+    saturation = spread / largest.clamp(min=1)
+    from_red, from_green, from_blue = (
+        ((largest.int() - channel.int()).float() / divisor).double()
+        for channel in (red, green, blue)
+    )
+    sixths = torch.where(
+        red == largest,
+        from_blue - from_green,
+        torch.where(green == largest, 2 + from_red - from_blue, 4 + from_green - from_red),
+    )
+    angle = sixths.float().double() / 6 + 1
+    angle = ((angle - angle.floor()).float().double() * 255).int()
+    angle = torch.where(spread > 0, angle, 0)
+    return angle, (saturation.double() * 255).int(), largest.int()
+
+
+def _from_hsv(angle: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """The inverse of `_to_hsv` with Pillow's types and rounding: uint8 (B, 3, H, W)."""
+    sixths, full = angle.double() * 6 / 255, value.double()
+    sector = sixths.floor()
+    rest, part = (sixths - sector).float(), (saturation.double() / 255).float()
+    shares = part.double(), (part * rest).double(), part.double() * (1 - rest.double())
+    low, falling, rising = ((full * (1 - share) + 0.5).byte() for share in shares)
+    full = value.byte()
+    colours = (  # red, green and blue in each sixth of the circle
+        (full, rising, low),
+        (falling, full, low),
+        (low, full, rising),
+        (low, falling, full),
+        (rising, low, full),
+        (full, low, falling),
+    )
+    pixels, *others = (torch.cat(channels, 1) for channels in colours)
+    for number, other in enumerate(others, start=1):  # the seventh sixth is the first one
+        pixels = torch.where(sector == number, other, pixels)
+    return pixels
 
 
 def affine(images: Tensor, *matrix: Tensor | float) -> Tensor:

@@ -67,23 +67,22 @@ class BatchMixer:
     def apply(self, batch: Batch, mix: "BatchMix") -> Batch:
         """The batch with mixed images. Each image keeps the label of its larger part.
 
-        Both views of an image are mixed with those of the same other image, in the same way.
+        All views of an image are mixed with those of the same other image, in the same way.
         """
-        images, strong, lam = batch.images, batch.strong, mix.lam
-        if strong is not None:
-            images = torch.stack((images, strong))
-        others = images.index_select(-4, mix.partner)
-        if mix.box is None:
-            images = images.lerp(others, 1 - lam)
-        else:
-            rows, columns = mix.box
-            images = images.clone()
-            images[..., rows, columns] = others[..., rows, columns]
-        if strong is not None:
-            images, strong = images.unbind()
+        lam, box = mix.lam, mix.box
+
+        def mixed(images: Tensor) -> Tensor:
+            others = images.index_select(0, mix.partner)
+            if box is None:
+                return images.lerp(others, 1 - lam)
+            made = images.clone()
+            made[..., box[0], box[1]] = others[..., box[0], box[1]]
+            return made
+
         labels = batch.labels, batch.labels.index_select(0, mix.partner)
         first, second = labels if lam >= 0.5 else labels[::-1]
-        return Batch(images, first, batch.index, MixedLabels(second, max(lam, 1 - lam)), strong)
+        second_labels = MixedLabels(second, max(lam, 1 - lam))
+        return batch.with_views(mixed)._replace(labels=first, mixed=second_labels)
 
 
 class BatchMix(NamedTuple):

@@ -14,7 +14,15 @@ from kdsweep.common import validation
 from kdsweep.common.notices import warn_once
 from kdsweep.common.rng import derive
 from kdsweep.common.text import escape_unprintable
-from kdsweep.common.validation import check_count, check_share, check_whole, require, shown
+from kdsweep.common.validation import (
+    check_count,
+    check_share,
+    check_whole,
+    parse_image_size,
+    require,
+    shown,
+)
+from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.pixel_stats import pixel_statistics
 from kdsweep.data.pipeline.source_checks import check_source_data
 from kdsweep.data.pipeline.stratify import Pools, cut, cut_fraction, positions, shuffled_pools, size
@@ -41,6 +49,7 @@ class Dataset:
     val_index: Tensor | None
     test_index: Tensor
     decoding: Decoding = AS_THEY_ARE
+    view: CentralView | None = None  # of images in evaluation; None: as they are decoded
 
     @property
     def num_classes(self) -> int:
@@ -49,9 +58,9 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, H, W)."""
+        """(channels, H, W) of the images that networks are given."""
         _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return (channels, height, width) if self.view is None else (channels, *self.view.size)
 
     def to(self, device: torch.device | str) -> "Dataset":
         """A copy whose images and labels are on another device; the index tensors stay."""
@@ -77,6 +86,9 @@ class SplitOptions:
     mean: Sequence[float] | None = None  # one per channel, in units of [0, 1] pixels
     std: Sequence[float] | None = None
     classes: int | None = None  # the number of classes, to be checked
+    image_size: int | Sequence[int] | None = None  # None: that of the images as they are decoded
+    crop_pct: float = 0.875
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         check_share("dataset.val_fraction", self.val_fraction)
@@ -84,11 +96,21 @@ class SplitOptions:
         check_share("dataset.train_fraction", self.train_fraction, zero=False, one=True)
         check_count("dataset.per_class", self.per_class)
         check_count("dataset.limit", self.limit)
+        CentralView((1, 1), self.crop_pct, self.interpolation)
+        self.view  # noqa: B018
 
     @classmethod
     def from_config(cls, config: object) -> "SplitOptions":
         """The options among the attributes of a dataset's config."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    @property
+    def view(self) -> CentralView | None:
+        """The view of images in evaluation; None: they are evaluated as they are decoded."""
+        if self.image_size is None:
+            return None
+        size = parse_image_size("dataset.image_size", self.image_size)
+        return CentralView(size, self.crop_pct, self.interpolation)
 
 
 def load_dataset(
@@ -133,6 +155,7 @@ def load_dataset(
         val_index=val_index,
         test_index=test_index,
         decoding=data.decoding,
+        view=options.view,
     ).to(device)
 
 

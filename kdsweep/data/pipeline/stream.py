@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from kdsweep.common.rng import derive
+from kdsweep.common.teacher_views import CENTRE, SAME, WEAK
 from kdsweep.common.types import Batch
 from kdsweep.common.validation import check_whole, require
 from kdsweep.data.pipeline.augment import Augment
+from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.mixup import BatchMix, BatchMixer
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.strong_view import StrongBatch, StrongView
+from kdsweep.data.pipeline.training_views import TrainingViews, ViewParams
 from kdsweep.data.types import Augmentation, LabelledImages, in_order
 
 BATCH_SIZE = "trainer.batch_size"
@@ -45,6 +48,8 @@ class Stream:
         augment: Augment,
         mix: BatchMixer | None = None,
         strong: StrongView | None = None,
+        views: TrainingViews | None = None,
+        teacher_view: str = SAME,
         own: Mapping[str, Augmentation] | None = None,
         mean: Sequence[float],
         std: Sequence[float],
@@ -53,7 +58,10 @@ class Stream:
     ) -> None:
         """``mean`` and ``std``: one number per channel, in units of [0, 1] pixels.
 
-        ``own``: augmentations of the user's by name, which follow ``augment`` in their order.
+        ``views``: what is done to the images in addition to ``augment``, which follows their crop.
+        ``own``: augmentations of the user's by name, which follow their colours in their order.
+        ``teacher_view``: of a batch that the teacher sees: ``same``, ``weak`` (before its colours)
+        or ``centre`` (as in evaluation).
 
         With ``strong``, batches have a second view of their images, whose random numbers are drawn
         apart: the first one is the same without it. ``rows``: of a batch of so many images, those
@@ -68,9 +76,12 @@ class Stream:
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.mix = augment, mix or BatchMixer()
         self.strong = strong or StrongView(augment)
+        self.views, self.teacher_view = views or TrainingViews(), teacher_view
         self.own = dict(own or {})
         self.device, self.rows = torch.device(device), rows
         self._normalise = Normalize(mean, std, self.device)
+        colour = torch.tensor(list(mean)).mul(255).round().clamp(0, 255).byte()
+        self._mean_colour = colour.view(-1, 1, 1).to(self.device)
 
     @property
     def images_per_epoch(self) -> int:
@@ -87,8 +98,7 @@ class Stream:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, on the stream's device."""
         for pixels, mix in zip(self.pixels(epoch), self._mixes(epoch), strict=False):
-            strong = None if pixels.strong is None else self._normalise(pixels.strong)
-            batch = pixels._replace(images=self._normalise(pixels.images), strong=strong)
+            batch = pixels.with_views(self._normalise)
             batch = batch if mix is None else self.mix.apply(batch, mix)
             yield self._with_rows(batch) if self._reads_all else batch
 
@@ -100,8 +110,7 @@ class Stream:
     def _with_rows(self, batch: Batch) -> Batch:
         """A batch with the pixels of its rows alone."""
         rows = self.rows(len(batch.labels))
-        strong = None if batch.strong is None else batch.strong[rows]
-        return batch._replace(images=batch.images[rows], strong=strong)
+        return batch.with_views(lambda images: images[rows])
 
     def pixels(self, epoch: int) -> Iterator[Batch]:
         """The same batches before normalisation and mixing: augmented uint8 images.
@@ -124,12 +133,17 @@ class Stream:
             rows,
             params.to(self.device).split(self.batch_size),
             self._strong_params(epoch),
+            self._view_params(epoch, rows),
             strict=False,  # the parameters of a dropped last image are left over
         )
-        for step, (images, label, position, kept, param, drawn) in enumerate(batches):
-            strong = None if drawn is None else self.strong.apply(images, drawn)
-            augmented = self._by_own(self.augment.apply(images, param.rows(kept)), epoch, step)
-            yield Batch(augmented, label, position, strong=strong)
+        for step, (images, label, position, kept, param, drawn, view) in enumerate(batches):
+            placed = self.views.placed(images, view)
+            strong = None if drawn is None else self.strong.apply(placed, drawn)
+            weak = self.augment.apply(placed, param.rows(kept))
+            augmented = self._by_own(self.views.coloured(weak, view), epoch, step)
+            augmented = self.views.erased(augmented, view, self._mean_colour)
+            teacher = self._of_teacher(images, weak)
+            yield Batch(augmented, label, position, strong=strong, teacher=teacher)
 
     def order(self, epoch: int) -> Tensor:
         """Positions of an epoch's images in its order, (`images_per_epoch`,) int64, on the CPU."""
@@ -141,6 +155,12 @@ class Stream:
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         """The positions of all images: what is drawn first in an epoch."""
         return torch.randperm(len(self.data.labels), generator=generator)
+
+    def _of_teacher(self, images: Tensor, weak: Tensor) -> Tensor | None:
+        """The pixels that the teacher sees, where they are not those of its students."""
+        if self.teacher_view == CENTRE:
+            return images if self.views.view is None else self.views.view(images)
+        return weak if self.teacher_view == WEAK else None
 
     def _by_own(self, images: Tensor, epoch: int, step: int) -> Tensor:
         """Images (B, channels, H, W) after the user's augmentations, each with draws of its own."""
@@ -156,8 +176,7 @@ class Stream:
         generator = np.random.default_rng(derive("mix", self.seed, epoch))
         whole, rest = divmod(self.images_per_epoch, self.batch_size)
         sizes = [self.batch_size] * whole + [rest] * bool(rest)
-        *_, height, width = self.data.images.shape
-        return self.mix.draw_all(sizes, (height, width), generator, self.device)
+        return self.mix.draw_all(sizes, self.views.size(self._stored), generator, self.device)
 
     def _strong_params(self, epoch: int) -> Iterable[StrongBatch | None]:
         """The parameters of each batch's strong view; None without one."""
@@ -166,6 +185,19 @@ class Stream:
         generator = torch.Generator().manual_seed(derive("strong", self.seed, epoch))
         params = self.strong.draw(len(self.data.labels), generator)
         return params.batches(self.batch_size, self.device)
+
+    def _view_params(self, epoch: int, rows: Sequence[slice]) -> Iterable[ViewParams]:
+        """The parameters of the views of the rows of each batch, the same for any batch size."""
+        places = torch.arange(self.images_per_epoch).split(self.batch_size)
+        parts = [batch[part] for batch, part in zip(places, rows, strict=True)]
+        count = len(self.data.labels)
+        return self.views.draw(count, self._stored, parts, self.device, self.seed, epoch)
+
+    @property
+    def _stored(self) -> tuple[int, int]:
+        """(H, W) of the images before they are augmented."""
+        *_, height, width = self.data.images.shape
+        return height, width
 
     def _read(self, order: Tensor, index: Tensor, rows: Sequence[slice]) -> Iterator[Tensor]:
         """Original pixels in the given order, which ``index`` holds on the device.
@@ -190,9 +222,13 @@ def evaluation_batches(
     batch_size: int,
     mean: Sequence[float],
     std: Sequence[float],
+    view: CentralView | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
-    """All images in order, normalised, not augmented; the last batch may be smaller."""
+    """All images in order, normalised, not augmented; the last batch may be smaller.
+
+    ``view``: of each image, unless they are evaluated as they are.
+    """
     check_whole(BATCH_SIZE, batch_size, least=1)
     normalise = Normalize(mean, std, torch.device(device))
     labels = data.labels.to(device, non_blocking=True).split(batch_size)
@@ -201,7 +237,8 @@ def evaluation_batches(
     for pixels, label, position in zip(
         in_order(data.images, batch_size, pinned=pinned), labels, index, strict=True
     ):
-        yield Batch(normalise(_moved(pixels, torch.device(device))), label, position)
+        moved = _moved(pixels, torch.device(device))
+        yield Batch(normalise(moved if view is None else view(moved)), label, position)
 
 
 def sample_images(stream: Stream, count: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ Shapes: n images in total, B of (channels, H, W) in a batch, R operations on an 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from kdsweep.common.validation import check_whole
 from kdsweep.data.pipeline.augment import Augment, AugmentParams
-from kdsweep.data.pipeline.image_operations import OPERATIONS, cut_out
+from kdsweep.data.pipeline.drawn_operations import DrawnOperations, OperationBatch, operate
+from kdsweep.data.pipeline.image_operations import OPERATIONS, Operation, cut_out
 
 LARGEST_CUTOUT = 0.5  # of the image's width
 
@@ -31,36 +33,27 @@ class StrongParams(NamedTuple):
 
     def batches(self, batch_size: int, device: torch.device | str) -> list["StrongBatch"]:
         """The parameters of each batch, on the device, to which all are moved at once."""
-        operations = self.operation.split(batch_size)
-        orders = [operation.argsort(dim=0, stable=True) for operation in operations]
-        places = torch.stack((torch.cat(orders), torch.cat([o.argsort(dim=0) for o in orders])))
-        order, back, strength, cutout = (
-            values.to(device, non_blocking=True).split(batch_size)
-            for values in (*places, self.strength, self.cutout)
-        )
+        operations = DrawnOperations(self.operation, self.strength).batches(batch_size, device)
+        cutout = self.cutout.to(device, non_blocking=True).split(batch_size)
         crop = self.crop.to(device).split(batch_size)
-        counts = [[_counts(column) for column in operation.T] for operation in operations]
-        parts = zip(crop, counts, order, back, strength, cutout, strict=True)
-        return [StrongBatch(*drawn) for drawn in parts]
+        return [StrongBatch(*drawn) for drawn in zip(crop, operations, cutout, strict=True)]
 
 
 class StrongBatch(NamedTuple):
-    """The parameters of one batch, on its device: images of one operation are to be adjacent.
-
-    Their numbers are known on the host, so that it need not wait for the device.
-    """
+    """The parameters of one batch, on its device."""
 
     crop: AugmentParams
-    counts: list[list[int]]  # R times the number of images of each of OPERATIONS
-    order: Tensor  # (B, R) int64, positions of the images, sorted by operation
-    back: Tensor  # (B, R) int64, the inverse
-    strength: Tensor  # (B, R) float64
+    operations: OperationBatch  # of TABLE
     cutout: Tensor  # (B, 3) float64
 
 
-def _counts(operation: Tensor) -> list[int]:
-    counts: list[int] = operation.bincount(minlength=len(OPERATIONS)).tolist()
-    return counts
+def _in_range(
+    apply: Operation, low: float, high: float, images: Tensor, strength: Tensor
+) -> Tensor:
+    return apply(images, low + (high - low) * strength)
+
+
+TABLE: tuple[Operation, ...] = tuple(partial(_in_range, *row) for row in OPERATIONS)
 
 
 @dataclass(frozen=True)
@@ -92,24 +85,9 @@ class StrongView:
     def apply(self, images: Tensor, params: StrongBatch) -> Tensor:
         """Strong views, uint8 (B, channels, H, W), of original images on the parameters' device."""
         images = self.augment.apply(images, params.crop)
-        for place, counts in enumerate(params.counts):
-            order, back = params.order[:, place], params.back[:, place]
-            strength = params.strength[:, place].index_select(0, order)
-            done = _operate(images.index_select(0, order), strength, counts)
-            images = done.index_select(0, back)
+        images = operate(images, params.operations, TABLE)
         height, width = images.shape[-2:]
         size, column, row = params.cutout.T
         # A centre between 1 and the width: what the authors' np.random.uniform(width) draws.
         column, row = width - (width - 1) * column, height - (height - 1) * row
         return cut_out(images, size * (LARGEST_CUTOUT * width), column, row)
-
-
-def _operate(images: Tensor, strength: Tensor, counts: list[int]) -> Tensor:
-    """Images after their operations; ``counts`` of them have the first, the second and so on."""
-    groups, strengths = images.split(counts), strength.split(counts)
-    done = [
-        apply(group, low + (high - low) * values)
-        for (apply, low, high), group, values in zip(OPERATIONS, groups, strengths, strict=True)
-        if len(group)
-    ]
-    return torch.cat(done)

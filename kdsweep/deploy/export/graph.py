@@ -23,7 +23,7 @@ BATCH_IS_CONSTANT = "your code specialized it to be a constant"
 
 
 class WithPreprocessing(nn.Module):
-    """uint8 pixels (B, H, W, channels) of the network's size -> probabilities (B, C)."""
+    """uint8 pixels (B, H, W, channels), as `Preprocessing` has them -> probabilities (B, C)."""
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ def trace(module: nn.Module, preprocessing: Preprocessing, *, inside: bool) -> E
 
     Raises UserError, with the reason of torch.export, if the network has none.
     """
-    channels, height, width = preprocessing.in_shape
     if inside:
+        channels, height, width = preprocessing.pixel_shape
         example = torch.zeros(EXAMPLE, height, width, channels, dtype=torch.uint8)
         preprocessing.normalize(example.permute(0, 3, 1, 2))  # its constants are made once
         module = WithPreprocessing(module, preprocessing).eval()
     else:
-        example = torch.zeros(EXAMPLE, channels, height, width)
+        example = torch.zeros(EXAMPLE, *preprocessing.in_shape)
     with silenced(), refusing("torch.export"):
         return torch.export.export(
             module, (example,), dynamic_shapes=({0: Dim(BATCH, min=1)},), strict=False

@@ -102,6 +102,7 @@ def metadata(classifier: Classifier, *, inside: bool) -> dict[str, str]:
     channels, height, width = preprocessing.in_shape
     images = f"float32 (batch, {channels}, {height}, {width}), normalised with mean and std"
     if inside:
+        channels, height, width = preprocessing.pixel_shape
         images = f"uint8 (batch, {height}, {width}, {channels}), not normalised"
     source: Mapping[str, Any] = classifier.source
     about = {

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdsweep.builders.data import build_own_augmentations, build_source
+from kdsweep.builders.augmentations import build_own_augmentations
+from kdsweep.builders.data import build_source
 from kdsweep.config.schema import AugmentConfig, DatasetConfig
 from kdsweep.data.pipeline.source_checks import check_source_data, require_same_kind
 from kdsweep.data.types import Augmentation, SourceData

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsweep.builders.models import build_network
+from kdsweep.builders.models import ImageSize, build_network
 from kdsweep.common.rng import reseed_all
 from kdsweep.common.types import Batch
 from kdsweep.data.pipeline.split import Dataset
@@ -30,15 +30,17 @@ from kdsweep.sweeps.check.contract import (
 from kdsweep.training.one_device import META
 
 
-def check_network(part: Part, dataset: Dataset, batch: Batch, key: str) -> nn.Module | None:
+def check_network(
+    part: Part, dataset: Dataset, batch: Batch, key: str, image_size: ImageSize = None
+) -> nn.Module | None:
     """The network of a student or a teacher; None if it cannot be built.
 
-    ``key``: of the student or the teacher, `student`.
+    ``key``: of the student or the teacher, `student`. ``image_size``: of its images.
     """
 
     def build(node: dict[str, Any] = dict(part.node)) -> nn.Module:  # noqa: B006
         reseed_all("check", 0)
-        return build_network(dataset, node, key)
+        return build_network(dataset, node, key, image_size)
 
     model = part.made(build)
     if model is None:
@@ -55,7 +57,7 @@ def check_network(part: Part, dataset: Dataset, batch: Batch, key: str) -> nn.Mo
         _check_on_meta(build(), batch)
     with part.check(DETERMINISTIC):
         _check_deterministic(build, batch)
-    part.check_round_trip(lambda node: _load_again(build(node), node, dataset, batch))
+    part.check_round_trip(lambda node: _load_again(build(node), node, dataset, batch, image_size))
     return model.train()
 
 
@@ -100,17 +102,27 @@ def _check_deterministic(build: Callable[[], nn.Module], batch: Batch) -> None:
     require_equal("a step", step(deepcopy(first)), step(second))
 
 
-def _load_again(model: nn.Module, node: dict[str, Any], dataset: Dataset, batch: Batch) -> None:
+def _load_again(
+    model: nn.Module,
+    node: dict[str, Any],
+    dataset: Dataset,
+    batch: Batch,
+    image_size: ImageSize,
+) -> None:
     """As `kdsweep.load` builds it. Raises Broken if it computes something else."""
     model.eval()
+    preprocessing = Preprocessing.of(dataset, image_size)
     manifest = Manifest(
-        model=described(node, dataset.image_shape, dataset.num_classes),
+        model=described(node, preprocessing.in_shape, dataset.num_classes),
         classes=dataset.class_names,
-        preprocessing=Preprocessing.of(dataset),
+        preprocessing=preprocessing,
         **expectation(model),
     )
     again = build_module(manifest)
     again.load_state_dict(model.state_dict())
     with torch.no_grad():
-        logits = {"logits": model(batch.images)}, {"logits": again(batch.images)}
+        logits = (
+            {"logits": model(batch.images)},
+            {"logits": again(preprocessing.resize(batch.images))},
+        )
     require_equal("the logits of a network that is loaded again", *logits)

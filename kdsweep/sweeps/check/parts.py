@@ -1,6 +1,6 @@
 """Checks all parts of a config, and a step of the run that they make."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from kdsweep.config.allow import allow
 from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.recipes import single_teachers
 from kdsweep.config.resolve import resolve_config
-from kdsweep.config.run_config import RunConfig
+from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.config.single import compose_single
 from kdsweep.config.targets import target_errors
 from kdsweep.config.validate import validation_errors
@@ -25,7 +25,7 @@ from kdsweep.errors import UserError
 from kdsweep.runs.build_specs import SpecBuilder
 from kdsweep.runs.naming import Cell
 from kdsweep.runs.spec import RunSpec
-from kdsweep.runs.units import build_unit, build_untrained_teacher
+from kdsweep.runs.units import build_unit, build_untrained_teacher, view_of_teacher
 from kdsweep.sweeps.check.contract import LOCKSTEP, Check, Part, require_equal
 from kdsweep.sweeps.check.data import check_augmentation, check_source
 from kdsweep.sweeps.check.networks import check_network
@@ -97,15 +97,20 @@ def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Ch
     images = dataset.train.subset(batch.index).images
     for name, node in config.dataset.augment.own.items():
         if isinstance(images, torch.Tensor):
+            images = images if dataset.view is None else dataset.view(images)
             check_augmentation(Part(f"dataset.augment.own.{name}", node, found), images)
     student = check_network(
-        Part("student.model", config.student.model, found), dataset, batch, "student"
+        Part("student.model", config.student.model, found),
+        dataset,
+        batch,
+        "student",
+        config.student.image_size,
     )
     teachers: dict[str, nn.Module] = {}
     if _needs_teacher(config):
-        for key, node in _teacher_models(config).items():
-            part = Part(f"{key}.model", node, found)
-            if (teacher := check_network(part, dataset, batch, key)) is not None:
+        for key, network in _teacher_networks(config).items():
+            part, size = Part(f"{key}.model", network.model or {}, found), network.image_size
+            if (teacher := check_network(part, dataset, batch, key, size)) is not None:
                 teachers[key] = teacher
     if student is not None:
         networks = Networks(config, dataset, student, teachers)
@@ -115,13 +120,13 @@ def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Ch
         _check_lockstep(config, dataset, found)
 
 
-def _teacher_models(config: RunConfig) -> dict[str, dict[str, Any]]:
+def _teacher_networks(config: RunConfig) -> Mapping[str, ResolvedTeacher | ResolvedPeer]:
     """The networks that a run learns from, by their keys: of its teacher, members or peers."""
     teacher = config.teacher
     if teacher.online:
-        return {"teacher": teacher.model or {}}
-    peers = {f"teacher.peers.{name}": peer.model for name, peer in teacher.peers.items()}
-    return peers or {key: c.teacher.model or {} for key, c in single_teachers(config).items()}
+        return {"teacher": teacher}
+    peers = {f"teacher.peers.{name}": peer for name, peer in teacher.peers.items()}
+    return peers or {key: one.teacher for key, one in single_teachers(config).items()}
 
 
 def _needs_teacher(config: RunConfig) -> bool:
@@ -147,7 +152,7 @@ def _check_lockstep(config: RunConfig, dataset: Dataset, found: list[Check]) -> 
 
 def _stepped(specs: list[RunSpec], config: RunConfig, dataset: Dataset) -> list[CohortUnit]:
     """The units of a cohort after one step."""
-    stream = build_stream(config, dataset, "cpu")
+    stream = build_stream(config, dataset, "cpu", teacher_view=view_of_teacher(specs))
     with torch_state(specs[0].config.trainer.threads):
         teacher = build_untrained_teacher(specs, dataset, stream.steps_per_epoch)
         networks = teacher.networks if teacher else ()

@@ -8,14 +8,14 @@ from rich.console import Console
 
 from kdsweep.builders.data import build_splits, build_stream
 from kdsweep.builders.device import resolve_device
-from kdsweep.config.run_config import HEAD, RunConfig, to_values
+from kdsweep.config.run_config import HEAD, to_values
 from kdsweep.data.pipeline.split import Dataset
 from kdsweep.data.pipeline.stream import Stream
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.worklist import WorkUnit
 from kdsweep.runs.spec import RunSpec
-from kdsweep.runs.units import build_unit, build_untrained_teacher
+from kdsweep.runs.units import build_unit, build_untrained_teacher, view_of_teacher
 from kdsweep.sweeps.estimate.cost_model import CohortGroup, show
 from kdsweep.training.memory import is_out_of_memory
 from kdsweep.training.profiling import STEPS, WARM_UP, CohortProfile, profile_cohort
@@ -83,15 +83,21 @@ def _measured_kind(alike: Sequence[WorkUnit], context: TrainingContext) -> Cohor
         tested=last,
         prediction_bytes=last * (LOGIT * dataset.num_classes + LABEL) if keeps_predictions else 0,
         needs_teacher=tuple(spec.requirements.needs_teacher for spec in specs),
-        probe=_probe(specs, dataset, _stream_of_one_device(config, dataset)),
+        probe=_probe(specs, dataset, _stream_of_one_device(specs, dataset)),
     )
 
 
-def _stream_of_one_device(config: RunConfig, dataset: Dataset) -> Stream:
+def _stream_of_one_device(specs: Sequence[RunSpec], dataset: Dataset) -> Stream:
     """The stream with batches as large as the part of one of the devices."""
+    config = specs[0].config
     trainer = config.trainer
     part = replace(trainer, batch_size=-(-trainer.batch_size // trainer.devices))
-    return build_stream(replace(config, trainer=part), dataset, resolve_device(trainer.device))
+    return build_stream(
+        replace(config, trainer=part),
+        dataset,
+        resolve_device(trainer.device),
+        teacher_view=view_of_teacher(specs),
+    )
 
 
 def _passes(unit: WorkUnit) -> tuple[int, ...]:

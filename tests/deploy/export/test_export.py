@@ -20,6 +20,7 @@ from kdsweep.deploy.export.check import Check, compare
 from kdsweep.deploy.export.export import ExportOptions, export, write_onnx
 from kdsweep.deploy.export.graph import reason, trace
 from kdsweep.deploy.export.onnx_file import to_onnx
+from kdsweep.deploy.preprocessing import Preprocessing
 from kdsweep.deploy.runtimes import normalized, onnx_runtime, torch_runtime
 from kdsweep.errors import UserError
 
@@ -79,6 +80,21 @@ class TestOnnx:
         found = onnx_runtime(inside)(pixels.permute(0, 2, 3, 1).numpy())
         predictions = classifier.predict(pixels)
         np.testing.assert_allclose(found, predictions.probabilities.numpy(), atol=1e-6)
+
+    def test_with_the_preprocessing_inside_a_network_resizes_its_images(
+        self, tmp_path: Path
+    ) -> None:
+        """Of a student whose images are smaller than the data set's."""
+        preprocessing = Preprocessing(1, (8, 8), (0.3,), (0.4,), decode_size=(12, 10))
+        manifest = small_manifest(preprocessing=preprocessing)
+        classifier = small_classifier(tmp_path / "bundle", manifest)
+        images = random_images(classifier, 5)
+        assert images.images.shape[1:] == (1, 12, 10)
+        write_onnx(tmp_path / "model.onnx", classifier, images, inside=True)
+        assert signature(tmp_path / "model.onnx")[0][2][1:] == [12, 10, 1]
+        found = onnx_runtime(tmp_path / "model.onnx")(images.images.permute(0, 2, 3, 1).numpy())
+        expected = classifier.predict(images.images).probabilities.numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
     def test_it_describes_classes_images_and_run(self, plain: Path, inside: Path) -> None:
         found = {one.key: one.value for one in onnx.load(plain).metadata_props}
