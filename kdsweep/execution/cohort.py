@@ -62,8 +62,11 @@ class _Cohort:
 
     @property
     def all_groups(self) -> list[list[RunWriter]]:
-        """The groups, with that of a recorded online teacher last."""
-        return [*self.groups, *([[self.online_teacher]] if self.online_teacher else [])]
+        """The groups, with that of a recorded online teacher first.
+
+        They end in this order: once all runs of a sweep have ended, nothing resumes their teacher.
+        """
+        return [*([[self.online_teacher]] if self.online_teacher else []), *self.groups]
 
 
 @readable_data()

@@ -1,6 +1,7 @@
 """`teacher.online=true`: one teacher a cohort, trained with its students, is a run of the sweep."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Command, Outcome, Refusal
@@ -8,6 +9,7 @@ from mlflow import MlflowClient
 from outcomes import both, digests, interrupt, parent_of, runs
 
 from kdsweep.common.files import read_json
+from kdsweep.execution.run_writer import RunWriter
 from kdsweep.tracking.run_dir import read_rows
 from kdsweep.training.student import Student
 
@@ -101,6 +103,29 @@ def test_an_interrupted_sweep_resumes_with_the_same_bits(
     resumed = command(*words, "resume=true", tracking=True)
     assert (digests(resumed), bits_of_teacher(resumed)) == whole
     rows_once(resumed, epochs=3)
+
+
+@pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.slow), pytest.param(3)])
+def test_a_sweep_stopped_between_the_ends_of_its_runs_has_its_teacher(
+    command: Command, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = command(*ONLINE, "T=1,4")
+    finish, calls = RunWriter.finish, []
+
+    def stopped(self: RunWriter, *arguments: Any) -> None:
+        calls.append(self.folder.name)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        finish(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "finish", stopped)
+        assert command(*ONLINE, "T=1,4").code == 130
+    again = command(*ONLINE, "T=1,4", "resume=true")
+    assert again.code == 0, again.err
+    assert read_json(teacher_of(again) / "result.json")["status"] == "FINISHED"
+    assert digests(again) == digests(whole)
+    assert bits_of_teacher(again) == bits_of_teacher(whole)
 
 
 @pytest.mark.slow
