@@ -85,18 +85,22 @@ def _numbered(parent: str, *numbers: int) -> list[str]:
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 STAGES = _numbered("stages", 0, 1, 2, 3)
 POOLED = "head.global_pool"
+BUILT = r"\d+(ts|q|_mlp|(x\d+)?_clip)"  # of a general builder, with other names of modules
 SIZE = r"(?P<size>[a-z0-9]+)"
 
 FAMILIES: tuple[tuple[str, Callable[[re.Match[str]], Features]], ...] = (
     # Tokens
     (rf"deit_{SIZE}_distilled_.*", _blocks("head:input")),
-    (rf"(vit|deit|deit3|beit|beitv2|eva|eva02)_{SIZE}_(plus_)?patch.*", _blocks("head_drop")),
+    (
+        rf"(vit|deit|deit3|beit|beitv2|eva|eva02)_{SIZE}_(plus_)?patch(?!.*_\d+x\d).*",
+        _blocks("head_drop"),
+    ),
     (r"mixer_(?P<size>[sbl])\d\d_.*", _blocks("head_drop")),
     (r"levit_\d.*", _maps(_numbered("stages", 0, 1, 2), "head:input")),
     # Maps
     (r"levit_conv_.*", _maps(_numbered("stages", 0, 1, 2), "head:input")),
     (
-        r"(resnet|resnext|wide_resnet|seresnet|seresnext|ecaresnet|res2net|res2next)(?!\d+(ts|q))\d.*",
+        rf"(resnet|resnext|wide_resnet|seresnet|seresnext|ecaresnet|res2net|res2next)(?!{BUILT})\d.*",
         _maps(LAYERS, "global_pool", has_relu=True),
     ),
     (r"(convnext|convnextv2)_.*", _maps(STAGES, "head.flatten")),
@@ -109,7 +113,7 @@ FAMILIES: tuple[tuple[str, Callable[[re.Match[str]], Features]], ...] = (
     (r"mobilenetv3_.*", _maps(_numbered("blocks", 1, 2, 4, 6), "flatten")),
     (r"mobilenetv4_.*", _maps(_numbered("blocks", 0, 1, 2, 4), "flatten")),
     (
-        r"efficientnetv2_(b\d|s|rw_t|rw_s)(_.*)?",
+        r"efficientnet(_e[sml]|v2_(b\d|s|rw_[tsm]))(_.*)?",
         _maps(_numbered("blocks", 1, 2, 4, 5), "global_pool"),
     ),
     (

@@ -29,7 +29,14 @@ SLOW = (
     *("resnet18", "resnet50", "resnext50_32x4d", "seresnext26d_32x4d", "wide_resnet50_2"),
     *("mobilenetv3_large_075", "mobilenetv3_rw", "mobilenetv4_conv_medium"),
     *("mobilenetv4_hybrid_medium", "efficientnet_b0", "tf_efficientnetv2_b0"),
-    *("efficientnetv2_rw_t", "efficientnetv2_s", "efficientnetv2_m", "fastvit_t8", "fastvit_sa12"),
+    *(
+        "efficientnetv2_rw_t",
+        "efficientnet_es",
+        "efficientnetv2_s",
+        "efficientnetv2_m",
+        "fastvit_t8",
+        "fastvit_sa12",
+    ),
     *("swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "densenet121", "repvgg_a0"),
     *("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
     *("mobilevit_s", "ghostnet_100", "regnetz_b16", "convnext_tiny", "ecaresnet26t", "res2net50d"),
@@ -71,7 +78,15 @@ def is_block(path: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet33ts", "swinv2_cr_tiny_224", "resnetv2_50", "cait_xxs24_224"]
+    "name",
+    [
+        "resnet33ts",
+        "resnet50_clip",
+        "vit_small_patch16_36x1_224",
+        "swinv2_cr_tiny_224",
+        "resnetv2_50",
+        "cait_xxs24_224",
+    ],
 )
 def test_of_other_families_nothing_is_known(name: str) -> None:
     assert timm_features(name) is None
