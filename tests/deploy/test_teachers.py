@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import MLP, manifest, written
+from small_classifiers import CNN
 
 from kdsweep.common.notices import warn_once
 from kdsweep.deploy.architecture import build_module
@@ -47,6 +48,35 @@ def test_a_teacher_given_as_weights_is_read_as_in_training(tmp_path: Path) -> No
     teacher = teacher_of(student, no_store)
     images = torch.stack([student.preprocessing(image) for image in IMAGES])
     assert torch.equal(teacher.logits(IMAGES), network(images))
+
+
+def test_a_teacher_given_as_weights_has_a_size_of_its_own(tmp_path: Path) -> None:
+    """Not that of its student, which is given smaller images than those of the data set."""
+    of_data = manifest(model=CNN)
+    shown = of_data.preprocessing
+    torch.save({"state_dict": build_module(of_data).state_dict()}, tmp_path / "teacher.pt")
+    entry = {"name": "cnn", "model": CNN, "weights": str(tmp_path / "teacher.pt")}
+    for size, expected in ((None, shown), ([9, 7], shown.of_network([9, 7]))):
+        sized = {**entry, "image_size": size} if size else entry
+        folder = tmp_path / f"student {size}"
+        smaller = {"model": CNN, "preprocessing": shown.of_network(4), "teachers": (sized,)}
+        teacher = teacher_of(read_bundle(written(folder, **smaller)), no_store)
+        assert teacher.preprocessing == expected
+
+
+def test_an_ensemble_may_have_several_sizes(tmp_path: Path) -> None:
+    shown, entries = manifest(model=CNN).preprocessing, []
+    for seed, size in ((1, 4), (2, [9, 7])):
+        run = {"name": f"t{seed}", "fingerprint": f"f00d{seed:012}"}
+        options = {"model": CNN, "preprocessing": shown.of_network(size), "run": run}
+        written(tmp_path / str(seed) / "checkpoint", seed, **options)
+        entries.append({**run, "folder": str(tmp_path / str(seed))})
+    student = read_bundle(written(tmp_path / "student", model=CNN, teachers=tuple(entries)))
+    teacher = teacher_of(student, no_store)
+    members = [read_bundle(Path(entry["folder"]) / "checkpoint") for entry in entries]
+    mean = torch.stack([one.predict(IMAGES).probabilities for one in members]).mean(0)
+    assert teacher.preprocessing == shown
+    assert torch.allclose(teacher.predict(IMAGES).probabilities, mean, atol=1e-6)
 
 
 def test_a_folder_of_another_teacher_is_not_taken(
