@@ -51,7 +51,7 @@ def build_network(
     adapt_input(model, dataset.mean, dataset.std)
     with naming_key(f"{key}.model", ("texts",)):
         arrange_classes(model, dataset.class_names)
-    if (difference := size_difference(model, dataset.image_shape)) is not None:
+    if (difference := size_difference(model, shape)) is not None:
         note_once(f"{key}: {difference}")
     return model
 

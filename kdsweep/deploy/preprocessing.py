@@ -23,7 +23,7 @@ from kdsweep.data.images.encoded import ImageFormat, decode_opened
 from kdsweep.data.pipeline.central_view import CentralView
 from kdsweep.data.pipeline.normalize import Normalize
 from kdsweep.data.pipeline.split import Dataset
-from kdsweep.data.types import INTERPOLATIONS
+from kdsweep.data.types import INTERPOLATIONS, Decoding
 from kdsweep.deploy.images import ImageLike, opened
 from kdsweep.models.components.input_size import resized_input
 
@@ -147,8 +147,8 @@ class Preprocessing:
     @cached_property
     def _format(self) -> ImageFormat:
         decoded = self.decode_size or self.image_size
-        rules = self.crop, self.white, self.draft, self.interpolation
-        return ImageFormat(self.channels, *decoded, *rules)
+        rules = Decoding(self.crop, self.white, self.draft, self.interpolation)
+        return ImageFormat(self.channels, *decoded, **rules._asdict())
 
     @cached_property
     def _normalize(self) -> Normalize:

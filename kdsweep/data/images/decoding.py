@@ -145,7 +145,7 @@ class ImageDecoder:
                 size, channels = self._common_format(parts, size, channels)
                 found = json.dumps([*size, channels]).encode()
                 kept.keep([np.frombuffer(found, np.uint8)], *form)
-        return ImageFormat(channels, *size, *self.rules)
+        return ImageFormat(channels, *size, **self.rules._asdict())
 
     def _common_format(
         self, parts: Mapping[str, Part], size: Size | None, channels: int | None
