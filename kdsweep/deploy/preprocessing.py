@@ -86,8 +86,9 @@ class Preprocessing:
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a JSON file."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain values, for a JSON file; without draft if it is off, for earlier versions."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {key: value for key, value in values.items() if key != "draft" or value}
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
