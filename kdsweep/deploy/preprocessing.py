@@ -107,8 +107,8 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a JSON file; without the later ones where they have no effect."""
         values = asdict(self)
-        for key in ("decode_size", "view"):
-            if values[key] is None:
+        for key in ("draft", "decode_size", "view"):
+            if not values[key]:
                 del values[key]
         return {k: _listed(v) for k, v in values.items()}
 

@@ -71,6 +71,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"image_size": [40, 24], "channels": 1, "crop": True},
         {"image_size": 24, "memory_gib": 1e-9, "workers": 0},
         {"image_size": 24, "crop": True, "interpolation": "bicubic"},
+        {"image_size": 8, "crop": True, "draft": True},
     ],
 )
 def test_it_prepares_files_as_evaluation_in_training_does(root: Path, options: dict) -> None:
@@ -199,3 +200,11 @@ def test_what_it_cannot_compute_is_refused(changed: dict) -> None:
     content = Preprocessing(3, (6, 8), (0.5,) * 3, (0.5,) * 3).to_json()
     with pytest.raises(ValueError, match=r"^preprocessing\.\w+ must be"):
         Preprocessing.from_json({**content, **changed})
+
+
+@pytest.mark.parametrize("draft", [False, True])
+def test_draft_is_written_where_it_is_on(draft: bool) -> None:
+    """Versions without it read what was written without it."""
+    preprocessing = Preprocessing(3, (8, 8), (0.5,) * 3, (0.2,) * 3, draft=draft)
+    assert ("draft" in preprocessing.to_json()) == draft
+    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
