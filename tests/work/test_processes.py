@@ -168,10 +168,10 @@ def test_what_a_unit_raises_fails_it_alone(
 
     build, runs = cohort.build_stream, targets(["loss=ce"], ["loss=ce", "seed=1"])
 
-    def broken(config: object, *rest: object) -> object:
+    def broken(config: object, *rest: object, **named: object) -> object:
         if config is not None and getattr(config, "seed", 0) == 1:
             raise UserError("dataset.root must hold images that can be read, got a broken one")
-        return build(config, *rest)  # type: ignore[arg-type]
+        return build(config, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cohort, "build_stream", broken)
     results, executor = train_in_units(runs, context)
