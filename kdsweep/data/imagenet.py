@@ -84,20 +84,20 @@ class ImageNet(UsesCache):
         """The folder that holds train/ and val/."""
         if not self.root.is_dir():
             raise ValueError(f"dataset.root must be an existing folder, got {self.root}")
-        homes = self.root, self.root / KAGGLE
-        home = next((home for home in homes if (home / "train").is_dir()), None)
-        if home is None:
+        candidates = self.root, self.root / KAGGLE
+        top = next((top for top in candidates if (top / "train").is_dir()), None)
+        if top is None:
             archives = sorted(path.name for path in self.root.glob("ILSVRC2012_img_*.tar"))
             has = f" with {' and '.join(archives)}, which must be unpacked" if archives else ""
             raise ValueError(
                 "dataset.root must hold train/ with a folder for each class, named by its WordNet"
                 f" id (docs/datasets.md), got {self.root}{has or ' without it'}"
             )
-        if not (home / "val").is_dir():
+        if not (top / "val").is_dir():
             raise ValueError(
-                f"dataset.root must hold val/ next to train/, the test set, got {home} without it"
+                f"dataset.root must hold val/ next to train/, the test set, got {top} without it"
             )
-        return home
+        return top
 
     @cached_property
     def _wnids(self) -> tuple[str, ...]:

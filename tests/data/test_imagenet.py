@@ -34,14 +34,14 @@ def save(path, generator, size=(40, 50)):
     Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
 
 
-def write_images(home):
+def write_images(top):
     """``train/<wnid>/`` with 4 images a class, and ``val/`` with 6 images, without folders."""
     generator = np.random.default_rng(0)
     for wnid in WNIDS:
         for number in range(4):
-            save(home / "train" / wnid / f"{wnid}_{number}.JPEG", generator)
+            save(top / "train" / wnid / f"{wnid}_{number}.JPEG", generator)
     for position in range(1, 7):
-        save(home / "val" / f"ILSVRC2012_val_{position:08}.JPEG", generator)
+        save(top / "val" / f"ILSVRC2012_val_{position:08}.JPEG", generator)
 
 
 def write_kit(root):

@@ -105,7 +105,7 @@ def _listing(folder: Path, names: Sequence[str], root: Path, published: str | No
     for _ in with_lines(found, f"searching {folder.name} for images"):
         pass
     has_links |= any(one.has_links for one in classes)
-    # Real paths need much memory, and tell nothing where no link leads to any.
+    # Real paths need much memory, and matter only where links lead to them.
     taken = {path for one in classes for path in one.real_paths()} if has_links else set()
     paths = [one.paths(taken) for one in classes]
     counts = [len(of_class) for of_class in paths]
