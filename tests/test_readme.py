@@ -8,6 +8,7 @@ import pytest
 from commands import Command
 from mlflow import MlflowClient
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
@@ -33,7 +34,8 @@ def commands_of(page: str) -> list[str]:
     return re.findall(r"^    python train\.py(.*)$", text, re.MULTILINE)
 
 
-COMMANDS = commands_of("README.md")
+PHOTOGRAPHS = "dataset.root=photographs"
+COMMANDS = [words for words in commands_of("README.md") if PHOTOGRAPHS not in words]
 SHOWN = [(page, words) for page in PAGES for words in commands_of(f"docs/{page}.md")]
 
 
@@ -66,6 +68,33 @@ def test_a_command_of_the_readme(command: Command, words: str) -> None:
     outcome = command(*scaled)
     assert outcome.code == 0, outcome.err
     assert {row["status"] for row in outcome.rows} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_the_photographs_of_the_readme(command: Command, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    weights = tmp_path / "lite0.safetensors"
+    save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)
+    for number in range(60):
+        part, name = ("train", "val")[number % 3 == 2], ("ants", "bees")[number % 2]
+        path = tmp_path / "photographs" / part / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60 + number, 50), (4 * number, number, 255 - number)).save(path)
+    (words,) = (words for words in commands_of("README.md") if PHOTOGRAPHS in words)
+    small = {
+        "teacher.start=DEFAULT": f"teacher.start={weights}",
+        "dataset.source.image_size=128": "dataset.source.image_size=32",
+        "trainer.epochs=30": "trainer.epochs=1",
+        "trainer.batch_size=32": "trainer.batch_size=8",
+        "seed=0,1,2": "seed=0",
+    }
+    given = shlex.split(words)
+    assert set(small) < set(given)
+    outcome = command(*[small.get(word, word) for word in given], tiny=False)
+    assert outcome.code == 0, outcome.err
+    assert {row["status"] for row in outcome.rows} == {"FINISHED"}
+    assert len({row["cell"] for row in outcome.rows}) == 5
+    assert "teacher tf_efficientnet_lite0: val " in outcome.out + outcome.err
 
 
 def test_the_pages_have_commands() -> None:
