@@ -52,7 +52,7 @@ def folder_file(
             f"{key} must be a folder with {hf_folder.CONFIG} and {hf_folder.WEIGHTS} for a network"
             f" of transformers, got {folder}; save_pretrained writes them"
         )
-    read = [found, folder / hf_folder.CONFIG]
+    read = [*sorted(folder.glob("*.safetensors*")), folder / hf_folder.CONFIG]  # parts, too
     if (texts := node.get("texts")) is not None:
         read.append(Path(str(texts)))
     try:

@@ -21,7 +21,10 @@ def without_added(trainer: Mapping[str, Any]) -> dict[str, Any]:
     With one device neither `devices` nor `sync_batchnorm` has an effect.
     """
     default = TrainerConfig()
-    left_out = {key for key in LATER if trainer.get(key) == getattr(default, key)}
+    # In a config before it is resolved, one that follows the root's trainer is in that one.
+    left_out = {
+        key for key in LATER if trainer.get(key) in (getattr(default, key), f"${{trainer.{key}}}")
+    }
     if trainer.get("devices", 1) == 1:
         left_out |= {"devices", "sync_batchnorm"}
     elif not trainer.get("sync_batchnorm"):
@@ -39,18 +42,28 @@ def without_added_data(dataset: Mapping[str, Any]) -> dict[str, Any]:
         left_out.add("crop_pct")
     found = {key: value for key, value in dataset.items() if key not in left_out}
     if "source" in found:
-        found["source"] = without_added_of_source(found["source"])
+        of_data = dataset.get("interpolation", default.interpolation)
+        found["source"] = without_added_of_source(found["source"], of_data)
     if "augment" in found:
         found["augment"] = without_added_augmentations(found["augment"])
     return found
 
 
-def without_added_of_source(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a source of kdsweep's for what is hashed; of the user's all count."""
-    is_own = not str(source.get("_target_")).startswith("kdsweep.")
-    is_left_out = source.get("interpolation") in (OF_DATA, DatasetConfig().interpolation)
-    left_out = {"interpolation"} if is_left_out and not is_own else set()
+def without_added_of_source(source: Mapping[str, Any], of_data: object) -> dict[str, Any]:
+    """The options of a source of kdsweep's for what is hashed; of the user's all count.
+
+    ``of_data``: the interpolation of the data set, which the source has unless it has its own.
+    """
+    if not is_of_kdsweep(source):
+        return dict(source)
+    own, default = source.get("interpolation"), DatasetConfig().interpolation
+    left_out = {"interpolation"} if own == OF_DATA or own == of_data == default else set()
     return {key: value for key, value in source.items() if key not in left_out}
+
+
+def is_of_kdsweep(node: Mapping[str, Any]) -> bool:
+    """Whether a config node is of a class of kdsweep's, not of the user's."""
+    return str(node.get("_target_")).startswith("kdsweep.")
 
 
 def without_added_augmentations(augment: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def without_added_below(values: Mapping[Any, Any]) -> dict[Any, Any]:
     left_out = set()
     if values.get("start", "") is None:
         left_out |= {"start", "start_match"}
-    if values.get(DROP_PATH, "") is None:
+    if values.get(DROP_PATH, "") in (None, f"${{student.{DROP_PATH}}}"):
         left_out.add(DROP_PATH)
     if "model" in values and values.get("image_size") is None:  # of a network, not of a source
         left_out.add("image_size")

@@ -27,6 +27,7 @@ MOST = {  # of every key of that name, at the root and in every recipe and stage
     "split_seed": 2**63 - 1,
     "crop_padding": 1024,
     "strong_view": 100,
+    "num_ops": 100,
     "image_size": 8192,
     "num_train": 10_000_000,
     "num_test": 10_000_000,

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from kdsweep.common.validation import (
@@ -128,6 +129,8 @@ class Preprocessing:
 
         Raises ImageError if it is not an image, or damaged.
         """
+        if self.draft and isinstance(image, Image.Image):
+            image = _encoded(image)  # `draft` would shrink the caller's for good
         with opened(image) as file:
             pixels = torch.tensor(decode_opened(file, self._format).pixels)
         return pixels if self.view is None else self.view(pixels[None])[0]
@@ -172,3 +175,15 @@ def check_numbers(key: str, values: Any, channels: int) -> None:
     are_numbers = isinstance(values, list | tuple) and all(map(is_finite_number, values))
     valid = are_numbers and len(values) == channels
     require(valid, key, f"{channels} finite numbers, one for each channel", values)
+
+
+def _encoded(image: Image.Image) -> Image.Image | bytes:
+    """The content of the file of an image whose pixels are not read yet; else the image."""
+    file = getattr(image, "fp", None)
+    if file is None or not getattr(image, "tile", None):
+        return image
+    position = file.tell()
+    file.seek(0)
+    content: bytes = file.read()
+    file.seek(position)
+    return content

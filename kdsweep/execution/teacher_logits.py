@@ -105,6 +105,8 @@ def _identity(
         "computed_by": _machine(config),
         "data": [dataset.digest, dataset.image_shape, dataset.mean, dataset.std],
         "view": repr(dataset.view),
+        # Zero-shot teachers have their logits in the order of these names.
+        "classes": list(dataset.class_names),
         # The digest of images that stay on disk is that of their files, of many of their sizes.
         "decoded": [source_identity(config.dataset.source), *decoder()],
         "files": [part.images.state for part in parts if not isinstance(part.images, Tensor)],

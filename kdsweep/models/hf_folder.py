@@ -25,6 +25,9 @@ NOT_OF_THE_NETWORK = (
     *("use_pretrained_backbone", "use_timm_backbone", "use_kernels"),
     *("return_dict", "use_return_dict", "torchscript", "chunk_size_feed_forward", "use_cache"),
 )
+# Networks that transformers has another library build, by a name that may be of the hub, or with
+# options of that library, such as a file to be unpickled.
+OF_OTHERS = ("timm_wrapper", "timm_backbone")
 PLAIN_RESCALING = 1 / 255  # from 8-bit pixels to [0, 1]
 
 
@@ -47,6 +50,21 @@ def num_labels(folder: str | Path) -> int:
     return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
 
 
+def refuse_other_libraries(architecture: Any) -> None:
+    """Raise ValueError for a config with a network that transformers does not build by itself."""
+    if not isinstance(architecture, Mapping):
+        return
+    for key in ("model_type", "backbone"):
+        name = architecture.get(key)
+        if name in OF_OTHERS or (key == "backbone" and isinstance(name, str)):
+            raise ValueError(
+                f"architecture must be built by transformers alone, got {key} {name!r}, which is"
+                " loaded by its name; student=timm and teacher=timm have the networks of timm"
+            )
+    for value in architecture.values():
+        refuse_other_libraries(value)
+
+
 def read_preprocessing(folder: str | Path) -> dict[str, Any] | None:
     """Mean and std that images are normalised by after [0, 1], and their size; None if not there.
 
@@ -57,15 +75,30 @@ def read_preprocessing(folder: str | Path) -> dict[str, Any] | None:
     if path is None:
         return None
     content = _read(path)
+    try:
+        return _preprocessing(content, path)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"path must be {SAVED}, got {folder}, whose {path.name} cannot be used ({error})"
+        ) from error
+
+
+def _preprocessing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     given = content.get("image_processor", content)
     scale = given.get("rescale_factor", PLAIN_RESCALING) if given.get("do_rescale", True) else 1.0
     if scale <= 0 or given.get("rescale_offset"):
-        raise ValueError(f"path must be {SAVED}, got {folder}, whose {path.name} shifts pixels")
+        raise ValueError(
+            f"path must be {SAVED}, got {path.parent}, whose {path.name} shifts pixels"
+        )
     of_pixels = scale / PLAIN_RESCALING  # what [0, 1] is multiplied by, up to rounding
     if not given.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     else:
         mean, std = _numbers(given, "image_mean", path), _numbers(given, "image_std", path)
+    if min(std) <= 0:
+        raise ValueError(
+            f"path must be {SAVED}, got {path.parent}, whose {path.name} has image_std {std}"
+        )
     if abs(of_pixels - 1) > 1e-3:
         mean, std = [m / of_pixels for m in mean], [s / of_pixels for s in std]
     return {"mean": mean, "std": std, "size": _size(given)}
@@ -73,7 +106,11 @@ def read_preprocessing(folder: str | Path) -> dict[str, Any] | None:
 
 def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
     found = given.get(key)
-    if not isinstance(found, list) or not all(isinstance(each, int | float) for each in found):
+    if (
+        not isinstance(found, list)
+        or not found
+        or not all(isinstance(each, int | float) for each in found)
+    ):
         raise ValueError(f"path must be {SAVED}, got {path.parent}, whose {path.name} has no {key}")
     return [float(each) for each in found]
 

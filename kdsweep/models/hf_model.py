@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from kdsweep.common.text import error_reason
@@ -29,6 +30,7 @@ from kdsweep.models.hf_folder import (
     of_the_network,
     read_architecture,
     read_preprocessing,
+    refuse_other_libraries,
 )
 
 NO_DECAY = "no_weight_decay"  # timm's name
@@ -161,7 +163,7 @@ def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
                 output_loading_info=True,
                 **found.options,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"must be a folder with weights of this network in safetensors, got {folder}:"
             f" {error_reason(error)}"
@@ -204,6 +206,7 @@ def blueprint(
 
 
 def _config(transformers: Any, architecture: Mapping[str, Any]) -> Any:
+    refuse_other_libraries(architecture)
     options = {k: v for k, v in of_the_network(architecture).items() if k != "model_type"}
     name = architecture.get("model_type")
     try:

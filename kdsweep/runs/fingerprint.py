@@ -7,6 +7,7 @@ from typing import Any
 
 from kdsweep.builders.own_source import with_sources
 from kdsweep.config.added_keys import (
+    is_of_kdsweep,
     without_added,
     without_added_augmentations,
     without_added_data,
@@ -68,7 +69,8 @@ def fingerprint(
 
 def source_identity(source: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a data source that its pixels depend on."""
-    left_out = {*READING} | {key for key in ADDED_READING if source.get(key) is False}
+    added = ADDED_READING if is_of_kdsweep(source) else ()
+    left_out = {*READING} | {key for key in added if source.get(key) is False}
     return {key: value for key, value in source.items() if key not in left_out}
 
 

@@ -45,16 +45,20 @@ class Blocks:
         """The results of trials with each of these seeds; the study is not changed."""
         in_training = {seed: self._trials.train_again(trials, seed) for seed in seeds}
         ended: dict[int, list[RunResult]] = {}
-        while True:
-            for seed, steps in list(in_training.items()):
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    ended[seed] = end.value
-                    del in_training[seed]
-            if not in_training:
-                return [ended[seed] for seed in seeds]
-            self._runs.step()
+        try:
+            while True:
+                for seed, steps in list(in_training.items()):
+                    try:
+                        next(steps)
+                    except StopIteration as end:
+                        ended[seed] = end.value
+                        del in_training[seed]
+                if not in_training:
+                    return [ended[seed] for seed in seeds]
+                self._runs.step()
+        finally:
+            for steps in in_training.values():  # the locks of their runs are released
+                steps.close()
 
     def release(self) -> None:
         """Leave the trials that are open to the next start, or to another controller."""

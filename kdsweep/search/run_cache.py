@@ -86,6 +86,8 @@ class RunCache(TrialRuns):
     def step(self) -> None:
         """Wait a moment for runs to end."""
         if self._training is None or not self._training.units:
+            if self.context.stop_in_time is not None:
+                self.context.stop_in_time()
             time.sleep(LOCK_SECONDS)  # another controller has what is waited for
             return
         ended, blocked = self._training.step()

@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from kdsweep.common.nested import leaves
-from kdsweep.config.added_keys import without_added_below
+from kdsweep.config.added_keys import is_of_kdsweep, without_added_below
 from kdsweep.config.copying import without_hydra
 from kdsweep.config.interpolation import interpolates
 from kdsweep.config.overrides import CONTROL
@@ -67,7 +67,8 @@ def _not_searched(base: DictConfig, space: Space) -> dict[Any, Any]:
         _drop(values, key)
     values = without_added_below(values)
     below = tuple(f"{key}." for key in space.keys)
-    if values["dataset"]["source"].get("draft") is False:  # as above: a key that was added later
+    source = values["dataset"]["source"]
+    if is_of_kdsweep(source) and source.get("draft") is False:  # as above: it was added later
         _drop(values, "dataset.source.draft")
     fixed = fixed_keys(space.fixed).items()
     return values | {key: value for key, value in fixed if key.startswith(below)}

@@ -7,8 +7,9 @@ trained some epochs more than it was decided by.
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from kdsweep.common.files import look_anew, write_json_atomic
+from kdsweep.common.files import look_anew, read_json, write_json_atomic
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.spec import RunSpec
@@ -26,9 +27,12 @@ class PruneRequests:
     def __call__(self, spec: RunSpec, epochs: int, metrics: Mapping[str, float]) -> str | None:
         folder, last = self._folders[spec.fingerprint], spec.config.trainer.epochs
         look_anew(folder)
-        if epochs < last and (folder / REQUEST).exists():
-            return f"pruned after epoch {epochs} of {last}"
-        return None
+        if epochs == last or not (folder / REQUEST).exists():
+            return None
+        # One that was set back to an earlier checkpoint is trained up to where it was decided.
+        if epochs < read_json(folder / REQUEST)["epochs"]:
+            return None
+        return f"pruned after epoch {epochs} of {last}"
 
 
 class EpochReports:
@@ -47,8 +51,8 @@ class EpochReports:
     def look(self) -> None:
         """Report the epochs that are new, and request that runs stop."""
         for folder in self._followed:
-            if (reason := self._report(folder)) is not None and not (folder / REQUEST).exists():
-                write_json_atomic(folder / REQUEST, {"reason": reason})
+            if (found := self._report(folder)) is not None and not (folder / REQUEST).exists():
+                write_json_atomic(folder / REQUEST, found)
 
     def release(self, targets: Iterable[RunTarget]) -> None:
         """These runs are over; what is new of them is still reported."""
@@ -56,14 +60,17 @@ class EpochReports:
             self._report(target.run_dir)
             del self._followed[target.run_dir], self._positions[target.run_dir]
 
-    def _report(self, folder: Path) -> str | None:
-        """Report what is new of a run; returns why it is to be pruned, if it is."""
+    def _report(self, folder: Path) -> dict[str, Any] | None:
+        """Report what is new of a run; returns the request to prune it, if it is to be."""
         spec = self._followed[folder]
         rows, self._positions[folder] = read_new_rows(folder, self._positions[folder])
-        reasons = [
-            self._on_epoch(spec, row["epoch"] + 1, _finite_or_nan(row["metrics"])) for row in rows
-        ]
-        return next(filter(None, reasons), None)
+        request = None
+        for row in rows:
+            epochs = row["epoch"] + 1
+            reason = self._on_epoch(spec, epochs, _finite_or_nan(row["metrics"]))
+            if reason is not None and request is None:
+                request = {"reason": reason, "epochs": epochs}
+        return request
 
 
 def _finite_or_nan(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Folders of transformers in a config: the run keeps their content, and no path."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import pytest
 import torch
 from commands import TINY, Compose, overrides
 from hf_folders import write_clip, write_dinov2, write_preprocessing, write_vit
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from kdsweep.builders.models import load_start
+from kdsweep.builders.starts import TRANSFORMERS, folder_file, with_description
 from kdsweep.errors import UserError
 from kdsweep.models.hf_model import HuggingFace
 from kdsweep.runs.build_specs import build_specs
@@ -120,4 +122,32 @@ def test_pickled_weights_are_refused(spec: Any, folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     sentence = r"^student\.start must be a folder with config\.json and model\.safetensors"
     with pytest.raises(UserError, match=sentence):
+        spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")
+
+
+def test_weights_in_parts_are_read_again_when_a_part_has_changed(
+    folder: Path, tmp_path: Path
+) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    parts = {
+        key: f"model-0000{1 + place % 2}-of-00002.safetensors" for place, key in enumerate(tensors)
+    }
+    index = {"metadata": {}, "weight_map": parts}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in set(parts.values()):
+        part = {key: value for key, value in tensors.items() if parts[key] == name}
+        save_file(part, folder / name, {"format": "pt"})
+    model = with_description({"_target_": TRANSFORMERS, "path": str(folder)}, "student.model")
+    first = folder_file(folder, "student.start", model, tmp_path / "downloads")
+    changed = {key: value + 1 for key, value in part.items()}
+    save_file(changed, folder / name, {"format": "pt"})
+    second = folder_file(folder, "student.start", model, tmp_path / "downloads")
+    before, after = load_file(first), load_file(second)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_file_that_holds_no_tensors_is_refused(spec: Any, folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="must be a folder with weights of this network"):
         spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,20 @@ def test_what_it_cannot_compute_is_refused(changed: dict) -> None:
     content = Preprocessing(3, (6, 8), (0.5,) * 3, (0.5,) * 3).to_json()
     with pytest.raises(ValueError, match=r"^preprocessing\.\w+ must be"):
         Preprocessing.from_json({**content, **changed})
+
+
+def test_draft_leaves_an_image_in_memory_as_it_is(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(
+        tmp_path / "large.jpg"
+    )
+    preprocessing = Preprocessing(3, (8, 8), (0.5,) * 3, (0.2,) * 3, draft=True)
+    with Image.open(tmp_path / "large.jpg") as image:
+        found = preprocessing.pixels(image)
+        assert image.size == (64, 64)
+        assert torch.equal(found, preprocessing.pixels(tmp_path / "large.jpg"))
+        whole = replace(preprocessing, draft=False)
+        assert not torch.equal(found, whole.pixels(image))
+        assert torch.equal(preprocessing.pixels(image), whole.pixels(image)), "it is decoded by now"
 
 
 @pytest.mark.parametrize("draft", [False, True])

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from kdsweep.models.hf_features import hf_features
-from kdsweep.models.hf_folder import num_labels, read_architecture, read_preprocessing
+from kdsweep.models.hf_folder import (
+    num_labels,
+    read_architecture,
+    read_preprocessing,
+    refuse_other_libraries,
+)
 
 VIT = {"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 4}
 IMAGENET = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
@@ -132,3 +137,32 @@ def test_features_by_architecture(
 def test_of_other_architectures_the_embedding_alone_is_known() -> None:
     found = hf_features({"model_type": "swin"}, True)
     assert (found.maps, found.embedding) == (None, "classifier:input")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rescale_factor": None},
+        {"image_processor": "X"},
+        {"size": {"height": None, "width": None}},
+        {"image_std": [0, 0, 0]},
+        {"image_mean": []},
+    ],
+)
+def test_a_preprocessing_that_is_none_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="path must be a folder that save_pretrained has written"):
+        read_preprocessing(folder(tmp_path, VIT, IMAGENET | given))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "timm_wrapper", "architecture": "hf-hub:timm/resnet10t.c3_in1k"},
+        {"model_type": "rt_detr", "backbone": "owner/name"},
+        {"model_type": "rt_detr", "backbone_config": {"model_type": "timm_backbone"}},
+    ],
+)
+def test_networks_that_are_loaded_by_their_name_are_refused(config: dict[str, Any]) -> None:
+    refuse_other_libraries(VIT | {"vision_config": {"backbone": None}})
+    with pytest.raises(ValueError, match="must be built by transformers alone"):
+        refuse_other_libraries(config)

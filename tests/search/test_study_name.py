@@ -41,6 +41,16 @@ def test_names_are_pinned(search_of: SearchOf) -> None:
     assert name_of(search_of) == "bayes-e8a809ba"
     assert name_of(search_of, "loss=dkd", "student=cnn", "trainer.epochs=3") == "bayes-437dfca0"
     assert name_of(search_of, "dataset=image_folder", "dataset.root=here") == "bayes-22e2ddd1"
+    assert name_of(search_of, "teacher=born_again") == "bayes-683e244a"
+    assert name_of(search_of, "teacher=ensemble") == "bayes-eed4ff14"
+
+
+def test_the_interpolation_of_the_source_alone_is_in_the_name(search_of: SearchOf) -> None:
+    """One that the data set has too is not: the source follows it."""
+    words = ["dataset=imagenette", "dataset.interpolation=bicubic"]
+    both, own = name_of(search_of, *words), "dataset.source.interpolation=bilinear"
+    assert name_of(search_of, *words, own) != both
+    assert name_of(search_of, "dataset=imagenette", own) == name_of(search_of, "dataset=imagenette")
 
 
 def test_the_base_has_the_fixed_words_and_none_that_is_searched(search_of: SearchOf) -> None:

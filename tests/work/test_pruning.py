@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 from commands import Targets
 
-from kdsweep.common.files import read_json
+from kdsweep.common.files import read_json, write_json_atomic
 from kdsweep.execution.target import RunTarget
 from kdsweep.runs.spec import RunSpec
 from kdsweep.tracking.run_dir import append_row, make_row
@@ -59,7 +59,7 @@ def test_what_is_decided_is_requested_in_the_folder_of_the_run(run: RunTarget) -
     reports.follow([run])
     record(run, 0, 0.4)
     reports.look()
-    assert read_json(run.run_dir / REQUEST) == {"reason": "too low"}
+    assert read_json(run.run_dir / REQUEST) == {"reason": "too low", "epochs": 1}
 
 
 def test_a_value_that_is_not_finite_is_nan(run: RunTarget) -> None:
@@ -88,6 +88,7 @@ def test_a_worker_prunes_what_is_requested_but_not_after_the_last_epoch(run: Run
     callback = PruneRequests([run])
     run.run_dir.mkdir()
     assert callback(run.spec, 1, {}) is None
-    (run.run_dir / REQUEST).touch()
+    write_json_atomic(run.run_dir / REQUEST, {"reason": "too low", "epochs": 2})
+    assert callback(run.spec, 1, {}) is None  # it was set back to an earlier checkpoint
     assert callback(run.spec, 2, {}) == "pruned after epoch 2 of 4"
     assert callback(run.spec, 4, {}) is None

@@ -62,9 +62,9 @@ class RandomResizedCrop:
         height, width = image
         low, high = self.ratio
         if width / height < low:
-            height = round(width / low)
+            height = max(1, round(width / low))
         elif width / height > high:
-            width = round(height * high)
+            width = max(1, round(height * high))
         return (image[0] - height) // 2, (image[1] - width) // 2, height, width
 
 

@@ -40,7 +40,8 @@ class AccuracyOnTest:
         return metrics.get("test/acc") if classifier.manifest.precision == FP32 else None
 
     def _images(self, classifier: Classifier) -> EvaluationImages | None:
-        inputs = (tuple(classifier.classes), classifier.preprocessing)
+        # The images of networks of other sizes are the same.
+        inputs = (tuple(classifier.classes), classifier.preprocessing.of_network(None))
         folder = run_folder(classifier)
         if folder is None:
             return self._of_input.get(inputs)

@@ -111,3 +111,11 @@ def test_ratio_out_of_range(value):
 def test_share_out_of_range(value):
     with pytest.raises(ValueError, match=r"dataset\.augment\.random_erasing must be a number in"):
         RandomErasing(value)
+
+
+@pytest.mark.parametrize("ratio", [(0.001, 0.002), (500, 1000)])
+def test_a_box_has_at_least_one_pixel_a_side(ratio):
+    crop, images = RandomResizedCrop((8, 8), ratio=ratio), pictures(20)
+    boxes = drawn(crop, 20)
+    assert boxes[:, 2:].min() >= 1
+    assert crop.apply(images, boxes).shape == (20, 3, 8, 8)
