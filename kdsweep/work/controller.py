@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kdsweep.common.files import write_json_atomic
-from kdsweep.errors import UserError
+from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.target import RunTarget, finished_result, has_ended, recorded_result
 from kdsweep.execution.worklist import TEACHING, WorkUnit, inputs
@@ -17,10 +17,23 @@ POLL_SECONDS = 0.5  # between two looks at the units in training
 
 
 class Controller:
-    """Has the units of a graph trained. Further units may be added to the graph meanwhile."""
+    """Has the units of a graph trained. Further units may be added to the graph meanwhile.
 
-    def __init__(self, graph: UnitGraph, placement: Placement, context: TrainingContext) -> None:
+    Args:
+        ends_on_error: an exception in the process of a unit is raised here, as one in this process
+            is; else it fails the unit alone.
+    """
+
+    def __init__(
+        self,
+        graph: UnitGraph,
+        placement: Placement,
+        context: TrainingContext,
+        *,
+        ends_on_error: bool = False,
+    ) -> None:
         self.graph, self.placement, self._context = graph, placement, context
+        self._ends_on_error = ends_on_error
 
     def train(self) -> dict[str, RunResult]:
         """Train all units; returns the result of every run, by fingerprint.
@@ -52,6 +65,8 @@ class Controller:
 
         Returns the results of the runs that have ended, by fingerprint, and of those among them
         that could not be trained for lack of a teacher the reason.
+
+        Raises RunFailed if a unit ends on an error.
         """
         numbers = self.graph.take(self.placement.free())
         if numbers:
@@ -59,6 +74,8 @@ class Controller:
         results: dict[str, RunResult] = {}
         blocked: dict[str, str] = {}
         for outcome in self.placement.poll(seconds):
+            if outcome.raised and self._ends_on_error:
+                raise RunFailed(str(outcome.failure))
             unit = self.graph.units[outcome.number]
             if (reason := outcome.failure or _failed_teacher(unit, outcome.results)) is None:
                 self.graph.end(outcome.number)

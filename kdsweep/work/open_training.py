@@ -59,7 +59,8 @@ class OpenTraining:
                 at_a_time=at_a_time,
                 on_epoch=on_epoch,
             )
-        self._controller = Controller(self._graph, placement, context)
+        # A fault of the machine is none of a trial: the search ends, and resumes its trials.
+        self._controller = Controller(self._graph, placement, context, ends_on_error=True)
 
     @property
     def units(self) -> int:

@@ -15,11 +15,13 @@ class Outcome:
     Attributes:
         failure: why it could not be trained; None if it could, whatever its runs have come to.
         results: of its runs, by fingerprint.
+        raised: whether an exception in another process is the failure, not the end of processes.
     """
 
     number: int
     failure: str | None = None
     results: Mapping[str, RunResult] = field(default_factory=dict)
+    raised: bool = False
 
 
 class Placement(Protocol):

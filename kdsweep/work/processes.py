@@ -171,7 +171,7 @@ class Processes:
                 placed.foreign = True
                 return None
             if record.state == attempt.FAILED:
-                return self._end(number, record.reason)
+                return self._end(number, record.reason, raised=True)
         state = None if record is None else record.state
         if state == attempt.DONE or not lacking(self._folder, placed.file):
             return self._end(number, None)
@@ -197,7 +197,7 @@ class Processes:
         placed.reason = reason or "it is gone"
         return placed.deaths < most
 
-    def _end(self, number: int, failure: str | None) -> Outcome:
+    def _end(self, number: int, failure: str | None, *, raised: bool = False) -> Outcome:
         placed = self._placed.pop(number)
         self._shipper.release(placed.folders)
         if self._reports is not None and placed.unit.role == "run":
@@ -210,7 +210,7 @@ class Processes:
                 results[target.spec.fingerprint] = result
         if failure is None and (lost := _without_result(placed.unit, results)):
             failure = f"{lost} has no result"
-        return Outcome(number, failure, results)
+        return Outcome(number, failure, results, raised)
 
     def close(self, *, leave: bool = False) -> None:
         """Have the units in training parked, and request the upload of what they have recorded.

@@ -9,7 +9,7 @@ import pytest
 from commands import Targets
 from worker_in_process import Instead, WorkerInProcess
 
-from kdsweep.errors import UserError
+from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
 from kdsweep.execution.worklist import cohorts
@@ -18,6 +18,7 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, latest
+from kdsweep.work.open_training import OpenTraining
 from kdsweep.work.processes import MOST_DEATHS, MOST_PARKED
 from kdsweep.work.stopping import Parked
 from kdsweep.work.training import train, train_by
@@ -180,6 +181,37 @@ def test_what_a_unit_raises_fails_it_alone(
     assert results[runs[1].spec.fingerprint].reason == (
         "dataset.root must hold images that can be read, got a broken one"
     )
+
+
+def test_in_a_search_what_a_unit_raises_ends_it_to_be_resumed(
+    targets: Targets, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that is away for a moment is no fault of the trials."""
+    from kdsweep.execution import cohort
+
+    (run,) = targets(["loss=ce"])
+
+    def away(*rest: object, **named: object) -> object:
+        raise OSError("the file system is away")
+
+    def training() -> OpenTraining:
+        assert context.sweep is not None
+        executor = WorkerInProcess(context.sweep.folder, lambda number: None)
+        return OpenTraining(executor, context, capacity=None, at_a_time=1, on_epoch=lambda *_: None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort, "build_stream", away)
+        stopped = training()
+        stopped.add([run])
+        with pytest.raises(RunFailed, match="the file system is away"):
+            stopped.step()
+        stopped.close()
+    again, results = training(), {}
+    again.add([run])
+    while not results:
+        results, _ = again.step()
+    again.close()
+    assert results[run.spec.fingerprint].status == "FINISHED"
 
 
 def test_a_unit_that_another_process_has_is_waited_for(
