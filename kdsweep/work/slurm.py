@@ -63,6 +63,7 @@ class SlurmExecutor:
         self._placed: dict[int, Job | None] = {}  # units with a job; None: not seen yet
         self._waiting: list[int] = []  # units that the queue has had no room for
         self._next_look = self._next_try = 0.0  # on the monotonic clock
+        self._is_closed = False
 
     def free(self) -> int:
         """A queue takes any number of units."""
@@ -104,6 +105,9 @@ class SlurmExecutor:
 
     def close(self, *, leave: bool = False) -> None:
         """Park and end all jobs of the sweep, unless they are to go on without this process."""
+        if self._is_closed:  # jobs that were left are left for good
+            return
+        self._is_closed = True
         if leave:
             attach = f"`kdsweep attach {self._folder}` continues their sweep"
             how = "the same command continues the search" if self._is_shared else attach

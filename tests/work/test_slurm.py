@@ -215,6 +215,7 @@ def test_closing_cancels_what_has_not_ended_unless_it_is_left(
     jobs.submit([0, 1])
     queue.set_state("1_1", "COMPLETED")
     jobs.close(leave=True)
+    jobs.close()  # by what cleans up after it: they are left for good
     assert queue.cancelled == []
     executor(sweep).close(leave=False)  # of another controller, which attaches
     assert queue.cancelled == ["1_0"]
