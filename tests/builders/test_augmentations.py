@@ -82,7 +82,7 @@ def test_jitter(compose: Compose) -> None:
             "dataset.augment.color_jitter must be null, a number >= 0, or [brightness, contrast,"
             " saturation] or with hue, which is at most 0.5, got -1",
         ),
-        ("dataset.crop_pct=0", "dataset.crop_pct must be in (0, 1], got 0"),
+        ("dataset.crop_pct=0", "dataset.crop_pct must be in [0.1, 1], got 0"),
         (
             "dataset.interpolation=nearest",
             "dataset.interpolation must be one of bilinear, bicubic, got nearest",

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdsweep.common.validation import check_option, check_share
+from kdsweep.common.validation import check_option, is_number, require
 from kdsweep.data.pipeline.resampling import Size, resized
 from kdsweep.data.types import INTERPOLATIONS
+
+LEAST = 0.1  # images are resized to ten times the size at most
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class CentralView:
     As timm does with ``crop_pct``, ``interpolation`` and its crop mode ``center``. Where the images
     have that size already, nothing is resized.
 
-    Raises ValueError unless ``crop_pct`` is in (0, 1], and the interpolation bilinear or bicubic.
+    Raises ValueError unless ``crop_pct`` is in [0.1, 1], and the interpolation bilinear or bicubic.
     """
 
     size: Size
@@ -29,7 +31,8 @@ class CentralView:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        check_share("dataset.crop_pct", self.crop_pct, zero=False, one=True)
+        is_valid = is_number(self.crop_pct) and LEAST <= self.crop_pct <= 1
+        require(is_valid, "dataset.crop_pct", f"in [{LEAST}, 1]", self.crop_pct)
         check_option("dataset.interpolation", self.interpolation, INTERPOLATIONS)
 
     def __call__(self, images: Tensor) -> Tensor:

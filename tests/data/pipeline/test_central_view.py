@@ -56,9 +56,9 @@ def test_decoded_photograph_equals_timm(photograph, decoded, interpolation):
     )
 
 
-@pytest.mark.parametrize("value", [0, 1.1, "0.9", None])
+@pytest.mark.parametrize("value", [0, 0.0001, 1.1, "0.9", None, float("nan")])
 def test_crop_pct_out_of_range(value):
-    with pytest.raises(ValueError, match=r"dataset\.crop_pct must be in \(0, 1\], got"):
+    with pytest.raises(ValueError, match=r"dataset\.crop_pct must be in \[0\.1, 1\], got"):
         CentralView((8, 8), value)
 
 
