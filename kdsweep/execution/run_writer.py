@@ -17,7 +17,7 @@ from kdsweep.deploy.manifest import write_manifest
 from kdsweep.deploy.of_run import manifest_of_run
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.provenance import provenance, teacher_arithmetic
-from kdsweep.execution.target import RunTarget
+from kdsweep.execution.target import RunTarget, described_by
 from kdsweep.plotting.confusion import draw_confusion as confusion_plot
 from kdsweep.plotting.curves import draw_curves as curves_plot
 from kdsweep.plotting.drawing import warn_on_failure
@@ -220,12 +220,8 @@ class RunWriter:
         measured = {key: value for key, value in self.metrics.items() if key in RESULT_KEYS}
         self.ended = replace(
             RunResult.from_json({"status": status, **measured}),
+            **described_by(spec),
             reason=reason,
-            name=spec.name,
-            role=spec.role,
-            fingerprint=spec.fingerprint,
-            cell=spec.cell.name,
-            seed=spec.config.seed,
             mlflow_run_id=self.recorder.run_id,
             val_acc_best=student.best_acc,
             epochs=student.epoch,
@@ -233,11 +229,6 @@ class RunWriter:
             num_params=student.num_params,
             weights_sha256=digest,
             with_cohort=with_cohort,
-            T=spec.cell.T,
-            alpha=spec.cell.alpha,
-            loss=spec.cell.loss,
-            student=spec.config.student.name,
-            teacher=spec.teacher_name,
             provenance=provenance(spec) if status == "FINISHED" else None,
         )
         try:

@@ -1,7 +1,7 @@
 """Where runs are recorded, and whether they have finished there."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
@@ -47,6 +47,22 @@ def stage_target(target: RunTarget, sweep: SweepLocation | None) -> RunTarget | 
         return None
     folder, parent = sweep or SweepLocation(target.run_dir)
     return RunTarget(stage, folder / f"stage-{stage.fingerprint}", parent)
+
+
+def described_by(spec: RunSpec) -> dict[str, Any]:
+    """The fields of a run's `RunResult` that are known before it is trained."""
+    return {
+        "name": spec.name,
+        "role": spec.role,
+        "fingerprint": spec.fingerprint,
+        "cell": spec.cell.name,
+        "seed": spec.config.seed,
+        "T": spec.cell.T,
+        "alpha": spec.cell.alpha,
+        "loss": spec.cell.loss,
+        "student": spec.config.student.name,
+        "teacher": spec.teacher_name,
+    }
 
 
 def recorded_result(target: RunTarget) -> RunResult | None:

@@ -6,7 +6,13 @@ from dataclasses import replace
 from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.target import RunTarget, finished_result, has_ended, recorded_result
+from kdsweep.execution.target import (
+    RunTarget,
+    described_by,
+    finished_result,
+    has_ended,
+    recorded_result,
+)
 from kdsweep.execution.worklist import TEACHING, WorkUnit, inputs
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
@@ -125,23 +131,11 @@ def _failed_teacher(unit: WorkUnit, results: Mapping[str, RunResult]) -> str | N
 
 def _fail(target: RunTarget, reason: str) -> RunResult:
     """Record that a run could not be trained, unless it has ended otherwise; it can be resumed."""
-    spec, result = target.spec, recorded_result(target)
+    result = recorded_result(target)
     if result is not None and result.status not in ("KILLED", "FAILED"):
         return result
     if result is None:
-        result = RunResult(
-            status="FAILED",
-            name=spec.name,
-            role=spec.role,
-            fingerprint=spec.fingerprint,
-            cell=spec.cell.name,
-            seed=spec.config.seed,
-            T=spec.cell.T,
-            alpha=spec.cell.alpha,
-            loss=spec.cell.loss,
-            student=spec.config.student.name,
-            teacher=spec.teacher_name,
-        )
+        result = RunResult(status="FAILED", **described_by(target.spec))
     elif result.status == "FAILED":  # its own reason is more precise
         return result
     failed = replace(result, status="FAILED", reason=reason, with_cohort=True)
