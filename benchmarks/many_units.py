@@ -38,8 +38,8 @@ from kdsweep.tracking.console import Progress
 from kdsweep.tracking.recorder import Recorder, RunInfo
 from kdsweep.tracking.result import RunResult
 from kdsweep.work.attempt import DONE, Attempt
+from kdsweep.work.controller import train_by
 from kdsweep.work.executor import Exit
-from kdsweep.work.training import train_by
 from kdsweep.work.unit_file import read_unit
 
 WORDS = ("loss=ce", "dataset=fake", "trainer.epochs=1", "tracking.models=false")

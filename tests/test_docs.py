@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,9 @@ from pages import chromium
 from typer.main import get_command
 
 from kdsweep.cli import app
+from kdsweep.execution import cohort
 from kdsweep.losses.base.compute_loss import compute_loss
+from kdsweep.training.trainer import fit
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -84,6 +87,32 @@ def test_the_architecture_names_what_is_there() -> None:
     assert len(code_like) > 10
     for name in code_like:
         assert re.search(rf"\b(def|class) {name}\b|^ *{name}:", code, re.MULTILINE), name
+
+
+def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose functions are on the stack when a sweep is trained, in this order."""
+    chains: list[list[str]] = []
+    package = TOP / "kdsweep"
+
+    def watched(*arguments: Any, **options: Any) -> None:
+        frames = [Path(frame.filename) for frame in traceback.extract_stack()]
+        own = [str(path.relative_to(package)) for path in frames if package in path.parents]
+        chains.append([*dict.fromkeys(own), "training/trainer.py"])
+        chains[-1].remove("cli/hydra_errors.py")  # around Hydra's report of errors, no step
+        fit(*arguments, **options)
+
+    monkeypatch.setattr(cohort, "fit", watched)
+    assert command("T=1,4", "trainer.epochs=1").code == 0
+    (sentence,) = re.findall(
+        r"From the command line to `fit` there are six files:(.*?)\n\n",
+        (DOCS / "architecture.md").read_text(),
+        re.DOTALL,
+    )
+    files = re.findall(r"`([\w/.]+)`", sentence)
+    assert len(files) == 6
+    assert chains == [files, files]  # of the teacher and of the cohort
 
 
 def test_the_example_of_a_loss_is_a_term() -> None:

@@ -1,6 +1,7 @@
 """Training: from specs to results on disk and in MLflow.
 
-`scheduler.train` lists the pending work units (teachers, stages, cohorts of runs) and executes each
-in this process. Public: `train`, `pending`, `WorkUnit`, `TrainingContext`, `RunTarget`,
-`SweepLocation`, `finished_result`.
+`worklist.pending` lists the work units that are missing (teachers, stages, cohorts of runs),
+`cohort.train_cohort` trains the runs of one in lockstep, `RunWriter` records each. Public:
+`train_cohort`, `pending`, `WorkUnit`, `TrainingContext`, `RunTarget`, `SweepLocation`,
+`finished_result`.
 """

@@ -1,6 +1,6 @@
 """What is still to be trained, as work units in the order of training.
 
-The same list is estimated by `kdsweep estimate` and executed by the scheduler.
+The same list is estimated by `kdsweep estimate` and trained by `kdsweep.work`.
 """
 
 from collections import Counter

@@ -55,6 +55,21 @@ def preflight(specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
     errors.raise_if_any()
 
 
+def refuse_without_validation(
+    specs: Sequence[RunSpec], datasets: Callable[[RunConfig], Dataset]
+) -> None:
+    """A search chooses by validation; a data set may bring a split of its own, so it is loaded.
+
+    Raises UserError if a run's data set holds nothing out.
+    """
+    for spec in specs:
+        if datasets(spec.config).val is None:
+            raise UserError(
+                "dataset.val_fraction must be > 0 in a search, got"
+                f" {spec.config.dataset.val_fraction:g}: there is nothing to choose by"
+            )
+
+
 class _Preflight:
     """Builds what specs describe; what several share, such as a teacher, only once."""
 

@@ -12,9 +12,8 @@ from kdsweep.common.files import write_json_atomic
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
-from kdsweep.execution.scheduler import refuse_without_validation
 from kdsweep.execution.target import RunTarget, recorded_result
-from kdsweep.runs.preflight import preflight
+from kdsweep.runs.preflight import preflight, refuse_without_validation
 from kdsweep.runs.spec import RunSpec
 from kdsweep.search.space import Space
 from kdsweep.search.trial_runs import TrialRun, TrialRuns
@@ -59,7 +58,7 @@ class RunCache(TrialRuns):
     def preflight(self, specs: Sequence[RunSpec]) -> None:
         """Build every part once. Raises UserError if one fails, or without a validation set."""
         preflight(specs, self.context.dataset)
-        refuse_without_validation(specs, self.context)
+        refuse_without_validation(specs, self.context.dataset)
 
     def begin(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None) -> "Batch":
         """Have runs trained, as far as they have not been; `step` does so.
@@ -90,9 +89,9 @@ class RunCache(TrialRuns):
                 self.context.stop_in_time()
             time.sleep(LOCK_SECONDS)  # another controller has what is waited for
             return
-        ended, blocked = self._training.step()
-        self._ended |= ended
-        self._blocked |= blocked
+        ended = self._training.step()
+        self._ended |= ended.results
+        self._blocked |= ended.blocked
 
     def close(self, *, leave: bool = False) -> None:
         """End what is in training, to be resumed; with ``leave``, jobs of a queue continue."""

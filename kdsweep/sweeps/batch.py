@@ -27,13 +27,13 @@ from kdsweep.config.overrides import (
 from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import refuse_without_validation
+from kdsweep.execution.inputs import upload_inputs
 from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
 from kdsweep.execution.worklist import epochs_done, pending, split_finished
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
-from kdsweep.runs.preflight import preflight
+from kdsweep.runs.preflight import preflight, refuse_without_validation
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweeps.directory import (
@@ -62,10 +62,10 @@ from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.partition import partition
-from kdsweep.work.controller import upload_inputs
+from kdsweep.work.controller import detach, train_by
 from kdsweep.work.executor import ExecutorFactory, Queue
+from kdsweep.work.inline import train
 from kdsweep.work.planning import MakeCohorts
-from kdsweep.work.training import detach, train, train_by
 
 SAMPLES = 32  # images on the sheet that shows what the students see
 
@@ -113,7 +113,7 @@ def launch(
         factory = jobs.find_executor(specs)
         preflight(specs, context.dataset)
         if searching:
-            refuse_without_validation(specs, context)
+            refuse_without_validation(specs, context.dataset)
         if config.dry_run:
             console = Console()
             _list_runs(specs, earlier, jobs.cohort_size, console)

@@ -32,7 +32,7 @@ from kdsweep.sweeps.record import open_sweep
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.metadata import read_fingerprint, read_sweep_metadata
 from kdsweep.tracking.result import RunResult
-from kdsweep.work.training import train
+from kdsweep.work.inline import train
 
 JOB_SECONDS = 5.0  # that the end of a job waits for MLflow: the end of the sweep waits again
 

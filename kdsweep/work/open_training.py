@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.inputs import upload_inputs
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget
 from kdsweep.execution.worklist import cohorts, pending
-from kdsweep.tracking.result import RunResult
-from kdsweep.work.controller import POLL_SECONDS, Controller, upload_inputs
+from kdsweep.work.controller import Controller
 from kdsweep.work.display import UnitDisplay
+from kdsweep.work.endings import Ended
 from kdsweep.work.executor import Executor
 from kdsweep.work.graph import UnitGraph
-from kdsweep.work.inline import Inline
+from kdsweep.work.inline import InlineTraining
 from kdsweep.work.other_units import OtherUnits, leave
-from kdsweep.work.placement import Placement
 from kdsweep.work.planning import UnitPlanner
 from kdsweep.work.processes import Processes
 from kdsweep.work.unit_specs import UnitRecorder
@@ -43,24 +43,25 @@ class OpenTraining:
         self._context, self._sweep, self._capacity = context, context.sweep, capacity
         self._graph = UnitGraph(self._sweep)
         self._planner: UnitPlanner | None = None
+        self._training: InlineTraining | Controller
         if executor is None:
             self._others = OtherUnits(self._sweep)
-            placement: Placement = Inline(context, resume=True, on_epoch=on_epoch)
-        else:
-            recorder = UnitRecorder(self._sweep, Path.cwd())
-            self._planner = UnitPlanner(self._graph, self._sweep, recorder)
-            display = UnitDisplay(context.progress)
-            placement = Processes(
-                executor,
-                context,
-                self._graph,
-                recorder,
-                display,
-                at_a_time=at_a_time,
-                on_epoch=on_epoch,
-            )
+            self._training = InlineTraining(self._graph, context, resume=True, on_epoch=on_epoch)
+            return
+        recorder = UnitRecorder(self._sweep, Path.cwd())
+        self._planner = UnitPlanner(self._graph, self._sweep, recorder)
+        display = UnitDisplay(context.progress)
+        processes = Processes(
+            executor,
+            context,
+            self._graph,
+            recorder,
+            display,
+            at_a_time=at_a_time,
+            on_epoch=on_epoch,
+        )
         # A fault of the machine is none of a trial: the search ends, and resumes its trials.
-        self._controller = Controller(self._graph, placement, context, ends_on_error=True)
+        self._training = Controller(self._graph, processes, ends_on_error=True)
 
     @property
     def units(self) -> int:
@@ -78,10 +79,13 @@ class OpenTraining:
             if (unit := self._graph.new_part(one)) is not None:
                 self._graph.add(unit)
 
-    def step(self) -> tuple[dict[str, RunResult], dict[str, str]]:
-        """Wait a moment for runs to end; as `Controller.step`."""
-        return self._controller.step(POLL_SECONDS)
+    def step(self) -> Ended:
+        """Train a unit, or wait a moment for some in workers to be over.
+
+        Raises RunFailed if one ends on an error, and what `train_unit` raises.
+        """
+        return self._training.step()
 
     def close(self, *, leave: bool = False) -> None:
         """End what is in training, to be resumed; with ``leave``, jobs of a queue continue."""
-        self._controller.placement.close(leave=leave)
+        self._training.close(leave=leave)

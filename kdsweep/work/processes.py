@@ -16,10 +16,10 @@ from kdsweep.execution.worklist import WorkUnit, epochs_done
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Observer, Record
 from kdsweep.work.display import UnitDisplay
+from kdsweep.work.endings import Outcome
 from kdsweep.work.executor import Executor
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.outcomes import lacking
-from kdsweep.work.placement import Outcome
 from kdsweep.work.pruning import EpochReports
 from kdsweep.work.shipping import Shipper
 from kdsweep.work.unit_file import UnitFile, read_unit, unit_path, write_unit
@@ -54,7 +54,7 @@ class _Placed:
 
 
 class Processes:
-    """The placement of a sweep on the processes of an executor.
+    """The units of a sweep in the processes of an executor.
 
     Args:
         at_a_time: most units that are placed.

@@ -12,11 +12,11 @@ from kdsweep.common.text import one_line
 from kdsweep.config.run_config import RunConfig
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import train_unit
 from kdsweep.execution.target import SweepLocation
 from kdsweep.tracking.console import Progress
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, Taken
+from kdsweep.work.inline import train_unit
 from kdsweep.work.outcomes import lacking
 from kdsweep.work.pruning import PruneRequests
 from kdsweep.work.stopping import Parked, Stopping

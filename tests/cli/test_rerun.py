@@ -18,7 +18,7 @@ from kdsweep.execution.target import RunTarget
 from kdsweep.runs.build_specs import build_specs
 from kdsweep.tracking.console import Progress
 from kdsweep.training.teacher import Teacher
-from kdsweep.work.training import train
+from kdsweep.work.inline import train
 
 NAME = "kl T=4 alpha=0.25 seed=0"
 

@@ -10,7 +10,7 @@ from commands import Command, Refusal, Specs
 from kdsweep.config.overrides import keys_without_effect
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
-from kdsweep.execution.scheduler import refuse_without_validation
+from kdsweep.runs.preflight import refuse_without_validation
 from kdsweep.tracking.console import Progress
 
 
@@ -123,7 +123,7 @@ def test_what_is_searched_needs_validation(specs: Specs) -> None:
         closing(TrainingContext({"uri": None}, Progress())) as context,
         pytest.raises(UserError, match=NO_VALIDATION),
     ):
-        refuse_without_validation(specs(["dataset.val_fraction=0"]), context)
+        refuse_without_validation(specs(["dataset.val_fraction=0"]), context.dataset)
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from kdsweep.common.files import read_json
 from kdsweep.common.notices import note_once
-from kdsweep.execution import scheduler
 from kdsweep.execution.run_writer import RunWriter
 from kdsweep.models.cnn import CNN
 from kdsweep.training.checkpoint import save_weights
+from kdsweep.work import inline
 
 QUICK = ["T=1", "trainer.epochs=1", "teacher.start=start.safetensors"]
 PROBE = [*QUICK, "recipe=linear_probe", "teacher.trainer.epochs=3"]
@@ -53,7 +53,7 @@ def is_finished(outcome: Outcome) -> bool:
 def images_of_the_teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The number of images in every forward pass of a CNN while a teacher is trained."""
     passed: list[int] = []
-    forward, train = CNN.forward, scheduler.train_cohort
+    forward, train = CNN.forward, inline.train_cohort
 
     def counted(self: CNN, images: torch.Tensor) -> torch.Tensor:
         passed.append(len(images))
@@ -67,7 +67,7 @@ def images_of_the_teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]
             return train(targets, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "train_cohort", watched)
+        patch.setattr(inline, "train_cohort", watched)
         yield passed
 
 

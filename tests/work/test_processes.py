@@ -18,10 +18,11 @@ from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
 from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, latest
+from kdsweep.work.controller import train_by
+from kdsweep.work.inline import train
 from kdsweep.work.open_training import OpenTraining
 from kdsweep.work.processes import MOST_DEATHS, MOST_PARKED
 from kdsweep.work.stopping import Parked
-from kdsweep.work.training import train, train_by
 from kdsweep.work.unit_file import numbers, read_unit
 
 UNTRACKED = {"uri": None, "plots": "none", "checkpoint_seconds": 0}
@@ -209,7 +210,7 @@ def test_in_a_search_what_a_unit_raises_ends_it_to_be_resumed(
     again, results = training(), {}
     again.add([run])
     while not results:
-        results, _ = again.step()
+        results = again.step().results
     again.close()
     assert results[run.spec.fingerprint].status == "FINISHED"
 

@@ -16,7 +16,7 @@ from kdsweep.sweeps.rerun.original import read_original
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.deployed import FOLDER, QAT_FOLDER
 from kdsweep.tracking.metadata import read_run_metadata
-from kdsweep.work.training import train
+from kdsweep.work.inline import train
 
 DIGITS = 8  # of a fingerprint in the name of a folder
 

@@ -21,7 +21,7 @@ from kdsweep.tracking.find_run import find_run
 from kdsweep.tracking.metadata import read_result
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.printing import print_line
-from kdsweep.work.training import train
+from kdsweep.work.inline import train
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""What the scheduler trains, and what it does when the memory does not suffice."""
+"""What is trained in this process, and what it does when the memory does not suffice."""
 
 import gc
 import weakref
@@ -11,8 +11,8 @@ from commands import Command
 from outcomes import interrupt, runs
 from safetensors.torch import load_file
 
-from kdsweep.execution import scheduler
 from kdsweep.training.student import Student
+from kdsweep.work import inline
 
 
 @pytest.mark.slow
@@ -81,11 +81,11 @@ def test_a_cohort_that_does_not_fit_is_gone_before_its_halves_begin(
         assert whole[0]() is None
         return targets
 
-    monkeypatch.setattr(scheduler, "train_cohort", train_cohort)
-    monkeypatch.setattr(scheduler, "recorded_result", lambda target: None)
+    monkeypatch.setattr(inline, "train_cohort", train_cohort)
+    monkeypatch.setattr(inline, "recorded_result", lambda target: None)
     gc.disable()
     try:
-        ended = scheduler._train_or_split(list("abcd"), Mock(), False, None)
+        ended = inline._train_or_split(list("abcd"), Mock(), False, None)
     finally:
         gc.enable()
     assert ended == list("abcd")
