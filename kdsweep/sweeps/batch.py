@@ -1,7 +1,7 @@
 """A batch of jobs under the lockstep launcher, from composed configs to results."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -9,8 +9,6 @@ from typing import cast
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
 
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.sources import DataSources
@@ -28,8 +26,8 @@ from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.inputs import upload_inputs
-from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
-from kdsweep.execution.worklist import epochs_done, pending, split_finished
+from kdsweep.execution.target import RunTarget, SweepLocation
+from kdsweep.execution.worklist import split_finished
 from kdsweep.plotting.drawing import warn_on_failure
 from kdsweep.plotting.samples import draw_samples as samples_plot
 from kdsweep.runs.build_specs import build_specs
@@ -37,33 +35,25 @@ from kdsweep.runs.preflight import preflight, refuse_without_validation
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
 from kdsweep.sweeps.directory import (
-    CLAIM,
-    find,
-    holds_runs,
-    refuse_another,
-    refuse_while_trained,
     release,
     run_targets,
 )
-from kdsweep.sweeps.estimate.probing import print_estimate
+from kdsweep.sweeps.dry_run import print_plan
 from kdsweep.sweeps.estimate.splitting import cohorts_for
 from kdsweep.sweeps.finalize import publish
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.sweeps.idle_keys import refuse_search_keys
 from kdsweep.sweeps.idle_temperature import refuse_idle_temperature
 from kdsweep.sweeps.open_context import open_context, show_destination
-from kdsweep.sweeps.other_numerics import find_with_other_numerics
 from kdsweep.sweeps.record import open_sweep
+from kdsweep.sweeps.resuming import destination, find_earlier, resume
 from kdsweep.sweeps.subdirs import link_subdirs, refuse_several_dirs, refuse_taken, subdirs_of
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.disk import is_full
-from kdsweep.tracking.metadata import SWEEP_DEFAULTS, read_sweep_metadata
-from kdsweep.tracking.printing import print_line
 from kdsweep.tracking.result import RunResult
 from kdsweep.tracking.run_dir import RESULT
-from kdsweep.training.partition import partition
 from kdsweep.work.controller import detach, train_by
-from kdsweep.work.executor import ExecutorFactory, Queue
+from kdsweep.work.executor import Executor, ExecutorFactory, Queue
 from kdsweep.work.inline import train
 from kdsweep.work.planning import MakeCohorts
 
@@ -101,7 +91,7 @@ def launch(
         specs = name_recipes(specs, always=in_batches)
         _refuse(specs, overrides, swept, searching)
         config = specs[0].config
-        earlier = _earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
+        earlier = find_earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
         if context is None:
             if config.dry_run:  # no store is made or written
                 context = TrainingContext(
@@ -111,39 +101,52 @@ def launch(
                 context = open_context(vars(config.tracking), progress, earlier, config.cache)
         context.progress, context.data_sources = progress, sources
         factory = jobs.find_executor(specs)
-        preflight(specs, context.dataset)
-        if searching:
-            refuse_without_validation(specs, context.dataset)
         if config.dry_run:
-            console = Console()
-            _list_runs(specs, earlier, jobs.cohort_size, console)
-            if earlier is not None and not config.resume:
-                text = f"resume=true continues in {earlier}; this is for starting afresh"
-                print_line(console, text)
-            if earlier is None and config.resume:
-                print_line(console, _starts_afresh(jobs))
-            resumed = earlier if config.resume else None
-            sweep = SweepLocation(resumed or jobs.folder)
-            missing, _ = split_finished(run_targets(sweep, specs))
-            print_estimate(pending(missing, sweep, jobs.cohort_size), context, console)
+            preflight(specs, context.dataset)
+            print_plan(jobs, specs, earlier, context)
             release(jobs.folder)
             return context, []
-        if config.resume:
-            _resume(jobs, chosen, earlier, progress)
-        refuse_taken(jobs.folder, subdirs)
-        context.open_store()
-        context.sweep = open_sweep(
-            jobs.folder,
-            context.store,
-            name=sweep_name(jobs.config),
-            role="search" if searching else "sweep",
-            nested=searching or len(specs) > 1 or any(s.has_auxiliary_runs for s in specs),
-            specs=specs,
-            alone=True,
-        )
-        show_destination(context)
-        pairs = list(zip(configs, rests, strict=True))
-        return context, _train(jobs, pairs, specs, context, subdirs, factory)
+        folder = destination(jobs, chosen, earlier) if config.resume else jobs.folder
+        with _started(factory, specs, folder) as executor:
+            preflight(specs, context.dataset)
+            if searching:
+                refuse_without_validation(specs, context.dataset)
+            if config.resume:
+                resume(jobs, folder, earlier, progress)
+            refuse_taken(folder, subdirs)
+            context.open_store()
+            context.sweep = open_sweep(
+                folder,
+                context.store,
+                name=sweep_name(jobs.config),
+                role="search" if searching else "sweep",
+                nested=searching or len(specs) > 1 or any(s.has_auxiliary_runs for s in specs),
+                specs=specs,
+                alone=True,
+            )
+            show_destination(context)
+            pairs = list(zip(configs, rests, strict=True))
+            return context, _train(jobs, pairs, specs, context, subdirs, executor)
+
+
+@contextmanager
+def _started(
+    factory: ExecutorFactory | None, specs: Sequence[RunSpec], folder: Path
+) -> Iterator[Executor | None]:
+    """The executor of a sweep that has something to train; None: this process trains it.
+
+    It is there before the sweep is checked, so that its workers import everything meanwhile. It is
+    closed if the sweep is refused; jobs that an earlier command has submitted are left.
+    """
+    executor = None
+    if factory is not None and split_finished(run_targets(SweepLocation(folder), specs))[0]:
+        executor = factory(folder)
+    try:
+        yield executor
+    except BaseException:
+        if executor is not None:
+            executor.close(leave=True)
+        raise
 
 
 def _refuse(
@@ -171,14 +174,13 @@ def _train(
     specs: Sequence[RunSpec],
     context: TrainingContext,
     subdirs: Mapping[int, PurePath],
-    factory: ExecutorFactory | None,
+    executor: Executor | None,
 ) -> list[JobReturn]:
     """Train the jobs; of each there is its config, and the same without its `hydra` node."""
     assert context.sweep is not None, "the sweep is open"
     folder = context.sweep.folder
     targets = run_targets(context.sweep, specs)
     missing, finished = split_finished(targets)
-    executor = factory(folder) if missing and factory is not None else None
     try:
         link_subdirs(folder, subdirs)
         returns = [jobs.open(config, folder, rest=rest) for config, rest in configs]
@@ -190,8 +192,8 @@ def _train(
                 context.upload_missing(target.run_dir)
         upload_inputs([target for target, _ in finished.values()], context)
         if executor is None:
-            resume = specs[0].config.resume
-            results |= train(missing, context, capacity=jobs.cohort_size, resume=resume)
+            resumes = specs[0].config.resume
+            results |= train(missing, context, capacity=jobs.cohort_size, resume=resumes)
         else:
             make_cohorts = partial(
                 cohorts_for,
@@ -206,8 +208,6 @@ def _train(
         _write_duplicates(targets, results)
         _draw_samples(specs[0], context, folder)
     except BaseException as error:
-        if executor is not None:
-            executor.close()
         try:  # publish what there is of it; what stopped the sweep matters more
             publish(folder, context, error)
         except OSError as another:
@@ -253,76 +253,3 @@ def _write_duplicates(targets: Sequence[RunTarget], results: dict[str, RunResult
         if owner != spec.number:
             duplicate = replace(results[spec.fingerprint], same_as=str(owner))
             write_json_atomic(target.run_dir / RESULT, duplicate.to_json())
-
-
-def _resume(jobs: HydraJobs, chosen: Path | None, folder: Path | None, progress: Progress) -> None:
-    """Move into the directory of the earlier sweep of these runs, or into the named one."""
-    own = jobs.folder
-    if folder is None:
-        progress.note(_starts_afresh(jobs))
-        folder = chosen or own
-        if own != folder:
-            shutil.copy(own / "multirun.yaml", folder)
-    else:
-        progress.note(f"resume: continues in {folder}")
-    (folder / CLAIM).touch()
-    if folder != own:
-        release(own)
-        jobs.move_to(folder)
-
-
-def _earlier(jobs: HydraJobs, chosen: Path | None, specs: Sequence[RunSpec]) -> Path | None:
-    """The earlier sweep of these runs: in the directory the user named, else in any next to it.
-
-    Raises UserError if the directory that the user named holds another sweep, or one in training.
-    """
-    if chosen is None:
-        return find(_root(jobs), specs)
-    if not holds_runs(chosen):
-        return find(chosen, specs)
-    batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
-    refuse_another(chosen, specs, whole=not batches)
-    refuse_while_trained(chosen, read_sweep_metadata(chosen) or SWEEP_DEFAULTS)
-    return chosen
-
-
-def _root(jobs: HydraJobs) -> Path:
-    """The directory above all sweeps."""
-    return Path("multirun") if Path("multirun").is_dir() else jobs.folder.parent
-
-
-def _starts_afresh(jobs: HydraJobs) -> str:
-    """Why `resume=true` resumes no sweep."""
-    other = find_with_other_numerics(_root(jobs), sweep_name(jobs.config))
-    if other is None:
-        return "resume: no earlier sweep of these runs, this one starts afresh"
-    return (
-        f"resume: {other} is of a version of kdsweep that computes other numbers,"
-        " this one starts afresh"
-    )
-
-
-def _list_runs(
-    specs: Sequence[RunSpec], folder: Path | None, capacity: int | None, console: Console
-) -> None:
-    """Print every run, and what is there of it already."""
-    cohorts = partition([spec.cohort_key for spec in specs], capacity)
-    first: dict[str, int] = {}
-    for spec in specs:
-        state = "missing"
-        if (owner := first.setdefault(spec.fingerprint, spec.number)) != spec.number:
-            state = f"same as run {owner}"
-        elif folder is not None:
-            target = RunTarget(spec, folder / str(spec.number))
-            result = recorded_result(target)
-            if result is not None and result.status == "FINISHED":
-                state = "done"
-            elif epochs_done(target):
-                state = "resumable"
-        name = escape(spec.name)
-        line = f"{spec.number:>4}  {name}  [dim]{spec.fingerprint}  {state}[/dim]"
-        console.print(line, soft_wrap=True)
-    if stages := len({stage.fingerprint for spec in specs for stage in spec.stages}):
-        console.print(f"      before them {counted(stages, 'stage')}")
-    in_cohorts = f"{counted(len(first), 'run')} in {counted(len(cohorts), 'cohort')}"
-    console.print(f"{in_cohorts}; nothing was trained")

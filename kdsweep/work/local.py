@@ -34,7 +34,9 @@ class _Worker:
     ) -> None:
         self.index = index
         self.unit: int | None = None
+        self.is_used = False  # it has been given a unit
         self.log = folder / FOLDER / f"worker-{index + 1}.log"
+        self.has_new_log = not self.log.exists()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*COMMAND, str(folder), "-"],
@@ -59,7 +61,7 @@ class _Worker:
     def give(self, number: int) -> None:
         """Have it train a unit. A worker that has just ended is noticed by its output."""
         assert self.process.stdin is not None
-        self.unit = number
+        self.unit, self.is_used = number, True
         with suppress(OSError):
             self.process.stdin.write(f"{number}\n")
             self.process.stdin.flush()
@@ -172,7 +174,10 @@ class LocalExecutor:
         workers = list(self._workers.values())
         self._workers.clear()
         for worker in workers:
-            worker.stop()
+            if worker.is_used:
+                worker.stop()
+            else:  # it would import everything before it ends
+                worker.process.kill()
         try:
             end = time.monotonic() + PATIENCE
             for worker in workers:
@@ -182,6 +187,10 @@ class LocalExecutor:
                 worker.process.kill()
         for worker in workers:
             worker.ended()
+            if worker.has_new_log and not worker.is_used:
+                worker.log.unlink(missing_ok=True)
+        with suppress(OSError):  # something is in it
+            (self._folder / FOLDER).rmdir()
 
 
 def find_workers(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from commands import UNDRAWN, Command, run_train
@@ -72,6 +73,35 @@ def test_units_leave_what_one_process_leaves(
     assert results(units) == results(alone)
     assert table(units) == table(alone)
     assert mlflow_runs(units) == mlflow_runs(alone)
+
+
+class Closed(WorkerInProcess):
+    """An executor that notes what there is of its sweep when it is made, and how it is closed."""
+
+    notes: ClassVar[list[object]] = []
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.notes.append((folder / "sweep.json").exists())
+
+    def close(self, *, leave: bool = False) -> None:
+        super().close(leave=leave)
+        self.notes.append("left" if leave else "ended")
+
+
+def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a queue are left: an earlier command may have submitted their jobs."""
+    monkeypatch.setattr(Closed, "notes", [])
+    monkeypatch.setattr(local, "find_workers", lambda workers, specs: Closed)
+    outcome = command("loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]", TWO)
+    assert outcome.code == 1
+    assert "layer9" in outcome.err
+    assert Closed.notes == [False, "left"]
+    assert not list(outcome.folder.glob("multirun/**/*")), "a refused sweep has left something"
+    assert command("loss=ce", "dry_run=true", TWO).code == 0
+    assert Closed.notes == [False, "left"], "a dry run has workers"
 
 
 @pytest.mark.usefixtures("in_process")

@@ -114,6 +114,28 @@ def test_one_that_does_not_end_is_killed(
     assert not any(map(is_running, pids(tmp_path)))
 
 
+def test_workers_that_have_trained_nothing_leave_nothing(tmp_path: Path) -> None:
+    """They are killed: else each would import everything before it ends."""
+    executor = LocalExecutor(tmp_path, [Place(), Place()])
+    while len(started := pids(tmp_path)) < 2:
+        time.sleep(0.01)
+    executor.close(leave=True)
+    executor.close()
+    assert not any(map(is_running, started))
+    assert not list(tmp_path.iterdir())
+
+
+def test_logs_of_earlier_workers_are_kept(tmp_path: Path) -> None:
+    first = LocalExecutor(tmp_path, [Place()])
+    first.submit([0])
+    poll(first, 1)
+    first.close()
+    (pid,) = pids(tmp_path)
+    LocalExecutor(tmp_path, [Place(), Place()]).close()
+    assert pids(tmp_path)[0] == pid
+    assert [path.name for path in tmp_path.glob("work/*")] == ["worker-1.log"]
+
+
 def test_where_none_can_be_started_the_reason_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
