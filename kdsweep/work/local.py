@@ -107,8 +107,12 @@ class LocalExecutor:
         self._workers: dict[int, _Worker] = {}
         self._has_started = False  # some worker has
         (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        for index in range(len(places)):
-            self._start(index)
+        try:
+            for index in range(len(places)):
+                self._start(index)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def workers(self) -> int:
