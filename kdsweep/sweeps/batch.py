@@ -34,10 +34,7 @@ from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight, refuse_without_validation
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
-from kdsweep.sweeps.directory import (
-    release,
-    run_targets,
-)
+from kdsweep.sweeps.directory import release, run_targets
 from kdsweep.sweeps.dry_run import print_plan
 from kdsweep.sweeps.estimate.splitting import cohorts_for
 from kdsweep.sweeps.finalize import publish
