@@ -99,9 +99,9 @@ def _open_controller(
 
     ``examples``: runs of the search that stand for all, the first of them for its identity.
     """
-    find_executor = jobs.find_executor(examples)
+    make_executor = jobs.find_executor(examples)
     workers = plan.options.workers
-    runs = RunCache(jobs, context, plan.space, plan.folder, find_executor, workers)
+    runs = RunCache(jobs, context, plan.space, plan.folder, make_executor, workers)
     runs.preflight(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives

@@ -31,7 +31,7 @@ class RunCache(TrialRuns):
     """Trains the runs of one search, batches of them at the same time.
 
     Args:
-        find_executor: what places them on processes; None: this process trains them.
+        make_executor: makes what places them on processes; None: this process trains them.
         at_a_time: most units in training; None: as many as the executor has workers.
     """
 
@@ -41,12 +41,12 @@ class RunCache(TrialRuns):
         context: TrainingContext,
         space: Space,
         folder: Path,
-        find_executor: ExecutorFactory | None = None,
+        make_executor: ExecutorFactory | None = None,
         at_a_time: int | None = None,
     ) -> None:
         super().__init__(jobs, space, folder, context.data_sources)
         self.context = context
-        self._find_executor, self._at_a_time = find_executor, at_a_time
+        self._make_executor, self._at_a_time = make_executor, at_a_time
         self._training: OpenTraining | None = None  # once there is something to train
         self._workers = 1
         self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
@@ -102,8 +102,8 @@ class RunCache(TrialRuns):
         if self._training is None:
             assert self.context.sweep is not None, "the search is open"
             executor = None
-            if self._find_executor is not None:
-                executor = self._find_executor(self.context.sweep.folder)
+            if self._make_executor is not None:
+                executor = self._make_executor(self.context.sweep.folder)
                 self._workers = self._at_a_time or max(executor.workers, 1)
                 if self._workers == 1 and self._at_a_time is None:
                     self.context.progress.note(
