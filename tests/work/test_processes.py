@@ -16,7 +16,7 @@ from kdsweep.execution.worklist import cohorts
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
-from kdsweep.work import attempt
+from kdsweep.work import attempt, controller
 from kdsweep.work.attempt import Attempt, latest
 from kdsweep.work.controller import train_by
 from kdsweep.work.inline import train
@@ -135,6 +135,26 @@ def test_a_unit_that_is_parked_before_it_gets_anywhere_fails_in_the_end(
     assert result.status == "FAILED"
     assert result.with_cohort  # so that it is resumed
     assert "10 times without a new checkpoint" in str(result.reason)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_only_a_signal_leaves_the_jobs_that_an_earlier_controller_has_submitted(
+    targets: Targets,
+    context: TrainingContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+) -> None:
+    """Also while the units are planned, which takes a while for thousands of them."""
+
+    def stopped(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(controller, "plan_units", stopped)
+    executor = WorkerInProcess(tmp_path)
+    with pytest.raises(type(error)):
+        train_by(executor, targets(["loss=ce"]), context, partial(cohorts, capacity=None))
+    assert (executor.is_closed, executor.is_left) == (True, isinstance(error, SystemExit))
 
 
 def test_a_failed_teacher_fails_what_needs_it_with_its_reason(
