@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import run_cache
+from kdsweep.search import search_runs
 from kdsweep.common.files import write_json_atomic
 from kdsweep.tracking.result import RunResult
 
@@ -46,7 +46,7 @@ class Empty:
         pass
 
 
-run_cache.OpenTraining = Empty
+search_runs.OpenTraining = Empty
 from kdsweep.cli import main
 main()
 """
