@@ -19,6 +19,7 @@ OURS = """
 from kdsweep.search import search_runs
 from kdsweep.common.files import write_json_atomic
 from kdsweep.tracking.result import RunResult
+from kdsweep.work.endings import Ended
 
 
 class Empty:
@@ -40,7 +41,7 @@ class Empty:
 
     def step(self):
         ended, self.ended = self.ended, {}
-        return ended, {}
+        return Ended(ended)
 
     def close(self, leave=False):
         pass
