@@ -16,7 +16,7 @@ from kdsweep.execution.worklist import cohorts
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
-from kdsweep.work import attempt, controller
+from kdsweep.work import attempt
 from kdsweep.work.attempt import Attempt, latest
 from kdsweep.work.controller import train_by
 from kdsweep.work.inline import train
@@ -150,7 +150,7 @@ def test_only_a_signal_leaves_the_jobs_that_an_earlier_controller_has_submitted(
     def stopped(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(controller, "plan_units", stopped)
+    monkeypatch.setattr("kdsweep.work.controller.plan_units", stopped)
     executor = WorkerInProcess(tmp_path)
     with pytest.raises(type(error)):
         train_by(executor, targets(["loss=ce"]), context, partial(cohorts, capacity=None))
