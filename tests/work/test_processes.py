@@ -266,7 +266,7 @@ def test_runs_are_planned_anew_where_units_do_not_fit(
     results, executor = train_in_units(runs[1:], context)
     assert executor.submitted == [1]
     digests(results)
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
 def test_this_process_leaves_no_unit_to_others(
@@ -276,7 +276,7 @@ def test_this_process_leaves_no_unit_to_others(
     with pytest.raises(KeyboardInterrupt):
         train_in_units(runs, context, _interrupt)
     digests(train(runs, context, resume=True))
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
 def _interrupt(number: int) -> str:
