@@ -90,6 +90,20 @@ def test_the_architecture_names_what_is_there(page: str) -> None:
         assert re.search(rf"\b(def|class) {name}\b|^ *{name}:", code, re.MULTILINE), name
 
 
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("common", "data/images", "data/pipeline", "deploy", "execution", "losses/base"),
+        *("search", "sweeps", "sweeps/estimate", "work"),
+    ],
+)
+def test_a_room_with_many_files_lists_them(room: str) -> None:
+    folder = TOP / "kdsweep" / room
+    text = (folder / "__init__.py").read_text()
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert not {name for name in modules if not re.search(rf"\b{name}\b", text)}
+
+
 def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
