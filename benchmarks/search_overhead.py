@@ -16,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import run_cache
+from kdsweep.search import search_runs
 from kdsweep.common.files import write_json_atomic
 from kdsweep.tracking.result import RunResult
+from kdsweep.work.endings import Ended
 
 
 class Empty:
@@ -40,13 +41,13 @@ class Empty:
 
     def step(self):
         ended, self.ended = self.ended, {}
-        return ended, {}
+        return Ended(ended)
 
     def close(self, leave=False):
         pass
 
 
-run_cache.OpenTraining = Empty
+search_runs.OpenTraining = Empty
 from kdsweep.cli import main
 main()
 """

@@ -23,7 +23,7 @@ from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import draw
 from kdsweep.search.results import Finalist, SearchSummary
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.search_runs import SearchRuns
 from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runs import TrialRuns
@@ -53,7 +53,7 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
             closing(TrainingContext(untracked, progress, cache)) as context,
         ):
             context.data_sources = planned.sources
-            estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
+            estimate_search(plan, SearchRuns(jobs, context, plan.space, plan.folder))
         return
     with own_folder(plan.folder), report_disk_full(plan.folder):
         _run(plan, jobs, deadline, [first_run, *at_bounds], planned.sources)
@@ -99,9 +99,9 @@ def _open_controller(
 
     ``examples``: runs of the search that stand for all, the first of them for its identity.
     """
-    find_executor = jobs.find_executor(examples)
+    make_executor = jobs.find_executor(examples)
     workers = plan.options.workers
-    runs = RunCache(jobs, context, plan.space, plan.folder, find_executor, workers)
+    runs = SearchRuns(jobs, context, plan.space, plan.folder, make_executor, workers)
     runs.preflight(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
@@ -138,7 +138,7 @@ class SearchController:
     context: TrainingContext
     study: SearchStudy
     logger: SearchLogger
-    runs: RunCache
+    runs: SearchRuns
     blocks: Blocks
 
     def train(self) -> tuple[list[Finalist] | None, BaseException | None]:

@@ -215,7 +215,7 @@ class Processes:
     def close(self, *, leave: bool = False) -> None:
         """Have the units in training parked, and request the upload of what they have recorded.
 
-        ``leave``: those in processes that need no controller go on.
+        ``leave``: those in processes that need no controller continue.
         """
         if self._placed and not leave:
             self._context.progress.note("the units in training are parked after their next step")

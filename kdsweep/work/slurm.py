@@ -108,6 +108,8 @@ class SlurmExecutor:
         if self._is_closed:  # jobs that were left are left for good
             return
         self._is_closed = True
+        if leave and not self._has_jobs():
+            return
         if leave:
             attach = f"`kdsweep attach {self._folder}` continues their sweep"
             how = "the same command continues the search" if self._is_shared else attach
@@ -144,6 +146,13 @@ class SlurmExecutor:
         """The jobs of the sweep that have not ended, by unit. Raises SlurmError."""
         jobs = jobs_named(name_prefix(self._folder))
         return {number: job for number, job in jobs.items() if not job.has_ended}
+
+    def _has_jobs(self) -> bool:
+        """Whether some job of the sweep has not ended, as far as is known."""
+        try:
+            return bool(self._placed or self._live())
+        except SlurmError:
+            return False
 
     def _own(self) -> dict[int, Job]:
         """Those of them that end with this process."""

@@ -137,6 +137,26 @@ def test_a_unit_that_is_parked_before_it_gets_anywhere_fails_in_the_end(
     assert "10 times without a new checkpoint" in str(result.reason)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_only_a_signal_leaves_the_jobs_that_an_earlier_controller_has_submitted(
+    targets: Targets,
+    context: TrainingContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+) -> None:
+    """Also while the units are planned, which takes a while for thousands of them."""
+
+    def stopped(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("kdsweep.work.controller.plan_units", stopped)
+    executor = WorkerInProcess(tmp_path)
+    with pytest.raises(type(error)):
+        train_by(executor, targets(["loss=ce"]), context, partial(cohorts, capacity=None))
+    assert (executor.is_closed, executor.is_left) == (True, isinstance(error, SystemExit))
+
+
 def test_a_failed_teacher_fails_what_needs_it_with_its_reason(
     targets: Targets, context: TrainingContext
 ) -> None:
@@ -246,7 +266,7 @@ def test_runs_are_planned_anew_where_units_do_not_fit(
     results, executor = train_in_units(runs[1:], context)
     assert executor.submitted == [1]
     digests(results)
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
 def test_this_process_leaves_no_unit_to_others(
@@ -256,7 +276,7 @@ def test_this_process_leaves_no_unit_to_others(
     with pytest.raises(KeyboardInterrupt):
         train_in_units(runs, context, _interrupt)
     digests(train(runs, context, resume=True))
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
 def _interrupt(number: int) -> str:

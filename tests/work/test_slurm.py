@@ -221,6 +221,19 @@ def test_closing_cancels_what_has_not_ended_unless_it_is_left(
     assert queue.cancelled == ["1_0"]
 
 
+def test_only_jobs_that_there_are_go_on(
+    queue: FakeSlurm, sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor(sweep).close(leave=True)
+    queue.fall_silent()
+    executor(sweep).close(leave=True)
+    assert not caplog.records
+    queue.respond()
+    executor(sweep).submit([0])
+    executor(sweep).close(leave=True)  # of another controller, which has submitted none
+    assert caplog.messages == [f"the jobs go on: `kdsweep attach {sweep}` continues their sweep"]
+
+
 def test_a_host_without_slurm_is_refused(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(sweep))
     with pytest.raises(UserError, match=r"without Slurm, .*there is no sbatch and no squeue"):
