@@ -1,5 +1,7 @@
 """Sweeps over images that do not fit into memory and are decoded batch by batch."""
 
+from multiprocessing import active_children
+
 import pytest
 
 from kdsweep.data.images import lazy
@@ -42,3 +44,25 @@ def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder):
     for workers in ("0", "2", "auto"):
         (row,) = trained(*words, ON_DISK, f"dataset.source.workers={workers}").rows
         assert row["weights_sha256"] == in_memory["weights_sha256"]
+
+
+def test_processes_are_started_once_for_all_epochs_and_end_with_the_cohort(
+    command, image_folder, monkeypatch
+):
+    others, started = {*active_children()}, []
+
+    class Noted(lazy.ReaderProcesses):
+        def __init__(self, *words, **options):
+            started.append(self)
+            super().__init__(*words, **options)
+
+    monkeypatch.setattr(lazy, "ReaderProcesses", Noted)
+    words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "dataset.source.workers=2")
+    counts = []
+    for epochs in (2, 4):
+        started.clear()
+        assert command(*words, f"trainer.epochs={epochs}", "-m").code == 0
+        counts.append(len(started))
+        started.clear()
+        assert {*active_children()} == others
+    assert counts[0] == counts[1] > 0
