@@ -59,10 +59,10 @@ def test_processes_are_started_once_for_all_epochs_and_end_with_the_cohort(
     monkeypatch.setattr(lazy, "ReaderProcesses", Noted)
     words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "dataset.source.workers=2")
     counts = []
-    for epochs in (2, 4):
+    for epochs in (1, 2, 4):  # the first command also measures the images, and keeps what it finds
         started.clear()
         assert command(*words, f"trainer.epochs={epochs}", "-m").code == 0
         counts.append(len(started))
         started.clear()
         assert {*active_children()} == others
-    assert counts[0] == counts[1] > 0
+    assert counts[1] == counts[2] > 0
