@@ -57,7 +57,9 @@ class StoredImages:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """The pixels at ``index`` (B,), as uint8 (B, channels, H, W). Raises UnreadableImage."""
-        return _decoded(self._images, self._format, index.numpy())
+        pixels = torch.empty(len(index), *self.shape[1:], dtype=torch.uint8)
+        _decode(self._images, self._format, index.numpy(), pixels)
+        return pixels
 
     def subset(self, index: Tensor) -> "StoredImages":
         return StoredImages(self._images.subset(index), self._format, self._workers, self._cache)
@@ -136,14 +138,15 @@ class StoredImages:
         processes, self._processes = self._processes, None
         if processes is not None and (processes.count, processes.pinned) == (count, pinned):
             return processes
-        return ReaderProcesses(partial(_decoded, self._images, self._format), count, pinned=pinned)
+        read = partial(_decode, self._images, self._format)
+        return ReaderProcesses(read, self.shape[1:], count, pinned=pinned)
 
 
-def _decoded(images: EncodedImages, image_format: ImageFormat, rows: NDArray[np.int64]) -> Tensor:
-    """The pixels of some images, uint8 (B, channels, H, W). Raises UnreadableImage."""
-    pixels = torch.empty(len(rows), *image_format[:3], dtype=torch.uint8)
+def _decode(
+    images: EncodedImages, image_format: ImageFormat, rows: NDArray[np.int64], pixels: Tensor
+) -> None:
+    """Decode some images into uint8 (B, channels, H, W). Raises UnreadableImage."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in attempt_all
         for position, row in enumerate(rows.tolist()):
             pixels.numpy()[position] = decode(images, row, image_format).pixels
-    return pixels

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 import torch
@@ -27,19 +28,23 @@ TIMEOUT = 600  # seconds after which a process that has not read its batch is ki
 WORKER_DIED = (RuntimeError, OSError, EOFError)
 
 Rows = NDArray[np.int64]  # (B,)
+Read = Callable[[Rows, Tensor], None]
 
 
 class ReaderProcesses:
     """Processes that start when they first read, and end when this object is freed.
 
     Args:
-        read: what they run: rows (B,) -> their pixels, uint8 (B, channels, H, W). It must not refer
-            to the owner of this object, which would then not be freed at once.
+        read: what they run: writes the pixels of rows (B,) to uint8 (B, channels, H, W). It must
+            not refer to the owner of this object, which would then not be freed at once.
+        shape: (channels, H, W) of the images.
         count: of processes.
         pinned: a thread of this process copies what they have read to pinned memory.
     """
 
-    def __init__(self, read: Callable[[Rows], Tensor], count: int, *, pinned: bool) -> None:
+    def __init__(
+        self, read: Read, shape: tuple[int, int, int], count: int, *, pinned: bool
+    ) -> None:
         self.count, self.pinned = count, pinned
         self._batches: list[Rows] = []  # of an epoch; the loader iterates over it in each
         image_formats()  # imports Pillow's plugins here, instead of in every process
@@ -47,7 +52,7 @@ class ReaderProcesses:
             # The user chose the number of processes.
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
             self._loader: data.DataLoader[Tensor | str] = data.DataLoader(
-                _Reading(read),
+                _Reading(read, shape),
                 sampler=self._batches,
                 batch_size=None,  # an item is a batch already
                 num_workers=count,
@@ -85,22 +90,32 @@ class ReaderProcesses:
 class _Reading(data.Dataset[Tensor | str]):
     """The processes' data set: an item is a batch, or the message of its error."""
 
-    def __init__(self, read: Callable[[Rows], Tensor]) -> None:
-        self._read = read
+    def __init__(self, read: Read, shape: tuple[int, int, int]) -> None:
+        self._read, self._shape = read, shape
 
     def __getitem__(self, rows: Rows) -> Tensor | str:
         try:
-            with _time_limit():
-                pixels = self._read(rows)
-        except UnreadableImage as error:
-            return str(error)  # raised here it would reach the user wrapped in two tracebacks
-        try:
-            # The queue would do this in a thread that drops a batch if it does not fit, and the
-            # training process would wait for it for ever.
-            pixels.share_memory_()
+            # The queue would copy it there in a thread that drops a batch if it does not fit, and
+            # the training process would wait for it for ever.
+            pixels = _in_shared_memory(len(rows), *self._shape)
         except RuntimeError as error:
             return _worker_message(f"no room in shared memory for a batch ({error_reason(error)})")
+        try:
+            with _time_limit():
+                self._read(rows, pixels)
+        except UnreadableImage as error:
+            return str(error)  # raised here it would reach the user wrapped in two tracebacks
         return pixels
+
+
+def _in_shared_memory(*shape: int) -> Tensor:
+    """An uninitialised uint8 tensor, as torch's `default_collate` makes them in such a process.
+
+    ``Tensor.share_memory_`` would copy one from memory of this process, whose pages the kernel has
+    to provide for each batch anew.
+    """
+    storage = torch.UntypedStorage._new_shared(prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 @contextmanager

@@ -112,10 +112,10 @@ def test_batches_for_a_gpu_are_pinned_by_a_thread(tmp_path, monkeypatch, pinned)
 
 
 def test_too_little_shared_memory_is_one_message(tmp_path, monkeypatch):
-    def full(tensor):
+    def full(size):
         raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
 
-    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
     with pytest.raises(DataError, match=MESSAGE + "no room in shared memory"):
         list(stored(tmp_path, ImageFiles).read(BATCHES))
 
