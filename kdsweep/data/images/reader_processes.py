@@ -48,9 +48,7 @@ class ReaderProcesses:
         self.count, self.pinned = count, pinned
         self._batches: list[Rows] = []  # of an epoch; the loader iterates over it in each
         image_formats()  # imports Pillow's plugins here, instead of in every process
-        with warnings.catch_warnings():
-            # The user chose the number of processes.
-            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        with _without_advice():
             self._loader: data.DataLoader[Tensor | str] = data.DataLoader(
                 _Reading(read, shape),
                 sampler=self._batches,
@@ -68,9 +66,7 @@ class ReaderProcesses:
         Raises DataError if an image is unreadable, or a process has died.
         """
         self._batches[:] = [batch.numpy() for batch in batches]
-        with warnings.catch_warnings(), _keep_sigchld_handler():
-            # torch starts them by forking in spite of threads.
-            warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+        with _without_advice(), _keep_sigchld_handler():
             try:
                 iterator = iter(self._loader)
             except WORKER_DIED as error:
@@ -116,6 +112,15 @@ def _in_shared_memory(*shape: int) -> Tensor:
     """
     storage = torch.UntypedStorage._new_shared(prod(shape))
     return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """The user chose the number of processes; torch starts them by forking in spite of threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+        yield
 
 
 @contextmanager

@@ -45,13 +45,19 @@ def stored(folder, kind, workers=2):
     return StoredImages(kind(folder, paths), ImageFormat(3, 3, 3), workers)
 
 
+def values(batches):
+    return [batch[:, 0, 0, 0].tolist() for batch in batches]
+
+
 def test_workers_read_every_batch_in_order(tmp_path):
     got = torch.cat(list(stored(tmp_path, ImageFiles).read(BATCHES)))
     assert got[:, 0, 0, 0].tolist() == list(range(8))
 
 
-def values(batches):
-    return [batch[:, 0, 0, 0].tolist() for batch in batches]
+@pytest.mark.filterwarnings("error")
+def test_more_processes_than_cores_are_no_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    assert values(stored(tmp_path, ImageFiles).read(BATCHES[:2])) == [[0, 1], [2, 3]]
 
 
 def test_processes_are_kept_from_one_epoch_to_the_next_until_they_are_closed(tmp_path):
