@@ -42,6 +42,9 @@ class DiskImages(Protocol):
         ``pinned``: in pinned memory, where they are read ahead, for the copy to a CUDA device.
         """
 
+    def close(self) -> None:
+        """End what reads ahead and is kept for the next ``read``, which may follow."""
+
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
 

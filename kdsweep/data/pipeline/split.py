@@ -71,6 +71,12 @@ class Dataset:
             test=self.test.to(device),
         )
 
+    def close(self) -> None:
+        """End the processes that read images from disk; they are started anew when they must."""
+        for part in (self.train, self.val, self.test):
+            if part is not None and not isinstance(part.images, Tensor):
+                part.images.close()
+
 
 @dataclass(frozen=True)
 class SplitOptions:
