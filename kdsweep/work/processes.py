@@ -82,11 +82,13 @@ class Processes:
         self._shipper, self._observer = Shipper(context), Observer()
         self._reports = None if on_epoch is None else EpochReports(on_epoch)
         self._placed: dict[int, _Placed] = {}
+        self._again: list[int] = []  # units that are to be submitted again
         self._printed: set[str] = set()  # notes
         self._next_look = 0.0  # on the monotonic clock
 
     def free(self) -> int:
-        return min(self._executor.free(), self._at_a_time - len(self._placed))
+        room = self._executor.free() - len(self._again)
+        return min(room, self._at_a_time - len(self._placed))
 
     def submit(self, units: Mapping[int, WorkUnit]) -> None:
         mine: list[int] = []
@@ -123,6 +125,7 @@ class Processes:
             outcomes += self._look()
             took = time.monotonic() - began
             self._next_look = began + max(LOOK_SECONDS, took / LOOK_SHARE)
+        self._submit_again()
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _look(self) -> list[Outcome | None]:
@@ -189,8 +192,18 @@ class Processes:
                 " its checkpoints"
             )
         placed.foreign, placed.before = False, placed.attempt
-        self._executor.submit([number])
+        self._again.append(number)
         return None
+
+    def _submit_again(self) -> None:
+        """Submit units anew, at once, as far as the executor takes them.
+
+        Thousands of jobs may be cancelled together; and a unit that a process of an earlier
+        controller has left may find all workers busy.
+        """
+        if self._again and (room := self._executor.free()) > 0:
+            now, self._again = self._again[:room], self._again[room:]
+            self._executor.submit(now)
 
     def _may_retry(self, placed: _Placed, reason: str | None, most: int) -> bool:
         """Count a process that has ended early; whether another one may train the unit."""

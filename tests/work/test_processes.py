@@ -22,6 +22,7 @@ from kdsweep.work import attempt, processes
 from kdsweep.work.attempt import Attempt, latest
 from kdsweep.work.controller import train_by
 from kdsweep.work.display import UnitDisplay
+from kdsweep.work.executor import Exit
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import train
 from kdsweep.work.open_training import OpenTraining
@@ -239,6 +240,35 @@ def test_a_unit_that_another_process_has_is_waited_for(
     assert numbers(tmp_path) == [0, 1]
     digests(results)
     assert "unit 0, ce seed=0: still trained by process" in capsys.readouterr().err
+
+
+def test_what_is_tried_again_is_submitted_together_and_as_there_is_room(
+    targets: Targets, context: TrainingContext, tmp_path: Path
+) -> None:
+    """As jobs that are all cancelled, or a unit that is left while all workers are busy."""
+
+    class Queue(WorkerInProcess):
+        submissions: list[Sequence[int]] = []  # noqa: RUF012
+        room = 3
+
+        def free(self) -> int:
+            return self.room - len(self._waiting)
+
+        def submit(self, numbers: Sequence[int]) -> None:
+            assert len(numbers) <= self.free()
+            self.submissions.append([*numbers])
+            super().submit(numbers)
+
+        def poll(self, seconds: float) -> Sequence[Exit]:
+            if len(self.submissions) > 1:
+                return super().poll(seconds)
+            self.room = 2
+            return [Exit(self._waiting.popleft(), "cancelled") for _ in range(3)]
+
+    runs = targets(*(["loss=ce", f"seed={seed}"] for seed in range(4)))
+    queue = Queue(tmp_path)
+    digests(train_by(queue, runs, context, partial(cohorts, capacity=1)))
+    assert queue.submissions == [[0, 1, 2], [0, 1], [2], [3]]
 
 
 def test_runs_are_planned_anew_where_units_do_not_fit(
