@@ -114,7 +114,13 @@ class NullExecutor:
         """The end of a part, once MLflow has all of it."""
         assert self._context.uploads.when_done().wait(3600), "MLflow takes all of it"
         seconds = time.perf_counter() - self._began - self._spent
-        self.parts.append(Part(self._ended, seconds / self._ended, memory()))
+        part = Part(self._ended, seconds / self._ended, memory())
+        self.parts.append(part)
+        print(
+            f"part {len(self.parts)}, {part.units} units: {1000 * part.seconds:.1f} ms per unit,"
+            f" {part.memory / 2**20:.0f} MiB",
+            flush=True,
+        )
         self._ended, self._spent, self._began = 0, 0.0, time.perf_counter()
 
     def close(self, *, leave: bool = False) -> None:
@@ -188,11 +194,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(options.units, options.parts, Path(folder), queued=options.queued)
     print(f"planning: {1000 * measured.planning / options.units:.1f} ms per unit")
-    for number, part in enumerate(measured.parts, start=1):
-        print(
-            f"part {number}, {part.units} units: {1000 * part.seconds:.1f} ms per unit,"
-            f" {part.memory / 2**20:.0f} MiB"
-        )
     first, last = measured.parts[0], measured.parts[-1]
     times, memories = last.seconds / first.seconds, last.memory / max(first.memory, 1)
     print(f"last part / first part: time {times:.2f}, memory {memories:.2f}")
