@@ -27,6 +27,7 @@ from kdsweep.search.search_runs import SearchRuns
 from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runs import TrialRuns
+from kdsweep.sweeps.attach import record_command
 from kdsweep.sweeps.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.sweeps.open_context import open_context, show_destination
@@ -74,6 +75,7 @@ def _run(
             stack.enter_context(closing(context))
             context.stop_in_time, context.data_sources = deadline.check, sources
             controller = _open_controller(plan, jobs, context, stack, examples)
+            record_command(plan.config, plan.folder)
             show_destination(context)
             finalists, stopped = controller.train()
         if finalists is not None or stopped is not None:

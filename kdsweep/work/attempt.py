@@ -65,9 +65,13 @@ def attempt_path(folder: Path, number: int, attempt: int) -> Path:
     return folder / FOLDER / f"{number}.attempt-{attempt}.json"
 
 
-def latest(folder: Path, number: int, known: int = 0) -> Record | None:
-    """The last attempt at a unit; None if there is none. The one ``known`` is not looked for."""
-    look_anew(folder / FOLDER)
+def latest(folder: Path, number: int, known: int = 0, *, anew: bool = True) -> Record | None:
+    """The last attempt at a unit; None if there is none. The one ``known`` is not looked for.
+
+    ``anew``: as `look_anew`, which is needed once for many units.
+    """
+    if anew:
+        look_anew(folder / FOLDER)
     attempt = known
     while attempt_path(folder, number, attempt + 1).exists():
         attempt += 1

@@ -132,7 +132,8 @@ def test_only_a_sweep_can_be_attached_to(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["attach", str(tmp_path)])
     assert done.exit_code == 1
     assert (
-        done.output == f"FOLDER must be the folder of a sweep with a sweep.json, got {tmp_path}\n"
+        done.output
+        == f"FOLDER must be the folder of a sweep or a search with a sweep.json, got {tmp_path}\n"
     )
 
 
@@ -247,7 +248,7 @@ def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
     stop_by(monkeypatch, SystemExit(143))
     outcome = command(*THREE)
     assert outcome.code == 143, outcome.err
-    assert "the jobs go on: the same command continues the search" in outcome.out
+    assert f"the jobs go on: `kdsweep attach {outcome.sweep}` continues their search" in outcome.out
     assert pending(queue) == ["1_0", "1_1", "1_2"]
     stop_by(monkeypatch, KeyboardInterrupt())
     command(*THREE)
