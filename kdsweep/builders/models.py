@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from kdsweep.builders.class_order import Task, note_other_labels, put_in_order
 from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.options import option_errors, parameters_of
@@ -165,15 +166,16 @@ def build_teacher_network(
     return extract_features(model, features, key, dataset, loss)
 
 
-def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: str) -> None:
+def load_start(model: nn.Module, network: StudentConfig, task: Task, key: str) -> None:
     """Load the weights that the training of a network starts from; a head for other classes is 0.
 
     Raises UserError as `load_checkpoint` does.
     """
     assert network.start is not None, "it starts from weights"
-    head = head_tensors(model, num_classes)
+    head = head_tensors(model, len(task.classes))
     label = network_label(network.name, network.model)
     load_checkpoint(model, network.start, key, "start", network.start_match, head, label)
+    put_in_order(model, network.start, f"{key}.start", task, label)
 
 
 def network_label(name: str, model: Mapping[str, Any] | None) -> str:
@@ -185,7 +187,7 @@ def network_label(name: str, model: Mapping[str, Any] | None) -> str:
     return str(named) if name in LIBRARIES and named else name
 
 
-def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> None:
+def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str, task: Task) -> None:
     """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
     assert teacher.given is not None
     assert teacher.given_by is not None
@@ -197,6 +199,10 @@ def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> 
         if not by_start or " of shape " not in str(error):  # else of a head for other classes
             raise
         raise UserError(f"{error}{NEW_HEAD}") from error
+    if gives_logits(model):
+        at = f"{key}.{teacher.given_by}"
+        put_in_order(model, teacher.given, at, task)
+        note_other_labels(teacher.given, at, task)
 
 
 def load_checkpoint(

@@ -50,6 +50,25 @@ def num_labels(folder: str | Path) -> int:
     return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
 
 
+def class_names_in(folder: str | Path) -> tuple[str, ...] | None:
+    """The names of the classes of the head in a folder, in the order of its logits.
+
+    Of networks of transformers (`id2label`), and of timm's (`label_names`). None if they are not
+    there, or are the numbers that transformers writes where nobody has given names.
+    """
+    try:
+        config = _read(Path(folder) / CONFIG)
+        named = config.get("id2label") or config.get("label_names") or ()
+        numbered = dict(named if isinstance(named, Mapping) else enumerate(named))
+        by_number = {int(number): name for number, name in numbered.items()}
+    except (ValueError, TypeError):
+        return None
+    names = [by_number.get(number) for number in range(len(by_number))]
+    are_names = all(isinstance(name, str) for name in names)
+    are_numbers = names == [f"LABEL_{number}" for number in range(len(names))]
+    return tuple(map(str, names)) if names and are_names and not are_numbers else None
+
+
 def refuse_other_libraries(architecture: Any) -> None:
     """Raise ValueError for a config with a network that transformers does not build by itself."""
     if not isinstance(architecture, Mapping):

@@ -81,6 +81,13 @@ def full_name(weights: str, name: str | None) -> str | None:
         return None
 
 
+def class_names(weights: str) -> tuple[str, ...]:
+    """The names of the classes of the weights with this full name, in the order of the logits."""
+    import torchvision
+
+    return tuple(torchvision.models.get_weight(weights).meta["categories"])
+
+
 def download(weights: str) -> dict[str, Tensor]:
     """The tensors of the weights with this full name. Raises ValueError if that fails."""
     import torchvision

@@ -11,6 +11,7 @@ from commands import TINY, Compose, overrides
 from hf_folders import write_clip, write_dinov2, write_preprocessing, write_vit
 from safetensors.torch import load_file, save_file
 
+from kdsweep.builders.class_order import Task
 from kdsweep.builders.models import load_start
 from kdsweep.builders.starts import TRANSFORMERS, folder_file, with_description
 from kdsweep.errors import UserError
@@ -76,7 +77,7 @@ def test_a_head_for_other_classes_and_positions_of_another_size_are_replaced(
     options = {k: v for k, v in student.model.items() if k != "_target_"}
     model = HuggingFace((3, 48, 48), 6, **options)
     with caplog.at_level("INFO"):
-        load_start(model, student, 6, "student")
+        load_start(model, student, Task("abcdef", (3, 48, 48)), "student")
     assert not model.classifier.weight.any()
     line = caplog.messages[-1]
     assert line.startswith("vit: read ")
@@ -94,7 +95,7 @@ def test_a_tower_gets_a_new_head(spec: Any, tmp_path: Path, write: Any) -> None:
     student = spec("loss=ce", "teacher=none", "student=hf", path).config.student
     options = {k: v for k, v in student.model.items() if k != "_target_"}
     model = HuggingFace((3, 16, 16), 4, **options)
-    load_start(model, student, 4, "student")
+    load_start(model, student, Task("abcd", (3, 16, 16)), "student")
     assert not model.classifier.weight.any()
     assert model.eval()(torch.rand(2, 3, 16, 16)).shape == (2, 4)
 
