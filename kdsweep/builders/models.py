@@ -20,18 +20,20 @@ from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import ResolvedTeacher
 from kdsweep.config.schema import BY_NAME, BY_POSITION, DROP_PATH, StudentConfig
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import AS_THEY_ARE
 from kdsweep.errors import UserError
 from kdsweep.models.components.checks import Shape
 from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.embedding_output import dropped_tensors, gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.head import head_tensors
-from kdsweep.models.components.input_normalization import adapt_input, size_difference
+from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.models.components.input_size import resize_input
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.models.components.stochastic_depth import lacks_depth_message
 from kdsweep.models.components.text_head import arrange_classes
+from kdsweep.models.components.trained_view import View, view_difference
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
@@ -52,9 +54,18 @@ def build_network(
     adapt_input(model, dataset.mean, dataset.std)
     with naming_key(f"{key}.model", ("texts",)):
         arrange_classes(model, dataset.class_names)
-    if (difference := size_difference(model, shape)) is not None:
-        note_once(f"{key}: {difference}")
+    if (difference := view_difference(model, _given_view(dataset, shape))) is not None:
+        note_once(f"{_library_name(node) or key}: {difference}")
     return model
+
+
+def _given_view(dataset: Dataset, shape: Shape) -> View:
+    """How a network is given the images of a data set, those of evaluation, in its own size."""
+    size = (shape[1], shape[2])
+    if (view := dataset.view) is not None:
+        return View(size, view.interpolation, float(view.crop_pct))
+    is_decoded_here = dataset.decoding is not AS_THEY_ARE
+    return View(size, dataset.decoding.interpolation if is_decoded_here else None, 1.0)
 
 
 def input_shape(dataset: Dataset, image_size: ImageSize, key: str) -> Shape:
@@ -181,10 +192,15 @@ def load_start(model: nn.Module, network: StudentConfig, task: Task, key: str) -
 def network_label(name: str, model: Mapping[str, Any] | None) -> str:
     """What people call a network: a library's by its name there, others as the config does."""
     options = model or {}
-    if architecture := options.get("architecture"):  # of transformers
-        return str(architecture.get("model_type", name))
-    named = options.get("name")
-    return str(named) if name in LIBRARIES and named else name
+    is_of_library = name in LIBRARIES or options.get("architecture")
+    return (_library_name(options) if is_of_library else None) or name
+
+
+def _library_name(model: Mapping[str, Any]) -> str | None:
+    """The name that timm or torchvision have for a network, or transformers for its kind."""
+    architecture = model.get("architecture") or {}
+    named = architecture.get("model_type") or model.get("name")
+    return None if named is None else str(named)
 
 
 def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str, task: Task) -> None:

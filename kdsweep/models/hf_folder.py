@@ -28,6 +28,10 @@ NOT_OF_THE_NETWORK = (
 # Networks that transformers has another library build, by a name that may be of the hub, or with
 # options of that library, such as a file to be unpickled.
 OF_OTHERS = ("timm_wrapper", "timm_backbone")
+PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # its numbers, as `resample`
+# Of a preprocessing, what no number of a run depends on: its own data set has these.
+OF_A_VIEW = ("interpolation", "crop_pct")
+UNCROPPED = 384  # the size from which on ConvNeXt's preprocessing does not crop
 PLAIN_RESCALING = 1 / 255  # from 8-bit pixels to [0, 1]
 
 
@@ -85,10 +89,11 @@ def refuse_other_libraries(architecture: Any) -> None:
 
 
 def read_preprocessing(folder: str | Path) -> dict[str, Any] | None:
-    """Mean and std that images are normalised by after [0, 1], and their size; None if not there.
+    """Mean and std that images are normalised by after [0, 1], and their view; None if not there.
 
-    The size is [height, width], or null where the folder has none. Raises ValueError for a file
-    that is damaged, and for a preprocessing that is none of these.
+    The size is [height, width]; `interpolation` and `crop_pct` are how images get it. Each is null
+    where the folder does not have it. Raises ValueError for a file that is damaged, and for a
+    preprocessing that is none of these.
     """
     path = next(filter(Path.is_file, (Path(folder) / name for name in PREPROCESSING)), None)
     if path is None:
@@ -120,7 +125,7 @@ def _preprocessing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         )
     if abs(of_pixels - 1) > 1e-3:
         mean, std = [m / of_pixels for m in mean], [s / of_pixels for s in std]
-    return {"mean": mean, "std": std, "size": _size(given)}
+    return {"mean": mean, "std": std, "size": _size(given), **_view(given)}
 
 
 def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
@@ -132,6 +137,25 @@ def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
     ):
         raise ValueError(f"path must be {SAVED}, got {path.parent}, whose {path.name} has no {key}")
     return [float(each) for each in found]
+
+
+def _view(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are resized and cropped to the size; values that are not there are null."""
+    if not given.get("do_resize", True):
+        return dict.fromkeys(OF_A_VIEW)
+    resample = given.get("resample")
+    return {
+        "interpolation": PILLOW.get(resample) if isinstance(resample, int) else None,
+        "crop_pct": _crop_pct(given),
+    }
+
+
+def _crop_pct(given: Mapping[str, Any]) -> float | None:
+    """The part of the shorter side that is left by the crop around the centre."""
+    resized, cropped = _size({**given, "do_center_crop": False}), _size(given)
+    if isinstance(own := given.get("crop_pct"), int | float) and resized is not None:
+        return float(own) if min(resized) < UNCROPPED else 1.0
+    return min(cropped) / min(resized) if cropped and resized and min(resized) > 0 else None
 
 
 def _size(given: Mapping[str, Any]) -> list[int] | None:

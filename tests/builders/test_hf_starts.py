@@ -152,3 +152,17 @@ def test_a_file_that_holds_no_tensors_is_refused(spec: Any, folder: Path) -> Non
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(UserError, match="must be a folder with weights of this network"):
         spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")
+
+
+def test_the_view_of_a_folder_is_no_part_of_what_identifies_a_run(spec: Any, folder: Path) -> None:
+    words = ["loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}"]
+    first = spec(*words)
+    write_preprocessing(folder, resample=3)
+    second = spec(*words)
+    views = [one.config.student.model["preprocessing"]["interpolation"] for one in (first, second)]
+    assert views == [None, "bicubic"]
+    assert first.fingerprint == second.fingerprint
+    taught = ["student=cnn", "teacher=hf", f"teacher.model.path={folder}"]
+    third = spec(*taught)
+    write_preprocessing(folder, resample=2)
+    assert spec(*taught).fingerprint == third.fingerprint

@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.models.components.input_normalization import EXPECTED, size_difference
+from kdsweep.models.components.input_normalization import EXPECTED
+from kdsweep.models.components.trained_view import View, view_difference
 from kdsweep.models.hf_features import hf_features
 from kdsweep.models.hf_folder import read_architecture
 from kdsweep.models.hf_model import HuggingFace, blueprint, described, weights_for, weights_in
@@ -79,10 +80,10 @@ def test_a_description_builds_the_same_network_without_the_folder(vit: Any, imag
 def test_channels_classes_and_size_are_those_of_the_data(vit: Any) -> None:
     model = HuggingFace((1, 16, 24), 7, path=str(vit[0]))
     assert model(torch.rand(2, 1, 16, 24)).shape == (2, 7)
-    assert size_difference(model, (1, 16, 24)) == (
-        "images of 16 x 24, its preprocessing has 32 x 32"
+    assert view_difference(model, View((16, 24))) == (
+        "its weights were trained with image_size=32, got image_size=[16,24]"
     )
-    assert size_difference(model, (3, 32, 32)) is None
+    assert view_difference(model, View((32, 32))) is None
 
 
 def test_building_is_seeded(vit: Any) -> None:

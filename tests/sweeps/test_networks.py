@@ -235,4 +235,5 @@ def test_a_student_of_hugging_face_is_loaded_without_its_folder(
 def test_a_size_that_differs_from_the_preprocessing_is_noted(command: Command, hf: Path) -> None:
     words = ["student=hf", f"student.model.path={hf}", "teacher=none", "loss=ce"]
     outcome = command(*IMAGES, "dataset.source.shape=[3,16,16]", *words, tiny=False)
-    assert "student: images of 16 x 16, its preprocessing has 32 x 32" in outcome.err + outcome.out
+    line = "vit: its weights were trained with image_size=32, got image_size=16"
+    assert line in outcome.err + outcome.out
