@@ -62,8 +62,8 @@ def class_names_in(folder: str | Path) -> tuple[str, ...] | None:
     """
     try:
         config = _read(Path(folder) / CONFIG)
-        named = config.get("id2label") or config.get("label_names") or ()
-        numbered = dict(named if isinstance(named, Mapping) else enumerate(named))
+        named = config.get("id2label") or config.get("label_names") or {}
+        numbered = dict(enumerate(named)) if isinstance(named, list) else dict(named)
         by_number = {int(number): name for number, name in numbered.items()}
     except (ValueError, TypeError):
         return None

@@ -17,7 +17,7 @@ from kdsweep.common.text import error_reason
 from kdsweep.common.validation import check_bool, import_package, shown
 from kdsweep.models.components.checks import Shape, check_task
 from kdsweep.models.components.embedding_output import return_embedding
-from kdsweep.models.components.input_normalization import Normalization, set_expected
+from kdsweep.models.components.input_normalization import WEIGHTS, Normalization, set_expected
 from kdsweep.models.components.logits_output import return_logits
 from kdsweep.models.components.pretrained import (
     check_forward,
@@ -102,7 +102,8 @@ def HuggingFace(
     of_weights = None
     if preprocessing is not None:
         of_weights = Normalization(tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
-        set_trained_view(model, _view(preprocessing))
+        if normalize == WEIGHTS:
+            set_trained_view(model, _view(preprocessing))
     set_expected(model, normalize, in_shape, None, of_weights)
     learned = [key for key, _ in model.named_parameters() if key.rpartition(".")[2] in LEARNED]
     setattr(model, NO_DECAY, partial(set, learned))
