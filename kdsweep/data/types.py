@@ -6,7 +6,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -126,6 +126,15 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """Identifies the content: equal content gives equal text on every machine."""
+
+
+@runtime_checkable
+class NamedClasses(Protocol):
+    """A source of kdsweep's that has the names of its classes without reading an image."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels. Raises ValueError as `Source.load` does."""
 
 
 class Augmentation(Protocol):
