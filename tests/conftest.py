@@ -3,10 +3,12 @@
 import gc
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from functools import cache
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,6 +61,20 @@ def _compositions_shared() -> Iterator[None]:
         patch.setattr(ConfigRepository, "load_config", load_config)
         parse = words_parsed_once(OverridesParser.parse_rule)
         patch.setattr(OverridesParser, "parse_rule", parse)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _equal_work_done_once() -> Iterator[None]:
+    """Hydra, OmegaConf and the checks of values compute much that is the same for all commands."""
+    from known_refusals import refuse_alike
+    from quick_hydra import make_hydra_quick
+    from quick_nodes import make_nodes_quick
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_hydra_quick(patch)
+        make_nodes_quick(patch)
+        refuse_alike(patch)
         yield
 
 
@@ -155,9 +171,13 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
 
 
 @pytest.fixture(scope="session")
-def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store of teachers for all tests, so that each is trained once."""
-    return tmp_path_factory.mktemp("teachers")
+def teachers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One store of teachers for all tests of all workers, so that each is trained once."""
+
+    def make(folder: Path) -> None:
+        (folder / "store").mkdir()
+
+    return made_once("teachers", make, tmp_path_factory, worker_id) / "store"
 
 
 @pytest.fixture
@@ -197,7 +217,10 @@ def command(
 
 @pytest.fixture(scope="session")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, teachers: Path, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+    teachers: Path,
+    request: pytest.FixtureRequest,
 ) -> Command:
     """`trained("T=1,4")`: what this command leaves behind. It is run once for all the tests.
 
@@ -206,12 +229,20 @@ def trained(
 
     @cache
     def run(*words: str, tracking: bool = False) -> Outcome:
-        folder, out, err = tmp_path_factory.mktemp("trained"), StringIO(), StringIO()
-        if tracking:
-            shutil.copy(request.getfixturevalue("fresh_database"), folder / "mlflow.db")
-        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
-            code = run_train([*_tiny(words, teachers, tracking), *words])
-        return Outcome(code, out.getvalue(), err.getvalue(), folder)
+        def make(base: Path) -> None:
+            folder, out, err = base / "folder", StringIO(), StringIO()
+            folder.mkdir()
+            if tracking:
+                shutil.copy(request.getfixturevalue("fresh_database"), folder / "mlflow.db")
+            with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+                code = run_train([*_tiny(words, teachers, tracking), *words])
+            outcome = Outcome(code, out.getvalue(), err.getvalue(), folder)
+            (base / "outcome").write_bytes(pickle.dumps(outcome))
+
+        name = sha256(repr((words, tracking)).encode()).hexdigest()[:12]
+        base = made_once(f"trained-{name}", make, tmp_path_factory, worker_id)
+        outcome: Outcome = pickle.loads((base / "outcome").read_bytes())
+        return outcome
 
     return run
 

@@ -53,9 +53,9 @@ def test_students_share_one_decode(command, root, decoded):
     assert counts[0] == counts[1] > 0
 
 
-def test_bits_do_not_depend_on_the_number_of_processes(trained, root):
+@pytest.mark.parametrize("workers", ["0", "2", pytest.param("auto", marks=pytest.mark.slow)])
+def test_bits_do_not_depend_on_the_number_of_processes(trained, root, workers):
     words = (*WORDS, f"dataset.root={root}")
     (in_memory,) = trained(*words).rows
-    for workers in ("0", "2", "auto"):
-        (row,) = trained(*words, ON_DISK, f"dataset.source.workers={workers}").rows
-        assert row["weights_sha256"] == in_memory["weights_sha256"]
+    (row,) = trained(*words, ON_DISK, f"dataset.source.workers={workers}").rows
+    assert row["weights_sha256"] == in_memory["weights_sha256"]

@@ -157,11 +157,10 @@ def test_other_numbers_of_workers_are_refused_before_training(command: Command, 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
-    words = ["-m", "T=1,4", "alpha=0.1,0.5", "seed=0,1", *SMALL, "trainer.epochs=3", *UNDRAWN]
-    for name, workers in (("one", "1"), ("two", "2")):
-        finish(tmp_path / name, [*words, f"hydra.launcher.workers={workers}"])
-    one, two = tmp_path / "one", tmp_path / "two"
+def test_two_processes_leave_what_one_leaves(tmp_path: Path, fresh_database: Path) -> None:
+    words = ["T=1,4", "alpha=0.1,0.5", "seed=0,1"]
+    one = swept(tmp_path / "one", fresh_database, *words)
+    two = swept(tmp_path / "two", fresh_database, *words, TWO)
     assert results(two) == results(one)
     assert table(two) == table(one)
     assert mlflow_runs(two) == mlflow_runs(one)
