@@ -66,12 +66,14 @@ def _compositions_shared() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _equal_work_done_once() -> Iterator[None]:
-    """Hydra, OmegaConf and the checks of values compute much that is the same for all commands."""
+    """pytest, Hydra, OmegaConf and the checks of values do much that is the same for all tests."""
     from known_refusals import refuse_alike
     from quick_hydra import make_hydra_quick
+    from quick_logs import make_handlers_quick
     from quick_nodes import make_nodes_quick
 
     with pytest.MonkeyPatch.context() as patch:
+        make_handlers_quick(patch)
         make_hydra_quick(patch)
         make_nodes_quick(patch)
         refuse_alike(patch)
@@ -293,6 +295,12 @@ def refusal(check: Check) -> Refusal:
         return str(caught.value)
 
     return refused
+
+
+def pytest_runtest_logstart() -> None:
+    from quick_logs import forget_loggers
+
+    forget_loggers()
 
 
 def pytest_collection_finish() -> None:
