@@ -66,16 +66,12 @@ def _compositions_shared() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _equal_work_done_once() -> Iterator[None]:
-    """pytest, Hydra, OmegaConf and the checks of values do much that is the same for all tests."""
+    """pytest looks for loggers, and runs have their values checked, which are mostly the same."""
     from known_refusals import refuse_alike
-    from quick_hydra import make_hydra_quick
     from quick_logs import make_handlers_quick
-    from quick_nodes import make_nodes_quick
 
     with pytest.MonkeyPatch.context() as patch:
         make_handlers_quick(patch)
-        make_hydra_quick(patch)
-        make_nodes_quick(patch)
         refuse_alike(patch)
         yield
 
