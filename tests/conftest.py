@@ -5,8 +5,9 @@ import logging
 import os
 import pickle
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import chdir, closing, redirect_stderr, redirect_stdout
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from hashlib import sha256
 from io import StringIO
@@ -91,6 +92,22 @@ def _migrations_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "__init__", __init__)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsynced_sqlite() -> Iterator[None]:
+    """No test cuts the power, so none waits for the disk."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def unsync(connection: Any, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            with suppress(sqlite3.Error):  # what is wrong with a file is raised where it is read
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", unsync)
+    yield
+    event.remove(Engine, "connect", unsync)
 
 
 @pytest.fixture(scope="session", autouse=True)
