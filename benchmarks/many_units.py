@@ -2,12 +2,14 @@
 
     python benchmarks/many_units.py                # 10,000 units
     python benchmarks/many_units.py --units 2000 --parts 4
+    python benchmarks/many_units.py --queued        # all in a queue from the beginning
 
 Each unit is a cohort of one run. Its training is replaced by what a worker writes: an attempt, and
 the folder of a run with one epoch. All else is real: the files of units, the graph, the judgement
 of what has ended, and the upload of every run to MLflow, in a SQLite database. Of each part of the
 units, the time per unit that is the controller's and MLflow's, and the memory of the process, must
-not grow. The exit code is 3 if they do by more than the bounds.
+not grow; the exit code is 3 if they do by more than the bounds. Units are submitted one after the
+other, as to a worker of this machine, or all at once, as to a cluster's queue.
 """
 
 import argparse
@@ -64,8 +66,8 @@ class Part:
 class NullExecutor:
     """Trains each unit at once, in no time. After every part of the units a `Part` is noted."""
 
-    def __init__(self, folder: Path, context: TrainingContext, part: int) -> None:
-        self._folder, self._context, self._part = folder, context, part
+    def __init__(self, folder: Path, context: TrainingContext, part: int, room: int) -> None:
+        self._folder, self._context, self._part, self._room = folder, context, part, room
         self._waiting: deque[int] = deque()
         self._ended = 0
         self._spent = 0.0  # seconds for what workers write, in this part
@@ -78,7 +80,7 @@ class NullExecutor:
         return 1
 
     def free(self) -> int:
-        return 1 - len(self._waiting)
+        return self._room - len(self._waiting)
 
     def submit(self, numbers: Sequence[int]) -> None:
         if not self._ended and not self._waiting:
@@ -89,7 +91,7 @@ class NullExecutor:
         if self._ended == self._part:
             self._note()
         began = time.perf_counter()
-        exits = [self._train(self._waiting.popleft()) for _ in range(len(self._waiting))]
+        exits = [self._train(self._waiting.popleft())] if self._waiting else []
         self._ended += len(exits)
         self._spent += time.perf_counter() - began
         return exits
@@ -112,7 +114,13 @@ class NullExecutor:
         """The end of a part, once MLflow has all of it."""
         assert self._context.uploads.when_done().wait(3600), "MLflow takes all of it"
         seconds = time.perf_counter() - self._began - self._spent
-        self.parts.append(Part(self._ended, seconds / self._ended, memory()))
+        part = Part(self._ended, seconds / self._ended, memory())
+        self.parts.append(part)
+        print(
+            f"part {len(self.parts)}, {part.units} units: {1000 * part.seconds:.1f} ms per unit,"
+            f" {part.memory / 2**20:.0f} MiB",
+            flush=True,
+        )
         self._ended, self._spent, self._began = 0, 0.0, time.perf_counter()
 
     def close(self, *, leave: bool = False) -> None:
@@ -120,8 +128,11 @@ class NullExecutor:
         self._note()
 
 
-def measure(units: int, parts: int, folder: Path) -> NullExecutor:
-    """Handle so many units, a multiple of the parts, in an empty folder."""
+def measure(units: int, parts: int, folder: Path, *, queued: bool = False) -> NullExecutor:
+    """Handle so many units, a multiple of the parts, in an empty folder.
+
+    ``queued``: all are submitted at once.
+    """
     spec = example()
     tracking = {"uri": f"sqlite:///{folder}/mlflow.db", "artifacts": f"{folder}/mlartifacts"}
     with (
@@ -132,7 +143,7 @@ def measure(units: int, parts: int, folder: Path) -> NullExecutor:
         parent = context.store.create_run(name="many", parent_id=None, tags={}, params={})
         context.sweep = SweepLocation(folder, parent)
         runs = [another(spec, folder, parent, number) for number in range(units)]
-        executor = NullExecutor(folder, context, units // parts)
+        executor = NullExecutor(folder, context, units // parts, units if queued else 1)
         results = train_by(executor, runs, context, alone)
         assert len(results) == units, "each run has a result"
         assert not context.pending_uploads(), "MLflow has all of it"
@@ -178,15 +189,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--parts", type=int, default=5)
+    parser.add_argument("--queued", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measured = measure(options.units, options.parts, Path(folder))
+        measured = measure(options.units, options.parts, Path(folder), queued=options.queued)
     print(f"planning: {1000 * measured.planning / options.units:.1f} ms per unit")
-    for number, part in enumerate(measured.parts, start=1):
-        print(
-            f"part {number}, {part.units} units: {1000 * part.seconds:.1f} ms per unit,"
-            f" {part.memory / 2**20:.0f} MiB"
-        )
     first, last = measured.parts[0], measured.parts[-1]
     times, memories = last.seconds / first.seconds, last.memory / max(first.memory, 1)
     print(f"last part / first part: time {times:.2f}, memory {memories:.2f}")

@@ -16,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 OURS = """
-from kdsweep.search import run_cache
+from kdsweep.search import search_runs
 from kdsweep.common.files import write_json_atomic
 from kdsweep.tracking.result import RunResult
+from kdsweep.work.endings import Ended
 
 
 class Empty:
@@ -40,13 +41,13 @@ class Empty:
 
     def step(self):
         ended, self.ended = self.ended, {}
-        return ended, {}
+        return Ended(ended)
 
     def close(self, leave=False):
         pass
 
 
-run_cache.OpenTraining = Empty
+search_runs.OpenTraining = Empty
 from kdsweep.cli import main
 main()
 """
@@ -57,6 +58,11 @@ from kdsweep.cli import main
 main()
 """
 BOTH = ["tracking=none", "hydra.sweeper.n_jobs=8", "hydra.sweeper.storage=sqlite:///study.db"]
+OF_OURS = ["search=bayes", "search.finalists=0"]
+OF_STOCK = [
+    *["hydra/sweeper=optuna", "hydra/launcher=basic", "hydra.sweeper.direction=maximize"],
+    "hydra.sweeper.study_name=stock",
+]
 SPACE = ["T=tag(log,interval(1.0,16.0))", "alpha=interval(0.0,1.0)"]
 
 
@@ -68,9 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     ratios = []
     for number in range(1, options.rounds + 1):
-        ours = cost(OURS, ["search=bayes", "search.finalists=0"], options.trials)
-        stock = ["hydra/sweeper=optuna", "hydra/launcher=basic", "hydra.sweeper.direction=maximize"]
-        other = cost(STOCK, [*stock, "hydra.sweeper.study_name=stock"], options.trials)
+        ours = cost(OURS, OF_OURS, options.trials)
+        other = cost(STOCK, OF_STOCK, options.trials)
         ratios.append(ours[0] / other[0])
         print(
             f"round {number}: ours {1000 * ours[0]:.0f} ms a trial (second half / first half"

@@ -69,16 +69,17 @@ def test_commands_of_the_pages_are_commands_of_kdsweep() -> None:
         program.commands[name].make_context(name, [word.strip('"') for word in arguments])
 
 
-def test_the_architecture_names_what_is_there() -> None:
+@pytest.mark.parametrize("page", ["architecture", "work_units"])
+def test_the_architecture_names_what_is_there(page: str) -> None:
     """Its files are in the package, and its functions and classes are defined in some of them."""
-    text = (DOCS / "architecture.md").read_text()
+    text = (DOCS / f"{page}.md").read_text()
     package = TOP / "kdsweep"
     code = "\n".join(path.read_text() for path in package.rglob("*.py"))
     named = [
         name for name in re.findall(r"`([\w/.]+)`", text) if not re.search(r"\bx\.|_x\.", name)
     ]
     files = [name for name in named if name.endswith(".py") and name != "train.py"]
-    assert len(files) > 10
+    assert len(files) > (10 if page == "architecture" else 2)
     for name in files:
         top = package if not name.startswith(("kdsweep", "tests", "benchmarks")) else TOP
         assert (top / name).is_file(), name
@@ -87,6 +88,20 @@ def test_the_architecture_names_what_is_there() -> None:
     assert len(code_like) > 10
     pairs = re.findall(r"\b(?:def|class) (\w+)|^ *(\w+):", code, re.MULTILINE)
     assert set(code_like) <= {name for pair in pairs for name in pair}
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("common", "data/images", "data/pipeline", "deploy", "execution", "losses/base"),
+        *("search", "sweeps", "sweeps/estimate", "work"),
+    ],
+)
+def test_a_room_with_many_files_lists_them(room: str) -> None:
+    folder = TOP / "kdsweep" / room
+    text = (folder / "__init__.py").read_text()
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert not {name for name in modules if not re.search(rf"\b{name}\b", text)}
 
 
 def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(

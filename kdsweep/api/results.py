@@ -112,7 +112,7 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The folder of its results and its report."""
-        return self._collection.home
+        return self._collection.folder
 
     @cached_property
     def runs(self) -> list[SweepRun]:

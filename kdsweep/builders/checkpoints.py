@@ -22,6 +22,7 @@ from kdsweep.builders.starts import (
 )
 from kdsweep.common.notices import note_once
 from kdsweep.common.validation import shown
+from kdsweep.config.added_keys import without_added_of_model
 from kdsweep.config.interpolation import raw
 from kdsweep.config.run_config import ResolvedPeer, ResolvedTeacher, RunConfig
 from kdsweep.config.schema import StudentConfig, TrackingConfig
@@ -263,7 +264,9 @@ def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any], opti
         given = str(own.get("_target_"))
     else:
         defaults = _defaults(str(own.get("_target_")))
-        theirs, own = {**defaults, **theirs}, {**defaults, **own}
+        theirs, own = (
+            {**defaults, **(without_added_of_model(node) or {})} for node in (theirs, own)
+        )
         names = [
             name
             for name in dict.fromkeys([*theirs, *own])

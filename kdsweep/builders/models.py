@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from kdsweep.builders.class_order import Task, note_other_labels, put_in_order
 from kdsweep.builders.features import class_map_message, feature_errors
 from kdsweep.builders.instantiate import instantiate_node, naming_key
 from kdsweep.builders.options import option_errors, parameters_of
@@ -19,18 +20,20 @@ from kdsweep.config.allow import is_own
 from kdsweep.config.run_config import ResolvedTeacher
 from kdsweep.config.schema import BY_NAME, BY_POSITION, DROP_PATH, StudentConfig
 from kdsweep.data.pipeline.split import Dataset
+from kdsweep.data.types import AS_THEY_ARE
 from kdsweep.errors import UserError
 from kdsweep.models.components.checks import Shape
 from kdsweep.models.components.class_maps import ClassMapError
 from kdsweep.models.components.embedding_output import dropped_tensors, gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.head import head_tensors
-from kdsweep.models.components.input_normalization import adapt_input, size_difference
+from kdsweep.models.components.input_normalization import adapt_input
 from kdsweep.models.components.input_size import resize_input
 from kdsweep.models.components.logits_output import return_logits, returns_logits
 from kdsweep.models.components.network_factory import task_arguments
 from kdsweep.models.components.stochastic_depth import lacks_depth_message
 from kdsweep.models.components.text_head import arrange_classes
+from kdsweep.models.components.trained_view import View, view_difference
 from kdsweep.training.weight_match import load_file_into
 from kdsweep.training.weight_positions import load_by_position
 
@@ -51,9 +54,18 @@ def build_network(
     adapt_input(model, dataset.mean, dataset.std)
     with naming_key(f"{key}.model", ("texts",)):
         arrange_classes(model, dataset.class_names)
-    if (difference := size_difference(model, shape)) is not None:
-        note_once(f"{key}: {difference}")
+    if (difference := view_difference(model, _given_view(dataset, shape))) is not None:
+        note_once(f"{_library_name(node) or key}: {difference}")
     return model
+
+
+def _given_view(dataset: Dataset, shape: Shape) -> View:
+    """How a network is given the images of a data set, those of evaluation, in its own size."""
+    size = (shape[1], shape[2])
+    if (view := dataset.view) is not None:
+        return View(size, view.interpolation, float(view.crop_pct))
+    is_decoded_here = dataset.decoding is not AS_THEY_ARE
+    return View(size, dataset.decoding.interpolation if is_decoded_here else None, 1.0)
 
 
 def input_shape(dataset: Dataset, image_size: ImageSize, key: str) -> Shape:
@@ -165,27 +177,33 @@ def build_teacher_network(
     return extract_features(model, features, key, dataset, loss)
 
 
-def load_start(model: nn.Module, network: StudentConfig, num_classes: int, key: str) -> None:
+def load_start(model: nn.Module, network: StudentConfig, task: Task, key: str) -> None:
     """Load the weights that the training of a network starts from; a head for other classes is 0.
 
     Raises UserError as `load_checkpoint` does.
     """
     assert network.start is not None, "it starts from weights"
-    head = head_tensors(model, num_classes)
+    head = head_tensors(model, len(task.classes))
     label = network_label(network.name, network.model)
     load_checkpoint(model, network.start, key, "start", network.start_match, head, label)
+    put_in_order(model, network.start, f"{key}.start", task, label)
 
 
 def network_label(name: str, model: Mapping[str, Any] | None) -> str:
     """What people call a network: a library's by its name there, others as the config does."""
     options = model or {}
-    if architecture := options.get("architecture"):  # of transformers
-        return str(architecture.get("model_type", name))
-    named = options.get("name")
-    return str(named) if name in LIBRARIES and named else name
+    is_of_library = name in LIBRARIES or options.get("architecture")
+    return (_library_name(options) if is_of_library else None) or name
 
 
-def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> None:
+def _library_name(model: Mapping[str, Any]) -> str | None:
+    """The name that timm or torchvision have for a network, or transformers for its kind."""
+    architecture = model.get("architecture") or {}
+    named = architecture.get("model_type") or model.get("name")
+    return None if named is None else str(named)
+
+
+def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str, task: Task) -> None:
     """Load all weights of a teacher that is not trained. Raises UserError as `load_checkpoint`."""
     assert teacher.given is not None
     assert teacher.given_by is not None
@@ -197,6 +215,10 @@ def load_given_weights(model: nn.Module, teacher: ResolvedTeacher, key: str) -> 
         if not by_start or " of shape " not in str(error):  # else of a head for other classes
             raise
         raise UserError(f"{error}{NEW_HEAD}") from error
+    if gives_logits(model):
+        at = f"{key}.{teacher.given_by}"
+        put_in_order(model, teacher.given, at, task)
+        note_other_labels(teacher.given, at, task)
 
 
 def load_checkpoint(

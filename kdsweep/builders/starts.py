@@ -23,6 +23,7 @@ from kdsweep.models import hf_folder, hf_model, timm_model, torchvision_model
 from kdsweep.models.components.input_normalization import WEIGHTS
 from kdsweep.models.offered_features import TIMM, TRANSFORMERS
 from kdsweep.training.tensor_files import tensors_as_bytes
+from kdsweep.training.weight_labels import write_labels
 
 TORCHVISION = "kdsweep.models.torchvision_model.Torchvision"
 # What `save_pretrained` writes, in this order of preference.
@@ -58,7 +59,9 @@ def folder_file(
     try:
         file = downloads / f"hf-{_stamp(read, node.get('head', True))}.safetensors"
         if not file.is_file():
-            _write(hf_model.weights_for(node, str(folder)), file)
+            has_head = texts is None and node.get("head", True)
+            labels = hf_folder.class_names_in(folder) if has_head else None
+            _write(hf_model.weights_for(node, str(folder)), file, labels)
     except ValueError as error:
         raise UserError(f"{key} {error}") from error
     return file
@@ -71,7 +74,8 @@ def _stamp(files: Sequence[Path], head: bool) -> str:
         version = metadata.version("transformers")
     except metadata.PackageNotFoundError:
         version = ""
-    return hashlib.sha256(json.dumps([states, version, head]).encode()).hexdigest()[:16]
+    written = [states, version, head, "with the names of its classes"]  # unlike earlier versions
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()[:16]
 
 
 def with_description(model: dict[str, Any] | None, key: str) -> dict[str, Any] | None:
@@ -125,13 +129,14 @@ def library_file(
         if not full or not timm_model.has_weights(full):
             return None
         load: Callable[[str], dict[str, Tensor]] = timm_model.download
+        labels = None  # timm has none for its own weights
         _refuse_other_normalization(full, own if target == TIMM else None, key)
     else:
-        load = torchvision_model.download
+        load, labels = torchvision_model.download, torchvision_model.class_names(full)
     file = downloads / f"{full}.safetensors"
     if not file.is_file():
         try:
-            _write(load(full), file)
+            _write(load(full), file, labels)
         except ValueError as error:
             raise UserError(
                 f"{key} must be weights that can be loaded, got {word}: {error}"
@@ -140,11 +145,12 @@ def library_file(
     return str(file)
 
 
-def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Raises ValueError if the file cannot be written."""
+def _write(tensors: Mapping[str, Tensor], file: Path, labels: Sequence[str] | None) -> None:
+    """Write weights and the names of their classes. Raises ValueError if that is not possible."""
     content = tensors_as_bytes(tensors)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(file, labels)  # first, because the weights are not written again
         write_bytes_atomic(file, content)
     except OSError as error:
         reason = error.strerror or error_reason(error)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from kdsweep.builders.arithmetic import resolve_trainer
+from kdsweep.builders.class_order import Task, put_in_order
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.instantiate import naming_key
 from kdsweep.builders.losses import (
@@ -50,8 +51,9 @@ def build_student_network(
         raise UserError(f"{key}.model.head must be true for a network that is trained, got false")
     if (path := student.checkpoint) is not None:
         load_checkpoint(model, path, key)
+        put_in_order(model, path, f"{key}.checkpoint", Task.of(dataset))
     elif student.start is not None:
-        load_start(model, student, dataset.num_classes, key)
+        load_start(model, student, Task.of(dataset), key)
     objective = build_objective(config)
     prepare_student_network(config, objective, model, key)
     required = sorted({*objective.student_features, *features})

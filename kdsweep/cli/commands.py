@@ -112,7 +112,7 @@ def report(
         found = write_report(source.collection)
     console = Console()
     show(found.grid, found.conclusions, console)
-    print_line(console, f"report   {source.collection.home / REPORT}")
+    print_line(console, f"report   {source.collection.folder / REPORT}")
     if (reason := publish_if_possible(found, source)) is not None:
         print_line(console, reason)
 

@@ -61,7 +61,7 @@ def work(
 
 
 def attach(folder: Sweep) -> None:
-    """Continue a sweep with the command that began it: its jobs, its uploads and its end.
+    """Continue a sweep or a search with the command that began it: jobs, uploads and its end.
 
     Jobs that are in a queue, or train, are left to do so; what has no job is submitted.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 from kdsweep.common.teacher_views import SAME
 from kdsweep.config.schema import DROP_PATH, AugmentConfig, DatasetConfig, TrainerConfig
+from kdsweep.models.hf_folder import OF_A_VIEW
 
 OF_DATA = "${dataset.interpolation}"  # in a config before it is resolved
 # Without effect at their defaults.
@@ -64,6 +65,17 @@ def without_added_of_source(source: Mapping[str, Any], of_data: object) -> dict[
 def is_of_kdsweep(node: Mapping[str, Any]) -> bool:
     """Whether a config node is of a class of kdsweep's, not of the user's."""
     return str(node.get("_target_")).startswith("kdsweep.")
+
+
+def without_added_of_model(model: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The node of a network for what is hashed.
+
+    How images were made for the weights of a folder is there for a note, and without effect.
+    """
+    if model is None or not isinstance(preprocessing := model.get("preprocessing"), Mapping):
+        return None if model is None else dict(model)
+    kept = {key: value for key, value in preprocessing.items() if key not in OF_A_VIEW}
+    return {**model, "preprocessing": kept}
 
 
 def without_added_augmentations(augment: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Digits:
     """The values 0 to 16 are scaled to 0 to 255; images are (1, 8, 8)."""
 
     name = "digits"
+    class_names = tuple("0123456789")
 
     def load(self) -> SourceData:
         """All images as training images."""
@@ -26,7 +27,7 @@ class Digits:
         values = torch.from_numpy(table[:, :-1].reshape(-1, 8, 8))
         images = (values * (255 / BRIGHTEST)).round().to(torch.uint8).unsqueeze(1)
         labels = torch.from_numpy(table[:, -1]).long()
-        return SourceData(LabelledImages(images, labels), None, tuple("0123456789"))
+        return SourceData(LabelledImages(images, labels), None, self.class_names)
 
     def digest(self) -> str:
         """Constant, as the data is."""

@@ -47,6 +47,11 @@ class Fake:
         self.num_train, self.num_test, self.num_classes = num_train, num_test, num_classes
         self.shape, self.noise, self.seed = tuple(shape), noise, seed
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Their numbers as names."""
+        return tuple(f"class {label}" for label in range(self.num_classes))
+
     def load(self) -> SourceData:
         """Generate the images."""
         channels, height, width = self.shape
@@ -57,7 +62,7 @@ class Fake:
         return SourceData(
             self._labelled(prototypes, self.num_train, "train"),
             self._labelled(prototypes, self.num_test, "test"),
-            tuple(f"class {label}" for label in range(self.num_classes)),
+            self.class_names,
         )
 
     def digest(self) -> str:

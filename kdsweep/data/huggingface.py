@@ -68,11 +68,11 @@ class HuggingFace(UsesCache):
         Raises ValueError if the library, the set, a split or a column is missing, or an image is
         unreadable.
         """
-        loaded = self._decoder.load(self._parts, self._class_names, self.cache)
+        loaded = self._decoder.load(self._parts, self.class_names, self.cache)
         return SourceData(
             loaded["train"],
             loaded.get("test"),
-            self._class_names,
+            self.class_names,
             loaded.get("val"),
             decoding=self._decoder.rules,
         )
@@ -104,7 +104,7 @@ class HuggingFace(UsesCache):
         return image, self._label_column or _only("label", features, datasets.ClassLabel)
 
     @cached_property
-    def _class_names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """Those that the set declares, else all that occur in training, sorted."""
         _, column = self._columns
         train = self._splits["train"]
@@ -115,7 +115,7 @@ class HuggingFace(UsesCache):
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
-        number = {name: label for label, name in enumerate(self._class_names)}
+        number = {name: label for label, name in enumerate(self.class_names)}
         image, column = self._columns
         parts = {}
         for part, table in self._splits.items():

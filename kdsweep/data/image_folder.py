@@ -76,10 +76,15 @@ class ImageFolder(UsesCache):
         """Over relative paths, labels and bytes of the files."""
         return content_digest(self._contents.parts, self.cache)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the class folders, or of the table."""
+        return self._contents.class_names
+
     def _unread_test_set(self) -> Path | None:
         """What may be meant as the test set of a root without one, which may not be a class."""
         unread = layout.unread_test_set(self._home)
-        is_class = unread is not None and unread.name in self._contents.class_names
+        is_class = unread is not None and unread.name in self.class_names
         return None if is_class else unread
 
     @cached_property

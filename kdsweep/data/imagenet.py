@@ -71,7 +71,7 @@ class ImageNet(UsesCache):
         parts = self._parts
         self._warn_if_incomplete()
         self._skipped.warn(self._home)
-        names = self._class_names
+        names = self.class_names
         loaded = self._decoder.load(parts, names, self.cache)
         return SourceData(loaded["train"], loaded["test"], names, decoding=self._decoder.rules)
 
@@ -164,7 +164,7 @@ class ImageNet(UsesCache):
         )
 
     @cached_property
-    def _class_names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """The first of the words for each class, with its WordNet id where two have the same."""
         words = self._labels.words or _words_of_torchvision(self._wnids)
         firsts = {wnid: words.get(wnid, wnid).split(",")[0] for wnid in self._wnids}

@@ -46,8 +46,8 @@ class Imagenette(UsesCache):
         parts = self._parts
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
-        loaded = self._decoder.load(parts, self._class_names, self.cache)
-        names, rules = self._class_names, self._decoder.rules
+        loaded = self._decoder.load(parts, self.class_names, self.cache)
+        names, rules = self.class_names, self._decoder.rules
         return SourceData(loaded["train"], loaded["test"], names, decoding=rules)
 
     def digest(self) -> str:
@@ -55,7 +55,7 @@ class Imagenette(UsesCache):
         return content_digest(self._parts, self.cache)
 
     @cached_property
-    def _class_names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """Readable names, in the order of the folders."""
         from torchvision import datasets  # takes two seconds to import
 

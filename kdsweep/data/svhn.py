@@ -15,6 +15,7 @@ class SVHN:
     """
 
     name = "svhn"
+    class_names = tuple("0123456789")
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -32,7 +33,7 @@ class SVHN:
             LabelledImages(torch.from_numpy(a.data).contiguous(), torch.from_numpy(a.labels))
             for a in archives
         )
-        return SourceData(train, test, tuple("0123456789"))
+        return SourceData(train, test, self.class_names)
 
     def digest(self) -> str:
         """Constant: torchvision checks every file against its known checksum."""

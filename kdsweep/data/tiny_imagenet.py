@@ -46,7 +46,7 @@ class TinyImageNet(UsesCache):
         missing, or an image is unreadable.
         """
         parts = self._parts  # which downloads what is missing
-        names = self._readable_names()
+        names = self.class_names
         warn_if_incomplete(self._folder, parts, PUBLISHED)
         self._skipped.warn(self._folder)
         loaded = self._decoder.load(parts, names, self.cache)
@@ -86,11 +86,13 @@ class TinyImageNet(UsesCache):
         test_part = Part(files, [number[wnid] for _, wnid, *_ in rows])
         return {"train": train_part, "test": test_part}
 
-    def _readable_names(self) -> tuple[str, ...]:
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
         """The first of the words for each class, such as "Egyptian cat"."""
+        wnids = self._wnids  # which downloads the file
         rows = (line.partition("\t") for line in self._lines("words.txt"))
         words = {wnid: text.split(",")[0] for wnid, _, text in rows}
-        return tuple(words.get(wnid, wnid) for wnid in self._wnids)
+        return tuple(words.get(wnid, wnid) for wnid in wnids)
 
     def _lines(self, file: str) -> list[str]:
         try:

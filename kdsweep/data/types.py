@@ -6,7 +6,7 @@ Shapes: N images of (channels, H, W), B images in a batch.
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ class DiskImages(Protocol):
 
         ``pinned``: in pinned memory, where they are read ahead, for the copy to a CUDA device.
         """
+
+    def close(self) -> None:
+        """End what reads ahead and is kept for the next ``read``, which may follow."""
 
     def num_bytes(self) -> list[int]:
         """The encoded size of each image."""
@@ -123,6 +126,15 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """Identifies the content: equal content gives equal text on every machine."""
+
+
+@runtime_checkable
+class NamedClasses(Protocol):
+    """A source of kdsweep's that has the names of its classes without reading an image."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels. Raises ValueError as `Source.load` does."""
 
 
 class Augmentation(Protocol):

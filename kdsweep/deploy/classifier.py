@@ -25,7 +25,7 @@ from kdsweep.training.arithmetic import autocast
 BATCH = 64  # images of a forward pass, by default: memory does not grow with their number
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A network in eval mode that takes images of any kind.
 
@@ -58,6 +58,12 @@ class Classifier:
             ) from error
         loaded: Classifier = pretrained.classifier
         return loaded
+
+    def __repr__(self) -> str:
+        """One line, for notebooks: its name, what it takes and what it gives."""
+        name = self.source.get("name") or type(self.module).__name__
+        shape = " x ".join(map(str, self.preprocessing.in_shape))
+        return f"<Classifier {name}: images {shape}, {len(self.classes)} classes, on {self.device}>"
 
     @property
     def classes(self) -> list[str]:

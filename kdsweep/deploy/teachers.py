@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdsweep.builders.class_order import Task, put_in_order
 from kdsweep.builders.models import load_checkpoint
 from kdsweep.common.notices import warn_once
 from kdsweep.common.types import Output
@@ -138,6 +139,8 @@ def _of_checkpoint(entry: Mapping[str, Any], of_student: Manifest, device: str) 
         )
     match = str(entry.get("start_match", BY_NAME))
     load_checkpoint(module, str(entry["weights"]), "teacher", "start", match)
+    task = Task(manifest.classes, manifest.preprocessing.in_shape)
+    put_in_order(module, str(entry["weights"]), "teacher.start", task)
     target = torch.device(checked_device(device))
     source = {"name": entry["name"], "folder": str(entry["weights"])}
     return Classifier(module.to(target), manifest, source, target)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 from filelock import Timeout
@@ -92,7 +92,7 @@ def train_cohort(
     config = specs[0].config
     dataset = context.dataset(config)
     context.forget_sources()  # the preflight has cut every data set by now
-    with device_group(specs, config.cache) as devices:
+    with closing(dataset), device_group(specs, config.cache) as devices:
         return _train_on(devices, targets, dataset, context, resume=resume, on_epoch=on_epoch)
 
 

@@ -68,7 +68,7 @@ class TrainingContext:
         self.options, self.progress = options, progress
         self.cache = DiskCache(Path(cache.folder), cache.gib)
         self.store: MLflowStore | None = None
-        self.is_detached = False  # whether there should be a store, and it did not work
+        self.lacks_store = False  # whether there should be one, and it did not work
         self.system_metrics: SystemMetrics | None = None
         try:
             if options.tensorboard:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from kdsweep.builders.class_order import Task
 from kdsweep.builders.data import build_splits, teacher_split
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.models import (
@@ -91,7 +92,7 @@ def _read(
         teacher.model, how.seed, dataset, features, teacher.key, image_size=how.image_size
     )
     if teacher.run is None:
-        load_given_weights(network.model, teacher.config, teacher.key)
+        load_given_weights(network.model, teacher.config, teacher.key, Task.of(dataset))
     else:
         load_checkpoint(network.model, _weights(teacher), teacher.key, "store")
     return freeze(network, how.precision, how.memory_format, device, how.logits, how.fold_batchnorm)

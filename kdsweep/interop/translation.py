@@ -19,11 +19,15 @@ def distillation(term: str, *, T: float, soft: float, hard: float) -> list[str]:
 
     Raises UserError for a weight < 0.
     """
+    return [f"loss={term}", f"T={number(T)}", *weights(term, soft=soft, hard=hard)]
+
+
+def weights(term: str, *, soft: float, hard: float) -> list[str]:
+    """The overrides for the weights of a soft term and of the hard term. Raises as above."""
     for part, weight in (("soft", soft), ("hard", hard)):
         if weight < 0:
             raise UserError(f"the weight of the {part} part must be >= 0, got {number(weight)}")
-    words = [f"loss={term}", f"T={number(T)}", f"loss.{term}.weight={number(soft)}"]
-    return [*words, f"hard_weight={number(hard)}"]
+    return [f"loss.{term}.weight={number(soft)}", f"hard_weight={number(hard)}"]
 
 
 def numbers(text: str) -> Sequence[str]:

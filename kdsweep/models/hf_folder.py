@@ -28,6 +28,10 @@ NOT_OF_THE_NETWORK = (
 # Networks that transformers has another library build, by a name that may be of the hub, or with
 # options of that library, such as a file to be unpickled.
 OF_OTHERS = ("timm_wrapper", "timm_backbone")
+PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # its numbers, as `resample`
+# Of a preprocessing, what no number of a run depends on: its own data set has these.
+OF_A_VIEW = ("interpolation", "crop_pct")
+UNCROPPED = 384  # the size from which on ConvNeXt's preprocessing does not crop
 PLAIN_RESCALING = 1 / 255  # from 8-bit pixels to [0, 1]
 
 
@@ -50,6 +54,25 @@ def num_labels(folder: str | Path) -> int:
     return int(config.get("num_labels") or len(config.get("id2label") or ()) or 2)
 
 
+def class_names_in(folder: str | Path) -> tuple[str, ...] | None:
+    """The names of the classes of the head in a folder, in the order of its logits.
+
+    Of networks of transformers (`id2label`), and of timm's (`label_names`). None if they are not
+    there, or are the numbers that transformers writes where nobody has given names.
+    """
+    try:
+        config = _read(Path(folder) / CONFIG)
+        named = config.get("id2label") or config.get("label_names") or {}
+        numbered = dict(enumerate(named)) if isinstance(named, list) else dict(named)
+        by_number = {int(number): name for number, name in numbered.items()}
+    except (ValueError, TypeError):
+        return None
+    names = [by_number.get(number) for number in range(len(by_number))]
+    are_names = all(isinstance(name, str) for name in names)
+    are_numbers = names == [f"LABEL_{number}" for number in range(len(names))]
+    return tuple(map(str, names)) if names and are_names and not are_numbers else None
+
+
 def refuse_other_libraries(architecture: Any) -> None:
     """Raise ValueError for a config with a network that transformers does not build by itself."""
     if not isinstance(architecture, Mapping):
@@ -66,10 +89,11 @@ def refuse_other_libraries(architecture: Any) -> None:
 
 
 def read_preprocessing(folder: str | Path) -> dict[str, Any] | None:
-    """Mean and std that images are normalised by after [0, 1], and their size; None if not there.
+    """Mean and std that images are normalised by after [0, 1], and their view; None if not there.
 
-    The size is [height, width], or null where the folder has none. Raises ValueError for a file
-    that is damaged, and for a preprocessing that is none of these.
+    The size is [height, width]; `interpolation` and `crop_pct` are how images get it. Each is null
+    where the folder does not have it. Raises ValueError for a file that is damaged, and for a
+    preprocessing that is none of these.
     """
     path = next(filter(Path.is_file, (Path(folder) / name for name in PREPROCESSING)), None)
     if path is None:
@@ -101,7 +125,7 @@ def _preprocessing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         )
     if abs(of_pixels - 1) > 1e-3:
         mean, std = [m / of_pixels for m in mean], [s / of_pixels for s in std]
-    return {"mean": mean, "std": std, "size": _size(given)}
+    return {"mean": mean, "std": std, "size": _size(given), **_view(given)}
 
 
 def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
@@ -113,6 +137,25 @@ def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
     ):
         raise ValueError(f"path must be {SAVED}, got {path.parent}, whose {path.name} has no {key}")
     return [float(each) for each in found]
+
+
+def _view(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are resized and cropped to the size; values that are not there are null."""
+    if not given.get("do_resize", True):
+        return dict.fromkeys(OF_A_VIEW)
+    resample = given.get("resample")
+    return {
+        "interpolation": PILLOW.get(resample) if isinstance(resample, int) else None,
+        "crop_pct": _crop_pct(given),
+    }
+
+
+def _crop_pct(given: Mapping[str, Any]) -> float | None:
+    """The part of the shorter side that is left by the crop around the centre."""
+    resized, cropped = _size({**given, "do_center_crop": False}), _size(given)
+    if isinstance(own := given.get("crop_pct"), int | float) and resized is not None:
+        return float(own) if min(resized) < UNCROPPED else 1.0
+    return min(cropped) / min(resized) if cropped and resized and min(resized) > 0 else None
 
 
 def _size(given: Mapping[str, Any]) -> list[int] | None:

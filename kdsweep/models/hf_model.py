@@ -17,7 +17,7 @@ from kdsweep.common.text import error_reason
 from kdsweep.common.validation import check_bool, import_package, shown
 from kdsweep.models.components.checks import Shape, check_task
 from kdsweep.models.components.embedding_output import return_embedding
-from kdsweep.models.components.input_normalization import Normalization, set_expected, set_size
+from kdsweep.models.components.input_normalization import WEIGHTS, Normalization, set_expected
 from kdsweep.models.components.logits_output import return_logits
 from kdsweep.models.components.pretrained import (
     check_forward,
@@ -25,6 +25,7 @@ from kdsweep.models.components.pretrained import (
     unsupported_images_message,
 )
 from kdsweep.models.components.text_head import TEXT_HEAD, TextHead, read_texts
+from kdsweep.models.components.trained_view import View, set_trained_view
 from kdsweep.models.hf_folder import (
     num_labels,
     of_the_network,
@@ -101,12 +102,21 @@ def HuggingFace(
     of_weights = None
     if preprocessing is not None:
         of_weights = Normalization(tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
-        set_size(model, preprocessing.get("size"))
+        if normalize == WEIGHTS:
+            set_trained_view(model, _view(preprocessing))
     set_expected(model, normalize, in_shape, None, of_weights)
     learned = [key for key, _ in model.named_parameters() if key.rpartition(".")[2] in LEARNED]
     setattr(model, NO_DECAY, partial(set, learned))
     move_class_to(__name__, model)
     return model.train()
+
+
+def _view(preprocessing: Mapping[str, Any]) -> View:
+    """How the preprocessing of a folder makes images of the network's size."""
+    size = preprocessing.get("size")
+    shape = None if size is None else (int(size[0]), int(size[1]))
+    part = preprocessing.get("crop_pct")
+    return View(shape, preprocessing.get("interpolation"), None if part is None else float(part))
 
 
 def described(node: Mapping[str, Any]) -> dict[str, Any]:

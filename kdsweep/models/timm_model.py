@@ -11,7 +11,7 @@ from kdsweep.common.text import error_reason
 from kdsweep.common.validation import check_bool, import_package
 from kdsweep.models.components.checks import Shape, check_task
 from kdsweep.models.components.embedding_output import return_embedding
-from kdsweep.models.components.input_normalization import Normalization, set_expected
+from kdsweep.models.components.input_normalization import WEIGHTS, Normalization, set_expected
 from kdsweep.models.components.pretrained import (
     check_forward,
     check_name,
@@ -20,6 +20,7 @@ from kdsweep.models.components.pretrained import (
     unsupported_images_message,
 )
 from kdsweep.models.components.stochastic_depth import check_rate, lacks_depth_message
+from kdsweep.models.components.trained_view import View, set_trained_view
 
 
 def Timm(
@@ -68,10 +69,18 @@ def Timm(
     check_forward(model, name, in_shape)
     of_library = normalization(name)
     set_expected(model, normalize, in_shape, of_library if pretrained else None, of_library)
+    if pretrained or normalize == WEIGHTS:
+        set_trained_view(model, _view(source))
     move_class_to(__name__, model)
     if head and hasattr(model, "set_distilled_training"):
         model.register_forward_hook(logits_of_class_head)
     return model
+
+
+def _view(source: Any) -> View:
+    """How images were made for the weights that a config of timm's is of."""
+    _, height, width = source.input_size
+    return View((height, width), source.interpolation, float(source.crop_pct))
 
 
 def _create(name: str, in_shape: Shape, options: dict[str, Any]) -> nn.Module:

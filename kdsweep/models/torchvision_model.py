@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdsweep.common.validation import check_option
 from kdsweep.models.components.checks import Shape, check_task
-from kdsweep.models.components.input_normalization import Normalization, set_expected
+from kdsweep.models.components.input_normalization import WEIGHTS, Normalization, set_expected
 from kdsweep.models.components.pretrained import (
     check_forward,
     check_name,
@@ -17,6 +17,7 @@ from kdsweep.models.components.pretrained import (
     unsupported_images_message,
 )
 from kdsweep.models.components.stochastic_depth import check_rate, set_torchvision_depth
+from kdsweep.models.components.trained_view import View, set_trained_view
 
 
 def Torchvision(
@@ -54,7 +55,23 @@ def Torchvision(
     check_forward(model, name, in_shape)
     of_library = normalization(name, weights or "DEFAULT")
     set_expected(model, normalize, in_shape, of_library if weights else None, of_library)
+    if weights or normalize == WEIGHTS:
+        set_trained_view(model, _view(name, weights))
     return model
+
+
+def _view(name: str, weights: str | None) -> View:
+    """How images are made for weights of this name; None: what all weights of the network share."""
+    import torchvision
+
+    known = torchvision.models.get_model_weights(name)
+    views = set()
+    for member in known if weights is None else [known[weights]]:
+        made = member.transforms()
+        (size,), (whole,) = made.crop_size, made.resize_size
+        views.add(View((size, size), made.interpolation.value, size / whole))
+    values = (set(found) for found in zip(*views, strict=True))
+    return View(*(found.pop() if len(found) == 1 else None for found in values))
 
 
 def normalization(name: str, weights: str) -> Normalization:
@@ -79,6 +96,13 @@ def full_name(weights: str, name: str | None) -> str | None:
         return str(torchvision.models.get_model_weights(name)[weights])
     except (ValueError, KeyError, TypeError):  # the latter for the name of a function, `resnet18.`
         return None
+
+
+def class_names(weights: str) -> tuple[str, ...]:
+    """The names of the classes of the weights with this full name, in the order of the logits."""
+    import torchvision
+
+    return tuple(torchvision.models.get_weight(weights).meta["categories"])
 
 
 def download(weights: str) -> dict[str, Tensor]:

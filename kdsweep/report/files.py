@@ -22,13 +22,13 @@ FILES = (REPORT, TEXT, CSV, TABLE)
 
 
 def write_report(collection: RunCollection) -> Report:
-    """Write `FILES` into a collection's home folder. Raises OSError if that is impossible."""
-    made, home = report(collection), collection.home
-    home.mkdir(parents=True, exist_ok=True)
-    write_csv(collection.rows, home / CSV)
-    write_text_atomic(home / TEXT, markdown(made))
-    write_text_atomic(home / TABLE, tex(made.grid))
-    write_text_atomic(home / REPORT, page(made))
+    """Write `FILES` into a collection's folder. Raises OSError if that is impossible."""
+    made, folder = report(collection), collection.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(collection.rows, folder / CSV)
+    write_text_atomic(folder / TEXT, markdown(made))
+    write_text_atomic(folder / TABLE, tex(made.grid))
+    write_text_atomic(folder / REPORT, page(made))
     return made
 
 

@@ -93,7 +93,7 @@ def publish_if_possible(report: Report, source: Source) -> str | None:
 def files(report: Report) -> list[Path]:
     """The existing files of a report."""
     pictures = [picture.path for section in report.sections for picture in section.pictures]
-    paths = [*(report.collection.home / name for name in FILES), *pictures]
+    paths = [*(report.collection.folder / name for name in FILES), *pictures]
     return [path for path in paths if path.is_file()]
 
 

@@ -16,6 +16,7 @@ from kdsweep.builders.losses import Requirements, objective_requirements
 from kdsweep.builders.sources import DataSources
 from kdsweep.common.passwords import redact_nested
 from kdsweep.common.teacher_views import SAME
+from kdsweep.config.added_keys import without_added_of_model
 from kdsweep.config.allow import allow
 from kdsweep.config.interpolation import missing_keys, raw, unknown_key_errors
 from kdsweep.config.overrides import override_values
@@ -291,4 +292,5 @@ def _frozen_identity(teacher: TeacherSpec, digests: Mapping[str, str]) -> dict[s
         return {"run": teacher.run.fingerprint, **computed}
     if config.given_by == "start" and config.start_match != BY_NAME:
         computed["start_match"] = config.start_match
-    return {"model": teacher.model, "checkpoint": digests[str(config.given)], **computed}
+    model = without_added_of_model(teacher.model)
+    return {"model": model, "checkpoint": digests[str(config.given)], **computed}

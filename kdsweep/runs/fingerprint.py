@@ -11,6 +11,7 @@ from kdsweep.config.added_keys import (
     without_added,
     without_added_augmentations,
     without_added_data,
+    without_added_of_model,
 )
 from kdsweep.config.run_config import MEMBER_NAME, RunConfig, to_values
 
@@ -89,6 +90,7 @@ def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> 
     """A student with the content of its weights; its features count where a term names them."""
     path, start = student["checkpoint"], student["start"]
     rest = {k: v for k, v in student.items() if k not in ELSEWHERE}
+    rest["model"] = without_added_of_model(student["model"])
     found = {**rest, "checkpoint": None if path is None else digests[path]}
     if start is not None:  # so that an earlier run is the same without the key
         found |= {"start": digests[start], "start_match": student["start_match"]}

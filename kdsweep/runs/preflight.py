@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from kdsweep.builders.augmentations import refuse_own_augmentations
+from kdsweep.builders.average_checks import refuse_dependent_average
+from kdsweep.builders.class_order import Task
 from kdsweep.builders.data import build_stream
 from kdsweep.builders.device import resolve_device
 from kdsweep.builders.losses import terms_with_teacher_features
@@ -118,10 +120,12 @@ class _Preflight:
     def _check_unit(
         self, unit: Student | Peers, spec: RunSpec, networks: Sequence[FeatureExtractor]
     ) -> None:
-        if spec.config.trainer.batch_size > 1:
-            return
-        for student in unit.students:  # the terms of peers compare the outputs of each other
-            refuse_single_images(student, networks, self.datasets(spec.config))
+        dataset = self.datasets(spec.config)
+        for student in unit.students:
+            if spec.config.trainer.batch_size == 1:
+                # The terms of peers compare the outputs of each other.
+                refuse_single_images(student, networks, dataset)
+            refuse_dependent_average(student, dataset.image_shape)
 
     def _networks(self, spec: RunSpec, dataset: Dataset) -> list[FeatureExtractor]:
         """The networks of a run's teachers, for their shapes."""
@@ -163,7 +167,7 @@ class _Preflight:
             if fold:
                 refuse_unfoldable(teacher, network)
             if given is not None:
-                load_given_weights(network.model, teacher.config, teacher.key)
+                load_given_weights(network.model, teacher.config, teacher.key, Task.of(dataset))
             if teacher.run is not None:
                 refuse_store(teacher)
                 with prefix_errors(teacher.key, trains=teacher.key):

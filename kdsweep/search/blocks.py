@@ -9,7 +9,7 @@ from kdsweep.search import lease
 from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.search_runs import SearchRuns
 from kdsweep.search.trial_runner import TrialRunner
 from kdsweep.tracking.result import RunResult
 
@@ -20,7 +20,7 @@ class Blocks:
     """Claims and trains the blocks of one study. Several controllers may do so at the same time."""
 
     def __init__(
-        self, plan: SearchPlan, study: SearchStudy, runs: RunCache, logger: SearchLogger
+        self, plan: SearchPlan, study: SearchStudy, runs: SearchRuns, logger: SearchLogger
     ) -> None:
         self._plan, self._study, self._runs, self._logger = plan, study, runs, logger
         self._trials = TrialRunner(plan, study, runs, logger)

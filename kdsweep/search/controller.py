@@ -23,10 +23,11 @@ from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.plots import draw
 from kdsweep.search.results import Finalist, SearchSummary
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.search_runs import SearchRuns
 from kdsweep.search.study import open_study
 from kdsweep.search.timeout import Deadline, SearchTimeout
 from kdsweep.search.trial_runs import TrialRuns
+from kdsweep.sweeps.attach import record_command
 from kdsweep.sweeps.finalize import INTERRUPTED_SECONDS, close
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.sweeps.open_context import open_context, show_destination
@@ -53,7 +54,7 @@ def run_search(plan: SearchPlan, jobs: HydraJobs) -> None:
             closing(TrainingContext(untracked, progress, cache)) as context,
         ):
             context.data_sources = planned.sources
-            estimate_search(plan, RunCache(jobs, context, plan.space, plan.folder))
+            estimate_search(plan, SearchRuns(jobs, context, plan.space, plan.folder))
         return
     with own_folder(plan.folder), report_disk_full(plan.folder):
         _run(plan, jobs, deadline, [first_run, *at_bounds], planned.sources)
@@ -74,6 +75,7 @@ def _run(
             stack.enter_context(closing(context))
             context.stop_in_time, context.data_sources = deadline.check, sources
             controller = _open_controller(plan, jobs, context, stack, examples)
+            record_command(plan.config, plan.folder)
             show_destination(context)
             finalists, stopped = controller.train()
         if finalists is not None or stopped is not None:
@@ -99,9 +101,9 @@ def _open_controller(
 
     ``examples``: runs of the search that stand for all, the first of them for its identity.
     """
-    find_executor = jobs.find_executor(examples)
+    make_executor = jobs.find_executor(examples)
     workers = plan.options.workers
-    runs = RunCache(jobs, context, plan.space, plan.folder, find_executor, workers)
+    runs = SearchRuns(jobs, context, plan.space, plan.folder, make_executor, workers)
     runs.preflight(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # wilcoxon, names of objectives
@@ -138,7 +140,7 @@ class SearchController:
     context: TrainingContext
     study: SearchStudy
     logger: SearchLogger
-    runs: RunCache
+    runs: SearchRuns
     blocks: Blocks
 
     def train(self) -> tuple[list[Finalist] | None, BaseException | None]:

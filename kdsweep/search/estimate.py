@@ -6,12 +6,12 @@ from rich.console import Console
 
 from kdsweep.execution.worklist import cohorts, pending
 from kdsweep.search.plan import SearchPlan
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.search_runs import SearchRuns
 from kdsweep.sweeps.estimate.probing import print_estimate
 from kdsweep.tracking.printing import print_line
 
 
-def estimate_search(plan: SearchPlan, runs: RunCache) -> None:
+def estimate_search(plan: SearchPlan, runs: SearchRuns) -> None:
     """Print the cost of all trials if none is raced out or pruned, whatever is done of them."""
     seeds, trials = plan.options.seeds, plan.n_trials
     finalists = min(plan.finalists, trials)

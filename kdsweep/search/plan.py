@@ -25,7 +25,7 @@ from kdsweep.search.validation import (
     refuse_unknown_keys,
     refuse_values,
 )
-from kdsweep.tracking.find_sweep import HOME
+from kdsweep.tracking.find_sweep import MULTIRUN
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SearchPlan:
     @property
     def folder(self) -> Path:
         """Where the search is stored, below the working directory."""
-        return HOME / self.name
+        return MULTIRUN / self.name
 
     @property
     def is_race(self) -> bool:

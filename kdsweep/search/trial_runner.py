@@ -20,8 +20,9 @@ from kdsweep.search.mlflow_logging import SearchLogger
 from kdsweep.search.optuna_internals import SearchStudy
 from kdsweep.search.plan import SearchPlan
 from kdsweep.search.racing import incumbent, may_be_best, seed_noise
-from kdsweep.search.run_cache import RunCache
+from kdsweep.search.run_group import RunGroup
 from kdsweep.search.sampling import make_sampler
+from kdsweep.search.search_runs import SearchRuns
 from kdsweep.search.trial_runs import TrialRun
 from kdsweep.tracking.result import RunResult
 
@@ -30,7 +31,7 @@ class TrialRunner:
     """Trains the trials of one study that its controller has claimed."""
 
     def __init__(
-        self, plan: SearchPlan, study: SearchStudy, runs: RunCache, logger: SearchLogger
+        self, plan: SearchPlan, study: SearchStudy, runs: SearchRuns, logger: SearchLogger
     ) -> None:
         self.plan, self.space, self.seeds = plan, plan.space, list(plan.options.seeds)
         self.study, self.runs, self.logger = study, runs, logger
@@ -111,13 +112,13 @@ class TrialRunner:
     def _train(
         self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None
     ) -> Generator[None, None, list[RunResult]]:
-        batch = self.runs.begin(runs, on_epoch)
+        group = RunGroup(self.runs, runs, on_epoch)
         try:
-            while not batch.advance():
+            while not group.advance():
                 yield
-            return batch.results()
+            return group.results()
         finally:
-            batch.release()
+            group.release()
 
     def _run(self, number: int, params: dict[str, Any], seed: int) -> TrialRun:
         values = self.space.values(params)

@@ -22,6 +22,7 @@ from kdsweep.config.overrides import (
     sweep_name,
     swept_keys,
 )
+from kdsweep.config.run_config import RunConfig
 from kdsweep.data.pipeline.stream import sample_images
 from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
@@ -34,10 +35,7 @@ from kdsweep.runs.build_specs import build_specs
 from kdsweep.runs.preflight import preflight, refuse_without_validation
 from kdsweep.runs.recipe_names import name_recipes
 from kdsweep.runs.spec import RunSpec
-from kdsweep.sweeps.directory import (
-    release,
-    run_targets,
-)
+from kdsweep.sweeps.directory import release, run_targets
 from kdsweep.sweeps.dry_run import print_plan
 from kdsweep.sweeps.estimate.splitting import cohorts_for
 from kdsweep.sweeps.finalize import publish
@@ -92,13 +90,7 @@ def launch(
         _refuse(specs, overrides, swept, searching)
         config = specs[0].config
         earlier = find_earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
-        if context is None:
-            if config.dry_run:  # no store is made or written
-                context = TrainingContext(
-                    replace(config.tracking, uri=None), progress, config.cache
-                )
-            else:
-                context = open_context(vars(config.tracking), progress, earlier, config.cache)
+        context = context or _context(config, progress, earlier)
         context.progress, context.data_sources = progress, sources
         factory = jobs.find_executor(specs)
         if config.dry_run:
@@ -127,6 +119,13 @@ def launch(
             show_destination(context)
             pairs = list(zip(configs, rests, strict=True))
             return context, _train(jobs, pairs, specs, context, subdirs, executor)
+
+
+def _context(config: RunConfig, progress: Progress, earlier: Path | None) -> TrainingContext:
+    """The context of a sweep; in that of a dry run no store is made or written."""
+    if config.dry_run:
+        return TrainingContext(replace(config.tracking, uri=None), progress, config.cache)
+    return open_context(vars(config.tracking), progress, earlier, config.cache)
 
 
 @contextmanager

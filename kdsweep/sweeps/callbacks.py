@@ -96,7 +96,7 @@ class SweepSummaryCallback(Callback):
         if note is None or (note["pid"] != os.getpid() and is_lockstep(config)):
             return  # another sweep's folder: this one was refused
         if not note["ended"] and is_lockstep(config):
-            return  # its jobs go on without this process
+            return  # its jobs continue without this process
         console = Console()
         if not note["ended"] and not is_lockstep(config):
             self.sweep_summary = _publish_for_a_stock_launcher(folder, console)

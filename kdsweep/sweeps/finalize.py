@@ -104,7 +104,7 @@ def close(
     finally:  # a signal ends the wait, too
         report = make_report(folder, context) if with_report else None
     if store is None:
-        if context.is_detached:
+        if context.lacks_store:
             _name_sync(folder, [folder, *context.run_dirs], context)
         return report
     views: list[str | None] = []

@@ -98,8 +98,8 @@ class LockstepLauncher(Launcher):
             resumes = self.chosen and OmegaConf.select(config, "resume") and folder.exists()
             # Hydra writes its note before it is known which sweep the chosen folder holds.
             self.jobs.move_to(scratch() if resumes else claim(folder, chosen=bool(self.chosen)))
-        home = self.chosen or self.jobs.folder
-        check_space(home if home.is_dir() else Path())
+        folder = self.chosen or self.jobs.folder
+        check_space(folder if folder.is_dir() else Path())
 
     def find_executor(self, specs: "Sequence[RunSpec]") -> "ExecutorFactory | None":
         """What places the units of a sweep on processes; None: they are trained in this one.

@@ -36,7 +36,7 @@ def open_context(
         command = shlex.join(["kdsweep", "sync", str(sweep)])
         progress.note(f"{error}; the sweep is resumed without it, `{command}` uploads it later")
     context = TrainingContext({**tracking, "uri": None}, progress, cache)
-    context.is_detached = True
+    context.lacks_store = True
     return context
 
 
@@ -45,5 +45,5 @@ def show_destination(context: TrainingContext) -> None:
     if context.store is not None:
         where = f"{context.store.uri}, experiment {context.options.experiment}"
     else:
-        where = "their folders only" + ("" if context.is_detached else " (tracking.uri=null)")
+        where = "their folders only" + ("" if context.lacks_store else " (tracking.uri=null)")
     context.progress.note(f"runs are logged to {where}")

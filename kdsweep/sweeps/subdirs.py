@@ -17,10 +17,11 @@ from kdsweep.errors import UserError
 from kdsweep.sweeps.record import OWN_FILES, PLOTS
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR
 from kdsweep.tracking.results_table import REPORT
+from kdsweep.work.unit_file import FOLDER
 
 KEY = "hydra.sweep.subdir"
 RESERVED = {*OWN_FILES, PLOTS, TEACHER_PREDICTIONS_DIR, REPORT, "report.md", "table.tex"}
-RESERVED |= {"multirun.yaml"}
+RESERVED |= {"multirun.yaml", FOLDER}
 OF_AUXILIARY_RUNS = re.compile("(?:teacher|stage)-[0-9a-f]{16}$")
 LONGEST = 255  # bytes of a name in a folder, on all common file systems
 

@@ -9,7 +9,7 @@ from kdsweep.errors import UserError
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.best_run import best_run, only_run
 from kdsweep.tracking.find_sweep import (
-    HOME,
+    MULTIRUN,
     SHORT_ID,
     find_sweep,
     latest_sweep,
@@ -93,7 +93,7 @@ def _best_of(word: str, key: str) -> Path:
         sweep = find_sweep(word.removesuffix(BEST))
     if sweep is None:
         raise UserError(
-            f"{key} must be SWEEP/best with the folder of a sweep, its name under {HOME}/ or"
+            f"{key} must be SWEEP/best with the folder of a sweep, its name under {MULTIRUN}/ or"
             f" the id of its run in MLflow, got {word}"
         )
     folder, row = best_run(sweep, key)
@@ -116,7 +116,7 @@ def _in_folder(folder: Path, key: str) -> Path:
 
 def recorded_as(word: str) -> list[Path]:
     """The folders here of the runs with this id, fingerprint or name."""
-    notes = [path for home in (HOME, STORE) for path in home.glob(f"**/{run_dir.RUN}")]
+    notes = [path for top in (MULTIRUN, STORE) for path in top.glob(f"**/{run_dir.RUN}")]
     found = []
     for folder in sorted(note.parent for note in notes):
         known = read_run_metadata(folder) or {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from kdsweep.errors import UserError
 from kdsweep.tracking.metadata import SWEEP, sweeps_under
 
-HOME = Path("multirun")
+MULTIRUN = Path("multirun")
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 LEVELS = 4  # from the folder of a sweep down to that of a run, or of its peer in a search
 
@@ -21,7 +21,7 @@ def find_sweep(word: str) -> Path | None:
         return folder
     if not SHORT_ID.fullmatch(word):
         return None
-    for folder, note in sweeps_under(HOME).items():
+    for folder, note in sweeps_under(MULTIRUN).items():
         if str(note["parent_run_id"] or "").startswith(word):
             return folder
     return None
@@ -38,7 +38,7 @@ def named_folder(word: str) -> Path | None:
 
 
 def _folders(word: str) -> list[Path]:
-    return [Path(word), HOME / word] if word else []
+    return [Path(word), MULTIRUN / word] if word else []
 
 
 def latest_sweep(otherwise: str = "SWEEP must be a sweep's folder, got none") -> Path:
@@ -46,9 +46,9 @@ def latest_sweep(otherwise: str = "SWEEP must be a sweep's folder, got none") ->
 
     Raises UserError, beginning with what is ``otherwise`` the case, if there is none.
     """
-    created = {folder: note["created"] for folder, note in sweeps_under(HOME).items()}
+    created = {folder: note["created"] for folder, note in sweeps_under(MULTIRUN).items()}
     if not created:
-        raise UserError(f"{otherwise}, and {HOME} holds no sweep")
+        raise UserError(f"{otherwise}, and {MULTIRUN} holds no sweep")
     return max(created, key=lambda folder: (created[folder], folder))
 
 

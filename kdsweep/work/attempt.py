@@ -25,8 +25,8 @@ HEARTBEAT_SECONDS = 2.0
 LOST_SECONDS = 60.0  # without a further heartbeat, after which a process that is not seen is gone
 LOOK_SECONDS = 1.0  # between two looks at the heartbeats of another process
 
-# States. One that is left is trained by no process any more: its runs are in other units.
-RUNNING, DONE, PARKED, FAILED, LEFT = "running", "done", "parked", "failed", "left"
+# States. One that is withdrawn is trained by no process any more: its runs are in other units.
+RUNNING, DONE, PARKED, FAILED, WITHDRAWN = "running", "done", "parked", "failed", "left"
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,13 @@ def attempt_path(folder: Path, number: int, attempt: int) -> Path:
     return folder / FOLDER / f"{number}.attempt-{attempt}.json"
 
 
-def latest(folder: Path, number: int, known: int = 0) -> Record | None:
-    """The last attempt at a unit; None if there is none. The one ``known`` is not looked for."""
-    look_anew(folder / FOLDER)
+def latest(folder: Path, number: int, known: int = 0, *, anew: bool = True) -> Record | None:
+    """The last attempt at a unit; None if there is none. The one ``known`` is not looked for.
+
+    ``anew``: as `look_anew`, which is needed once for many units.
+    """
+    if anew:
+        look_anew(folder / FOLDER)
     attempt = known
     while attempt_path(folder, number, attempt + 1).exists():
         attempt += 1
@@ -136,12 +140,12 @@ def take(folder: Path, number: int, sleep: Callable[[float], None] = time.sleep)
     """Take a unit: only this process trains it from now on.
 
     Where the process of the last attempt cannot be seen, its heartbeats are waited for.
-    Raises Taken if it is still at work, or the unit is left.
+    Raises Taken if it is still at work, or the unit is withdrawn.
     """
     observer = Observer()
     while True:
         last = latest(folder, number)
-        if last is not None and last.state == LEFT:
+        if last is not None and last.state == WITHDRAWN:
             raise Taken(last)
         if last is None or last.state != RUNNING or observer.is_lost(last):
             made = Attempt.make(folder, number, 1 if last is None else last.attempt + 1)
@@ -230,7 +234,7 @@ class Attempt:
         }
 
 
-def leave(folder: Path, number: int, observer: Observer | None = None) -> bool:
+def withdraw(folder: Path, number: int, observer: Observer | None = None) -> bool:
     """Have no process train a unit any more; False if one does, or has just taken it.
 
     An ``observer`` that is used again notices that a process of another host is gone.
@@ -239,7 +243,7 @@ def leave(folder: Path, number: int, observer: Observer | None = None) -> bool:
     if last is not None and last.state == RUNNING:
         if not (observer or Observer()).is_lost(last):
             return False
-    elif last is not None and last.state == LEFT:
+    elif last is not None and last.state == WITHDRAWN:
         return True
-    made = Attempt.make(folder, number, 1 if last is None else last.attempt + 1, LEFT)
+    made = Attempt.make(folder, number, 1 if last is None else last.attempt + 1, WITHDRAWN)
     return made is not None

@@ -39,8 +39,8 @@ def train_by(
         epochs = sum(spec.config.trainer.epochs for spec in runs)
         display = UnitDisplay(context.progress, len(graph.units), epochs)
         processes = Processes(executor, context, graph, recorder, display)
-    except BaseException:
-        executor.close()
+    except BaseException as error:
+        executor.close(leave=is_signal(error))
         raise
     return Controller(graph, processes).train()
 
@@ -50,15 +50,24 @@ def detach(
 ) -> int:
     """Have runs trained without this process; returns the number of their units.
 
-    Raises UserError if the queue does not accept them.
+    What stops it ends the jobs that it has submitted. Raises UserError if the queue accepts none.
     """
     assert context.sweep is not None, "the sweep is open"
-    upload_inputs(targets, context)
-    folder = context.sweep.folder
-    recorder = UnitRecorder(context.sweep, Path.cwd())
-    graph = plan_units(targets, context.sweep, recorder, make_cohorts)
-    queue.submit_chain([read_unit(folder, number) for number in sorted(graph.units)])
+    try:
+        upload_inputs(targets, context)
+        folder = context.sweep.folder
+        recorder = UnitRecorder(context.sweep, Path.cwd())
+        graph = plan_units(targets, context.sweep, recorder, make_cohorts)
+        queue.submit_chain([read_unit(folder, number) for number in sorted(graph.units)])
+    except BaseException as error:
+        queue.close(leave=is_signal(error))
+        raise
     return len(graph.units)
+
+
+def is_signal(error: BaseException) -> bool:
+    """Whether a signal ends this process: that is no wish to end the sweep, as Ctrl-C is."""
+    return isinstance(error, SystemExit)
 
 
 class Controller:
@@ -89,8 +98,7 @@ class Controller:
             while self._graph.units:
                 ended.add(self.step())
         except BaseException as error:
-            # A signal that ends this process is no wish to end the sweep, as Ctrl-C is.
-            self.close(leave=isinstance(error, SystemExit))
+            self.close(leave=is_signal(error))
             raise
         self.close()
         return ended.of_sweep()

@@ -11,7 +11,11 @@ from kdsweep.work.pace import Share, seconds_left
 from kdsweep.work.unit_file import UnitFile
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+
+BARS = 20  # of units at a time: a queue has thousands
 
 
 class UnitDisplay:
@@ -37,6 +41,7 @@ class UnitDisplay:
         self._best: tuple[str, float] | None = None
         self._pacer = LinePacer(clock)
         self._all: TaskID | None = None
+        self._bars = 0  # of units
 
     def begin(self, number: int, unit: UnitFile) -> None:
         """A unit is placed."""
@@ -47,7 +52,13 @@ class UnitDisplay:
             return
         if self._all is None:
             self._all = bars.add_task(self._name, total=self._units, unit="units", best="")
-        shown.bar = bars.add_task(shown.what, total=shown.epochs, unit="epochs", best="")
+        self._show_bar(shown, bars)
+
+    def _show_bar(self, shown: "_Shown", bars: "Bars") -> None:
+        """Show a unit that is placed or trains, if there is room for it."""
+        if shown.bar is None and self._bars < BARS:
+            self._bars += 1
+            shown.bar = bars.add_task(shown.what, total=shown.epochs, unit="epochs", best="")
 
     def update(self, number: int, state: Mapping[str, Any]) -> None:
         """How far a unit is, as its process has it; empty before it trains."""
@@ -59,7 +70,10 @@ class UnitDisplay:
             name, acc = state["best"]
             if self._best is None or acc >= self._best[1]:
                 self._best = name, acc
-        if (bars := self._progress.bars) is not None and shown.bar is not None:
+        if (bars := self._progress.bars) is None:
+            return
+        self._show_bar(shown, bars)
+        if shown.bar is not None:
             best = f"best {state['best'][1]:.2%}" if state["best"] else ""
             bars.update(shown.bar, completed=state["fraction"] * shown.epochs, best=best)
 
@@ -72,6 +86,7 @@ class UnitDisplay:
         if (bars := self._progress.bars) is not None:
             if shown.bar is not None:
                 bars.remove_task(shown.bar)
+                self._bars -= 1
             if failure is not None:
                 self._progress.line(f"unit {number}: {shown.what}: {failure}")
             return

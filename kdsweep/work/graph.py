@@ -1,6 +1,7 @@
 """Which units can be trained now: those whose inputs have been."""
 
 import heapq
+from collections import deque
 from dataclasses import replace
 
 from kdsweep.execution.target import RunTarget, SweepLocation
@@ -64,29 +65,29 @@ class UnitGraph:
         failed = {target.spec.fingerprint for target in self.units[number].targets}
         self._forget(number)
         blocked: list[RunTarget] = []
-        while lost := self._lost(failed):
-            for other, targets in lost.items():
-                unit = self.units[other]
-                blocked += targets
-                failed |= {target.spec.fingerprint for target in targets}
-                rest = tuple(target for target in unit.targets if target not in targets)
-                self._forget(other)
-                if rest:
-                    self.add(replace(unit, targets=rest), other)
-                    self.changed.add(other)
-        return blocked
-
-    def _lost(self, failed: set[str]) -> dict[int, list[RunTarget]]:
-        """Of each unit the runs that directly need one of these."""
-        lost = {
-            number: [
+        waiting = deque(self._waiting_for(number))
+        while waiting:
+            if (unit := self.units.get(other := waiting.popleft())) is None:
+                continue
+            lost = [
                 target
                 for target in unit.targets
                 if any(one.spec.fingerprint in failed for one in inputs(target, self._sweep))
             ]
-            for number, unit in self.units.items()
-        }
-        return {number: targets for number, targets in lost.items() if targets}
+            if not lost:
+                continue
+            blocked += lost
+            failed |= {target.spec.fingerprint for target in lost}
+            self._forget(other)
+            waiting += self._waiting_for(other)
+            if rest := tuple(target for target in unit.targets if target not in lost):
+                self.add(replace(unit, targets=rest), other)
+                self.changed.add(other)
+        return blocked
+
+    def _waiting_for(self, number: int) -> list[int]:
+        """The units that directly need a unit."""
+        return sorted({*self._needed_by.get(number, [])} & self.units.keys())
 
     def _wait(self, number: int) -> None:
         """Note what a unit is waiting for; it is ready if that is nothing."""

@@ -22,7 +22,7 @@ from kdsweep.tracking.run_dir import RESULT
 from kdsweep.training.memory import is_out_of_memory, release_memory
 from kdsweep.work.endings import Ended, Outcome, end_unit
 from kdsweep.work.graph import UnitGraph
-from kdsweep.work.other_units import OtherUnits, leave
+from kdsweep.work.other_units import OtherUnits, withdraw
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
     Raises UserError if all of them need a teacher that could not be trained.
     """
     if resume and context.sweep is not None:
-        leave(OtherUnits(context.sweep).all(), context.sweep)
+        withdraw(OtherUnits(context.sweep).all(), context.sweep)
     upload_inputs(targets, context)
     graph = UnitGraph(context.sweep)
     for unit in pending(targets, context.sweep, capacity):

@@ -107,8 +107,12 @@ class LocalExecutor:
         self._workers: dict[int, _Worker] = {}
         self._has_started = False  # some worker has
         (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        for index in range(len(places)):
-            self._start(index)
+        try:
+            for index in range(len(places)):
+                self._start(index)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def workers(self) -> int:
@@ -148,14 +152,14 @@ class LocalExecutor:
         worker = line.worker
         if line.text is None:
             return self._ended(worker)
-        answer = json.loads(line.text)
-        if answer["state"] == READY:
+        message = json.loads(line.text)
+        if message["state"] == READY:
             self._has_started = True
             return None
         worker.unit = None
-        if answer["state"] == PARKED:  # and ends
+        if message["state"] == PARKED:  # and ends
             self._forget(worker)
-        return Exit(answer["number"], answer["reason"])
+        return Exit(message["number"], message["reason"])
 
     def _ended(self, worker: _Worker) -> Exit | None:
         """A worker has ended; another one takes its place with the next unit."""

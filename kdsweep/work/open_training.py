@@ -14,7 +14,7 @@ from kdsweep.work.endings import Ended
 from kdsweep.work.executor import Executor
 from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import InlineTraining
-from kdsweep.work.other_units import OtherUnits, leave
+from kdsweep.work.other_units import OtherUnits, withdraw
 from kdsweep.work.planning import UnitPlanner
 from kdsweep.work.processes import Processes
 from kdsweep.work.unit_specs import UnitRecorder
@@ -74,7 +74,8 @@ class OpenTraining:
         if self._planner is not None:
             self._planner.add(targets, lambda runs: cohorts(runs, self._capacity))
             return
-        leave(self._others.of_runs({target.spec.fingerprint for target in targets}), self._sweep)
+        fingerprints = {target.spec.fingerprint for target in targets}
+        withdraw(self._others.of_runs(fingerprints), self._sweep)
         for one in pending(targets, self._sweep, self._capacity):
             if (unit := self._graph.new_part(one)) is not None:
                 self._graph.add(unit)

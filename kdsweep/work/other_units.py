@@ -55,13 +55,13 @@ class OtherUnits:
             except UserError:
                 continue
             last = attempt.latest(self._folder, number)
-            is_over = last is not None and last.state in (attempt.DONE, attempt.LEFT)
+            is_over = last is not None and last.state in (attempt.DONE, attempt.WITHDRAWN)
             if not is_over and lacking(self._folder, unit, again=last is None):
                 found.append(unit)
         return found
 
 
-def leave(units: Iterable[UnitFile], sweep: SweepLocation) -> None:
+def withdraw(units: Iterable[UnitFile], sweep: SweepLocation) -> None:
     """Have no process train these units any more; those in training are waited for.
 
     This process trains their runs itself.
@@ -69,7 +69,7 @@ def leave(units: Iterable[UnitFile], sweep: SweepLocation) -> None:
     observer = attempt.Observer()
     for unit in units:
         with lines_while(f"waiting for work unit {unit.number}, which another process trains"):
-            while not attempt.leave(sweep.folder, unit.number, observer) and lacking(
+            while not attempt.withdraw(sweep.folder, unit.number, observer) and lacking(
                 sweep.folder, unit
             ):
                 time.sleep(attempt.LOOK_SECONDS)

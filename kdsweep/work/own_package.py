@@ -12,10 +12,10 @@ from kdsweep.common.passwords import VARIABLE
 
 def own_environment() -> dict[str, str]:
     """The variables of this process, from which a child imports this very package."""
-    home, known = Path(kdsweep.__file__).parents[1], dict(os.environ)
+    top, known = Path(kdsweep.__file__).parents[1], dict(os.environ)
     known.pop(VARIABLE, None)  # they need no password: they open no store
-    if home != Path(sysconfig.get_path("purelib")):  # a checkout
-        known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), known.get("PYTHONPATH")]))
+    if top != Path(sysconfig.get_path("purelib")):  # a checkout
+        known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(top), known.get("PYTHONPATH")]))
     return known
 
 

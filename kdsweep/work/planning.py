@@ -1,7 +1,7 @@
 """The units of a sweep for workers: those that an earlier controller has left, then new ones.
 
 A unit of an earlier controller keeps its number and its runs: a process may train it, or a job for
-it may still wait in a scheduler's queue. A unit that does not fit is left: no process takes it.
+it may still wait in a scheduler's queue. A unit that does not fit is withdrawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ def plan_units(
     recorder: UnitRecorder,
     make_cohorts: MakeCohorts,
 ) -> UnitGraph:
-    """The units of all runs of a sweep, as `UnitPlanner.add` plans them; all others are left."""
+    """The units of all runs of a sweep, as `UnitPlanner.add` plans them; others are withdrawn."""
     planner = UnitPlanner(UnitGraph(sweep), sweep, recorder)
     planner.add(targets, make_cohorts)
-    planner.leave_others()
+    planner.withdraw_others()
     return planner.graph
 
 
@@ -72,13 +72,13 @@ class UnitPlanner:
                     self.graph.add(unit, number)
                 self._others.leave_out(number)
 
-    def leave_others(self) -> None:
+    def withdraw_others(self) -> None:
         """Have no process train units that are not in the graph.
 
         Of a teacher or a stage there may be one in training: a lock keeps two from training it.
         """
         for unit in self._others.all():
-            attempt.leave(self._sweep.folder, unit.number)
+            attempt.withdraw(self._sweep.folder, unit.number)
 
     def _known(self, unit: WorkUnit) -> int | None:
         """The number of another controller's unit of the same teacher or stages."""
@@ -89,12 +89,12 @@ class UnitPlanner:
 
 
 def _kept(unit: UnitFile, folder: Path, wanted: dict[str, RunTarget]) -> WorkUnit | None:
-    """A cohort that is trained as it is, whose runs are then wanted no more; else it is left."""
+    """A cohort that is trained as it is; its runs are no longer wanted. Else it is withdrawn."""
     missing = {run.fingerprint for run in lacking(folder, unit, again=True)}
     # Those that have failed on their own are trained again only in a new unit.
     retried = missing - {run.fingerprint for run in lacking(folder, unit)}
     fits = not retried and missing <= wanted.keys()
-    if not fits and attempt.leave(folder, unit.number):
+    if not fits and attempt.withdraw(folder, unit.number):
         return None
     runs = [run.fingerprint for run in unit.runs if run.fingerprint in wanted]
     return WorkUnit(tuple(wanted.pop(run) for run in runs), unit.place) if runs else None

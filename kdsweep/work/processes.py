@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdsweep.common.files import look_anew
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget, recorded_result
@@ -22,10 +23,11 @@ from kdsweep.work.graph import UnitGraph
 from kdsweep.work.outcomes import lacking
 from kdsweep.work.pruning import EpochReports
 from kdsweep.work.shipping import Shipper
-from kdsweep.work.unit_file import UnitFile, read_unit, unit_path, write_unit
+from kdsweep.work.unit_file import FOLDER, UnitFile, read_unit, unit_path, write_unit
 from kdsweep.work.unit_specs import UnitRecorder
 
-LOOK_SECONDS = 1.0  # between two looks at what is in training
+LOOK_SECONDS = 1.0  # between two looks at what is in training, at least ...
+LOOK_SHARE = 0.1  # ... of the time that looks may take, at most: a queue has thousands of units
 MOST_DEATHS = 3  # of processes that train a unit without a new checkpoint
 MOST_PARKED = 10  # the same of those that were stopped, as before a time limit
 
@@ -80,11 +82,13 @@ class Processes:
         self._shipper, self._observer = Shipper(context), Observer()
         self._reports = None if on_epoch is None else EpochReports(on_epoch)
         self._placed: dict[int, _Placed] = {}
+        self._again: list[int] = []  # units that are to be submitted again
         self._printed: set[str] = set()  # notes
-        self._looked = 0.0
+        self._next_look = 0.0  # on the monotonic clock
 
     def free(self) -> int:
-        return min(self._executor.free(), self._at_a_time - len(self._placed))
+        room = self._executor.free() - len(self._again)
+        return min(room, self._at_a_time - len(self._placed))
 
     def submit(self, units: Mapping[int, WorkUnit]) -> None:
         mine: list[int] = []
@@ -117,22 +121,25 @@ class Processes:
     def poll(self, seconds: float) -> Sequence[Outcome]:
         exits = self._executor.poll(seconds)
         outcomes = [self._judge(one.number, one.reason) for one in exits]
-        if (now := time.monotonic()) - self._looked >= LOOK_SECONDS:
-            self._looked = now
+        if (began := time.monotonic()) >= self._next_look:
             outcomes += self._look()
+            took = time.monotonic() - began
+            self._next_look = began + max(LOOK_SECONDS, took / LOOK_SHARE)
+        self._submit_again()
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _look(self) -> list[Outcome | None]:
         """Look at all units in training: heartbeats, new epochs, what there is to print."""
         if self._context.stop_in_time is not None:
             self._context.stop_in_time()
-        self._shipper.look()
         if self._reports is not None:
             self._reports.look()
         outcomes: list[Outcome | None] = []
+        look_anew(self._folder / FOLDER)
         for number, placed in list(self._placed.items()):
-            if (record := self._latest(number)) is None:
-                continue
+            if (record := self._latest(number, anew=False)) is None:
+                continue  # it waits in a queue
+            self._shipper.look(placed.folders)
             self._print_notes(placed, record)
             self._display.update(number, record.progress)
             if placed.foreign and (record.state != attempt.RUNNING or self._is_lost(record)):
@@ -140,9 +147,9 @@ class Processes:
         self._display.draw()
         return outcomes
 
-    def _latest(self, number: int) -> Record | None:
+    def _latest(self, number: int, *, anew: bool = True) -> Record | None:
         placed = self._placed[number]
-        record = attempt.latest(self._folder, number, placed.attempt)
+        record = attempt.latest(self._folder, number, placed.attempt, anew=anew)
         if record is not None and record.attempt != placed.attempt:
             placed.attempt, placed.notes = record.attempt, 0
         return record
@@ -185,8 +192,18 @@ class Processes:
                 " its checkpoints"
             )
         placed.foreign, placed.before = False, placed.attempt
-        self._executor.submit([number])
+        self._again.append(number)
         return None
+
+    def _submit_again(self) -> None:
+        """Submit units anew, at once, as far as the executor takes them.
+
+        Thousands of jobs may be cancelled together; and a unit that a process of an earlier
+        controller has left may find all workers busy.
+        """
+        if self._again and (room := self._executor.free()) > 0:
+            now, self._again = self._again[:room], self._again[room:]
+            self._executor.submit(now)
 
     def _may_retry(self, placed: _Placed, reason: str | None, most: int) -> bool:
         """Count a process that has ended early; whether another one may train the unit."""
@@ -215,12 +232,11 @@ class Processes:
     def close(self, *, leave: bool = False) -> None:
         """Have the units in training parked, and request the upload of what they have recorded.
 
-        ``leave``: those in processes that need no controller go on.
+        ``leave``: those in processes that need no controller continue.
         """
         if self._placed and not leave:
             self._context.progress.note("the units in training are parked after their next step")
         self._executor.close(leave=leave)
-        self._shipper.look()
         for placed in self._placed.values():
             self._shipper.release(placed.folders)
         self._placed.clear()

@@ -41,7 +41,7 @@ def serve(worker: Worker, lines: Iterable[str], output: TextIO) -> None:
         waiting.put(None)
 
     threading.Thread(target=read, name="units", daemon=True).start()
-    _answer(output, None, READY)
+    _send(output, None, READY)
     while (number := waiting.get()) is not None and not worker.stopping.is_requested:
         state = _train(worker, number, output)
         if state == PARKED:
@@ -54,10 +54,10 @@ def _train(worker: Worker, number: int, output: TextIO) -> str:
     except (UserError, OSError) as error:
         state, reason = REFUSED, redact_text(one_line(error))
         print(reason, file=sys.stderr, flush=True)
-    _answer(output, number, state, reason)
+    _send(output, number, state, reason)
     return state
 
 
-def _answer(output: TextIO, number: int | None, state: str, reason: str | None = None) -> None:
+def _send(output: TextIO, number: int | None, state: str, reason: str | None = None) -> None:
     with suppress(OSError):  # the other process may be gone, and its pipe with it
         print(json.dumps({"number": number, "state": state, "reason": reason}), file=output)

@@ -26,10 +26,11 @@ class Shipper:
                     folder, self._context.store, self._context.uploads, self._context.monitor
                 )
 
-    def look(self) -> None:
-        """Have what is new in all of them uploaded."""
-        for follower in self._followers.values():
-            follower.look()
+    def look(self, folders: Iterable[Path]) -> None:
+        """Have what is new in these folders uploaded."""
+        for folder in folders:
+            if (follower := self._followers.get(folder)) is not None:
+                follower.look()
 
     def release(self, folders: Iterable[Path]) -> None:
         """A unit that wrote these folders is over; what is new there is still uploaded."""

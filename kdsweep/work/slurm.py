@@ -20,7 +20,15 @@ from kdsweep.work.batch_script import batch_scripts, log_path, name_prefix
 from kdsweep.work.demand import cores_for, gpus_for
 from kdsweep.work.executor import ExecutorFactory, Exit
 from kdsweep.work.slurm_options import SlurmOptions, slurm_options
-from kdsweep.work.slurm_queue import Job, SlurmError, cancel, check_slurm, jobs_named, submit
+from kdsweep.work.slurm_queue import (
+    Job,
+    QueueFull,
+    SlurmError,
+    cancel,
+    check_slurm,
+    jobs_named,
+    submit,
+)
 from kdsweep.work.unit_file import UnitFile
 
 log = logging.getLogger(__name__)
@@ -30,7 +38,10 @@ RETRY_SECONDS = 30.0  # after which a submission that the queue had no room for 
 END_SECONDS = 120.0  # that jobs may take to end once they are cancelled
 LINES = 5  # of a job's output in the message about its end
 # Of messages about a queue that is full or a controller that is busy, not about a job.
-PASSING = ("temporarily", "contact", "timed out", "unavailable", "zero bytes", "queue full")
+PASSING = (
+    *("temporarily", "contact", "timed out", "unavailable", "zero bytes", "queue full"),
+    "not responding",
+)
 
 
 def find_slurm(
@@ -108,10 +119,13 @@ class SlurmExecutor:
         if self._is_closed:  # jobs that were left are left for good
             return
         self._is_closed = True
+        if leave and not self._has_jobs():
+            return
         if leave:
-            attach = f"`kdsweep attach {self._folder}` continues their sweep"
-            how = "the same command continues the search" if self._is_shared else attach
-            log.warning("the jobs go on: %s", how)
+            what = "search" if self._is_shared else "sweep"
+            log.warning(
+                "the jobs go on: `kdsweep attach %s` continues their %s", self._folder, what
+            )
             return
         try:
             cancel([job.id for job in self._own().values()])
@@ -129,9 +143,7 @@ class SlurmExecutor:
             after = [there[number].id for number in needs if number in there]
             self._placed |= {number: there[number] for number in self._waiting if number in there}
             missing = [number for number in self._waiting if number not in there]
-            for numbers, script in batch_scripts(self._folder, missing, self._options, after):
-                submit(script)
-                self._placed |= dict.fromkeys(numbers)
+            self._submit_jobs(missing, after)
         except SlurmError as error:
             if not (self._placed or any(sign in str(error).lower() for sign in PASSING)):
                 raise UserError(f"Slurm does not accept the jobs of the sweep: {error}") from error
@@ -140,10 +152,32 @@ class SlurmExecutor:
             log.warning("%s cannot be submitted yet: %s", waiting, error)
         self._waiting = [number for number in self._waiting if number not in self._placed]
 
+    def _submit_jobs(self, numbers: Sequence[int], after: Sequence[str]) -> None:
+        """Submit units, of an array for which there is no room as many as there is room for.
+
+        Raises SlurmError if some could not be submitted.
+        """
+        for alike, script in batch_scripts(self._folder, numbers, self._options, after):
+            try:
+                submit(script)
+                self._placed |= dict.fromkeys(alike)
+            except QueueFull:
+                if (half := len(alike) // 2) == 0:
+                    raise
+                self._submit_jobs(alike[:half], after)
+                self._submit_jobs(alike[half:], after)
+
     def _live(self) -> dict[int, Job]:
         """The jobs of the sweep that have not ended, by unit. Raises SlurmError."""
         jobs = jobs_named(name_prefix(self._folder))
         return {number: job for number, job in jobs.items() if not job.has_ended}
+
+    def _has_jobs(self) -> bool:
+        """Whether some job of the sweep has not ended, as far as is known."""
+        try:
+            return bool(self._placed or self._live())
+        except SlurmError:
+            return False
 
     def _own(self) -> dict[int, Job]:
         """Those of them that end with this process."""

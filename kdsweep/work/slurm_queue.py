@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from kdsweep.errors import UserError
@@ -11,7 +13,10 @@ from kdsweep.work.own_package import own_environment
 
 PROGRAMS = ("sbatch", "squeue", "scancel")
 FORMAT = "%i|%j|%K|%T|%N"  # id, name, index in its array, state, nodes
-SECONDS = 30  # that a program may take: sbatch waits for minutes while the queue is full
+SECONDS = 30  # that a program may take
+WAITS = ", sleeping and retrying"  # the end of what sbatch prints before it waits for room
+# Of what sbatch prints if there is no room, now or within the limits of a user.
+FULL = ("temporarily unavailable", "job submit limit")
 AT_ONCE = 200  # jobs that one call cancels
 # States from which no job comes back; one that is queued again is PENDING.
 ENDED = {
@@ -22,6 +27,10 @@ ENDED = {
 
 class SlurmError(Exception):
     """A program of Slurm's has failed; the message is what it printed."""
+
+
+class QueueFull(SlurmError):
+    """The queue has no room for so many jobs now."""
 
 
 class Job(NamedTuple):
@@ -51,8 +60,51 @@ def check_slurm() -> None:
 
 
 def submit(script: str) -> None:
-    """Submit a batch script. Raises SlurmError if the queue does not take it."""
-    call("sbatch", "--parsable", script=script)  # which gives the environment to the job
+    """Submit a batch script; its job has the environment of this process.
+
+    sbatch itself waits for room in a full queue, for two minutes, in which its caller could do
+    nothing else: it is ended once it does.
+
+    Raises QueueFull if there is no room, and SlurmError if the queue does not take it otherwise.
+    """
+    try:
+        sbatch = subprocess.Popen(
+            ["sbatch", "--parsable"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=own_environment(),
+        )
+    except OSError as error:
+        raise SlurmError(str(error)) from error
+    limit = threading.Timer(SECONDS, sbatch.kill)
+    limit.start()
+    try:
+        with sbatch:
+            printed = _print_until_it_waits(sbatch, script)
+    finally:
+        limit.cancel()
+    if sbatch.returncode == 0:
+        return
+    waits, message = WAITS in printed, _message(printed)
+    if waits or any(sign in message for sign in FULL):
+        raise QueueFull(message)
+    raise SlurmError((message if sbatch.returncode > 0 else "") or "sbatch timed out")
+
+
+def _print_until_it_waits(sbatch: "subprocess.Popen[str]", script: str) -> str:
+    """What sbatch prints about a script, to its end, or to that of its first try."""
+    assert sbatch.stdin is not None
+    assert sbatch.stderr is not None
+    with suppress(BrokenPipeError), sbatch.stdin as input:
+        input.write(script)
+    printed = ""
+    for line in sbatch.stderr:
+        printed += line
+        if WAITS in line:
+            sbatch.kill()
+    return printed
 
 
 def jobs_named(prefix: str) -> dict[int, Job]:
@@ -82,12 +134,12 @@ def cancel(ids: Sequence[str]) -> None:
         call("scancel", *ids[start : start + AT_ONCE])
 
 
-def call(*words: str, script: str = "") -> str:
+def call(*words: str) -> str:
     """The output of a program of Slurm's. Raises SlurmError."""
     try:
         done = subprocess.run(
             words,
-            input=script,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -98,6 +150,11 @@ def call(*words: str, script: str = "") -> str:
     except OSError as error:
         raise SlurmError(str(error)) from error
     if done.returncode != 0:
-        lines = [line.rpartition("error: ")[2].strip() for line in done.stderr.splitlines()]
-        raise SlurmError("; ".join(filter(None, lines)) or f"{words[0]} failed")
+        raise SlurmError(_message(done.stderr) or f"{words[0]} failed")
     return done.stdout
+
+
+def _message(printed: str) -> str:
+    """What a program has printed about its failure, as one line."""
+    texts = (line.rpartition("error: ")[2].strip() for line in printed.splitlines())
+    return "; ".join(text.removesuffix(WAITS) for text in texts if text)

@@ -75,7 +75,7 @@ def unit_states(folder: Path) -> Iterator[UnitStatus]:
     for number in numbers(folder):
         with suppress(UserError):
             unit, record = read_unit(folder, number), attempt.latest(folder, number)
-            if record is None or record.state != attempt.LEFT:
+            if record is None or record.state != attempt.WITHDRAWN:
                 yield _status(folder, unit, record, now)
 
 

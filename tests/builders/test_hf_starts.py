@@ -11,6 +11,7 @@ from commands import TINY, Compose, overrides
 from hf_folders import write_clip, write_dinov2, write_preprocessing, write_vit
 from safetensors.torch import load_file, save_file
 
+from kdsweep.builders.class_order import Task
 from kdsweep.builders.models import load_start
 from kdsweep.builders.starts import TRANSFORMERS, folder_file, with_description
 from kdsweep.errors import UserError
@@ -76,7 +77,7 @@ def test_a_head_for_other_classes_and_positions_of_another_size_are_replaced(
     options = {k: v for k, v in student.model.items() if k != "_target_"}
     model = HuggingFace((3, 48, 48), 6, **options)
     with caplog.at_level("INFO"):
-        load_start(model, student, 6, "student")
+        load_start(model, student, Task("abcdef", (3, 48, 48)), "student")
     assert not model.classifier.weight.any()
     line = caplog.messages[-1]
     assert line.startswith("vit: read ")
@@ -94,7 +95,7 @@ def test_a_tower_gets_a_new_head(spec: Any, tmp_path: Path, write: Any) -> None:
     student = spec("loss=ce", "teacher=none", "student=hf", path).config.student
     options = {k: v for k, v in student.model.items() if k != "_target_"}
     model = HuggingFace((3, 16, 16), 4, **options)
-    load_start(model, student, 4, "student")
+    load_start(model, student, Task("abcd", (3, 16, 16)), "student")
     assert not model.classifier.weight.any()
     assert model.eval()(torch.rand(2, 3, 16, 16)).shape == (2, 4)
 
@@ -151,3 +152,17 @@ def test_a_file_that_holds_no_tensors_is_refused(spec: Any, folder: Path) -> Non
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(UserError, match="must be a folder with weights of this network"):
         spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")
+
+
+def test_the_view_of_a_folder_is_no_part_of_what_identifies_a_run(spec: Any, folder: Path) -> None:
+    words = ["loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}"]
+    first = spec(*words)
+    write_preprocessing(folder, resample=3)
+    second = spec(*words)
+    views = [one.config.student.model["preprocessing"]["interpolation"] for one in (first, second)]
+    assert views == [None, "bicubic"]
+    assert first.fingerprint == second.fingerprint
+    taught = ["student=cnn", "teacher=hf", f"teacher.model.path={folder}"]
+    third = spec(*taught)
+    write_preprocessing(folder, resample=2)
+    assert spec(*taught).fingerprint == third.fingerprint

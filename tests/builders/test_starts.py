@@ -10,6 +10,7 @@ from commands import TINY, Compose, overrides
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kdsweep.builders.class_order import Task
 from kdsweep.builders.models import load_given_weights
 from kdsweep.builders.starts import library_file, with_normalization
 from kdsweep.config.resolve import resolve_config
@@ -103,7 +104,7 @@ def test_a_pickle_is_refused_in_a_sentence_and_never_run(spec: Any, tmp_path: Pa
     torch.save({"stem": torch.zeros(2), "code": Malicious()}, tmp_path / "bad.pt")
     given = spec("teacher.start=bad.pt", "recipe=zero").config.teacher
     with pytest.raises(UserError) as caught:
-        load_given_weights(weights(), given, "teacher")
+        load_given_weights(weights(), given, "teacher", Task("abc", (3, 32, 32)))
     assert str(caught.value).startswith("teacher.start must be")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "made").exists()

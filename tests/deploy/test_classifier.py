@@ -1,5 +1,6 @@
 """Predictions of images of any kind, in batches of bounded size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def test_images_of_every_kind_have_the_same_predictions(bundle: Path, tmp_path: 
         (one,) = classifier.predict(image)
         assert one.label == expected[2].label
         assert one.probability == pytest.approx(expected[2].probability, abs=1e-6)
+
+
+def test_its_text_is_one_line(bundle: Path) -> None:
+    classifier = read_bundle(bundle)
+    assert repr(classifier) == "<Classifier MLP: images 3 x 6 x 8, 2 classes, on cpu>"
+    named = replace(classifier, source={"name": "kl T=4 seed=0"})
+    assert repr(named).startswith("<Classifier kl T=4 seed=0: images ")
 
 
 def test_predictions_are_a_sequence_in_order(bundle: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ TEXTS = {
     "kd_mode": ("cse", "mse"),
     "optimizer": ("adam", "sgd", "sgd-cifar10"),
     "kd_distill_type": ("logit", "feature"),
+    "kd_token_distill_type": ("soft", "hard"),
 }
 NUMBERS = ("0", "0.25", "1", "3", "0.75")
 OTHER_TEXTS = ("one", "other")
@@ -65,6 +66,8 @@ def bases() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "timm", ()
     yield "timm", ("kd_model_name=resnet50", "model=resnet18", "task_loss_weight=0.5")
     yield "timm", ("kd_model_name=resnet50", "kd_distill_type=feature")
+    yield "timm", ("kd_model_name=resnet50", "kd_distill_type=token", "num_classes=10")
+    yield "timm", ("model=resnet18", "clip_grad=1")
     for optimizer in TEXTS["optimizer"]:
         yield "kd-pytorch", ("alpha=0.5", f"optimizer={optimizer}")
     for source in ("kd-pytorch", "kd_lib", "distiller", "mmrazor", "modelopt"):

@@ -53,7 +53,9 @@ def test_flags_lists_and_the_folder_of_images() -> None:
         ),
         ("timm", "--kd-temperature --amp", "kd_temperature must have a value"),
         ("timm", "--bce-loss", "bce_loss must not be given, the hard term here is a cross-entropy"),
-        ("timm", "--kd-distill-type token", "kd_distill_type must be one of logit, feature"),
+        ("timm", "--kd-distill-type map", "kd_distill_type must be one of logit, feature, token"),
+        ("timm", "--kd-distill-type token", "num_classes must be given with kd_token_distill_type"),
+        ("timm", "--clip-grad 1 --clip-mode agc", "clip_mode must be one of norm, got agc"),
         ("mmrazor", "tools/train.py configs/kd.py", "must be one of tau, loss_weight, "),
         ("mmrazor", "reduction=mean", "reduction must be one of batchmean, got mean"),
         (
@@ -92,6 +94,45 @@ def test_labels_are_smoothed_where_timms_train_py_does_so() -> None:
     assert smoothed not in translate("timm", ["task_loss_weight=0.5"]).words
     without = translate("timm", ["--kd-model-name", "resnet50", "--smoothing", "0"]).words
     assert not any(word.startswith("hard.") for word in without)
+
+
+def test_the_teacher_of_timm_is_used_as_it_is() -> None:
+    words, notes = translate("timm", ["--kd-model-name", "resnet50", "--model", "resnet18"])
+    teacher = ["teacher=timm", "teacher.model.name=resnet50", "teacher.start=DEFAULT"]
+    assert words[2:6] == [*teacher, "recipe=zero"]
+    assert notes[0].startswith("the teacher is used as it is, as by timm")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("--pretrained", ["student.model.pretrained=true"]),
+        ("--pretrained-path a.safetensors", ["student.start=a.safetensors"]),
+        ("--initial-checkpoint a.pth --pretrained-path b.pth", ["student.start=a.pth"]),
+        ("--drop-path 0.1", ["student.drop_path=0.1"]),
+        ("--layer-decay 0.75", ["trainer.layer_decay=0.75"]),
+        ("--grad-accum-steps 4", ["trainer.accumulate=4"]),
+        ("--clip-grad 1", ["trainer.grad_clip=1"]),
+        ("--model-ema", ["trainer.ema=0.9998"]),
+        (
+            "--model-ema --model-ema-decay 0.99 --model-ema-warmup",
+            ["trainer.ema=0.99", "trainer.ema_warmup=true"],
+        ),
+        ("--model-ema-decay 0.99", []),
+    ],
+)
+def test_options_of_timms_training(line: str, found: list[str]) -> None:
+    plain = translate("timm", ["--model", "resnet18"]).words
+    words = translate("timm", ["--model", "resnet18", *line.split()]).words
+    assert [word for word in words if word not in plain] == found
+
+
+def test_the_loss_of_a_distillation_token() -> None:
+    line = ["kd_distill_type=token", "task_loss_weight=0.5", "num_classes=10", "kd_temperature=3"]
+    soft = ["loss.deit.tau=3", "loss.deit.kind=soft", "loss.deit.weight=5", "hard_weight=0.5"]
+    assert translate("timm", line).words == ["loss=deit", *soft]
+    hard = ["loss.deit.kind=hard", "loss.deit.weight=0.5", "hard_weight=0.5"]
+    assert translate("timm", [*line, "kd_token_distill_type=hard"]).words == ["loss=deit", *hard]
 
 
 def test_the_args_yaml_of_timm_is_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from kdsweep.models.hf_folder import (
 )
 
 VIT = {"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 4}
+EDGE = {"size": {"shortest_edge": 256}}
 IMAGENET = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
 
 
@@ -37,20 +38,32 @@ def test_names_of_classes_and_versions_are_no_part_of_an_architecture(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "size", "crop_pct"),
     [
-        ({"size": 224}, [224, 224]),
-        ({"size": {"height": 160, "width": 96}}, [160, 96]),
-        ({"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True}, [224, 224]),
-        ({"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": False}, [256, 256]),
-        ({}, None),
+        ({"size": 224}, [224, 224], 1),
+        ({"size": {"height": 160, "width": 96}}, [160, 96], 1),
+        ({**EDGE, "crop_size": 224, "do_center_crop": True}, [224, 224], 0.875),
+        ({**EDGE, "crop_size": 224, "do_center_crop": False}, [256, 256], 1),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.9}, [224, 224], 0.9),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.9}, [384, 384], 1),
+        ({"size": 224, "do_resize": False}, [224, 224], None),
+        ({}, None, None),
     ],
 )
 def test_the_size_is_that_of_the_images_that_reach_the_network(
-    tmp_path: Path, given: dict[str, Any], expected: list[int] | None
+    tmp_path: Path, given: dict[str, Any], size: list[int] | None, crop_pct: float | None
 ) -> None:
     found = read_preprocessing(folder(tmp_path, VIT, IMAGENET | given))
-    assert found == {"mean": IMAGENET["image_mean"], "std": IMAGENET["image_std"], "size": expected}
+    normalization = {"mean": IMAGENET["image_mean"], "std": IMAGENET["image_std"]}
+    view = {"size": size, "interpolation": None, "crop_pct": crop_pct}
+    assert found == normalization | view
+
+
+@pytest.mark.parametrize(("number", "name"), [(3, "bicubic"), (2, "bilinear"), (9, None)])
+def test_the_interpolation_is_that_of_pillow(tmp_path: Path, number: int, name: str | None) -> None:
+    found = read_preprocessing(folder(tmp_path, VIT, IMAGENET | {"resample": number}))
+    assert found is not None
+    assert found["interpolation"] == name
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hf_folders import (
     transformers,
     write_clip,
     write_dinov2,
+    write_preprocessing,
     write_resnet,
     write_vit,
 )
@@ -23,7 +24,8 @@ from safetensors.torch import save_file
 from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.models.components.embedding_output import gives_logits
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.models.components.input_normalization import EXPECTED, size_difference
+from kdsweep.models.components.input_normalization import EXPECTED
+from kdsweep.models.components.trained_view import ATTRIBUTE, View
 from kdsweep.models.hf_features import hf_features
 from kdsweep.models.hf_folder import read_architecture
 from kdsweep.models.hf_model import HuggingFace, blueprint, described, weights_for, weights_in
@@ -79,10 +81,13 @@ def test_a_description_builds_the_same_network_without_the_folder(vit: Any, imag
 def test_channels_classes_and_size_are_those_of_the_data(vit: Any) -> None:
     model = HuggingFace((1, 16, 24), 7, path=str(vit[0]))
     assert model(torch.rand(2, 1, 16, 24)).shape == (2, 7)
-    assert size_difference(model, (1, 16, 24)) == (
-        "images of 16 x 24, its preprocessing has 32 x 32"
-    )
-    assert size_difference(model, (3, 32, 32)) is None
+
+
+def test_the_view_of_its_weights_is_that_of_the_preprocessing(vit: Any) -> None:
+    write_preprocessing(vit[0], resample=3)
+    model = HuggingFace(SHAPE, 4, path=str(vit[0]), normalize="weights")
+    assert getattr(model, ATTRIBUTE) == View((32, 32), "bicubic", 1.0)
+    assert not hasattr(HuggingFace(SHAPE, 4, path=str(vit[0])), ATTRIBUTE)  # random weights
 
 
 def test_building_is_seeded(vit: Any) -> None:

@@ -10,6 +10,7 @@ from kdsweep.builders.instantiate import instantiate_node
 from kdsweep.errors import UserError
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
+from kdsweep.models.components.trained_view import ATTRIBUTE, View
 from kdsweep.models.timm_model import Timm
 
 SHAPE = (3, 32, 32)
@@ -109,6 +110,11 @@ class TestWithTimm:
         monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *a, **k: None)
         model = Timm(name, in_shape=SHAPE, num_classes=10, pretrained=True)
         assert getattr(model, EXPECTED).mean[0] == mean
+
+    def test_weights_of_a_name_have_a_view(self):
+        assert not hasattr(Timm("test_resnet", in_shape=SHAPE, num_classes=10), ATTRIBUTE)
+        model = Timm("tf_efficientnet_lite0", SHAPE, num_classes=10, normalize="weights")
+        assert getattr(model, ATTRIBUTE) == View((224, 224), "bicubic", 0.875)
 
     def test_without_weights_the_data_set_decides(self):
         assert not hasattr(Timm("test_resnet", in_shape=SHAPE, num_classes=10), EXPECTED)

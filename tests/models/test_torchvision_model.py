@@ -9,6 +9,7 @@ import torch
 
 from kdsweep.models.components.feature_extractor import FeatureExtractor
 from kdsweep.models.components.input_normalization import EXPECTED, IMAGENET
+from kdsweep.models.components.trained_view import ATTRIBUTE, View
 from kdsweep.models.torchvision_model import Torchvision
 
 
@@ -119,6 +120,26 @@ def test_the_pretrained_head_is_kept_for_its_own_classes(offline_weights):
     )
     assert torch.equal(model.fc.weight, source.fc.weight)
     assert not hasattr(model, EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "view"),
+    [
+        ("resnet18", View((224, 224), "bilinear", 0.875)),
+        ("resnet50", View((224, 224), "bilinear", None)),  # its weights differ in it
+        ("mobilenet_v3_small", View((224, 224), "bilinear", 0.875)),
+    ],
+)
+def test_weights_of_a_network_have_the_view_that_all_of_them_have(name, view):
+    model = Torchvision(name, in_shape=(3, 32, 32), num_classes=10, normalize="weights")
+    assert getattr(model, ATTRIBUTE) == view
+    assert not hasattr(Torchvision(name, in_shape=(3, 32, 32), num_classes=10), ATTRIBUTE)
+
+
+def test_weights_have_their_view(offline_weights):
+    offline_weights("resnet50")
+    model = Torchvision("resnet50", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
+    assert getattr(model, ATTRIBUTE).crop_pct == 224 / 232
 
 
 def test_a_convolution_as_head_is_replaced_too(offline_weights):

@@ -77,10 +77,10 @@ def test_a_damaged_note_is_named_and_does_not_hide_the_others(
 def test_all_files_are_written_and_again_the_same(tmp_path: Path) -> None:
     made = measured([*ce_rows(), *soft_rows()], tmp_path / "new")
     write_report(made)
-    assert sorted(path.name for path in made.home.iterdir()) == sorted(FILES)
-    first = {name: (made.home / name).read_bytes() for name in FILES}
+    assert sorted(path.name for path in made.folder.iterdir()) == sorted(FILES)
+    first = {name: (made.folder / name).read_bytes() for name in FILES}
     write_report(made)
-    assert {name: (made.home / name).read_bytes() for name in FILES} == first
+    assert {name: (made.folder / name).read_bytes() for name in FILES} == first
 
 
 def test_the_text_has_every_sentence_and_every_table(made: Report) -> None:

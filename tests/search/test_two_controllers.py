@@ -60,7 +60,7 @@ class Context:
 
     def __init__(self, own: Path) -> None:
         self.store, self.run_dirs, self.requested = object(), {own}, []
-        self.is_detached = False
+        self.lacks_store = False
 
     def pending_uploads(self, folders: list[Path]) -> list[PendingUpload]:
         self.requested += folders

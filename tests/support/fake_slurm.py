@@ -13,6 +13,12 @@ if [ -e refusal ]; then cat refusal >&2; exit 1; fi
 n=$(ls scripts | wc -l); n=$((n + 1)); cat > scripts/$n
 name=$(sed -n 's/^#SBATCH --job-name=//p' scripts/$n)
 array=$(sed -n "s/^#SBATCH --array='\\{0,1\\}\\([0-9,]*\\).*/\\1/p" scripts/$n)
+jobs=$(wc -w <<< "${array//,/ }")
+if [ -e room ] && [ $((jobs + $(wc -l < queue))) -gt $(cat room) ]; then
+  rm scripts/$n
+  echo sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying >&2
+  exec sleep 60
+fi
 if [ -z "$array" ]; then echo "$n|$name|N/A|PENDING|" >> queue; fi
 for index in ${array//,/ }; do echo "${n}_$index|$name|$index|PENDING|" >> queue; done
 echo $n""",
@@ -67,6 +73,10 @@ class FakeSlurm:
         """Have sbatch fail with a message; None: it accepts jobs."""
         path = self.folder / "refusal"
         path.unlink(missing_ok=True) if message is None else path.write_text(message)
+
+    def have_room(self, jobs: int) -> None:
+        """Have sbatch wait, as the real one does, while the queue has more jobs of arrays."""
+        (self.folder / "room").write_text(str(jobs))
 
     def fall_silent(self) -> None:
         (self.folder / "silence").touch()

@@ -21,6 +21,7 @@ class WorkerInProcess:
         self._waiting: deque[int] = deque()
         self.submitted: list[int] = []
         self.is_closed = False
+        self.is_left = False  # its jobs continue without a controller, if it is closed
 
     @property
     def workers(self) -> int:
@@ -46,4 +47,4 @@ class WorkerInProcess:
         return [Exit(number)]
 
     def close(self, *, leave: bool = False) -> None:
-        self.is_closed = True
+        self.is_closed, self.is_left = True, leave

@@ -95,11 +95,45 @@ def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) 
     assert "#SBATCH --array=0%256" in queue.scripts[2]  # the teacher; the others need it
 
 
+@pytest.mark.parametrize(
+    ("error", "are_cancelled"), [(KeyboardInterrupt(), True), (SystemExit(143), False)]
+)
+def test_what_stops_a_submission_ends_its_jobs_unless_it_is_a_signal(
+    command: Command,
+    queue: FakeSlurm,
+    own_teachers: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    are_cancelled: bool,
+) -> None:
+    submit = slurm.submit
+
+    def stop(script: str) -> None:
+        submit(script)
+        raise error
+
+    monkeypatch.setattr(slurm, "submit", stop)
+    outcome = command(*ON_SLURM, own_teachers, "--detach")
+    assert outcome.code != 0
+    assert len(queue.scripts) == 1
+    assert queue.cancelled == (["1_0"] if are_cancelled else [])
+
+
+def test_a_refused_sweep_has_no_jobs_that_go_on(command: Command, queue: FakeSlurm) -> None:
+    words = [ON_SLURM[0], "seed=0,1", "loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"]
+    outcome = command(*words)
+    assert outcome.code == 1
+    assert "layer9" in outcome.err
+    assert "go on" not in outcome.out + outcome.err
+    assert not queue.scripts
+
+
 def test_only_a_sweep_can_be_attached_to(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["attach", str(tmp_path)])
     assert done.exit_code == 1
     assert (
-        done.output == f"FOLDER must be the folder of a sweep with a sweep.json, got {tmp_path}\n"
+        done.output
+        == f"FOLDER must be the folder of a sweep or a search with a sweep.json, got {tmp_path}\n"
     )
 
 
@@ -214,7 +248,7 @@ def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
     stop_by(monkeypatch, SystemExit(143))
     outcome = command(*THREE)
     assert outcome.code == 143, outcome.err
-    assert "the jobs go on: the same command continues the search" in outcome.out
+    assert f"the jobs go on: `kdsweep attach {outcome.sweep}` continues their search" in outcome.out
     assert pending(queue) == ["1_0", "1_1", "1_2"]
     stop_by(monkeypatch, KeyboardInterrupt())
     command(*THREE)

@@ -1,8 +1,8 @@
 """Sweeps over images that do not fit into memory and are decoded batch by batch."""
 
-import numpy as np
+from multiprocessing import active_children
+
 import pytest
-from PIL import Image
 
 from kdsweep.data.images import lazy
 
@@ -11,21 +11,6 @@ WORDS = (
     *("dataset.source.image_size=8", "dataset.source.draft=true"),
 )
 ON_DISK = "dataset.source.memory_gib=1e-9"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """A folder of two classes of JPEG files, for no test to change."""
-    generator = np.random.default_rng(0)
-    root = tmp_path_factory.mktemp("data") / "images"
-    for part, count in (("train", 12), ("test", 4)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02}.jpg")
-    return root
 
 
 @pytest.fixture
@@ -42,8 +27,8 @@ def decoded(monkeypatch):
     return names
 
 
-def test_students_share_one_decode(command, root, decoded):
-    words = (*WORDS, f"dataset.root={root}", ON_DISK, "dataset.source.workers=0")
+def test_students_share_one_decode(command, image_folder, decoded):
+    words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "dataset.source.workers=0")
     counts = []
     for rates in ("0.1", "0.1,0.2,0.3"):
         decoded.clear()
@@ -54,8 +39,30 @@ def test_students_share_one_decode(command, root, decoded):
 
 
 @pytest.mark.parametrize("workers", ["0", "auto", pytest.param("2", marks=pytest.mark.slow)])
-def test_bits_do_not_depend_on_the_number_of_processes(trained, root, workers):
-    words = (*WORDS, f"dataset.root={root}")
+def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, workers):
+    words = (*WORDS, f"dataset.root={image_folder}")
     (in_memory,) = trained(*words).rows
     (row,) = trained(*words, ON_DISK, f"dataset.source.workers={workers}").rows
     assert row["weights_sha256"] == in_memory["weights_sha256"]
+
+
+def test_processes_are_started_once_for_all_epochs_and_end_with_the_cohort(
+    command, image_folder, monkeypatch
+):
+    others, started = {*active_children()}, []
+
+    class Noted(lazy.ReaderProcesses):
+        def __init__(self, *words, **options):
+            started.append(self)
+            super().__init__(*words, **options)
+
+    monkeypatch.setattr(lazy, "ReaderProcesses", Noted)
+    words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "dataset.source.workers=2")
+    counts = []
+    for epochs in (1, 2, 4):  # the first command also measures the images, and keeps what it finds
+        started.clear()
+        assert command(*words, f"trainer.epochs={epochs}", "-m").code == 0
+        counts.append(len(started))
+        started.clear()
+        assert {*active_children()} == others
+    assert counts[1] == counts[2] > 0

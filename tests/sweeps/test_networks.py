@@ -162,6 +162,27 @@ def test_a_student_is_a_classifier(command: Command, hf: Path) -> None:
     assert (outcome.code, outcome.err.splitlines()[-1]) == (1, sentence)
 
 
+def test_the_labels_of_a_teacher_are_put_in_the_order_of_the_data_set(
+    command: Command, tmp_path: Path, own_teachers: str
+) -> None:
+    write_vit(tmp_path / "vit")
+    found = {}
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        config = read_json(tmp_path / "vit" / "config.json")
+        labels = {str(number): f"class {place}" for number, place in enumerate(order)}
+        (tmp_path / "vit" / "config.json").write_text(json.dumps({**config, "id2label": labels}))
+        words = ["teacher=hf", f"teacher.model.path={tmp_path / 'vit'}", own_teachers]
+        outcome = command(*IMAGES, *SMALL, *words, tiny=False)
+        assert outcome.code == 0, outcome.err
+        is_noted = "were put in the order of the data set" in outcome.err + outcome.out
+        assert is_noted == (order[0] != 0)
+        (path,) = (outcome.sweep / TEACHER_PREDICTIONS_DIR).glob("*.safetensors")
+        found[tuple(order)] = load_file(path)["test/logits"]
+    as_they_are, reordered = found.values()
+    assert not torch.equal(as_they_are, reordered)
+    torch.testing.assert_close(reordered, as_they_are[:, [1, 3, 0, 2]])
+
+
 def test_a_head_for_other_classes_is_not_used_as_it_is(refusal: Refusal, tmp_path: Path) -> None:
     write_vit(tmp_path / "vit", labels=7)
     words = [*IMAGES, *SMALL, "teacher=hf", f"teacher.model.path={tmp_path / 'vit'}"]
@@ -217,4 +238,5 @@ def test_a_student_of_hugging_face_is_loaded_without_its_folder(
 def test_a_size_that_differs_from_the_preprocessing_is_noted(command: Command, hf: Path) -> None:
     words = ["student=hf", f"student.model.path={hf}", "teacher=none", "loss=ce"]
     outcome = command(*IMAGES, "dataset.source.shape=[3,16,16]", *words, tiny=False)
-    assert "student: images of 16 x 16, its preprocessing has 32 x 32" in outcome.err + outcome.out
+    line = "vit: its weights were trained with image_size=32, got image_size=16"
+    assert line in outcome.err + outcome.out

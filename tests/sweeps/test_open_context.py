@@ -125,7 +125,7 @@ def test_the_store_may_be_away_if_the_sweep_has_been_in_it(
 ) -> None:
     context = opened(broken(tmp_path), noted(tmp_path, "sqlite:///mlflow.db"))
     assert context.store is None
-    assert context.is_detached
+    assert context.lacks_store
     message = capsys.readouterr().err
     assert "it is a folder" in message.replace("\n", " ")
     assert f"kdsweep sync {tmp_path}" in message.replace("\n", "")

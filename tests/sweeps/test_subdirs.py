@@ -104,6 +104,7 @@ def test_names_are_links_to_the_numbers(config: DictConfig, tmp_path: Path) -> N
         ([""], "must be a path in the folder of the sweep, got '' for run 0"),
         (["7"], "must be no number, unless it is that of the run, got '7' for run 0"),
         (["sweep.json"], "must be no name of a file of the sweep, got 'sweep.json' for run 0"),
+        (["work/one"], "must be no name of a file of the sweep, got 'work/one' for run 0"),
         ([f"teacher-{'0' * 16}"], "must be no name of a file of the sweep, got 'teacher-0000"),
         (["é" * 128], "must have names of at most 255 bytes, got 'éééé"),
     ],

@@ -144,15 +144,15 @@ def test_a_damaged_file_is_of_a_process_that_may_be_at_work(
 
 
 def test_a_unit_that_is_left_is_taken_by_no_process(tmp_path: Path) -> None:
-    assert attempt.leave(tmp_path, 0)
-    assert attempt.leave(tmp_path, 0)
+    assert attempt.withdraw(tmp_path, 0)
+    assert attempt.withdraw(tmp_path, 0)
     with pytest.raises(Taken):
         take(tmp_path, 0)
 
 
 def test_a_unit_in_training_is_not_left(tmp_path: Path) -> None:
     mine = take(tmp_path, 0)
-    assert not attempt.leave(tmp_path, 0)
+    assert not attempt.withdraw(tmp_path, 0)
     mine.end(attempt.PARKED)
-    assert attempt.leave(tmp_path, 0)
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert attempt.withdraw(tmp_path, 0)
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]

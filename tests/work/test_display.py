@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from kdsweep.tracking.console import Progress
-from kdsweep.work.display import UnitDisplay
+from kdsweep.work.display import BARS, UnitDisplay
 from kdsweep.work.unit_file import UnitFile, UnitRun
 
 
@@ -110,3 +110,19 @@ def test_a_bar_for_each_unit_and_one_for_all_on_a_terminal(clock: Clock) -> None
         display.close()
         assert len(progress.bars.tasks) == 1
     assert "unit 1" not in text.getvalue()
+
+
+def test_of_a_long_queue_some_units_have_bars_and_the_next_ones_once_they_train(
+    clock: Clock,
+) -> None:
+    console = Console(file=StringIO(), width=120, force_terminal=True, force_interactive=True)
+    with Progress(console) as progress:
+        display = UnitDisplay(progress, units=3 * BARS, work=30 * BARS, clock=clock)
+        for number in range(3 * BARS):
+            display.begin(number, unit(number))
+        assert progress.bars is not None
+        assert len(progress.bars.tasks) == 1 + BARS
+        display.end(0, None)
+        display.update(2 * BARS, state(0.5, 20.0))
+        assert progress.bars.tasks[-1].completed == 5.0
+        assert len(progress.bars.tasks) == 1 + BARS

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from commands import Targets
 
 from kdsweep.execution.target import RunTarget, SweepLocation
 from kdsweep.execution.worklist import pending
+from kdsweep.work import graph as graphs
 from kdsweep.work.graph import UnitGraph
 
 
@@ -64,6 +66,25 @@ def test_what_needs_it_indirectly_is_taken_out_too(targets: Targets, tmp_path: P
     assert [target.spec.role for target in lost] == ["assistant", "stage", "run", "run"]
     assert [unit.specs[0].config.loss_name for unit in graph.units.values()] == ["ce"]
     assert len(graph.take(5)) == 1
+
+
+def test_only_what_waits_for_a_failed_unit_is_looked_at(
+    targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of units may fail, of thousands."""
+    runs = targets(["T=1"], *(["loss=ce", f"seed={seed}"] for seed in range(3)))
+    graph, looked_at = graph_of(runs, tmp_path, 1), []
+    find = graphs.inputs
+
+    def noted(target: RunTarget, sweep: SweepLocation | None) -> tuple[RunTarget, ...]:
+        looked_at.append(target.run_dir.name)
+        return find(target, sweep)
+
+    monkeypatch.setattr(graphs, "inputs", noted)
+    for number in graph.take(5):
+        graph.fail(number)
+    assert looked_at == ["0"]
+    assert not graph.units
 
 
 def test_units_are_taken_in_their_order(targets: Targets, tmp_path: Path) -> None:

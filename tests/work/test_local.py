@@ -1,10 +1,12 @@
 """Worker processes of this machine: used again, replaced, ended."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +125,23 @@ def test_workers_that_have_trained_nothing_leave_nothing(tmp_path: Path) -> None
     executor.close()
     assert not any(map(is_running, started))
     assert not list(tmp_path.iterdir())
+
+
+def test_where_one_of_several_cannot_be_started_none_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen, started = subprocess.Popen, []
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        if started:
+            raise OSError("no process is left")
+        started.append(popen(*arguments, **options))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(OSError, match="no process is left"):
+        LocalExecutor(tmp_path, [Place(), Place()])
+    assert started[0].returncode is not None
 
 
 def test_logs_of_earlier_workers_are_kept(tmp_path: Path) -> None:

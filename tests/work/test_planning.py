@@ -71,4 +71,4 @@ def test_a_unit_of_other_runs_as_well_is_left(targets: Targets, tmp_path: Path) 
     mine = planner(tmp_path)
     mine.add(runs[:1], whole)
     assert [*mine.graph.units] == [1]
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from commands import Targets
 from worker_in_process import Instead, WorkerInProcess
@@ -16,14 +18,18 @@ from kdsweep.execution.worklist import cohorts
 from kdsweep.tracking.console import Progress
 from kdsweep.tracking.result import RunResult
 from kdsweep.training.student import Student
-from kdsweep.work import attempt
+from kdsweep.work import attempt, processes
 from kdsweep.work.attempt import Attempt, latest
 from kdsweep.work.controller import train_by
+from kdsweep.work.display import UnitDisplay
+from kdsweep.work.executor import Exit
+from kdsweep.work.graph import UnitGraph
 from kdsweep.work.inline import train
 from kdsweep.work.open_training import OpenTraining
-from kdsweep.work.processes import MOST_DEATHS, MOST_PARKED
+from kdsweep.work.processes import MOST_DEATHS, MOST_PARKED, Processes
 from kdsweep.work.stopping import Parked
 from kdsweep.work.unit_file import numbers, read_unit
+from kdsweep.work.unit_specs import UnitRecorder
 
 UNTRACKED = {"uri": None, "plots": "none", "checkpoint_seconds": 0}
 
@@ -137,6 +143,26 @@ def test_a_unit_that_is_parked_before_it_gets_anywhere_fails_in_the_end(
     assert "10 times without a new checkpoint" in str(result.reason)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_only_a_signal_leaves_the_jobs_that_an_earlier_controller_has_submitted(
+    targets: Targets,
+    context: TrainingContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+) -> None:
+    """Also while the units are planned, which takes a while for thousands of them."""
+
+    def stopped(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("kdsweep.work.controller.plan_units", stopped)
+    executor = WorkerInProcess(tmp_path)
+    with pytest.raises(type(error)):
+        train_by(executor, targets(["loss=ce"]), context, partial(cohorts, capacity=None))
+    assert (executor.is_closed, executor.is_left) == (True, isinstance(error, SystemExit))
+
+
 def test_a_failed_teacher_fails_what_needs_it_with_its_reason(
     targets: Targets, context: TrainingContext
 ) -> None:
@@ -236,6 +262,35 @@ def test_a_unit_that_another_process_has_is_waited_for(
     assert "unit 0, ce seed=0: still trained by process" in capsys.readouterr().err
 
 
+def test_what_is_tried_again_is_submitted_together_and_as_there_is_room(
+    targets: Targets, context: TrainingContext, tmp_path: Path
+) -> None:
+    """As jobs that are all cancelled, or a unit that is left while all workers are busy."""
+
+    class Queue(WorkerInProcess):
+        submissions: list[Sequence[int]] = []  # noqa: RUF012
+        room = 3
+
+        def free(self) -> int:
+            return self.room - len(self._waiting)
+
+        def submit(self, numbers: Sequence[int]) -> None:
+            assert len(numbers) <= self.free()
+            self.submissions.append([*numbers])
+            super().submit(numbers)
+
+        def poll(self, seconds: float) -> Sequence[Exit]:
+            if len(self.submissions) > 1:
+                return super().poll(seconds)
+            self.room = 2
+            return [Exit(self._waiting.popleft(), "cancelled") for _ in range(3)]
+
+    runs = targets(*(["loss=ce", f"seed={seed}"] for seed in range(4)))
+    queue = Queue(tmp_path)
+    digests(train_by(queue, runs, context, partial(cohorts, capacity=1)))
+    assert queue.submissions == [[0, 1, 2], [0, 1], [2], [3]]
+
+
 def test_runs_are_planned_anew_where_units_do_not_fit(
     targets: Targets, context: TrainingContext, tmp_path: Path
 ) -> None:
@@ -246,7 +301,7 @@ def test_runs_are_planned_anew_where_units_do_not_fit(
     results, executor = train_in_units(runs[1:], context)
     assert executor.submitted == [1]
     digests(results)
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
 def test_this_process_leaves_no_unit_to_others(
@@ -256,7 +311,34 @@ def test_this_process_leaves_no_unit_to_others(
     with pytest.raises(KeyboardInterrupt):
         train_in_units(runs, context, _interrupt)
     digests(train(runs, context, resume=True))
-    assert latest(tmp_path, 0).state == attempt.LEFT  # type: ignore[union-attr]
+    assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
+
+
+def test_looking_at_many_units_takes_a_small_part_of_the_time(
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert context.sweep is not None
+    now, looks = [0.0], []
+
+    def look(self: Processes) -> list[None]:
+        looks.append(now[0])
+        now[0] += 0.02 if now[0] < 10 else 5.0
+        return []
+
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(Processes, "_look", look)
+    placed = Processes(
+        WorkerInProcess(tmp_path, lambda number: None),
+        context,
+        UnitGraph(context.sweep),
+        UnitRecorder(context.sweep, tmp_path),
+        UnitDisplay(context.progress),
+    )
+    while now[0] < 100:
+        placed.poll(0)
+        now[0] += 0.25
+    assert np.diff(looks[:9]).max() < 1.3  # of a few units: every second
+    assert np.diff([look for look in looks if look > 10]).min() >= 50.0
 
 
 def _interrupt(number: int) -> str:

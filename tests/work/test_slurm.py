@@ -175,12 +175,45 @@ def test_what_a_full_queue_does_not_take_is_submitted_later(
     assert jobs.poll(0) == [Exit(0)]
 
 
+def test_sbatch_is_not_left_to_wait_for_room(
+    queue: FakeSlurm, sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = executor(sweep)
+    queue.have_room(0)
+    with caplog.at_level(logging.WARNING):
+        jobs.submit([0])
+    assert caplog.messages == [
+        "1 unit cannot be submitted yet: Slurm temporarily unable to accept job"
+    ]
+    queue.have_room(1)
+    assert jobs.poll(0) == []
+    assert len(queue.scripts) == 1
+
+
+def test_of_an_array_for_which_there_is_no_room_a_part_is_submitted(
+    queue: FakeSlurm, sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = executor(sweep)
+    queue.have_room(4)
+    with caplog.at_level(logging.WARNING):
+        jobs.submit([*range(8, 15)])
+    assert [parameter(script, "array") for script in queue.scripts] == ["8,9,10%256", "11%256"]
+    (message,) = caplog.messages
+    assert message.startswith("3 units cannot be submitted yet: ")
+    queue.have_room(7)
+    assert jobs.poll(0) == []
+    assert parameter(queue.scripts[-1], "array") == "12,13,14%256"
+
+
 def test_a_limit_of_jobs_per_user_is_waited_for_while_jobs_are_in_the_queue(
     queue: FakeSlurm, sweep: Path
 ) -> None:
     jobs = executor(sweep)
     jobs.submit([0])
-    queue.refuse("sbatch: error: Job violates accounting/QOS policy\n")
+    queue.refuse(
+        "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit"
+        " limit, user's size and/or time limits)\n"
+    )
     jobs.submit([1])
     queue.refuse(None)
     jobs.poll(0)
@@ -219,6 +252,19 @@ def test_closing_cancels_what_has_not_ended_unless_it_is_left(
     assert queue.cancelled == []
     executor(sweep).close(leave=False)  # of another controller, which attaches
     assert queue.cancelled == ["1_0"]
+
+
+def test_only_jobs_that_there_are_go_on(
+    queue: FakeSlurm, sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor(sweep).close(leave=True)
+    queue.fall_silent()
+    executor(sweep).close(leave=True)
+    assert not caplog.records
+    queue.respond()
+    executor(sweep).submit([0])
+    executor(sweep).close(leave=True)  # of another controller, which has submitted none
+    assert caplog.messages == [f"the jobs go on: `kdsweep attach {sweep}` continues their sweep"]
 
 
 def test_a_host_without_slurm_is_refused(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,16 +144,26 @@ def test_a_job_that_exceeds_its_time_goes_on_in_another_one(
 def test_a_full_queue_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inline: Path
 ) -> None:
-    # Jobs that have ended count for a while, which is the time that the sweep waits.
-    with slurm(cpus=2, MaxJobCount="4", MinJobAge="2") as small:
+    """Three jobs fill the queue until the sweep has printed that it waits."""
+    full = "cannot be submitted yet: Slurm temporarily unable to accept job"
+    seen = tmp_path / "seen"
+    fill = f"for _ in $(seq {SECONDS:.0f}); do [ -e {seen} ] && exit; sleep 1; done"
+    with slurm(cpus=4, MaxJobCount="4", MinJobAge="2") as small:
         monkeypatch.setenv("SLURM_CONF", str(small.folder / "slurm.conf"))
         for _ in range(3):
-            small.call("sbatch", "--output=/dev/null", "--wrap=sleep 5")
+            small.call("sbatch", "--output=/dev/null", f"--wrap={fill}")
         process = start(tmp_path, [*SWEEP, *ON_SLURM])
-        message, _ = process.communicate(timeout=2 * SECONDS)
-    assert process.returncode == 0, message
-    assert "1 unit cannot be submitted yet: " in message
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if full in line and not seen.exists():  # jobs that have ended count for a while, too
+                assert not attempts(tmp_path)
+                seen.touch()
+        assert process.wait() == 0, "".join(lines)
+    assert seen.exists(), "".join(lines)
     assert_same(tmp_path, inline)
+    assert set(attempts(tmp_path).values()) == {1}
 
 
 def test_a_detached_sweep_is_trained_without_a_controller(

@@ -130,7 +130,7 @@ def test_whether_a_process_is_at_work(
 
 
 def test_a_unit_that_was_left_is_none(tmp_path: Path) -> None:
-    assert attempt.leave(tmp_path, 0)
+    assert attempt.withdraw(tmp_path, 0)
     assert [one.unit.number for one in unit_states(tmp_path)] == [1, 2]
 
 

@@ -16,4 +16,5 @@ The sources of images in files or tables use it; its rules are in docs/datasets.
 - label_table, layout: which files are images of which class and part
 - lazy: StoredImages
 - pixels: to_eight_bits, upright_size
+- reader_processes: ReaderProcesses
 """

@@ -10,9 +10,11 @@ All of it is seeded by names, so that every epoch can be replayed.
 - image_operations: OPERATIONS, cut_out
 - inspection: DatasetInspector
 - mixup: BatchMixer
+- normalize: pixels to the numbers that networks are given
 - pixel_stats: pixel_statistics
 - random_boxes: RandomResizedCrop, RandomErasing
 - resampling: resized
+- source_checks: whether a source of the user's returns what is read here
 - split: Dataset, SplitOptions, load_dataset
 - stratify: shuffled_pools, cut, cut_fraction, positions
 - stream: Stream, evaluation_batches, sample_images

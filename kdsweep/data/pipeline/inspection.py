@@ -137,6 +137,7 @@ def read_through(images: Images) -> None:
         batches = in_order(images, BATCH)
         for _ in with_lines(batches, "decoding images once", total=len(images), each=BATCH):
             pass
+        images.close()  # test images are read next after the last epoch
         images.note_read()
 
 

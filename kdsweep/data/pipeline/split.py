@@ -71,6 +71,12 @@ class Dataset:
             test=self.test.to(device),
         )
 
+    def close(self) -> None:
+        """End the processes that read images from disk; they are started anew when they must."""
+        for part in (self.train, self.val, self.test):
+            if part is not None and not isinstance(part.images, Tensor):
+                part.images.close()
+
 
 @dataclass(frozen=True)
 class SplitOptions:
@@ -132,7 +138,7 @@ def load_dataset(
     data = source.load()
     check_source_data(data)
     _check_classes_and_test(data, options)
-    names = tuple(escape_unprintable(name) for name in data.class_names)
+    names = readable_names(data.class_names)
     everything = shuffled_pools(data.train.labels, len(names), derive("split", options.split_seed))
     _check_every_class(everything, names, "dataset.source", options.name)
     fraction = options.test_fraction or 0
@@ -157,6 +163,11 @@ def load_dataset(
         decoding=data.decoding,
         view=options.view,
     ).to(device)
+
+
+def readable_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes as they are used: without letters that cannot be printed."""
+    return tuple(map(escape_unprintable, class_names))
 
 
 def _part(

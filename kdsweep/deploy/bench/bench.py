@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kdsweep.common.text import counted
 from kdsweep.deploy.bench.accuracy import AccuracyOnTest
 from kdsweep.deploy.bench.batches import Speed, measure_speed
 from kdsweep.deploy.bench.contenders import Contender, contenders_of
@@ -141,8 +142,7 @@ def to_json(rows: Sequence[BenchRow]) -> dict[str, Any]:
 
 
 def _threads() -> str:
-    count = torch.get_num_threads()
-    return f"{count} thread{'s' if count > 1 else ''}"
+    return counted(torch.get_num_threads(), "thread")
 
 
 def show(rows: Sequence[BenchRow], plot: Path, console: "Console") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kdsweep.common.files import write_json_atomic
+from kdsweep.common.text import counted
 from kdsweep.config.validate import QUANTIZED
 from kdsweep.deploy.classifier import Classifier
 from kdsweep.deploy.evaluation_images import EvaluationImages
@@ -137,15 +138,14 @@ def show(found: Quantized, console: "Console") -> None:
     from kdsweep.tracking.printing import print_line, print_table
 
     print_table(console, table_of(found.rows))
-    threads = torch.get_num_threads()
     for row in found.rows:
         if row.calibration is not None:
             print_line(console, f"{row.name}: calibrated by {row.calibration}")
     print_line(
         console,
         f"accuracy on {found.measured_on}; difference to torch fp32 in points, with its 95 %"
-        f" interval and McNemar's exact test; latency of one image with {threads}"
-        f" thread{'s' if threads > 1 else ''}, the median of interleaved rounds",
+        " interval and McNemar's exact test; latency of one image with"
+        f" {counted(torch.get_num_threads(), 'thread')}, the median of interleaved rounds",
     )
     print_line(console, f"files in {found.folder}; {found.recorded}")
 

@@ -3,7 +3,8 @@
 Weights that were trained for other classes have another head, which a new one replaces.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,56 @@ def find_head(model: nn.Module, images: Tensor, num_classes: int) -> str:
         if inputs[path].flatten(1).shape[1] == num_inputs(model.get_submodule(path)):
             return path
     raise ValueError("its logits are not the outputs of one linear layer")
+
+
+def reorder_classes(model: nn.Module, images: Tensor, order: Sequence[int]) -> None:
+    """Put the rows of a network's head in another order: its logit c becomes the one at order[c].
+
+    That is tried with the layer that gives the logits and with all layers of as many outputs, such
+    as the two heads of DeiT, and kept where it has just that effect.
+
+    Args:
+        images: (B, channels, H, W), normalised, for forward passes in eval mode.
+        order: a permutation of the C classes.
+
+    Raises ValueError, and leaves the network as it was, if it has no such head.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            if not any(
+                _reorders(model, images, order, paths)
+                for paths in _heads(model, images, len(order))
+            ):
+                raise ValueError("its logits are not the outputs of linear layers")
+    finally:
+        model.train(was_training)
+
+
+def _reorders(model: nn.Module, images: Tensor, order: Sequence[int], paths: Sequence[str]) -> bool:
+    """Permute the outputs of layers, and undo that if the logits are not permuted by it."""
+    before: Tensor = model(images)
+    layers = [model.get_submodule(path) for path in paths]
+    _permute(layers, order)
+    allowed = 1e-3 * (before.max() - before.min())  # of rounding
+    is_it = bool((model(images) - before[:, order]).abs().max() <= allowed)
+    if not is_it:
+        _permute(layers, sorted(range(len(order)), key=order.__getitem__))
+    return is_it
+
+
+def _heads(model: nn.Module, images: Tensor, num_classes: int) -> Iterator[list[str]]:
+    """The paths of the layers that may be the head: first of one, then of several."""
+    with suppress(ValueError):
+        yield [find_head(model, images, num_classes)]
+    yield [path for path, _ in _of_width(model, num_classes)]
+
+
+def _permute(layers: Sequence[nn.Module], order: Sequence[int]) -> None:
+    for layer in layers:
+        for parameter in layer.parameters(recurse=False):
+            parameter.copy_(parameter[list(order)])
 
 
 def _of_width(model: nn.Module, outputs: int) -> Iterator[tuple[str, nn.Module]]:

@@ -26,7 +26,6 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 WEIGHTS = "weights"  # value of `normalize`
 EXPECTED = "expected_normalization"  # attribute of a network
-TRAINED_SIZE = "trained_image_size"  # the same: height and width of the images it was trained on
 
 
 def set_expected(
@@ -61,20 +60,6 @@ def set_expected(
             f"got {in_shape[0]}"
         )
     setattr(model, EXPECTED, expected)
-
-
-def set_size(model: nn.Module, size: Sequence[int] | None) -> None:
-    """Keep height and width of the images that a network's weights were trained on, if known."""
-    if size is not None:
-        setattr(model, TRAINED_SIZE, tuple(size))
-
-
-def size_difference(model: nn.Module, in_shape: Shape) -> str | None:
-    """What differs between the size of images and that which a network was trained on, if any."""
-    trained = getattr(model, TRAINED_SIZE, None)
-    if trained is None or trained == in_shape[1:]:
-        return None
-    return "images of {} x {}, its preprocessing has {} x {}".format(*in_shape[1:], *trained)
 
 
 def adapt_input(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:

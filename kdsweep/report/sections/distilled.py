@@ -57,7 +57,7 @@ def section(collection: RunCollection, grid: Grid) -> Section | None:
         Section(TITLE, [subject]),
         _likeness(distilled),
         gains_section(distilled),
-        flips_section(distilled, collection.home, collection.load),
+        flips_section(distilled, collection.folder, collection.load),
         matrices_section(distilled),
     ]
     return Section(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kdsweep.common.text import counted
 from kdsweep.errors import UserError
 from kdsweep.report.analysis.temperature_scaling import Array
 from kdsweep.report.sections.networks import Pair, predicted_classes
@@ -70,7 +71,7 @@ def _vote(classes: Array, true: int) -> int:
     return int(Counter(classes[classes != true].tolist()).most_common(1)[0][0])
 
 
-def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
+def flips_section(pair: Pair, folder: Path, load: DatasetLoader) -> Section:
     """How many there are, and the contact sheet of them, which is written into a folder."""
     if not pair.seeds:
         return Section("", [])
@@ -83,14 +84,14 @@ def flips_section(pair: Pair, home: Path, load: DatasetLoader) -> Section:
     if not fixed and not broken:
         return Section("", [text])
     try:
-        _draw_once(pair, {"Fixed": fixed, "Broken": broken}, home / SHEET, load)
+        _draw_once(pair, {"Fixed": fixed, "Broken": broken}, folder / SHEET, load)
     except UserError as error:
         return Section("", [text, f"They cannot be shown: {error}."])
     caption = (
         "Test images that distillation fixed and broke. Above each: its class, what most seeds of"
         f" {pair.baseline} predict → what those of {pair.name} predict."
     )
-    return Section("", [text], pictures=[Picture(home / SHEET, caption)])
+    return Section("", [text], pictures=[Picture(folder / SHEET, caption)])
 
 
 def _draw_once(pair: Pair, kinds: Kinds, path: Path, load: DatasetLoader) -> None:
@@ -114,7 +115,7 @@ def _draw(pair: Pair, kinds: Kinds, path: Path, load: DatasetLoader, content: st
     names = pair.classes
     blocks = []
     for kind, flips in kinds.items():
-        number = f"{len(flips)} test image{'s' if len(flips) > 1 else ''}" if flips else "none"
+        number = counted(len(flips), "test image") if flips else "none"
         clearest = f", the clearest {MOST_SHOWN} of them" if len(flips) > MOST_SHOWN else ""
         images = []
         for image, before, after in flips[:MOST_SHOWN]:

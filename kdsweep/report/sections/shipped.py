@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdsweep.common.text import counted
 from kdsweep.report.analysis.aggregate import Grid
 from kdsweep.report.analysis.proportions import wilson
 from kdsweep.report.analysis.statistics import Interval
@@ -246,5 +247,4 @@ def _size(num_bytes: int) -> str:
 
 
 def _threads(facts: Mapping[str, Any]) -> str:
-    count = facts.get("threads", 1)
-    return f"{count} thread{'s' if count != 1 else ''}"
+    return counted(facts.get("threads", 1), "thread")

@@ -1,1 +1,5 @@
-"""Collections of runs, from folders and from MLflow: `collection`, `mlflow`, `lookup`, `merge`."""
+"""The runs of a report, from folders or MLflow, of one sweep or several.
+
+Public: `collection.RunCollection` and `collection.from_folder`; `mlflow.from_mlflow` and
+`mlflow.from_query`; `lookup.find`, which reads what a user names; `merge.merge`; `images`.
+"""

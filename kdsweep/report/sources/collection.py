@@ -72,7 +72,7 @@ class RunCollection:
 
     name: str  # of the sweep, as on its command line; of several, joined by " + "
     runs: list[Run]  # in the order of the sweep; unfinished and folded ones, too
-    home: Path  # the folder that the report is written to
+    folder: Path  # that the report is written to
     missing: tuple[str, ...] = ()  # runs that were requested and have left nothing, `12`
     links: Mapping[str, str] = field(default_factory=dict)  # a run's id in MLflow -> its page
     load: DatasetLoader = load_dataset  # for the images of a run

@@ -11,7 +11,7 @@ from kdsweep.report.sources.address import EXPERIMENT, Address, present_uri
 from kdsweep.report.sources.collection import RunCollection, from_folder
 from kdsweep.report.sources.merge import merge
 from kdsweep.report.sources.mlflow import REPORTS, from_mlflow, from_query
-from kdsweep.tracking.find_sweep import HOME, latest_sweep, sweep_folder
+from kdsweep.tracking.find_sweep import MULTIRUN, latest_sweep, sweep_folder
 from kdsweep.tracking.metadata import read_sweep_metadata
 from kdsweep.tracking.mlflow.store import MLflowStore
 
@@ -65,11 +65,11 @@ def _named(word: str, address: Address) -> Source:
         return Source(from_mlflow(store, word), word, store.uri, address.experiment)
     if QUERY.search(word):
         merged = merge(from_query(address.open(), word))
-        home = REPORTS / (re.sub(r"[^\w.-]+", "_", word).strip("_")[:80] or "query")
-        return Source(replace(merged, name=word, home=home))
+        folder = REPORTS / (re.sub(r"[^\w.-]+", "_", word).strip("_")[:80] or "query")
+        return Source(replace(merged, name=word, folder=folder))
     raise UserError(
-        f"SWEEP must be a sweep's folder, its name under {HOME}/, the id of its run in MLflow or a"
-        f" filter like \"params.loss = 'kl'\", got {word}"
+        f"SWEEP must be a sweep's folder, its name under {MULTIRUN}/, the id of its run in MLflow"
+        f" or a filter like \"params.loss = 'kl'\", got {word}"
     )
 
 

@@ -67,7 +67,7 @@ def merge(parts: Sequence[RunCollection]) -> RunCollection:
     return RunCollection(
         name=" + ".join(part.name for part in parts),
         runs=runs,
-        home=REPORTS / folder,
+        folder=REPORTS / folder,
         missing=tuple(f"{sweep.label}/{name}" for sweep in sweeps for name in sweep.part.missing),
         links={run_id: page for part in parts for run_id, page in part.links.items()},
     )
@@ -75,8 +75,8 @@ def merge(parts: Sequence[RunCollection]) -> RunCollection:
 
 def labels(parts: Sequence[RunCollection]) -> list[str]:
     """The label of each sweep in the names of its runs: `2026-11-21/10-00-00`, `bayes`."""
-    short = [re.sub(r"^.*?multirun/", "", part.home.as_posix()) for part in parts]
-    return short if len(set(short)) == len(short) else [part.home.as_posix() for part in parts]
+    short = [re.sub(r"^.*?multirun/", "", part.folder.as_posix()) for part in parts]
+    return short if len(set(short)) == len(short) else [part.folder.as_posix() for part in parts]
 
 
 class _Sweep:

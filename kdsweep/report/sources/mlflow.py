@@ -22,7 +22,7 @@ from kdsweep.errors import UserError
 from kdsweep.report.sources.collection import Run, RunCollection, links
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.deployed import FOLDER, PREFIX, Records, read_records
-from kdsweep.tracking.find_sweep import HOME
+from kdsweep.tracking.find_sweep import MULTIRUN
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.history import history
 from kdsweep.tracking.mlflow.run_sync import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
-REPORTS = HOME / "reports"  # of runs without a folder of their own here
+REPORTS = MULTIRUN / "reports"  # of runs without a folder of their own here
 
 MEASURED = (  # in the order of `kdsweep compare`
     "val/acc",
@@ -216,11 +216,11 @@ def _collection(
     numbered.sort(key=lambda pair: run_dir.by_number(pair[0]))
     runs: list[Run] = [MLflowRun(run, row_of(run, name), artifacts) for name, run in numbered]
     here = None if above is None else Path(above)
-    home = here if here is not None and (here / "sweep.json").is_file() else REPORTS / sweep
+    kept = here if here is not None and (here / "sweep.json").is_file() else REPORTS / sweep
     address = {"tracking_uri": store.uri, "experiment_id": parent.info.experiment_id}
     # A run's name is cut where it is too long for MLflow.
     name = parent.data.params.get("command", str(parent.info.run_name))
-    return RunCollection(name, runs, home, links=links(address, runs))
+    return RunCollection(name, runs, kept, links=links(address, runs))
 
 
 def _with_all_jobs(collection: RunCollection, artifacts: ArtifactCache) -> RunCollection:

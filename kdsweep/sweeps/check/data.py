@@ -12,15 +12,8 @@ from kdsweep.builders.data import build_source
 from kdsweep.config.schema import AugmentConfig, DatasetConfig
 from kdsweep.data.pipeline.source_checks import check_source_data, require_same_kind
 from kdsweep.data.types import Augmentation, SourceData
-from kdsweep.sweeps.check.contract import (
-    DETERMINISTIC,
-    NO_WAITING,
-    SHAPES,
-    Broken,
-    Part,
-    on_meta,
-    require_equal,
-)
+from kdsweep.sweeps.check import contract
+from kdsweep.sweeps.check.contract import Broken, Part
 from kdsweep.training.one_device import META
 
 
@@ -32,11 +25,13 @@ def check_source(part: Part, dataset: DatasetConfig) -> None:
     loaded = part.made(source.load, "loads")
     if loaded is None:
         return
-    with part.check(SHAPES):
+    with part.check(contract.SHAPES):
         check_source_data(loaded)
-    with part.check(DETERMINISTIC):
+    with part.check(contract.DETERMINISTIC):
         again = build_source(dataset)
-        require_equal("labels and images in memory", _tensors(loaded), _tensors(again.load()))
+        contract.require_equal(
+            "labels and images in memory", _tensors(loaded), _tensors(again.load())
+        )
         digests = source.digest(), again.digest()
         if not isinstance(digests[0], str) or digests[0] != digests[1]:
             raise Broken(f"digest must be the same text twice, got {digests[0]} and {digests[1]}")
@@ -67,20 +62,20 @@ def check_augmentation(part: Part, images: Tensor) -> None:
     augment = part.made(build)
     if augment is None:
         return
-    with part.check(SHAPES):
+    with part.check(contract.SHAPES):
         given = images.clone()
         require_same_kind(images, augment(given, _generator()))
         if not torch.equal(given, images):
             raise Broken("the given images must stay as they are, got others: copy them first")
-    with part.check(NO_WAITING), on_meta():
+    with part.check(contract.NO_WAITING), contract.on_meta():
         augment(torch.empty_like(images, device=META), _generator())
-    with part.check(DETERMINISTIC):
+    with part.check(contract.DETERMINISTIC):
         results = []
         for seed in range(2):  # random numbers from anywhere but the generator differ
             for draws in (torch.manual_seed, np.random.seed, random.seed):
                 draws(seed)
             results.append({"image": build()(images.clone(), _generator())})
-        require_equal("images of a generator", *results)
+        contract.require_equal("images of a generator", *results)
     part.check_round_trip(build)
 
 

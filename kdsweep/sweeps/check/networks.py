@@ -15,18 +15,8 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.deploy.architecture import build_module, described, expectation
 from kdsweep.deploy.manifest import Manifest
 from kdsweep.deploy.preprocessing import Preprocessing
-from kdsweep.sweeps.check.contract import (
-    DETERMINISTIC,
-    FINITE,
-    GRADIENT,
-    NO_WAITING,
-    SHAPES,
-    Broken,
-    Part,
-    on_meta,
-    require_equal,
-    require_finite,
-)
+from kdsweep.sweeps.check import contract
+from kdsweep.sweeps.check.contract import Broken, Part
 from kdsweep.training.one_device import META
 
 
@@ -45,17 +35,17 @@ def check_network(
     model = part.made(build)
     if model is None:
         return None
-    with part.check(SHAPES):
+    with part.check(contract.SHAPES):
         for is_training in (True, False):
             _check_shape(model.train(is_training)(batch.images), batch, dataset, is_training)
-    with part.check(FINITE):
+    with part.check(contract.FINITE):
         for is_training in (True, False):
-            require_finite("logits", model.train(is_training)(batch.images))
-    with part.check(GRADIENT):
+            contract.require_finite("logits", model.train(is_training)(batch.images))
+    with part.check(contract.GRADIENT):
         _check_gradient(build(), batch)
-    with part.check(NO_WAITING):
+    with part.check(contract.NO_WAITING):
         _check_on_meta(build(), batch)
-    with part.check(DETERMINISTIC):
+    with part.check(contract.DETERMINISTIC):
         _check_deterministic(build, batch)
     part.check_round_trip(lambda node: _load_again(build(node), node, dataset, batch, image_size))
     return model.train()
@@ -77,20 +67,20 @@ def _check_gradient(model: nn.Module, batch: Batch) -> None:
     if not any(bool(gradient.any()) for gradient in reached.values()):
         raise Broken("the loss must have a gradient for its parameters, got none")
     for name, gradient in reached.items():
-        require_finite(f"the gradient of {name}", gradient)
+        contract.require_finite(f"the gradient of {name}", gradient)
 
 
 def _check_on_meta(model: nn.Module, batch: Batch) -> None:
     model = model.to(META).train()
     images, labels = (torch.empty_like(one, device=META) for one in (batch.images, batch.labels))
-    with on_meta():
+    with contract.on_meta():
         F.cross_entropy(model(images), labels).backward()
 
 
 def _check_deterministic(build: Callable[[], nn.Module], batch: Batch) -> None:
     """Twice the weights of a seed, and twice the same step, whatever has been drawn meanwhile."""
     first, second = build(), build()
-    require_equal("initial weights", first.state_dict(), second.state_dict())
+    contract.require_equal("initial weights", first.state_dict(), second.state_dict())
 
     def step(model: nn.Module) -> dict[str, Tensor]:
         reseed_all("check", "step")
@@ -99,7 +89,7 @@ def _check_deterministic(build: Callable[[], nn.Module], batch: Batch) -> None:
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         return {"logits": logits.detach(), **gradients, **dict(model.named_buffers())}
 
-    require_equal("a step", step(deepcopy(first)), step(second))
+    contract.require_equal("a step", step(deepcopy(first)), step(second))
 
 
 def _load_again(
@@ -125,4 +115,4 @@ def _load_again(
             {"logits": model(batch.images)},
             {"logits": again(preprocessing.resize(batch.images))},
         )
-    require_equal("the logits of a network that is loaded again", *logits)
+    contract.require_equal("the logits of a network that is loaded again", *logits)

@@ -11,17 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from kdsweep.builders.optimizers import build_optimizer
 from kdsweep.builders.schedules import build_schedule
-from kdsweep.sweeps.check.contract import (
-    DETERMINISTIC,
-    FINITE,
-    NO_WAITING,
-    RESUMES,
-    Broken,
-    Part,
-    on_meta,
-    require_equal,
-    require_finite,
-)
+from kdsweep.sweeps.check import contract
+from kdsweep.sweeps.check.contract import Broken, Part
 from kdsweep.training.one_device import META
 
 STEPS = 4
@@ -32,23 +23,25 @@ def check_optimizer(part: Part) -> None:
     node = dict(part.node)
     if part.made(lambda: build_optimizer(node, _parameters())) is None:
         return
-    with part.check(FINITE):
+    with part.check(contract.FINITE):
         before, after = _parameters(), _trained(node, STEPS)
         for name, tensor in after.items():
-            require_finite(name, tensor)
+            contract.require_finite(name, tensor)
         if all(torch.equal(p.detach(), after[str(n)]) for n, p in enumerate(before)):
             raise Broken("a step must change the parameters, got the same")
-    with part.check(NO_WAITING):
+    with part.check(contract.NO_WAITING):
         parameters = [nn.Parameter(p.detach().to(META)) for p in _parameters()]
         optimizer = build_optimizer(node, parameters)
-        with on_meta():
+        with contract.on_meta():
             for _ in range(2):
                 _step(optimizer, parameters)
-    with part.check(DETERMINISTIC):
-        require_equal("parameters", _trained(node, STEPS), _trained(node, STEPS))
-    with part.check(RESUMES):
+    with part.check(contract.DETERMINISTIC):
+        contract.require_equal("parameters", _trained(node, STEPS), _trained(node, STEPS))
+    with part.check(contract.RESUMES):
         resumed = _trained(node, STEPS, interrupted=STEPS // 2)
-        require_equal("parameters of a run that is resumed", _trained(node, STEPS), resumed)
+        contract.require_equal(
+            "parameters of a run that is resumed", _trained(node, STEPS), resumed
+        )
     part.check_round_trip(lambda read: build_optimizer(read, _parameters()))
 
 
@@ -61,13 +54,13 @@ def check_schedule(part: Part, epochs: int) -> None:
 
     if part.made(build) is None:
         return
-    with part.check(FINITE):
+    with part.check(contract.FINITE):
         for step, rate in enumerate(_rates(node, epochs)):
             if not (math.isfinite(rate) and rate >= 0):
                 raise Broken(f"the learning rate must be a number >= 0, got {rate} in step {step}")
-    with part.check(DETERMINISTIC):
+    with part.check(contract.DETERMINISTIC):
         _require_same_rates(_rates(node, epochs), _rates(node, epochs), "a run")
-    with part.check(RESUMES):
+    with part.check(contract.RESUMES):
         resumed = _rates(node, epochs, interrupted=steps // 2)
         _require_same_rates(_rates(node, epochs), resumed, "a run that is resumed")
     part.check_round_trip(build)

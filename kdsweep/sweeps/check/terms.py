@@ -18,19 +18,8 @@ from kdsweep.data.pipeline.split import Dataset
 from kdsweep.losses.base.objective import Objective
 from kdsweep.losses.base.term import Term
 from kdsweep.models.components.feature_extractor import FeatureExtractor
-from kdsweep.sweeps.check.contract import (
-    DETERMINISTIC,
-    FEATURES,
-    FINITE,
-    GRADIENT,
-    NO_WAITING,
-    SHAPES,
-    Broken,
-    Part,
-    on_meta,
-    require_equal,
-    require_finite,
-)
+from kdsweep.sweeps.check import contract
+from kdsweep.sweeps.check.contract import Broken, Part
 from kdsweep.training.one_device import META
 from kdsweep.training.teacher import detached_output, mean_output
 
@@ -110,27 +99,27 @@ def check_term(part: Part, name: str, networks: Networks, batch: Batch) -> None:
     if made is None:
         return
     if made.needs_teacher and not networks.teachers:
-        part.note(SHAPES, "a teacher must be among the parts, teacher=cnn, got none")
+        part.note(contract.SHAPES, "a teacher must be among the parts, teacher=cnn, got none")
         return
-    outputs = part.made(lambda: networks.outputs(made, batch), FEATURES)
+    outputs = part.made(lambda: networks.outputs(made, batch), contract.FEATURES)
     if outputs is None:
         return
-    with part.check(SHAPES):
+    with part.check(contract.SHAPES):
         value: object = outputs.value(_only(made))
         if not isinstance(value, Tensor) or value.shape != ():
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise Broken(f"the value must be a scalar tensor, got {got}")
-    with part.check(FINITE):
-        require_finite("the value", outputs.value(_only(made)))
-    with part.check(GRADIENT):
+    with part.check(contract.FINITE):
+        contract.require_finite("the value", outputs.value(_only(made)))
+    with part.check(contract.GRADIENT):
         _check_gradient(_only(made), outputs)
-    with part.check(NO_WAITING):
+    with part.check(contract.NO_WAITING):
         _check_on_meta(_only(networks.set_up(node, name)), outputs.on_meta())
-    with part.check(DETERMINISTIC):
+    with part.check(contract.DETERMINISTIC):
         terms = [_only(networks.set_up(node, name)) for _ in range(2)]
         values = [{"value": outputs.value(term).detach()} for term in terms]
-        require_equal("the value for a batch", *values)
-        require_equal("what it has learned", *(term.state_dict() for term in terms))
+        contract.require_equal("the value for a batch", *values)
+        contract.require_equal("what it has learned", *(term.state_dict() for term in terms))
     part.check_round_trip(lambda read: networks.set_up({"schedule": None, **read}, name))
 
 
@@ -151,7 +140,7 @@ def _check_gradient(term: Term, outputs: Outputs) -> None:
     if not any(bool(gradient.any()) for gradient in found):
         raise Broken("the value must have a gradient for the student's output, got zero")
     for gradient in found:
-        require_finite("the gradient", gradient)
+        contract.require_finite("the gradient", gradient)
     targets = [tensor for output in (teacher, *teacher.members) for tensor in _tensors(output)]
     if any(tensor.grad is not None for tensor in targets):
         raise Broken("the value must have no gradient for the teacher's output, got one: detach it")
@@ -159,7 +148,7 @@ def _check_gradient(term: Term, outputs: Outputs) -> None:
 
 def _check_on_meta(term: Term, outputs: Outputs) -> None:
     term.to(META)
-    with on_meta():
+    with contract.on_meta():
         term(*outputs).backward()
 
 

@@ -33,16 +33,13 @@ def print_estimate(units: Sequence[WorkUnit], context: TrainingContext, console:
         return
     context.forget_sources()
     uri = units[0].specs[0].config.tracking.uri
-    groups = [group for _, group in measure_kinds(units, context)]
-    show(groups, console, copied=uri is not None)
+    show(list(measure_kinds(units, context)), console, copied=uri is not None)
     if any(unit.specs[0].config.trainer.devices > 1 for unit in units):
         line = "Timed with the part of a batch of one device; what devices exchange comes on top."
         console.print(line, style="dim", highlight=False)
 
 
-def measure_kinds(
-    units: Sequence[WorkUnit], context: TrainingContext
-) -> Iterator[tuple[list[WorkUnit], CohortGroup]]:
+def measure_kinds(units: Sequence[WorkUnit], context: TrainingContext) -> Iterator[CohortGroup]:
     """Each kind of cohort with a probe; cohorts that differ only in their seeds are one kind.
 
     Raises UserError if a run fails in its first steps, or a cohort does not fit into memory.
@@ -57,7 +54,7 @@ def measure_kinds(
         count, name = len(alike[0].targets), _name(alike[0])
         runs = name if count == 1 else f"{count} runs side by side: {name}"
         context.progress.note(f"timing {STEPS} steps of {runs}")
-        yield alike, _measured_kind(alike, context)
+        yield _measured_kind(alike, context)
 
 
 def _name(unit: WorkUnit) -> str:

@@ -44,7 +44,7 @@ def cohorts_for(
     if _steps(whole, context) < WORTH_STEPS:
         context.progress.note(f"{what}: trained whole, too short to be measured")
         return whole
-    groups = [group for _, group in measure_kinds(whole, context)]
+    groups = list(measure_kinds(whole, context))
     release_memory()
     times = {parts: makespan(groups, parts, workers) for parts in range(1, workers + 1)}
     best = min(times, key=times.__getitem__)

@@ -1,5 +1,7 @@
 """Background uploads to MLflow: errors are logged, never raised in training."""
 
+import heapq
+import itertools
 import logging
 import math
 import threading
@@ -43,9 +45,12 @@ class UploadQueue:
         self._has_warned = False
         self._closed = self._abandoned = False
         self._paused_until = 0.0
-        # When each is due at the latest, in the order in which they were submitted. An event is set
-        # instead of called.
+        # When each is due at the latest. An event is set instead of called.
         self._due: dict[Job | threading.Event, float] = {}
+        # The same with the numbers of their submission, as a heap: there may be thousands. Entries
+        # that are not due as above are void.
+        self._order: list[tuple[float, int, Job | threading.Event]] = []
+        self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._wakes_at = math.inf  # when the thread looks again for what is due
         self._thread: threading.Thread | None = None
@@ -86,7 +91,10 @@ class UploadQueue:
             return reached
         with self._changed:
             now = time.monotonic()
-            self._due = {job: min(due, now) for job, due in self._due.items()} | {reached: now}
+            waiting = {job: min(due, now) for job, due in self._due.items()} | {reached: now}
+            self._due, self._order = {}, []
+            for job, due in waiting.items():
+                self._add(job, due)
             self._changed.notify()
         return reached
 
@@ -111,9 +119,14 @@ class UploadQueue:
             if within > 0:
                 within = max(within, APART_SECONDS * len(self._due))
             due = time.monotonic() + within
-            self._due[job] = min(due, self._due.get(job, due))
+            if due < self._due.get(job, math.inf):
+                self._add(job, due)
             if due < self._wakes_at:
                 self._changed.notify()
+
+    def _add(self, job: Job | threading.Event, due: float) -> None:
+        self._due[job] = due
+        heapq.heappush(self._order, (due, next(self._numbers), job))
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -129,14 +142,20 @@ class UploadQueue:
                 wait: float | None = None
                 self._wakes_at = math.inf
                 if self._due:
-                    job = min(self._due, key=self._due.__getitem__)
-                    self._wakes_at = self._due[job]
+                    self._wakes_at, job = self._first()
                     wait = self._wakes_at - time.monotonic()
                     if wait <= 0:
                         del self._due[job]
                         return job
                 self._changed.wait(wait)
         return None
+
+    def _first(self) -> tuple[float, Job | threading.Event]:
+        """What is due first, and when."""
+        while self._due.get(self._order[0][2]) != self._order[0][0]:
+            heapq.heappop(self._order)
+        due, _, job = self._order[0]
+        return due, job
 
     def _call(self, job: Job) -> None:
         start = time.monotonic()

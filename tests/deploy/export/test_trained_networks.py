@@ -1,10 +1,11 @@
-"""Students of each family, trained for an epoch: ONNX has their logits on all validation images."""
+"""Students of each family, trained for an epoch: a file has their logits on all of validation."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import UNDRAWN, Command
+from hf_folders import write_vit
 from PIL import Image
 
 from kdsweep.deploy.evaluation_images import images_to_compare
@@ -31,6 +32,7 @@ STUDENTS = {
     "resnet18": (*FOLDER, "student=torchvision", "student.model.name=resnet18"),
     "mobilenet_v3": (*FOLDER, "student=torchvision", "student.model.name=mobilenet_v3_small"),
     "timm": (*FOLDER, "student=timm", "student.model.name=convnext_atto"),
+    "hf": (*FOLDER, "student=hf", "student.model.path=vit"),
     "vit_tiny": (*FOLDER, "student=vit_tiny", "student.model.depth=4"),
 }
 # Steps enough for the statistics of BatchNorms, without which logits are huge.
@@ -57,11 +59,13 @@ def write_digits(folder: Path, first: int, last: int) -> None:
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_onnx_is_equal_to_torch_on_the_whole_validation_set(
+def test_a_file_is_equal_to_torch_on_the_whole_validation_set(
     name: str, command: Command, tmp_path: Path
 ) -> None:
     if name == "timm":
         pytest.importorskip("timm")
+    if name == "hf":
+        write_vit(tmp_path / "vit", labels=10)
     if STUDENTS[name][0] != DIGITS[0]:
         write_digits(tmp_path / "digits/train", 0, 1000)
         write_digits(tmp_path / "digits/test", 1000, 1050)
@@ -70,7 +74,9 @@ def test_onnx_is_equal_to_torch_on_the_whole_validation_set(
     classifier = load(str(outcome.sweep / "0"))
     images, why = images_to_compare(classifier)
     assert (why, images.split) == (None, "val")
-    check = export(classifier, ExportOptions(output=tmp_path / "model.onnx"), images).check
-    assert check.count == check.same_class == len(images) >= 100
-    assert check.largest_difference <= 1e-4
-    assert check.accuracy == check.torch_accuracy
+    for form in ("onnx", "pt2") if name == "hf" else ("onnx",):
+        options = ExportOptions(format=form, output=tmp_path / f"model.{form}")
+        check = export(classifier, options, images).check
+        assert check.count == check.same_class == len(images) >= 100
+        assert check.largest_difference <= 1e-4
+        assert check.accuracy == check.torch_accuracy

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdsweep.models.components.head import find_head, head_tensors, num_inputs
+from kdsweep.models.components.head import find_head, head_tensors, num_inputs, reorder_classes
 
 CONVOLUTIONAL = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 3, 1))
 
@@ -60,3 +60,41 @@ def test_the_tensors_of_all_heads_are_named() -> None:
     names = ["first.weight", "first.bias", "second.weight", "second.bias"]
     assert head_tensors(Averaged(), 3) == names
     assert head_tensors(Averaged(), 4) == []
+
+
+ORDER = [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        linear(nn.Linear(64, 3)),
+        linear(nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 3)),
+        linear(nn.Linear(64, 3), nn.Softmax(1)),
+        nn.Sequential(CONVOLUTIONAL, nn.Flatten()),
+        Averaged(),
+    ],
+)
+def test_the_classes_of_a_head_are_put_in_another_order(model: nn.Module) -> None:
+    images = torch.rand(2, 1, 8, 8)
+    with torch.no_grad():
+        before = model.train()(images)
+        reorder_classes(model, images, ORDER)
+        torch.testing.assert_close(model(images), before[:, ORDER])
+    assert model.training
+
+
+def test_a_network_whose_classes_cannot_be_reordered_stays_as_it_is() -> None:
+    model = linear(nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 3), nn.Flatten(), Weighted())
+    images = torch.rand(2, 1, 8, 8)
+    before = model(images)
+    with pytest.raises(ValueError, match="its logits are not the outputs of linear layers"):
+        reorder_classes(model, images, ORDER)
+    assert torch.equal(model(images), before)
+
+
+class Weighted(nn.Module):
+    """Weights of its own for the logits, in a module that is no layer."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits * torch.tensor([1.0, 2.0, 3.0])

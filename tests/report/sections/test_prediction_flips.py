@@ -62,10 +62,10 @@ def test_a_sheet_is_drawn_again_only_if_it_shows_something_else(tmp_path: Path) 
         assert distilled_section(found, counting).pictures
     assert len(loaded) == 1
     other = collection([*distilled_runs(CE, BEFORE[:1]), *distilled_runs(TAUGHT, AFTER[:1])])
-    assert distilled_section(replace(other, home=tmp_path), counting).pictures
+    assert distilled_section(replace(other, folder=tmp_path), counting).pictures
     assert len(loaded) == 2
     (tmp_path / SHEET).write_bytes(b"damaged")
-    assert distilled_section(replace(other, home=tmp_path), counting).pictures
+    assert distilled_section(replace(other, folder=tmp_path), counting).pictures
     assert len(loaded) == 3
 
 

@@ -214,7 +214,7 @@ def test_one_sweep_is_as_it_is(sweeps: Sweeps) -> None:
     found = find([str(folder)]).collection
     assert merge([found]) is found
     assert labels([found]) == ["one"]
-    assert find(["one", "one"]).collection.home == Path("multirun/one")
+    assert find(["one", "one"]).collection.folder == Path("multirun/one")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_real_sweep_is_found_by_each_of_its_names(command: Command) -> None:
         assert source.store() is not None
     query = find(["params.T = '4.0'"])
     assert [row["T"] for row in query.collection.rows] == [4.0]
-    assert (query.parent, query.collection.home.parent) == (None, Path("multirun/reports"))
+    assert (query.parent, query.collection.folder.parent) == (None, Path("multirun/reports"))
     assert find([parent], Address(uri="sqlite:///mlflow.db")).parent == parent
     merged = find([name, parent])
     assert {row["same_as"] is None for row in merged.collection.rows} == {True, False}

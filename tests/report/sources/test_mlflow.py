@@ -42,7 +42,7 @@ def test_rows_and_all_else_are_those_of_the_folders(command: Command) -> None:
     assert any(row["same_as"] for row in from_dir.rows)
     assert [set(row) for row in stored.rows] == [set(COLUMNS)] * len(from_dir.rows)
     assert stored.rows == from_dir.rows
-    assert (stored.name, stored.home) == (from_dir.name, from_dir.home)
+    assert (stored.name, stored.folder) == (from_dir.name, from_dir.folder)
     assert (stored.missing, stored.links) == (from_dir.missing, from_dir.links)
     for run, other in zip(from_dir.runs, stored.runs, strict=True):
         assert other.config == run.config

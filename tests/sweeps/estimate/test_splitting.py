@@ -75,7 +75,7 @@ def cohorts_of(
     """The sizes of the cohorts that are made of these."""
     units = [WorkUnit(tuple(range(len(left)))) for left in found.left]  # type: ignore[arg-type]
     monkeypatch.setattr(splitting, "cohorts", lambda targets, capacity: units)
-    monkeypatch.setattr(splitting, "measure_kinds", lambda units, context: [(units, found)])
+    monkeypatch.setattr(splitting, "measure_kinds", lambda units, context: [found])
     made = cohorts_for([], context, capacity=None, workers=workers)
     return [len(unit.targets) for unit in made]
 

@@ -5,6 +5,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +65,30 @@ def test_many_that_may_wait_are_called_one_after_the_other() -> None:
     uploads.submit("run 199", partial(int, 199))
     assert min(uploads._due.values(), default=0.0) < due[0]
     assert uploads.close(5)
+
+
+def test_what_is_due_first_is_found_without_looking_at_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = []
+
+    class Noted(float):
+        def __lt__(self, other: float) -> bool:
+            compared.append(other)
+            return super().__lt__(other)
+
+        def __add__(self, other: float) -> "Noted":
+            return Noted(super().__add__(other))
+
+    uploads, gate = UploadQueue(), threading.Event()
+    uploads.submit("gate", gate.wait)
+    clock = SimpleNamespace(monotonic=lambda: Noted(time.monotonic()))
+    monkeypatch.setattr(upload_queue_module, "time", clock)
+    for number in range(2000):
+        uploads.submit(f"run {number}", partial(int, number))
+    gate.set()
+    assert uploads.close(5)
+    assert 2000 < len(compared) < 2000 * 40  # as of a heap: a few times the logarithm
 
 
 def test_the_thread_is_woken_only_for_what_is_due_before_all_others(

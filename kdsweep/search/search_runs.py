@@ -1,15 +1,11 @@
 """Trains the runs of a search; equal ones are trained once, by the process that is first."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-from hydra.core.utils import JobReturn
-
 from kdsweep.common.files import write_json_atomic
-from kdsweep.errors import UserError
 from kdsweep.execution.context import TrainingContext
 from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget, recorded_result
@@ -19,7 +15,7 @@ from kdsweep.search.space import Space
 from kdsweep.search.trial_runs import TrialRun, TrialRuns
 from kdsweep.sweeps.hydra_jobs import HydraJobs
 from kdsweep.tracking import run_dir
-from kdsweep.tracking.metadata import find_result, read_fingerprint, read_result
+from kdsweep.tracking.metadata import find_result, read_result
 from kdsweep.tracking.result import RunResult
 from kdsweep.work.executor import ExecutorFactory
 from kdsweep.work.open_training import OpenTraining
@@ -27,11 +23,11 @@ from kdsweep.work.open_training import OpenTraining
 LOCK_SECONDS = 0.2  # between two looks at runs that another controller trains
 
 
-class RunCache(TrialRuns):
-    """Trains the runs of one search, batches of them at the same time.
+class SearchRuns(TrialRuns):
+    """Trains the runs of one search, those of several groups at the same time.
 
     Args:
-        find_executor: what places them on processes; None: this process trains them.
+        make_executor: makes what places them on processes; None: this process trains them.
         at_a_time: most units in training; None: as many as the executor has workers.
     """
 
@@ -41,18 +37,18 @@ class RunCache(TrialRuns):
         context: TrainingContext,
         space: Space,
         folder: Path,
-        find_executor: ExecutorFactory | None = None,
+        make_executor: ExecutorFactory | None = None,
         at_a_time: int | None = None,
     ) -> None:
         super().__init__(jobs, space, folder, context.data_sources)
         self.context = context
-        self._find_executor, self._at_a_time = find_executor, at_a_time
+        self._make_executor, self._at_a_time = make_executor, at_a_time
         self._training: OpenTraining | None = None  # once there is something to train
         self._workers = 1
         self._trained: dict[str, Path] = {}  # fingerprint -> folder of a run that has ended
         self._read: set[Path] = set()
         self._on_epoch: dict[str, EpochCallback] = {}  # of runs in training
-        self._ended: dict[str, RunResult] = {}  # that no batch has seen yet
+        self._ended: dict[str, RunResult] = {}  # that no group has seen yet
         self._blocked: dict[str, str] = {}  # of them, those without a teacher, and why
 
     def preflight(self, specs: Sequence[RunSpec]) -> None:
@@ -60,27 +56,12 @@ class RunCache(TrialRuns):
         preflight(specs, self.context.dataset)
         refuse_without_validation(specs, self.context.dataset)
 
-    def begin(self, runs: Sequence[TrialRun], on_epoch: EpochCallback | None = None) -> "Batch":
-        """Have runs trained, as far as they have not been; `step` does so.
-
-        ``on_epoch`` may stop single ones early. Raises UserError if a trial's folder holds another
-        run, which another search of this name has left.
-        """
-        for _, target in runs:
-            if read_fingerprint(target.run_dir) not in (None, target.spec.fingerprint):
-                raise UserError(
-                    f"search.name must be another one, or {target.run_dir} be moved away: that"
-                    f" folder holds another run than {target.spec.name} (other data, or another"
-                    " search of this name)"
-                )
-        return Batch(self, runs, on_epoch)
-
-    def has_room(self, batches: int) -> bool:
-        """Whether a worker may be idle while so many batches are in training."""
-        if not batches:
+    def has_room(self, groups: int) -> bool:
+        """Whether a worker may be idle while so many groups are in training."""
+        if not groups:
             return True
         training = self._open_training()
-        return batches < self._workers and training.units < self._workers
+        return groups < self._workers and training.units < self._workers
 
     def step(self) -> None:
         """Wait a moment for runs to end."""
@@ -102,8 +83,8 @@ class RunCache(TrialRuns):
         if self._training is None:
             assert self.context.sweep is not None, "the search is open"
             executor = None
-            if self._find_executor is not None:
-                executor = self._find_executor(self.context.sweep.folder)
+            if self._make_executor is not None:
+                executor = self._make_executor(self.context.sweep.folder)
                 self._workers = self._at_a_time or max(executor.workers, 1)
                 if self._workers == 1 and self._at_a_time is None:
                     self.context.progress.note(
@@ -174,89 +155,3 @@ class RunCache(TrialRuns):
         shared = replace(equal, same_as=str(trained.relative_to(self.folder)))
         write_json_atomic(target.run_dir / run_dir.RESULT, shared.to_json())
         return shared
-
-
-class Batch:
-    """Runs that are trained in as few cohorts as possible.
-
-    A run that another process is training, or another batch, is waited for, not trained again.
-    """
-
-    def __init__(
-        self, cache: RunCache, runs: Sequence[TrialRun], on_epoch: EpochCallback | None
-    ) -> None:
-        self._cache, self._runs, self._on_epoch = cache, list(runs), on_epoch
-        self._waiting: dict[str, TrialRun] = {}  # by fingerprint
-        for run in runs:
-            fingerprint = run.target.spec.fingerprint
-            if fingerprint not in self._waiting and not cache.is_done(run.target):
-                self._waiting[fingerprint] = run
-        self._in_training: dict[str, tuple[TrialRun, JobReturn]] = {}
-        self._locks: dict[str, FileLock] = {}
-        self._has_trained = False
-        self._reasons: set[str] = set()  # why there was nothing to train
-
-    def advance(self) -> bool:
-        """Begin with the runs that are free by now; whether all have ended.
-
-        Raises UserError if a teacher that all of them need could not be trained.
-        """
-        if free := self._lock_free():
-            self._cache.read_new_results()
-            self._begin([run for key, run in free.items() if not self._cache.is_trained(key)])
-            self._unlock(free.keys() - self._in_training.keys())
-        for fingerprint in list(self._in_training):
-            if (ended := self._cache.take_result(fingerprint)) is not None:
-                self._end(fingerprint, *ended)
-        if self._waiting or self._in_training:
-            return False
-        if self._reasons and not self._has_trained:
-            raise UserError("\n".join(sorted(self._reasons)))
-        return True
-
-    def results(self) -> list[RunResult]:
-        """In the order of the runs."""
-        return [self._cache.result(run.target) for run in self._runs]
-
-    def release(self) -> None:
-        """Have another process train what has not ended."""
-        self._unlock(list(self._locks))
-
-    def _lock_free(self) -> dict[str, TrialRun]:
-        """The runs that no process trains; they are locked."""
-        folder = self._cache.folder / ".locks"
-        folder.mkdir(exist_ok=True)
-        free: dict[str, TrialRun] = {}
-        for fingerprint, run in self._waiting.items():
-            lock = FileLock(folder / fingerprint)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            self._locks[fingerprint], free[fingerprint] = lock, run
-        self._waiting = {key: run for key, run in self._waiting.items() if key not in free}
-        return free
-
-    def _begin(self, runs: Sequence[TrialRun]) -> None:
-        if not runs:
-            return
-        cache = self._cache
-        for run in runs:
-            subdir = str(run.target.run_dir.relative_to(cache.folder))
-            job = cache.jobs.open(run.config, cache.folder, subdir)
-            self._in_training[run.target.spec.fingerprint] = run, job
-        cache.train(runs, self._on_epoch)
-
-    def _end(self, fingerprint: str, result: RunResult, blocked: str | None) -> None:
-        run, job = self._in_training.pop(fingerprint)
-        if blocked is None:
-            self._has_trained = True
-        else:
-            self._reasons.add(blocked)
-        self._cache.note_trained(run.target)
-        self._unlock([fingerprint])
-        self._cache.jobs.close(run.config, job, result)
-
-    def _unlock(self, fingerprints: Collection[str]) -> None:
-        for fingerprint in fingerprints:
-            self._locks.pop(fingerprint).release()

@@ -1,0 +1,81 @@
+"""`kdsweep attach` continues a search with the command that began it."""
+
+from pathlib import Path
+
+import pytest
+from commands import Command
+from typer.testing import CliRunner
+
+from kdsweep.cli import app
+from kdsweep.common.files import read_json
+from kdsweep.training.student import Student
+
+# Without a name: it follows from what is not searched.
+SEARCH = [
+    *[
+        "search=bayes",
+        "loss=ce",
+        "teacher=none",
+        "optimizer=sgd",
+        "optimizer.lr=interval(0.01,0.1)",
+    ],
+    *["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1", "search.finalists=0"],
+]
+
+
+def attach(folder: Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["attach", str(folder)])
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def search(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a search that was stopped in its second trial."""
+    step, first = Student.step, []
+
+    def stop(student: Student, *arguments: object) -> None:
+        first.append(student)
+        if student is not first[0]:
+            raise SystemExit(143)
+        step(student, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Student, "step", stop)
+        outcome = command(*SEARCH)
+    assert outcome.code == 143, outcome.err
+    return outcome.sweep
+
+
+def test_it_has_the_rest_of_its_trials(
+    search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_json(search / "0" / "seed-0" / "result.json")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    code, output = attach(search)
+    assert code == 0, output
+    assert "3 trials complete" in output
+    results = sorted(search.glob("?/seed-0/result.json"))
+    assert [read_json(path)["status"] for path in results] == 3 * ["FINISHED"]
+    assert read_json(search / "0" / "seed-0" / "result.json") == first
+    assert [path.name for path in search.parent.iterdir()] == [search.name]
+
+
+def test_a_folder_that_was_moved_is_refused(search: Path, tmp_path: Path) -> None:
+    moved = search.rename(tmp_path / "moved")
+    code, output = attach(moved)
+    assert code == 1
+    assert output == (
+        f"FOLDER must be in {search.parent}, as when its search was started, got {moved}\n"
+    )
+
+
+def test_a_search_of_an_older_kdsweep_names_the_command(search: Path) -> None:
+    (search / "multirun.yaml").unlink()
+    code, output = attach(search)
+    assert code == 1
+    assert output == (
+        f"FOLDER must have the multirun.yaml of its search, got {search}, where none was written;"
+        " the command that began the search continues it\n"
+    )
