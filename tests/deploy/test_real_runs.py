@@ -60,8 +60,8 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     Importing MLflow takes most of the time of the process, and is left out where the files of the
     run have been downloaded before.
     """
-    write_images(tmp_path / "data" / "train", 12, seed=0)
-    write_images(tmp_path / "data" / "test", 8, seed=1)
+    write_images(tmp_path / "data" / "train", 24, seed=0)
+    write_images(tmp_path / "data" / "test", 12, seed=1)
     outcome = command(
         "dataset=image_folder",
         f"dataset.root={tmp_path}/data",
