@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,13 +27,16 @@ def kept_for_good() -> Iterator[None]:
     """For imports: what is made inside is kept by modules, and never looked at by the collector.
 
     Torch and what comes with it are half a million objects. Collecting while they are made, and
-    looking at them again later, takes a second of a short sweep, and frees nothing.
+    looking at them again later, takes a second of a short sweep, and frees nothing. In a process
+    of several sweeps only the first one imports: what has become garbage since would be kept, too.
     """
+    known = len(sys.modules)
     with without_collection():
         try:
             yield
         finally:
-            gc.freeze()
+            if len(sys.modules) > known:
+                gc.freeze()
 
 
 def leave_rest_to_system() -> None:

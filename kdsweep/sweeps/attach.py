@@ -13,7 +13,7 @@ from kdsweep.config.copying import copy_config
 from kdsweep.config.overrides import command_words, hydra_words
 from kdsweep.config.resolve import hide_passwords
 from kdsweep.errors import UserError
-from kdsweep.tracking.find_sweep import HOME
+from kdsweep.tracking.find_sweep import MULTIRUN
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 
 RECORD = "multirun.yaml"
@@ -71,10 +71,10 @@ def words_of(folder: Path) -> list[str]:
 
 def _refuse_moved(folder: Path, start: Path) -> None:
     """Raise UserError for a folder in which the command of a search would not work."""
-    expected = start / HOME / folder.name
+    expected = start / MULTIRUN / folder.name
     if expected.resolve() != folder.resolve():
         raise UserError(
-            f"FOLDER must be in {start / HOME}, as when its search was started, got {folder}"
+            f"FOLDER must be in {start / MULTIRUN}, as when its search was started, got {folder}"
         )
 
 

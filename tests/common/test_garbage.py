@@ -1,22 +1,42 @@
 import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from kdsweep.common.garbage import kept_for_good, without_collection
 
 
-def test_nothing_is_collected_inside_and_what_was_made_is_not_looked_at_later() -> None:
+class Cycle:
+    """An object that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_nothing_is_collected_inside_and_what_was_imported_is_not_looked_at_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = gc.get_freeze_count()
     try:
         with kept_for_good():
             assert not gc.isenabled()
             made = [[] for _ in range(1000)]
+            monkeypatch.setitem(sys.modules, "imported_here", sys)
         assert gc.isenabled()
         assert gc.get_freeze_count() >= before + len(made)
     finally:
         gc.unfreeze()
+
+
+def test_where_nothing_is_imported_garbage_can_be_collected() -> None:
+    """The second sweep of a process would else keep the networks of the first for good."""
+    garbage = weakref.ref(Cycle())
+    with kept_for_good():
+        import json  # noqa: F401
+    gc.collect()
+    assert garbage() is None
 
 
 def test_the_collector_is_enabled_again_after_an_error_and_stays_off_where_it_was() -> None:
