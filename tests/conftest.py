@@ -95,8 +95,8 @@ def _migrations_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _unsynced_sqlite() -> Iterator[None]:
-    """No test cuts the power, so none waits for the disk."""
+def _nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: files and sqlite need not be on the disk."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -106,7 +106,9 @@ def _unsynced_sqlite() -> Iterator[None]:
                 connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", unsync)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
     event.remove(Engine, "connect", unsync)
 
 
