@@ -89,14 +89,16 @@ def distance(one: Tensor, other: Tensor) -> float:
     return ((one - other).norm() / other.norm().clamp(min=1e-30)).item()
 
 
-def distances(group: DeviceGroup, families: Sequence[str]) -> dict[tuple[str, str], list[float]]:
+def distances(
+    group: DeviceGroup, families: Sequence[str], losses: Sequence[str] = LOSSES
+) -> dict[tuple[str, str], list[float]]:
     """How far a step of each loss is from that of a single process, the first, with one of several.
 
     BatchNorms are synchronised, and the rows of 7 images are 4 and 3.
     """
     synchronised = replace(group, sync_batchnorm=True)
     found = {}
-    for loss, family in itertools.product(LOSSES, families):
+    for loss, family in itertools.product(losses, families):
         own = step(synchronised, loss, family, 7)
         single = group.from_first(step(SINGLE, loss, family, 7) if group.is_first else own)
         pairs = zip(own, single, strict=True)
