@@ -65,13 +65,19 @@ def _view(name: str, weights: str | None) -> View:
     import torchvision
 
     known = torchvision.models.get_model_weights(name)
-    views = set()
+    views = []
     for member in known if weights is None else [known[weights]]:
         made = member.transforms()
         (size,), (whole,) = made.crop_size, made.resize_size
-        views.add(View((size, size), made.interpolation.value, size / whole))
-    values = (set(found) for found in zip(*views, strict=True))
-    return View(*(found.pop() if len(found) == 1 else None for found in values))
+        views.append(View((size, size), made.interpolation.value, size / whole))
+    first = views[0]._asdict()
+    return View(
+        **{
+            key: value
+            for key, value in first.items()
+            if all(getattr(view, key) == value for view in views)
+        }
+    )
 
 
 def normalization(name: str, weights: str) -> Normalization:

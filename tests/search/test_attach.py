@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from omegaconf import read_write
+from studies import Load
 from typer.testing import CliRunner
 
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
+from kdsweep.config.copying import copy_config
+from kdsweep.sweeps.attach import record_command
 from kdsweep.training.student import Student
 
 # Without a name: it follows from what is not searched.
@@ -79,3 +83,16 @@ def test_a_search_of_an_older_kdsweep_names_the_command(search: Path) -> None:
         f"FOLDER must have the multirun.yaml of its search, got {search}, where none was written;"
         " the command that began the search continues it\n"
     )
+
+
+def test_its_record_has_no_password(load: Load, tmp_path: Path) -> None:
+    """As of a config in a file; words of a command have none by then."""
+    address = "postgresql://me:secret@db/studies"
+    config = copy_config(load("search=bayes")[1])
+    with read_write(config.hydra):
+        config.hydra.sweeper.storage = address
+    record_command(config, tmp_path)
+    text = (tmp_path / "multirun.yaml").read_text()
+    assert "secret" not in text
+    assert "storage: postgresql://me:***@db/studies" in text
+    assert config.hydra.sweeper.storage == address
