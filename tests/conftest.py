@@ -3,10 +3,13 @@
 import gc
 import logging
 import os
+import pickle
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import chdir, closing, redirect_stderr, redirect_stdout
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
 from functools import cache
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +66,18 @@ def _compositions_shared() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _equal_work_done_once() -> Iterator[None]:
+    """pytest looks for loggers, and runs have their values checked, which are mostly the same."""
+    from known_refusals import refuse_alike
+    from quick_logs import make_handlers_quick
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_handlers_quick(patch)
+        refuse_alike(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _migrations_read_once() -> Iterator[None]:
     """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
     from alembic.script import ScriptDirectory
@@ -77,6 +92,24 @@ def _migrations_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "__init__", __init__)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: files and sqlite need not be on the disk."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def unsync(connection: Any, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            with suppress(sqlite3.Error):  # what is wrong with a file is raised where it is read
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", unsync)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+    event.remove(Engine, "connect", unsync)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -155,9 +188,13 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
 
 
 @pytest.fixture(scope="session")
-def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store of teachers for all tests, so that each is trained once."""
-    return tmp_path_factory.mktemp("teachers")
+def teachers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One store of teachers for all tests of all workers, so that each is trained once."""
+
+    def make(folder: Path) -> None:
+        (folder / "store").mkdir()
+
+    return made_once("teachers", make, tmp_path_factory, worker_id) / "store"
 
 
 @pytest.fixture
@@ -197,7 +234,10 @@ def command(
 
 @pytest.fixture(scope="session")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, teachers: Path, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+    teachers: Path,
+    request: pytest.FixtureRequest,
 ) -> Command:
     """`trained("T=1,4")`: what this command leaves behind. It is run once for all the tests.
 
@@ -206,12 +246,20 @@ def trained(
 
     @cache
     def run(*words: str, tracking: bool = False) -> Outcome:
-        folder, out, err = tmp_path_factory.mktemp("trained"), StringIO(), StringIO()
-        if tracking:
-            shutil.copy(request.getfixturevalue("fresh_database"), folder / "mlflow.db")
-        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
-            code = run_train([*_tiny(words, teachers, tracking), *words])
-        return Outcome(code, out.getvalue(), err.getvalue(), folder)
+        def make(base: Path) -> None:
+            folder, out, err = base / "folder", StringIO(), StringIO()
+            folder.mkdir()
+            if tracking:
+                shutil.copy(request.getfixturevalue("fresh_database"), folder / "mlflow.db")
+            with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+                code = run_train([*_tiny(words, teachers, tracking), *words])
+            outcome = Outcome(code, out.getvalue(), err.getvalue(), folder)
+            (base / "outcome").write_bytes(pickle.dumps(outcome))
+
+        name = sha256(repr((words, tracking)).encode()).hexdigest()[:12]
+        base = made_once(f"trained-{name}", make, tmp_path_factory, worker_id)
+        outcome: Outcome = pickle.loads((base / "outcome").read_bytes())
+        return outcome
 
     return run
 
@@ -262,6 +310,12 @@ def refusal(check: Check) -> Refusal:
         return str(caught.value)
 
     return refused
+
+
+def pytest_runtest_logstart() -> None:
+    from quick_logs import forget_loggers
+
+    forget_loggers()
 
 
 def pytest_collection_finish() -> None:

@@ -86,8 +86,8 @@ def test_the_architecture_names_what_is_there(page: str) -> None:
     names = [name.split(".")[-1] for name in named if re.fullmatch(r"(\w+\.)?\w+", name)]
     code_like = [name for name in names if re.search(r"[A-Z]\w*[a-z]|[a-z]_[a-z]", name)]
     assert len(code_like) > 10
-    for name in code_like:
-        assert re.search(rf"\b(def|class) {name}\b|^ *{name}:", code, re.MULTILINE), name
+    pairs = re.findall(r"\b(?:def|class) (\w+)|^ *(\w+):", code, re.MULTILINE)
+    assert set(code_like) <= {name for pair in pairs for name in pair}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_room_with_many_files_lists_them(room: str) -> None:
 
 
 def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those whose functions are on the stack when a sweep is trained, in this order."""
     chains: list[list[str]] = []
@@ -119,7 +119,7 @@ def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(
         fit(*arguments, **options)
 
     monkeypatch.setattr(cohort, "fit", watched)
-    assert command("T=1,4", "trainer.epochs=1").code == 0
+    assert command("T=1,4", "trainer.epochs=1", own_teachers).code == 0
     (sentence,) = re.findall(
         r"From the command line to `fit` there are six files:(.*?)\n\n",
         (DOCS / "architecture.md").read_text(),

@@ -26,6 +26,7 @@ from kdsweep.common.types import Batch, MixedLabels, Output
 from kdsweep.training.one_device import OneDevice, without_autocast
 from kdsweep.training.student import Student
 
+OTHERS = [name for name in CONVOLUTIONAL if name not in ("cnn", "resnet8")]
 WAIT = {"kdsvd": {"_linalg_eigh"}}  # docs/gpu.md
 
 
@@ -68,7 +69,10 @@ def assert_steps(student: Student, batch: Batch, target: Any, loss: str, step: i
     assert seen.moved == 0
 
 
-@pytest.mark.parametrize("family", CONVOLUTIONAL)
+@pytest.mark.parametrize(
+    "family",
+    ["cnn", "resnet8", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)],
+)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_loss_neither_waits_nor_mixes_devices(loss: str, family: str) -> None:
     parts = make_parts(loss, family)

@@ -226,9 +226,9 @@ def build(name):
     return constructor(in_shape=in_shape, num_classes=10, **options)
 
 
-def random_batch(name):
+def random_batch(name, count=16):
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(16, *FAMILIES[name][2], generator=generator), torch.arange(16) % 10
+    return torch.rand(count, *FAMILIES[name][2], generator=generator), torch.arange(count) % 10
 
 
 @every_family
@@ -249,7 +249,7 @@ def test_a_training_step_reaches_every_parameter_and_lowers_the_loss(name):
 
 @every_family
 def test_every_operation_has_a_deterministic_kernel_on_cuda(name):
-    model, (images, labels) = build(name), random_batch(name)
+    model, (images, labels) = build(name), random_batch(name, 4)
     with OneDevice() as seen:
         F.cross_entropy(model(images), labels).backward()
     assert not seen.nondeterministic
@@ -257,7 +257,7 @@ def test_every_operation_has_a_deterministic_kernel_on_cuda(name):
 
 @every_family
 def test_bf16_autocast_gives_finite_logits(name):
-    model, (images, _) = build(name), random_batch(name)
+    model, (images, _) = build(name), random_batch(name, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(images)
     assert logits.dtype == torch.bfloat16
@@ -267,7 +267,7 @@ def test_bf16_autocast_gives_finite_logits(name):
 @every_family
 def test_channels_last_gives_the_same_logits_and_gradients(name):
     torch.manual_seed(0)
-    model, (images, labels) = build(name).double(), random_batch(name)
+    model, (images, labels) = build(name).double(), random_batch(name, 4)
     found = []
     for memory_format in ("contiguous", "channels_last"):
         network = copy.deepcopy(model)
@@ -282,7 +282,7 @@ def test_channels_last_gives_the_same_logits_and_gradients(name):
 @every_family
 def test_folded_batchnorms_give_the_same_logits(name):
     torch.manual_seed(0)
-    model, (images, _) = build(name).double(), random_batch(name)
+    model, (images, _) = build(name).double(), random_batch(name, 4)
     for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
             torch.nn.init.uniform_(tensor, 0.5, 1.5)

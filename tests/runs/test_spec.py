@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from commands import Compose
 from omegaconf import OmegaConf
 
@@ -38,7 +39,11 @@ def test_what_decides_with_which_runs_it_shares_a_cohort(compose: Compose) -> No
         assert _spec(compose, other).cohort_key != key, other
 
 
-def test_config_yaml_is_the_config_without_passwords(compose: Compose) -> None:
+def test_config_yaml_is_the_config_without_passwords(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # it is set from the address, and not again afterwards
     spec = _spec(compose, "tracking.uri='http://me:secret@server'", "T=2")
     written = OmegaConf.create(spec.config_yaml)
     assert written["T"] == 2

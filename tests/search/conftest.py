@@ -1,7 +1,6 @@
 """Composed searches, a finished one, and studies in real sqlite files, copies of one template."""
 
 import shutil
-import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,6 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from optuna.storages._rdb.storage import _VersionManager
 from shared_folders import made_once
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from studies import FINISHED, Load, Start
 
 from kdsweep.search.optuna_internals import SearchStudy
@@ -39,19 +36,6 @@ def _quick_to_open() -> Iterator[None]:
         version = optuna.storages.RDBStorage("sqlite://").get_head_version()
         patch.setattr(_VersionManager, "get_head_version", lambda self: version)
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _unsynced_sqlite() -> Iterator[None]:
-    """No test cuts the power, so none waits for the disk."""
-
-    def unsync(connection: Any, record: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
-
-    event.listen(Engine, "connect", unsync)
-    yield
-    event.remove(Engine, "connect", unsync)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ SEARCH = [
     "hydra.sweeper.n_jobs=2",
     "search.finalists=1",
 ]
+NO_FINALS = ["search.finalists=0"]
 IN_A_JOURNAL = "hydra.sweeper.storage=journal:///optuna.journal"
 
 
@@ -54,6 +55,7 @@ def values(trials: list[FrozenTrial]) -> list[object]:
 def test_a_search_is_the_same_as_in_a_database(command: Command, tmp_path: Path) -> None:
     found = []
     for number, words in enumerate(([], [IN_A_JOURNAL])):
+        words = [*words, *NO_FINALS]
         outcome = command(*SEARCH, *words, f"search.name=night{number}", "teacher.store=teachers")
         assert outcome.code == 0, outcome.err
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path}/optuna.db")
@@ -63,7 +65,8 @@ def test_a_search_is_the_same_as_in_a_database(command: Command, tmp_path: Path)
     assert values(found[0].trials) == values(found[1].trials)
     assert len(found[1].trials) == 4
     size = (tmp_path / "optuna.journal").stat().st_size
-    again = command(*SEARCH, IN_A_JOURNAL, "search.name=night1", "teacher.store=teachers")
+    words = [IN_A_JOURNAL, *NO_FINALS]
+    again = command(*SEARCH, *words, "search.name=night1", "teacher.store=teachers")
     assert "4 trials complete" in again.out
     # the axis labels of optuna-dashboard are written with every start
     assert (tmp_path / "optuna.journal").stat().st_size - size < 500

@@ -10,6 +10,7 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
 from known_configs import SOURCES
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.basecontainer import BaseContainer
@@ -25,14 +26,14 @@ def merge_defaults(
     self: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
 ) -> DictConfig:
     """What `ConfigLoaderImpl._compose_config_from_defaults_list` returns."""
-    if not {source.path for source in repo.get_sources()} <= SOURCES:
-        return merge_all(self, defaults, repo)  # a test's own files may change
     names = tuple(map(repr, defaults))
-    config, start = _longest_known(names)
     try:
+        lasting = _number_of_lasting(defaults, repo)
+        config, start = _longest_known(names[:lasting])
         with flag_override(config, "no_deepcopy_set_nodes", True):
             for number in range(start, len(defaults)):
-                if _is_often_chosen(defaults[number]) and names[:number] not in _merged:
+                is_new = number <= lasting and names[:number] not in _merged
+                if is_new and _is_often_chosen(defaults[number]):
                     config._re_parent()
                     _merged[names[:number]] = pickle.dumps(config)
                 # As `merge_with`, which sets the parents of all nodes each time.
@@ -44,6 +45,17 @@ def merge_defaults(
         return merge_all(self, defaults, repo)  # it raises Hydra's own error
     _strip_defaults(config)
     return config
+
+
+def _number_of_lasting(defaults: list[ResultDefault], repo: IConfigRepository) -> int:
+    """How many come before the first that is a test's own file, which may change."""
+    if {source.path for source in repo.get_sources()} <= SOURCES:
+        return len(defaults)
+    for number, default in enumerate(defaults):
+        source = repo._find_object_source(default.config_path, ObjectType.CONFIG)
+        if source is None or source.path not in SOURCES:
+            return number
+    return len(defaults)
 
 
 def _longest_known(names: tuple[str, ...]) -> tuple[DictConfig, int]:

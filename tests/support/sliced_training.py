@@ -1,6 +1,7 @@
 """What the processes of `device_processes` do in tests of training on several devices."""
 
 import io
+import itertools
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -88,22 +89,21 @@ def distance(one: Tensor, other: Tensor) -> float:
     return ((one - other).norm() / other.norm().clamp(min=1e-30)).item()
 
 
-def distances(group: DeviceGroup, families: Sequence[str]) -> dict[tuple[str, str], list[float]]:
-    """How far a step of each loss is from that of a single process, with one of several.
+def distances(
+    group: DeviceGroup, families: Sequence[str], losses: Sequence[str] = LOSSES
+) -> dict[tuple[str, str], list[float]]:
+    """How far a step of each loss is from that of a single process, the first, with one of several.
 
     BatchNorms are synchronised, and the rows of 7 images are 4 and 3.
     """
     synchronised = replace(group, sync_batchnorm=True)
-    return {
-        (loss, family): [
-            distance(*both)
-            for both in zip(
-                step(synchronised, loss, family, 7), step(SINGLE, loss, family, 7), strict=True
-            )
-        ]
-        for loss in LOSSES
-        for family in families
-    }
+    found = {}
+    for loss, family in itertools.product(losses, families):
+        own = step(synchronised, loss, family, 7)
+        single = group.from_first(step(SINGLE, loss, family, 7) if group.is_first else own)
+        pairs = zip(own, single, strict=True)
+        found[loss, family] = [distance(*pair) for pair in pairs]
+    return found
 
 
 def small_batch_distances(group: DeviceGroup) -> list[float]:
@@ -240,10 +240,12 @@ def distances_after_training(group: DeviceGroup) -> dict[str, float]:
         },
     }
     synchronised = replace(group, sync_batchnorm=True)
-    return {
-        name: distance(weights(synchronised, **options), weights(SINGLE, **options))
-        for name, options in cases.items()
-    }
+    found = {}
+    for name, options in cases.items():
+        own = weights(synchronised, **options)
+        single = group.from_first(weights(SINGLE, **options) if group.is_first else own)
+        found[name] = distance(own, single)
+    return found
 
 
 def bits_whole_and_resumed(group: DeviceGroup) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Outcome, Refusal
+from commands import UNDRAWN, Command, Outcome, Refusal
 from hf_folders import write_clip, write_dinov2, write_vit
 from safetensors.torch import load_file, save_file
 
@@ -18,7 +18,7 @@ from kdsweep.training.checkpoint import save_weights
 IMAGES = (
     *("dataset=fake", "dataset.source.shape=[3,32,32]", "dataset.source.num_classes=4"),
     *("dataset.source.num_train=24", "dataset.source.num_test=8"),
-    *("trainer.epochs=1", "trainer.batch_size=8"),
+    *("trainer.epochs=1", "trainer.batch_size=8", "tracking=none", *UNDRAWN),
 )
 FEW = ("teacher.trainer.epochs=2", "teacher.trainer.batch_size=8")  # of a recipe
 SMALL = ("student=cnn", "student.model.width=4")
@@ -77,6 +77,7 @@ def test_a_transformer_of_hugging_face_as_student_and_teacher_in_lockstep(
     assert "teacher vit: val " in outcome.err + outcome.out
 
 
+@pytest.mark.slow  # six million weights
 def test_a_distillation_token_of_timm_in_lockstep(command: Command, own_teachers: str) -> None:
     pytest.importorskip("timm")
     words = ["student=timm", "student.model.name=deit_tiny_distilled_patch16_224", "loss=deit"]
@@ -97,7 +98,9 @@ def test_clip_as_a_teacher_of_embeddings_in_lockstep(
     assert result["status"] == "FINISHED"
 
 
-@pytest.mark.parametrize("loss", ["rkd", "pkt", "sp", "cc"])
+@pytest.mark.parametrize(
+    "loss", ["rkd", "cc", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("pkt", "sp"))]
+)
 def test_terms_on_features_take_a_tower_of_timm(
     command: Command, timm_file: Path, own_teachers: str, loss: str
 ) -> None:

@@ -208,7 +208,7 @@ def winners(cells: dict[str, dict[int, float]]) -> set[str]:
         pytest.param(0.5, 1.0, marks=pytest.mark.slow),
         (0.8, 1.0),
         pytest.param(0.0, 2.0, marks=pytest.mark.slow),
-        (0.0, 3.0),
+        pytest.param(0.0, 3.0, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("grids", [100, pytest.param(2000, marks=pytest.mark.slow)])

@@ -33,7 +33,9 @@ def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
     assert high - low < 0.4
 
 
-@pytest.mark.parametrize("true", [0.5, pytest.param(1.0, marks=pytest.mark.slow), 6.0])
+@pytest.mark.parametrize(
+    "true", [0.5, *(pytest.param(T, marks=pytest.mark.slow) for T in (1.0, 6.0))]
+)
 def test_the_interval_contains_the_true_temperature_as_often_as_it_should(
     true: float,
 ) -> None:
