@@ -28,7 +28,9 @@ def decoded(monkeypatch):
 
 
 def test_students_share_one_decode(command, image_folder, decoded):
-    words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "dataset.source.workers=0")
+    # Without a cache, which would spare the second command the check of files that are old enough.
+    words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "cache.gib=0")
+    words = (*words, "dataset.source.workers=0")
     counts = []
     for rates in ("0.1", "0.1,0.2,0.3"):
         decoded.clear()
