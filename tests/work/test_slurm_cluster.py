@@ -152,15 +152,15 @@ def test_a_full_queue_is_waited_for(
         monkeypatch.setenv("SLURM_CONF", str(small.folder / "slurm.conf"))
         for _ in range(3):
             small.call("sbatch", "--output=/dev/null", f"--wrap={fill}")
-        process = start(tmp_path, [*SWEEP, *ON_SLURM])
-        assert process.stdout is not None
         lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if full in line and not seen.exists():  # jobs that have ended count for a while, too
-                assert not attempts(tmp_path)
-                seen.touch()
-        assert process.wait() == 0, "".join(lines)
+        with start(tmp_path, [*SWEEP, *ON_SLURM]) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if full in line and not seen.exists():  # ended jobs count for a while, too
+                    assert not attempts(tmp_path)
+                    seen.touch()
+        assert process.returncode == 0, "".join(lines)
     assert seen.exists(), "".join(lines)
     assert_same(tmp_path, inline)
     assert set(attempts(tmp_path).values()) == {1}
