@@ -66,18 +66,6 @@ def _compositions_shared() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _equal_work_done_once() -> Iterator[None]:
-    """pytest looks for loggers, and runs have their values checked, which are mostly the same."""
-    from known_refusals import refuse_alike
-    from quick_logs import make_handlers_quick
-
-    with pytest.MonkeyPatch.context() as patch:
-        make_handlers_quick(patch)
-        refuse_alike(patch)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _migrations_read_once() -> Iterator[None]:
     """MLflow and Optuna read all scripts of their migrations whenever a database is opened."""
     from alembic.script import ScriptDirectory
@@ -310,12 +298,6 @@ def refusal(check: Check) -> Refusal:
         return str(caught.value)
 
     return refused
-
-
-def pytest_runtest_logstart() -> None:
-    from quick_logs import forget_loggers
-
-    forget_loggers()
 
 
 def pytest_collection_finish() -> None:
