@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from kdsweep.cli import CONF
-from kdsweep.sweeps import batch
+from kdsweep.sweeps import dry_run
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAIRS = sorted(path.stem for path in (CONF / "experiment" / "pair").glob("*.yaml"))
@@ -174,7 +174,7 @@ def test_published_figures_belong_to_cells_of_the_sweep(
     command: Command, compose: Compose, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        batch, "print_estimate", lambda *rest: None
+        dry_run, "print_estimate", lambda *rest: None
     )  # the estimate is not tested here
     photos(Path.cwd())
     words = [f"experiment={experiment}", *made(experiment), "dry_run=true", "seed=0"]

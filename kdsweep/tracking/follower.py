@@ -12,13 +12,16 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import UPLOAD_SECONDS
 
+OF_ONE_UNIT = ("run", "peer")  # roles; a teacher or a stage may be one for several controllers
+
 Stamp = tuple[int, int] | None  # modification time and size of a file
 
 
 class RunFollower:
     """Follows one run folder; `look` requests an upload of what is new there.
 
-    Only this process writes to MLflow. A run that has ended with its whole cohort may be resumed:
+    Only this process writes to MLflow; of a teacher or a stage for several controllers, one of them
+    at a time. A run that has ended with its whole cohort may be resumed:
     its end is not uploaded here, but when the sweep ends.
 
     Args:
@@ -38,6 +41,7 @@ class RunFollower:
         self._run: RunState | None = None
         self._started: object = None  # of the attempt that is uploaded, as in run.json
         self._position = 0  # in metrics.jsonl
+        self._has_opened = False
         self._is_whole = False
 
     def look(self) -> None:
@@ -52,6 +56,10 @@ class RunFollower:
 
     def _upload(self) -> None:
         """Called by the queue's thread: upload what MLflow lacks."""
+        with run_sync.no_other_uploads(self.folder):
+            self._upload_new()
+
+    def _upload_new(self) -> None:
         content = read_json(self.folder / run_dir.RUN)
         result = read_result(self.folder)  # before the rows: only then these are all of them
         if result is not None and result.with_cohort:
@@ -60,21 +68,23 @@ class RunFollower:
             self._is_whole = True
             return
         is_pending = str(self.folder) in self._uploads.pending_runs
-        if is_pending or content.get("started") != self._started:  # it was started again
+        is_shared = content.get("role") not in OF_ONE_UNIT
+        if is_pending or is_shared or content.get("started") != self._started:  # started again
             self._run, self._position = None, 0
         rows, position = run_dir.read_new_rows(self.folder, self._position)
         is_first = self._run is None
         run = self._run or run_sync.open_run(
             self._store,
             self.folder / run_dir.RUN,
-            may_exist=self._may_exist or is_pending or self._started is not None,
+            may_exist=self._may_exist or is_pending or is_shared or self._started is not None,
             ended=result,
         )
         run_sync.upload(self._store, run, self.folder, rows, result, with_start=is_first)
         self._run, self._position, self._started = run, position, content.get("started")
         self._uploads.pending_runs.discard(str(self.folder))
         self._is_whole = result is not None
-        if is_first:
+        if not self._has_opened:
+            self._has_opened = True
             self._on_open(run.run_id, str(content.get("role")))
 
 

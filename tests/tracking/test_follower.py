@@ -1,7 +1,10 @@
 """A run that another process writes is uploaded as it grows, as if this process wrote it."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,9 @@ FINISHED = {**IDENTITY, "status": "FINISHED", "val/acc": 0.5, "seconds": 3.0, "e
 class Process:
     """The other process: it writes the folder, without MLflow."""
 
-    def __init__(self, folder: Path, resume_epoch: int = 0) -> None:
+    def __init__(self, folder: Path, resume_epoch: int = 0, role: str = "run") -> None:
         self.recorder = Recorder(folder)
-        self.recorder.start(INFO, resume_epoch=resume_epoch)
+        self.recorder.start(replace(INFO, role=role), resume_epoch=resume_epoch)
 
     def train(self, first: int, last: int) -> None:
         for epoch in range(first, last):
@@ -141,6 +144,36 @@ def test_a_run_that_is_resumed_by_another_process_has_no_point_twice(
     look(follower, uploads)
     again.end()
     look(follower, uploads)
+    assert points(store, "val/acc") == {0: 1, 1: 1, 2: 1}
+    assert points(store, "test/acc") == {2: 1}
+    assert run_of(store).info.status == "FINISHED"
+
+
+def test_a_teacher_that_two_controllers_follow_is_one_run_and_has_no_point_twice(
+    follower: RunFollower, store: MLflowStore, uploads: UploadQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for it with units of its own, and looks at it at the same time."""
+    both, new_run = threading.Barrier(2), store.new_run
+
+    def make_together(**options: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):  # the other one waits for this one
+            both.wait(1.0)
+        return new_run(**options)
+
+    monkeypatch.setattr(store, "new_run", make_together)
+    queue = UploadQueue()
+    other = RunFollower(follower.folder, store, queue, lambda run_id, role: None)
+    process = Process(follower.folder, role="teacher")
+    for first in range(3):
+        process.train(first, first + 1)
+        if first == 2:
+            process.end(role="teacher")
+        for one in (follower, other):
+            one.look()
+        for done in [one.when_done() for one in (uploads, queue)]:
+            assert done.wait(20)
+        assert not uploads.pending_runs | queue.pending_runs
+    assert queue.close(20)
     assert points(store, "val/acc") == {0: 1, 1: 1, 2: 1}
     assert points(store, "test/acc") == {2: 1}
     assert run_of(store).info.status == "FINISHED"
