@@ -189,7 +189,7 @@ def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
     note = tmp_path / "multirun" / "mine" / "sweep.json"
     for number, what in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
         process = start(tmp_path, words)
-        epochs = recorded(long) * number // 4
+        epochs = recorded(long) * number // 12  # early: the second command has yet to start
         wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
         wait_for(process, lambda process=process: read_json(note)["pid"] == process.pid)
         time.sleep(3.0)  # until it has looked at the queue
