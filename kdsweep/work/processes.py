@@ -84,7 +84,7 @@ class Processes:
         self._placed: dict[int, _Placed] = {}
         self._again: list[int] = []  # units that are to be submitted again
         self._printed: set[str] = set()  # notes
-        self._next_look = 0.0  # on the monotonic clock
+        self._next_look = self._next_reports = 0.0  # on the monotonic clock
 
     def free(self) -> int:
         room = self._executor.free() - len(self._again)
@@ -121,6 +121,10 @@ class Processes:
     def poll(self, seconds: float) -> Sequence[Outcome]:
         exits = self._executor.poll(seconds)
         outcomes = [self._judge(one.number, one.reason) for one in exits]
+        if self._reports is not None and (now := time.monotonic()) >= self._next_reports:
+            # However long it takes: what is to stop early would else be at its end by then.
+            self._next_reports = now + LOOK_SECONDS
+            self._reports.look()
         if (began := time.monotonic()) >= self._next_look:
             outcomes += self._look()
             took = time.monotonic() - began
@@ -132,8 +136,6 @@ class Processes:
         """Look at all units in training: heartbeats, new epochs, what there is to print."""
         if self._context.stop_in_time is not None:
             self._context.stop_in_time()
-        if self._reports is not None:
-            self._reports.look()
         outcomes: list[Outcome | None] = []
         look_anew(self._folder / FOLDER)
         for number, placed in list(self._placed.items()):
