@@ -341,5 +341,33 @@ def test_looking_at_many_units_takes_a_small_part_of_the_time(
     assert np.diff([look for look in looks if look > 10]).min() >= 50.0
 
 
+def test_epochs_are_reported_every_second_however_long_the_looks_take(
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that is to be pruned would else be at its end by then."""
+    assert context.sweep is not None
+    now, reports = [0.0], []
+
+    def slow_look(self: Processes) -> list[None]:
+        now[0] += 5.0
+        return []
+
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(Processes, "_look", slow_look)
+    monkeypatch.setattr(processes.EpochReports, "look", lambda self: reports.append(now[0]))
+    placed = Processes(
+        WorkerInProcess(tmp_path, lambda number: None),
+        context,
+        UnitGraph(context.sweep),
+        UnitRecorder(context.sweep, tmp_path),
+        UnitDisplay(context.progress),
+        on_epoch=lambda *_: None,
+    )
+    while now[0] < 100:
+        placed.poll(0)
+        now[0] += 0.25
+    assert np.diff(reports).max() <= 5.0 + 1.0  # the longest gap is one slow look
+
+
 def _interrupt(number: int) -> str:
     raise KeyboardInterrupt
