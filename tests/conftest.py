@@ -41,6 +41,8 @@ from commands import (  # noqa: E402
 )
 from shared_folders import made_once  # noqa: E402
 
+LARGE = 2 << 30  # bytes: the slow tests have several such processes
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from postgres import Server
@@ -144,6 +146,18 @@ def _loggers_of_torch_propagate() -> Iterator[None]:
             if name.startswith("torch.") and "__" not in name:  # those are off, and have no handler
                 patch.setattr(logger, "propagate", True, raising=False)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_released() -> Iterator[None]:
+    """Give back what the sweeps of a module have left in a process that has grown large."""
+    import psutil
+
+    from kdsweep.training.memory import release_memory
+
+    yield
+    if psutil.Process().memory_info().rss > LARGE:
+        release_memory()
 
 
 @pytest.fixture

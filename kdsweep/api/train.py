@@ -34,13 +34,17 @@ def sweep(*overrides: str, **settings: Any) -> Sweep:
     """
     from kdsweep.cli.train import run
     from kdsweep.sweeps.record import opened_here
+    from kdsweep.training.memory import release_memory
 
     words = command_words(overrides, settings)
     known = len(opened_here)
     with _command_line(words), _raised_errors(), _logging_of_caller(), catch_warnings():
         # Of tqdm in a notebook without ipywidgets; the bars here are those of rich.
         filterwarnings("ignore", "IProgress not found")
-        run()
+        try:
+            run()
+        finally:
+            release_memory()  # the process outlives the sweep
     if len(opened_here) == known:
         raise UserError(
             f"kdsweep.sweep must train something, got {' '.join(words) or 'no overrides'}"

@@ -70,24 +70,14 @@ def launch(
     ``chosen`` is the directory of the sweep if the user named it, ``context`` that of an earlier
     batch of the sweep.
     """
-    searching = is_search(jobs.config)
-    in_batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
-    swept = command_sweeps(jobs.config) if searching or in_batches else []
-    if not searching:
-        swept = list(dict.fromkeys([*swept_keys(overrides), *swept]))
+    _refuse_cohort_size(jobs.cohort_size)
     configs = [jobs.compose(number, job) for number, job in enumerate(overrides, start=first)]
     refuse_several_dirs(configs, first, chosen)
     subdirs = subdirs_of(configs, first)
-    if jobs.cohort_size is not None and jobs.cohort_size < 1:
-        raise UserError(
-            f"hydra.launcher.cohort_size must be null or at least 1, got {jobs.cohort_size}"
-        )
     with Progress(total_runs=len(configs)) as progress:
         rests = [without_hydra(config) for config in configs]
         sources = DataSources() if context is None else context.data_sources
-        specs = build_specs(rests, overrides, first, swept, sources)
-        specs = name_recipes(specs, always=in_batches)
-        _refuse(specs, overrides, swept, searching)
+        specs = _specs(jobs, rests, overrides, first, sources)
         config = specs[0].config
         earlier = find_earlier(jobs, chosen, specs) if config.resume or config.dry_run else None
         context = context or _context(config, progress, earlier)
@@ -101,24 +91,51 @@ def launch(
         folder = destination(jobs, chosen, earlier) if config.resume else jobs.folder
         with _started(factory, specs, folder) as executor:
             preflight(specs, context.dataset)
-            if searching:
+            if is_search(jobs.config):
                 refuse_without_validation(specs, context.dataset)
             if config.resume:
                 resume(jobs, folder, earlier, progress)
             refuse_taken(folder, subdirs)
-            context.open_store()
-            context.sweep = open_sweep(
-                folder,
-                context.store,
-                name=sweep_name(jobs.config),
-                role="search" if searching else "sweep",
-                nested=searching or len(specs) > 1 or any(s.has_auxiliary_runs for s in specs),
-                specs=specs,
-                alone=True,
-            )
-            show_destination(context)
+            _open(jobs, folder, specs, context)
             pairs = list(zip(configs, rests, strict=True))
             return context, _train(jobs, pairs, specs, context, subdirs, executor)
+
+
+def _specs(
+    jobs: HydraJobs,
+    configs: Sequence[DictConfig],
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    sources: DataSources,
+) -> Sequence[RunSpec]:
+    """The runs of the jobs, named by what is swept. Raises UserError for a senseless sweep."""
+    searching = is_search(jobs.config)
+    in_batches = jobs.config.hydra.sweeper.get("max_batch_size") is not None
+    swept = command_sweeps(jobs.config) if searching or in_batches else []
+    if not searching:
+        swept = list(dict.fromkeys([*swept_keys(overrides), *swept]))
+    specs = build_specs(configs, overrides, first, swept, sources)
+    specs = name_recipes(specs, always=in_batches)
+    _refuse(specs, overrides, swept, searching)
+    return specs
+
+
+def _open(
+    jobs: HydraJobs, folder: Path, specs: Sequence[RunSpec], context: TrainingContext
+) -> None:
+    """Open the store and the sweep, its run in MLflow included, and show where they are."""
+    searching = is_search(jobs.config)
+    context.open_store()
+    context.sweep = open_sweep(
+        folder,
+        context.store,
+        name=sweep_name(jobs.config),
+        role="search" if searching else "sweep",
+        nested=searching or len(specs) > 1 or any(s.has_auxiliary_runs for s in specs),
+        specs=specs,
+        alone=True,
+    )
+    show_destination(context)
 
 
 def _context(config: RunConfig, progress: Progress, earlier: Path | None) -> TrainingContext:
@@ -146,6 +163,11 @@ def _started(
         if executor is not None:
             executor.close(leave=True)
         raise
+
+
+def _refuse_cohort_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise UserError(f"hydra.launcher.cohort_size must be null or at least 1, got {size}")
 
 
 def _refuse(

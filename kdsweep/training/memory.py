@@ -3,7 +3,7 @@
 glibc maps every block above 32 MB anew and unmaps it when it is freed. The activations of a convnet
 are such blocks, so at every step the kernel has to clear the same pages again, for a third of a
 cohort's CPU time. With both turned off all blocks are in one heap, and the process keeps its peak
-memory until it ends.
+memory until it ends, or `release_memory` gives it back.
 
 A first step is the exception (`large_blocks_mapped`), for the sake of the heap's order.
 """
@@ -12,7 +12,7 @@ import ctypes
 import functools
 import gc
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # From glibc's malloc.h. M_MMAP_THRESHOLD would do, too, but before glibc 2.35 not above 32 MB.
@@ -24,10 +24,11 @@ M_MMAP_THRESHOLD, LARGE = -3, 128 * 1024  # bytes; EVERY_BLOCK and LARGE are gli
 @functools.cache
 def disable_malloc_trim() -> bool:
     """Have glibc keep freed memory, set once a process; False with another C library."""
-    mallopt = _mallopt()
-    if mallopt is None:
+    glibc = _glibc()
+    if glibc is None:
         return False
-    return bool(mallopt(M_MMAP_MAX, NO_BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+    kept = glibc.mallopt(M_MMAP_MAX, NO_BLOCK) and glibc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    return bool(kept)
 
 
 @contextmanager
@@ -42,31 +43,20 @@ def large_blocks_mapped() -> Iterator[None]:
 
     Use it after `disable_malloc_trim`, to whose settings it returns.
     """
-    mallopt = _mallopt()
-    if mallopt is None:
+    glibc = _glibc()
+    if glibc is None:
         yield
         return
-    mallopt(M_MMAP_THRESHOLD, LARGE)
-    mallopt(M_MMAP_MAX, EVERY_BLOCK)
+    glibc.mallopt(M_MMAP_THRESHOLD, LARGE)
+    glibc.mallopt(M_MMAP_MAX, EVERY_BLOCK)
     try:
         yield
     finally:
-        mallopt(M_MMAP_MAX, NO_BLOCK)
-
-
-def _mallopt() -> Callable[[int, int], int] | None:
-    """The function that sets a parameter of glibc's malloc; None with another C library."""
-    if platform.libc_ver()[0] != "glibc":
-        return None
-    try:
-        mallopt: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return None
-    return mallopt
+        glibc.mallopt(M_MMAP_MAX, NO_BLOCK)
 
 
 def release_memory() -> None:
-    """Give back what a cohort has left behind: to the process, and to the accelerator.
+    """Give back what a cohort has left behind: to the system, and to the accelerator.
 
     A network and its hooks for features refer to each other, so that without the garbage collector
     their memory would still be taken when the next cohort begins.
@@ -76,6 +66,13 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    if (glibc := _glibc()) is not None:
+        glibc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library of this process; None if it is not glibc."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -40,6 +40,23 @@ with large_blocks_mapped():
 print(mapped, grown(), grown())
 """
 
+RELEASED = """
+import psutil
+import torch
+from kdsweep.training.memory import disable_malloc_trim, release_memory
+
+def resident():
+    return psutil.Process().memory_info().rss >> 20
+
+disable_malloc_trim()
+before = resident()
+blocks = [bytearray(16 << 20) for _ in range(16)]
+del blocks
+kept = resident() - before
+release_memory()
+print(kept, resident() - before)
+"""
+
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 
 
@@ -62,9 +79,19 @@ def test_large_blocks_are_outside_of_the_heap_for_a_while() -> None:
     assert again <= 1
 
 
+@on_glibc
+def test_what_is_freed_goes_back_to_the_system() -> None:
+    answer = subprocess.run([sys.executable, "-c", RELEASED], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    kept, afterwards = map(int, answer.stdout.split())
+    assert kept >= 200
+    assert afterwards <= 50
+
+
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda *_: pytest.fail("nothing to load"))
     assert memory.disable_malloc_trim.__wrapped__() is False
     with memory.large_blocks_mapped():
         pass
+    memory.release_memory()

@@ -236,7 +236,7 @@ def _refuse_two_of_one(runs: Iterable[Run]) -> None:
         if other is not row:
             raise UserError(
                 f"SWEEP must name sweeps that have each run once, got two of {row['name']},"
-                f" {other['run']} and {row['run']}, that differ in nothing their configs say"
+                f" {other['run']} and {row['run']}, whose configs are the same"
                 " (trained on another number of threads or device, from other files, or by another"
                 " version of kdsweep)"
             )
