@@ -166,7 +166,10 @@ def test_the_password_of_an_environment_variable_or_a_yaml_is_written_nowhere(
     monkeypatch.setenv("STORE", ADDRESS)
     for words in (["tracking.uri=${oc.env:STORE}"], ["hydra.searchpath=[conf]", "tracking=mine"]):
         for launcher in ("lockstep", "basic"):
-            outcome = command(*words, f"hydra/launcher={launcher}", "seed=0,1", tracking=True)
+            # Several may start in one second, and a stock launcher claims no folder of its own.
+            folder = f"hydra.sweep.dir=multirun/{len(words)}-{launcher}"
+            sweep = [folder, f"hydra/launcher={launcher}", "seed=0,1"]
+            outcome = command(*words, *sweep, tracking=True)
             assert outcome.code == 0, outcome.err
             assert SECRET not in outcome.out + outcome.err
     assert set(store_behind) == {ADDRESS}
