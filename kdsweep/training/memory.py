@@ -12,6 +12,7 @@ import ctypes
 import functools
 import gc
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,10 +62,9 @@ def release_memory() -> None:
     A network and its hooks for features refer to each other, so that without the garbage collector
     their memory would still be taken when the next cohort begins.
     """
-    import torch
-
     gc.collect()
-    if torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")  # whose import takes longer than a command that is refused
+    if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     if (glibc := _glibc()) is not None:
         glibc.malloc_trim(0)

@@ -42,7 +42,6 @@ print(mapped, grown(), grown())
 
 RELEASED = """
 import psutil
-import torch
 from kdsweep.training.memory import disable_malloc_trim, release_memory
 
 def resident():

@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,16 +188,39 @@ def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
 ) -> None:
     words = [*LONG, *ON_SLURM, "hydra.sweep.dir=multirun/mine"]
     note = tmp_path / "multirun" / "mine" / "sweep.json"
-    for number, what in enumerate((signal.SIGTERM, signal.SIGINT), start=1):
+    process = start(tmp_path, words)
+    wait_for(process, lambda: recorded(tmp_path) >= recorded(long) // 12)
+    message = ended_by(process, signal.SIGTERM)
+    assert running(cluster), message
+    assert "the jobs go on: `kdsweep attach " in message
+    with paused(tmp_path):  # it would end before a second command that starts slowly
         process = start(tmp_path, words)
-        epochs = recorded(long) * number // 12  # early: the second command has yet to start
-        wait_for(process, lambda epochs=epochs: recorded(tmp_path) >= epochs)
-        wait_for(process, lambda process=process: read_json(note)["pid"] == process.pid)
-        time.sleep(3.0)  # until it has looked at the queue
-        os.kill(process.pid, what)
-        message, _ = process.communicate()
-        assert bool(running(cluster)) == (what == signal.SIGTERM), message
-        assert ("the jobs go on: `kdsweep attach " in message) == (what == signal.SIGTERM)
+        wait_for(process, lambda: read_json(note)["pid"] == process.pid)
+    message = ended_by(process, signal.SIGINT)
+    assert not running(cluster), message
+    assert "the jobs go on" not in message
     finish(tmp_path, words)
     assert_same(tmp_path, long)
     assert attempts(tmp_path) == {0: 1, 1: 2}  # only Ctrl-C has stopped a job
+
+
+def ended_by(process: "subprocess.Popen[str]", what: signal.Signals) -> str:
+    """What a command has printed that a signal ends after it has looked at the queue."""
+    time.sleep(3.0)
+    os.kill(process.pid, what)
+    message, _ = process.communicate()
+    return message
+
+
+@contextlib.contextmanager
+def paused(folder: Path) -> Iterator[None]:
+    """Inside, the processes that train the units of a sweep stand still."""
+    pids = owners(folder)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
