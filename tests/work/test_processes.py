@@ -13,6 +13,7 @@ from worker_in_process import Instead, WorkerInProcess
 
 from kdsweep.errors import RunFailed, UserError
 from kdsweep.execution.context import TrainingContext
+from kdsweep.execution.run_writer import EpochCallback
 from kdsweep.execution.target import RunTarget, SweepLocation, recorded_result
 from kdsweep.execution.worklist import cohorts
 from kdsweep.tracking.console import Progress
@@ -314,10 +315,23 @@ def test_this_process_leaves_no_unit_to_others(
     assert latest(tmp_path, 0).state == attempt.WITHDRAWN  # type: ignore[union-attr]
 
 
+def processes_without_units(
+    context: TrainingContext, folder: Path, on_epoch: EpochCallback | None = None
+) -> Processes:
+    assert context.sweep is not None
+    return Processes(
+        WorkerInProcess(folder, lambda number: None),
+        context,
+        UnitGraph(context.sweep),
+        UnitRecorder(context.sweep, folder),
+        UnitDisplay(context.progress),
+        on_epoch=on_epoch,
+    )
+
+
 def test_looking_at_many_units_takes_a_small_part_of_the_time(
     context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert context.sweep is not None
     now, looks = [0.0], []
 
     def look(self: Processes) -> list[None]:
@@ -327,13 +341,7 @@ def test_looking_at_many_units_takes_a_small_part_of_the_time(
 
     monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(Processes, "_look", look)
-    placed = Processes(
-        WorkerInProcess(tmp_path, lambda number: None),
-        context,
-        UnitGraph(context.sweep),
-        UnitRecorder(context.sweep, tmp_path),
-        UnitDisplay(context.progress),
-    )
+    placed = processes_without_units(context, tmp_path)
     while now[0] < 100:
         placed.poll(0)
         now[0] += 0.25
@@ -345,7 +353,6 @@ def test_epochs_are_reported_every_second_however_long_the_looks_take(
     context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that is to be pruned would else be at its end by then."""
-    assert context.sweep is not None
     now, reports = [0.0], []
 
     def slow_look(self: Processes) -> list[None]:
@@ -355,14 +362,7 @@ def test_epochs_are_reported_every_second_however_long_the_looks_take(
     monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(Processes, "_look", slow_look)
     monkeypatch.setattr(processes.EpochReports, "look", lambda self: reports.append(now[0]))
-    placed = Processes(
-        WorkerInProcess(tmp_path, lambda number: None),
-        context,
-        UnitGraph(context.sweep),
-        UnitRecorder(context.sweep, tmp_path),
-        UnitDisplay(context.progress),
-        on_epoch=lambda *_: None,
-    )
+    placed = processes_without_units(context, tmp_path, on_epoch=lambda *_: None)
     while now[0] < 100:
         placed.poll(0)
         now[0] += 0.25
