@@ -21,12 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from kdsweep.common.garbage import kept_for_good
 from kdsweep.common.passwords import TRACKING
 from kdsweep.common.text import counted
-from kdsweep.config.limits import refuse_sweep
+from kdsweep.config.limits import MOST, refuse_sweep
 from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
 from kdsweep.config.resolve import hide_passwords
+from kdsweep.config.threads import thread_count
 from kdsweep.sweeps import grid_sweeper  # noqa: F401  (stores hydra/sweeper=grid)
 from kdsweep.sweeps.hydra_jobs import HydraJobs
+from kdsweep.work.worker_process import EarlyProcesses, early_processes
 
 if TYPE_CHECKING:
     from kdsweep.execution.context import TrainingContext
@@ -75,6 +77,7 @@ class LockstepLauncher(Launcher):
         super().__init__()
         self.cohort_size, self.workers = cohort_size, workers
         self.training: TrainingContext | None = None  # shared by the batches of a sweep
+        self.early: EarlyProcesses = {}  # worker processes that have no unit yet
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -110,21 +113,29 @@ class LockstepLauncher(Launcher):
 
         if is_kdsweep_search(self.config):
             return find_workers(self.workers, specs, is_search=True)
-        return find_workers(self.workers, specs)
+        return find_workers(self.workers, specs, early=self.early)
+
+    def _early_count(self, jobs: int) -> int:
+        """How many worker processes may be started before the jobs have been looked at."""
+        if any(OmegaConf.select(self.config, key) for key in ("resume", "dry_run")):
+            return 0  # whether there is anything to train, and in which folder, is not known yet
+        count = thread_count(self.workers) or 1
+        return count if 1 < count <= min(jobs, MOST["workers"]) else 0
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         log_launch(f"{counted(len(job_overrides), 'job')} in lockstep")
-        with kept_for_good():
-            import torch._dynamo  # noqa: F401  (every optimizer of torch does when it is made)
+        with early_processes(self.jobs.folder, self._early_count(len(job_overrides))) as self.early:
+            with kept_for_good():
+                import torch._dynamo  # noqa: F401  (every optimizer of torch does when it is made)
 
-            from kdsweep.sweeps.batch import launch
-            from kdsweep.tracking.disk import report_disk_full
+                from kdsweep.sweeps.batch import launch
+                from kdsweep.tracking.disk import report_disk_full
 
-        self.jobs.set_up_logging()
-        with report_disk_full(self.jobs.folder):
-            self.training, returns = launch(
-                self.jobs, job_overrides, initial_job_idx, self.chosen, self.training
-            )
-            return returns
+            self.jobs.set_up_logging()
+            with report_disk_full(self.jobs.folder):
+                self.training, returns = launch(
+                    self.jobs, job_overrides, initial_job_idx, self.chosen, self.training
+                )
+                return returns

@@ -3,7 +3,6 @@
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,12 +16,10 @@ from kdsweep.errors import RunFailed
 from kdsweep.runs.spec import RunSpec
 from kdsweep.work.attempt import PARKED
 from kdsweep.work.executor import ExecutorFactory, Exit
-from kdsweep.work.own_package import own_environment
 from kdsweep.work.places import Place, find_places
 from kdsweep.work.serving import READY
-from kdsweep.work.unit_file import FOLDER
+from kdsweep.work.worker_process import EarlyProcesses, WorkerProcess
 
-COMMAND = (sys.executable, "-m", "kdsweep", "work")
 PATIENCE = 60.0  # seconds in which a worker parks its unit before it is killed
 
 
@@ -30,23 +27,12 @@ class _Worker:
     """A worker process, and the unit that it trains."""
 
     def __init__(
-        self, index: int, folder: Path, place: Place, lines: "queue.SimpleQueue[_Line]"
+        self, index: int, made: WorkerProcess, place: Place, lines: "queue.SimpleQueue[_Line]"
     ) -> None:
         self.index = index
         self.unit: int | None = None
         self.is_used = False  # it has been given a unit
-        self.log = folder / FOLDER / f"worker-{index + 1}.log"
-        self.has_new_log = not self.log.exists()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, str(folder), "-"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**own_environment(), **place.environment},
-                start_new_session=True,  # Ctrl-C is for the controller, which parks the workers
-                text=True,
-            )
+        self.made, self.process, self.log = made, made.popen, made.log
         place.pin(self.process.pid)
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
@@ -99,14 +85,19 @@ class LocalExecutor:
 
     They are started at once, so that they have imported everything when the first unit is there,
     and end with this process. Their output is in `work/worker-<n>.log` of the sweep's folder.
+
+    Args:
+        early: processes that have been started for this folder already; it takes out what it uses.
     """
 
-    def __init__(self, folder: Path, places: Sequence[Place]) -> None:
+    def __init__(
+        self, folder: Path, places: Sequence[Place], early: EarlyProcesses | None = None
+    ) -> None:
         self._folder, self._places = folder.absolute(), places
+        self._early = {} if early is None else early
         self._lines: queue.SimpleQueue[_Line] = queue.SimpleQueue()
         self._workers: dict[int, _Worker] = {}
         self._has_started = False  # some worker has
-        (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
         try:
             for index in range(len(places)):
                 self._start(index)
@@ -123,7 +114,12 @@ class LocalExecutor:
         return len(self._places) - busy
 
     def _start(self, index: int) -> _Worker:
-        worker = _Worker(index, self._folder, self._places[index], self._lines)
+        place, made = self._places[index], self._early.pop(index, None)
+        if made is not None and place.environment:  # which it has not been started with
+            made.discard()
+            made = None
+        made = made or WorkerProcess(self._folder, index, place.environment)
+        worker = _Worker(index, made, place, self._lines)
         self._workers[index] = worker
         return worker
 
@@ -191,23 +187,28 @@ class LocalExecutor:
                 worker.process.kill()
         for worker in workers:
             worker.ended()
-            if worker.has_new_log and not worker.is_used:
-                worker.log.unlink(missing_ok=True)
-        with suppress(OSError):  # something is in it
-            (self._folder / FOLDER).rmdir()
+            if not worker.is_used:
+                worker.made.remove_log()
 
 
 def find_workers(
-    workers: object, specs: Sequence[RunSpec], *, is_search: bool = False
+    workers: object,
+    specs: Sequence[RunSpec],
+    *,
+    is_search: bool = False,
+    early: EarlyProcesses | None = None,
 ) -> ExecutorFactory | None:
     """The local workers for these runs, by `hydra.launcher.workers`; None: one, this process.
 
-    ``is_search``: the runs are examples of those to come. Raises UserError for a value that is not
-    allowed.
+    Args:
+        is_search: the runs are examples of those to come.
+        early: as for `LocalExecutor`.
+
+    Raises UserError for a value that is not allowed.
     """
     trainers = [spec.config.trainer for spec in specs]
     threads = max(trainer.threads for trainer in trainers)
     places = find_places(workers, resolve_device(trainers[0].device), threads)
     if not is_search:
         places = places[: len({spec.fingerprint for spec in specs})]
-    return None if len(places) == 1 else partial(LocalExecutor, places=places)
+    return None if len(places) == 1 else partial(LocalExecutor, places=places, early=early)

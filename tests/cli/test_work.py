@@ -15,7 +15,7 @@ import pytest
 from commands import UNDRAWN, Command
 from processes import SMALL
 from typer.testing import CliRunner
-from worker_in_process import WorkerInProcess
+from worker_in_process import WorkerInProcess, use
 
 from kdsweep.cli import app
 from kdsweep.common.files import read_json
@@ -44,8 +44,7 @@ def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     def interrupt(number: int) -> str:
         raise KeyboardInterrupt
 
-    workers = partial(WorkerInProcess, instead=interrupt)
-    monkeypatch.setattr(local, "find_workers", lambda wanted, _: workers if wanted == 2 else None)
+    use(monkeypatch, partial(WorkerInProcess, instead=interrupt))
     outcome = command(
         "loss=ce", "seed=0,1", "hydra.launcher.workers=2", "hydra.sweep.dir=multirun/it"
     )
@@ -118,8 +117,7 @@ def test_a_signal_parks_a_unit_and_the_same_command_resumes_it(
     def interrupt(number: int) -> str:
         raise KeyboardInterrupt
 
-    workers = partial(WorkerInProcess, instead=interrupt)
-    monkeypatch.setattr(local, "find_workers", lambda wanted, _: workers if wanted == 2 else None)
+    use(monkeypatch, partial(WorkerInProcess, instead=interrupt))
     words = ["loss=ce", "seed=0,1", *SMALL, *UNDRAWN, "trainer.epochs=2000"]
     sweep = command(*words, "hydra.launcher.workers=2", tiny=False).sweep
     program = [sys.executable, "-m", "kdsweep", "work", str(sweep), "0"]

@@ -2,11 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import pytest
+
 from kdsweep.errors import UserError
-from kdsweep.work.executor import Exit
+from kdsweep.sweeps import launcher
+from kdsweep.work import local
+from kdsweep.work.executor import ExecutorFactory, Exit
 from kdsweep.work.worker import Worker
+from kdsweep.work.worker_process import EarlyProcesses
 
 # Called with the number of a unit instead of its training; a text is how the process has ended.
 Instead = Callable[[int], str | None]
@@ -48,3 +54,19 @@ class WorkerInProcess:
 
     def close(self, *, leave: bool = False) -> None:
         self.is_closed, self.is_left = True, leave
+
+
+def use(monkeypatch: pytest.MonkeyPatch, factory: ExecutorFactory) -> list[int]:
+    """Have commands with several local workers use such an executor, and start no process.
+
+    Returns how many processes each command would have started early.
+    """
+    counts: list[int] = []
+
+    def no_processes(folder: Path, count: int) -> AbstractContextManager[EarlyProcesses]:
+        counts.append(count)
+        return nullcontext({})
+
+    monkeypatch.setattr(local, "find_workers", lambda n, *_, **__: factory if n != 1 else None)
+    monkeypatch.setattr(launcher, "early_processes", no_processes)
+    return counts

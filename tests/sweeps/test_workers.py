@@ -23,11 +23,10 @@ from processes import (
     start,
     table,
 )
-from worker_in_process import WorkerInProcess
+from worker_in_process import WorkerInProcess, use
 
 from kdsweep.common.files import read_json
 from kdsweep.config.limits import MOST
-from kdsweep.work import local
 
 TWO = "hydra.launcher.workers=2"
 KINDS = {
@@ -57,7 +56,7 @@ def swept(folder: Path, database: Path, *words: str) -> Path:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units are trained by a worker in this process."""
-    monkeypatch.setattr(local, "find_workers", lambda workers, specs: WorkerInProcess)
+    use(monkeypatch, WorkerInProcess)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_units_leave_what_one_process_leaves(
     kind: str, tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = swept(tmp_path / "alone", fresh_database, *KINDS[kind])
-    monkeypatch.setattr(local, "find_workers", lambda workers, specs: WorkerInProcess)
+    use(monkeypatch, WorkerInProcess)
     units = swept(tmp_path / "units", fresh_database, *KINDS[kind], TWO)
     assert results(units) == results(alone)
     assert table(units) == table(alone)
@@ -94,7 +93,7 @@ def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused
 ) -> None:
     """Those of a queue are left: an earlier command may have submitted their jobs."""
     monkeypatch.setattr(Closed, "notes", [])
-    monkeypatch.setattr(local, "find_workers", lambda workers, specs: Closed)
+    use(monkeypatch, Closed)
     outcome = command("loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]", TWO)
     assert outcome.code == 1
     assert "layer9" in outcome.err
@@ -104,14 +103,17 @@ def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused
     assert Closed.notes == [False, "left"], "a dry run has workers"
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_sweep_that_has_ended_trains_nothing_again(command: Command) -> None:
+def test_a_sweep_that_has_ended_trains_nothing_again(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = use(monkeypatch, WorkerInProcess)
     words = ["T=1,4", "seed=0,1", "hydra.sweep.dir=multirun/one", TWO]
     first = command(*words)
     attempts = sorted((first.sweep / "work").glob("*.attempt-*.json"))
     assert len(attempts) == 2 + (len(list((first.sweep / "work").glob("?.json"))) - 2)
     again = command(*words, "resume=true")
     assert again.code == 0, again.err
+    assert early == [2, 0], "processes have been started that have nothing to train"
     assert sorted((again.sweep / "work").glob("*.attempt-*.json")) == attempts
     assert [row["weights_sha256"] for row in again.rows] == [
         row["weights_sha256"] for row in first.rows
@@ -123,9 +125,7 @@ def test_a_sweep_that_has_ended_trains_nothing_again(command: Command) -> None:
 def test_a_failed_teacher_takes_only_what_needs_it(
     command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(
-        local, "find_workers", lambda workers, specs: WorkerInProcess if workers == 2 else None
-    )
+    use(monkeypatch, WorkerInProcess)
     outcome = command(
         *("teacher.optimizer.lr=1e9,0.01", "loss=ce,kl", "T=1,4", "teacher.trainer.epochs=2"),
         *(own_teachers, f"hydra.launcher.workers={workers}", "tracking.report=true"),

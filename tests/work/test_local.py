@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from kdsweep.errors import RunFailed
-from kdsweep.work import local
+from kdsweep.work import local, worker_process
 from kdsweep.work.executor import Exit
 from kdsweep.work.local import LocalExecutor
 from kdsweep.work.own_package import own_environment
 from kdsweep.work.places import Place
+from kdsweep.work.worker_process import early_processes
 
 # Answers as a worker does, without training: unit 13 kills it, unit 14 is parked, 15 takes long.
 PROGRAM = """
@@ -38,7 +39,7 @@ for line in sys.stdin:
 
 @pytest.fixture(autouse=True)
 def _program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", PROGRAM))
+    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-c", PROGRAM))
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_where_none_can_be_started_the_reason_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = "import sys; sys.exit('ModuleNotFoundError: no torch')"
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", failing))
+    monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-c", failing))
     executor = LocalExecutor(tmp_path, [Place()])
     executor.submit([0])
     with pytest.raises(RunFailed, match=r"no worker can be started: ModuleNotFoundError: no torch"):
@@ -186,6 +187,25 @@ def test_each_has_its_cores_and_its_environment(tmp_path: Path) -> None:
     assert one.startswith(f"[{first}]")
     assert one.strip().endswith("None")
     assert other.strip() == f"[{last}] gpu 1"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_processes_that_are_there_already_are_used(tmp_path: Path) -> None:
+    places = [Place(frozenset({min(os.sched_getaffinity(0))})), Place(environment={"OWN": "gpu 1"})]
+    with early_processes(tmp_path, 3) as early:
+        known = [process.popen.pid for process in early.values()]
+        executor = LocalExecutor(tmp_path, places, early)
+        assert os.sched_getaffinity(known[0]) == places[0].cpus
+        executor.submit([0, 1])
+        assert len(poll(executor, 2)) == 2
+        executor.close()
+        assert not is_running(known[1]), "it lacks the environment of its place"
+    assert known[0] in pids(tmp_path)
+    assert not any(map(is_running, known))
+    assert [path.name for path in sorted(tmp_path.glob("work/*"))] == [
+        "worker-1.log",
+        "worker-2.log",
+    ]
 
 
 def test_passwords_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
