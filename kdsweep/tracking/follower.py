@@ -73,13 +73,14 @@ class RunFollower:
             self._run, self._position = None, 0
         rows, position = run_dir.read_new_rows(self.folder, self._position)
         is_first = self._run is None
-        run = self._run or run_sync.open_run(
-            self._store,
-            self.folder / run_dir.RUN,
-            may_exist=self._may_exist or is_pending or is_shared or self._started is not None,
-            ended=result,
-        )
-        run_sync.upload(self._store, run, self.folder, rows, result, with_start=is_first)
+        may_exist = self._may_exist or is_pending or is_shared or self._started is not None
+
+        def find() -> RunState:
+            return self._run or run_sync.open_run(
+                self._store, self.folder / run_dir.RUN, may_exist=may_exist, ended=result
+            )
+
+        run, _ = run_sync.upload(self._store, find, self.folder, rows, result, with_start=is_first)
         self._run, self._position, self._started = run, position, content.get("started")
         self._uploads.pending_runs.discard(str(self.folder))
         self._is_whole = result is not None

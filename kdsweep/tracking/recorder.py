@@ -183,13 +183,9 @@ class Recorder:
         else:
             result = self._result  # before the rows: only then these are all of them
             rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
-            run = self._run or run_sync.open_run(
-                store, self.folder / run_dir.RUN, may_exist=self._is_restart, ended=result
-            )
-            self._run = run
-            run_sync.upload(
+            self._run, _ = run_sync.upload(
                 store,
-                run,
+                partial(self._open_run, store, result),
                 self.folder,
                 rows,
                 result,
@@ -198,6 +194,10 @@ class Recorder:
             )
         if is_first and self._on_open is not None and self.run_id is not None:
             self._on_open(self.run_id)
+
+    def _open_run(self, store: MLflowStore, result: RunResult | None) -> RunState:
+        path = self.folder / run_dir.RUN
+        return self._run or run_sync.open_run(store, path, may_exist=self._is_restart, ended=result)
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""

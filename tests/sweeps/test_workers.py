@@ -53,12 +53,6 @@ def swept(folder: Path, database: Path, *words: str) -> Path:
     return folder
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units are trained by a worker in this process."""
-    use(monkeypatch, WorkerInProcess)
-
-
 @pytest.mark.parametrize(
     "kind",
     ["grid", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "grid")],

@@ -4,19 +4,19 @@ MLflow commits each of its requests, and several times within some. A commit wai
 that nearly all of the time that a run takes to upload would be spent in twenty of them.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Foreign keys can be switched on before a transaction only. IMMEDIATE: no other writer comes
-# between what MLflow looks for and adds, such as a data set.
-BEGIN = ("PRAGMA foreign_keys = ON", "PRAGMA busy_timeout = 20000", "BEGIN IMMEDIATE")
-
-MakeSession = Callable[[bool], AbstractContextManager[Any]]
+# As MLflow begins each of its sessions. Foreign keys can be switched on before a transaction only.
+PRAGMAS = ("foreign_keys = ON", "busy_timeout = 20000", "case_sensitive_like = true")
+# No other writer comes between what MLflow looks for and adds, such as a data set.
+BEGIN = "BEGIN IMMEDIATE"
 
 
 @contextmanager
@@ -46,29 +46,35 @@ def _joined_sessions(store: Any) -> Iterator[None]:
     from mlflow.store.db.utils import _get_managed_session_maker
     from sqlalchemy.orm import sessionmaker
 
-    if not isinstance(store.ManagedSessionMaker, _SessionMaker):
-        store.ManagedSessionMaker = _SessionMaker(store.ManagedSessionMaker)
-    sessions, usual = store.ManagedSessionMaker, store.ManagedSessionMaker.make
+    if not isinstance(store.ManagedSessionMaker, _PerThread):
+        store.ManagedSessionMaker = _PerThread(store.ManagedSessionMaker)
+        store.get_experiment = _PerThread(store.get_experiment)
+    sessions, experiments = store.ManagedSessionMaker, store.get_experiment
+    usual = sessions.call, experiments.call
     with store.engine.begin() as connection:
-        for statement in BEGIN:
-            connection.exec_driver_sql(statement)
+        for pragma in PRAGMAS:
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
+        connection.exec_driver_sql(BEGIN)
         # Their commits and rollbacks end a savepoint and leave the transaction open ("joining a
         # session into an external transaction" in SQLAlchemy's documentation).
         joined = sessionmaker(
             connection, join_transaction_mode="create_savepoint", expire_on_commit=False
         )
-        sessions.make = _get_managed_session_maker(joined, store.db_type)  # type: ignore[no-untyped-call]
+        # Not as sessions of "sqlite", each of which would begin with the pragmas.
+        sessions.call = _get_managed_session_maker(joined, "")  # type: ignore[no-untyped-call]
+        # MLflow reads it for each run and each model. Nobody else can change it meanwhile.
+        experiments.call = functools.cache(experiments.call)
         try:
             yield
         finally:
-            sessions.make = usual
+            sessions.call, experiments.call = usual
 
 
-class _SessionMaker(threading.local):
-    """Makes the sessions of a store of MLflow's, for each thread by a function of its own."""
+class _PerThread(threading.local):
+    """Stands for a method of MLflow's store: each thread calls a function of its own."""
 
-    def __init__(self, make: MakeSession) -> None:
-        self.make = make
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
 
-    def __call__(self, read_only: bool = True) -> AbstractContextManager[Any]:
-        return self.make(read_only)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.call(*args, **kwargs)

@@ -3,7 +3,7 @@
 Every function here may raise whatever MLflow raises; each can be repeated until MLflow has all.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +76,9 @@ def sync_run(
     if not is_new:
         run.points = store.points(run.run_id, run.latest)
     end = rows[-1]["time"] if rows else None
-    missing = upload(store, run, folder, rows, result, pictures=pictures, end_time_ms=end)
+    missing = upload(store, lambda: run, folder, rows, result, pictures=pictures, end_time_ms=end)[
+        1
+    ]
     logged = {
         (mlflow_key(key), row["epoch"]): Logged(row["time"], value)
         for row in rows
@@ -89,7 +91,7 @@ def sync_run(
 
 def upload(
     store: MLflowStore,
-    run: RunState,
+    find: Callable[[], RunState],
     folder: Path,
     rows: Sequence[Row],
     result: RunResult | None,
@@ -97,20 +99,23 @@ def upload(
     with_start: bool = True,
     pictures: Iterable[Path] = (),
     end_time_ms: int | None = None,
-) -> int:
-    """Upload what MLflow lacks of a run, in one batch; returns how many rows that were.
+) -> tuple[RunState, int]:
+    """Upload what MLflow lacks of a run, in one batch.
+
+    Returns the state of the run, and how many rows that were.
 
     Args:
-        run: what MLflow has of it.
-        rows: those that it may lack.
+        find: returns what MLflow has of it; a run that it creates is part of the batch.
+        rows: those that MLflow may lack.
         result: of a run that has ended, whose state is set last of all.
         with_start: whether it may lack what is known before the first epoch.
         pictures: of a run that has ended, with those in its folder.
         end_time_ms: when it ended; by default now.
     """
-    content = read_json(folder / run_dir.RUN)
-    missing = run.missing_rows(rows)
+    _ensure_trial(store, folder)  # may wait for another process, which may wait for the database
     with store.one_commit():
+        run = find()
+        content, missing = read_json(folder / run_dir.RUN), run.missing_rows(rows)
         params: Mapping[str, object] = {}
         if with_start:
             params = run.missing_params(content.get("params") or {})
@@ -124,7 +129,7 @@ def upload(
         for name in (run_dir.CONFIG, run_dir.OVERRIDES):
             store.log_artifact(run.run_id, folder / name, "config")
     if result is None:
-        return len(missing)
+        return run, len(missing)
     _upload_files(store, run.run_id, folder, result, pictures)
     if model is not None:
         model.upload_files()
@@ -135,7 +140,14 @@ def upload(
     run.is_new = False
     facts = {"mlflow_run_id": run.run_id, "shipped": True}
     update_file(folder / run_dir.RUN, content.get("started"), facts)
-    return len(missing)
+    return run, len(missing)
+
+
+def _ensure_trial(store: MLflowStore, folder: Path) -> None:
+    """Create the MLflow run of the trial that a run belongs to, if that was not possible yet."""
+    has_parent = read_json(folder / run_dir.RUN).get("parent_run_id") is not None
+    if not has_parent and (trial := find_trial_dir(folder)) is not None:
+        ensure_run(store, trial / TRIAL)
 
 
 def _log_end(

@@ -5,6 +5,7 @@ any method may raise; callers that MLflow must not stop go through an `UploadQue
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -42,8 +43,8 @@ class MLflowStore:
         self.client = client
         self.uri = uri  # absolute, without its password
         self.experiment_id = experiment_id
-        # Of the runs that were created here and have not ended: where their artifacts go, which
-        # MLflow's client would read from the store again.
+        # Of the runs that were created here and have not ended: the folder that their artifacts go
+        # to, or what uploads them, which MLflow's client would read from the store again.
         self._artifacts: dict[str, Any] = {}  # of `ArtifactRepository`, which is not typed
 
     @classmethod
@@ -164,7 +165,7 @@ class MLflowStore:
             run_name=shorten(name, entities.NAME_LENGTH),
         )
         run_id = str(run.info.run_id)
-        self._artifacts[run_id] = artifact_repository(self.client, run)
+        self._artifacts[run_id] = _artifacts_of(self.client, run)
         return RunState(run_id, tags=all_tags, is_new=True)
 
     def read_run(self, run_id: str) -> RunState | None:
@@ -262,8 +263,11 @@ class MLflowStore:
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Copy a file to the run's artifacts, into ``folder`` among them."""
-        if (repository := self._artifacts.get(run_id)) is not None:
-            repository.log_artifact(str(path), folder)
+        known = self._artifacts.get(run_id)
+        if isinstance(known, Path):
+            _copy(path, known / (folder or ""))
+        elif known is not None:
+            known.log_artifact(str(path), folder)
         else:
             self.client.log_artifact(run_id, str(path), folder)
 
@@ -278,12 +282,25 @@ class MLflowStore:
             self.client.log_inputs(run_id, inputs)
 
 
-def artifact_repository(client: "MlflowClient", run: "Run") -> "ArtifactRepository":
-    """Where a run's artifacts go, as MLflow's client finds it after reading the run again."""
+def _artifacts_of(client: "MlflowClient", run: "Run") -> "Path | ArtifactRepository":
+    """Where a run's artifacts go: a folder, or what MLflow's client uploads them by."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    uri = client.tracking_uri
-    return get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+    uri = run.info.artifact_uri
+    return experiment.local_folder(uri) or get_artifact_repository(
+        uri, tracking_uri=client.tracking_uri
+    )
+
+
+def _copy(path: Path, folder: Path) -> None:
+    """Copy a file into a folder of artifacts.
+
+    MLflow would make a temporary file first, and take twice as long.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    target.unlink(missing_ok=True)  # it may be a second name of a file of the run's model
+    shutil.copyfile(path, target)
 
 
 @contextmanager

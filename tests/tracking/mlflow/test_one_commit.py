@@ -101,7 +101,7 @@ def test_another_thread_writes_by_itself(store: MLflowStore, run_id: str) -> Non
 def test_a_file_that_cannot_be_written_is_an_error_of_mlflow(
     store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BEGIN", ("BEGIN ANYHOW",))
+    monkeypatch.setattr(module, "BEGIN", "BEGIN ANYHOW")
     with pytest.raises(MlflowException, match="syntax error"), store.one_commit():
         pass
 

@@ -139,7 +139,7 @@ def test_a_run_that_ends_before_its_first_upload_is_four_requests(
         assert uploads.close(20)
     assert not uploads.pending_runs
     assert requests == AT_ONCE
-    assert len(seen) == 4  # two while it is created, one with its content, one with its end
+    assert len(seen) == 2  # one with all its content, one with its end
 
 
 def test_epochs_cost_one_request_in_a_while_and_nothing_is_read(
