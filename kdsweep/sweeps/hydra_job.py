@@ -1,14 +1,14 @@
 """One job of Hydra's under the lockstep launcher: its folder, its files, its callbacks.
 
 Hydra's own `run_job` copies the config of a job six times, which takes longer than a short
-training. Here `hydra` is copied once; `tests/sweeps/test_hydra_job.py` compares the two.
+training. Here it is not copied; `tests/sweeps/test_hydra_job.py` compares the two.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, env_override
@@ -16,6 +16,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from kdsweep.config.copying import only_hydra
+from kdsweep.config.plain_yaml import as_yaml
 
 if TYPE_CHECKING:
     from hydra.conf import HydraConf
@@ -64,10 +65,19 @@ def _no_task(config: DictConfig) -> None:
 def _write_files(job: JobReturn, folder: Path) -> None:
     assert job.hydra_cfg is not None, "it is set when the job is opened"
     folder.mkdir(parents=True, exist_ok=True)
-    words = job.hydra_cfg.hydra.overrides.task
-    files = {"config.yaml": job.cfg, "hydra.yaml": job.hydra_cfg, "overrides.yaml": words}
-    for name, content in files.items():
-        (folder / name).write_text(OmegaConf.to_yaml(content), encoding="utf-8")
+    hydra = job.hydra_cfg.hydra
+    files = {
+        "config.yaml": as_yaml(_plain(job.cfg)),
+        "hydra.yaml": as_yaml(_plain(hydra), below="hydra"),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The values that `OmegaConf.to_yaml` writes: interpolations as they are."""
+    return cast("dict[str, Any]", OmegaConf.to_container(config, enum_to_str=True))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdsweep.common import pacing
 from kdsweep.common.pacing import LinePacer
 from kdsweep.common.text import counted
-from kdsweep.config.copying import copy_config
+from kdsweep.config.copying import PackedConfig
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -35,7 +35,7 @@ class JobConfigLoader:
 
     def __init__(self, loader: "ConfigLoader") -> None:
         self._loader = loader
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._composed: dict[tuple[str, ...], PackedConfig] = {}
         self._configs: dict[tuple[str, ...], DictConfig] = {}
         self._words: dict[str, Word] = {}  # most of them are in many jobs
         self._pacer = LinePacer(first=2.0)  # nothing has been printed yet
@@ -75,8 +75,8 @@ class JobConfigLoader:
         choices = tuple(word for word in words if word not in lines)
         if choices not in self._composed:
             composed = self._loader.load_sweep_config(master_config, list(choices))
-            self._composed[choices] = composed
-        config = copy_config(self._composed[choices])
+            self._composed[choices] = PackedConfig(composed)
+        config = self._composed[choices].copy()
         for override in values:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         with open_dict(config):

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf, open_dict, read_write
 
 from kdsweep.config import copying
-from kdsweep.config.copying import copy_config, only_hydra, without_hydra
+from kdsweep.config.copying import PackedConfig, copy_config, only_hydra, without_hydra
 
 
 @pytest.fixture
@@ -26,13 +26,23 @@ def test_a_copy_is_that_of_deepcopy_and_of_its_own(config):
     assert (copied.loss.T, copied.hydra.job.T, config.loss.T) == (8, 8, 4)
 
 
-def test_hydra_and_the_rest_of_a_config_are_copied_separately(config):
+def test_hydra_and_the_rest_of_a_config_are_given_separately(config):
     rest, hydra = without_hydra(config), only_hydra(config)
     assert rest == OmegaConf.masked_copy(config, ["T", "loss", "names"])
-    assert hydra == OmegaConf.masked_copy(config, "hydra")
     rest.added = 1  # a run's own config is completed
-    assert OmegaConf.is_readonly(hydra.hydra)
     assert "added" not in config
+    assert list(hydra) == ["hydra"]
+    assert OmegaConf.is_readonly(hydra.hydra)
+    assert hydra.hydra.job.T == 4, "it refers to the rest of the config"
+    assert config.hydra._get_parent() is config
+
+
+def test_copies_of_one_config_are_not_one(config):
+    packed = PackedConfig(config)
+    config.T = 8
+    first, second = packed.copy(), packed.copy()
+    first.T = 16
+    assert (first.T, second.T) == (16, 4)
 
 
 def test_content_is_the_dict_of_the_nodes(config):
@@ -65,12 +75,8 @@ def test_what_a_copy_lacks_is_not_copied(config):
         def __reduce__(self):
             pytest.fail("this is not part of the copy")
 
-    for kept, dropped in ((without_hydra, "hydra"), (only_hydra, "loss")):
-        node = config[dropped]
-        node._set_flag("allow_objects", True)
-        with read_write(node), open_dict(node):
-            node.other = Uncopied()
-        assert dropped not in kept(config)
-        assert isinstance(config[dropped].other, Uncopied)
-        with read_write(node), open_dict(node):
-            del node["other"]
+    config.hydra._set_flag("allow_objects", True)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.other = Uncopied()
+    assert "hydra" not in without_hydra(config)
+    assert isinstance(config.hydra.other, Uncopied)

@@ -18,7 +18,7 @@ from kdsweep.common.conf import CONF
 from kdsweep.config.copying import without_hydra
 from kdsweep.sweeps.hydra_job import close_job, open_job
 
-FIELDS = ("overrides", "cfg", "hydra_cfg", "working_dir", "task_name", "status")
+FIELDS = ("overrides", "cfg", "working_dir", "task_name", "status")
 
 
 class Callbacks(SimpleNamespace):
@@ -75,14 +75,17 @@ def test_jobs_are_opened_and_closed_as_hydra_does(
         context = SimpleNamespace(callbacks=callbacks, execution_whitelist=None)
         job = opens(cast(HydraContext, context), config)
         files = {p: p.read_text() for p in Path("sweep").rglob("*.yaml")}
-        found.append(([getattr(job, field) for field in FIELDS], callbacks.seen, files))
+        # Not as configs: in ours, what refers to the rest of the config can be resolved.
+        hydra_config = OmegaConf.to_container(cast(DictConfig, job.hydra_cfg))
+        fields = [getattr(job, field) for field in FIELDS]
+        found.append((fields, hydra_config, callbacks.seen, files))
         for path in files:
             path.unlink()
         for folder in sorted(Path("sweep").rglob("*"), reverse=True):
             folder.rmdir()
     assert found[0] == found[1]
     assert HydraConfig.instance().cfg is before
-    assert [event for event, *_ in found[1][1]] == ["start", "end"]
+    assert [event for event, *_ in found[1][2]] == ["start", "end"]
 
 
 def _by_hydra(context: HydraContext, config: DictConfig) -> JobReturn:
