@@ -75,7 +75,7 @@ def _write_files(job: JobReturn, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig | None) -> dict[str, Any]:
     """The values that `OmegaConf.to_yaml` writes: interpolations as they are."""
     return cast("dict[str, Any]", OmegaConf.to_container(config, enum_to_str=True))
 
