@@ -76,9 +76,9 @@ def sync_run(
     if not is_new:
         run.points = store.points(run.run_id, run.latest)
     end = rows[-1]["time"] if rows else None
-    missing = upload(store, lambda: run, folder, rows, result, pictures=pictures, end_time_ms=end)[
-        1
-    ]
+    _, missing = upload(
+        store, lambda: run, folder, rows, result, pictures=pictures, end_time_ms=end
+    )
     logged = {
         (mlflow_key(key), row["epoch"]): Logged(row["time"], value)
         for row in rows
