@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,20 @@ from omegaconf import DictConfig, OmegaConf
 from kdsweep.common.garbage import kept_for_good
 from kdsweep.common.passwords import TRACKING
 from kdsweep.common.text import counted
-from kdsweep.config.limits import MOST, refuse_sweep
+from kdsweep.config.limits import refuse_sweep
 from kdsweep.config.overrides import command_words, is_kdsweep_search, is_search, is_sweep_dir_given
 from kdsweep.config.register import register
 from kdsweep.config.resolve import hide_passwords
-from kdsweep.config.threads import thread_count
 from kdsweep.sweeps import grid_sweeper  # noqa: F401  (stores hydra/sweeper=grid)
 from kdsweep.sweeps.hydra_jobs import HydraJobs
-from kdsweep.work.worker_process import EarlyProcesses, early_processes
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from kdsweep.execution.context import TrainingContext
     from kdsweep.runs.spec import RunSpec
     from kdsweep.work.executor import ExecutorFactory
+    from kdsweep.work.worker_process import EarlyProcesses
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ class LockstepLauncher(Launcher):
         super().__init__()
         self.cohort_size, self.workers = cohort_size, workers
         self.training: TrainingContext | None = None  # shared by the batches of a sweep
-        self.early: EarlyProcesses = {}  # worker processes that have no unit yet
+        self.early: EarlyProcesses | None = None  # worker processes that have no unit yet
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -115,18 +117,11 @@ class LockstepLauncher(Launcher):
             return find_workers(self.workers, specs, is_search=True)
         return find_workers(self.workers, specs, early=self.early)
 
-    def _early_count(self, jobs: int) -> int:
-        """How many worker processes may be started before the jobs have been looked at."""
-        if any(OmegaConf.select(self.config, key) for key in ("resume", "dry_run")):
-            return 0  # whether there is anything to train, and in which folder, is not known yet
-        count = thread_count(self.workers) or 1
-        return count if 1 < count <= min(jobs, MOST["workers"]) else 0
-
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         log_launch(f"{counted(len(job_overrides), 'job')} in lockstep")
-        with early_processes(self.jobs.folder, self._early_count(len(job_overrides))) as self.early:
+        with self._early_processes(len(job_overrides)) as self.early:
             with kept_for_good():
                 import torch._dynamo  # noqa: F401  (every optimizer of torch does when it is made)
 
@@ -139,3 +134,18 @@ class LockstepLauncher(Launcher):
                     self.jobs, job_overrides, initial_job_idx, self.chosen, self.training
                 )
                 return returns
+
+    def _early_processes(self, jobs: int) -> "AbstractContextManager[EarlyProcesses]":
+        """Worker processes for so many jobs, as far as it is known by now what they need."""
+        from kdsweep.work.worker_process import early_count, early_processes
+
+        value = partial(OmegaConf.select, self.config)
+        count = 0
+        if not value("resume") and not value("dry_run"):  # else there may be nothing to train
+            count = early_count(
+                self.workers,
+                jobs,
+                device=value("trainer.device"),
+                threads=value("trainer.threads"),
+            )
+        return early_processes(self.jobs.folder, count)

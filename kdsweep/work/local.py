@@ -18,7 +18,7 @@ from kdsweep.work.attempt import PARKED
 from kdsweep.work.executor import ExecutorFactory, Exit
 from kdsweep.work.places import Place, find_places
 from kdsweep.work.serving import READY
-from kdsweep.work.worker_process import EarlyProcesses, WorkerProcess
+from kdsweep.work.worker_process import EarlyProcesses, WorkerProcess, discard
 
 PATIENCE = 60.0  # seconds in which a worker parks its unit before it is killed
 
@@ -27,12 +27,12 @@ class _Worker:
     """A worker process, and the unit that it trains."""
 
     def __init__(
-        self, index: int, made: WorkerProcess, place: Place, lines: "queue.SimpleQueue[_Line]"
+        self, index: int, started: WorkerProcess, place: Place, lines: "queue.SimpleQueue[_Line]"
     ) -> None:
         self.index = index
         self.unit: int | None = None
         self.is_used = False  # it has been given a unit
-        self.made, self.process, self.log = made, made.popen, made.log
+        self.started, self.process, self.log = started, started.popen, started.log
         place.pin(self.process.pid)
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
@@ -114,12 +114,12 @@ class LocalExecutor:
         return len(self._places) - busy
 
     def _start(self, index: int) -> _Worker:
-        place, made = self._places[index], self._early.pop(index, None)
-        if made is not None and place.environment:  # which it has not been started with
-            made.discard()
-            made = None
-        made = made or WorkerProcess(self._folder, index, place.environment)
-        worker = _Worker(index, made, place, self._lines)
+        place, started = self._places[index], self._early.pop(index, None)
+        if started is not None and place.environment:  # which it has not been started with
+            started.discard()
+            started = None
+        started = started or WorkerProcess(self._folder, index, place.environment)
+        worker = _Worker(index, started, place, self._lines)
         self._workers[index] = worker
         return worker
 
@@ -188,7 +188,7 @@ class LocalExecutor:
         for worker in workers:
             worker.ended()
             if not worker.is_used:
-                worker.made.remove_log()
+                worker.started.remove_log()
 
 
 def find_workers(
@@ -211,4 +211,6 @@ def find_workers(
     places = find_places(workers, resolve_device(trainers[0].device), threads)
     if not is_search:
         places = places[: len({spec.fingerprint for spec in specs})]
+    if early is not None:
+        discard(early, first=len(places) if len(places) > 1 else 0)
     return None if len(places) == 1 else partial(LocalExecutor, places=places, early=early)

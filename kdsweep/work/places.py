@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -32,13 +33,12 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def pin(self, pid: int) -> None:
-        """Have a process that has just been started run there. Some systems have no such thing."""
+        """Have all threads of a process run there. Some systems have no such thing."""
         if self.cpus is None or not hasattr(os, "sched_setaffinity"):
             return
-        try:
-            os.sched_setaffinity(pid, self.cpus)
-        except OSError:  # it has ended, or the container has other cores by now
-            return
+        with suppress(OSError):  # it has ended, or the container has other cores by now
+            for thread in [pid, *map(int, os.listdir(f"/proc/{pid}/task"))]:
+                os.sched_setaffinity(thread, self.cpus)
 
 
 def find_places(workers: object, device: str, threads: int) -> list[Place]:

@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kdsweep.common.machine import usable_cores
+from kdsweep.config.threads import AUTO, thread_count
 from kdsweep.work.own_package import own_environment
 from kdsweep.work.unit_file import FOLDER
 
+NVIDIA = Path("/dev/nvidiactl")  # is there with NVIDIA's driver
 COMMAND = (sys.executable, "-m", "kdsweep", "work")
 
 
@@ -59,12 +62,39 @@ EarlyProcesses = dict[int, WorkerProcess]  # by the index of the worker
 
 @contextmanager
 def early_processes(folder: Path, count: int) -> Iterator[EarlyProcesses]:
-    """Processes for the first workers of a sweep; those that are not taken out end with it."""
+    """Processes for the first workers of a sweep; those that are not taken out are discarded."""
     early: EarlyProcesses = {}
     try:
         for index in range(count):
             early[index] = WorkerProcess(folder.absolute(), index, {})
         yield early
     finally:
-        for process in early.values():
-            process.discard()
+        discard(early)
+
+
+def discard(early: EarlyProcesses, first: int = 0) -> None:
+    """Take out and kill the processes from the index ``first`` on."""
+    for index in [index for index in early if index >= first]:
+        early.pop(index).discard()
+
+
+def early_count(workers: object, jobs: int, *, device: object, threads: object) -> int:
+    """How many processes can be started before it is known which runs the jobs are.
+
+    None where one process trains, or may do so. None on GPUs either: a process gets its GPU from
+    its environment, and which there are is not known before torch is imported.
+
+    Args:
+        workers: `hydra.launcher.workers`.
+        device: `trainer.device`.
+        threads: `trainer.threads`.
+    """
+    per_worker = thread_count(threads) or 1
+    if workers == AUTO:
+        count = usable_cores(physical=True) // per_worker if threads != AUTO else 1
+    else:
+        count = thread_count(workers) or 1
+    has_cores = count * per_worker <= usable_cores(physical=False)
+    may_be_on_gpus = device != "cpu" and NVIDIA.exists()
+    count = min(count, jobs)
+    return count if count > 1 and has_cores and not may_be_on_gpus else 0

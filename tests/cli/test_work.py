@@ -52,6 +52,7 @@ def interrupted(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     return outcome.sweep
 
 
+@pytest.mark.ci
 def test_units_are_trained_by_hand_and_the_sweep_is_resumed(
     interrupted: Path, command: Command
 ) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdsweep.errors import UserError
-from kdsweep.sweeps import launcher
-from kdsweep.work import local
+from kdsweep.work import local, worker_process
 from kdsweep.work.executor import ExecutorFactory, Exit
 from kdsweep.work.worker import Worker
 from kdsweep.work.worker_process import EarlyProcesses
@@ -68,5 +67,6 @@ def use(monkeypatch: pytest.MonkeyPatch, factory: ExecutorFactory) -> list[int]:
         return nullcontext({})
 
     monkeypatch.setattr(local, "find_workers", lambda n, *_, **__: factory if n != 1 else None)
-    monkeypatch.setattr(launcher, "early_processes", no_processes)
+    monkeypatch.setattr(worker_process, "early_processes", no_processes)
+    monkeypatch.setattr(worker_process, "usable_cores", lambda physical: 8)
     return counts

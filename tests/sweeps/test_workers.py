@@ -82,6 +82,7 @@ class Closed(WorkerInProcess):
         self.notes.append("left" if leave else "ended")
 
 
+@pytest.mark.ci
 def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused
     assert Closed.notes == [False, "left"], "a dry run has workers"
 
 
+@pytest.mark.ci
 def test_a_sweep_that_has_ended_trains_nothing_again(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_failed_teacher_takes_only_what_needs_it(
     assert "RUNNING" not in {status for _, status, *_ in runs}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("value", ["0", "two", "1.5"])
 def test_other_numbers_of_workers_are_refused_before_training(command: Command, value: str) -> None:
     outcome = command("T=1,4", f"hydra.launcher.workers={value}")

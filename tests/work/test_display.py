@@ -112,6 +112,7 @@ def test_a_bar_for_each_unit_and_one_for_all_on_a_terminal(clock: Clock) -> None
     assert "unit 1" not in text.getvalue()
 
 
+@pytest.mark.ci
 def test_of_a_long_queue_some_units_have_bars_and_the_next_ones_once_they_train(
     clock: Clock,
 ) -> None:

@@ -45,6 +45,7 @@ def test_stages_wait_for_their_teacher_and_runs_for_their_stage(
     assert order == ["teacher", "assistant", "stage", "run"]
 
 
+@pytest.mark.ci
 def test_a_failed_teacher_takes_out_what_needs_it_alone(targets: Targets, tmp_path: Path) -> None:
     runs = targets(["T=1"], ["loss=ce"], ["teacher.seed=1", "seed=2"])
     graph = graph_of(runs, tmp_path)
@@ -59,6 +60,7 @@ def test_a_failed_teacher_takes_out_what_needs_it_alone(targets: Targets, tmp_pa
     assert graph.needs(3) == [2]
 
 
+@pytest.mark.ci
 def test_what_needs_it_indirectly_is_taken_out_too(targets: Targets, tmp_path: Path) -> None:
     words = ["teacher=assistant", "stages=hints"]
     graph = graph_of(targets([*words, "T=1"], [*words, "T=4"], ["loss=ce"]), tmp_path)

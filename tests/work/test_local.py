@@ -106,6 +106,7 @@ def test_none_is_left_at_the_end(executor: LocalExecutor, tmp_path: Path) -> Non
     executor.close()
 
 
+@pytest.mark.ci
 def test_one_that_does_not_end_is_killed(
     executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +183,7 @@ def started(places: Sequence[Place], folder: Path) -> list[list[str]]:
 def test_each_has_its_cores_and_its_environment(tmp_path: Path) -> None:
     first, *_, last = sorted(os.sched_getaffinity(0))
     places = [Place(frozenset({first})), Place(frozenset({last}), {"OWN": "gpu 1"})]
-    # It is pinned right after it has been started; what it is by then is its first thread's.
+    # It is pinned right after it has been started; what it is by then is that of all its threads.
     (_, one), (_, other) = started(places, tmp_path)
     assert one.startswith(f"[{first}]")
     assert one.strip().endswith("None")

@@ -60,6 +60,7 @@ def digests(results: dict[str, RunResult]) -> dict[str, str | None]:
     return {name: result.weights_sha256 for name, result in results.items()}
 
 
+@pytest.mark.ci
 def test_units_give_the_bits_of_this_process(
     targets: Targets, context: TrainingContext, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_units_give_the_bits_of_this_process(
     assert digests(by_units) == digests(train(alone, context))
 
 
+@pytest.mark.ci
 def test_a_process_that_dies_is_replaced(
     targets: Targets, context: TrainingContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_unit_whose_processes_die_again_and_again_fails_with_the_reason(
     assert recorded_result(runs[1]) == second
 
 
+@pytest.mark.ci
 def test_deaths_with_progress_do_not_count(
     targets: Targets, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +167,7 @@ def test_only_a_signal_leaves_the_jobs_that_an_earlier_controller_has_submitted(
     assert (executor.is_closed, executor.is_left) == (True, isinstance(error, SystemExit))
 
 
+@pytest.mark.ci
 def test_a_failed_teacher_fails_what_needs_it_with_its_reason(
     targets: Targets, context: TrainingContext
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_failed_teacher_fails_what_needs_it_with_its_reason(
     assert str(first.reason).startswith("teacher cnn: ")
 
 
+@pytest.mark.ci
 def test_the_same_in_this_process(targets: Targets, context: TrainingContext) -> None:
     diverges = ["teacher.optimizer.lr=1e9", "teacher.trainer.epochs=2"]
     runs = targets([*diverges, "T=1"], ["loss=ce"], ["seed=1"])
@@ -190,6 +195,7 @@ def test_a_teacher_that_all_need_ends_the_sweep(targets: Targets, context: Train
         train_in_units(targets([*diverges, "T=1"], [*diverges, "T=4"]), context)
 
 
+@pytest.mark.ci
 def test_what_a_unit_raises_fails_it_alone(
     targets: Targets, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +269,7 @@ def test_a_unit_that_another_process_has_is_waited_for(
     assert "unit 0, ce seed=0: still trained by process" in capsys.readouterr().err
 
 
+@pytest.mark.ci
 def test_what_is_tried_again_is_submitted_together_and_as_there_is_room(
     targets: Targets, context: TrainingContext, tmp_path: Path
 ) -> None:
