@@ -20,12 +20,8 @@ from kdsweep.config.schema import SearchConfig
 from kdsweep.search.space import Space
 from kdsweep.tracking.metadata import TRIAL, read_trial_metadata
 from kdsweep.tracking.mlflow import trial_sync
-from kdsweep.tracking.mlflow.run_sync import (
-    PRUNED_TAG,
-    close_run,
-    ensure_run,
-    no_other_uploads,
-)
+from kdsweep.tracking.mlflow.run_end import PRUNED_TAG
+from kdsweep.tracking.mlflow.run_of_file import close_run, ensure_run, no_other_uploads
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.result import RunResult

@@ -24,7 +24,8 @@ from kdsweep.tracking.metadata import (
     read_trial_metadata,
 )
 from kdsweep.tracking.mlflow import backend, trial_sync
-from kdsweep.tracking.mlflow.run_sync import ensure_run, find_trial_dir, sync
+from kdsweep.tracking.mlflow.run_of_file import ensure_run, find_trial_dir
+from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.results_table import CSV, collect, write_csv
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from kdsweep.common.files import read_json
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_result
-from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow import run_of_file, run_sync
 from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -56,7 +56,7 @@ class RunFollower:
 
     def _upload(self) -> None:
         """Called by the queue's thread: upload what MLflow lacks."""
-        with run_sync.no_other_uploads(self.folder):
+        with run_of_file.no_other_uploads(self.folder):
             self._upload_new()
 
     def _upload_new(self) -> None:
@@ -73,14 +73,10 @@ class RunFollower:
             self._run, self._position = None, 0
         rows, position = run_dir.read_new_rows(self.folder, self._position)
         is_first = self._run is None
-        may_exist = self._may_exist or is_pending or is_shared or self._started is not None
-
-        def find() -> RunState:
-            return self._run or run_sync.open_run(
-                self._store, self.folder / run_dir.RUN, may_exist=may_exist, ended=result
-            )
-
-        run, _ = run_sync.upload(self._store, find, self.folder, rows, result, with_start=is_first)
+        run = self._run
+        if run is None and (self._may_exist or is_pending or is_shared or self._started):
+            run = run_of_file.reopen(self._store, self.folder / run_dir.RUN, result)
+        run, _ = run_sync.upload(self._store, run, self.folder, rows, result, with_start=is_first)
         self._run, self._position, self._started = run, position, content.get("started")
         self._uploads.pending_runs.discard(str(self.folder))
         self._is_whole = result is not None

@@ -17,7 +17,8 @@ from typing import Any
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic, write_text_atomic
 from kdsweep.tracking import run_dir
 from kdsweep.tracking.metadata import read_run_metadata
-from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow import run_of_file, run_sync
+from kdsweep.tracking.mlflow.run_end import as_status
 from kdsweep.tracking.mlflow.run_state import RunState
 from kdsweep.tracking.mlflow.store import MLflowStore, now_ms
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
@@ -155,8 +156,8 @@ class Recorder:
         except OSError:
             self._upload_within(0)
             if self.store is not None:
-                path, status = self.folder / run_dir.RUN, run_sync.as_status(result.status)
-                self._submit(partial(run_sync.close_run, self.store, path, status))
+                path, status = self.folder / run_dir.RUN, as_status(result.status)
+                self._submit(partial(run_of_file.close_run, self.store, path, status))
             raise
         if self._events is not None:
             self._events.close()
@@ -173,7 +174,7 @@ class Recorder:
         """Upload all that is written and not uploaded; after an outage, all that MLflow lacks."""
         if (store := self.store) is None or not self._is_current():
             return
-        with run_sync.no_other_uploads(self.folder):
+        with run_of_file.no_other_uploads(self.folder):
             self._upload_to(store)
 
     def _upload_to(self, store: MLflowStore) -> None:
@@ -183,9 +184,12 @@ class Recorder:
         else:
             result = self._result  # before the rows: only then these are all of them
             rows = [self._pending_rows.popleft() for _ in range(len(self._pending_rows))]
+            run = self._run
+            if run is None and self._is_restart:
+                run = run_of_file.reopen(store, self.folder / run_dir.RUN, result)
             self._run, _ = run_sync.upload(
                 store,
-                partial(self._open_run, store, result),
+                run,
                 self.folder,
                 rows,
                 result,
@@ -194,10 +198,6 @@ class Recorder:
             )
         if is_first and self._on_open is not None and self.run_id is not None:
             self._on_open(self.run_id)
-
-    def _open_run(self, store: MLflowStore, result: RunResult | None) -> RunState:
-        path = self.folder / run_dir.RUN
-        return self._run or run_sync.open_run(store, path, may_exist=self._is_restart, ended=result)
 
     def _is_current(self) -> bool:
         """Whether no other recorder has started the run again since."""

@@ -29,7 +29,7 @@ from kdsweep.tracking.disk import (
     is_full,
     report_disk_full,
 )
-from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow import run_of_file
 from kdsweep.tracking.results_table import collect
 
 
@@ -250,7 +250,7 @@ def test_a_run_whose_end_cannot_be_written_is_closed_in_mlflow(
     def no_room(folder: Path, *arguments: object) -> None:
         raise full(folder)
 
-    monkeypatch.setattr(run_sync, "update_file", no_room)  # the run's id is not kept
+    monkeypatch.setattr(run_of_file, "update_file", no_room)  # the run's id is not kept
     ended = command("loss=ce", tracking=True)
     assert ended.code == 1
     assert {run.info.status for run in runs(ended)["run"]} == {"FAILED"}

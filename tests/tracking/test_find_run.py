@@ -123,6 +123,7 @@ def test_what_is_no_run_is_refused(project: Path) -> None:
         find_run("nowhere", MLflowStore, Path(), "student.checkpoint")
 
 
+@pytest.mark.ci
 def test_a_run_in_mlflow_is_found_in_its_folder_or_downloaded(
     project: Path, store: MLflowStore
 ) -> None:

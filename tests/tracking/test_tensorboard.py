@@ -36,6 +36,7 @@ def test_a_resumed_run_replaces_the_epochs_it_repeats(tmp_path: Path) -> None:
     assert found[-1][1] == 0.5
 
 
+@pytest.mark.ci
 def test_a_sweep_writes_them_if_enabled(command: Command) -> None:
     outcome = command("T=1,4", "tracking.tensorboard=true")
     assert outcome.code == 0, outcome.err

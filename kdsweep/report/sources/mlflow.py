@@ -25,7 +25,7 @@ from kdsweep.tracking.deployed import FOLDER, PREFIX, Records, read_records
 from kdsweep.tracking.find_sweep import MULTIRUN
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.history import history
-from kdsweep.tracking.mlflow.run_sync import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
+from kdsweep.tracking.mlflow.run_end import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
 from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import COLUMNS, ResultRow, settings_from_params

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kdsweep.tracking.mlflow.run_sync import END_METRICS
+from kdsweep.tracking.mlflow.run_end import END_METRICS
 from kdsweep.tracking.run_dir import Row, make_row
 
 if TYPE_CHECKING:

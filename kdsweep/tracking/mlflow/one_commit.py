@@ -47,8 +47,8 @@ def _joined_sessions(store: Any) -> Iterator[None]:
     from sqlalchemy.orm import sessionmaker
 
     if not isinstance(store.ManagedSessionMaker, _PerThread):
-        store.ManagedSessionMaker = _PerThread(store.ManagedSessionMaker)
         store.get_experiment = _PerThread(store.get_experiment)
+        store.ManagedSessionMaker = _PerThread(store.ManagedSessionMaker)
     sessions, experiments = store.ManagedSessionMaker, store.get_experiment
     usual = sessions.call, experiments.call
     with store.engine.begin() as connection:

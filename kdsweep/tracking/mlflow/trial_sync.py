@@ -12,7 +12,7 @@ from filelock import FileLock
 from kdsweep.common.files import UPDATE_LOCK, read_json, write_json_atomic
 from kdsweep.tracking import metadata
 from kdsweep.tracking.metadata import SEARCH, TRIAL, read_trial_metadata
-from kdsweep.tracking.mlflow import run_sync
+from kdsweep.tracking.mlflow import run_of_file
 from kdsweep.tracking.mlflow.store import MLflowStore, Status, now_ms
 from kdsweep.tracking.run_dir import Row
 
@@ -71,7 +71,7 @@ def _with_times(rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
 
 def sync_trial(folder: Path, store: MLflowStore) -> int:
     """Make MLflow agree with a trial.json; returns how many rows it lacked."""
-    run_id = run_sync.ensure_run(store, folder / TRIAL)
+    run_id = run_of_file.ensure_run(store, folder / TRIAL)
     trial = read_json(folder / TRIAL)
     rows = trial.get("rows", [])
     uploaded = store.log_missing(run_id, rows)
@@ -80,5 +80,5 @@ def sync_trial(folder: Path, store: MLflowStore) -> int:
         store.finish(run_id, trial["status"], rows[-1]["time"] if rows else None)
         with UPDATE_LOCK:
             if read_json(folder / TRIAL) == trial:  # it has not ended otherwise since
-                run_sync.update_file(folder / TRIAL, trial["started"], {"shipped": True})
+                run_of_file.update_file(folder / TRIAL, trial["started"], {"shipped": True})
     return uploaded

@@ -88,6 +88,7 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades_it(database: 
     assert "inputs" not in tables(database)
 
 
+@pytest.mark.ci
 def test_a_locked_database_is_refused_soon(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 0.2)
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
@@ -138,6 +139,7 @@ def test_an_experiment_needs_a_name(tmp_path: Path) -> None:
         MLflowStore.open("sqlite:///mlflow.db", " ", cwd=tmp_path)
 
 
+@pytest.mark.ci
 def test_a_new_database_is_made_in_one_step_over_an_empty_file(
     tmp_path: Path, fresh_database: Path
 ) -> None:

@@ -59,6 +59,7 @@ def open_study(address: str, folder: Path) -> None:
     study.open_study(address, "mine", ["maximize"], {}, optuna.pruners.NopPruner(), folder)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("key", "open_database"),
     [("tracking.uri", open_store), ("hydra.sweeper.storage", open_study)],

@@ -20,6 +20,7 @@ def other(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch)
     return f"sqlite:///{tmp_path}/other.db"
 
 
+@pytest.mark.ci
 def test_runs_go_to_the_store_that_the_variables_name(command: Command, other: str) -> None:
     outcome = command("loss=ce", tracking=True)
     assert outcome.code == 0, outcome.err
@@ -31,6 +32,7 @@ def test_runs_go_to_the_store_that_the_variables_name(command: Command, other: s
     assert "ce" in found.output
 
 
+@pytest.mark.ci
 def test_the_command_line_decides_first(command: Command, other: str) -> None:
     words = ["tracking.uri=sqlite:///mlflow.db", "tracking.experiment=typed"]
     outcome = command("loss=ce", *words, tracking=True)
@@ -40,6 +42,7 @@ def test_the_command_line_decides_first(command: Command, other: str) -> None:
     assert len(MLflowStore.existing(own, "typed").search()) == 1
 
 
+@pytest.mark.ci
 def test_no_store_is_mentioned_too(command: Command) -> None:
     outcome = command("loss=ce")
     assert "runs are logged to their folders only (tracking.uri=null)\n" in outcome.err
@@ -54,6 +57,7 @@ def test_a_refusal_names_the_variable(command: Command, monkeypatch: pytest.Monk
     assert outcome.err.count("\n") == 1
 
 
+@pytest.mark.ci
 def test_without_the_variable_the_key_is_named(command: Command) -> None:
     outcome = command("tracking.uri=''", tracking=True)
     assert outcome.code == 1

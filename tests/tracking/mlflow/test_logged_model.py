@@ -157,6 +157,7 @@ def test_no_model_of_what_is_not_to_have_one(
     assert models(store) == []
 
 
+@pytest.mark.ci
 def test_sync_logs_the_model_of_a_run_without_mlflow_once(
     store: MLflowStore, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from kdsweep.cli import app
 from kdsweep.common.files import read_json, write_json_atomic
 
 
+@pytest.mark.ci
 def test_a_sweep_that_is_in_no_store(command: Command) -> None:
     assert CliRunner().invoke(app, ["ui"]).exit_code == 1, "there is no sweep"
     sweep = command("loss=ce").sweep
@@ -23,6 +24,7 @@ def test_a_sweep_that_is_in_no_store(command: Command) -> None:
     assert refused.output == f"SWEEP must be the folder of a sweep in MLflow, got {sweep}\n"
 
 
+@pytest.mark.ci
 def test_a_server_has_the_page_itself(command: Command) -> None:
     sweep = command("loss=ce").sweep
     note = {"tracking_uri": "http://server:5000", "experiment_id": "7", "parent_run_id": "f00d"}

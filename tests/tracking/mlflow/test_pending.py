@@ -89,6 +89,7 @@ def test_what_a_store_refuses_while_it_responds_is_given_up_after_two_tries() ->
     assert work.tried == {"bad": 2, "good": 1}
 
 
+@pytest.mark.ci
 def test_it_gives_up_when_the_time_is_over() -> None:
     began = time.monotonic()
     assert not all_uploaded(Work(a=10**9), Store(away=10**9), seconds=0.2)

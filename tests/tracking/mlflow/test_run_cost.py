@@ -189,6 +189,7 @@ def test_metrics_of_a_run_in_training_are_uploaded_by_themselves(
     assert uploads.close(20)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("status", ["FINISHED", "PRUNED"])
 def test_mlflow_has_the_same_of_a_run_however_it_was_uploaded(
     tmp_path: Path, store: MLflowStore, status: str
@@ -243,6 +244,7 @@ def test_params_that_a_killed_process_had_not_logged_are_uploaded(
     assert len(content(store, tmp_path / "0")["params"]) == 60
 
 
+@pytest.mark.ci
 def test_the_end_is_uploaded_again_only_where_it_is_another(
     tmp_path: Path, store: MLflowStore
 ) -> None:

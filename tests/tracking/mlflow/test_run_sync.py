@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
+from kdsweep.common.files import read_json
 from kdsweep.tracking.metadata import TRIAL
-from kdsweep.tracking.mlflow import run_sync, trial_sync
-from kdsweep.tracking.mlflow.run_sync import LOCK, sync
+from kdsweep.tracking.mlflow import run_of_file, trial_sync
+from kdsweep.tracking.mlflow.run_of_file import LOCK
+from kdsweep.tracking.mlflow.run_sync import sync
 from kdsweep.tracking.mlflow.store import MLflowStore
 from kdsweep.tracking.mlflow.upload_queue import UploadQueue
 from kdsweep.tracking.recorder import Recorder, RunInfo
 from kdsweep.tracking.result import RunResult
+from kdsweep.tracking.run_dir import RUN
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
@@ -75,6 +78,7 @@ def at_once(stores: list[MLflowStore], call: Callable[[MLflowStore], object]) ->
         list(pool.map(work, stores))
 
 
+@pytest.mark.ci
 def test_a_run_that_has_ended(tmp_path: Path, stores: list[MLflowStore]) -> None:
     folder = tmp_path / "teacher"
     record(folder, None, UploadQueue(threaded=False))
@@ -85,6 +89,7 @@ def test_a_run_that_has_ended(tmp_path: Path, stores: list[MLflowStore]) -> None
     assert [(point.step, point.value) for point in history] == [(0, 0.0), (1, 0.1)]
 
 
+@pytest.mark.ci
 def test_a_run_that_its_own_process_uploads(tmp_path: Path, stores: list[MLflowStore]) -> None:
     folder, uploads = tmp_path / "teacher", UploadQueue()
     with FileLock(folder / LOCK):  # its process is slow
@@ -96,17 +101,49 @@ def test_a_run_that_its_own_process_uploads(tmp_path: Path, stores: list[MLflowS
     assert len(stores[0].search()) == 1
 
 
+@pytest.mark.ci
 def test_a_trial(tmp_path: Path, stores: list[MLflowStore]) -> None:
     trial_sync.begin_trial(tmp_path, "trial 0: kl", {"kdsweep.cell": "kl"}, {"T": "4"})
-    at_once(stores, lambda store: run_sync.ensure_run(store, tmp_path / TRIAL))
+    at_once(stores, lambda store: run_of_file.ensure_run(store, tmp_path / TRIAL))
     assert len(stores[0].search()) == 1
+
+
+@pytest.mark.parametrize("result", [None, ENDED])
+def test_a_new_run_whose_content_is_refused_is_not_there_and_made_by_the_next_upload(
+    tmp_path: Path,
+    store: MLflowStore,
+    monkeypatch: pytest.MonkeyPatch,
+    result: RunResult | None,
+) -> None:
+    uploads = UploadQueue()
+    recorder = Recorder(tmp_path, store=store, uploads=uploads)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no batch today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "log_batch", refuse)
+        recorder.start(INFO)
+        if result is not None:
+            recorder.finish(result)
+        assert uploads.when_done().wait(20)
+    assert store.search() == []
+    assert read_json(tmp_path / RUN)["mlflow_run_id"] is None
+    if result is None:
+        recorder.epoch(0, {"val/acc": 0.5})
+        assert uploads.when_done().wait(20)
+    else:
+        sync(tmp_path, store)
+    (run,) = store.search()
+    assert run.info.status == ("RUNNING" if result is None else "FINISHED")
+    assert read_json(tmp_path / RUN)["mlflow_run_id"] == run.info.run_id
 
 
 def test_a_process_that_never_ends_its_upload(
     tmp_path: Path, store: MLflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(tmp_path, None, UploadQueue(threaded=False))
-    monkeypatch.setattr(run_sync, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(run_of_file, "LOCK_SECONDS", 0.1)
     with FileLock(tmp_path / LOCK), pytest.raises(Timeout):
         sync(tmp_path, store)
     assert store.search() == []

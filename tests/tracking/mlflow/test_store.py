@@ -42,6 +42,21 @@ def test_artifacts_lie_in_the_given_folder(store: MLflowStore, tmp_path: Path) -
     assert (tmp_path / "mlartifacts" / run_id / "artifacts/config/a.txt").read_text() == "hello"
 
 
+def test_an_artifact_is_replaced_and_its_other_names_keep_their_content(
+    store: MLflowStore, tmp_path: Path
+) -> None:
+    run_id, file = new_run(store), tmp_path / "a.txt"
+    folder = tmp_path / "mlartifacts" / run_id / "artifacts"
+    file.write_text("first")
+    store.log_artifact(run_id, file)
+    (tmp_path / "of_model.txt").hardlink_to(folder / "a.txt")
+    file.write_text("second")
+    store.log_artifact(run_id, file)
+    assert (folder / "a.txt").read_text() == "second"
+    assert (tmp_path / "of_model.txt").read_text() == "first"
+    assert [path.name for path in folder.iterdir()] == ["a.txt"]
+
+
 def test_an_experiment_that_keeps_its_files_elsewhere_is_mentioned(
     store: MLflowStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -127,6 +142,7 @@ def test_only_what_is_missing_is_logged(store: MLflowStore) -> None:
     assert len(store.client.get_metric_history(run_id, "val/loss")) == 3
 
 
+@pytest.mark.ci
 def test_more_missing_metrics_than_mlflow_takes_at_once(store: MLflowStore) -> None:
     run_id = new_run(store)
     rows = [make_row(epoch, 1, {"a": 0.5, "b": 0.5, "c": 0.5}) for epoch in range(400)]
