@@ -62,9 +62,10 @@ def instantiate_node(
 def _is_plain(node: dict[str, Any]) -> bool:
     """Whether a node has nothing for Hydra to make or resolve but the object itself."""
     options = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    words = repr(options)
+    text = repr(options)
     is_named = not any(str(key).startswith("_") for key in options)
-    return is_named and not any(word in words for word in ("_target_", "${", "???"))
+    has_parts = any(mark in text for mark in ("_target_", "${", "???"))
+    return is_named and not has_parts and isinstance(node.get("_partial_", False), bool)
 
 
 def _made(node: dict[str, Any], given: dict[str, Any], allowed: tuple[str, ...]) -> Any:

@@ -11,10 +11,13 @@ from omegaconf._utils import get_omega_conf_dumper
 
 @dataclass(frozen=True)
 class _Part:
-    """A value and its place in the file. Equal ones have the same text: 1 is not True here."""
+    """A value and its place in the file.
 
-    keys: tuple[Any, ...]
+    Those that are shown equally have the same text; 1 and True are equal to Python.
+    """
+
     shown: str
+    keys: tuple[Any, ...] = field(compare=False)
     value: Any = field(compare=False)
 
 
@@ -29,7 +32,8 @@ def as_yaml(values: Mapping[str, Any], *, below: str | None = None) -> str:
         below: the key that all of them are below, if there is one.
     """
     above = () if below is None else (below,)
-    parts = [_Part((*above, key), repr(value), value) for key, value in values.items()]
+    places = [((*above, key), value) for key, value in values.items()]
+    parts = [_Part(repr(place), *place) for place in places]
     if not parts:
         return _dump(dict(values) if below is None else {below: dict(values)})
     return "".join([*(f"{key}:\n" for key in above), *map(_text, parts)])

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, env_override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.basecontainer import BaseContainer
 
 from kdsweep.config.copying import only_hydra
 from kdsweep.config.plain_yaml import as_yaml
@@ -67,7 +68,7 @@ def _write_files(job: JobReturn, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     hydra = job.hydra_cfg.hydra
     files = {
-        "config.yaml": as_yaml(_plain(job.cfg)),
+        "config.yaml": as_yaml(_plain(cast("DictConfig", job.cfg))),
         "hydra.yaml": as_yaml(_plain(hydra), below="hydra"),
         "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
     }
@@ -75,9 +76,19 @@ def _write_files(job: JobReturn, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _plain(config: DictConfig | None) -> dict[str, Any]:
-    """The values that `OmegaConf.to_yaml` writes: interpolations as they are."""
-    return cast("dict[str, Any]", OmegaConf.to_container(config, enum_to_str=True))
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The values that `OmegaConf.to_yaml` writes, for which there is no public function.
+
+    They are those of `to_container`, except for texts that only look like a missing value.
+    """
+    values = BaseContainer._to_content(
+        config,
+        resolve=False,
+        throw_on_missing=False,
+        enum_to_str=True,
+        encode_missing_literals=True,
+    )
+    return cast("dict[str, Any]", values)
 
 
 @contextmanager

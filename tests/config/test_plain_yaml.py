@@ -25,6 +25,8 @@ def test_the_config_of_a_run_is_written_as_omegaconf_writes_it(compose):
 def test_a_text_that_is_kept_is_that_of_its_own_value():
     for value in (1, 1.0, True, "1", [1], [True]):
         assert as_yaml({"a": value}) == OmegaConf.to_yaml({"a": value})
+    for key in (1, True, "1", "on", "a: b"):
+        assert as_yaml({key: [0]}) == OmegaConf.to_yaml({key: [0]})
 
 
 def test_values_below_a_key_are_written_as_those_of_that_key():

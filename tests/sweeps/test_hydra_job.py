@@ -52,12 +52,14 @@ def loader() -> Iterator[ConfigLoaderImpl]:
         yield cast(ConfigLoaderImpl, hydra.config_loader)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [
         ["hydra.job.name=run-${seed}-${T}", "T=4"],
         ["hydra.sweep.subdir=a/${hydra:job.num}", "hydra.job.chdir=true"],
         ["hydra.output_subdir=null", "++hydra.job.env_set.SOME_NAME=${T}"],
+        [r"tracking.experiment='\\\???'"],
     ],
 )
 def test_jobs_are_opened_and_closed_as_hydra_does(
